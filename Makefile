@@ -1,0 +1,59 @@
+# All that one does with a clone. It needs Python 3.11 or newer, make and git; the rest goes into .venv.
+
+PYTHON ?= python3
+EXAMPLES ?= 25
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test serve regen check format fuzz fuzz-long build clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.server ## start a server, store memories over HTTP and recall them
+	@$(BIN)/python scripts/demo.py
+
+test: .venv/.dev ## run the tests (ARGS='-k docs' to choose)
+	$(BIN)/python -m pytest $(ARGS)
+
+serve: .venv/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --store sqlite:///x.db')
+	$(BIN)/memtrace serve $(ARGS)
+
+regen: .venv/.dev ## write again all that is derived from openapi.yaml
+	$(BIN)/python scripts/regen.py
+
+check: .venv/.dev ## lint, formatting, strict types, and whether a fresh regen differs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python scripts/regen.py --check
+
+format: .venv/.dev ## format the code and mend what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+fuzz: .venv/.dev ## fuzz a server of our own, a few minutes (EXAMPLES=25; URL=… KEY=… for any other server)
+	@$(BIN)/python scripts/fuzz.py --examples $(EXAMPLES) $(if $(URL),--url '$(URL)' --key '$(KEY)')
+
+fuzz-long: ## the same, for an hour or so
+	@$(MAKE) fuzz EXAMPLES=500
+
+build: .venv/.dev ## build the wheel and the sdist into dist/
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean: ## remove all that these targets made
+	rm -rf .venv build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	find src generated scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment, in two steps: the demo and the server need a few packages only, and should not wait for
+# all the tools.
+.venv/.server: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Memtrace needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]'
+	@touch $@
+
+.venv/.dev: .venv/.server
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
