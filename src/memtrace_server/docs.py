@@ -1,0 +1,301 @@
+"""The reference of the contract as one HTML page, which needs neither scripts nor a network."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from html import escape
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_Node = dict[str, Any]
+
+_META = """
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+"""
+_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_LIMITS = {
+    "minimum": "at least {}",
+    "maximum": "at most {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "minProperties": "at least {} keys",
+    "maxProperties": "at most {} keys",
+    "pattern": "matching {}",
+}
+
+
+def render(contract: Mapping[str, Any]) -> str:
+    """Render an OpenAPI contract as a page for people.
+
+    Args:
+        contract: An OpenAPI 3.1 document whose references all point into itself.
+
+    Returns:
+        A whole HTML page. Every text of the contract is escaped.
+    """
+    page = _Page(contract)
+    info = contract["info"]
+    title = f"{info['title']} {info['version']}"
+    style = resources.files(__package__).joinpath("docs.css").read_text("utf-8")
+    about = _el("h1", escape(title)) + _el("p", _inline(info.get("summary", "")), class_="lead")
+    return "<!doctype html>\n" + _el(
+        "html",
+        _el("head", _META, _el("title", escape(f"{title} reference")), _el("style", style)),
+        _el(
+            "body",
+            _el("a", "Skip to the reference", class_="skip", href="#main"),
+            _el("nav", page.contents(), aria_label="Contents"),
+            _el(
+                "main",
+                _el("header", about, _text(info.get("description"))),
+                page.keys(),
+                page.operations(),
+                page.schemas(),
+                id="main",
+            ),
+        ),
+        lang="en",
+    )
+
+
+class _Page:
+    """The parts of the page, which look things up in the contract."""
+
+    def __init__(self, contract: Mapping[str, Any]) -> None:
+        self._contract = contract
+        self._schemas: _Node = contract["components"]["schemas"]
+        self._tags = {tag["name"]: tag["description"] for tag in contract["tags"]}
+
+    def contents(self) -> str:
+        html = _el("p", _link("main", "About")) + _el("p", _link("keys", "Keys"))
+        for tag in self._tags:
+            links = (_link(op["operationId"], _inline(op["summary"])) for _, _, op in self._tagged(tag))
+            html += _el("h2", _link(f"tag-{tag}", escape(tag.capitalize()))) + _list(links)
+        return html + _el("h2", _link("schemas", "Schemas")) + _list(map(_schema_link, self._schemas))
+
+    def keys(self) -> str:
+        schemes = self._contract["components"]["securitySchemes"].values()
+        rows = ((_code(s.get("name", "Authorization")), _inline(s["description"])) for s in schemes)
+        return _el("section", _el("h2", "Keys"), _table(("Header", "Value"), rows), id="keys")
+
+    def operations(self) -> str:
+        return "".join(
+            _el(
+                "section",
+                _el("h2", escape(tag.capitalize())),
+                _text(about),
+                *(self._operation(*operation) for operation in self._tagged(tag)),
+                id=f"tag-{tag}",
+            )
+            for tag, about in self._tags.items()
+        )
+
+    def schemas(self) -> str:
+        articles = (self._schema(name, schema) for name, schema in self._schemas.items())
+        return _el("section", _el("h2", "Schemas"), *articles, id="schemas")
+
+    def _tagged(self, tag: str) -> Iterator[tuple[str, str, _Node]]:
+        """The operations whose first tag this is, each with its path's parameters among its own."""
+        for path, item in self._contract["paths"].items():
+            for method, op in item.items():
+                if method in _METHODS and op["tags"][0] == tag:
+                    references = item.get("parameters", []) + op.get("parameters", [])
+                    yield method, path, op | {"parameters": [self._resolve(r) for r in references]}
+
+    def _operation(self, method: str, path: str, op: _Node) -> str:
+        body = self._resolve(op.get("requestBody", {}))
+        media: _Node = next(iter(body.get("content", {}).values()), {})
+        examples = _examples(media)
+        route = _el("span", method.upper(), class_=f"method {method}") + " " + _code(path)
+        html = _el("h3", _inline(op["summary"]))
+        html += _el("p", route, _el("span", escape(op["operationId"]), class_="name"), class_="route")
+        html += _text(op.get("description")) + self._parameters(op["parameters"])
+        if media:
+            html += _el("h4", "Request body" if body.get("required") else "Request body, optional")
+            html += _el("p", self._type(media["schema"]))
+        for caption, value in examples:
+            html += _el("p", _inline(caption)) if caption else ""
+            html += _pre(json.dumps(value, indent=2, ensure_ascii=False))
+        calls = (self._curl(method, path, op, value) for _, value in examples or [("", None)])
+        html += _el("h4", "Call it") + "".join(map(_pre, calls))
+        return _el("article", html, self._answers(op["responses"]), id=op["operationId"])
+
+    def _parameters(self, parameters: list[_Node]) -> str:
+        if not parameters:
+            return ""
+        rows = (
+            (
+                _field(p["name"], required=p.get("required", False)),
+                escape(p["in"]),
+                self._type(p["schema"]),
+                _inline(p.get("description", "")) + _example(p),
+            )
+            for p in parameters
+        )
+        return _el("h4", "Parameters") + _table(("Name", "Where", "Type", "Description"), rows)
+
+    def _answers(self, responses: _Node) -> str:
+        answers = ((status, self._resolve(answer)) for status, answer in responses.items())
+        rows = (
+            (
+                _el("strong", escape(status)),
+                _inline(a["description"]) + _note("Headers: ", ", ".join(map(_code, a.get("headers", ())))),
+                "".join(self._type(media["schema"]) for media in a.get("content", {}).values()) or "none",
+            )
+            for status, a in answers
+        )
+        return _el("h4", "Answers") + _table(("Status", "Meaning", "Body"), rows)
+
+    def _curl(self, method: str, path: str, op: _Node, body: object) -> str:
+        """A command that calls the operation with the examples of the contract."""
+        query: _Node = {}
+        for p in op["parameters"]:
+            example = p.get("example", p["name"])
+            if p["in"] == "path":
+                path = path.replace(f"{{{p['name']}}}", str(example))
+            elif p["in"] == "query" and p.get("required"):
+                query |= example if isinstance(example, dict) else {p["name"]: example}
+        url = self._contract["servers"][0]["url"] + path + (f"?{urlencode(query)}" if query else "")
+        lines = [["curl", *(() if method == "get" else ("-X", method.upper())), url]]
+        if op.get("security", self._contract.get("security")):
+            lines.append(["-H", "x-api-key: mtk_your_api_key"])
+        if body is not None:
+            lines += [["-H", "content-type: application/json"], ["-d", json.dumps(body, ensure_ascii=False)]]
+        return " \\\n  ".join(map(shlex.join, lines))
+
+    def _schema(self, name: str, schema: _Node) -> str:
+        html = _el("h3", escape(name)) + _text(schema.get("description"))
+        html += _el("p", self._type(schema), _example(schema))
+        if "properties" in schema:
+            required = schema.get("required", ())
+            rows = (
+                (
+                    _field(field, required=field in required),
+                    self._type(value),
+                    _inline(self._resolve(value).get("description", "")) + _example(self._resolve(value)),
+                )
+                for field, value in schema["properties"].items()
+            )
+            html += _table(("Field", "Type", "Description"), rows)
+        return _el("article", html, id=f"schema-{name}")
+
+    def _type(self, schema: _Node) -> str:
+        """The type of a schema in words, with links to the schemas that it names, and its limits."""
+        if "$ref" in schema:
+            return _schema_link(schema["$ref"].rpartition("/")[2])
+        choices: list[_Node] = schema.get("anyOf") or schema.get("oneOf") or []
+        kinds: str | list[str] = schema.get("type", [])
+        words = [self._type(choice) for choice in choices]
+        words += [self._kind(kind, schema) for kind in ([kinds] if isinstance(kinds, str) else kinds)]
+        html = " or ".join(words) or "any JSON value"
+        html += "".join(f", and also {self._type(part)}" for part in schema.get("allOf", []))
+        limits = [text.format(_code(schema[key])) for key, text in _LIMITS.items() if key in schema]
+        if "enum" in schema:
+            limits.insert(0, "one of " + ", ".join(map(_code, schema["enum"])))
+        if "propertyNames" in schema:
+            limits.append(f"each key a {self._type(schema['propertyNames'])}")
+        if "default" in schema:
+            limits.append(f"default {_code(json.dumps(schema['default']))}")
+        return html + _note("", "; ".join(limits))
+
+    def _kind(self, kind: str, schema: _Node) -> str:
+        if kind == "array":
+            return f"array of {self._type(schema.get('items', {}))}"
+        if kind == "object" and isinstance(values := schema.get("additionalProperties"), dict):
+            return f"object of {self._type(values)}"
+        return escape(f"{kind} ({schema['format']})" if kind == "string" and "format" in schema else kind)
+
+    def _resolve(self, node: _Node) -> _Node:
+        """What a reference points to, with what stands beside the reference; anything else as it is."""
+        while "$ref" in node:
+            target: Any = self._contract
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            node = target | {key: value for key, value in node.items() if key != "$ref"}
+        return node
+
+
+def _examples(media: _Node) -> list[tuple[str, object]]:
+    """The examples of a body, each with its caption, whichever of two ways the contract gives them."""
+    single = [("", media["example"])] if "example" in media else []
+    return single + [(e.get("summary", ""), e["value"]) for e in media.get("examples", {}).values()]
+
+
+def _example(node: _Node) -> str:
+    for value in [node["example"]] if "example" in node else node.get("examples", []):
+        return _note(
+            "For example ", _code(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        )
+    return ""
+
+
+def _field(name: str, *, required: bool) -> str:
+    return _code(name) + (" " + _el("small", "required", class_="required") if required else "")
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    top = _el("tr", *(_el("th", cell, scope="col") for cell in head))
+    body = (_el("tr", *(_el("td", cell) for cell in row)) for row in rows)
+    return _el("div", _el("table", _el("thead", top), _el("tbody", *body)), class_="wide", tabindex="0")
+
+
+def _list(items: Iterable[str]) -> str:
+    return _el("ul", *(_el("li", item) for item in items))
+
+
+def _link(anchor: str, html: str) -> str:
+    return _el("a", html, href=f"#{anchor}")
+
+
+def _schema_link(name: str) -> str:
+    return _link(f"schema-{name}", escape(name))
+
+
+def _code(value: object) -> str:
+    return _el("code", escape(str(value)))
+
+
+def _pre(text: str) -> str:
+    return _el("pre", escape(text), tabindex="0")
+
+
+def _note(label: str, html: str) -> str:
+    return _el("small", label, html, class_="note") if html else ""
+
+
+def _text(markdown: str | None) -> str:
+    """Paragraphs, bold and code: all of markdown that the contract uses."""
+    return "".join(_el("p", _inline(part)) for part in re.split(r"\n\s*\n", (markdown or "").strip()) if part)
+
+
+def _inline(markdown: str) -> str:
+    # Text and code alternate; bold is looked for outside code only.
+    parts = re.split(r"`([^`]+)`", markdown)
+    parts[::2] = [_BOLD.sub(r"<strong>\1</strong>", escape(text)) for text in parts[::2]]
+    parts[1::2] = map(_code, parts[1::2])
+    return "".join(parts)
+
+
+def _el(tag: str, *children: str, **attributes: str) -> str:
+    """An element; children are HTML, attributes are text, named as Python can: `class_`, `aria_label`."""
+    named = ((name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items())
+    opening = " ".join([tag, *(f'{name}="{escape(value)}"' for name, value in named)])
+    newline = "\n" if tag in _BLOCKS else ""
+    return f"<{opening}>{''.join(children)}</{tag}>{newline}"
+
+
+_BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
+# A line of the page ends with each of these, so that its source can be read too.
+_BLOCKS = frozenset(
+    {"head", "style", "nav", "header", "section", "article", "h3", "p", "pre", "li", "div", "tr"}
+)

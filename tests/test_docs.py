@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import copy
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from memtrace_server.docs import render
+
+CONTRACT: dict[str, Any] = yaml.safe_load(Path("openapi.yaml").read_text("utf-8"))
+METHODS = {"get", "post", "put", "delete"}
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page, and a failure if tags do not nest."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag != "meta":
+            self._open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            elif name in {"href", "src"}:
+                self.links.append(value or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(render(CONTRACT))
+
+
+def operations(contract: dict[str, Any]) -> list[dict[str, Any]]:
+    return [op for item in contract["paths"].values() for method, op in item.items() if method in METHODS]
+
+
+def test_every_operation_and_schema_has_a_place(page: Page) -> None:
+    assert {op["operationId"] for op in operations(CONTRACT)} <= set(page.ids)
+    assert {f"schema-{name}" for name in CONTRACT["components"]["schemas"]} <= set(page.ids)
+
+
+def test_ids_are_unique_and_every_link_leads_to_one(page: Page) -> None:
+    assert len(page.ids) == len(set(page.ids))
+    assert {link.removeprefix("#") for link in page.links} <= set(page.ids)
+
+
+def test_it_needs_no_network_and_no_script(page: Page) -> None:
+    assert all(link.startswith("#") for link in page.links)
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert not re.search(r"url\(|@import", render(CONTRACT))
+
+
+def test_every_description_can_be_read(page: Page) -> None:
+    for operation in operations(CONTRACT):
+        plain = re.sub(r"`|\*\*", "", operation["description"])
+        assert re.sub(r"\s+", " ", plain).strip() in re.sub(r"\s+", " ", page.text)
+
+
+def test_a_call_is_shown_with_the_examples_of_the_contract(page: Page) -> None:
+    assert "curl http://localhost:9100/api/v1/agents/support-bot/stats" in page.text
+    assert (
+        "curl -X DELETE 'http://localhost:9100/api/v1/memories?agent_id=support-bot&until=30d'" in page.text
+    )
+    assert '-d \'{"agent_id": "support-bot", "metadata": {"task": "onboarding"}}\'' in page.text
+
+
+def test_only_calls_that_need_a_key_show_one() -> None:
+    html = render(CONTRACT)
+    health, agents = (
+        html.split(f'<article id="{name}">')[1].split("</article>")[0] for name in ("getHealth", "listAgents")
+    )
+    assert "x-api-key" not in health
+    assert "x-api-key: mtk_your_api_key" in agents
+
+
+def test_limits_and_defaults_are_shown(page: Page) -> None:
+    assert "at least 1; at most 1000; default 100" in page.text
+    assert "one of episodic, session, decision, entity" in page.text
+
+
+def test_text_of_the_contract_cannot_become_markup() -> None:
+    evil = '<script>alert(1)</script>"&'
+    contract = copy.deepcopy(CONTRACT)
+    contract["info"] |= {"title": evil, "summary": evil, "description": f"**{evil}** `{evil}`"}
+    contract["tags"][0]["description"] = evil
+    operation = contract["paths"]["/api/v1/memories"]["post"]
+    operation |= {"summary": evil, "description": evil}
+    operation["responses"]["201"]["description"] = evil
+    operation["parameters"].append(
+        {
+            "name": evil,
+            "in": "query",
+            "description": evil,
+            "schema": {"type": evil, "pattern": evil},
+            "example": evil,
+        }
+    )
+    operation["requestBody"]["content"]["application/json"]["examples"]["one"]["value"]["content"] = evil
+    contract["components"]["schemas"][evil] = {"description": evil, "enum": [evil], "properties": {evil: {}}}
+
+    page = Page(render(contract))
+
+    assert "script" not in page.tags
+    assert page.text.count(evil) > 10
+
+
+def test_bold_and_code_are_rendered_but_not_bold_in_code() -> None:
+    contract = copy.deepcopy(CONTRACT)
+    contract["info"]["description"] = "One **bold** and `x**2**3` word.\n\nTwo."
+    assert "<p>One <strong>bold</strong> and <code>x**2**3</code> word.</p>\n<p>Two.</p>" in render(contract)
