@@ -1,0 +1,121 @@
+"""Delete an agent."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.error import Error
+from ...types import Response, path_segment, query, read_response
+
+_MODELS: dict[int, tuple[type[Error], ...]] = {
+    204: (),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    409: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    agent_id: str,
+    *,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "delete",
+        "url": "/api/v1/agents/{agent_id}".format(
+            agent_id=path_segment(agent_id, "agent_id"),
+        ),
+        "params": query(
+            {
+                "delete_memories": delete_memories,
+            }
+        ),
+        "headers": {},
+    }
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def sync_detailed(
+    agent_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Response[Error]:
+    """Delete an agent.
+
+    Deletes the agent's registration. With `delete_memories=true` its memories and its sessions go too, for
+    good; without, they stay in the organisation's log, and the agent comes back when it writes again.
+
+    Args:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        client: Where to send it.
+        delete_memories: The query parameter `delete_memories`. The server's default: False.
+        idempotency_key: The header `Idempotency-Key`.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+            delete_memories=delete_memories,
+            idempotency_key=idempotency_key,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    agent_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(
+        agent_id=agent_id, delete_memories=delete_memories, idempotency_key=idempotency_key, client=client
+    ).parsed
+
+
+async def asyncio_detailed(
+    agent_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Response[Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+            delete_memories=delete_memories,
+            idempotency_key=idempotency_key,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    agent_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (
+        await asyncio_detailed(
+            agent_id=agent_id, delete_memories=delete_memories, idempotency_key=idempotency_key, client=client
+        )
+    ).parsed

@@ -1,0 +1,105 @@
+"""An agent's memories as markdown for an LLM."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.agent_context import AgentContext
+from ...models.context_options import ContextOptions
+from ...models.error import Error
+from ...types import Response, path_segment, read_response
+
+_MODELS: dict[int, tuple[type[AgentContext | Error], ...]] = {
+    200: (AgentContext,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    agent_id: str,
+    *,
+    body: ContextOptions | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/agents/{agent_id}/context".format(
+            agent_id=path_segment(agent_id, "agent_id"),
+        ),
+        "headers": {},
+    }
+    if body is not None:
+        kwargs["json"] = body.to_dict()
+        kwargs["headers"]["Content-Type"] = "application/json"
+    return kwargs
+
+
+def sync_detailed(
+    agent_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> Response[AgentContext | Error]:
+    """An agent's memories as markdown for an LLM.
+
+    As `getSessionContext`, over everything that the agent remembers.
+
+    Args:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        client: Where to send it.
+        body: What a context is made of.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    agent_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> AgentContext | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(agent_id=agent_id, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    agent_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> Response[AgentContext | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    agent_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> AgentContext | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(agent_id=agent_id, body=body, client=client)).parsed

@@ -1,0 +1,90 @@
+"""Count an agent's memories."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.agent_stats import AgentStats
+from ...models.error import Error
+from ...types import Response, path_segment, read_response
+
+_MODELS: dict[int, tuple[type[AgentStats | Error], ...]] = {
+    200: (AgentStats,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    agent_id: str,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/api/v1/agents/{agent_id}/stats".format(
+            agent_id=path_segment(agent_id, "agent_id"),
+        ),
+        "headers": {},
+    }
+    return kwargs
+
+
+def sync_detailed(
+    agent_id: str,
+    *,
+    client: Client,
+) -> Response[AgentStats | Error]:
+    """Count an agent's memories.
+
+    How much the agent remembers, by type and lately, and how many sessions it has.
+
+    Args:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        client: Where to send it.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    agent_id: str,
+    *,
+    client: Client,
+) -> AgentStats | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(agent_id=agent_id, client=client).parsed
+
+
+async def asyncio_detailed(
+    agent_id: str,
+    *,
+    client: Client,
+) -> Response[AgentStats | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    agent_id: str,
+    *,
+    client: Client,
+) -> AgentStats | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(agent_id=agent_id, client=client)).parsed

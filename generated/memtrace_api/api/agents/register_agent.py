@@ -1,0 +1,105 @@
+"""Register an agent."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.agent import Agent
+from ...models.error import Error
+from ...models.register_agent_request import RegisterAgentRequest
+from ...types import Response, read_response
+
+_MODELS: dict[int, tuple[type[Agent | Error], ...]] = {
+    201: (Agent,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    409: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    *,
+    body: RegisterAgentRequest,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/agents",
+        "headers": {},
+    }
+
+    kwargs["json"] = body.to_dict()
+    kwargs["headers"]["Content-Type"] = "application/json"
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: RegisterAgentRequest,
+    idempotency_key: str | None = None,
+) -> Response[Agent | Error]:
+    """Register an agent.
+
+    Gives an agent a description and configuration. The name is the agent's id from then on; what was
+    already remembered under that id belongs to the agent. 409 when the name is registered already.
+
+    Args:
+        client: Where to send it.
+        body: An agent to register.
+        idempotency_key: The header `Idempotency-Key`.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    body: RegisterAgentRequest,
+    idempotency_key: str | None = None,
+) -> Agent | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(idempotency_key=idempotency_key, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    body: RegisterAgentRequest,
+    idempotency_key: str | None = None,
+) -> Response[Agent | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    body: RegisterAgentRequest,
+    idempotency_key: str | None = None,
+) -> Agent | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(idempotency_key=idempotency_key, body=body, client=client)).parsed

@@ -1,0 +1,67 @@
+"""Is the server alive?"""
+
+from typing import Any
+
+from ...client import Client
+from ...models.error import Error
+from ...models.health import Health
+from ...types import Response, read_response
+
+_MODELS: dict[int, tuple[type[Health | Error], ...]] = {
+    200: (Health,),
+    400: (Error,),
+    405: (Error,),
+}
+
+
+def _get_kwargs() -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/health",
+        "headers": {},
+    }
+    return kwargs
+
+
+def sync_detailed(
+    *,
+    client: Client,
+) -> Response[Health | Error]:
+    """Is the server alive?
+
+    Answers as long as the process serves requests, whatever the state of its storage.
+
+    Args:
+        client: Where to send it.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(**_get_kwargs())
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+) -> Health | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+) -> Response[Health | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(**_get_kwargs())
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+) -> Health | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(client=client)).parsed

@@ -1,0 +1,115 @@
+"""Store one memory, or a batch."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.add_memories_request import AddMemoriesRequest
+from ...models.add_memory_request import AddMemoryRequest
+from ...models.error import Error
+from ...models.memory import Memory
+from ...models.memory_batch import MemoryBatch
+from ...types import Response, read_response
+
+_MODELS: dict[int, tuple[type[Memory | MemoryBatch | Error], ...]] = {
+    201: (
+        Memory,
+        MemoryBatch,
+    ),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    409: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    *,
+    body: AddMemoryRequest | AddMemoriesRequest,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/memories",
+        "headers": {},
+    }
+
+    kwargs["json"] = body.to_dict()
+    kwargs["headers"]["Content-Type"] = "application/json"
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: AddMemoryRequest | AddMemoriesRequest,
+    idempotency_key: str | None = None,
+) -> Response[Memory | MemoryBatch | Error]:
+    """Store one memory, or a batch.
+
+    Stores one memory, or up to 1,000 as `{"memories": [...]}`. A batch is atomic: all of it is stored or
+    none. Agents and sessions that are named for the first time come into being.
+
+    **Duplicates.** A memory is a duplicate when, within the last 24 hours, its agent stored one with the
+    same `dedup_key`; or, if it has none, one equal in agent, session, type, event, content, metadata and
+    given `time`. A single duplicate is answered with 409 and the `existing_id`; in a batch its place in
+    `memories` holds the original, and `duplicates` lists the places.
+
+    Args:
+        client: Where to send it.
+        body: What to send.
+        idempotency_key: The header `Idempotency-Key`.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    body: AddMemoryRequest | AddMemoriesRequest,
+    idempotency_key: str | None = None,
+) -> Memory | MemoryBatch | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(idempotency_key=idempotency_key, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    body: AddMemoryRequest | AddMemoriesRequest,
+    idempotency_key: str | None = None,
+) -> Response[Memory | MemoryBatch | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    body: AddMemoryRequest | AddMemoriesRequest,
+    idempotency_key: str | None = None,
+) -> Memory | MemoryBatch | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(idempotency_key=idempotency_key, body=body, client=client)).parsed

@@ -1,0 +1,89 @@
+"""Get one memory."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.error import Error
+from ...models.memory import Memory
+from ...types import Response, path_segment, read_response
+
+_MODELS: dict[int, tuple[type[Memory | Error], ...]] = {
+    200: (Memory,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    memory_id: str,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/api/v1/memories/{memory_id}".format(
+            memory_id=path_segment(memory_id, "memory_id"),
+        ),
+        "headers": {},
+    }
+    return kwargs
+
+
+def sync_detailed(
+    memory_id: str,
+    *,
+    client: Client,
+) -> Response[Memory | Error]:
+    """Get one memory.
+
+    The memory of this id.
+
+    Args:
+        memory_id: `mem_` and a ULID, so ids sort by time.
+        client: Where to send it.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            memory_id=memory_id,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    memory_id: str,
+    *,
+    client: Client,
+) -> Memory | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(memory_id=memory_id, client=client).parsed
+
+
+async def asyncio_detailed(
+    memory_id: str,
+    *,
+    client: Client,
+) -> Response[Memory | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            memory_id=memory_id,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    memory_id: str,
+    *,
+    client: Client,
+) -> Memory | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(memory_id=memory_id, client=client)).parsed

@@ -1,0 +1,94 @@
+"""Search memories."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.error import Error
+from ...models.search_query import SearchQuery
+from ...models.search_result import SearchResult
+from ...types import Response, read_response
+
+_MODELS: dict[int, tuple[type[SearchResult | Error], ...]] = {
+    200: (SearchResult,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    *,
+    body: SearchQuery,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/search",
+        "headers": {},
+    }
+
+    kwargs["json"] = body.to_dict()
+    kwargs["headers"]["Content-Type"] = "application/json"
+    return kwargs
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: SearchQuery,
+) -> Response[SearchResult | Error]:
+    """Search memories.
+
+    The memories that match every condition given. `query` looks for words and can rank by relevance;
+    `content_contains` looks for a piece of text, whatever its case; `metadata` asks for equal values.
+
+    Args:
+        client: Where to send it.
+        body: What to search for; each condition given must hold.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    body: SearchQuery,
+) -> SearchResult | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    body: SearchQuery,
+) -> Response[SearchResult | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    body: SearchQuery,
+) -> SearchResult | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(body=body, client=client)).parsed

@@ -1,0 +1,104 @@
+"""Start a session."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.create_session_request import CreateSessionRequest
+from ...models.error import Error
+from ...models.session import Session
+from ...types import Response, read_response
+
+_MODELS: dict[int, tuple[type[Session | Error], ...]] = {
+    201: (Session,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    409: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    *,
+    body: CreateSessionRequest,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/sessions",
+        "headers": {},
+    }
+
+    kwargs["json"] = body.to_dict()
+    kwargs["headers"]["Content-Type"] = "application/json"
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: CreateSessionRequest,
+    idempotency_key: str | None = None,
+) -> Response[Session | Error]:
+    """Start a session.
+
+    Starts a session of an agent, registered or not. Its id goes into the memories that belong to it.
+
+    Args:
+        client: Where to send it.
+        body: A session to start.
+        idempotency_key: The header `Idempotency-Key`.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    body: CreateSessionRequest,
+    idempotency_key: str | None = None,
+) -> Session | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(idempotency_key=idempotency_key, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    body: CreateSessionRequest,
+    idempotency_key: str | None = None,
+) -> Response[Session | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    body: CreateSessionRequest,
+    idempotency_key: str | None = None,
+) -> Session | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(idempotency_key=idempotency_key, body=body, client=client)).parsed

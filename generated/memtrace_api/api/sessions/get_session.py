@@ -1,0 +1,90 @@
+"""Get a session."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.error import Error
+from ...models.session import Session
+from ...types import Response, path_segment, read_response
+
+_MODELS: dict[int, tuple[type[Session | Error], ...]] = {
+    200: (Session,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    session_id: str,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/api/v1/sessions/{session_id}".format(
+            session_id=path_segment(session_id, "session_id"),
+        ),
+        "headers": {},
+    }
+    return kwargs
+
+
+def sync_detailed(
+    session_id: str,
+    *,
+    client: Client,
+) -> Response[Session | Error]:
+    """Get a session.
+
+    The session of this id. A session that memories named without its being started is found too.
+
+    Args:
+        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
+            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        client: Where to send it.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            session_id=session_id,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    session_id: str,
+    *,
+    client: Client,
+) -> Session | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(session_id=session_id, client=client).parsed
+
+
+async def asyncio_detailed(
+    session_id: str,
+    *,
+    client: Client,
+) -> Response[Session | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            session_id=session_id,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    session_id: str,
+    *,
+    client: Client,
+) -> Session | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(session_id=session_id, client=client)).parsed

@@ -1,0 +1,107 @@
+"""A session's memories as markdown for an LLM."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.context_options import ContextOptions
+from ...models.error import Error
+from ...models.session_context import SessionContext
+from ...types import Response, path_segment, read_response
+
+_MODELS: dict[int, tuple[type[SessionContext | Error], ...]] = {
+    200: (SessionContext,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    session_id: str,
+    *,
+    body: ContextOptions | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/sessions/{session_id}/context".format(
+            session_id=path_segment(session_id, "session_id"),
+        ),
+        "headers": {},
+    }
+    if body is not None:
+        kwargs["json"] = body.to_dict()
+        kwargs["headers"]["Content-Type"] = "application/json"
+    return kwargs
+
+
+def sync_detailed(
+    session_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> Response[SessionContext | Error]:
+    """A session's memories as markdown for an LLM.
+
+    Decisions with their reasoning, errors, actions and facts, each in order of time. The whole never takes
+    more than `max_tokens` tokens; what is important or recent stays, and the text says how much was left
+    out.
+
+    Args:
+        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
+            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        client: Where to send it.
+        body: What a context is made of.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            session_id=session_id,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    session_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> SessionContext | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(session_id=session_id, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    session_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> Response[SessionContext | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            session_id=session_id,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    session_id: str,
+    *,
+    client: Client,
+    body: ContextOptions | None = None,
+) -> SessionContext | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(session_id=session_id, body=body, client=client)).parsed

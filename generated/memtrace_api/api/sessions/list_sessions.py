@@ -1,0 +1,123 @@
+"""List sessions."""
+
+from typing import Any
+
+from ...client import Client
+from ...models.error import Error
+from ...models.session_list import SessionList
+from ...models.session_status import SessionStatus
+from ...types import Response, query, read_response
+
+_MODELS: dict[int, tuple[type[SessionList | Error], ...]] = {
+    200: (SessionList,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    429: (Error,),
+    503: (Error,),
+}
+
+
+def _get_kwargs(
+    *,
+    agent_id: str | None = None,
+    status: SessionStatus | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/api/v1/sessions",
+        "params": query(
+            {
+                "agent_id": agent_id,
+                "status": status,
+                "limit": limit,
+                "cursor": cursor,
+            }
+        ),
+        "headers": {},
+    }
+    return kwargs
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    agent_id: str | None = None,
+    status: SessionStatus | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Response[SessionList | Error]:
+    """List sessions.
+
+    The organisation's sessions, newest first.
+
+    Args:
+        client: Where to send it.
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        status: A session is active until it is closed.
+        limit: The query parameter `limit`. The server's default: 1000.
+        cursor: A place between two sessions. Take it from `next_cursor`; do not make one.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+            status=status,
+            limit=limit,
+            cursor=cursor,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    agent_id: str | None = None,
+    status: SessionStatus | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> SessionList | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(agent_id=agent_id, status=status, limit=limit, cursor=cursor, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    agent_id: str | None = None,
+    status: SessionStatus | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> Response[SessionList | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **_get_kwargs(
+            agent_id=agent_id,
+            status=status,
+            limit=limit,
+            cursor=cursor,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    agent_id: str | None = None,
+    status: SessionStatus | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> SessionList | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (
+        await asyncio_detailed(agent_id=agent_id, status=status, limit=limit, cursor=cursor, client=client)
+    ).parsed

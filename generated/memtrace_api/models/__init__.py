@@ -1,0 +1,30 @@
+"""The models of the contract: what is sent, and what is answered."""
+
+from .add_memories_request import AddMemoriesRequest as AddMemoriesRequest
+from .add_memory_request import AddMemoryRequest as AddMemoryRequest
+from .agent import Agent as Agent
+from .agent_context import AgentContext as AgentContext
+from .agent_list import AgentList as AgentList
+from .agent_stats import AgentStats as AgentStats
+from .context_options import ContextOptions as ContextOptions
+from .create_session_request import CreateSessionRequest as CreateSessionRequest
+from .error import Error as Error
+from .error_detail import ErrorDetail as ErrorDetail
+from .error_detail_location import ErrorDetailLocation as ErrorDetailLocation
+from .forget_filter import ForgetFilter as ForgetFilter
+from .forget_result import ForgetResult as ForgetResult
+from .health import Health as Health
+from .memory import Memory as Memory
+from .memory_batch import MemoryBatch as MemoryBatch
+from .memory_list import MemoryList as MemoryList
+from .memory_type import MemoryType as MemoryType
+from .order import Order as Order
+from .register_agent_request import RegisterAgentRequest as RegisterAgentRequest
+from .search_order import SearchOrder as SearchOrder
+from .search_query import SearchQuery as SearchQuery
+from .search_result import SearchResult as SearchResult
+from .session import Session as Session
+from .session_context import SessionContext as SessionContext
+from .session_list import SessionList as SessionList
+from .session_status import SessionStatus as SessionStatus
+from .update_session_request import UpdateSessionRequest as UpdateSessionRequest

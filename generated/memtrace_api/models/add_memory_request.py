@@ -1,0 +1,87 @@
+"""The model AddMemoryRequest."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.memory_type import MemoryType
+from ..types import convert, timestamp
+
+
+@attrs.define(kw_only=True, slots=True)
+class AddMemoryRequest:
+    """One memory to store.
+
+    Attributes:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        content: What happened, was seen or decided, in words. Stored exactly as given.
+        memory_type: What kind of memory it is; `episodic` if not given.
+        event_type: What happened, in a word of your own; `general` if not given.
+        session_id: The session that it belongs to.
+        metadata: Anything else, as a JSON object.
+        tags: Words to find it by. A tag given twice counts once.
+        importance: From 0 to 1. What is important stays longest in a context.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        time: When it happened, for imports and backfill; now if not given.
+        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+    """
+
+    agent_id: str
+    content: str
+    memory_type: MemoryType | None = None
+    event_type: str | None = None
+    session_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    tags: list[str] | None = None
+    importance: float | None = None
+    parent_id: str | None = None
+    dedup_key: str | None = None
+    time: datetime.datetime | None = None
+    ttl: int | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "agent_id": self.agent_id,
+            "content": self.content,
+        }
+        if self.memory_type is not None:
+            data["memory_type"] = self.memory_type
+        if self.event_type is not None:
+            data["event_type"] = self.event_type
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.importance is not None:
+            data["importance"] = self.importance
+        if self.parent_id is not None:
+            data["parent_id"] = self.parent_id
+        if self.dedup_key is not None:
+            data["dedup_key"] = self.dedup_key
+        if self.time is not None:
+            data["time"] = timestamp(self.time, "AddMemoryRequest.time")
+        if self.ttl is not None:
+            data["ttl"] = self.ttl
+        return data

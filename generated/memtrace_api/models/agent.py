@@ -1,0 +1,63 @@
+"""The model Agent."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert, timestamp
+
+
+@attrs.define(kw_only=True, slots=True)
+class Agent:
+    """An agent.
+
+    Attributes:
+        id: Its id.
+        org_id: The organisation that it belongs to.
+        name: Its name; the same as its id, on servers from 1.0.
+        created_at: When it was registered, or first wrote.
+        description: What the agent does.
+        config: Anything else about it.
+        last_active_at: When it last wrote a memory or started a session.
+    """
+
+    id: str
+    org_id: str
+    name: str
+    created_at: datetime.datetime
+    description: str | None = None
+    config: dict[str, Any] | None = None
+    last_active_at: datetime.datetime | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "id": self.id,
+            "org_id": self.org_id,
+            "name": self.name,
+            "created_at": timestamp(self.created_at, "Agent.created_at"),
+        }
+        if self.description is not None:
+            data["description"] = self.description
+        if self.config is not None:
+            data["config"] = self.config
+        if self.last_active_at is not None:
+            data["last_active_at"] = timestamp(self.last_active_at, "Agent.last_active_at")
+        return data

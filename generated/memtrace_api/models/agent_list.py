@@ -1,0 +1,53 @@
+"""The model AgentList."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.agent import Agent
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class AgentList:
+    """A page of agents.
+
+    Attributes:
+        agents: The agents, in order of their id.
+        count: How many agents this page has.
+        has_more: Whether another page follows; exact. Memtrace 0.x sends none.
+        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+    """
+
+    agents: list[Agent]
+    count: int
+    has_more: bool | None = None
+    next_cursor: str | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "agents": [item.to_dict() for item in self.agents],
+            "count": self.count,
+        }
+        if self.has_more is not None:
+            data["has_more"] = self.has_more
+        if self.next_cursor is not None:
+            data["next_cursor"] = self.next_cursor
+        return data

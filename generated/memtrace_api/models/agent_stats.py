@@ -1,0 +1,64 @@
+"""The model AgentStats."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert, timestamp
+
+
+@attrs.define(kw_only=True, slots=True)
+class AgentStats:
+    """How much an agent remembers.
+
+    Attributes:
+        agent_id: The agent.
+        memory_count: Its memories.
+        memories_24h: Its memories of the last 24 hours.
+        errors_24h: Those of the last 24 hours whose event type is `error`.
+        session_count: Its sessions.
+        active_sessions: Those of its sessions that are active.
+        memory_types: Its memories by type; types that it has none of are missing.
+        last_active_at: When it last wrote a memory or started a session.
+    """
+
+    agent_id: str
+    memory_count: int
+    memories_24h: int
+    errors_24h: int
+    session_count: int
+    active_sessions: int
+    memory_types: dict[str, int]
+    last_active_at: datetime.datetime | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "agent_id": self.agent_id,
+            "memory_count": self.memory_count,
+            "memories_24h": self.memories_24h,
+            "errors_24h": self.errors_24h,
+            "session_count": self.session_count,
+            "active_sessions": self.active_sessions,
+            "memory_types": self.memory_types,
+        }
+        if self.last_active_at is not None:
+            data["last_active_at"] = timestamp(self.last_active_at, "AgentStats.last_active_at")
+        return data

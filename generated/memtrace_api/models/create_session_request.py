@@ -1,0 +1,46 @@
+"""The model CreateSessionRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class CreateSessionRequest:
+    """A session to start.
+
+    Attributes:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        metadata: Anything about it, as a JSON object.
+    """
+
+    agent_id: str
+    metadata: dict[str, Any] | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "agent_id": self.agent_id,
+        }
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        return data

@@ -1,0 +1,56 @@
+"""The model Error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.error_detail import ErrorDetail
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class Error:
+    """What went wrong.
+
+    Attributes:
+        error: What went wrong and what to do about it, for people.
+        code: What went wrong, in a word that stays the same.
+        request_id: Names this request in the server's log.
+        details: For bad input, each field that is wrong.
+        existing_id: For a conflict, the id of what is there already.
+    """
+
+    error: str
+    code: str
+    request_id: str
+    details: list[ErrorDetail] | None = None
+    existing_id: str | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "error": self.error,
+            "code": self.code,
+            "request_id": self.request_id,
+        }
+        if self.details is not None:
+            data["details"] = [item.to_dict() for item in self.details]
+        if self.existing_id is not None:
+            data["existing_id"] = self.existing_id
+        return data

@@ -1,0 +1,47 @@
+"""The model ErrorDetail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class ErrorDetail:
+    """One thing that is wrong with a request.
+
+    Attributes:
+        field: Name of the parameter, or path of the field in the body: `memories.3.content`.
+        location: Where the field is.
+        message: What is wrong with it.
+    """
+
+    field: str
+    location: str
+    message: str
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "field": self.field,
+            "location": self.location,
+            "message": self.message,
+        }
+        return data

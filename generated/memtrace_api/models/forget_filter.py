@@ -1,0 +1,76 @@
+"""The model ForgetFilter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.memory_type import MemoryType
+from ..types import TimePoint, convert, time_point
+
+
+@attrs.define(kw_only=True, slots=True)
+class ForgetFilter:
+    """Which memories to forget; each filter given must match.
+
+    Attributes:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
+            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        memory_type: What kind of memory it is. Something that happened, something about the session, a
+            decision, or a fact about somebody or something.
+        event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
+            `error` is counted and shown apart.
+        tags: As the contract says.
+        since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
+        until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
+    """
+
+    agent_id: str | None = None
+    session_id: str | None = None
+    memory_type: MemoryType | None = None
+    event_type: str | None = None
+    tags: list[str] | None = None
+    since: TimePoint | None = None
+    until: TimePoint | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+            TypeError: If a point in time is none; the text names the field.
+        """
+        made = convert(src_dict, cls)
+        if made.since is not None:
+            time_point(made.since, "ForgetFilter.since")
+        if made.until is not None:
+            time_point(made.until, "ForgetFilter.until")
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {}
+        if self.agent_id is not None:
+            data["agent_id"] = self.agent_id
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
+        if self.memory_type is not None:
+            data["memory_type"] = self.memory_type
+        if self.event_type is not None:
+            data["event_type"] = self.event_type
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.since is not None:
+            data["since"] = time_point(self.since, "ForgetFilter.since")
+        if self.until is not None:
+            data["until"] = time_point(self.until, "ForgetFilter.until")
+        return data

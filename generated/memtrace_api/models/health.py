@@ -1,0 +1,53 @@
+"""The model Health."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class Health:
+    """How the server is.
+
+    Attributes:
+        status: `ok` when all is well.
+        service: Always `memtrace`.
+        version: The server's version.
+        uptime: How long the server has run, in seconds. Memtrace 0.x sends text.
+    """
+
+    status: str
+    service: str | None = None
+    version: str | None = None
+    uptime: float | str | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "status": self.status,
+        }
+        if self.service is not None:
+            data["service"] = self.service
+        if self.version is not None:
+            data["version"] = self.version
+        if self.uptime is not None:
+            data["uptime"] = self.uptime
+        return data

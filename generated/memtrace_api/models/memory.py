@@ -1,0 +1,89 @@
+"""The model Memory."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert, timestamp
+
+
+@attrs.define(kw_only=True, slots=True)
+class Memory:
+    """A stored memory.
+
+    Attributes:
+        time: When it happened.
+        org_id: The organisation that it belongs to.
+        agent_id: The agent that remembers it.
+        memory_type: What kind of memory it is, one of `MemoryType`; a newer server may send others.
+        event_type: What happened, in a word.
+        content: What happened, was seen or decided, exactly as it was given.
+        id: `mem_` and a ULID, so ids sort by time. Memtrace 0.x sends none.
+        session_id: The session that it belongs to.
+        metadata: Anything else, as it was given.
+        tags: Words to find it by.
+        importance: From 0 to 1.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: The key for "the same memory" that it was given.
+        expires_at: When it is forgotten by itself; never if missing.
+    """
+
+    time: datetime.datetime
+    org_id: str
+    agent_id: str
+    memory_type: str
+    event_type: str
+    content: str
+    id: str | None = None
+    session_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    tags: list[str] | None = None
+    importance: float | None = None
+    parent_id: str | None = None
+    dedup_key: str | None = None
+    expires_at: datetime.datetime | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "time": timestamp(self.time, "Memory.time"),
+            "org_id": self.org_id,
+            "agent_id": self.agent_id,
+            "memory_type": self.memory_type,
+            "event_type": self.event_type,
+            "content": self.content,
+        }
+        if self.id is not None:
+            data["id"] = self.id
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.importance is not None:
+            data["importance"] = self.importance
+        if self.parent_id is not None:
+            data["parent_id"] = self.parent_id
+        if self.dedup_key is not None:
+            data["dedup_key"] = self.dedup_key
+        if self.expires_at is not None:
+            data["expires_at"] = timestamp(self.expires_at, "Memory.expires_at")
+        return data

@@ -1,0 +1,49 @@
+"""The model MemoryBatch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.memory import Memory
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class MemoryBatch:
+    """The memories of a batch as they are stored.
+
+    Attributes:
+        memories: One for each memory given, in the same order; for a duplicate, the original.
+        count: How many `memories` are.
+        duplicates: Places in `memories`, from 0, that hold the original of a duplicate.
+    """
+
+    memories: list[Memory]
+    count: int
+    duplicates: list[int] | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "memories": [item.to_dict() for item in self.memories],
+            "count": self.count,
+        }
+        if self.duplicates is not None:
+            data["duplicates"] = self.duplicates
+        return data

@@ -1,0 +1,5 @@
+"""The values of MemoryType."""
+
+from typing import Literal
+
+MemoryType = Literal["decision", "entity", "episodic", "session"]

@@ -1,0 +1,5 @@
+"""The values of Order."""
+
+from typing import Literal
+
+Order = Literal["asc", "desc"]

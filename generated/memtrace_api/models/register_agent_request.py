@@ -1,0 +1,50 @@
+"""The model RegisterAgentRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class RegisterAgentRequest:
+    """An agent to register.
+
+    Attributes:
+        name: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`, beginning
+            with a letter, digit or `_`.
+        description: What the agent does.
+        config: Anything else about it, as a JSON object.
+    """
+
+    name: str
+    description: str | None = None
+    config: dict[str, Any] | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "name": self.name,
+        }
+        if self.description is not None:
+            data["description"] = self.description
+        if self.config is not None:
+            data["config"] = self.config
+        return data

@@ -1,0 +1,102 @@
+"""The model SearchQuery."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.memory_type import MemoryType
+from ..models.search_order import SearchOrder
+from ..types import TimePoint, convert, time_point
+
+
+@attrs.define(kw_only=True, slots=True)
+class SearchQuery:
+    """What to search for; each condition given must hold.
+
+    Attributes:
+        query: Words that the content must have, a `"phrase in quotes"`, and `-words` that it must not
+            have. Case and accents do not matter.
+        content_contains: A piece of text that the content must contain, whatever its case.
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_types: Only of one of these types; any if empty.
+        event_types: Only of one of these event types; any if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        min_importance: Only memories at least this important.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: If not given: `relevance` with a `query`, `desc` without.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the page before, asked for with the same conditions and order.
+    """
+
+    query: str | None = None
+    content_contains: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+    memory_types: list[MemoryType] | None = None
+    event_types: list[str] | None = None
+    tags: list[str] | None = None
+    min_importance: float | None = None
+    metadata: dict[str, Any] | None = None
+    since: TimePoint | None = None
+    until: TimePoint | None = None
+    order: SearchOrder | None = None
+    limit: int | None = None
+    cursor: str | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+            TypeError: If a point in time is none; the text names the field.
+        """
+        made = convert(src_dict, cls)
+        if made.since is not None:
+            time_point(made.since, "SearchQuery.since")
+        if made.until is not None:
+            time_point(made.until, "SearchQuery.until")
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {}
+        if self.query is not None:
+            data["query"] = self.query
+        if self.content_contains is not None:
+            data["content_contains"] = self.content_contains
+        if self.agent_id is not None:
+            data["agent_id"] = self.agent_id
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
+        if self.memory_types is not None:
+            data["memory_types"] = self.memory_types
+        if self.event_types is not None:
+            data["event_types"] = self.event_types
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.min_importance is not None:
+            data["min_importance"] = self.min_importance
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        if self.since is not None:
+            data["since"] = time_point(self.since, "SearchQuery.since")
+        if self.until is not None:
+            data["until"] = time_point(self.until, "SearchQuery.until")
+        if self.order is not None:
+            data["order"] = self.order
+        if self.limit is not None:
+            data["limit"] = self.limit
+        if self.cursor is not None:
+            data["cursor"] = self.cursor
+        return data

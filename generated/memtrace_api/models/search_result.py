@@ -1,0 +1,56 @@
+"""The model SearchResult."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.memory import Memory
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class SearchResult:
+    """A page of what was found.
+
+    Attributes:
+        results: The memories, in the order asked for.
+        count: How many memories this page has.
+        query_time_ms: How long the search took, in whole milliseconds.
+        has_more: Whether another page follows; exact. Memtrace 0.x sends none.
+        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+    """
+
+    results: list[Memory]
+    count: int
+    query_time_ms: int
+    has_more: bool | None = None
+    next_cursor: str | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "results": [item.to_dict() for item in self.results],
+            "count": self.count,
+            "query_time_ms": self.query_time_ms,
+        }
+        if self.has_more is not None:
+            data["has_more"] = self.has_more
+        if self.next_cursor is not None:
+            data["next_cursor"] = self.next_cursor
+        return data

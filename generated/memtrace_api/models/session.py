@@ -1,0 +1,65 @@
+"""The model Session."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert, timestamp
+
+
+@attrs.define(kw_only=True, slots=True)
+class Session:
+    """A bounded piece of an agent's work.
+
+    Attributes:
+        id: Its id.
+        org_id: The organisation that it belongs to.
+        agent_id: The agent that started it.
+        status: One of `SessionStatus`; a newer server may send others.
+        created_at: When it was started.
+        updated_at: When its status or metadata last changed.
+        metadata: Anything about it.
+        closed_at: When it was closed; missing while it is active.
+    """
+
+    id: str
+    org_id: str
+    agent_id: str
+    status: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    metadata: dict[str, Any] | None = None
+    closed_at: datetime.datetime | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "id": self.id,
+            "org_id": self.org_id,
+            "agent_id": self.agent_id,
+            "status": self.status,
+            "created_at": timestamp(self.created_at, "Session.created_at"),
+            "updated_at": timestamp(self.updated_at, "Session.updated_at"),
+        }
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        if self.closed_at is not None:
+            data["closed_at"] = timestamp(self.closed_at, "Session.closed_at")
+        return data

@@ -1,0 +1,53 @@
+"""The model SessionList."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.session import Session
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class SessionList:
+    """A page of sessions.
+
+    Attributes:
+        sessions: The sessions, newest first.
+        count: How many sessions this page has.
+        has_more: Whether another page follows; exact. Memtrace 0.x sends none.
+        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+    """
+
+    sessions: list[Session]
+    count: int
+    has_more: bool | None = None
+    next_cursor: str | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "sessions": [item.to_dict() for item in self.sessions],
+            "count": self.count,
+        }
+        if self.has_more is not None:
+            data["has_more"] = self.has_more
+        if self.next_cursor is not None:
+            data["next_cursor"] = self.next_cursor
+        return data

@@ -1,0 +1,5 @@
+"""The values of SessionStatus."""
+
+from typing import Literal
+
+SessionStatus = Literal["active", "closed"]

@@ -1,0 +1,46 @@
+"""The model UpdateSessionRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.session_status import SessionStatus
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class UpdateSessionRequest:
+    """What to change about a session.
+
+    Attributes:
+        status: `closed` closes it, `active` opens it again.
+        metadata: Merged into what is there; a key given as null is removed.
+    """
+
+    status: SessionStatus | None = None
+    metadata: dict[str, Any] | None = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {}
+        if self.status is not None:
+            data["status"] = self.status
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        return data

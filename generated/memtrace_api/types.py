@@ -1,0 +1,185 @@
+"""What the models and endpoints of this package have in common."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import attrs
+import msgspec
+
+from .errors import UnexpectedStatus
+
+if TYPE_CHECKING:
+    import httpx
+
+    TimePoint: TypeAlias = str | datetime.timedelta | datetime.datetime
+else:
+    # msgspec decodes no union of types that are all strings in JSON.
+    TimePoint = Any
+
+T = TypeVar("T")
+
+# Units of a duration in seconds, finest first, and how many of one a duration may have.
+_UNITS = (("s", 1), ("m", 60), ("h", 3600), ("d", 86400))
+_MOST_UNITS = 999_999
+
+
+@attrs.define
+class Response(Generic[T]):
+    """An answer: `parsed` is None when the contract does not have it, or its content cannot be read."""
+
+    status_code: HTTPStatus | int
+    content: bytes
+    headers: Mapping[str, str]
+    parsed: T | None
+
+
+def time_point(value: TimePoint, name: str = "time") -> str:
+    """Write a point in time as the API takes it.
+
+    Args:
+        value: A string, which is passed on as it is; a timedelta, meant as that long ago; or a datetime with
+            a time zone.
+        name: What the value is called in an error.
+
+    Returns:
+        For a timedelta whole seconds, rounded up (`90s`); past 11 days, where the API takes no more digits,
+        whole minutes, hours or days. For a datetime, RFC 3339 in UTC.
+
+    Raises:
+        TypeError: If the value is none of these.
+        ValueError: If the timedelta is not positive, or the datetime has no time zone.
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, datetime.timedelta):
+        return timestamp(value, name)
+    if value <= datetime.timedelta(0):
+        raise ValueError(f"{name}: {value} is not in the past; give a positive timedelta")
+    for unit, seconds in _UNITS:
+        count = -(-value // datetime.timedelta(seconds=seconds))
+        if count <= _MOST_UNITS:
+            return f"{count}{unit}"
+    raise ValueError(f"{name}: {value} is too long; the most is {_MOST_UNITS} days")
+
+
+def timestamp(value: datetime.datetime, name: str = "time") -> str:
+    """Write a datetime in RFC 3339, in UTC.
+
+    Args:
+        value: A datetime with a time zone.
+        name: What the value is called in an error.
+
+    Returns:
+        For example `2026-11-01T09:30:00Z`.
+
+    Raises:
+        TypeError: If the value is no datetime.
+        ValueError: If it has no time zone, or is outside the years 1 to 9999 in UTC.
+    """
+    if not isinstance(value, datetime.datetime):
+        raise TypeError(f"{name}: {value!r} is no time; give a datetime with a time zone")
+    if value.utcoffset() is None:
+        raise ValueError(f"{name}: {value!r} has no time zone; give it one, for example datetime.UTC")
+    try:
+        return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:
+        raise ValueError(f"{name}: {value!r} is no year from 1 to 9999 in UTC") from None
+
+
+def convert(data: object, model: type[T]) -> T:
+    """Make a model from JSON data; the ValueError for data that does not fit names the field."""
+    try:
+        return msgspec.convert(data, model)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{model.__name__}: {error}") from error
+
+
+def path_segment(value: str, name: str) -> str:
+    """Quote an id so that it stays one segment of a path, whatever it contains.
+
+    Raises:
+        TypeError: If it is no string.
+        ValueError: If it is empty: the path would be another one.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: {value!r} is no string")
+    if not value:
+        raise ValueError(f"{name} is empty")
+    if value in {".", ".."}:
+        return value.replace(".", "%2E")
+    return quote(value, safe="")
+
+
+def query(values: Mapping[str, object]) -> dict[str, str | int | float]:
+    """Write query parameters as the API takes them: none that is None, a list as one comma-joined value."""
+    return {name: _query_value(name, value) for name, value in values.items() if value is not None}
+
+
+def _query_value(name: str, value: object) -> str | int | float:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Iterable):
+        items = [str(item) for item in value]
+        for item in items:
+            if "," in item:
+                raise ValueError(f"{name}: {item!r} has a comma, which parts the values of a list")
+        return ",".join(items)
+    raise TypeError(f"{name}: {value!r} is neither a string, a number, a boolean nor a list")
+
+
+def read_response(
+    response: httpx.Response, models: Mapping[int, tuple[type[T], ...]], *, raise_on_unexpected_status: bool
+) -> Response[T]:
+    """Read an answer as the first of its status's models that fits.
+
+    Args:
+        response: The answer.
+        models: The models that each documented status may have; none for a status without content.
+        raise_on_unexpected_status: Whether to raise for an answer that the contract does not have, or that
+            cannot be read.
+
+    Raises:
+        UnexpectedStatus: If there is such an answer and raise_on_unexpected_status is True.
+    """
+    expected = models.get(response.status_code)
+    parsed = None
+    for model in expected or ():
+        try:
+            parsed = msgspec.json.decode(response.content, type=model)
+            break
+        except msgspec.DecodeError:
+            continue
+    if parsed is None and expected != () and raise_on_unexpected_status:
+        raise UnexpectedStatus(response.status_code, response.content)
+    return Response(
+        status_code=_status(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=parsed,
+    )
+
+
+def _status(code: int) -> HTTPStatus | int:
+    try:
+        return HTTPStatus(code)
+    except ValueError:
+        return code
+
+
+__all__ = [
+    "Response",
+    "TimePoint",
+    "convert",
+    "path_segment",
+    "query",
+    "read_response",
+    "time_point",
+    "timestamp",
+]
