@@ -1,41 +1,32 @@
-"""Write everything that is derived: generated/memtrace_api from openapi.yaml, the sync client from the async one.
+"""Write what is derived: generated/memtrace_api from openapi.yaml, and the sync client from the async one.
 
 Needs no network, and gives the same bytes each time. `--check` writes nothing and says what is out of date.
 """
 
-from __future__ import annotations
-
 import argparse
-import filecmp
 import importlib.metadata
 import json
 import keyword
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import derived
 import unasync
 import yaml
+from derived import DerivationError
 
-ROOT = Path(__file__).resolve().parent.parent
-TEMPLATES = ROOT / "scripts" / "templates"
-OPENAPI = ROOT / "openapi.yaml"
-OUTPUT = ROOT / "generated" / "memtrace_api"
+TEMPLATES = derived.ROOT / "scripts" / "templates"
+OPENAPI = derived.ROOT / "openapi.yaml"
+OUTPUT = derived.ROOT / "generated" / "memtrace_api"
 
 GENERATOR = "openapi-python-client"
 GENERATOR_VERSION = "0.29.1"
 
-# A model's attribute is called as in the contract. These names could not be, or would hide what annotations speak of.
+# A model's attribute is called as in the contract. These names could not be: they would hide what annotations
+# speak of, or a method.
 RESERVED_NAMES = {"bool", "datetime", "dict", "float", "from_dict", "int", "list", "str", "to_dict"}
-
-
-class RegenError(Exception):
-    """Something that a person has to put right first."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,58 +41,36 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     output: Path = options.output.resolve()
+    build = partial(generate, options.openapi)
     try:
-        stale = _check(options.openapi, output) if options.check else _write(options.openapi, output)
+        stale = derived.differences(output, build) if options.check else []
+        if not options.check:
+            derived.put(output, build)
         # The sync client is derived from this tree alone, so a generation elsewhere leaves it as it is.
         if output == OUTPUT:
             stale += unasync.check() if options.check else unasync.write()
-    except (RegenError, unasync.UnasyncError) as error:
+    except DerivationError as error:
         print(f"regen: {error}", file=sys.stderr)
         return 2
-    for line in stale:
-        print(f"out of date: {line}; run `make regen`", file=sys.stderr)
+    for path in stale:
+        print(f"out of date: {path}; run `make regen`", file=sys.stderr)
     return 1 if stale else 0
 
 
 def generate(openapi: Path, package: Path) -> None:
     """Write the package made from a contract to a folder that does not exist yet."""
     _require_generator()
-    contract = yaml.safe_load(openapi.read_bytes())
+    try:
+        contract = yaml.safe_load(openapi.read_bytes())
+    except (OSError, yaml.YAMLError) as error:
+        raise DerivationError(f"{openapi}: {error}") from error
     _require_names(contract)
     _run_generator(openapi, package)
     _drop_empty_models(package / "models")
     (package / "openapi.json").write_text(_compact_json(contract), encoding="utf-8")
     (package / "py.typed").touch()
-    _format(package)
-
-
-def _write(openapi: Path, output: Path) -> list[str]:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the output, so that putting it into place is a rename; a failure before that leaves what was there.
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".regen-") as temporary:
-        new, old = Path(temporary, output.name), Path(temporary, "old")
-        generate(openapi, new)
-        if output.exists():
-            output.rename(old)
-        new.rename(output)
-    return []
-
-
-def _check(openapi: Path, output: Path) -> list[str]:
-    with tempfile.TemporaryDirectory() as temporary:
-        fresh = Path(temporary, output.name)
-        generate(openapi, fresh)
-        return [f"{output / path}" for path in sorted(_differences(fresh, output))]
-
-
-def _differences(fresh: Path, tree: Path) -> Iterator[Path]:
-    names = {path.relative_to(root) for root in (fresh, tree) for path in root.rglob("*") if path.is_file()}
-    for name in names:
-        if "__pycache__" in name.parts:
-            continue
-        both = (fresh / name).is_file() and (tree / name).is_file()
-        if not both or not filecmp.cmp(fresh / name, tree / name, shallow=False):
-            yield name
+    # The templates import what any model may need (F401: what this one does not), in no order (I).
+    derived.tidy(package, rules="F401,I")
 
 
 def _require_generator() -> None:
@@ -110,23 +79,26 @@ def _require_generator() -> None:
     except importlib.metadata.PackageNotFoundError:
         found = "not installed"
     if found != GENERATOR_VERSION:
-        raise RegenError(
-            f"{GENERATOR} must be {GENERATOR_VERSION}, and is {found}: run `{sys.executable} -m pip install -e '.[dev]'`"
+        raise DerivationError(
+            f"{GENERATOR} must be {GENERATOR_VERSION}, and is {found}: "
+            f"run `{sys.executable} -m pip install -e '.[dev]'`"
         )
 
 
-def _require_names(contract: Any) -> None:
-    for name in sorted(set(_property_names(contract.get("components", {}).get("schemas", {})))):
+def _require_names(contract: object) -> None:
+    for name in sorted(set(_property_names(contract))):
         if (
             not name.isidentifier()
             or keyword.iskeyword(name)
             or name.startswith("_")
             or name in RESERVED_NAMES
         ):
-            raise RegenError(f"a property cannot be called {name!r}: its model could have no such attribute")
+            raise DerivationError(
+                f"a property cannot be called {name!r}: its model could have no such attribute"
+            )
 
 
-def _property_names(schema: Any) -> Iterator[str]:
+def _property_names(schema: object) -> Iterator[str]:
     if isinstance(schema, dict):
         properties = schema.get("properties")
         if isinstance(properties, dict):
@@ -140,13 +112,14 @@ def _property_names(schema: Any) -> Iterator[str]:
 
 
 def _run_generator(openapi: Path, package: Path) -> None:
-    command = [
-        *(sys.executable, "-m", "openapi_python_client", "generate"),
-        *("--path", str(openapi.resolve()), "--output-path", str(package)),
-        *("--config", str(TEMPLATES / "generator.yaml"), "--custom-template-path", str(TEMPLATES)),
-        *("--meta", "none", "--fail-on-warning", "--overwrite"),
-    ]
-    _run(command)
+    derived.run(
+        [
+            *(sys.executable, "-m", "openapi_python_client", "generate"),
+            *("--path", str(openapi.resolve()), "--output-path", str(package)),
+            *("--config", str(TEMPLATES / "generator.yaml"), "--custom-template-path", str(TEMPLATES)),
+            *("--meta", "none", "--fail-on-warning", "--overwrite"),
+        ]
+    )
 
 
 def _drop_empty_models(models: Path) -> None:
@@ -160,25 +133,8 @@ def _drop_empty_models(models: Path) -> None:
         path.unlink()
 
 
-def _compact_json(contract: Any) -> str:
+def _compact_json(contract: object) -> str:
     return json.dumps(contract, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-
-
-def _format(package: Path) -> None:
-    ruff = [sys.executable, "-m", "ruff"]
-    configured = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(package)]
-    # The templates import what any model may need: what this one does not is dropped here.
-    _run([*ruff, "check", "--fix-only", "--select", "F401,I", *configured])
-    _run([*ruff, "format", *configured])
-
-
-def _run(command: list[str]) -> None:
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    done = subprocess.run(  # noqa: S603 - the commands are those above
-        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RegenError(f"`{' '.join(command)}` failed:\n{done.stdout}{done.stderr}")
 
 
 if __name__ == "__main__":
