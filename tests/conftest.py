@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 from live import LiveServer
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """`memtrace serve` on a free port and a fresh SQLite file, for all tests: each takes a tenant of its own."""
+    """`memtrace serve` on a free port and a fresh SQLite file, for all tests; each uses its own tenant."""
     with LiveServer(tmp_path_factory.mktemp("live")) as server:
         yield server
     assert server.returncode == 0, "".join(server.log)
@@ -23,3 +24,26 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
 def tenant_key(live_server: LiveServer, request: pytest.FixtureRequest) -> str:
     """An admin's key of an organisation that no other test sees."""
     return live_server.create_tenant(request.node.name[:64])
+
+
+@pytest.fixture
+def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The URL and keys that documents name lead to the live server, as this test's tenant."""
+    live = httpx.URL(live_server.url)
+    send, send_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
+
+    def reroute(request: httpx.Request) -> httpx.Request:
+        assert (request.url.host, request.url.port) == ("localhost", 9100)
+        assert "mtk_" in request.headers.get("x-api-key", request.headers.get("authorization", ""))
+        request.url = request.url.copy_with(host=live.host, port=live.port)
+        request.headers["x-api-key"] = tenant_key
+        return request
+
+    monkeypatch.setattr(
+        httpx.HTTPTransport, "handle_request", lambda self, request: send(self, reroute(request))
+    )
+    monkeypatch.setattr(
+        httpx.AsyncHTTPTransport,
+        "handle_async_request",
+        lambda self, request: send_async(self, reroute(request)),
+    )

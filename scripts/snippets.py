@@ -1,0 +1,79 @@
+"""The Python code in a markdown document, and how to run it as a reader would."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """A block of Python code in a document.
+
+    Attributes:
+        path: The document.
+        heading: The heading that it stands under.
+        line: The line of the document that its code begins in.
+        code: The code itself.
+    """
+
+    path: Path
+    heading: str
+    line: int
+    code: str
+
+    def steps(self) -> Iterator[Snippet]:
+        """Its statements one by one, each with the comments before it."""
+        lines = self.code.splitlines(keepends=True)
+        start = 0
+        for statement in ast.parse(self.code).body:
+            end = statement.end_lineno or start
+            yield Snippet(self.path, self.heading, self.line + start, "".join(lines[start:end]))
+            start = end
+
+    def run(self, names: dict[str, Any]) -> object:
+        """Run the code; it may use `await` as if it stood in a coroutine.
+
+        Args:
+            names: The names that it finds, and leaves behind.
+
+        Returns:
+            Its value, if it is a single expression.
+        """
+        tree = ast.parse(self.code, self.path.name)
+        # A traceback then names the line of the document.
+        ast.increment_lineno(tree, self.line - 1)
+        await_anywhere = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        match tree.body:
+            case [ast.Expr(value)]:
+                code = compile(ast.Expression(value), self.path.name, "eval", await_anywhere)
+            case _:
+                code = compile(tree, self.path.name, "exec", await_anywhere)
+        result = eval(code, names)  # noqa: S307 - our own documents are as trusted as our own code
+        return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def snippets(path: Path) -> list[Snippet]:
+    """Every block of Python code in a document, from its top to its end."""
+    found: list[Snippet] = []
+    heading = ""
+    block: list[str] | None = None  # The code lines so far, in a Python block; None elsewhere.
+    fenced = False
+    for number, line in enumerate(path.read_text("utf-8").splitlines(keepends=True), 1):
+        if line.startswith("```"):
+            if block is not None:
+                found.append(Snippet(path, heading, number - len(block), "".join(block)))
+            fenced = not fenced
+            block = [] if fenced and line.strip() == "```python" else None
+        elif block is not None:
+            block.append(line)
+        elif line.startswith("#") and not fenced:
+            heading = line.strip("# \n")
+    return found

@@ -1,0 +1,149 @@
+"""The SDK's first description, tests/data/python-sdk.md, is a promise: its code runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from snippets import Snippet, snippets
+
+from memtrace import ConflictError, Memory, Memtrace
+
+if TYPE_CHECKING:
+    from live import LiveServer
+
+pytestmark = pytest.mark.usefixtures("documented_server")
+
+SEED: dict[str, Snippet] = {s.heading: s for s in snippets(Path(__file__).parent / "data" / "python-sdk.md")}
+
+
+@pytest.fixture
+def client() -> Memtrace:
+    return Memtrace("http://localhost:9100", "mtk_your_api_key")
+
+
+def run(heading: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    SEED[heading].run(names)
+    return names
+
+
+def test_quick_start(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("Quick Start")
+
+    assert re.fullmatch(r"\[20\d\d-\d\d-\d\d .*\] User prefers dark mode\n", capsys.readouterr().out)
+    assert names["memories"].count == 1
+    decision, fact = client.recall("agent_1").memories
+    assert (decision.content, decision.memory_type, decision.event_type) == (
+        "Use PostgreSQL",
+        "decision",
+        "decision",
+    )
+    assert decision.metadata == {"reasoning": "Better JSON support for metadata"}
+    assert (fact.content, fact.memory_type, fact.event_type) == (
+        "User prefers dark mode",
+        "episodic",
+        "general",
+    )
+
+
+def test_async_support() -> None:
+    names = run("Async Support")
+
+    assert [memory.content for memory in names["memories"].memories] == ["User prefers dark mode"]
+
+
+def test_the_same_memory_again_is_a_conflict_that_names_the_first(client: Memtrace) -> None:
+    run("Quick Start")
+    first = client.recall("agent_1").memories[-1]
+
+    with pytest.raises(ConflictError) as caught:
+        run("Async Support")
+
+    assert caught.value.existing_id == first.id
+
+
+def test_memory_operations(client: Memtrace) -> None:
+    liked = client.add_memory(agent_id="agent_1", content="User likes Dark Mode", importance=0.5)
+    client.add_memory(agent_id="agent_1", content="dark mode, said in passing", importance=0.4)
+    client.add_memory(agent_id="agent_2", content="Another likes dark mode", importance=0.9)
+    decision = client.decide("agent_1", "Ship it", "It is ready")
+    client.decide("agent_2", "Wait", "It is not ready")
+
+    names = run("Memory Operations")
+
+    mem = names["mem"]
+    assert isinstance(mem, Memory)
+    assert (mem.agent_id, mem.session_id, mem.memory_type) == ("agent_1", "sess_1", "episodic")
+    assert (mem.event_type, mem.content) == ("observation", "User clicked the settings button")
+    assert (mem.tags, mem.importance) == (["ui", "navigation"], 0.7)
+    assert [memory.content for memory in names["memories"]] == ["First", "Second"]
+    assert [memory.id for memory in names["result"].results] == [liked.id]
+    listed = client.list_memories(
+        agent_id="agent_1", memory_type="decision", since="7d", limit=50, order="desc"
+    )
+    assert [memory.id for memory in listed.memories] == [decision.id]
+
+
+def test_agent_management(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+    run("Quick Start")
+    client.create_session(agent_id="agent_1")
+    capsys.readouterr()
+
+    names = run("Agent Management")
+
+    assert capsys.readouterr().out == "Total memories: 2\nActive sessions: 1\n"
+    assert (names["agent"].id, names["agent"].name) == ("agent_1", "agent_1")
+    registered = client.get_agent("my-agent")
+    assert (registered.description, registered.config) == ("Handles customer support", {"model": "gpt-4"})
+
+
+def test_a_second_agent_of_the_same_name_is_a_conflict() -> None:
+    run("Quick Start")
+    run("Agent Management")
+
+    with pytest.raises(ConflictError) as caught:
+        run("Agent Management")
+
+    assert caught.value.existing_id == "my-agent"
+
+
+def test_session_management(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("Session Management")
+
+    assert (names["session"].agent_id, names["session"].status) == ("agent_1", "active")
+    assert names["session"].metadata == {"task": "onboarding"}
+    assert names["ctx"].session_id == names["session"].id
+    assert capsys.readouterr().out == f"{names['ctx'].context}\n"
+    assert client.get_session(names["session"].id).status == "closed"
+
+
+def test_error_handling(capsys: pytest.CaptureFixture[str]) -> None:
+    run("Error Handling")
+
+    assert capsys.readouterr().out == "Agent not found\n"
+
+
+def test_an_unknown_key_is_told_apart(
+    live_server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.undo()  # No routing: the key of the document itself is sent.
+    snippet = SEED["Error Handling"]
+    code = snippet.code.replace("http://localhost:9100", live_server.url)
+
+    Snippet(snippet.path, snippet.heading, snippet.line, code).run({})
+
+    assert capsys.readouterr().out == "Invalid API key\n"
+
+
+def test_every_snippet_is_run_here() -> None:
+    assert [*SEED] == [
+        "Quick Start",
+        "Async Support",
+        "Memory Operations",
+        "Agent Management",
+        "Session Management",
+        "Error Handling",
+    ]
