@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Protocol
 
 import httpx
 import pytest
@@ -10,6 +12,7 @@ from live import LiveServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +50,28 @@ def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pyt
         "handle_async_request",
         lambda self, request: send_async(self, reroute(request)),
     )
+
+
+class CreateVenv(Protocol):
+    """What the fixture `create_venv` is."""
+
+    def __call__(self, name: str, *requirements: str) -> Path:
+        """Create an environment with these requirements and return its interpreter."""
+
+
+@pytest.fixture(scope="session")
+def create_venv(request: pytest.FixtureRequest) -> CreateVenv:
+    """Environments that outlive a test run, while Python's version and the requirements stay the same."""
+
+    def create(name: str, *requirements: str) -> Path:
+        folder = request.config.cache.mkdir("venvs") / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
+        python, stamp = folder / "bin" / "python", folder / "requirements.txt"
+        wanted = "\n".join(requirements)
+        if not (stamp.exists() and stamp.read_text("utf-8") == wanted):
+            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+            pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+            subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
+            stamp.write_text(wanted, "utf-8")
+        return python
+
+    return create

@@ -1,0 +1,53 @@
+"""Runs where memtrace-sdk 0.2.0 is installed: calls its client as lines of JSON on stdin say.
+
+A line is `{"method": name, "arguments": [...]}`, where `{"model": name, "fields": {...}}` stands for a model.
+A line of JSON answers each: the result, or what was raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import sys
+from typing import Any
+
+import memtrace
+
+
+def build(value: Any) -> Any:
+    match value:
+        case {"model": name, "fields": fields}:
+            return getattr(memtrace, name)(**fields)
+        case list():
+            return [build(item) for item in value]
+        case _:
+            return value
+
+
+def plain(result: Any) -> Any:
+    if isinstance(result, list):
+        return [plain(item) for item in result]
+    return result.model_dump(mode="json") if hasattr(result, "model_dump") else result
+
+
+async def call(client: Any, method: str, arguments: list[Any]) -> dict[str, Any]:
+    try:
+        result = getattr(client, method)(*map(build, arguments))
+        if inspect.isawaitable(result):
+            result = await result
+    except memtrace.MemtraceError as error:
+        return {"raised": type(error).__name__, "status_code": error.status_code, "message": error.message}
+    return {"result": plain(result)}
+
+
+async def main() -> None:
+    client_name, url, key = sys.argv[1:]
+    client = getattr(memtrace, client_name)(url, key)
+    for line in sys.stdin:
+        sys.stdout.write(json.dumps(await call(client, **json.loads(line))) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
