@@ -27,17 +27,25 @@ class LiveServer:
         returncode: How the server ended; None while it runs.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        memtrace: tuple[str, ...] = (sys.executable, "-m", "memtrace_server"),
+    ) -> None:
         """Prepare a server.
 
         Args:
-            folder: Where its database goes. Another server on the same folder finds the data again.
+            folder: Where it runs and keeps its database; a second server there finds the data again.
             *arguments: More arguments for `memtrace serve`.
+            memtrace: The command `memtrace`; as it is installed beside this interpreter if not given.
         """
         self.url = ""
         self.key = f"mtk_{secrets.token_hex(32)}"
         self.log: list[str] = []
         self.returncode: int | None = None
+        self._folder = folder
+        self._memtrace = memtrace
         self._environment = os.environ | {"MEMTRACE_STORE": f"sqlite:///{folder / 'memtrace.db'}"}
         self._arguments = ("--port", "0", "--bootstrap-key", self.key, *arguments)
         self._ready = threading.Event()
@@ -45,7 +53,8 @@ class LiveServer:
     def __enter__(self) -> Self:
         """Start the server and wait until it is ready."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "memtrace_server", "serve", *self._arguments],
+            [*self._memtrace, "serve", *self._arguments],
+            cwd=self._folder,
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -76,9 +85,9 @@ class LiveServer:
         Args:
             *arguments: The command, for example `"org", "create", "acme"`.
         """
-        command = [sys.executable, "-m", "memtrace_server", *arguments]
         done = subprocess.run(
-            command,
+            [*self._memtrace, *arguments],
+            cwd=self._folder,
             env=self._environment,
             check=True,
             stdout=subprocess.PIPE,

@@ -55,23 +55,19 @@ def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pyt
 class CreateVenv(Protocol):
     """What the fixture `create_venv` is."""
 
-    def __call__(self, name: str, *requirements: str) -> Path:
-        """Create an environment with these requirements and return its interpreter."""
+    def __call__(self, folder: Path, *requirements: str) -> Path:
+        """Create an environment with these requirements and nothing else; return its interpreter."""
 
 
 @pytest.fixture(scope="session")
-def create_venv(request: pytest.FixtureRequest) -> CreateVenv:
-    """Environments that outlive a test run, while Python's version and the requirements stay the same."""
+def create_venv() -> CreateVenv:
+    """For tests of what is installed, or of what cannot be installed beside us."""
 
-    def create(name: str, *requirements: str) -> Path:
-        folder = request.config.cache.mkdir("venvs") / f"{name}-{sys.version_info[0]}.{sys.version_info[1]}"
-        python, stamp = folder / "bin" / "python", folder / "requirements.txt"
-        wanted = "\n".join(requirements)
-        if not (stamp.exists() and stamp.read_text("utf-8") == wanted):
-            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-            pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-            subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
-            stamp.write_text(wanted, "utf-8")
+    def create(folder: Path, *requirements: str) -> Path:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+        python = folder / "bin" / "python"
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+        subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
         return python
 
     return create

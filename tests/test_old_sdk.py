@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,8 +61,14 @@ def model(model_name: str, /, **fields: object) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def old_python(create_venv: CreateVenv) -> Path:
-    return create_venv("old-sdk", "memtrace-sdk==0.2.0")
+def old_python(create_venv: CreateVenv, request: pytest.FixtureRequest) -> Path:
+    # What was installed once is kept for the next run: this version never changes.
+    folder = request.config.cache.mkdir(f"memtrace-sdk-0.2.0-{sys.implementation.cache_tag}")
+    complete = folder / "complete"
+    if not complete.exists():
+        create_venv(folder, "memtrace-sdk==0.2.0")
+        complete.touch()
+    return folder / "bin" / "python"
 
 
 @pytest.fixture(params=["Memtrace", "AsyncMemtrace"])

@@ -1,0 +1,115 @@
+"""What somebody gets who installs the wheel, on a machine that has no clone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from live import LiveServer
+
+if TYPE_CHECKING:
+    from conftest import CreateVenv
+
+ROOT = Path(__file__).parent.parent
+LIST_INSTALLED = """
+import importlib.metadata, json
+print(json.dumps([distribution.name.lower() for distribution in importlib.metadata.distributions()]))
+"""
+REMEMBER = """
+from memtrace import Memtrace
+with Memtrace() as client:
+    client.remember("agent_1", "Installed from a wheel")
+    print(client.recall("agent_1").memories[0].content)
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def plain(wheel: Path, create_venv: CreateVenv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create_venv(tmp_path_factory.mktemp("plain"), str(wheel))
+
+
+@pytest.fixture(scope="module")
+def with_server(wheel: Path, create_venv: CreateVenv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create_venv(tmp_path_factory.mktemp("server"), f"{wheel}[server]")
+
+
+def run(
+    python: Path, code: str, folder: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-c", code], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
+    )
+
+
+def test_it_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"memtrace", "memtrace_api", "memtrace_server"}
+    assert {f"{top}/py.typed" for top in tops} <= set(names)
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+
+
+def test_alone_it_brings_three_dependencies_and_what_they_need(plain: Path, tmp_path: Path) -> None:
+    installed = set(json.loads(run(plain, LIST_INSTALLED, tmp_path).stdout))
+
+    assert {"memtrace-sdk", "attrs", "httpx", "msgspec"} <= installed
+    needed_by_httpx = {"anyio", "certifi", "h11", "httpcore", "idna", "sniffio", "typing_extensions"}
+    assert installed - {"memtrace-sdk", "attrs", "httpx", "msgspec"} <= needed_by_httpx
+
+
+def test_alone_it_is_a_client(plain: Path, tmp_path: Path, live_server: LiveServer, tenant_key: str) -> None:
+    environment = {"MEMTRACE_URL": live_server.url, "MEMTRACE_API_KEY": tenant_key}
+
+    assert run(plain, REMEMBER, tmp_path, environment).stdout == "Installed from a wheel\n"
+
+
+def test_alone_it_says_what_a_server_needs(plain: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [plain.with_name("memtrace"), "serve"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+    assert done.returncode != 0
+    assert "pip install 'memtrace-sdk[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_alone_it_says_what_embedded_memory_needs(plain: Path, tmp_path: Path) -> None:
+    done = run(plain, "from memtrace import Memtrace; Memtrace('sqlite://').recall('agent_1')", tmp_path)
+
+    assert "pip install 'memtrace-sdk[server]'" in done.stderr.splitlines()[-1]
+
+
+def test_with_the_extra_it_serves_from_any_folder(with_server: Path, tmp_path: Path) -> None:
+    memtrace = (str(with_server.with_name("memtrace")),)
+    with LiveServer(tmp_path, memtrace=memtrace) as server:
+        environment = {"MEMTRACE_URL": server.url, "MEMTRACE_API_KEY": server.key}
+        assert run(with_server, REMEMBER, tmp_path, environment).stdout == "Installed from a wheel\n"
+        assert httpx.get(f"{server.url}/docs").headers["content-type"] == "text/html; charset=utf-8"
+    assert server.returncode == 0
+
+
+def test_with_the_extra_memory_can_be_embedded(with_server: Path, tmp_path: Path) -> None:
+    done = run(with_server, REMEMBER, tmp_path, {"MEMTRACE_URL": "sqlite:///agent.db"})
+
+    assert done.stdout == "Installed from a wheel\n"
+    assert (tmp_path / "agent.db").exists()
