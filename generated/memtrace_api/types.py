@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -92,10 +93,26 @@ def timestamp(value: datetime.datetime, name: str = "time") -> str:
 
 
 def convert(data: object, model: type[T]) -> T:
-    """Make a model from JSON data; the ValueError for data that does not fit names the field."""
+    """Make a model of JSON data.
+
+    Raises:
+        ValueError: If the data does not fit; the text names the field.
+    """
     try:
         return msgspec.convert(data, model)
     except msgspec.ValidationError as error:
+        raise ValueError(f"{model.__name__}: {error}") from error
+
+
+def decode(content: bytes, model: type[T]) -> T:
+    """Read a JSON text as a model.
+
+    Raises:
+        ValueError: If it is no JSON, or does not fit; the text names the field.
+    """
+    try:
+        return msgspec.json.decode(content, type=model)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{model.__name__}: {error}") from error
 
 
@@ -151,11 +168,9 @@ def read_response(
     expected = models.get(response.status_code)
     parsed = None
     for model in expected or ():
-        try:
-            parsed = msgspec.json.decode(response.content, type=model)
+        with contextlib.suppress(ValueError):
+            parsed = decode(response.content, model)
             break
-        except msgspec.DecodeError:
-            continue
     if parsed is None and expected != () and raise_on_unexpected_status:
         raise UnexpectedStatus(response.status_code, response.content)
     return Response(
@@ -177,6 +192,7 @@ __all__ = [
     "Response",
     "TimePoint",
     "convert",
+    "decode",
     "path_segment",
     "query",
     "read_response",

@@ -88,7 +88,7 @@ def sync_detailed(
             decision, or a fact about somebody or something.
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
             `error` is counted and shown apart.
-        tags: The query parameter `tags`.
+        tags: Tags that a memory must all have. They match whole and exactly.
         since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         order: `desc`: newest first. `asc`: oldest first.
