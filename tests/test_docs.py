@@ -96,7 +96,9 @@ def test_only_calls_that_need_a_key_show_one() -> None:
         html.split(f'<article id="{name}">')[1].split("</article>")[0] for name in ("getHealth", "listAgents")
     )
     assert "x-api-key" not in health
+    assert "Needs no key." in re.sub(r"<[^>]+>", "", health)
     assert "x-api-key: mtk_your_api_key" in agents
+    assert "Needs a key of role reader" in re.sub(r"<[^>]+>", "", agents)
 
 
 def test_limits_and_defaults_are_shown(page: Page) -> None:

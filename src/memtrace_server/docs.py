@@ -117,9 +117,14 @@ class _Page:
         media: _Node = next(iter(body.get("content", {}).values()), {})
         examples = _examples(media)
         route = _el("span", method.upper(), class_=f"method {method}") + " " + _code(path)
+        needs = (
+            _note("Needs a key of role ", _code(op["x-role"]))
+            if "x-role" in op
+            else _note("Needs no key", ".")
+        )
         html = _el("h3", _inline(op["summary"]))
         html += _el("p", route, _el("span", escape(op["operationId"]), class_="name"), class_="route")
-        html += _text(op.get("description")) + self._parameters(op["parameters"])
+        html += _text(op.get("description")) + _el("p", needs) + self._parameters(op["parameters"])
         if media:
             html += _el("h4", "Request body" if body.get("required") else "Request body, optional")
             html += _el("p", self._type(media["schema"]))
