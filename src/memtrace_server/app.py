@@ -1,0 +1,177 @@
+"""The server's core behind HTTP: an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import msgspec
+from attrs import evolve
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse
+from starlette.responses import Response as HttpResponse
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from memtrace_server import docs, problems, tenants
+from memtrace_server.core import Core, Exchange
+from memtrace_server.messages import JSON, Request, Response
+from memtrace_server.problems import Problem
+from memtrace_server.store import Store, open_store
+
+_LOG = logging.getLogger("memtrace_server.requests")
+_LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
+_READERS = 4
+_NO_CONTENT = 204
+
+
+def create_app(
+    store_url: str,
+    *,
+    bootstrap_key: str | None = None,
+    auth: bool = True,
+    on_new_key: Callable[[str], None] | None = None,
+) -> Starlette:
+    """The ASGI application of a server.
+
+    Args:
+        store_url: Where memories live, as `open_store` takes it.
+        bootstrap_key: An admin's key to make sure of.
+        auth: Whether a key is needed; without, everybody is the default organisation's admin.
+        on_new_key: Is told the key that is made when the store has none at all.
+
+    Raises:
+        ValueError: The URL or the key is not one.
+        StoreUnavailable: The store cannot be opened.
+    """
+    store = open_store(store_url)
+    if auth and (bootstrap_key or on_new_key):
+        made = tenants.bootstrap(store, bootstrap_key)
+        if made and on_new_key:
+            on_new_key(made)
+    core = Core(store, local=None if auth else store.write(tenants.default_principal))
+    page = docs.render(core.contract.document)
+    document = msgspec.json.encode(core.contract.document)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(store.close)  # which finishes what was accepted
+
+    async def show_docs(_: HttpRequest) -> HttpResponse:
+        return HTMLResponse(page)
+
+    async def show_contract(_: HttpRequest) -> HttpResponse:
+        return HttpResponse(document, media_type=JSON)
+
+    routes = [Route("/docs", show_docs), Route("/openapi.json", show_contract), Mount("/", Api(core, store))]
+    return Starlette(routes=routes, lifespan=lifespan)
+
+
+class Api:
+    """Every operation of the contract.
+
+    A write waits for the store's own thread, so that those which arrive together are committed together;
+    reads go to a few threads. Neither holds up the event loop.
+    """
+
+    def __init__(self, core: Core, store: Store) -> None:
+        self._core = core
+        self._store = store
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="memtrace-reader")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        started = time.perf_counter()
+        request = _head(scope)
+        try:
+            request = evolve(request, body=await _body(request, receive))
+            exchange = self._core.begin(request)
+        except Problem as problem:
+            exchange = self._core.refuse(request, problem)
+        except _ClientLeft:
+            return
+        response = self._core.finish(exchange, await self._outcome(exchange))
+        _log(exchange, response, time.perf_counter() - started)
+        await _send(request, response, send)
+
+    async def _outcome(self, exchange: Exchange) -> Response | Exception:
+        todo = exchange.todo
+        if isinstance(todo, Response):
+            return todo
+        try:
+            if todo.is_write:
+                return await asyncio.wrap_future(self._store.submit(todo.run))
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self._store.read, todo.run)
+        except Exception as error:  # noqa: BLE001 - the core tells each from the others
+            return error
+
+
+class _ClientLeft(Exception):  # noqa: N818 - no error, and nobody is left to be told
+    """The client closed the connection before it had sent the whole request."""
+
+
+def _head(scope: Scope) -> Request:
+    return Request(
+        method=scope["method"],
+        path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+    )
+
+
+async def _body(request: Request, receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    announced = request.headers.get("content-length", "")
+    size = int(announced) if announced.isdecimal() else 0
+    if size > _LARGEST_BODY:
+        raise problems.too_large(_LARGEST_BODY)
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _ClientLeft
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > _LARGEST_BODY:
+            raise problems.too_large(_LARGEST_BODY)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+async def _send(request: Request, response: Response, send: Send) -> None:
+    headers = {**response.headers, "Content-Length": str(len(response.body))}
+    if response.status == _NO_CONTENT:
+        del headers["Content-Length"]
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})
+
+
+def _log(exchange: Exchange, response: Response, seconds: float) -> None:
+    """One line a request; never a key, a query or a body, which may hold what was remembered."""
+    _LOG.info(
+        "request",
+        extra={
+            "request": {
+                "request_id": exchange.request_id,
+                "method": exchange.request.method,
+                "path": exchange.request.path,
+                "operation": exchange.operation,
+                "status": response.status,
+                "duration_ms": round(seconds * 1_000, 3),
+            }
+        },
+    )

@@ -1,0 +1,76 @@
+"""API keys: how they look, how they are stored, and what each role may do."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from memtrace_server import problems
+from memtrace_server.store.protocol import Transaction
+
+ROLES = ("reader", "writer", "admin")
+"""Each may do what those before it may."""
+
+_PATTERN = re.compile(r"mtk_[A-Za-z0-9]{32,}")
+
+
+@frozen
+class Principal:
+    """Who asks: an organisation, with a role in it."""
+
+    org: int
+    org_id: str
+    role: str
+
+
+def new_key() -> str:
+    """A key of 256 random bits."""
+    return "mtk_" + secrets.token_hex(32)
+
+
+def check_key(key: str) -> str:
+    """The key itself.
+
+    Raises:
+        ValueError: It does not look like one; the text does not repeat it.
+    """
+    if not _PATTERN.fullmatch(key):
+        raise ValueError("a key is mtk_ and at least 32 letters or digits")
+    return key
+
+
+def digest(key: str) -> bytes:
+    """The SHA-256 under which a key is stored."""
+    return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
+
+
+def authenticate(transaction: Transaction, headers: Mapping[str, str]) -> Principal:
+    """Who sent these headers; asked in the request's own transaction, so a revoked key stops at once.
+
+    Raises:
+        Problem: 401.
+    """
+    given = headers.get("x-api-key")
+    if given is None:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else None
+    if not given:
+        raise problems.unauthorized("Send an API key, as x-api-key or as a bearer token")
+    key = transaction.key(digest(given))
+    if key is None or key.revoked_at is not None:
+        raise problems.unauthorized("Unknown or revoked API key")
+    return Principal(key.org, key.org_id, key.role)
+
+
+def authorise(principal: Principal, needed: str) -> None:
+    """Let a role pass that may do this.
+
+    Raises:
+        Problem: 403.
+    """
+    if ROLES.index(principal.role) < ROLES.index(needed):
+        raise problems.forbidden(f"This needs a key of role {needed}; yours is {principal.role}")

@@ -1,0 +1,232 @@
+"""The contract at run time: which operation a request means, and whether it is what openapi.yaml says.
+
+Nothing here knows a path, field, limit or default: all come from the copy of openapi.yaml that `make regen`
+leaves in the generated package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+from attrs import frozen
+
+from memtrace_server import problems
+from memtrace_server.messages import JSON, Request
+from memtrace_server.problems import Detail
+from memtrace_server.schemas import Document, Schema
+
+_METHODS = ("get", "put", "post", "delete", "patch")
+_PLACES = ("path", "query", "header")
+_DETAILS = 20  # as many as one answer tells
+_LONGEST_INTEGER = 20  # characters of -2⁶³
+
+
+@frozen
+class Arguments:
+    """What a valid request says: its parameters and its body, with the contract's defaults filled in."""
+
+    parameters: Mapping[str, Any]
+    body: Any = None
+
+
+class Operation:
+    """One operation of the contract.
+
+    Attributes:
+        id: The contract's `operationId`.
+        method: In capitals.
+        path: The template, such as `/api/v1/agents/{agent_id}`.
+        role: What a key must be allowed, or None when no key is needed.
+        is_write: Whether it changes anything (it then takes an `Idempotency-Key`).
+    """
+
+    def __init__(self, document: Document, path: str, method: str, item: Mapping[str, Any]) -> None:
+        spec = item[method]
+        parameters = [document.resolve(p) for p in [*item.get("parameters", ()), *spec.get("parameters", ())]]
+        self.id: str = spec["operationId"]
+        self.method = method.upper()
+        self.path = path
+        self.role: str | None = spec.get("x-role")
+        self.is_write = any(p["name"] == "Idempotency-Key" for p in parameters)
+        self._places = [
+            _Place(document, place, [p for p in parameters if p["in"] == place]) for place in _PLACES
+        ]
+        self._body = _Body(document, spec["requestBody"]) if "requestBody" in spec else None
+
+    def read(self, request: Request, path_values: Mapping[str, str]) -> Arguments:
+        """The request's arguments.
+
+        Raises:
+            Problem: 400 that names each wrong field, or 415.
+        """
+        details: list[Detail] = []
+        parameters: dict[str, Any] = {}
+        for place in self._places:
+            values, wrong = place.read(request, path_values)
+            parameters |= values
+            details += wrong
+        body = None
+        if self._body is not None:
+            body, wrong = self._body.read(request)
+            details += wrong
+        if details:
+            raise problems.invalid(details[:_DETAILS])
+        return Arguments(parameters, body)
+
+
+class Contract:
+    """The whole contract.
+
+    Attributes:
+        document: openapi.yaml, parsed.
+        operations: Every operation by its id.
+    """
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.operations: dict[str, Operation] = {}
+        self._paths: list[tuple[list[str], dict[str, Operation]]] = []
+        schemas = Document(document)
+        for path, item in document["paths"].items():
+            found = [Operation(schemas, path, method, item) for method in _METHODS if method in item]
+            self._paths.append((path.split("/"), {operation.method: operation for operation in found}))
+            self.operations |= {operation.id: operation for operation in found}
+
+    @classmethod
+    def load(cls) -> Contract:
+        """The contract that this server was built with."""
+        return cls(msgspec.json.decode(files("memtrace_api").joinpath("openapi.json").read_bytes()))
+
+    def match(self, method: str, path: str) -> tuple[Operation, dict[str, str]]:
+        """The operation that a method and a raw path mean, and the path's values.
+
+        The path is cut into segments before it is decoded, so a `%2F` in an id cannot reach another route;
+        that is why Starlette's router, which sees decoded paths only, does not do this.
+
+        Raises:
+            Problem: 404 or 405.
+        """
+        segments = path.split("/")
+        for template, operations in self._paths:
+            values = _match(template, segments)
+            if values is None:
+                continue
+            operation = operations.get("GET" if method == "HEAD" else method)
+            if operation is None:
+                raise problems.method_not_allowed(method, list(operations))
+            return operation, values
+        raise problems.not_found("such path")
+
+
+class _Place:
+    """The parameters of one place: path, query or header."""
+
+    def __init__(self, document: Document, place: str, parameters: Sequence[Mapping[str, Any]]) -> None:
+        self._place = place
+        self._kinds: dict[str, str | None] = {}
+        schema: dict[str, Any] = {
+            "type": "object",
+            "properties": {},
+            "required": [],
+            "additionalProperties": False,
+        }
+        for parameter in parameters:
+            name = parameter["name"]
+            parts = {name: parameter["schema"]}
+            if (
+                document.kind(parameter["schema"]) == "object"
+            ):  # exploded: each property is a parameter of its own
+                whole = document.resolve(parameter["schema"])
+                parts = whole["properties"]
+                schema["minProperties"] = whole.get("minProperties", 0)
+            elif parameter.get("required"):
+                schema["required"].append(name)
+            schema["properties"] |= parts
+            self._kinds |= {part: document.kind(part_schema) for part, part_schema in parts.items()}
+        self._schema = Schema(document, schema)
+
+    def read(self, request: Request, path_values: Mapping[str, str]) -> tuple[dict[str, Any], list[Detail]]:
+        try:
+            texts = self._texts(request, path_values)
+        except UnicodeDecodeError:
+            return {}, [Detail(self._place, self._place, "not UTF-8")]
+        repeated = [n for n, found in texts.items() if len(found) > 1 and self._kinds.get(n) != "array"]
+        if repeated:
+            return {}, [Detail(name, self._place, "given more than once") for name in repeated]
+        values = {name: _coerce(self._kinds.get(name), found) for name, found in texts.items()}
+        details = self._schema.check(values, self._place)
+        return ({} if details else self._schema.fill(values)), details
+
+    def _texts(self, request: Request, path_values: Mapping[str, str]) -> Mapping[str, list[str]]:
+        if self._place == "path":
+            return {name: [unquote(text, errors="strict")] for name, text in path_values.items()}
+        if self._place == "header":
+            given = request.headers
+            return {name: [given[name.lower()]] for name in self._kinds if name.lower() in given}
+        texts: dict[str, list[str]] = {}
+        for name, text in parse_qsl(request.query, keep_blank_values=True, errors="strict"):
+            texts.setdefault(name, []).append(text)
+        return texts
+
+
+class _Body:
+    """The body of an operation; of a `oneOf`, the schema whose required fields are there is meant."""
+
+    def __init__(self, document: Document, body: Mapping[str, Any]) -> None:
+        schema = body["content"][JSON]["schema"]
+        self._is_required = body.get("required", False)
+        self._schemas = [Schema(document, branch) for branch in schema.get("oneOf", [schema])]
+
+    def read(self, request: Request) -> tuple[Any, list[Detail]]:
+        if not request.body:
+            details = [Detail("body", "body", "is required")] if self._is_required else []
+            return self._schemas[0].fill({}), details
+        content_type = request.headers.get("content-type", "")
+        if not _is_json(content_type):
+            raise problems.unsupported_media_type(content_type)
+        try:
+            value = msgspec.json.decode(request.body)
+            schema = next((s for s in self._schemas if s.has_required(value)), self._schemas[0])
+            details = schema.check(value, "body")
+        except (ValueError, RecursionError) as error:  # no JSON, or nested deeper than can be checked
+            return None, [Detail("body", "body", f"cannot be read as JSON: {error}")]
+        return (None if details else schema.fill(value)), details
+
+
+def _match(template: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
+    if len(template) != len(segments):
+        return None
+    values: dict[str, str] = {}
+    for expected, segment in zip(template, segments, strict=True):
+        if expected.startswith("{"):
+            values[expected[1:-1]] = segment
+        elif expected != segment:
+            return None
+    return values
+
+
+def _coerce(kind: str | None, texts: Sequence[str]) -> object:
+    """The JSON value that a text means; the text itself, which the schema refuses, where it means none."""
+    text = texts[0]
+    if kind == "array":
+        return [part for text in texts for part in text.split(",")]
+    if (
+        kind == "integer"
+        and text.isascii()
+        and text.removeprefix("-").isdecimal()
+        and len(text) <= _LONGEST_INTEGER
+    ):
+        return int(text)
+    if kind == "boolean" and text in {"true", "false"}:
+        return text == "true"
+    return text
+
+
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    return kind.strip().lower() == JSON and charset in {"", "utf-8"}

@@ -1,0 +1,192 @@
+"""The server's core: a request in, a response out, whatever carries them.
+
+Data flows one way: request → contract (what does it mean, is it valid) → key (who asks, may they) → service
+(what is done) → store → response. A request's errors are told in this order too: 404 or 405, then 401, 403,
+and 400.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from memtrace_server import auth, ids, problems, times
+from memtrace_server.auth import Principal
+from memtrace_server.contract import Arguments, Contract, Operation
+from memtrace_server.messages import JSON, Request, Response, refusal
+from memtrace_server.problems import Problem
+from memtrace_server.service import HANDLERS, STORELESS, Added, Call
+from memtrace_server.store import Store
+from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.records import Answer, Found
+
+_LOG = logging.getLogger("memtrace_server")
+
+
+@frozen(kw_only=True)
+class Work:
+    """What a request needs of the store; run it with `Store.read`, or `Store.write` if it `is_write`."""
+
+    is_write: bool
+    run: Callable[[Transaction], Response]
+
+
+@frozen(kw_only=True)
+class Exchange:
+    """A request on its way through the server.
+
+    Attributes:
+        operation: The contract's operationId, if the request means one.
+        todo: The response, or the work that leads to it.
+    """
+
+    request: Request
+    request_id: str
+    operation: str | None
+    todo: Response | Work
+
+
+class Core:
+    """A Memtrace server without a network.
+
+    Args:
+        store: Where memories live. The core does not close it.
+        local: Who asks when no key is needed; None to ask each request for its key.
+    """
+
+    def __init__(self, store: Store, *, local: Principal | None = None) -> None:
+        self.contract = Contract.load()
+        self._store = store
+        self._local = local
+        self._started_at = times.now()
+
+    def handle(self, request: Request) -> Response:
+        """The answer to a request; blocks until a write is committed."""
+        exchange = self.begin(request)
+        todo = exchange.todo
+        if isinstance(todo, Response):
+            return self.finish(exchange, todo)
+        try:
+            outcome: Response | Exception = (self._store.write if todo.is_write else self._store.read)(
+                todo.run
+            )
+        except Exception as error:  # noqa: BLE001 - `finish` tells each from the others
+            outcome = error
+        return self.finish(exchange, outcome)
+
+    def begin(self, request: Request) -> Exchange:
+        """Find out what a request means; what is wrong with it is told once it is known who asks."""
+        try:
+            operation, path_values = self.contract.match(request.method, request.path)
+        except Problem as problem:
+            return self.refuse(request, problem)
+        now = times.now()
+        request_id = ids.new_id("req_", now)
+        arguments: Arguments | Problem
+        try:
+            arguments = operation.read(request, path_values)
+        except Problem as problem:
+            arguments = problem
+        todo: Response | Work
+        if isinstance(arguments, Problem) and (operation.role is None or self._local):
+            todo = refusal(arguments, request_id)
+        elif operation.id in STORELESS:
+            todo = STORELESS[operation.id](self._started_at)
+        else:
+            todo = self._work(request, operation, arguments, now)
+        return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
+
+    def refuse(self, request: Request, problem: Problem) -> Exchange:
+        """A request that went wrong before anybody could tell what it means."""
+        request_id = ids.new_id("req_", times.now())
+        return Exchange(
+            request=request, request_id=request_id, operation=None, todo=refusal(problem, request_id)
+        )
+
+    def finish(self, exchange: Exchange, outcome: Response | Exception) -> Response:
+        """The response to a request whose work returned, or raised, this."""
+        if isinstance(outcome, Response):
+            response = outcome
+        elif isinstance(outcome, Problem):
+            response = refusal(outcome, exchange.request_id)
+        elif isinstance(outcome, StoreUnavailable):
+            _LOG.error("%s: %s", exchange.request_id, outcome)
+            response = refusal(problems.unavailable("The storage does not answer"), exchange.request_id)
+        else:
+            _LOG.error("%s: a defect", exchange.request_id, exc_info=outcome)
+            response = refusal(problems.internal_error(), exchange.request_id)
+        headers = {"X-Request-Id": exchange.request_id, **response.headers}
+        if response.body:
+            headers["Content-Type"] = JSON
+        return evolve(response, headers=headers)
+
+    def _work(self, request: Request, operation: Operation, arguments: Arguments | Problem, now: int) -> Work:
+        def run(transaction: Transaction) -> Response:
+            principal = self._principal(transaction, request, operation)
+            if isinstance(arguments, Problem):
+                raise arguments
+            call = Call(
+                transaction=transaction,
+                principal=principal,
+                parameters=arguments.parameters,
+                body=arguments.body,
+                now=now,
+                started_at=self._started_at,
+            )
+            key = arguments.parameters.get("Idempotency-Key")
+            return _once(call, request, operation, key) if key else _respond(HANDLERS[operation.id](call))
+
+        return Work(is_write=operation.is_write and isinstance(arguments, Arguments), run=run)
+
+    def _principal(self, transaction: Transaction, request: Request, operation: Operation) -> Principal:
+        if operation.role is None:
+            return _NOBODY
+        principal = self._local or auth.authenticate(transaction, request.headers)
+        auth.authorise(principal, operation.role)
+        return principal
+
+
+_NOBODY = Principal(0, "", "reader")  # asks how the server is
+
+
+def _once(call: Call, request: Request, operation: Operation, key: str) -> Response:
+    """The first answer to this key and request, or this one, kept for the next time."""
+    asked = hashlib.sha256(
+        f"{operation.id} {request.path}?{request.query}\n".encode() + request.body
+    ).digest()
+    known = call.transaction.answer(call.org, key, call.now - times.DAY)
+    if known is not None:
+        if known.request != asked:
+            message = "This Idempotency-Key was used for another request; use a new one for each write"
+            raise problems.conflict("idempotency_key_reused", message)
+        return _replay(call, known)
+    outcome = HANDLERS[operation.id](call)
+    response = _respond(outcome)
+    kept = Answer(request=asked, status=response.status, location=response.headers.get("Location"))
+    if isinstance(outcome, Added):
+        kept = evolve(kept, rows=[m.seq for m in outcome.memories], duplicates=outcome.duplicates)
+    else:
+        kept = evolve(kept, body=response.body)
+    call.transaction.keep_answer(call.org, key, kept, call.now)
+    return response
+
+
+def _replay(call: Call, known: Answer) -> Response:
+    if not known.rows:
+        headers = {"Location": known.location} if known.location else {}
+        return Response(status=known.status, body=known.body, headers=headers)
+    memories: list[Found] = []
+    for row in known.rows:
+        memory = call.transaction.memory(call.org, row, call.now)
+        if memory is None:
+            message = "What was stored under this Idempotency-Key has been forgotten since"
+            raise problems.conflict("answer_forgotten", message)
+        memories.append(memory)
+    return _respond(Added(memories, known.duplicates))
+
+
+def _respond(outcome: Response | Added) -> Response:
+    return outcome.response() if isinstance(outcome, Added) else outcome

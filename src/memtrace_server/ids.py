@@ -1,0 +1,44 @@
+"""Ids that sort by time: a prefix and a ULID (https://github.com/ulid/spec)."""
+
+from __future__ import annotations
+
+import secrets
+
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
+_MILLISECOND = 1_000_000
+_NOISE_BITS = 17
+
+
+def memory_id(time: int, seq: int) -> str:
+    """The id of a memory of this time (ns), written as the store's row `seq`.
+
+    The ULID's 48 bits of time are the memory's milliseconds (of 1970 for a time zone's few hours before
+    it), its 80 bits of entropy are the row and some noise. So (time, id) orders as (time, row), and the id
+    leads to its row.
+    """
+    milliseconds = max(time, 0) // _MILLISECOND
+    return "mem_" + base32(milliseconds << 80 | seq << _NOISE_BITS | secrets.randbits(_NOISE_BITS), 26)
+
+
+def memory_seq(memory_id: str) -> int:
+    """The store's row that a memory's id leads to; there may be none, or one of another id."""
+    return (number(memory_id[4:]) & ((1 << 80) - 1)) >> _NOISE_BITS
+
+
+def new_id(prefix: str, now: int) -> str:
+    """An id of a thing made now (ns)."""
+    return prefix + base32(now // _MILLISECOND << 80 | secrets.randbits(80), 26)
+
+
+def base32(value: int, length: int) -> str:
+    """`value` in `length` digits of Crockford's base 32, which sort as the numbers do."""
+    return "".join(_DIGITS[value >> shift & 31] for shift in range(5 * (length - 1), -1, -5))
+
+
+def number(digits: str) -> int:
+    """The number that Crockford's base 32 digits tell."""
+    value = 0
+    for digit in digits:
+        value = value << 5 | _VALUES[digit]
+    return value

@@ -1,0 +1,108 @@
+"""What can be wrong with a request, each with its HTTP status and a code that stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+
+@frozen
+class Detail:
+    """One thing that is wrong: the field, where it is (path, query, header, body), and why."""
+
+    field: str
+    place: str
+    message: str
+
+
+class Problem(Exception):  # noqa: N818 - it is an answer, and only sometimes an error of ours
+    """A request that is answered with an error.
+
+    Attributes:
+        status: The HTTP status.
+        code: A word for programs.
+        message: A sentence for people.
+        details: For bad input, each field that is wrong.
+        existing_id: For a conflict, what is there already.
+        headers: Headers that the status calls for.
+    """
+
+    def __init__(  # noqa: PLR0913 - one argument for each field of the contract's Error
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        details: Sequence[Detail] = (),
+        existing_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+        self.existing_id = existing_id
+        self.headers = headers or {}
+
+
+def invalid(details: Sequence[Detail]) -> Problem:
+    """400: the request is not what the contract says."""
+    shown = "; ".join(f"{d.field}: {d.message}" for d in details[:3])
+    more = f"; and {len(details) - 3} more" if len(details) > 3 else ""  # noqa: PLR2004 - as many as a line holds
+    return Problem(400, "invalid_request", shown + more, details=details)
+
+
+def unauthorized(message: str) -> Problem:
+    """401: no key, or none that we know."""
+    return Problem(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(message: str) -> Problem:
+    """403: the key's role does not allow it."""
+    return Problem(403, "forbidden", message)
+
+
+def not_found(what: str) -> Problem:
+    """404: there is no such thing in this organisation."""
+    return Problem(404, "not_found", f"No {what}")
+
+
+def method_not_allowed(method: str, allowed: Sequence[str]) -> Problem:
+    """405: the path exists, but not for this method."""
+    methods = ", ".join(allowed)
+    message = f"{method} is not allowed here; allowed: {methods}"
+    return Problem(405, "method_not_allowed", message, headers={"Allow": methods})
+
+
+def conflict(code: str, message: str, existing_id: str | None = None) -> Problem:
+    """409: it is there already."""
+    return Problem(409, code, message, existing_id=existing_id)
+
+
+def too_large(limit: int) -> Problem:
+    """413: the body is larger than the server takes."""
+    text = f"larger than {limit >> 20} MiB"
+    detail = Detail("body", "body", text)
+    return Problem(413, "payload_too_large", f"The body is {text}", details=[detail])
+
+
+def unsupported_media_type(content_type: str) -> Problem:
+    """415: the body is not JSON."""
+    is_now = f"is {content_type[:100]}" if content_type else "is missing"
+    detail = Detail("content-type", "header", "send application/json")
+    message = f"Content-Type {is_now}; send application/json"
+    return Problem(415, "unsupported_media_type", message, details=[detail])
+
+
+def unavailable(message: str) -> Problem:
+    """503: the storage cannot answer now, and nothing was done."""
+    return Problem(503, "unavailable", message, headers={"Retry-After": "1"})
+
+
+def internal_error() -> Problem:
+    """500: a defect of ours; the log has the traceback."""
+    return Problem(
+        500, "internal_error", "The server made a mistake; its log tells which, under this request id"
+    )

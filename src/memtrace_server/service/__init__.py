@@ -1,0 +1,38 @@
+"""What each operation of the contract means: one function an operation, found by its operationId."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from memtrace_server.messages import Response
+from memtrace_server.service import agents, contexts, health, memories, searching, sessions
+from memtrace_server.service.call import Call
+from memtrace_server.service.memories import Added
+
+STORELESS: Mapping[str, Callable[[int], Response]] = {"getHealth": health.get_health}
+"""Operations that must answer without the store; they are given the moment the server started, in ns."""
+
+HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
+    "getReady": health.get_ready,
+    "addMemory": memories.add_memory,
+    "listMemories": memories.list_memories,
+    "forgetMemories": memories.forget_memories,
+    "getMemory": memories.get_memory,
+    "forgetMemory": memories.forget_memory,
+    "searchMemories": searching.search_memories,
+    "registerAgent": agents.register_agent,
+    "listAgents": agents.list_agents,
+    "getAgent": agents.get_agent,
+    "deleteAgent": agents.delete_agent,
+    "getAgentStats": agents.get_agent_stats,
+    "listAgentMemories": agents.list_agent_memories,
+    "getAgentContext": contexts.get_agent_context,
+    "createSession": sessions.create_session,
+    "listSessions": sessions.list_sessions,
+    "getSession": sessions.get_session,
+    "updateSession": sessions.update_session,
+    "listSessionMemories": sessions.list_session_memories,
+    "getSessionContext": contexts.get_session_context,
+}
+
+__all__ = ["HANDLERS", "STORELESS", "Added", "Call"]

@@ -1,0 +1,103 @@
+"""Agents: registered ones, and those that only ever wrote memories."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from memtrace_server import problems, times
+from memtrace_server.messages import Response, answer
+from memtrace_server.service import filters
+from memtrace_server.service.call import Call
+from memtrace_server.service.pages import memory_page
+from memtrace_server.store.records import Agent, Filter
+
+
+def register_agent(call: Call) -> Response:
+    """Register an agent under its name, which is its id."""
+    name = call.body["name"]
+    known = call.transaction.agent(call.org, name)
+    if known is not None and known.is_registered:
+        raise problems.conflict("agent_exists", f"An agent {name} is registered already", existing_id=name)
+    config = msgspec.json.encode(call.body["config"]).decode() if "config" in call.body else None
+    call.transaction.register_agent(call.org, name, call.body.get("description"), config, call.now)
+    return answer(201, _view(call, existing_agent(call, name)), {"Location": f"/api/v1/agents/{name}"})
+
+
+def list_agents(call: Call) -> Response:
+    """A page of agents."""
+    limit = call.parameters["limit"]
+    found = call.transaction.agents(call.org, call.parameters.get("cursor"), limit + 1)
+    page = found[:limit]
+    view = {
+        "agents": [_view(call, agent) for agent in page],
+        "count": len(page),
+        "has_more": len(found) > limit,
+    }
+    if view["has_more"]:
+        view["next_cursor"] = page[-1].id
+    return answer(200, view)
+
+
+def get_agent(call: Call) -> Response:
+    """One agent."""
+    return answer(200, _view(call, existing_agent(call, call.parameters["agent_id"])))
+
+
+def delete_agent(call: Call) -> Response:
+    """Delete an agent, and its memories if asked to."""
+    agent = existing_agent(call, call.parameters["agent_id"])
+    if call.parameters["delete_memories"]:
+        call.transaction.forget(call.org, Filter(agent_id=agent.id), call.now)
+        call.transaction.delete_sessions(call.org, agent.id)
+    call.transaction.delete_agent(call.org, agent.id)
+    return Response(status=204)
+
+
+def get_agent_stats(call: Call) -> Response:
+    """What an agent remembers, counted."""
+    agent = existing_agent(call, call.parameters["agent_id"])
+    counts = call.transaction.count_agent(call.org, agent.id, call.now - times.DAY, call.now)
+    view: dict[str, Any] = {
+        "agent_id": agent.id,
+        "memory_count": sum(counts.memory_types.values()),
+        "memories_24h": counts.recent,
+        "errors_24h": counts.recent_errors,
+        "session_count": counts.sessions,
+        "active_sessions": counts.active_sessions,
+        "memory_types": counts.memory_types,
+    }
+    if agent.last_active_at is not None:
+        view["last_active_at"] = times.render(agent.last_active_at)
+    return answer(200, view)
+
+
+def list_agent_memories(call: Call) -> Response:
+    """A page of an agent's memories."""
+    existing_agent(call, call.parameters["agent_id"])
+    return memory_page(call, filters.from_parameters(call.parameters, call.now))
+
+
+def existing_agent(call: Call, agent_id: str) -> Agent:
+    """The agent of this id.
+
+    Raises:
+        Problem: 404.
+    """
+    agent = call.transaction.agent(call.org, agent_id)
+    if agent is None:
+        raise problems.not_found(f"agent {agent_id}")
+    return agent
+
+
+def _view(call: Call, agent: Agent) -> dict[str, Any]:
+    view: dict[str, Any] = {"id": agent.id, "org_id": call.principal.org_id, "name": agent.id}
+    if agent.description is not None:
+        view["description"] = agent.description
+    if agent.config is not None:
+        view["config"] = msgspec.Raw(agent.config.encode())
+    view["created_at"] = times.render(agent.created_at)
+    if agent.last_active_at is not None:
+        view["last_active_at"] = times.render(agent.last_active_at)
+    return view

@@ -1,0 +1,72 @@
+"""From what a client asks for to what a store looks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from memtrace_server import times
+from memtrace_server.store.records import Filter, Words
+
+_TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
+
+
+def from_parameters(parameters: Mapping[str, Any], now: int) -> Filter:
+    """The filter that query parameters ask for; a path's agent or session is one of them."""
+    return Filter(
+        agent_id=parameters.get("agent_id"),
+        session_id=parameters.get("session_id"),
+        memory_types=_one(parameters.get("memory_type")),
+        event_types=_one(parameters.get("event_type")),
+        tags=parameters.get("tags", ()),
+        since=_point(parameters.get("since"), now),
+        until=_point(parameters.get("until"), now),
+    )
+
+
+def from_search(query: Mapping[str, Any], now: int) -> Filter:
+    """The filter that a `SearchQuery` asks for."""
+    text = query.get("query")
+    return Filter(
+        agent_id=query.get("agent_id"),
+        session_id=query.get("session_id"),
+        memory_types=query.get("memory_types", ()),
+        event_types=query.get("event_types", ()),
+        tags=query.get("tags", ()),
+        since=_point(query.get("since"), now),
+        until=_point(query.get("until"), now),
+        min_importance=query.get("min_importance"),
+        metadata=query.get("metadata"),
+        contains=query.get("content_contains"),
+        words=None if text is None else _words(text),
+    )
+
+
+def from_context(
+    options: Mapping[str, Any], now: int, *, agent_id: str | None = None, session_id: str | None = None
+) -> Filter:
+    """The filter that `ContextOptions` ask for, of an agent or a session."""
+    return Filter(
+        agent_id=agent_id,
+        session_id=session_id,
+        memory_types=options.get("include_types", ()),
+        since=_point(options.get("since"), now),
+        until=_point(options.get("until"), now),
+    )
+
+
+def _words(text: str) -> Words:
+    wanted: list[str] = []
+    unwanted: list[str] = []
+    for minus, phrase, word in _TERM.findall(text):
+        (unwanted if minus else wanted).append(phrase or word)
+    return Words(wanted=wanted, unwanted=unwanted)
+
+
+def _one(value: str | None) -> tuple[str, ...]:
+    return () if value is None else (value,)
+
+
+def _point(text: str | None, now: int) -> int | None:
+    return None if text is None else times.parse_point(text, now)

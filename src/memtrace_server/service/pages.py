@@ -1,0 +1,50 @@
+"""Pages of memories, joined from the JSON that was made when they were stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from memtrace_server.cursors import memory_cursor, read_memory_cursor
+from memtrace_server.messages import Response
+from memtrace_server.service.call import Call
+from memtrace_server.store.records import Direction, Filter, Found
+
+
+def memory_page(call: Call, wanted: Filter) -> Response:
+    """The page of a `MemoryList` that the call's parameters ask for."""
+    found, rest = find_page(call, wanted, call.parameters)
+    return Response(status=200, body=join("memories", found, rest))
+
+
+def find_page(
+    call: Call, wanted: Filter, options: Mapping[str, Any]
+) -> tuple[Sequence[Found], dict[str, Any]]:
+    """A page's memories, and the fields that tell what follows."""
+    order: Direction = options.get("order", "desc")
+    limit, cursor = options["limit"], options.get("cursor")
+    found = call.transaction.page(
+        call.org,
+        wanted,
+        call.now,
+        order=order,
+        limit=limit + 1,  # one more, to know whether there is more
+        after=None if cursor is None else read_memory_cursor(cursor),
+        offset=options.get("offset", 0),
+    )
+    page = found[:limit]
+    return page, what_follows(len(found) > limit, [(memory.time, memory.seq) for memory in page])
+
+
+def what_follows(has_more: bool, places: Sequence[tuple[int, int]]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
+    """`has_more`, and the cursor of the last place if there is more."""
+    return {"has_more": True, "next_cursor": memory_cursor(*places[-1])} if has_more else {"has_more": False}
+
+
+def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:
+    """A JSON object with the memories under a name, their count, and the rest."""
+    tail = msgspec.json.encode({"count": len(found), **rest})
+    memories = ",".join([memory.doc for memory in found])
+    return b'{"%b":[%b],%b' % (name.encode(), memories.encode(), tail[1:])

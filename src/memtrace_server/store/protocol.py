@@ -1,0 +1,145 @@
+"""What a store can do. Every method but those of orgs and keys speaks of one organisation, by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Protocol, TypeVar
+
+from memtrace_server.store.records import (
+    Agent,
+    AgentCounts,
+    Answer,
+    Direction,
+    Filter,
+    Found,
+    Key,
+    NewMemory,
+    Org,
+    Session,
+)
+
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """One transaction: it sees one state of the store, and all that it writes is kept, or nothing is."""
+
+    def orgs(self) -> list[Org]:
+        """All organisations."""
+
+    def add_org(self, org_id: str, name: str, now: int) -> Org | None:
+        """A new organisation; None when the id or the name is taken."""
+
+    def key(self, digest: bytes) -> Key | None:
+        """The key of this SHA-256, revoked or not."""
+
+    def keys(self) -> list[Key]:
+        """All keys."""
+
+    def add_key(self, digest: bytes, key: Key) -> None:
+        """Add a key."""
+
+    def revoke_key(self, key_id: str, now: int) -> bool:
+        """Revoke the key of this id; False when there is none that is not revoked already."""
+
+    def answer(self, org: int, key: str, since: int) -> Answer | None:
+        """The answer kept under an Idempotency-Key, if not older than `since` (ns)."""
+
+    def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
+        """Keep an answer."""
+
+    def next_seq(self, now: int) -> int:
+        """A row number above all that were ever given: `now` (ns), or the last one plus one."""
+
+    def original(self, org: int, fingerprint: bytes, since: int, now: int) -> Found | None:
+        """The memory stored under a fingerprint since then (ns), if it is still there."""
+
+    def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
+        """Store memories, each under its fingerprint, with their agents and sessions."""
+
+    def memory(self, org: int, seq: int, now: int) -> Found | None:
+        """The memory of this row."""
+
+    def page(  # noqa: PLR0913 - a page is what it is
+        self,
+        org: int,
+        wanted: Filter,
+        now: int,
+        *,
+        order: Direction,
+        limit: int,
+        after: tuple[int, int] | None = None,
+        offset: int = 0,
+    ) -> list[Found]:
+        """Memories in order of (time, row), after a (time, row) if one is given."""
+
+    def forget(self, org: int, wanted: Filter, now: int) -> int:
+        """Delete every memory that matches; how many there were."""
+
+    def forget_one(self, org: int, seq: int) -> None:
+        """Delete the memory of this row."""
+
+    def agent(self, org: int, agent_id: str) -> Agent | None:
+        """The agent of this id."""
+
+    def agents(self, org: int, after: str | None, limit: int) -> list[Agent]:
+        """Agents in order of their id."""
+
+    def register_agent(
+        self, org: int, agent_id: str, description: str | None, config: str | None, now: int
+    ) -> None:
+        """Register an agent that is not."""
+
+    def delete_agent(self, org: int, agent_id: str) -> None:
+        """Delete an agent, not its memories."""
+
+    def delete_sessions(self, org: int, agent_id: str) -> None:
+        """Delete an agent's sessions, but for those that hold memories (of other agents)."""
+
+    def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
+        """What an agent remembers, counted; `recent` is since then (ns)."""
+
+    def session(self, org: int, session_id: str) -> Session | None:
+        """The session of this id."""
+
+    def sessions(
+        self,
+        org: int,
+        *,
+        agent_id: str | None,
+        is_active: bool | None,
+        after: tuple[int, str] | None,
+        limit: int,
+    ) -> list[Session]:
+        """Sessions, newest first, after a (created_at, id) if one is given."""
+
+    def add_session(self, org: int, session: Session) -> None:
+        """Add a session, and its agent if it is new."""
+
+    def update_session(self, org: int, session: Session) -> None:
+        """Replace a session's metadata and times."""
+
+
+class Store(Protocol):
+    """A place where memories live. All methods can be called from any thread."""
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` finds in a transaction that writes nothing."""
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` returns, once what it wrote is committed to disk.
+
+        Raises:
+            StoreUnavailable: The store could not commit; nothing was written.
+        """
+
+    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+        """As `write`, without waiting."""
+
+    def close(self) -> None:
+        """Finish what was submitted, then let go of everything. Closing twice is fine."""
+
+
+class StoreUnavailable(Exception):  # noqa: N818 - the state, as in "503 Service Unavailable"
+    """The store cannot answer now: its disk is full, say. Nothing was written."""

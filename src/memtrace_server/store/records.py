@@ -1,0 +1,151 @@
+"""What goes into a store and comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import frozen
+
+Direction = Literal["asc", "desc"]
+
+
+@frozen(kw_only=True)
+class Key:
+    """An API key, known by the SHA-256 of its text; times in ns."""
+
+    id: str
+    org: int
+    org_id: str
+    role: str
+    name: str
+    created_at: int
+    revoked_at: int | None
+
+
+@frozen(kw_only=True)
+class Org:
+    """An organisation, that is a tenant; `number` is what the store's tables call it."""
+
+    number: int
+    id: str
+    name: str
+    created_at: int
+
+
+@frozen(kw_only=True)
+class NewMemory:
+    """A memory to store.
+
+    Attributes:
+        seq: Its row: rises with each memory that the store takes in, whatever its time.
+        time: When it happened, in ns.
+        expires_at: When it is forgotten by itself, in ns.
+        doc: The whole memory as JSON, as it is answered.
+    """
+
+    seq: int
+    agent_id: str
+    session_id: str | None
+    memory_type: str
+    event_type: str
+    time: int
+    importance: float | None
+    expires_at: int | None
+    tags: Sequence[str]
+    content: str
+    doc: str
+
+
+@frozen(kw_only=True)
+class Found:
+    """A stored memory: its row, its time (ns), and the whole of it as JSON."""
+
+    seq: int
+    time: int
+    doc: str
+
+
+@frozen(kw_only=True)
+class Words:
+    """Words that a content must have, phrases too, and those that it must not have."""
+
+    wanted: Sequence[str]
+    unwanted: Sequence[str]
+
+
+@frozen(kw_only=True)
+class Filter:
+    """Which memories; each condition given must hold. Times in ns, `until` itself excluded."""
+
+    agent_id: str | None = None
+    session_id: str | None = None
+    memory_types: Sequence[str] = ()
+    event_types: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    since: int | None = None
+    until: int | None = None
+    min_importance: float | None = None
+    metadata: Mapping[str, Any] | None = None
+    contains: str | None = None
+    words: Words | None = None
+
+
+@frozen(kw_only=True)
+class Agent:
+    """An agent; times in ns, `config` as JSON."""
+
+    id: str
+    is_registered: bool
+    description: str | None
+    config: str | None
+    created_at: int
+    last_active_at: int | None
+
+
+@frozen(kw_only=True)
+class Session:
+    """A session; times in ns, `metadata` as JSON."""
+
+    id: str
+    agent_id: str
+    metadata: str | None
+    created_at: int
+    updated_at: int
+    closed_at: int | None
+
+
+@frozen(kw_only=True)
+class AgentCounts:
+    """How much an agent remembers."""
+
+    memory_types: Mapping[str, int]
+    recent: int
+    recent_errors: int
+    sessions: int
+    active_sessions: int
+
+
+@frozen(kw_only=True)
+class Answer:
+    """The first answer to a write with an Idempotency-Key.
+
+    The memories of an answer are kept by their rows, not by their text, so that forgetting one forgets it
+    here too.
+
+    Attributes:
+        request: SHA-256 of the request that was answered.
+        status: The HTTP status.
+        body: The body, unless it consists of memories.
+        location: The `Location` header.
+        rows: The memories of the body.
+        duplicates: Places in `rows` that hold the original of a duplicate; None if the body is a single
+            memory.
+    """
+
+    request: bytes
+    status: int
+    body: bytes = b""
+    location: str | None = None
+    rows: Sequence[int] = ()
+    duplicates: Sequence[int] | None = None

@@ -1,0 +1,153 @@
+"""The schema, as the steps that lead to it. A released step never changes; a new one goes to the end."""
+
+from __future__ import annotations
+
+import sqlite3
+
+_STEPS = {
+    "0001-memories": """
+        CREATE TABLE orgs (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            name TEXT NOT NULL UNIQUE,
+            in_order INTEGER NOT NULL DEFAULT 1, -- no row has a time before that of an earlier row
+            created_at INTEGER NOT NULL
+        ) STRICT;
+
+        CREATE TABLE keys (
+            digest BLOB PRIMARY KEY, -- SHA-256 of the key; 256 random bits need no salt or stretching
+            id TEXT NOT NULL UNIQUE,
+            org INTEGER NOT NULL REFERENCES orgs,
+            role TEXT NOT NULL,
+            name TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            revoked_at INTEGER
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE memories (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT, -- ns at which it was stored; a number is never given twice
+            org INTEGER NOT NULL,
+            agent_id TEXT NOT NULL,
+            session_id TEXT,
+            memory_type TEXT NOT NULL,
+            event_type TEXT NOT NULL,
+            time INTEGER NOT NULL,
+            importance REAL,
+            expires_at INTEGER,
+            doc TEXT NOT NULL -- the memory as it is answered, so that reading a page is joining texts
+        ) STRICT;
+        CREATE INDEX memories_by_time ON memories (org, time);
+        CREATE INDEX memories_by_agent ON memories (org, agent_id, time);
+        CREATE INDEX memories_by_session ON memories (org, session_id, time) WHERE session_id IS NOT NULL;
+        CREATE INDEX memories_by_end ON memories (expires_at) WHERE expires_at IS NOT NULL;
+
+        -- What memories are found by: tags, and types and event types other than the usual ones.
+        CREATE TABLE labels (
+            org INTEGER NOT NULL,
+            label TEXT NOT NULL,
+            time INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (org, label, time, seq)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE duplicates (
+            org INTEGER NOT NULL,
+            fingerprint BLOB NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (org, fingerprint)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX duplicates_by_age ON duplicates (seq);
+
+        CREATE TABLE answers (
+            org INTEGER NOT NULL,
+            key TEXT NOT NULL,
+            answered_at INTEGER NOT NULL,
+            request BLOB NOT NULL,
+            status INTEGER NOT NULL,
+            body BLOB NOT NULL,
+            location TEXT,
+            memories TEXT NOT NULL, -- JSON: the rows of the answer's memories, and which are duplicates
+            PRIMARY KEY (org, key)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX answers_by_age ON answers (answered_at);
+
+        CREATE TABLE agents (
+            org INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            is_registered INTEGER NOT NULL DEFAULT 0,
+            is_deleted INTEGER NOT NULL DEFAULT 0, -- its memories stay, and count when it returns
+            description TEXT,
+            config TEXT,
+            created_at INTEGER NOT NULL,
+            last_active_at INTEGER,
+            PRIMARY KEY (org, id)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE agent_counts (
+            org INTEGER NOT NULL,
+            agent_id TEXT NOT NULL,
+            memory_type TEXT NOT NULL,
+            memories INTEGER NOT NULL,
+            PRIMARY KEY (org, agent_id, memory_type)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE sessions (
+            org INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            agent_id TEXT NOT NULL,
+            metadata TEXT,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            closed_at INTEGER,
+            PRIMARY KEY (org, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX sessions_by_time ON sessions (org, created_at, id);
+        CREATE INDEX sessions_by_agent ON sessions (org, agent_id, created_at, id);
+    """,
+}
+
+
+def migrate(connection: sqlite3.Connection, now: int) -> None:
+    """Bring the schema up to date, each step in a transaction of its own.
+
+    Raises:
+        ValueError: The file was written by a newer Memtrace.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
+    )
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations")}
+    unknown = sorted(applied - _STEPS.keys())
+    if unknown:
+        raise ValueError(
+            f"the store was written by a newer Memtrace: it has {', '.join(unknown)}; upgrade memtrace-sdk"
+        )
+    for name, statements in _STEPS.items():
+        if name not in applied:
+            _apply(connection, name, statements, now)
+
+
+def _apply(connection: sqlite3.Connection, name: str, statements: str, now: int) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again under the write lock: another process may have done it meanwhile.
+        if not connection.execute("SELECT 1 FROM migrations WHERE name = ?", (name,)).fetchone():
+            for statement in _split(statements):
+                connection.execute(statement)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, now))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _split(statements: str) -> list[str]:
+    """Single statements: `executescript` would commit the transaction that they are to share."""
+    found: list[str] = []
+    pending = ""
+    for line in statements.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            found.append(pending)
+            pending = ""
+    return found

@@ -1,0 +1,168 @@
+"""From a filter to SQL that walks an index in the order asked for and stops when the page is full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from memtrace_server.store.records import Direction, Filter
+from memtrace_server.store.sqlite import fulltext
+
+_USUAL = {"type:episodic", "event:general"}  # what most memories are: no label, the time index serves as well
+
+
+def labels(memory_type: str, event_type: str, tags: Sequence[str]) -> list[str]:
+    """What a memory is found by."""
+    of_kind = [label for label in (f"type:{memory_type}", f"event:{event_type}") if label not in _USUAL]
+    return of_kind + [f"tag:{tag}" for tag in tags]
+
+
+@define
+class Query:
+    """A SELECT in the making.
+
+    Attributes:
+        sql: Its text.
+        values: What its question marks stand for.
+    """
+
+    sql: str
+    values: list[Any] = field(factory=list)
+
+    def add(self, condition: str, *values: object) -> None:
+        """Ask for one more condition."""
+        self.sql += f" AND {condition}"
+        self.values += values
+
+
+def page(  # noqa: PLR0913 - a page is what it is
+    org: int,
+    wanted: Filter,
+    now: int,
+    *,
+    columns: str,
+    order: Direction,
+    limit: int,
+    after: tuple[int, int] | None = None,
+    offset: int = 0,
+    in_order: bool = False,
+) -> Query:
+    """The query for a page of memories, in order of (time, seq).
+
+    `in_order` says that the organisation's rows rise with its times, so that the full-text index can be read in
+    its own order.
+    """
+    query, place = _drive(org, wanted, in_order=in_order)
+    query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
+    _narrow(query, org, wanted)
+    if after is not None:
+        sign = "<" if order == "desc" else ">"
+        query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
+    ordering = ", ".join(f"{column} {order}" for column in place)
+    query.sql = f"SELECT {columns} {query.sql} ORDER BY {ordering} LIMIT ? OFFSET ?"
+    query.values += [limit, offset]
+    return query
+
+
+def matches(doc: str, metadata: str) -> bool:
+    """SQL function: whether a memory's metadata has every one of these values."""
+    has = msgspec.json.decode(doc).get("metadata") or {}
+    return all(
+        name in has and _equal(has[name], value) for name, value in msgspec.json.decode(metadata).items()
+    )
+
+
+def contains(doc: str, folded: str) -> bool:
+    """SQL function: whether a memory's content contains a text, whatever its case."""
+    return folded in fulltext.fold(msgspec.json.decode(doc)["content"])
+
+
+def _drive(org: int, wanted: Filter, *, in_order: bool) -> tuple[Query, tuple[str, ...]]:
+    """What the query walks, and the columns that tell a place in it.
+
+    The full-text index if words or a piece of text are asked for; else the rarest of the labels that we can
+    tell; else the time index of the session, the agent or the organisation.
+    """
+    match = _words(org, wanted) or _piece(org, wanted)
+    if match is not None:
+        table, query_text = match
+        sql = (
+            f"FROM {table} CROSS JOIN memories m ON m.seq = {table}.rowid WHERE {table} MATCH ? AND m.org = ?"
+        )
+        return Query(sql, [query_text, org]), (f"{table}.rowid",) if in_order else ("m.time", "m.seq")
+    label = _rarest_label(wanted)
+    if label:
+        sql = "FROM labels l CROSS JOIN memories m ON m.seq = l.seq WHERE l.org = ? AND l.label = ?"
+        query, place = Query(sql, [org, label]), ("l.time", "l.seq")
+    else:
+        query, place = Query("FROM memories m WHERE m.org = ?", [org]), ("m.time", "m.seq")
+    for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
+        if bound is not None:
+            query.add(f"{place[0]} {sign} ?", bound)
+    return query, place
+
+
+def _rarest_label(wanted: Filter) -> str | None:
+    if wanted.tags:
+        return f"tag:{wanted.tags[0]}"
+    if wanted.agent_id or wanted.session_id:
+        return None  # those have an index of their own
+    kinds = [f"event:{e}" for e in wanted.event_types if len(wanted.event_types) == 1]
+    kinds += [f"type:{t}" for t in wanted.memory_types if len(wanted.memory_types) == 1]
+    return next((kind for kind in kinds if kind not in _USUAL), None)
+
+
+def _narrow(query: Query, org: int, wanted: Filter) -> None:
+    """Ask for every condition; those that drive the query are asked again, at little cost."""
+    for column, value, sign in (
+        ("agent_id", wanted.agent_id, "="),
+        ("session_id", wanted.session_id, "="),
+        ("importance", wanted.min_importance, ">="),
+        ("time", wanted.since, ">="),
+        ("time", wanted.until, "<"),
+    ):
+        if value is not None:
+            query.add(f"m.{column} {sign} ?", value)
+    for column, values in (("memory_type", wanted.memory_types), ("event_type", wanted.event_types)):
+        if values:
+            query.add(f"m.{column} IN ({', '.join('?' * len(values))})", *values)
+    for tag in wanted.tags:
+        has_tag = (
+            "EXISTS (SELECT 1 FROM labels WHERE org = m.org AND label = ? AND time = m.time AND seq = m.seq)"
+        )
+        query.add(has_tag, f"tag:{tag}")
+    if wanted.metadata:
+        query.add("matches(m.doc, ?)", msgspec.json.encode(wanted.metadata))
+    if wanted.words and not wanted.words.wanted:
+        table = f"words_{org}"
+        unwanted = fulltext.unwanted_query(wanted.words)
+        query.add(f"m.seq NOT IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)", unwanted)
+    piece = _piece(org, wanted)
+    if piece is not None and _words(org, wanted) is not None:
+        query.add(f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1])
+    elif wanted.contains and piece is None:
+        query.add("contains(m.doc, ?)", fulltext.fold(wanted.contains))
+
+
+def _words(org: int, wanted: Filter) -> tuple[str, str] | None:
+    """The table and the FTS5 query for the words wanted, if any is."""
+    text = fulltext.word_query(wanted.words) if wanted.words else None
+    return (f"words_{org}", text) if text else None
+
+
+def _piece(org: int, wanted: Filter) -> tuple[str, str] | None:
+    """The table and the FTS5 query for the piece of text wanted, if it is long enough to be indexed."""
+    text = fulltext.piece_query(wanted.contains) if wanted.contains else None
+    return (f"pieces_{org}", text) if text else None
+
+
+def _equal(left: object, right: object) -> bool:
+    """JSON's equality, where true is not 1."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return isinstance(left, bool) == isinstance(right, bool) and left == right

@@ -1,0 +1,211 @@
+"""The SQLite store: one writer at a time, which commits for all that wait; readers beside it.
+
+A write is durable when it is acknowledged: WAL with synchronous=FULL. What makes that fast is that writes
+which wait share a transaction and so a sync to disk. Each has a savepoint of its own, so none can spoil its
+neighbours'.
+
+Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own
+write included, so a lone caller pays for no thread switch. A caller that must not block (`submit`) leaves
+that to a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from memtrace_server import times
+from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.sqlite import migrations, queries
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
+
+T = TypeVar("T")
+
+_PATIENCE = 60.0  # seconds to wait for another process's write
+_GROUP = 512  # writes in one transaction, at most
+_CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
+_SWEEP_EVERY = times.SECOND
+_KEPT = times.DAY
+
+
+class SqliteStore:
+    """A store in the SQLite file `path`, or in memory if it is None; the file is opened at the first use."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path = path
+        self._waiting: deque[tuple[Callable[[Transaction], Any], Future[Any]]] = deque()
+        self._writing = threading.Lock()
+        self._writer: sqlite3.Connection | None = None
+        self._readers: deque[sqlite3.Connection] = deque()
+        self._committer: threading.Thread | None = None
+        self._wake = threading.Condition()
+        self._is_closed = False
+        self._swept_at = 0
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        with _told_apart(), self._reader() as connection:
+            connection.execute("BEGIN")
+            try:
+                return work(SqliteTransaction(connection))
+            finally:
+                connection.execute("ROLLBACK")
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        future = self._enqueue(work)
+        with self._writing:
+            if not future.done():
+                self._commit_waiting()
+        return future.result()
+
+    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+        future = self._enqueue(work)
+        with self._wake:
+            if self._committer is None:
+                self._committer = threading.Thread(
+                    target=self._commit_for_others, name="memtrace-writer", daemon=True
+                )
+                self._committer.start()
+            self._wake.notify()
+        return future
+
+    def close(self) -> None:
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        if self._committer is not None:
+            self._committer.join()
+        with self._writing:
+            while self._waiting:
+                self._commit_waiting()
+            while self._readers:
+                self._readers.pop().close()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _enqueue(self, work: Callable[[Transaction], T]) -> Future[T]:
+        future: Future[T] = Future()
+        with self._wake:
+            if self._is_closed:
+                raise StoreUnavailable("the store is closed")
+            self._waiting.append((work, future))
+        return future
+
+    def _commit_for_others(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._is_closed)
+                if not self._waiting:
+                    return
+            with self._writing:
+                self._commit_waiting()
+
+    def _commit_waiting(self) -> None:
+        """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+        if not group:
+            return
+        try:
+            outcomes = self._run(group)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            outcomes = [(None, error)] * len(group)
+        for (_, future), (result, failure) in zip(group, outcomes, strict=True):
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+
+    def _run(
+        self, group: list[tuple[Callable[[Transaction], Any], Future[Any]]]
+    ) -> list[tuple[Any, BaseException | None]]:
+        with _told_apart():
+            connection = self._open_writer()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                transaction = SqliteTransaction(connection)
+                outcomes = [_attempt(connection, transaction, work) for work, _ in group]
+                self._sweep(transaction)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                    connection.execute("ROLLBACK")
+                raise
+        return outcomes
+
+    def _sweep(self, transaction: SqliteTransaction) -> None:
+        now = times.now()
+        if now - self._swept_at > _SWEEP_EVERY:
+            self._swept_at = now
+            transaction.sweep(now, now - _KEPT)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._writer is None:
+            connection = _connect(self._path or ":memory:")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+            connection.execute("PRAGMA secure_delete = ON")
+            migrations.migrate(connection, times.now())
+            self._writer = connection
+        return self._writer
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        if self._path is None or self._writer is None:
+            with self._writing:
+                writer = self._open_writer()
+                if self._path is None:  # memory has one connection only
+                    yield writer
+                    return
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = _connect(self._path)
+            connection.execute("PRAGMA query_only = ON")
+        try:
+            yield connection
+        finally:
+            self._readers.append(connection)
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    connection.create_function("matches", 2, queries.matches, deterministic=True)
+    connection.create_function("contains", 2, queries.contains, deterministic=True)
+    return connection
+
+
+def _attempt(
+    connection: sqlite3.Connection, transaction: Transaction, work: Callable[[Transaction], Any]
+) -> tuple[Any, BaseException | None]:
+    """What the work returns, or what it raised, with all that it wrote undone."""
+    connection.execute("SAVEPOINT one")
+    outcome: tuple[Any, BaseException | None]
+    try:
+        with _told_apart():
+            outcome = (work(transaction), None)
+    except Exception as error:
+        if not connection.in_transaction:
+            raise
+        connection.execute("ROLLBACK TO one")
+        outcome = (None, error)
+    connection.execute("RELEASE one")
+    return outcome
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.DatabaseError as error:
+        raise StoreUnavailable(f"SQLite: {error}") from error

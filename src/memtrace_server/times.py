@@ -1,0 +1,50 @@
+"""Points in time: RFC 3339 outside, whole nanoseconds since 1970 (UTC) inside.
+
+Nanoseconds, because deployed 0.x servers write nine digits and an import must not lose any.
+"""
+
+from __future__ import annotations
+
+import time
+from calendar import timegm
+
+SECOND = 1_000_000_000
+DAY = 86_400 * SECOND
+_BEGINNING = -(1 << 63)  # the first moment that the store can compare with
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def now() -> int:
+    """This moment."""
+    return time.time_ns()
+
+
+def parse(text: str) -> int:
+    """The moment that an RFC 3339 timestamp names; `text` matches the contract's `Timestamp`."""
+    date, clock = text[:10], text[11:]
+    zone_at = max(clock.find("Z"), clock.find("+"), clock.find("-"))
+    hours, minutes, seconds = clock[:zone_at].split(":")
+    whole, _, fraction = seconds.partition(".")
+    year, month, day = date.split("-")
+    moment = timegm((int(year), int(month), int(day), int(hours), int(minutes), int(whole)))
+    zone = clock[zone_at:]
+    if zone != "Z":
+        offset = int(zone[1:3]) * 3_600 + int(zone[4:6]) * 60
+        moment -= offset if zone[0] == "+" else -offset
+    return moment * SECOND + int(fraction.ljust(9, "0") or 0)
+
+
+def parse_point(text: str, at: int) -> int:
+    """The moment that a duration before `at`, or a timestamp, names; `text` matches `TimePoint`."""
+    unit = _UNITS.get(text[-1])
+    if unit is None:
+        return parse(text)
+    return max(at - int(text[:-1]) * unit * SECOND, _BEGINNING)
+
+
+def render(moment: int) -> str:
+    """The moment as RFC 3339 in UTC, with six fractional digits, or nine where they are needed."""
+    seconds, fraction = divmod(moment, SECOND)
+    day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    digits = f"{fraction:09d}"
+    return f"{day}.{digits.removesuffix('000')}Z"
