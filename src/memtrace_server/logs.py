@@ -21,7 +21,7 @@ def configure(level: str) -> None:
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
-            "time": times.render(int(record.created * times.SECOND)),
+            "time": times.render(round(record.created * 1_000) * 1_000_000),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

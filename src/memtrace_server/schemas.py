@@ -68,7 +68,7 @@ class Schema:
         at = [str(step) for step in error.instance_path]
         kind, facts = error.kind.name, error.kind.as_dict()
         if kind in {"anyOf", "oneOf"}:
-            branches = [b for b in error.kind.context if not _is_type_mismatch(b, error.instance_path)]
+            branches = [b for b in facts["context"] if not _is_type_mismatch(b, error.instance_path)]
             if len(branches) == 1:
                 for cause in branches[0]:
                     yield from self._causes(cause)

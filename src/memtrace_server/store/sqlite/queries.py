@@ -52,8 +52,8 @@ def page(  # noqa: PLR0913 - a page is what it is
 ) -> Query:
     """The query for a page of memories, in order of (time, seq).
 
-    `in_order` says that the organisation's rows rise with its times, so that the full-text index can be read in
-    its own order.
+    `in_order` says that the organisation's rows rise with its times, so that the full-text index can be read
+    in its own order.
     """
     query, place = _drive(org, wanted, in_order=in_order)
     query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
