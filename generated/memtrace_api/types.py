@@ -62,7 +62,8 @@ def time_point(value: TimePoint, name: str = "time") -> str:
     if value <= datetime.timedelta(0):
         raise ValueError(f"{name}: {value} is not in the past; give a positive timedelta")
     for unit, seconds in _UNITS:
-        count = -(-value // datetime.timedelta(seconds=seconds))
+        whole, rest = divmod(value, datetime.timedelta(seconds=seconds))
+        count = whole + bool(rest)
         if count <= _MOST_UNITS:
             return f"{count}{unit}"
     raise ValueError(f"{name}: {value} is too long; the most is {_MOST_UNITS} days")
