@@ -1,0 +1,179 @@
+"""A session, for as long as a block lasts."""
+# ruff: noqa: PLR0913  # a method has an argument for each field of its request, all of them named
+# a method has an argument for each field of its request, all of them named
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from memtrace.exceptions import MemtraceError
+from memtrace.models import (
+    ContextOptions,
+    Memory,
+    MemoryList,
+    MemoryType,
+    Session,
+    SessionContext,
+    TimePoint,
+)
+
+if TYPE_CHECKING:
+    from memtrace._async.client import AsyncMemtrace
+
+_RECALLED = 100
+
+logger = logging.getLogger("memtrace")
+
+
+class AsyncSessionHandle:
+    """A session that begins and ends with an `async with` block; `AsyncMemtrace.session` makes one.
+
+    Attributes:
+        agent_id: Whose session.
+    """
+
+    def __init__(
+        self, client: AsyncMemtrace, agent_id: str, *, metadata: dict[str, Any] | None = None
+    ) -> None:
+        self.agent_id = agent_id
+        self._client = client
+        self._metadata = metadata
+        self._session: Session | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.agent_id!r}, id={self._session.id if self._session else None!r})"
+
+    @property
+    def id(self) -> str:
+        """The session's id.
+
+        Raises:
+            RuntimeError: Before the block.
+        """
+        if self._session is None:
+            raise RuntimeError("the session begins with the block: use it in a with statement")
+        return self._session.id
+
+    async def __aenter__(self) -> Self:
+        self._session = await self._client.create_session(agent_id=self.agent_id, metadata=self._metadata)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._client.close_session(self.id)
+        except MemtraceError as error:
+            # What went wrong in the block is what the caller has to hear about.
+            if exc_type is None:
+                raise
+            logger.warning("Session %s is left open: %s", self.id, error)
+
+    async def remember(
+        self,
+        content: str,
+        *,
+        memory_type: MemoryType | None = None,
+        event_type: str | None = None,
+        tags: list[str] | None = None,
+        importance: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        parent_id: str | None = None,
+        dedup_key: str | None = None,
+        time: datetime | None = None,
+        ttl: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Memory:
+        """Store what happened in the session; as `remember` of the client, which tells the arguments."""
+        return await self._client.remember(
+            self.agent_id,
+            content,
+            session_id=self.id,
+            memory_type=memory_type,
+            event_type=event_type,
+            tags=tags,
+            importance=importance,
+            metadata=metadata,
+            parent_id=parent_id,
+            dedup_key=dedup_key,
+            time=time,
+            ttl=ttl,
+            idempotency_key=idempotency_key,
+        )
+
+    async def decide(
+        self,
+        decision: str,
+        reasoning: str,
+        *,
+        tags: list[str] | None = None,
+        importance: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        parent_id: str | None = None,
+        dedup_key: str | None = None,
+        time: datetime | None = None,
+        ttl: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Memory:
+        """Store what was decided in the session, and why; as `decide` of the client."""
+        return await self._client.decide(
+            self.agent_id,
+            decision,
+            reasoning,
+            session_id=self.id,
+            tags=tags,
+            importance=importance,
+            metadata=metadata,
+            parent_id=parent_id,
+            dedup_key=dedup_key,
+            time=time,
+            ttl=ttl,
+            idempotency_key=idempotency_key,
+        )
+
+    async def recall(
+        self,
+        since: TimePoint | None = None,
+        *,
+        until: TimePoint | None = None,
+        memory_type: MemoryType | None = None,
+        event_type: str | None = None,
+        tags: str | list[str] | None = None,
+        limit: int = _RECALLED,
+    ) -> MemoryList:
+        """Give what the session's agent remembers of it, newest first; all of it unless `since` is given."""
+        return await self._client.recall(
+            self.agent_id,
+            since,
+            until=until,
+            session_id=self.id,
+            memory_type=memory_type,
+            event_type=event_type,
+            tags=tags,
+            limit=limit,
+        )
+
+    async def context(
+        self,
+        options: ContextOptions | None = None,
+        *,
+        since: TimePoint | None = None,
+        until: TimePoint | None = None,
+        include_types: list[MemoryType] | None = None,
+        max_tokens: int | None = None,
+    ) -> SessionContext:
+        """Give the session's memories as markdown for an LLM; as `get_session_context` of the client."""
+        return await self._client.get_session_context(
+            self.id,
+            options,
+            since=since,
+            until=until,
+            include_types=include_types,
+            max_tokens=max_tokens,
+        )

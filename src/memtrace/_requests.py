@@ -1,0 +1,158 @@
+"""A request, made from an operation and its arguments; nothing here sends it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from memtrace.exceptions import BadRequestError
+from memtrace.models import AddMemoryRequest, Memory
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_BATCH_FIELDS = frozenset(attrs.fields_dict(AddMemoryRequest))
+
+
+@attrs.frozen
+class Call:
+    """One request, to be sent as often as it takes.
+
+    Attributes:
+        method: The HTTP method.
+        path: The path, without query: what may be logged and shown.
+        query: The query, encoded; may be empty.
+        content: The body.
+        headers: The headers that are this request's own.
+    """
+
+    method: str
+    path: str
+    query: str
+    content: bytes | None
+    headers: dict[str, str] = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Call:
+    """Make the request of an operation.
+
+    Raises:
+        BadRequestError: If it cannot be sent.
+        ValueError: If a time has no time zone.
+        TypeError: If an id is no string.
+    """
+    try:
+        request = operation(*args, **kwargs)
+        query = urlencode(request.get("params") or {}, quote_via=quote, safe="")
+    except UnicodeEncodeError as error:
+        raise BadRequestError(
+            f"The request cannot be written in UTF-8: {error}", code="invalid_request"
+        ) from None
+    except ValueError as error:
+        # The positional arguments are the ids in the path. An empty one would lead to another operation.
+        if "" in args:
+            raise BadRequestError(f"{error}; give the id of what you mean", code="invalid_request") from None
+        raise
+    headers: dict[str, str] = request["headers"]
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise BadRequestError(
+                f"{name}: {value!r} has characters that no header can carry", code="invalid_request"
+            )
+    return Call(
+        method=request["method"].upper(),
+        path=request["url"],
+        query=query,
+        content=_content(request["json"]) if "json" in request else None,
+        headers=headers,
+    )
+
+
+def idempotent(key: str | None) -> str:
+    """Give the caller's idempotency key, or a new one."""
+    return uuid.uuid4().hex if key is None else key
+
+
+def chosen(model: type[T], given: T | None, **fields: object) -> T:
+    """Give the request object that a method was called with, or make it of the keywords.
+
+    Raises:
+        TypeError: If both were given, what was given is something else, or a required field is missing.
+    """
+    named = {name: value for name, value in fields.items() if value is not None}
+    made: Callable[..., T] = model
+    if given is None:
+        return made(**named)
+    if named:
+        raise TypeError(f"give {_article(model)} or its fields as keywords, not both: {', '.join(named)}")
+    if not isinstance(given, model):
+        raise TypeError(f"give {_article(model)} or its fields as keywords, not {type(given).__name__}")
+    return given
+
+
+def memory_id_of(memory: Memory | str) -> str:
+    """Give the id of a memory.
+
+    Raises:
+        BadRequestError: If it has none.
+    """
+    if isinstance(memory, str):
+        return memory
+    if not memory.id:
+        raise BadRequestError(
+            "The memory has no id, as a Memtrace 0.x server gives none, and cannot be forgotten",
+            code="invalid_request",
+        )
+    return memory.id
+
+
+def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddMemoryRequest]:
+    """Give the memories of a batch as request objects.
+
+    Raises:
+        TypeError: If one is neither a request object nor a mapping.
+        ValueError: If a mapping has an unknown field, lacks a required one, or has one of a wrong type.
+    """
+    return [_batched(place, memory) for place, memory in enumerate(memories)]
+
+
+def _batched(place: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMemoryRequest:
+    if isinstance(memory, AddMemoryRequest):
+        return memory
+    try:
+        fields = dict(memory)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"memories[{place}] is neither an AddMemoryRequest nor a mapping, but {type(memory).__name__}"
+        ) from None
+    unknown = sorted(map(str, fields.keys() - _BATCH_FIELDS))
+    if unknown:
+        known = ", ".join(sorted(_BATCH_FIELDS))
+        raise ValueError(f"memories[{place}] has unknown fields: {', '.join(unknown)}; known are {known}")
+    try:
+        return AddMemoryRequest.from_dict(fields)
+    except ValueError as error:
+        raise ValueError(f"memories[{place}]: {error}") from None
+
+
+def _content(body: object) -> bytes:
+    try:
+        return _JSON.encode(body).encode()
+    # Not JSON are NaN, infinity and lone surrogates (ValueError), and objects of any other class (TypeError).
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadRequestError(
+            f"The request cannot be written as JSON: {error}", code="invalid_request"
+        ) from None
+
+
+def _article(model: type) -> str:
+    return f"{'an' if model.__name__[0] in 'AEIOU' else 'a'} {model.__name__}"

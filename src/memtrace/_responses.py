@@ -1,0 +1,178 @@
+"""What the server answered, as a model or as an error."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+from memtrace_api.models import ErrorDetail
+
+from memtrace._requests import Call
+from memtrace.exceptions import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NoArcInstanceError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseValidationError,
+    ServerError,
+)
+
+T = TypeVar("T")
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: BadRequestError,
+    415: BadRequestError,
+    422: BadRequestError,
+    429: RateLimitError,
+}
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_MOST_SHOWN = 200
+
+
+def model_of(response: httpx.Response, model: type[T], call: Call) -> T:
+    """Read the answer to a call as a model.
+
+    Raises:
+        ResponseValidationError: If it is not one; the error says what is wrong and where.
+    """
+    try:
+        decoded: T = _decoder(model).decode(response.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(response, call, f"{model.__name__}: {error}") from error
+    return decoded
+
+
+def nothing_of(response: httpx.Response, call: Call) -> None:
+    """See to it that the answer to a call holds nothing, or JSON that nobody asked for.
+
+    Raises:
+        ResponseValidationError: If it is something else, such as the page of a portal in between.
+    """
+    if not response.content:
+        return
+    try:
+        msgspec.json.decode(response.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(response, call, str(error)) from error
+
+
+def error_of(response: httpx.Response, call: Call) -> APIStatusError:
+    """Make the error that an answer other than 2xx stands for."""
+    status = response.status_code
+    body = _body(response)
+    fields = body if isinstance(body, dict) else {}
+    message = _message(response, call, body)
+    kind = _BY_STATUS.get(status, APIStatusError)
+    extra: dict[str, Any] = {}
+    if kind is ConflictError:
+        extra["existing_id"] = _text(fields.get("existing_id"))
+    elif response.is_server_error:
+        no_arc = status == HTTPStatus.SERVICE_UNAVAILABLE and "arc instance" in message.lower()
+        kind = NoArcInstanceError if no_arc else ServerError
+    return kind(
+        message,
+        status,
+        code=_text(fields.get("code")),
+        request_id=request_id(response) or _text(fields.get("request_id")),
+        details=_details(fields.get("details")),
+        body=body,
+        retry_after=_retry_after(response.headers.get("retry-after")),
+        **extra,
+    )
+
+
+def request_id(response: httpx.Response) -> str | None:
+    """Give the request's name in the server's log, if the server gave one."""
+    return response.headers.get("x-request-id") or None
+
+
+def _decoder(model: type) -> msgspec.json.Decoder[Any]:
+    if model not in _DECODERS:
+        _DECODERS[model] = msgspec.json.Decoder(model)
+    return _DECODERS[model]
+
+
+def _invalid(response: httpx.Response, call: Call, problem: str) -> ResponseValidationError:
+    kind = response.headers.get("content-type") or "no content type"
+    where = f" ({kind})" if "json" not in kind else ""
+    return ResponseValidationError(
+        f"The answer to {call} is not what the contract says{where}: {problem}",
+        response.status_code,
+        request_id=request_id(response),
+        body=_body(response),
+    )
+
+
+def _body(response: httpx.Response) -> object:
+    try:
+        body: object = json.loads(response.content)
+    except (ValueError, RecursionError):
+        return response.content.decode("utf-8", errors="replace")
+    return body
+
+
+def _message(response: httpx.Response, call: Call, body: object) -> str:
+    """Say what the server said. An old one adds a hint; a proxy may say it in HTML, or say nothing."""
+    if response.is_redirect:
+        where = response.headers.get("location") or "nowhere"
+        return (
+            f"{call} was answered with a redirect to {where}, which is not followed, so that the API key "
+            "goes nowhere else; give the right base_url"
+        )
+    if isinstance(body, dict):
+        error, hint = _text(body.get("error")), _text(body.get("hint"))
+        if error:
+            return f"{error} ({hint})" if hint else error
+        said = _text(body.get("message")) or _text(body.get("detail"))
+    elif isinstance(body, str):
+        title = _TITLE.search(body)
+        said = title[1] if title else "" if "<" in body else body
+    else:
+        said = ""
+    answer = f"{call} was answered with {response.status_code} {response.reason_phrase}".rstrip()
+    said = " ".join((said or "").split())[:_MOST_SHOWN]
+    return f"{answer}: {said}" if said else answer
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _details(value: object) -> list[ErrorDetail]:
+    try:
+        return msgspec.convert(value, list[ErrorDetail])
+    except msgspec.ValidationError:
+        # Another server's details are not ours; they are still in the body.
+        return []
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read Retry-After, which is in seconds or a date; None if it is neither."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value, re.ASCII):
+        return float(value)
+    try:
+        date = parsedate_to_datetime(value)
+        # An HTTP date is in GMT, even one that does not say so.
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment - time.time())

@@ -1,0 +1,78 @@
+# Derived from src/memtrace/_async/sender.py by scripts/unasync.py: edit that, then run `make regen`.
+"""Sending a request until it is answered, or there is no more hope."""
+
+from __future__ import annotations
+
+import logging
+import time
+from time import perf_counter
+from typing import TypeVar
+
+import httpx
+
+from memtrace._config import Config
+from memtrace._failures import FAILURES, failure_of
+from memtrace._requests import Call
+from memtrace._responses import error_of, model_of, nothing_of, request_id
+from memtrace._retries import Retries
+from memtrace._sync.connection import Connection
+from memtrace.exceptions import MemtraceError
+
+T = TypeVar("T")
+
+logger = logging.getLogger("memtrace")
+
+
+class Sender:
+    """Sends requests as a client's settings say.
+
+    Attributes:
+        config: The settings.
+        connection: What to send them on.
+    """
+
+    def __init__(self, config: Config, connection: Connection) -> None:
+        self.config = config
+        self.connection = connection
+
+    def fetch(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
+        """Send a request and give the answer as a model.
+
+        Raises:
+            MemtraceError: If there is no such answer.
+        """
+        return model_of(self._send(call, retries or self.retries()), model, call)
+
+    def execute(self, call: Call, retries: Retries | None = None) -> None:
+        """Send a request whose answer is that it was done.
+
+        Raises:
+            MemtraceError: If there is no such answer.
+        """
+        nothing_of(self._send(call, retries or self.retries()), call)
+
+    def retries(self) -> Retries:
+        """Give a request's count of retries, for who wants to look at it afterwards."""
+        return Retries(self.config.max_retries)
+
+    def _send(self, call: Call, retries: Retries) -> httpx.Response:
+        while True:
+            started = perf_counter()
+            error: MemtraceError
+            try:
+                response = self.connection.send(call, self.config)
+            except FAILURES as failure:
+                error = failure_of(failure, call, self.config.base_url)
+            else:
+                milliseconds = (perf_counter() - started) * 1000
+                named = request_id(response)
+                logger.debug("%s: %d in %.1f ms, request %s", call, response.status_code, milliseconds, named)
+                if response.is_success:
+                    return response
+                error = error_of(response, call)
+            wait = retries.wait_after(error)
+            if wait is None:
+                logger.debug("%s: given up after %d retries: %s", call, retries.count, error)
+                raise error
+            logger.debug("%s: retry %d in %.2f s, because of: %s", call, retries.count, wait, error)
+            time.sleep(wait)

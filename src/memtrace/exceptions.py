@@ -1,0 +1,216 @@
+"""What can go wrong, as a tree.
+
+MemtraceError
+├── APIConnectionError          never reached the server, or lost it      (status_code 0)
+│   └── APITimeoutError
+├── APIStatusError
+│   ├── BadRequestError         400, 413, 415, 422
+│   ├── AuthenticationError     401
+│   ├── PermissionDeniedError   403
+│   ├── NotFoundError           404
+│   ├── ConflictError           409, .existing_id
+│   ├── RateLimitError          429, .retry_after
+│   └── ServerError             5xx
+│       └── NoArcInstanceError  503 of a Memtrace 0.x server whose tenant has no database
+└── ResponseValidationError     the answer is not what the contract says
+
+Every one of them can be pickled and copied with all its attributes.
+"""
+# ruff: noqa: PLR0913  # what one error carries is no less, and all but the text is optional
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from memtrace_api.models import ErrorDetail
+
+__all__ = [
+    "APIConnectionError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "ConflictError",
+    "MemtraceError",
+    "NoArcInstanceError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "RateLimitError",
+    "ResponseValidationError",
+    "ServerError",
+]
+
+
+class MemtraceError(Exception):
+    """Anything that goes wrong between this client and a Memtrace server.
+
+    Attributes:
+        message: What went wrong and what to do about it, for people.
+        status_code: The HTTP status of the answer; 0 if there was none.
+        code: What went wrong, in a word that stays the same (`not_found`); None if the server, such as
+            a Memtrace 0.x, gave none.
+        request_id: Names the request in the server's log; None if the server gave none.
+        details: For bad input, each field that is wrong.
+        body: The body of the answer: the parsed JSON, or else the text; None if there was no answer.
+    """
+
+    default_message: ClassVar[str] = "The request failed"
+    default_status: ClassVar[int] = 0
+
+    def __init__(  # what one error carries is no less, and all but the text is optional
+        self,
+        message: str | None = None,
+        status_code: int | None = None,
+        *,
+        code: str | None = None,
+        request_id: str | None = None,
+        details: Sequence[ErrorDetail] = (),
+        body: object = None,  # any JSON value
+    ) -> None:
+        self.message = self.default_message if message is None else message
+        self.status_code = self.default_status if status_code is None else status_code
+        self.code = code
+        self.request_id = request_id
+        self.details = list(details)
+        self.body: Any = body
+        # One argument, so that pickle can call the class with it and restore the rest from __dict__.
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        facts = [
+            f"HTTP {self.status_code}" if self.status_code else "",
+            self.code or "",
+            f"request {self.request_id}" if self.request_id else "",
+        ]
+        known = ", ".join(fact for fact in facts if fact)
+        return f"{self.message} ({known})" if known else self.message
+
+
+class APIConnectionError(MemtraceError):
+    """The server was never reached, or was lost before it had answered."""
+
+    default_message = "The server cannot be reached"
+
+
+class APITimeoutError(APIConnectionError):
+    """The server did not answer in time."""
+
+    default_message = "The server did not answer in time"
+
+
+class APIStatusError(MemtraceError):
+    """The server answered, and the answer is an error.
+
+    Attributes:
+        retry_after: Seconds after which the server asks to be tried again; None if it did not say.
+    """
+
+    def __init__(  # as the base class
+        self,
+        message: str | None = None,
+        status_code: int | None = None,
+        *,
+        code: str | None = None,
+        request_id: str | None = None,
+        details: Sequence[ErrorDetail] = (),
+        body: object = None,  # any JSON value
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status_code, code=code, request_id=request_id, details=details, body=body)
+        self.retry_after = retry_after
+
+
+class BadRequestError(APIStatusError):
+    """The request is not what the contract says (400, 413, 415, 422); `details` names each field.
+
+    A request that cannot even be sent, such as one for an empty id, gets this error without being sent.
+    """
+
+    default_message = "The request is not what the contract says"
+    default_status = 400
+
+
+class AuthenticationError(APIStatusError):
+    """No API key, or one that is unknown or revoked (401)."""
+
+    default_message = "Invalid or missing API key"
+    default_status = 401
+
+
+class PermissionDeniedError(APIStatusError):
+    """The key's role does not allow this (403)."""
+
+    default_message = "The API key's role does not allow this"
+    default_status = 403
+
+
+class NotFoundError(APIStatusError):
+    """There is no such thing in the key's organisation (404)."""
+
+    default_message = "Resource not found"
+    default_status = 404
+
+
+class ConflictError(APIStatusError):
+    """It is there already, such as a duplicate memory or an agent of that name (409).
+
+    Attributes:
+        existing_id: Id of what is there already; None if the server did not say.
+    """
+
+    default_message = "Conflict"
+    default_status = 409
+
+    def __init__(  # as the base class
+        self,
+        message: str | None = None,
+        status_code: int | None = None,
+        *,
+        code: str | None = None,
+        request_id: str | None = None,
+        details: Sequence[ErrorDetail] = (),
+        body: object = None,  # any JSON value
+        retry_after: float | None = None,
+        existing_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            status_code,
+            code=code,
+            request_id=request_id,
+            details=details,
+            body=body,
+            retry_after=retry_after,
+        )
+        self.existing_id = existing_id
+
+
+class RateLimitError(APIStatusError):
+    """Too many requests with this key (429); `retry_after` says for how many seconds to pause."""
+
+    default_message = "Too many requests"
+    default_status = 429
+
+
+class ServerError(APIStatusError):
+    """The server failed (5xx)."""
+
+    default_message = "The server failed"
+    default_status = 500
+
+
+class NoArcInstanceError(ServerError):
+    """A Memtrace 0.x server has no Arc database for the key's organisation (503).
+
+    An administrator of that server must run `memtrace org add-arc <org_id>` first.
+    """
+
+    default_message = "no arc instance configured for this org"
+    default_status = 503
+
+
+class ResponseValidationError(MemtraceError):
+    """The server answered, and the answer is not what the contract says."""
+
+    default_message = "The answer is not what the contract says"
