@@ -50,7 +50,9 @@ def refusal(problem: Problem, request_id: str) -> Response:
     """The response that tells a problem, in the contract's `Error` schema."""
     error: dict[str, Any] = {"error": problem.message, "code": problem.code, "request_id": request_id}
     if problem.details:
-        error["details"] = [{"field": d.field, "in": d.place, "message": d.message} for d in problem.details]
+        error["details"] = [
+            {"field": d.field, "location": d.place, "message": d.message} for d in problem.details
+        ]
     if problem.existing_id is not None:
         error["existing_id"] = problem.existing_id
     return answer(problem.status, error, problem.headers)
