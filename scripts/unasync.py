@@ -122,9 +122,10 @@ def _modules() -> list[Path]:
 
 
 def _without_removed(source: str) -> str:
+    tree = ast.parse(source)
     marked = {token.start[0] for token in _tokens(source) if token.string == REMOVE}
     lines = source.splitlines(keepends=True)
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.stmt) and node.lineno in marked:
             marked.remove(node.lineno)
             decorators: list[ast.expr] = getattr(node, "decorator_list", [])

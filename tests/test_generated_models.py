@@ -1,4 +1,4 @@
-"""The generated package is fit for people: its models, and a client without the traps of the generator's own."""
+"""The generated package is fit for people: its models, and a client without the generator's traps."""
 
 from __future__ import annotations
 

@@ -1,0 +1,214 @@
+"""What is derived follows from openapi.yaml, and from nothing else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import regen
+import yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CONTRACT: dict[str, Any] = yaml.safe_load(regen.OPENAPI.read_bytes())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def changed_contract(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the contract with a change."""
+    contract = json.loads(json.dumps(CONTRACT))
+    change(contract["components"]["schemas"])
+    path = folder / "openapi.yaml"
+    path.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return path
+
+
+def run(script: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script as `make` does, in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, regen.TEMPLATES.parent / script, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose `memtrace_api` comes from a contract in which a memory has an optional `mood`."""
+    folder = tmp_path_factory.mktemp("mood")
+
+    def add_mood(schemas: dict[str, Any]) -> None:
+        mood = {
+            "type": ["string", "null"],
+            "maxLength": 20,
+            "description": "How it felt.",
+            "examples": ["calm"],
+        }
+        schemas["AddMemoryRequest"]["properties"]["mood"] = mood
+        schemas["Memory"]["properties"]["mood"] = mood
+
+    done = run(
+        "regen.py", "--openapi", changed_contract(folder, add_mood), "--output", folder / "memtrace_api"
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def python(folder: Path, code: str) -> None:
+    """Run code in an interpreter that finds this folder's packages before all others."""
+    code = f"import memtrace_api\nassert memtrace_api.__file__.startswith({str(folder)!r})\n{code}"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tree_is_what_a_fresh_regeneration_gives(tmp_path: Path) -> None:
+    # Another seed orders sets otherwise; a bare PATH has no ruff; a dead proxy stands for having no network.
+    bare = {"PATH": os.defpath, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+    output = tmp_path / "memtrace_api"
+    for seed in ("1", "2"):
+        (output / "models").mkdir(parents=True, exist_ok=True)
+        (output / "models" / "gone.py").touch()
+        done = run("regen.py", "--output", output, PYTHONHASHSEED=seed, **bare)
+        assert done.returncode == 0, done.stderr
+        assert contents(output) == contents(regen.OUTPUT)
+    assert [path.name for path in tmp_path.iterdir()] == ["memtrace_api"]
+
+
+def test_the_contract_goes_along_as_it_is() -> None:
+    text = (regen.OUTPUT / "openapi.json").read_text("utf-8")
+    assert json.loads(text) == CONTRACT
+    assert list(json.loads(text)["paths"]) == list(CONTRACT["paths"])
+
+
+def test_a_new_optional_field_is_on_the_public_model(with_mood: Path) -> None:
+    python(
+        with_mood,
+        """
+from memtrace import AddMemoryRequest, Memory
+request = AddMemoryRequest(agent_id="a", content="c", mood="calm")
+assert request.to_dict() == {"agent_id": "a", "content": "c", "mood": "calm"}
+assert AddMemoryRequest(agent_id="a", content="c").mood is None
+assert AddMemoryRequest.from_dict({"agent_id": "a", "content": "c", "mood": "calm"}) == request
+assert Memory.__annotations__["mood"] == "str | None"
+assert "How it felt." in Memory.__doc__
+""",
+    )
+
+
+def test_a_new_optional_field_is_validated_by_the_server(with_mood: Path) -> None:
+    python(
+        with_mood,
+        """
+import httpx
+from memtrace_server.embedded import EmbeddedTransport
+with httpx.Client(transport=EmbeddedTransport("sqlite://"), base_url="http://embedded") as client:
+    memory = {"agent_id": "a", "content": "c"}
+    for mood, status in (("calm", 201), (None, 201), (7, 400), ("x" * 21, 400)):
+        answer = client.post("/api/v1/memories", json={"agent_id": "a", "content": repr(mood), "mood": mood})
+        assert answer.status_code == status, answer.text
+        if status == 201:
+            assert answer.json().get("mood") == mood
+            assert client.get(f"/api/v1/memories/{answer.json()['id']}").json() == answer.json()
+        else:
+            assert [detail["field"] for detail in answer.json()["details"]] == ["mood"]
+""",
+    )
+
+
+def test_a_failed_run_leaves_the_old_tree(tmp_path: Path) -> None:
+    output = tmp_path / "memtrace_api"
+    output.mkdir()
+    (output / "old.py").write_text("old = True\n", "utf-8")
+    # The generator only warns of a schema that it cannot make, and leaves it out.
+    contract = changed_contract(
+        tmp_path, lambda schemas: schemas["Memory"]["properties"].update(x={"type": "array"})
+    )
+    done = run("regen.py", "--openapi", contract, "--output", output)
+    assert done.returncode == 2
+    assert "must have items" in done.stderr
+    assert contents(tmp_path) == {
+        "openapi.yaml": contract.read_bytes(),
+        "memtrace_api/old.py": b"old = True\n",
+    }
+
+
+def test_check_lists_what_differs_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "memtrace_api"
+    shutil.copytree(regen.OUTPUT, output)
+    assert regen.main(["--check", "--output", str(output)]) == 0
+    (output / "client.py").unlink()
+    (output / "more.py").touch()
+    (output / "models" / "memory.py").write_text("changed", "utf-8")
+    before = contents(output)
+    assert regen.main(["--check", "--output", str(output)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split()[3].removeprefix(str(output)) for line in said] == [
+        "/client.py;",
+        "/models/memory.py;",
+        "/more.py;",
+    ]
+    assert contents(output) == before
+
+
+@pytest.mark.parametrize("found", ["0.29.0", None])
+def test_another_version_of_the_generator_is_refused(
+    found: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def version(name: str) -> str:
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert regen.main(["--output", str(tmp_path / "memtrace_api")]) == 2
+    said = capsys.readouterr().err
+    assert "openapi-python-client must be 0.29.1" in said
+    assert "pip install" in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["in", "x-y", "_private", "list", "to_dict"])
+def test_a_property_that_python_cannot_say_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract = changed_contract(
+        tmp_path, lambda schemas: schemas["Memory"]["properties"].update({name: {"type": "string"}})
+    )
+    assert regen.main(["--openapi", str(contract), "--output", str(tmp_path / "out")]) == 2
+    assert repr(name) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [None, "a: [", "openapi: 3.1.0"])
+def test_what_is_no_contract_is_refused(
+    text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract = tmp_path / "openapi.yaml"
+    if text is not None:
+        contract.write_text(text, "utf-8")
+    assert regen.main(["--openapi", str(contract), "--output", str(tmp_path / "out")]) == 2
+    assert str(contract) in capsys.readouterr().err
