@@ -40,7 +40,8 @@ def show(section: Snippet, url: str, key: str) -> None:
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             value = replace(step, code=step.code.replace(URL, url).replace(KEY, key)).run(names)
-        results = [value, *(new for name, new in names.items() if new is not before.get(name))]
+        named = [new for name, new in names.items() if new is not before.get(name)]
+        results = [value, *(new for new in named if isinstance(new, MemoryList))]
         for line in (*printed.getvalue().splitlines(), *filter(None, map(tell, results))):
             print(f"    → {line}")
 

@@ -55,9 +55,9 @@ def fuzz(url: str, keys: list[str], options: argparse.Namespace) -> int:
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         config = configure(Path(folder), users)
-        command = [Path(sys.executable).with_name("st"), "--config-file", config]
-        command += ["run", ROOT / "openapi.yaml", "--url", url, "--max-examples", str(options.examples)]
-        command += ["--report", "junit", "--report-junit-path", REPORT]
+        command = [str(Path(sys.executable).with_name("st")), "--config-file", str(config)]
+        command += ["run", str(ROOT / "openapi.yaml"), "--url", url, "--max-examples", str(options.examples)]
+        command += ["--report", "junit", "--report-junit-path", str(REPORT)]
         if options.seed is not None:
             command += ["--seed", str(options.seed)]
         # Its cache stays in the folder too: each run starts from nothing.
@@ -69,7 +69,7 @@ def configure(folder: Path, users: dict[str, str]) -> Path:
     headers = {user: [{"name": "x-api-key", "value": key}] for user, key in users.items()}
     document = {"auth": [{"name": user, "fixedHeaders": fixed} for user, fixed in headers.items()]}
     (folder / "users.json").write_text(json.dumps(document), "utf-8")
-    section = {"path": str(folder / "users.json"), "user": next(iter(users))}
+    section: dict[str, object] = {"path": str(folder / "users.json"), "user": next(iter(users))}
     if len(users) > 1:
         section["peers"] = [*users]
     else:

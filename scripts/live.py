@@ -22,6 +22,7 @@ class LiveServer:
 
     Attributes:
         url: Where the server listens.
+        store_url: Where it stores memories.
         key: An admin's key of the organisation `org_default`.
         log: Every line that the server wrote so far.
         returncode: How the server ended; None while it runs.
@@ -46,7 +47,8 @@ class LiveServer:
         self.returncode: int | None = None
         self._folder = folder
         self._memtrace = memtrace
-        self._environment = os.environ | {"MEMTRACE_STORE": f"sqlite:///{folder / 'memtrace.db'}"}
+        self.store_url = f"sqlite:///{folder / 'memtrace.db'}"
+        self._environment = os.environ | {"MEMTRACE_STORE": self.store_url}
         self._arguments = ("--port", "0", "--bootstrap-key", self.key, *arguments)
         self._ready = threading.Event()
 

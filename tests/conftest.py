@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Protocol
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
 import pytest
 from live import LiveServer
 
+from memtrace import Memtrace
+from memtrace_server import tenants
+from memtrace_server.store import open_store
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from snippets import Snippet
 
 
 @pytest.fixture(scope="session")
@@ -26,12 +33,13 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
 @pytest.fixture
 def tenant_key(live_server: LiveServer, request: pytest.FixtureRequest) -> str:
     """An admin's key of an organisation that no other test sees."""
-    return live_server.create_tenant(request.node.name[:64])
+    with closing(open_store(live_server.store_url)) as store:
+        return tenants.create_key(store, tenants.create_org(store, request.node.name).id, "admin", "")
 
 
 @pytest.fixture
-def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The URL and keys that documents name lead to the live server, as this test's tenant."""
+def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL that documents name: with any key, it leads to the live server as this test's tenant."""
     live = httpx.URL(live_server.url)
     send, send_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
 
@@ -50,6 +58,22 @@ def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pyt
         "handle_async_request",
         lambda self, request: send_async(self, reroute(request)),
     )
+    return "http://localhost:9100"
+
+
+@pytest.fixture
+def run_snippet() -> Iterator[Callable[[Snippet], dict[str, Any]]]:
+    """Runs the code of a document and returns the names that it leaves; closes the clients among them."""
+    left: list[dict[str, Any]] = []
+
+    def run(snippet: Snippet) -> dict[str, Any]:
+        left.append({})
+        snippet.run(left[-1])
+        return left[-1]
+
+    yield run
+    for client in (value for names in left for value in names.values() if isinstance(value, Memtrace)):
+        client.close()
 
 
 class CreateVenv(Protocol):

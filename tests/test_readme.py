@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from snippets import snippets
+from snippets import Snippet, snippets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -16,14 +19,16 @@ TEXT = README.read_text("utf-8")
 
 @pytest.mark.usefixtures("documented_server")
 def test_every_snippet_works_after_those_before_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_snippet: Callable[[Snippet], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     printed: dict[str, str] = {}
     names: dict[str, dict[str, Any]] = {}
     for snippet in snippets(README):
-        names[snippet.heading] = {}
-        snippet.run(names[snippet.heading])
+        names[snippet.heading] = run_snippet(snippet)
         printed[snippet.heading] = capsys.readouterr().out
 
     assert re.fullmatch(r"\[20\d\d-.*\] User prefers dark mode\n", printed["Quick start"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,11 @@ from snippets import Snippet, snippets
 from memtrace import ConflictError, Memory, Memtrace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from live import LiveServer
+
+    Run = Callable[[str], dict[str, Any]]
 
 pytestmark = pytest.mark.usefixtures("documented_server")
 
@@ -20,17 +25,17 @@ SEED: dict[str, Snippet] = {s.heading: s for s in snippets(Path(__file__).parent
 
 
 @pytest.fixture
-def client() -> Memtrace:
-    return Memtrace("http://localhost:9100", "mtk_your_api_key")
+def client(documented_server: str) -> Iterator[Memtrace]:
+    with Memtrace(documented_server, "mtk_your_api_key") as client:
+        yield client
 
 
-def run(heading: str) -> dict[str, Any]:
-    names: dict[str, Any] = {}
-    SEED[heading].run(names)
-    return names
+@pytest.fixture
+def run(run_snippet: Callable[[Snippet], dict[str, Any]]) -> Run:
+    return lambda heading: run_snippet(SEED[heading])
 
 
-def test_quick_start(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_start(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
     names = run("Quick Start")
 
     assert re.fullmatch(r"\[20\d\d-\d\d-\d\d .*\] User prefers dark mode\n", capsys.readouterr().out)
@@ -49,13 +54,13 @@ def test_quick_start(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> No
     )
 
 
-def test_async_support() -> None:
+def test_async_support(run: Run) -> None:
     names = run("Async Support")
 
     assert [memory.content for memory in names["memories"].memories] == ["User prefers dark mode"]
 
 
-def test_the_same_memory_again_is_a_conflict_that_names_the_first(client: Memtrace) -> None:
+def test_the_same_memory_again_is_a_conflict_that_names_the_first(run: Run, client: Memtrace) -> None:
     run("Quick Start")
     first = client.recall("agent_1").memories[-1]
 
@@ -65,7 +70,7 @@ def test_the_same_memory_again_is_a_conflict_that_names_the_first(client: Memtra
     assert caught.value.existing_id == first.id
 
 
-def test_memory_operations(client: Memtrace) -> None:
+def test_memory_operations(run: Run, client: Memtrace) -> None:
     liked = client.add_memory(agent_id="agent_1", content="User likes Dark Mode", importance=0.5)
     client.add_memory(agent_id="agent_1", content="dark mode, said in passing", importance=0.4)
     client.add_memory(agent_id="agent_2", content="Another likes dark mode", importance=0.9)
@@ -87,7 +92,7 @@ def test_memory_operations(client: Memtrace) -> None:
     assert [memory.id for memory in listed.memories] == [decision.id]
 
 
-def test_agent_management(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agent_management(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
     run("Quick Start")
     client.create_session(agent_id="agent_1")
     capsys.readouterr()
@@ -100,7 +105,7 @@ def test_agent_management(client: Memtrace, capsys: pytest.CaptureFixture[str]) 
     assert (registered.description, registered.config) == ("Handles customer support", {"model": "gpt-4"})
 
 
-def test_a_second_agent_of_the_same_name_is_a_conflict() -> None:
+def test_a_second_agent_of_the_same_name_is_a_conflict(run: Run) -> None:
     run("Quick Start")
     run("Agent Management")
 
@@ -110,7 +115,7 @@ def test_a_second_agent_of_the_same_name_is_a_conflict() -> None:
     assert caught.value.existing_id == "my-agent"
 
 
-def test_session_management(client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_session_management(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
     names = run("Session Management")
 
     assert (names["session"].agent_id, names["session"].status) == ("agent_1", "active")
@@ -120,7 +125,7 @@ def test_session_management(client: Memtrace, capsys: pytest.CaptureFixture[str]
     assert client.get_session(names["session"].id).status == "closed"
 
 
-def test_error_handling(capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_handling(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("Error Handling")
 
     assert capsys.readouterr().out == "Agent not found\n"
@@ -129,11 +134,13 @@ def test_error_handling(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_unknown_key_is_told_apart(
     live_server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.undo()  # No routing: the key of the document itself is sent.
-    snippet = SEED["Error Handling"]
-    code = snippet.code.replace("http://localhost:9100", live_server.url)
-
-    Snippet(snippet.path, snippet.heading, snippet.line, code).run({})
+    monkeypatch.undo()  # The document's own key is to be sent.
+    names: dict[str, Any] = {}
+    replace(
+        SEED["Error Handling"],
+        code=SEED["Error Handling"].code.replace("http://localhost:9100", live_server.url),
+    ).run(names)
+    names["client"].close()
 
     assert capsys.readouterr().out == "Invalid API key\n"
 
