@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import unicodedata
-from collections.abc import Iterable
+from itertools import groupby
 
 from memtrace_server.store.records import Words
 
@@ -26,14 +26,41 @@ def create(connection: sqlite3.Connection, org: int) -> None:
         )
 
 
-def add(connection: sqlite3.Connection, org: int, contents: Iterable[tuple[int, str]]) -> None:
-    """Index the contents of rows."""
-    _change(connection, org, "INSERT INTO {table} (rowid, text) VALUES (?, ?)", contents)
+class Changes:
+    """What is to change in the index at the end of a transaction.
 
+    They wait until then because FTS5 writes out all that it has gathered whenever a savepoint is released. Of a
+    group of small writes, each with a savepoint of its own, that was measured to cost a third of the time.
+    """
 
-def remove(connection: sqlite3.Connection, org: int, contents: Iterable[tuple[int, str]]) -> None:
-    """Take the contents of rows, exactly as they were added, out of the index."""
-    _change(connection, org, "INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)", contents)
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, int, int, str]] = []
+
+    def add(self, org: int, seq: int, content: str) -> None:
+        """Index the content of a row."""
+        self._waiting.append(("INSERT INTO {table} (rowid, text) VALUES (?, ?)", org, seq, content))
+
+    def remove(self, org: int, seq: int, content: str) -> None:
+        """Take the content of a row, exactly as it was added, out of the index."""
+        delete = "INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)"
+        self._waiting.append((delete, org, seq, content))
+
+    def mark(self) -> int:
+        """A point to go back to."""
+        return len(self._waiting)
+
+    def go_back(self, mark: int) -> None:
+        """Drop the changes since a mark."""
+        del self._waiting[mark:]
+
+    def apply(self, connection: sqlite3.Connection) -> None:
+        """Make the changes, in their order."""
+        for (statement, org), changes in groupby(self._waiting, key=lambda change: change[:2]):
+            rows = [(seq, content) for _, _, seq, content in changes]
+            connection.executemany(statement.format(table=f"words_{org}"), rows)
+            folded = [(seq, fold(content)) for seq, content in rows]
+            connection.executemany(statement.format(table=f"pieces_{org}"), folded)
+        self._waiting.clear()
 
 
 def fold(text: str) -> str:
@@ -49,7 +76,10 @@ def piece_query(text: str) -> str | None:
 
 def word_query(words: Words) -> str | None:
     """The FTS5 query for the words wanted and not unwanted; None when none is wanted."""
-    wanted = " AND ".join(map(_quote, words.wanted))
+    # A term without a word, such as "!", says nothing beside others; alone, it finds nothing.
+    wanted = " AND ".join(map(_quote, filter(_has_word, words.wanted))) or " AND ".join(
+        map(_quote, words.wanted)
+    )
     return f"({wanted}) NOT ({unwanted_query(words)})" if wanted and words.unwanted else wanted or None
 
 
@@ -58,20 +88,12 @@ def unwanted_query(words: Words) -> str:
     return " OR ".join(map(_quote, words.unwanted))
 
 
-def has_word(text: str) -> bool:
+def _has_word(text: str) -> bool:
     """Whether FTS5's unicode61 finds a word in a text: letters, numbers or private characters."""
     return any(
         unicodedata.category(character)[0] in "LN" or unicodedata.category(character) == "Co"
         for character in text
     )
-
-
-def _change(
-    connection: sqlite3.Connection, org: int, statement: str, contents: Iterable[tuple[int, str]]
-) -> None:
-    rows = list(contents)
-    connection.executemany(statement.format(table=f"words_{org}"), rows)
-    connection.executemany(statement.format(table=f"pieces_{org}"), [(seq, fold(text)) for seq, text in rows])
 
 
 def _quote(text: str) -> str:

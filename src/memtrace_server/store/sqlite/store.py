@@ -130,6 +130,7 @@ class SqliteStore:
                 transaction = SqliteTransaction(connection)
                 outcomes = [_attempt(connection, transaction, work) for work, _ in group]
                 self._sweep(transaction)
+                transaction.index.apply(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
@@ -183,10 +184,11 @@ def _connect(path: str) -> sqlite3.Connection:
 
 
 def _attempt(
-    connection: sqlite3.Connection, transaction: Transaction, work: Callable[[Transaction], Any]
+    connection: sqlite3.Connection, transaction: SqliteTransaction, work: Callable[[Transaction], Any]
 ) -> tuple[Any, BaseException | None]:
     """What the work returns, or what it raised, with all that it wrote undone."""
     connection.execute("SAVEPOINT one")
+    mark = transaction.index.mark()
     outcome: tuple[Any, BaseException | None]
     try:
         with _told_apart():
@@ -195,6 +197,7 @@ def _attempt(
         if not connection.in_transaction:
             raise
         connection.execute("ROLLBACK TO one")
+        transaction.index.go_back(mark)
         outcome = (None, error)
     connection.execute("RELEASE one")
     return outcome

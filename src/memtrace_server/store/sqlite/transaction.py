@@ -35,6 +35,7 @@ class SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self.index = fulltext.Changes()
 
     # --- organisations and keys
 
@@ -123,7 +124,8 @@ class SqliteTransaction:
                 for _, m in memories
             ],
         )  # fmt: skip
-        fulltext.add(self._db, org, [(m.seq, m.content) for _, m in memories])
+        for _, m in memories:
+            self.index.add(org, m.seq, m.content)
         self._db.executemany(
             "INSERT INTO labels VALUES (?, ?, ?, ?)",
             [
@@ -341,7 +343,7 @@ class SqliteTransaction:
                 "SELECT org, agent_id, memory_type, event_type, time, doc FROM memories WHERE seq = ?", (seq,)
             ).fetchone()
             memory = msgspec.json.decode(doc)
-            fulltext.remove(self._db, org, [(seq, memory["content"])])
+            self.index.remove(org, seq, memory["content"])
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, time, seq) = (?, ?, ?, ?)",
                 [
