@@ -29,8 +29,8 @@ def create(connection: sqlite3.Connection, org: int) -> None:
 class Changes:
     """What is to change in the index at the end of a transaction.
 
-    They wait until then because FTS5 writes out all that it has gathered whenever a savepoint is released. Of a
-    group of small writes, each with a savepoint of its own, that was measured to cost a third of the time.
+    They wait until then because FTS5 writes out all that it has gathered whenever a savepoint is released; of
+    a group of small writes, each with a savepoint of its own, that was measured to take a third of the time.
     """
 
     def __init__(self) -> None:
