@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from snippets import Snippet
 
+pytest_plugins = ["sdk_harness"]
+
 
 @pytest.fixture(scope="session")
 def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:

@@ -1,0 +1,274 @@
+"""Making a client: where memory lives, with which key, and without touching anything."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import httpx
+import pytest
+from sdk_harness import KEY, MEMORY, FakeServer, MakeClient, page
+
+from memtrace import AsyncMemtrace, Memtrace, MemtraceError
+
+
+def test_url_and_key_may_be_positional(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client("https://memory.example:9443", "mtk_positional").get_memory("mem_1")
+
+    assert str(fake_server.request.url) == "https://memory.example:9443/api/v1/memories/mem_1"
+    assert fake_server.request.headers["x-api-key"] == "mtk_positional"
+
+
+def test_they_fall_back_to_the_environment(
+    make_client: MakeClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMTRACE_URL", "http://from-env:1234")
+    monkeypatch.setenv("MEMTRACE_API_KEY", "mtk_from_env")
+    fake_server.answer(200, MEMORY)
+
+    make_client(None, None).get_memory("mem_1")
+
+    assert fake_server.request.url.host == "from-env"
+    assert fake_server.request.headers["x-api-key"] == "mtk_from_env"
+
+
+def test_without_either_it_is_a_local_server_and_no_key(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, MEMORY)
+
+    client = make_client(None, None)
+    client.get_memory("mem_1")
+
+    assert client.base_url == "http://localhost:9100"
+    assert str(fake_server.request.url).startswith("http://localhost:9100/api/")
+    assert "x-api-key" not in fake_server.request.headers
+
+
+def test_the_environment_is_read_when_a_client_is_made_not_when_it_is_imported(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMTRACE_URL", "http://one")
+    assert make_client(None, None).base_url == "http://one"
+    monkeypatch.setenv("MEMTRACE_URL", "http://two")
+    assert make_client(None, None).base_url == "http://two"
+
+
+@pytest.mark.parametrize("base_url", ["http://host/memtrace", "http://host/memtrace/"])
+def test_a_server_may_live_under_a_path(
+    make_client: MakeClient, fake_server: FakeServer, base_url: str
+) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client(base_url).get_memory("mem_1")
+
+    assert fake_server.request.url.path == "/memtrace/api/v1/memories/mem_1"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"),
+    [
+        ("ftp://host", "unknown scheme 'ftp'"),
+        ("localhost:9100", "no scheme"),
+        ("", "no scheme"),
+        ("postgresql://host/db", "not in this version yet"),
+        ("postgres://host/db", "not in this version yet"),
+        ("http://", "no host"),
+        ("http://host:port", "no valid URL"),
+        ("http://host?a=b", "no query"),
+        ("http://host#a", "no fragment"),
+        ("sqlite://agent.db", "three slashes"),
+        ("sqlite:///", "three slashes"),
+    ],
+)
+def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
+    make_client: MakeClient, base_url: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^base_url") as caught:
+        make_client(base_url)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("base_url", ["mtk_secret", "postgresql://me:secret@host/db", "ftp://me:secret@host"])
+def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient, base_url: str) -> None:
+    with pytest.raises(ValueError, match="base_url") as caught:
+        make_client(base_url)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("api_key", [f"{KEY}\n", f" {KEY}", "schlüssel", "a\r\nx-other: b"])
+def test_a_key_that_no_header_can_carry_is_said_to_be_so_without_showing_it(
+    make_client: MakeClient, api_key: str
+) -> None:
+    with pytest.raises(ValueError, match="api_key") as caught:
+        make_client(api_key=api_key)
+
+    assert api_key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"timeout": 0}, {"timeout": -1.0}, {"timeout": float("nan")}, {"max_retries": -1}]
+)
+def test_a_setting_that_cannot_work_is_said_to_be_so(
+    make_client: MakeClient, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        make_client(**settings)
+
+
+def test_the_key_and_the_password_are_never_shown(make_client: MakeClient) -> None:
+    client = make_client("http://me:hunter2@host:9100/path", KEY)
+
+    assert repr(client) in {
+        "Memtrace('http://host:9100/path')",
+        "AsyncMemtrace('http://host:9100/path')",
+    }
+    config = getattr(client, "_sender").config  # noqa: B009  # private, and looked at on purpose
+    assert KEY not in repr(config)
+    assert "hunter2" not in repr(config)
+
+
+def test_user_and_password_of_the_url_are_sent_as_basic_auth(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client("http://me:hunter2@host").get_memory("mem_1")
+
+    assert fake_server.request.headers["authorization"] == httpx.BasicAuth("me", "hunter2")._auth_header  # noqa: SLF001
+    assert fake_server.request.headers["host"] == "host"
+
+
+@pytest.mark.parametrize("base_url", ["http://localhost:9", "https://localhost:9", "sqlite:///nowhere/x.db"])
+def test_making_a_client_does_nothing_but_remember_its_settings(
+    make_client: MakeClient, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a client that was just made did something")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    # Even an idle httpx client reads certificates when it is made.
+    monkeypatch.setattr(httpx, "Client", refuse)
+    monkeypatch.setattr(httpx, "AsyncClient", refuse)
+
+    client = make_client(base_url)
+    client.with_options(timeout=1)
+    client.close()
+
+
+def test_no_client_has_a_destructor() -> None:
+    assert not hasattr(Memtrace, "__del__")
+    assert not hasattr(AsyncMemtrace, "__del__")
+
+
+def test_the_timeout_is_thirty_seconds_unless_said_otherwise(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    for _ in range(4):
+        fake_server.answer(200, MEMORY)
+
+    make_client().get_memory("mem_1")
+    make_client(timeout=None).get_memory("mem_1")
+    make_client(timeout=2).get_memory("mem_1")
+    make_client(timeout=httpx.Timeout(3, connect=1)).get_memory("mem_1")
+
+    assert [request.extensions["timeout"] for request in fake_server.requests] == [
+        httpx.Timeout(30).as_dict(),
+        httpx.Timeout(30).as_dict(),
+        httpx.Timeout(2).as_dict(),
+        httpx.Timeout(3, connect=1).as_dict(),
+    ]
+
+
+def test_a_given_http_client_sends_with_its_own_settings_and_stays_open(make_client: MakeClient) -> None:
+    server = FakeServer().answer(200, MEMORY)
+    http_client = make_client.http_client(
+        server.handle, headers={"x-proxy": "p"}, cookies={"sticky": "1"}, timeout=7, follow_redirects=True
+    )
+
+    with make_client(http_client=http_client, timeout=None) as client:
+        client.get_memory("mem_1")
+
+    assert server.request.headers["x-proxy"] == "p"
+    assert server.request.headers["cookie"] == "sticky=1"
+    assert server.request.headers["x-api-key"] == KEY
+    assert server.request.extensions["timeout"] == httpx.Timeout(7).as_dict()
+    assert not http_client.is_closed
+
+
+def test_the_timeout_holds_with_a_given_http_client_too(make_client: MakeClient) -> None:
+    server = FakeServer().answer(200, MEMORY)
+
+    make_client(http_client=make_client.http_client(server.handle), timeout=2).get_memory("mem_1")
+
+    assert server.request.extensions["timeout"] == httpx.Timeout(2).as_dict()
+
+
+def test_an_http_client_of_the_other_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match="http_client"):
+        Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # that is what is tested
+    with pytest.raises(TypeError, match="http_client"):
+        AsyncMemtrace(http_client=httpx.Client())  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_an_http_client_for_an_embedded_store_is_refused(make_client: MakeClient) -> None:
+    with pytest.raises(ValueError, match="http_client"):
+        make_client("sqlite://", http_client=make_client.http_client(FakeServer().handle))
+
+
+def test_a_copy_with_other_options_shares_the_connections(
+    make_client: MakeClient, fake_server: FakeServer, waits: list[float]
+) -> None:
+    fake_server.answer(200, MEMORY).answer(500).answer(200, MEMORY)
+    client = make_client()
+    copy = client.with_options(timeout=2, max_retries=0, api_key="mtk_other")
+
+    client.get_memory("mem_1")
+    with pytest.raises(MemtraceError):
+        copy.get_memory("mem_1")
+    client.get_memory("mem_1")
+    copy.close()
+
+    assert repr(copy) == repr(client)
+    assert waits == []
+    assert [r.headers["x-api-key"] for r in fake_server.requests] == [KEY, "mtk_other", KEY]
+    assert [r.extensions["timeout"]["read"] for r in fake_server.requests] == [30, 2, 30]
+    with pytest.raises(MemtraceError, match="closed"):
+        client.get_memory("mem_1")
+
+
+def test_a_copy_of_a_subclass_is_of_the_subclass() -> None:
+    class Mine(Memtrace):
+        pass
+
+    assert type(Mine("http://host").with_options(timeout=1)) is Mine
+
+
+def test_closing_twice_is_fine_and_a_closed_client_says_so(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, page())
+    client = make_client()
+    with client:
+        client.list_memories()
+    client.close()
+
+    with pytest.raises(MemtraceError, match="this client is closed"):
+        client.list_memories()
+
+
+async def _aclose() -> None:
+    client = AsyncMemtrace("http://host")
+    await client.aclose()
+    await client.close()
+
+
+def test_the_async_client_has_both_ways_to_close() -> None:
+    import asyncio  # noqa: PLC0415  # for this test alone
+
+    asyncio.run(_aclose())

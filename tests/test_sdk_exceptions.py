@@ -1,0 +1,132 @@
+"""The errors: one tree, told apart by class, and carrying all that the server said."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+import memtrace
+from memtrace import exceptions
+from memtrace.exceptions import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    MemtraceError,
+    NoArcInstanceError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseValidationError,
+    ServerError,
+)
+from memtrace.models import ErrorDetail
+
+TREE = {
+    MemtraceError: Exception,
+    APIConnectionError: MemtraceError,
+    APITimeoutError: APIConnectionError,
+    APIStatusError: MemtraceError,
+    BadRequestError: APIStatusError,
+    AuthenticationError: APIStatusError,
+    PermissionDeniedError: APIStatusError,
+    NotFoundError: APIStatusError,
+    ConflictError: APIStatusError,
+    RateLimitError: APIStatusError,
+    ServerError: APIStatusError,
+    NoArcInstanceError: ServerError,
+    ResponseValidationError: MemtraceError,
+}
+
+
+def _drawn() -> dict[str, str]:
+    """The parent of each class in the drawing at the top of the module."""
+    parents, path = {"MemtraceError": "Exception"}, ["MemtraceError"]
+    for line in inspect.getdoc(exceptions).splitlines():  # type: ignore[union-attr]  # the module has one
+        if branch := re.match(r"([│ ]*)[├└]── (\w+)", line):
+            depth = len(branch[1]) // 4 + 1
+            parents[branch[2]] = path[depth - 1]
+            path[depth:] = [branch[2]]
+    return parents
+
+
+def test_the_tree_is_the_one_that_is_drawn() -> None:
+    assert {kind.__name__: kind.__mro__[1].__name__ for kind in TREE} == _drawn()
+    assert {kind: kind.__mro__[1] for kind in TREE} == TREE
+
+
+def test_the_module_gives_exactly_the_tree_and_the_package_gives_it_too() -> None:
+    assert sorted(exceptions.__all__) == sorted(kind.__name__ for kind in TREE)
+    for kind in TREE:
+        assert getattr(memtrace, kind.__name__) is kind
+
+
+@pytest.mark.parametrize("kind", TREE)
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301  # our own
+)
+def test_every_error_can_be_pickled_and_copied_with_all_that_it_carries(kind: Any, copied: Any) -> None:
+    more: dict[str, Any] = {}
+    if issubclass(kind, APIStatusError):
+        more["retry_after"] = 1.5
+    if issubclass(kind, ConflictError):
+        more["existing_id"] = "mem_1"
+    error = kind(
+        "No",
+        418,
+        code="a_code",
+        request_id="req_1",
+        details=[ErrorDetail(field="limit", location="query", message="too large")],
+        body={"error": "No"},
+        **more,
+    )
+    error.add_note("and a note")
+
+    again = copied(error)
+
+    assert type(again) is kind
+    assert vars(again) == vars(error)
+    assert (again.args, str(again)) == (error.args, str(error))
+
+
+def test_an_error_says_what_a_person_needs() -> None:
+    assert str(MemtraceError("No")) == "No"
+    assert str(NotFoundError("No agent x", code="not_found", request_id="req_1")) == (
+        "No agent x (HTTP 404, not_found, request req_1)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        (MemtraceError, 0),
+        (APIConnectionError, 0),
+        (APITimeoutError, 0),
+        (BadRequestError, 400),
+        (AuthenticationError, 401),
+        (PermissionDeniedError, 403),
+        (NotFoundError, 404),
+        (ConflictError, 409),
+        (RateLimitError, 429),
+        (ServerError, 500),
+        (NoArcInstanceError, 503),
+    ],
+)
+def test_an_error_can_be_raised_without_a_server_as_in_a_mock(kind: Any, status: int) -> None:
+    error = kind()
+
+    assert error.status_code == status
+    assert error.message
+    assert (error.code, error.request_id, error.details, error.body) == (None, None, [], None)
+
+
+def test_the_second_argument_is_the_status_as_in_0_2_0() -> None:
+    assert MemtraceError("No", 500).status_code == 500

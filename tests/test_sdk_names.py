@@ -1,0 +1,154 @@
+"""What the package offers: exactly these names, typed, and cheap to import."""
+
+from __future__ import annotations
+
+import importlib.resources
+import inspect
+import json
+import logging
+import subprocess
+import sys
+import typing
+from typing import Any
+
+import pytest
+from memtrace_api import models as generated
+
+import memtrace
+from memtrace import AsyncMemtrace, AsyncSessionHandle, Memtrace, SessionHandle, _operations, models
+
+NAMES_OF_0_2_0 = {
+    "__version__",
+    "Memtrace",
+    "AsyncMemtrace",
+    "MemtraceError",
+    "AuthenticationError",
+    "NotFoundError",
+    "ConflictError",
+    "NoArcInstanceError",
+    "AddMemoryRequest",
+    "Agent",
+    "AgentList",
+    "AgentStats",
+    "ContextOptions",
+    "CreateSessionRequest",
+    "ListOptions",
+    "Memory",
+    "MemoryList",
+    "RegisterAgentRequest",
+    "SearchQuery",
+    "SearchResult",
+    "Session",
+    "SessionContext",
+    "SessionList",
+}
+
+# Which method is there for which operation of the contract.
+METHODS = {
+    "addMemory": "add_memory",
+    "createSession": "create_session",
+    "deleteAgent": "delete_agent",
+    "forgetMemories": "forget_all",
+    "forgetMemory": "forget",
+    "getAgent": "get_agent",
+    "getAgentContext": "get_agent_context",
+    "getAgentStats": "get_agent_stats",
+    "getHealth": "health",
+    "getMemory": "get_memory",
+    "getReady": "ready",
+    "getSession": "get_session",
+    "getSessionContext": "get_session_context",
+    "listAgentMemories": "get_agent_memories",
+    "listAgents": "list_agents",
+    "listMemories": "list_memories",
+    "listSessionMemories": "get_session_memories",
+    "listSessions": "list_sessions",
+    "registerAgent": "register_agent",
+    "searchMemories": "search_memories",
+    "updateSession": "update_session",
+}
+
+
+def _public(kind: type) -> list[str]:
+    return [name for name in vars(kind) if not name.startswith("_")]
+
+
+def test_the_package_offers_exactly_what_it_says() -> None:
+    offered = {
+        name
+        for name, value in vars(memtrace).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+
+    assert offered | {"__version__"} == set(memtrace.__all__)
+    assert len(memtrace.__all__) == len(set(memtrace.__all__))
+
+
+def test_every_name_and_module_path_of_0_2_0_is_still_there() -> None:
+    assert set(memtrace.__all__) >= NAMES_OF_0_2_0
+    for name in NAMES_OF_0_2_0 - {"__version__", "Memtrace", "AsyncMemtrace"}:
+        module = memtrace.exceptions if name.endswith("Error") else memtrace.models
+        assert getattr(module, name) is getattr(memtrace, name)
+
+
+def test_the_public_models_are_the_generated_ones() -> None:
+    for name in set(models.__all__) - {"ListOptions", "StoredMemories", "TimePoint"}:
+        assert getattr(models, name) is getattr(generated, name)
+
+
+def test_every_operation_of_the_contract_has_a_method() -> None:
+    contract = json.loads(importlib.resources.files("memtrace_api").joinpath("openapi.json").read_text())
+    operations = {
+        operation["operationId"]
+        for path in contract["paths"].values()
+        for operation in path.values()
+        if isinstance(operation, dict)
+    }
+
+    assert set(METHODS) == operations
+    assert len(_operations.__all__) == len(operations)
+    assert set(METHODS.values()) <= set(_public(Memtrace))
+
+
+@pytest.mark.parametrize(
+    ("blocking", "awaited"), [(Memtrace, AsyncMemtrace), (SessionHandle, AsyncSessionHandle)]
+)
+def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: Any, awaited: Any) -> None:
+    assert set(_public(awaited)) - {"aclose"} == set(_public(blocking))
+    for name in _public(blocking):
+        if inspect.isfunction(getattr(blocking, name)):
+            one, other = (inspect.signature(getattr(kind, name)).parameters for kind in (blocking, awaited))
+            assert {k: (p.kind, p.default) for k, p in one.items()} == {
+                k: (p.kind, p.default) for k, p in other.items()
+            }
+
+
+@pytest.mark.parametrize("kind", [Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle])
+def test_a_framework_can_read_the_annotations_of_every_method(kind: type) -> None:
+    for name in _public(kind):
+        method = inspect.getattr_static(kind, name)
+        if inspect.isfunction(method):
+            hints = typing.get_type_hints(method)
+            assert "return" in hints
+            assert all(p.kind is not p.VAR_KEYWORD for p in inspect.signature(method).parameters.values())
+
+
+@pytest.mark.parametrize("kind", [Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle])
+def test_every_public_method_has_a_docstring(kind: type) -> None:
+    assert [name for name in _public(kind) if not inspect.getdoc(getattr(kind, name))] == []
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    assert importlib.resources.files("memtrace").joinpath("py.typed").is_file()
+
+
+def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
+    code = (
+        "import sys, logging, memtrace\n"
+        "unwanted = 'memtrace_server', 'sqlite3', 'jsonschema_rs', 'starlette'\n"
+        "print([name for name in unwanted if name in sys.modules])\n"
+        "print(logging.getLogger('memtrace').handlers, logging.getLogger('memtrace').level)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert printed == f"[]\n[] {logging.NOTSET}\n"
