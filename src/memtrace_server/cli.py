@@ -47,6 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     serve.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
 
+    _command(commands, "check", "find out whether the store is whole", _check)
+    backup = _command(commands, "backup", "copy the store to a new file, while it is served", _backup)
+    backup.add_argument("file", help="the new file")
+
     org = commands.add_parser("org", help="organisations (tenants)").add_subparsers(
         required=True, metavar="COMMAND"
     )
@@ -95,6 +99,21 @@ def _serve(options: argparse.Namespace) -> None:
         auth=not options.no_auth,
         log_level=options.log_level,
     )
+
+
+def _check(options: argparse.Namespace) -> None:
+    with _store(options) as store:
+        wrong = list(store.check())
+    for line in wrong:
+        print(line)
+    if wrong:
+        raise ValueError(f"the store is not whole: {len(wrong)} things are wrong")
+    print("The store is whole.")
+
+
+def _backup(options: argparse.Namespace) -> None:
+    with _store(options) as store:
+        store.backup(options.file)
 
 
 def _create_org(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
@@ -136,6 +136,17 @@ class Store(Protocol):
 
     def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
         """As `write`, without waiting."""
+
+    def check(self) -> Iterator[str]:
+        """Everything that is wrong with the store, in words; nothing if it is whole."""
+
+    def backup(self, path: str) -> None:
+        """Copy one state of the store to a new file, while others read and write.
+
+        Raises:
+            ValueError: There is such a file.
+            StoreUnavailable: The copy could not be made; there is no such file then.
+        """
 
     def close(self) -> None:
         """Finish what was submitted, then let go of everything. Closing twice is fine."""

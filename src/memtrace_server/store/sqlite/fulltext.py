@@ -14,13 +14,15 @@ from itertools import groupby
 
 from memtrace_server.store.records import Words
 
+TOKENIZERS = {"words": "unicode61 remove_diacritics 2", "pieces": "trigram case_sensitive 1"}
+"""The tables of an organisation, each without its number, and how they cut up a text."""
+
 _PIECE = 3  # characters in a trigram
 
 
 def create(connection: sqlite3.Connection, org: int) -> None:
     """Make the tables of a new organisation."""
-    tokenizers = {"words": "unicode61 remove_diacritics 2", "pieces": "trigram case_sensitive 1"}
-    for name, tokenizer in tokenizers.items():
+    for name, tokenizer in TOKENIZERS.items():
         connection.execute(
             f"CREATE VIRTUAL TABLE {name}_{org} USING fts5(text, content='', tokenize='{tokenizer}')"
         )
@@ -56,11 +58,16 @@ class Changes:
     def apply(self, connection: sqlite3.Connection) -> None:
         """Make the changes, in their order."""
         for (statement, org), changes in groupby(self._waiting, key=lambda change: change[:2]):
-            rows = [(seq, content) for _, _, seq, content in changes]
-            connection.executemany(statement.format(table=f"words_{org}"), rows)
-            folded = [(seq, fold(content)) for seq, content in rows]
-            connection.executemany(statement.format(table=f"pieces_{org}"), folded)
+            contents = [(seq, content) for _, _, seq, content in changes]
+            for name in TOKENIZERS:
+                rows = [(seq, as_indexed(name, content)) for seq, content in contents]
+                connection.executemany(statement.format(table=f"{name}_{org}"), rows)
         self._waiting.clear()
+
+
+def as_indexed(name: str, content: str) -> str:
+    """What a table is given of a content."""
+    return fold(content) if name == "pieces" else content
 
 
 def fold(text: str) -> str:

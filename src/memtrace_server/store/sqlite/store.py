@@ -11,17 +11,19 @@ that to a thread.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
-from memtrace_server.store.sqlite import migrations, queries
+from memtrace_server.store.sqlite import inspection, migrations, queries
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 T = TypeVar("T")
@@ -72,6 +74,26 @@ class SqliteStore:
                 self._committer.start()
             self._wake.notify()
         return future
+
+    def check(self) -> Iterator[str]:
+        with _told_apart(), self._separate() as connection:
+            yield from inspection.inspect(connection)
+
+    def backup(self, path: str) -> None:
+        target = Path(path)
+        if target.exists():
+            raise ValueError(f"{path} is there already")
+        partial = target.with_name(f"{target.name}.part")
+        partial.unlink(missing_ok=True)
+        try:
+            with _told_apart(), self._separate() as connection:
+                connection.execute("VACUUM INTO ?", (str(partial),))
+            with partial.open("rb") as copy:
+                os.fsync(copy.fileno())
+            partial.rename(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def close(self) -> None:
         with self._wake:
@@ -154,6 +176,18 @@ class SqliteStore:
             migrations.migrate(connection, times.now())
             self._writer = connection
         return self._writer
+
+    @contextmanager
+    def _separate(self) -> Iterator[sqlite3.Connection]:
+        """A connection for what takes long; a store in memory has but one, which others then wait for."""
+        if self._path is None:
+            with self._writing:
+                yield self._open_writer()
+            return
+        with self._writing:
+            self._open_writer()
+        with closing(_connect(self._path)) as connection:
+            yield connection
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:

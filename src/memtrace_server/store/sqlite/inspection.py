@@ -1,0 +1,93 @@
+"""Whether a SQLite store is whole: what was derived from its memories is derived again, and compared."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import msgspec
+
+from memtrace_server.store.sqlite import fulltext, queries
+
+# What is stored beside the memories, and how it follows from them. Each pair must give the same rows.
+_DERIVED = {
+    "counter": (
+        "SELECT org, agent_id, memory_type, memories FROM agent_counts WHERE memories != 0",
+        "SELECT org, agent_id, memory_type, count(*) FROM memories GROUP BY 1, 2, 3",
+    ),
+    "label": (
+        "SELECT org, label, time, seq FROM labels",
+        (
+            "SELECT m.org, l.value, m.time, m.seq FROM memories m,"
+            " json_each(labels_of(m.memory_type, m.event_type, m.doc)) l"
+        ),
+    ),
+}
+_NAMED = {
+    "agent": "SELECT DISTINCT org, agent_id FROM memories EXCEPT SELECT org, id FROM agents",
+    "session": "SELECT DISTINCT org, session_id FROM memories WHERE session_id IS NOT NULL"
+    " EXCEPT SELECT org, id FROM sessions",
+}
+
+
+def inspect(connection: sqlite3.Connection) -> Iterator[str]:
+    """Everything that is wrong with a store, in words; nothing if it is whole.
+
+    Reads all of it, so a million memories take minutes. Others may read and write meanwhile.
+    """
+    connection.create_function("labels_of", 3, _labels_of, deterministic=True)
+    connection.execute("BEGIN")  # one state of the store, whatever others write
+    try:
+        yield from _file(connection)
+        for kind, (stored, derived) in _DERIVED.items():
+            yield from _differences(connection, kind, stored, derived)
+        for kind, missing in _NAMED.items():
+            for org, name in connection.execute(missing):
+                yield f"organisation {org}: memories name the {kind} {name}, which is missing"
+        for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+            for name, tokenizer in fulltext.TOKENIZERS.items():
+                yield from _index(connection, org, name, tokenizer)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def _file(connection: sqlite3.Connection) -> Iterator[str]:
+    for (message,) in connection.execute("PRAGMA integrity_check"):
+        if message != "ok":
+            yield f"the file is damaged: {message}"
+
+
+def _differences(connection: sqlite3.Connection, kind: str, stored: str, derived: str) -> Iterator[str]:
+    for what, left, right in (("should not be there", stored, derived), ("is missing", derived, stored)):
+        for org, *facts in connection.execute(f"{left} EXCEPT {right}"):
+            yield f"organisation {org}: the {kind} {' '.join(map(str, facts))} {what}"
+
+
+def _index(connection: sqlite3.Connection, org: int, name: str, tokenizer: str) -> Iterator[str]:
+    """Compare an index with one that is made anew: its rows, and how often each of its terms occurs."""
+    table = f"{name}_{org}"
+    connection.execute(f"CREATE VIRTUAL TABLE temp.anew USING fts5(text, content='', tokenize='{tokenizer}')")
+    connection.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, {table}, row)")
+    connection.execute("CREATE VIRTUAL TABLE temp.terms_anew USING fts5vocab(temp, anew, row)")
+    rows = connection.execute("SELECT seq, doc FROM memories WHERE org = ?", (org,))
+    contents = ((seq, msgspec.json.decode(doc)["content"]) for seq, doc in rows)
+    connection.executemany(
+        "INSERT INTO temp.anew (rowid, text) VALUES (?, ?)",
+        ((seq, fulltext.as_indexed(name, content)) for seq, content in contents),
+    )
+    fields = f"{org}, '{table}', term, doc, cnt"
+    stored, derived = (f"SELECT {fields} FROM temp.{terms}" for terms in ("terms", "terms_anew"))
+    yield from _differences(connection, "index entry", stored, derived)
+    stored, derived = (
+        f"SELECT {org}, id FROM {table}_docsize",
+        f"SELECT org, seq FROM memories WHERE org = {org}",
+    )
+    yield from _differences(connection, f"{table} row", stored, derived)
+    for temporary in ("terms_anew", "terms", "anew"):
+        connection.execute(f"DROP TABLE temp.{temporary}")
+
+
+def _labels_of(memory_type: str, event_type: str, doc: str) -> str:
+    """SQL function: the labels of a memory, as a JSON array."""
+    tags = msgspec.json.decode(doc).get("tags", [])
+    return msgspec.json.encode(queries.labels(memory_type, event_type, tags)).decode()
