@@ -1,7 +1,7 @@
 # All that one does with a clone. It needs Python 3.11 or newer, make and git; the rest goes into .venv.
 
 PYTHON ?= python3
-EXAMPLES ?= 25
+EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
@@ -32,11 +32,12 @@ format: .venv/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-fuzz: .venv/.dev ## fuzz a server of our own, a few minutes (EXAMPLES=25; URL=… KEY=… for any other server)
-	@$(BIN)/python scripts/fuzz.py --examples $(EXAMPLES) $(if $(URL),--url '$(URL)' --key '$(KEY)')
+fuzz: .venv/.dev ## fuzz a server of our own for a minute or two; with URL=… KEY=… [PEER_KEY=…], any other
+	@$(BIN)/python scripts/fuzz.py --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) \
+		$(if $(URL),--url '$(URL)' --key '$(KEY)' --peer-key '$(PEER_KEY)')
 
-fuzz-long: ## the same, for an hour or so
-	@$(MAKE) fuzz EXAMPLES=500
+fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
+	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
 
 build: .venv/.dev ## build the wheel and the sdist into dist/
 	rm -rf dist
