@@ -4,12 +4,16 @@ import copy
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 import yaml
 
 from memtrace_server.docs import render
+
+if TYPE_CHECKING:
+    from live import LiveServer
 
 CONTRACT: dict[str, Any] = yaml.safe_load(Path("openapi.yaml").read_text("utf-8"))
 METHODS = {"get", "post", "put", "delete"}
@@ -136,3 +140,10 @@ def test_bold_and_code_are_rendered_but_not_bold_in_code() -> None:
     contract = copy.deepcopy(CONTRACT)
     contract["info"]["description"] = "One **bold** and `x**2**3` word.\n\nTwo."
     assert "<p>One <strong>bold</strong> and <code>x**2**3</code> word.</p>\n<p>Two.</p>" in render(contract)
+
+
+def test_the_server_shows_it_to_everybody(live_server: LiveServer) -> None:
+    answer = httpx.get(f"{live_server.url}/docs")
+
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert {op["operationId"] for op in operations(CONTRACT)} <= set(Page(answer.text).ids)
