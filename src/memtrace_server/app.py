@@ -15,27 +15,32 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse
 from starlette.responses import Response as HttpResponse
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from memtrace_server import docs, problems, tenants
 from memtrace_server.core import Core, Exchange
+from memtrace_server.limits import RateLimit
 from memtrace_server.messages import JSON, Request, Response
+from memtrace_server.metrics import CONTENT_TYPE, Metrics
 from memtrace_server.problems import Problem
 from memtrace_server.store import Store, open_store
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
+_PATIENCE = 30.0  # seconds for a client to send the body
 _READERS = 4
 _NO_CONTENT = 204
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
     store_url: str,
     *,
     bootstrap_key: str | None = None,
     auth: bool = True,
     on_new_key: Callable[[str], None] | None = None,
+    rate_limit: float | None = None,
+    metrics: bool = False,
 ) -> Starlette:
     """The ASGI application of a server.
 
@@ -44,6 +49,8 @@ def create_app(
         bootstrap_key: An admin's key to make sure of.
         auth: Whether a key is needed; without, everybody is the default organisation's admin.
         on_new_key: Is told the key that is made when the store has none at all.
+        rate_limit: Requests a second that each key may send to this process; any number if None.
+        metrics: Whether `/metrics` tells how many requests were answered; it asks for no key.
 
     Raises:
         ValueError: The URL or the key is not one.
@@ -69,7 +76,16 @@ def create_app(
     async def show_contract(_: HttpRequest) -> HttpResponse:
         return HttpResponse(document, media_type=JSON)
 
-    routes = [Route("/docs", show_docs), Route("/openapi.json", show_contract), Mount("/", Api(core, store))]
+    counted = Metrics() if metrics else None
+    api = Api(core, store, limit=RateLimit(rate_limit) if rate_limit else None, metrics=counted)
+    routes: list[BaseRoute] = [Route("/docs", show_docs), Route("/openapi.json", show_contract)]
+    if counted:
+
+        async def show_metrics(_: HttpRequest) -> HttpResponse:
+            return HttpResponse(counted.render(), media_type=CONTENT_TYPE)
+
+        routes.append(Route("/metrics", show_metrics))
+    routes.append(Mount("/", api))
     return Starlette(routes=routes, lifespan=lifespan)
 
 
@@ -80,9 +96,13 @@ class Api:
     reads go to a few threads. Neither holds up the event loop.
     """
 
-    def __init__(self, core: Core, store: Store) -> None:
+    def __init__(
+        self, core: Core, store: Store, *, limit: RateLimit | None = None, metrics: Metrics | None = None
+    ) -> None:
         self._core = core
         self._store = store
+        self._limit = limit
+        self._metrics = metrics
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="memtrace-reader")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +110,8 @@ class Api:
         started = time.perf_counter()
         request = _head(scope)
         try:
+            if self._limit:
+                self._limit.check(request.headers)
             request = evolve(request, body=await _body(request, receive))
             exchange = self._core.begin(request)
         except Problem as problem:
@@ -97,7 +119,10 @@ class Api:
         except _ClientLeft:
             return
         response = self._core.finish(exchange, await self._outcome(exchange))
-        _log(exchange, response, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        _log(exchange, response, seconds)
+        if self._metrics:
+            self._metrics.count(exchange.operation, response.status, seconds)
         await _send(request, response, send)
 
     async def _outcome(self, exchange: Exchange) -> Response | Exception:
@@ -126,6 +151,14 @@ def _head(scope: Scope) -> Request:
 
 
 async def _body(request: Request, receive: Receive) -> bytes:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await _whole_body(request, receive)
+    except TimeoutError:
+        raise problems.timed_out(_PATIENCE) from None
+
+
+async def _whole_body(request: Request, receive: Receive) -> bytes:
     chunks: list[bytes] = []
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() else 0

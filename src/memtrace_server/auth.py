@@ -48,16 +48,19 @@ def digest(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
+def given_key(headers: Mapping[str, str]) -> str | None:
+    """The key that headers carry, in either of the contract's two ways."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else None)
+
+
 def authenticate(transaction: Transaction, headers: Mapping[str, str]) -> Principal:
     """Who sent these headers; asked in the request's own transaction, so a revoked key stops at once.
 
     Raises:
         Problem: 401.
     """
-    given = headers.get("x-api-key")
-    if given is None:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else None
+    given = given_key(headers)
     if not given:
         raise problems.unauthorized("Send an API key, as x-api-key or as a bearer token")
     key = transaction.key(digest(given))

@@ -45,6 +45,24 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--no-auth", action="store_true", help="ask for no key: everybody is org_default's admin"
     )
+    serve.add_argument(
+        "--rate-limit",
+        type=_positive,
+        metavar="N",
+        help="requests a second with one key, in each worker; more are answered with 429 (no limit)",
+    )
+    serve.add_argument(
+        "--max-connections",
+        type=_positive,
+        default=1_000,
+        metavar="N",
+        help="connections at once, in each worker; more are answered with 503 (%(default)s)",
+    )
+    serve.add_argument(
+        "--metrics",
+        action="store_true",
+        help="tell at /metrics, in Prometheus's format and without a key, how many requests were answered",
+    )
     serve.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
 
     _command(commands, "check", "find out whether the store is whole", _check)
@@ -87,17 +105,22 @@ def _command(
 
 def _serve(options: argparse.Namespace) -> None:
     try:
-        from memtrace_server.serving import serve  # noqa: PLC0415 - what it needs comes with an extra
+        from memtrace_server.serving import Options, serve  # noqa: PLC0415 - what it needs comes with an extra
     except ImportError as error:
         raise ValueError(f"{error.name} is not installed; run: pip install 'memtrace-sdk[server]'") from error
     serve(
-        host=options.host,
-        port=options.port,
-        store_url=options.store,
-        workers=options.workers,
-        bootstrap_key=options.bootstrap_key or os.environ.get("MEMTRACE_BOOTSTRAP_KEY"),
-        auth=not options.no_auth,
-        log_level=options.log_level,
+        Options(
+            host=options.host,
+            port=options.port,
+            store_url=options.store,
+            workers=options.workers,
+            bootstrap_key=options.bootstrap_key or os.environ.get("MEMTRACE_BOOTSTRAP_KEY"),
+            auth=not options.no_auth,
+            log_level=options.log_level,
+            rate_limit=options.rate_limit,
+            max_connections=options.max_connections,
+            metrics=options.metrics,
+        )
     )
 
 

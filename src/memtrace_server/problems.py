@@ -96,6 +96,18 @@ def unsupported_media_type(content_type: str) -> Problem:
     return Problem(415, "unsupported_media_type", message, details=[detail])
 
 
+def timed_out(seconds: float) -> Problem:
+    """408: the rest of the request did not come."""
+    message = f"The whole request did not come within {seconds:g} seconds"
+    return Problem(408, "request_timeout", message, headers={"Connection": "close"})
+
+
+def rate_limited(per_second: float, wait: int) -> Problem:
+    """429: too many requests with this key."""
+    message = f"More than {per_second:g} requests a second with this key"
+    return Problem(429, "rate_limited", message, headers={"Retry-After": str(wait)})
+
+
 def unavailable(message: str) -> Problem:
     """503: the storage cannot answer now, and nothing was done."""
     return Problem(503, "unavailable", message, headers={"Retry-After": "1"})

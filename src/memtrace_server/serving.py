@@ -2,32 +2,45 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import sys
 
+import attrs
+import msgspec
 import uvicorn
+from attrs import field, frozen
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from memtrace_server import logs
 from memtrace_server.app import create_app
 
-_STORE, _NO_AUTH, _LOG_LEVEL = "MEMTRACE_STORE", "MEMTRACE_NO_AUTH", "MEMTRACE_LOG_LEVEL"
+_OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
 _BACKLOG = 2048
+_PATIENCE = 30.0  # seconds for a client to send a request's head, and for requests to end after SIGTERM
 
 
-def serve(  # noqa: PLR0913 - one for each option of the command
-    *,
-    host: str,
-    port: int,
-    store_url: str,
-    workers: int,
-    bootstrap_key: str | None,
-    auth: bool,
-    log_level: str,
-) -> None:
+@frozen(kw_only=True)
+class Options:
+    """What to serve, and how; see the command's help."""
+
+    host: str
+    port: int
+    store_url: str
+    workers: int
+    bootstrap_key: str | None = field(repr=False)
+    auth: bool
+    log_level: str
+    rate_limit: float | None
+    max_connections: int
+    metrics: bool
+
+
+def serve(options: Options) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was accepted.
 
     Raises:
@@ -35,34 +48,77 @@ def serve(  # noqa: PLR0913 - one for each option of the command
         OSError: The address cannot be bound.
         StoreUnavailable: The store cannot be opened.
     """
-    if workers > 1 and store_url == "sqlite://":
+    if options.workers > 1 and options.store_url == "sqlite://":
         raise ValueError("a store in memory belongs to one process: give --workers a file to share")
-    logs.configure(log_level)
-    application = create_app(store_url, bootstrap_key=bootstrap_key, auth=auth, on_new_key=_show_key)
-    listener = _listen(host, port)
-    config = uvicorn.Config(
-        application, workers=workers, log_config=None, access_log=False, server_header=False, backlog=_BACKLOG
-    )
+    if options.workers > 1 and options.metrics:
+        raise ValueError("each worker would count for itself: use --metrics with one worker")
+    logs.configure(options.log_level)
+    # Also with workers: what is wrong with the store or the key is told here, and the first key is made.
+    application = _application(options)
+    listener = _listen(options.host, options.port)
     # uvicorn raises a signal again after it has stopped for it; we have stopped, and that is all.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    if workers == 1:
-        _Server(config, _url(listener)).run(sockets=[listener])
+    if options.workers == 1:
+        _Server(_config(application, options), _url(listener)).run(sockets=[listener])
         return
-    # Workers are processes of their own, which learn what to serve from the environment.
-    os.environ.update({_STORE: store_url, _NO_AUTH: "" if auth else "1", _LOG_LEVEL: log_level})
-    config = uvicorn.Config(
-        "memtrace_server.serving:worker", factory=True, workers=workers, log_config=None, access_log=False,
-        server_header=False, backlog=_BACKLOG,
-    )  # fmt: skip
+    os.environ[_OPTIONS] = msgspec.json.encode(attrs.evolve(options, bootstrap_key=None)).decode()
     _announce(_url(listener))  # connections wait in the socket's queue until a worker takes them
-    Multiprocess(config, sockets=[listener]).run()
+    Multiprocess(_config("memtrace_server.serving:worker", options), sockets=[listener]).run()
 
 
 def worker() -> Starlette:
     """The application of one of several workers."""
-    logs.configure(os.environ[_LOG_LEVEL])
-    return create_app(os.environ[_STORE], auth=not os.environ[_NO_AUTH])
+    options = msgspec.json.decode(os.environ[_OPTIONS], type=Options)
+    logs.configure(options.log_level)
+    return _application(options)
+
+
+def _application(options: Options) -> Starlette:
+    return create_app(
+        options.store_url,
+        bootstrap_key=options.bootstrap_key,
+        auth=options.auth,
+        on_new_key=_show_key,
+        rate_limit=options.rate_limit,
+        metrics=options.metrics,
+    )
+
+
+def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        factory=isinstance(application, str),
+        workers=options.workers,
+        http=_ImpatientProtocol,
+        limit_concurrency=options.max_connections,
+        backlog=_BACKLOG,
+        timeout_graceful_shutdown=int(_PATIENCE),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+
+
+class _ImpatientProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP, which would wait for a request's head for ever, with an end to its patience."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(_PATIENCE, transport.close)
+
+    def on_message_begin(self) -> None:
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(_PATIENCE, self.transport.close)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._deadline.cancel()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
 
 
 class _Server(uvicorn.Server):

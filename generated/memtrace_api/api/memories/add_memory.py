@@ -19,6 +19,7 @@ _MODELS: dict[int, tuple[type[Memory | MemoryBatch | Error], ...]] = {
     401: (Error,),
     403: (Error,),
     405: (Error,),
+    408: (Error,),
     409: (Error,),
     413: (Error,),
     415: (Error,),

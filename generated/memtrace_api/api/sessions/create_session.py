@@ -14,6 +14,7 @@ _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
     401: (Error,),
     403: (Error,),
     405: (Error,),
+    408: (Error,),
     409: (Error,),
     413: (Error,),
     415: (Error,),

@@ -15,6 +15,7 @@ _MODELS: dict[int, tuple[type[SessionContext | Error], ...]] = {
     403: (Error,),
     404: (Error,),
     405: (Error,),
+    408: (Error,),
     413: (Error,),
     415: (Error,),
     429: (Error,),

@@ -15,6 +15,7 @@ _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
     403: (Error,),
     404: (Error,),
     405: (Error,),
+    408: (Error,),
     409: (Error,),
     413: (Error,),
     415: (Error,),
