@@ -6,6 +6,7 @@ leaves in the generated package.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
@@ -97,6 +98,7 @@ class Contract:
             self.operations |= {operation.id: operation for operation in found}
 
     @classmethod
+    @functools.cache  # compiling the schemas takes longer than opening a store
     def load(cls) -> Contract:
         """The contract that this server was built with."""
         return cls(msgspec.json.decode(files("memtrace_api").joinpath("openapi.json").read_bytes()))

@@ -1,0 +1,173 @@
+"""One contract, four clients: over HTTP and embedded, each sync and async.
+
+A test is written once, for AsyncMemtrace; a Memtrace wears the same face here, its calls made in threads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, closing
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import anyio.to_thread
+import httpx
+import pytest
+from attrs import define, frozen
+
+from memtrace import AsyncMemtrace, Memtrace, SessionHandle, _retries
+from memtrace_server import tenants, times
+from memtrace_server.embedded import EmbeddedTransport
+from memtrace_server.store import Store, open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from live import LiveServer
+
+
+@frozen
+class Place:
+    """Where a test's memory lives, and the key to it."""
+
+    url: str
+    key: str | None = None
+
+
+@define
+class Clock:
+    """The server's clock, which goes only when it is told to; ns."""
+
+    now: int
+
+    def advance(self, seconds: float) -> None:
+        self.now += int(seconds * times.SECOND)
+
+
+@define
+class Network:
+    """Loses the next `loses` answers, whose requests were carried out."""
+
+    loses: int = 0
+
+    def sync_way(self, send: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
+        def sent(transport: object, request: httpx.Request) -> httpx.Response:
+            response = send(transport, request)
+            if self._is_lost():
+                response.close()
+                raise httpx.ReadError("lost on the way", request=request)
+            return response
+
+        return sent
+
+    def async_way(
+        self, send: Callable[..., Awaitable[httpx.Response]]
+    ) -> Callable[..., Awaitable[httpx.Response]]:
+        async def sent(transport: object, request: httpx.Request) -> httpx.Response:
+            response = await send(transport, request)
+            if self._is_lost():
+                await response.aclose()
+                raise httpx.ReadError("lost on the way", request=request)
+            return response
+
+        return sent
+
+    def _is_lost(self) -> bool:
+        self.loses -= 1
+        return self.loses >= 0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def live_store(live_server: LiveServer) -> Iterator[Store]:
+    with closing(open_store(live_server.store_url)) as store:
+        yield store
+
+
+@pytest.fixture(params=["http", "embedded"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """A tenant of its own on the live server, or a file of its own."""
+    if request.param == "embedded":
+        return Place(f"sqlite:///{tmp_path / 'memtrace.db'}")
+    store: Store = request.getfixturevalue("live_store")
+    org = tenants.create_org(store, request.node.nodeid)
+    server: LiveServer = request.getfixturevalue("live_server")
+    return Place(server.url, tenants.create_key(store, org.id, "admin", "the test"))
+
+
+@pytest.fixture(params=["sync", "async"])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., AsyncMemtrace]]:
+    """Makes clients of one kind, with the arguments that both take, and closes them."""
+    async with AsyncExitStack() as stack:
+
+        def make(*args: Any, **kwargs: Any) -> AsyncMemtrace:
+            if request.param == "async":
+                client = AsyncMemtrace(*args, **kwargs)
+            else:
+                client = cast("AsyncMemtrace", _Awaited(Memtrace(*args, **kwargs)))
+            stack.push_async_callback(client.close)
+            return client
+
+        yield make
+
+
+@pytest.fixture
+def client(connect: Callable[..., AsyncMemtrace], place: Place) -> AsyncMemtrace:
+    """The client that a test is about."""
+    return connect(place.url, place.key)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stops the clock of every embedded server."""
+    clock = Clock(times.now() // times.SECOND * times.SECOND)
+    monkeypatch.setattr(times, "now", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+    """What lies between clients and servers, embedded ones too; retries do not wait."""
+    network = Network()
+    monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
+    for transport in (httpx.HTTPTransport, EmbeddedTransport):
+        sync_send = transport.handle_request
+        monkeypatch.setattr(transport, "handle_request", network.sync_way(sync_send))
+    for async_transport in (httpx.AsyncHTTPTransport, EmbeddedTransport):
+        async_send = async_transport.handle_async_request
+        monkeypatch.setattr(async_transport, "handle_async_request", network.async_way(async_send))
+    return network
+
+
+class _Awaited:
+    """A sync client, or a session of it, with the face of the async one."""
+
+    def __init__(self, wrapped: Memtrace | SessionHandle) -> None:
+        self._wrapped = wrapped
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._wrapped, name)
+        if not callable(value):
+            return value
+        if name in {"with_options", "session"}:
+            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
+        if name.startswith("iter_"):
+            return lambda *args, **kwargs: _awaited_one_by_one(value(*args, **kwargs))
+        return lambda *args, **kwargs: anyio.to_thread.run_sync(functools.partial(value, *args, **kwargs))
+
+    async def __aenter__(self) -> Self:
+        await anyio.to_thread.run_sync(self._wrapped.__enter__)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await anyio.to_thread.run_sync(self._wrapped.__exit__, *exc_info)
+
+
+async def _awaited_one_by_one(values: Iterator[Any]) -> AsyncIterator[Any]:
+    end = object()
+    while (value := await anyio.to_thread.run_sync(next, values, end)) is not end:
+        yield value

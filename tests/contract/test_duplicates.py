@@ -1,0 +1,186 @@
+"""What a duplicate is, and what becomes of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+
+from memtrace import AsyncMemtrace, ConflictError
+
+if TYPE_CHECKING:
+    from contract.conftest import Clock
+
+pytestmark = pytest.mark.anyio
+
+EMBEDDED = pytest.mark.parametrize("place", ["embedded"], indirect=True)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MEMORY: dict[str, Any] = {
+    "agent_id": "agent_1",
+    "session_id": "sess_1",
+    "memory_type": "episodic",
+    "event_type": "answer",
+    "content": "yes",
+    "metadata": {"a": 1, "b": {"c": [True]}},
+}
+
+
+async def test_an_equal_memory_is_a_conflict_that_names_the_first(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(**MEMORY)
+
+    with pytest.raises(ConflictError) as refused:
+        await client.add_memory(**MEMORY)
+
+    assert (refused.value.code, refused.value.existing_id) == ("duplicate_memory", first.id)
+    assert (await client.list_memories()).memories == [first]
+
+
+async def test_whatever_makes_a_memory_what_it_is_makes_it_no_duplicate(client: AsyncMemtrace) -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"agent_id": "agent_2"},
+        {"session_id": "sess_2"},
+        {"session_id": None},
+        {"memory_type": "entity"},
+        {"event_type": "question"},
+        {"content": "yes "},
+        {"content": "Yes"},
+        {"metadata": {"a": 2, "b": {"c": [True]}}},
+        {"metadata": {"a": 1, "b": {"c": [1]}}},
+        {"metadata": None},
+        {"metadata": {}},
+        {"time": NOON},
+        {"dedup_key": "my own"},
+    ]
+
+    ids = {(await client.add_memory(**{**MEMORY, **change})).id for change in changes}
+
+    assert len(ids) == len(changes)
+    assert (await client.list_memories()).count == len(changes)
+
+
+async def test_what_only_describes_a_memory_leaves_it_a_duplicate(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(**MEMORY)
+    descriptions: list[dict[str, Any]] = [
+        {"tags": ["x"]},
+        {"importance": 1.0},
+        {"ttl": 60},
+        {"parent_id": "p"},
+    ]
+
+    for description in descriptions:
+        with pytest.raises(ConflictError) as refused:
+            await client.add_memory(**MEMORY, **description)
+        assert refused.value.existing_id == first.id
+
+
+async def test_the_order_of_metadatas_keys_does_not_matter(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "yes", metadata={"a": 1, "b": {"c": 2, "d": 3}})
+
+    with pytest.raises(ConflictError):
+        await client.remember("agent_1", "yes", metadata={"b": {"d": 3, "c": 2}, "a": 1})
+
+
+async def test_the_full_content_is_compared(client: AsyncMemtrace) -> None:
+    start = "x" * 60_000
+    await client.remember("agent_1", start + "1")
+
+    await client.remember("agent_1", start + "2")
+
+    assert (await client.list_memories()).count == 2
+
+
+async def test_a_dedup_key_makes_duplicates_of_memories_that_differ(client: AsyncMemtrace) -> None:
+    first = await client.remember("agent_1", "Opened", dedup_key="ticket-1")
+
+    with pytest.raises(ConflictError) as refused:
+        await client.remember("agent_1", "Opened again", dedup_key="ticket-1", session_id="sess_1")
+
+    assert refused.value.existing_id == first.id
+    await client.remember("agent_2", "Opened", dedup_key="ticket-1")
+    await client.remember("agent_1", "Opened", dedup_key="ticket-2")
+
+
+async def test_a_given_time_tells_equal_memories_apart(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "Backed up", time=NOON)
+
+    await client.remember("agent_1", "Backed up", time=NOON + timedelta(microseconds=1))
+
+    with pytest.raises(ConflictError):
+        await client.remember("agent_1", "Backed up", time=NOON)
+
+
+async def test_a_given_time_is_the_same_in_every_zone(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "Backed up", time=NOON)
+
+    with pytest.raises(ConflictError):
+        await client.remember("agent_1", "Backed up", time=NOON.astimezone(timezone(timedelta(hours=5))))
+
+
+async def test_in_a_batch_a_duplicates_place_holds_the_original(client: AsyncMemtrace) -> None:
+    original = await client.remember("agent_1", "Known")
+
+    stored = await client.add_memories(
+        {"agent_id": "agent_1", "content": content} for content in ("New", "Known", "New", "Newer", "Known")
+    )
+
+    assert [memory.content for memory in stored] == ["New", "Known", "New", "Newer", "Known"]
+    assert stored.duplicates == [1, 2, 4]
+    assert stored[1] == stored[4] == original
+    assert stored[2] == stored[0]
+    assert (await client.list_memories()).count == 3
+
+
+async def test_a_batch_of_duplicates_stores_nothing_and_is_no_error(client: AsyncMemtrace) -> None:
+    batch = [{"agent_id": "agent_1", "content": "One"}, {"agent_id": "agent_1", "content": "Two"}]
+    first = await client.add_memories(batch)
+
+    again = await client.add_memories(batch)
+
+    assert (list(again), again.duplicates) == (list(first), [0, 1])
+    assert (await client.get_agent_stats("agent_1")).memory_count == 2
+
+
+async def test_what_was_forgotten_can_be_stored_again(client: AsyncMemtrace) -> None:
+    first = await client.remember("agent_1", "User prefers dark mode")
+    await client.forget(first)
+
+    again = await client.remember("agent_1", "User prefers dark mode")
+
+    assert again.id != first.id
+    assert (await client.list_memories()).memories == [again]
+
+
+@EMBEDDED
+async def test_after_24_hours_an_equal_memory_is_news(client: AsyncMemtrace, clock: Clock) -> None:
+    first = await client.remember("agent_1", "Backed up")
+    clock.advance(24 * 3600)
+    with pytest.raises(ConflictError):
+        await client.remember("agent_1", "Backed up")
+    clock.advance(1)
+
+    second = await client.remember("agent_1", "Backed up")
+
+    assert (await client.list_memories(order="asc")).memories == [first, second]
+    with pytest.raises(ConflictError) as refused:
+        await client.remember("agent_1", "Backed up")
+    assert refused.value.existing_id == second.id
+
+
+async def test_of_many_simultaneous_equals_one_is_stored(client: AsyncMemtrace) -> None:
+    stored, refused = [], []
+
+    async def remember() -> None:
+        try:
+            stored.append((await client.remember("agent_1", "Simultaneous")).id)
+        except ConflictError as conflict:
+            refused.append(conflict.existing_id)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(16):
+            group.start_soon(remember)
+
+    assert len(stored) == 1
+    assert refused == stored * 15
