@@ -28,7 +28,6 @@ from memtrace_server.store import Store, open_store
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
-_PATIENCE = 30.0  # seconds for a client to send the body
 _READERS = 4
 _NO_CONTENT = 204
 
@@ -40,6 +39,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
     auth: bool = True,
     on_new_key: Callable[[str], None] | None = None,
     rate_limit: float | None = None,
+    client_timeout: float = 30.0,
     metrics: bool = False,
 ) -> Starlette:
     """The ASGI application of a server.
@@ -50,6 +50,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         auth: Whether a key is needed; without, everybody is the default organisation's admin.
         on_new_key: Is told the key that is made when the store has none at all.
         rate_limit: Requests a second that each key may send to this process; any number if None.
+        client_timeout: Seconds for a client to send a request's body.
         metrics: Whether `/metrics` tells how many requests were answered; it asks for no key.
 
     Raises:
@@ -77,7 +78,13 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         return HttpResponse(document, media_type=JSON)
 
     counted = Metrics() if metrics else None
-    api = Api(core, store, limit=RateLimit(rate_limit) if rate_limit else None, metrics=counted)
+    api = Api(
+        core,
+        store,
+        limit=RateLimit(rate_limit) if rate_limit else None,
+        client_timeout=client_timeout,
+        metrics=counted,
+    )
     routes: list[BaseRoute] = [Route("/docs", show_docs), Route("/openapi.json", show_contract)]
     if counted:
 
@@ -97,11 +104,18 @@ class Api:
     """
 
     def __init__(
-        self, core: Core, store: Store, *, limit: RateLimit | None = None, metrics: Metrics | None = None
+        self,
+        core: Core,
+        store: Store,
+        *,
+        limit: RateLimit | None,
+        client_timeout: float,
+        metrics: Metrics | None,
     ) -> None:
         self._core = core
         self._store = store
         self._limit = limit
+        self._client_timeout = client_timeout
         self._metrics = metrics
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="memtrace-reader")
 
@@ -112,7 +126,7 @@ class Api:
         try:
             if self._limit:
                 self._limit.check(request.headers)
-            request = evolve(request, body=await _body(request, receive))
+            request = evolve(request, body=await self._body(request, receive))
             exchange = self._core.begin(request)
         except Problem as problem:
             exchange = self._core.refuse(request, problem)
@@ -124,6 +138,13 @@ class Api:
         if self._metrics:
             self._metrics.count(exchange.operation, response.status, seconds)
         await _send(request, response, send)
+
+    async def _body(self, request: Request, receive: Receive) -> bytes:
+        try:
+            async with asyncio.timeout(self._client_timeout):
+                return await _body(request, receive)
+        except TimeoutError:
+            raise problems.timed_out(self._client_timeout) from None
 
     async def _outcome(self, exchange: Exchange) -> Response | Exception:
         todo = exchange.todo
@@ -151,14 +172,6 @@ def _head(scope: Scope) -> Request:
 
 
 async def _body(request: Request, receive: Receive) -> bytes:
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            return await _whole_body(request, receive)
-    except TimeoutError:
-        raise problems.timed_out(_PATIENCE) from None
-
-
-async def _whole_body(request: Request, receive: Receive) -> bytes:
     chunks: list[bytes] = []
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() else 0

@@ -59,6 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         help="connections at once, in each worker; more are answered with 503 (%(default)s)",
     )
     serve.add_argument(
+        "--client-timeout",
+        type=_positive,
+        default=30,
+        metavar="SECONDS",
+        help="for a client to send a request, and for requests to end after SIGTERM (%(default)s)",
+    )
+    serve.add_argument(
         "--metrics",
         action="store_true",
         help="tell at /metrics, in Prometheus's format and without a key, how many requests were answered",
@@ -119,6 +126,7 @@ def _serve(options: argparse.Namespace) -> None:
             log_level=options.log_level,
             rate_limit=options.rate_limit,
             max_connections=options.max_connections,
+            client_timeout=options.client_timeout,
             metrics=options.metrics,
         )
     )

@@ -21,7 +21,6 @@ from memtrace_server.app import create_app
 
 _OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
 _BACKLOG = 2048
-_PATIENCE = 30.0  # seconds for a client to send a request's head, and for requests to end after SIGTERM
 
 
 @frozen(kw_only=True)
@@ -37,6 +36,7 @@ class Options:
     log_level: str
     rate_limit: float | None
     max_connections: int
+    client_timeout: int
     metrics: bool
 
 
@@ -81,6 +81,7 @@ def _application(options: Options) -> Starlette:
         auth=options.auth,
         on_new_key=_show_key,
         rate_limit=options.rate_limit,
+        client_timeout=options.client_timeout,
         metrics=options.metrics,
     )
 
@@ -90,10 +91,10 @@ def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
         application,
         factory=isinstance(application, str),
         workers=options.workers,
-        http=_ImpatientProtocol,
+        http=type("Protocol", (_ImpatientProtocol,), {"patience": options.client_timeout}),
         limit_concurrency=options.max_connections,
         backlog=_BACKLOG,
-        timeout_graceful_shutdown=int(_PATIENCE),
+        timeout_graceful_shutdown=options.client_timeout,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -101,15 +102,21 @@ def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
 
 
 class _ImpatientProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, which would wait for a request's head for ever, with an end to its patience."""
+    """uvicorn's HTTP, which would wait for a request's head for ever, with an end to its patience.
+
+    Attributes:
+        patience: Seconds for a client to send the head.
+    """
+
+    patience: float
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(_PATIENCE, transport.close)
+        self._deadline = self.loop.call_later(self.patience, transport.close)
 
     def on_message_begin(self) -> None:
         self._deadline.cancel()
-        self._deadline = self.loop.call_later(_PATIENCE, self.transport.close)
+        self._deadline = self.loop.call_later(self.patience, self.transport.close)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from live import LiveServer
+
+from memtrace import Memtrace, RateLimitError
+from memtrace_server import app, limits
+from memtrace_server.problems import Problem
+
+KEY = {"x-api-key": "mtk_one"}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = 1_000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def test_a_key_may_send_as_many_requests_a_second_as_it_is_allowed() -> None:
+    clock = Clock()
+    limit = limits.RateLimit(2, clock)
+    limit.check(KEY)
+    limit.check(KEY)
+    with pytest.raises(Problem) as refused:
+        limit.check(KEY)
+    assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "1")
+    limit.check({"authorization": "Bearer mtk_other"})
+    clock.seconds += 0.5
+    limit.check(KEY)
+    with pytest.raises(Problem):
+        limit.check(KEY)
+
+
+def test_a_key_is_the_same_whichever_way_it_is_sent() -> None:
+    limit = limits.RateLimit(1, Clock())
+    limit.check(KEY)
+    with pytest.raises(Problem):
+        limit.check({"authorization": "Bearer mtk_one"})
+
+
+def test_idle_keys_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_MANY", 10)
+    clock = Clock()
+    limit = limits.RateLimit(1, clock)
+    for n in range(10):
+        limit.check({"x-api-key": str(n)})
+    clock.seconds += 60
+    limit.check({"x-api-key": "newest"})
+    assert len(limit._buckets) == 1  # noqa: SLF001 - it is memory, which shows nowhere else
+
+
+@pytest.fixture(scope="module")
+def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    folder = tmp_path_factory.mktemp("limited")
+    with LiveServer(folder, "--rate-limit", "3", "--max-connections", "20", "--metrics") as server:
+        yield server
+
+
+def test_too_many_requests_are_answered_with_429_and_the_seconds_to_wait(limited_server: LiveServer) -> None:
+    def ask_too_often(client: Memtrace) -> None:
+        for _ in range(100):
+            client.list_agents()
+
+    with Memtrace(limited_server.url, limited_server.key, max_retries=0) as client:
+        with pytest.raises(RateLimitError) as refused:
+            ask_too_often(client)
+    assert refused.value.retry_after == 1
+    assert refused.value.code == "rate_limited"
+
+
+def test_metrics_count_requests_by_operation_and_tell_no_tenant(limited_server: LiveServer) -> None:
+    httpx.get(f"{limited_server.url}/health").raise_for_status()
+    metrics = httpx.get(f"{limited_server.url}/metrics").raise_for_status()
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert 'memtrace_requests_total{operation="getHealth",status="200"}' in metrics.text
+    assert 'memtrace_request_seconds_count{operation="getHealth"}' in metrics.text
+    assert "org_" not in metrics.text
+    assert "mtk_" not in metrics.text
+
+
+def test_metrics_are_off_unless_asked_for(live_server: LiveServer) -> None:
+    assert httpx.get(f"{live_server.url}/metrics").status_code == 404
+
+
+def test_connections_beyond_the_limit_are_refused_until_others_end(limited_server: LiveServer) -> None:
+    host, port = limited_server.url.removeprefix("http://").split(":")
+    idle = [socket.create_connection((host, int(port))) for _ in range(20)]
+    try:
+        assert httpx.get(f"{limited_server.url}/health").status_code == 503
+    finally:
+        for connection in idle:
+            connection.close()
+    with Memtrace(limited_server.url, limited_server.key, max_retries=10) as client:
+        assert client.recall("nobody").count == 0
+
+
+def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
+    application = app.create_app(f"sqlite:///{tmp_path / 'memtrace.sqlite'}", auth=False, client_timeout=0.05)
+    chunks: list[dict[str, Any]] = [{"type": "http.request", "body": b'{"agent_id":', "more_body": True}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return chunks.pop() if chunks else await asyncio.get_running_loop().create_future()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/memories",
+        "raw_path": b"/api/v1/memories",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    asyncio.run(application(scope, receive, send))
+    assert sent[0]["status"] == 408
+    assert (b"connection", b"close") in sent[0]["headers"]
+    assert msgspec.json.decode(sent[1]["body"])["code"] == "request_timeout"
+
+
+def test_a_head_that_does_not_come_is_given_up(tmp_path: Path) -> None:
+    # Half a request line, and then nothing: the server must hang up by itself.
+    with LiveServer(tmp_path, "--client-timeout", "1") as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(b"GET /health HTT")
+            assert connection.recv(1) == b""
