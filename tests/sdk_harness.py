@@ -189,13 +189,23 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     server = FakeServer()
     transport = httpx.MockTransport(server.handle)
 
+    def nothing(*_: object, **__: object) -> None:
+        """Read no certificates and open no pool, which takes most of a test's time."""
+
     def handle_request(_: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         return transport.handle_request(request)
 
     async def handle_async_request(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         return await transport.handle_async_request(request)
 
+    async def aclose(_: httpx.AsyncHTTPTransport) -> None:
+        """There is nothing to close."""
+
+    for kind in (httpx.HTTPTransport, httpx.AsyncHTTPTransport):
+        monkeypatch.setattr(kind, "__init__", nothing)
+    monkeypatch.setattr(httpx.HTTPTransport, "close", nothing)
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "aclose", aclose)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
     yield server
     server.assert_done()

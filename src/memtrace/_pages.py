@@ -11,6 +11,9 @@ from memtrace.models import ListOptions, Memory, MemoryList, SearchQuery, Search
 
 PAGE_SIZE = 100
 
+# The largest page that a 0.x server gives: asked for a larger one, it gives a hundred.
+_LARGEST = 1000
+
 # Times are read in microseconds, though a server may keep nanoseconds: equal ones may be this far apart.
 _SAME_TIME = timedelta(microseconds=2)
 
@@ -38,7 +41,8 @@ class SearchPages:
     """
 
     def __init__(self, query: SearchQuery) -> None:
-        self.query: SearchQuery | None = attrs.evolve(query, limit=query.limit or PAGE_SIZE)
+        self._size = query.limit or PAGE_SIZE
+        self.query: SearchQuery | None = attrs.evolve(query, limit=self._size)
         self._edge: list[Memory] = []
 
     def take(self, result: SearchResult) -> list[Memory]:
@@ -65,15 +69,17 @@ class SearchPages:
                 moment = results[-1].time.isoformat()
                 raise MemtraceError(
                     f"The search found {query.limit} memories of one moment, {moment}, and this server "
-                    "cannot say whether there are more; ask for larger pages"
+                    "cannot say whether there are more"
                 )
             return new
         last = results[-1].time
         self._edge = [memory for memory in (*self._edge, *results) if abs(memory.time - last) <= _SAME_TIME]
+        # The next page begins with these again, and must have room for more.
+        limit = max(self._size, min(_LARGEST, self._size + len(self._edge)))
         if query.order == "asc":
-            self.query = attrs.evolve(query, since=last - _SAME_TIME)
+            self.query = attrs.evolve(query, limit=limit, since=last - _SAME_TIME)
         else:
-            self.query = attrs.evolve(query, until=last + _SAME_TIME)
+            self.query = attrs.evolve(query, limit=limit, until=last + _SAME_TIME)
         return new
 
     def _is_past_edge(self, query: SearchQuery, memory: Memory) -> bool:

@@ -148,7 +148,7 @@ def _message(response: httpx.Response, call: Call, body: object) -> str:
         said = ""
     answer = f"{call} was answered with {response.status_code} {response.reason_phrase}".rstrip()
     said = " ".join((said or "").split())[:_MOST_SHOWN]
-    return f"{answer}: {said}" if said else answer
+    return f"{answer}: {said}" if said and said not in answer else answer
 
 
 def _text(value: object) -> str | None:

@@ -101,7 +101,9 @@ class AsyncMemtrace:
         config = Config.from_arguments(base_url, api_key, timeout=timeout, max_retries=max_retries)
         if http_client is not None:
             if not isinstance(http_client, httpx.AsyncClient):
-                raise TypeError(f"http_client is of the wrong kind: {type(http_client).__name__}")
+                raise TypeError(
+                    f"http_client: {type(http_client).__name__} is for the other client, or not of httpx"
+                )
             if config.store is not None:
                 raise ValueError("http_client is for a server; an embedded store has no use for it")
         self._sender = AsyncSender(config, AsyncConnection(config.store, http_client))
