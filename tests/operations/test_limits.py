@@ -71,9 +71,11 @@ def test_too_many_requests_are_answered_with_429_and_the_seconds_to_wait(limited
         for _ in range(100):
             client.list_agents()
 
-    with Memtrace(limited_server.url, limited_server.key, max_retries=0) as client:
-        with pytest.raises(RateLimitError) as refused:
-            ask_too_often(client)
+    with (
+        Memtrace(limited_server.url, limited_server.key, max_retries=0) as client,
+        pytest.raises(RateLimitError) as refused,
+    ):
+        ask_too_often(client)
     assert refused.value.retry_after == 1
     assert refused.value.code == "rate_limited"
 
