@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 
 from memtrace_server.auth import Principal
+from memtrace_server.cursors import Cursors
 from memtrace_server.store.protocol import Transaction
 
 
@@ -30,6 +31,11 @@ class Call:
     body: Any
     now: int
     started_at: int
+
+    @property
+    def cursors(self) -> Cursors:
+        """The organisation's cursors."""
+        return Cursors(self.transaction.secret(), self.org)
 
     @property
     def org(self) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from memtrace_server.cursors import memory_cursor, read_memory_cursor
 from memtrace_server.messages import Response
 from memtrace_server.service.call import Call
 from memtrace_server.store.records import Direction, Filter, Found
@@ -15,14 +14,14 @@ from memtrace_server.store.records import Direction, Filter, Found
 
 def memory_page(call: Call, wanted: Filter) -> Response:
     """The page of a `MemoryList` that the call's parameters ask for."""
-    found, rest = find_page(call, wanted, call.parameters)
+    found, rest = find_page(call, wanted, call.parameters, "query")
     return Response(status=200, body=join("memories", found, rest))
 
 
 def find_page(
-    call: Call, wanted: Filter, options: Mapping[str, Any]
+    call: Call, wanted: Filter, options: Mapping[str, Any], place: str
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """A page's memories, and the fields that tell what follows."""
+    """A page's memories, and the fields that tell what follows; `place` is where the options stand."""
     order: Direction = options.get("order", "desc")
     limit, cursor = options["limit"], options.get("cursor")
     found = call.transaction.page(
@@ -31,16 +30,20 @@ def find_page(
         call.now,
         order=order,
         limit=limit + 1,  # one more, to know whether there is more
-        after=None if cursor is None else read_memory_cursor(cursor),
+        after=None if cursor is None else call.cursors.read_memory(cursor, place),
         offset=options.get("offset", 0),
     )
     page = found[:limit]
-    return page, what_follows(len(found) > limit, [(memory.time, memory.seq) for memory in page])
+    return page, what_follows(call, len(found) > limit, [(memory.time, memory.seq) for memory in page])
 
 
-def what_follows(has_more: bool, places: Sequence[tuple[int, int]]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
+def what_follows(call: Call, has_more: bool, places: Sequence[tuple[int, int]]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
     """`has_more`, and the cursor of the last place if there is more."""
-    return {"has_more": True, "next_cursor": memory_cursor(*places[-1])} if has_more else {"has_more": False}
+    return (
+        {"has_more": True, "next_cursor": call.cursors.memory(*places[-1])}
+        if has_more
+        else {"has_more": False}
+    )
 
 
 def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:

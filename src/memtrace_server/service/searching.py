@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import msgspec
 
 from memtrace_server import times
-from memtrace_server.cursors import read_memory_cursor
 from memtrace_server.messages import Response
 from memtrace_server.ranking import score
 from memtrace_server.service import filters
@@ -26,7 +25,7 @@ def search_memories(call: Call) -> Response:
         found, rest = _most_relevant(call, wanted, wanted.words)
     else:
         options = {**call.body, "order": "asc" if call.body.get("order") == "asc" else "desc"}
-        found, rest = find_page(call, wanted, options)
+        found, rest = find_page(call, wanted, options, "body")
     took = (times.now() - call.now) // 1_000_000
     return Response(status=200, body=join("results", found, {"query_time_ms": max(took, 0), **rest}))
 
@@ -36,7 +35,7 @@ def _most_relevant(call: Call, wanted: Filter, words: Words) -> tuple[Sequence[F
     ranked = [((score(words.wanted, msgspec.json.decode(m.doc)["content"]), m.seq), m) for m in found]
     ranked.sort(key=lambda scored: scored[0], reverse=True)
     if "cursor" in call.body:
-        after = read_memory_cursor(call.body["cursor"])
+        after = call.cursors.read_memory(call.body["cursor"], "body")
         ranked = [scored for scored in ranked if scored[0] < after]
     page = ranked[: call.body["limit"]]
-    return [m for _, m in page], what_follows(len(ranked) > len(page), [place for place, _ in page])
+    return [m for _, m in page], what_follows(call, len(ranked) > len(page), [place for place, _ in page])

@@ -8,7 +8,6 @@ import attrs
 import msgspec
 
 from memtrace_server import ids, problems, times
-from memtrace_server.cursors import read_session_cursor, session_cursor
 from memtrace_server.messages import Response, answer
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
@@ -38,7 +37,7 @@ def list_sessions(call: Call) -> Response:
         call.org,
         agent_id=call.parameters.get("agent_id"),
         is_active=None if status is None else status == "active",
-        after=None if cursor is None else read_session_cursor(cursor),
+        after=None if cursor is None else call.cursors.read_session(cursor),
         limit=limit + 1,
     )
     page = found[:limit]
@@ -48,7 +47,7 @@ def list_sessions(call: Call) -> Response:
         "has_more": len(found) > limit,
     }
     if view["has_more"]:
-        view["next_cursor"] = session_cursor(page[-1].created_at, page[-1].id)
+        view["next_cursor"] = call.cursors.session(page[-1].created_at, page[-1].id)
     return answer(200, view)
 
 

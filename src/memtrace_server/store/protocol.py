@@ -25,6 +25,9 @@ T = TypeVar("T")
 class Transaction(Protocol):
     """One transaction: it sees one state of the store, and all that it writes is kept, or nothing is."""
 
+    def secret(self) -> bytes:
+        """The store's own secret, random and never told: what cursors are signed with."""
+
     def orgs(self) -> list[Org]:
         """All organisations."""
 

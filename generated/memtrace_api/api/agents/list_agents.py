@@ -50,8 +50,7 @@ def sync_detailed(
     Args:
         client: Where to send it.
         limit: The query parameter `limit`. The server's default: 1000.
-        cursor: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        cursor: A place between two agents. Take it from `next_cursor`; do not make one.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.

@@ -6,6 +6,9 @@ import sqlite3
 
 _STEPS = {
     "0001-memories": """
+        CREATE TABLE secrets (secret BLOB NOT NULL) STRICT;
+        INSERT INTO secrets VALUES (randomblob(32));
+
         CREATE TABLE orgs (
             number INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,

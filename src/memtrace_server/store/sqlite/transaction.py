@@ -39,6 +39,10 @@ class SqliteTransaction:
 
     # --- organisations and keys
 
+    def secret(self) -> bytes:
+        found: bytes = self._db.execute("SELECT secret FROM secrets").fetchone()[0]
+        return found
+
     def orgs(self) -> list[Org]:
         rows = self._db.execute("SELECT number, id, name, created_at FROM orgs ORDER BY number")
         return [Org(number=n, id=i, name=name, created_at=at) for n, i, name, at in rows]
