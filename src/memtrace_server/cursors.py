@@ -1,7 +1,7 @@
 """Cursors: signed places in an order.
 
-A cursor says "go on after this", so it holds while others write and delete. It is signed for one organisation: one
-that was made up, changed, or taken from another organisation is refused.
+A cursor says "go on after this", so it holds while others write and delete. It is signed for one
+organisation: one that was made up, changed, or taken from another organisation is refused.
 """
 
 from __future__ import annotations
