@@ -35,14 +35,14 @@ class Config:
     base_url: str
     root: str = attrs.field(repr=False)
     store: str | None
-    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
+    headers: dict[str, str] = attrs.field(repr=False)
     timeout: httpx.Timeout | None
     max_retries: int
 
     @property
-    def patience(self) -> httpx.Timeout:
-        """How long to wait when nobody else says it."""
-        return self.timeout or _DEFAULT_TIMEOUT
+    def patience(self) -> dict[str, float | None]:
+        """How long to wait when nobody else says it, as httpx wants it in a request."""
+        return (self.timeout or _DEFAULT_TIMEOUT).as_dict()
 
     @classmethod
     def from_arguments(
@@ -132,20 +132,20 @@ def _server(base_url: str) -> tuple[str, str]:
     return shown, root
 
 
-def _headers(api_key: str | None) -> tuple[tuple[str, str], ...]:
-    headers = (
-        ("Accept", "application/json"),
-        ("Accept-Encoding", "gzip, deflate"),
-        ("Connection", "keep-alive"),
-        ("User-Agent", f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"),
-    )
+def _headers(api_key: str | None) -> dict[str, str]:
+    headers = {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
+        "Connection": "keep-alive",
+        "User-Agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
+    }
     if not api_key:
         return headers
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
         raise ValueError(
             "api_key has characters that no key has; is there a space or a line break at its end?"
         )
-    return (*headers, ("x-api-key", api_key))
+    return {**headers, "x-api-key": api_key}
 
 
 def _timeout(timeout: float | httpx.Timeout | None) -> httpx.Timeout | None:

@@ -8,6 +8,7 @@ import threading
 
 import httpx
 
+from memtrace import _running as running
 from memtrace._config import Config
 from memtrace._embedded import embedded_transport
 from memtrace._requests import Call
@@ -22,11 +23,10 @@ class AsyncConnection:
     def __init__(self, store: str | None, http_client: httpx.AsyncClient | None) -> None:
         self._store = store
         self._given = http_client
-        self._opened: httpx.AsyncClient | None = None
-        self._process = 0
-        self._inherited: list[httpx.AsyncClient] = []
+        # One for each process that this was forked into, and for each event loop.
+        self._pools: dict[running.Home, httpx.AsyncClient] = {}
+        self._opening = threading.Lock()
         self._closed = False
-        self._lock = threading.Lock()
         # Parsing a URL is a good part of what a request costs, and most requests are to the same few.
         self._url = functools.lru_cache(maxsize=64)(httpx.URL)
 
@@ -40,7 +40,7 @@ class AsyncConnection:
         if self._closed:
             raise APIConnectionError(f"{call} at {config.base_url}: this client is closed; make a new one")
         url = self._url(f"{config.root}{call.path}{'?' if call.query else ''}{call.query}")
-        headers = {**dict(config.headers), **call.headers}
+        headers = {**config.headers, **call.headers}
         # A redirect is never followed, whatever the client's default: httpx would take the API key along.
         if self._given is not None:
             timeout = httpx.USE_CLIENT_DEFAULT if config.timeout is None else config.timeout
@@ -54,43 +54,43 @@ class AsyncConnection:
             url,
             headers=headers,
             content=call.content,
-            extensions={"timeout": config.patience.as_dict()},
+            extensions={"timeout": config.patience},
         )
-        return await self._client(call, config).send(request, follow_redirects=False)
+        return await self._pool(call, config).send(request, follow_redirects=False)
 
     async def aclose(self) -> None:
         """Close what this opened; what the caller gave stays open."""
         self._closed = True
-        opened, self._opened = self._opened, None
-        if opened is not None and self._process == os.getpid():
+        opened = self._pools.pop(self._home(), None)
+        if opened is not None:
             await opened.aclose()
 
-    def _client(self, call: Call, config: Config) -> httpx.AsyncClient:
-        if self._opened is not None and self._process == os.getpid():
-            return self._opened
-        with self._lock:
-            if self._opened is not None and self._process != os.getpid():
-                self._leave_to_parent(call)
-            if self._opened is None:
+    def _pool(self, call: Call, config: Config) -> httpx.AsyncClient:
+        home = self._home()
+        if home in self._pools:
+            return self._pools[home]
+        with self._opening:
+            if home not in self._pools:
                 try:
-                    self._opened = self._open()
+                    self._pools[home] = self._open(home)
                 except (OSError, ValueError) as error:
-                    raise APIConnectionError(
-                        f"{call} at {config.base_url}: cannot be opened: {error}"
-                    ) from error
-                self._process = os.getpid()
-            return self._opened
+                    problem = f"{call} at {config.base_url}: cannot be opened: {error}"
+                    raise APIConnectionError(problem) from error
+            return self._pools[home]
 
-    def _leave_to_parent(self, call: Call) -> None:
-        """Let go of what was opened before this process was forked: no two may share a socket or a file."""
-        if self._store == _IN_MEMORY:
-            raise APIConnectionError(f"{call}: a store in memory stays with the process that opened it")
-        # Kept, since closing it, as its destructor would, reaches into the parent's connections.
-        if self._opened is not None:
-            self._inherited.append(self._opened)
-        self._opened = None
+    def _home(self) -> running.Home:
+        """Tell where a pool can be used: in this process, and on this event loop."""
+        loop: object = None
+        loop = running.loop()  # unasync: remove
+        return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self) -> httpx.AsyncClient:
+    def _open(self, home: running.Home) -> httpx.AsyncClient:
+        # Those of a process that this one was forked from are kept: to close them, as their destructor
+        # would, reaches into connections and files that are still in use there.
+        for other in [other for other in self._pools if other[0] == home[0] and running.is_over(other)]:
+            del self._pools[other]
         if self._store is None:
             return httpx.AsyncClient()
+        if self._store == _IN_MEMORY and self._pools:
+            raise OSError("a store in memory stays with the process that opened it")
         return httpx.AsyncClient(transport=embedded_transport(self._store), trust_env=False)
