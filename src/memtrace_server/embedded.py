@@ -50,8 +50,8 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         path, _, query = request.url.raw_path.decode("ascii").partition("?")
         try:
             core = self._open()
-        except StoreUnavailable as unavailable:
-            raise httpx.ConnectError(str(unavailable), request=request) from unavailable
+        except (StoreUnavailable, ValueError) as error:  # ValueError: a newer Memtrace wrote the file
+            raise httpx.ConnectError(str(error), request=request) from error
         response = core.handle(
             Request(
                 method=request.method,

@@ -147,7 +147,7 @@ class _Awaited:
     """A sync client, or a session of it, with the face of the async one."""
 
     def __init__(self, wrapped: Memtrace | SessionHandle) -> None:
-        self._wrapped = wrapped
+        self._wrapped: Any = wrapped
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._wrapped, name)

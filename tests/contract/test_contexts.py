@@ -1,0 +1,153 @@
+"""Contexts: what is remembered as markdown for an LLM, never longer than promised."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from memtrace import AsyncMemtrace, BadRequestError, ContextOptions
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+async def fill(client: AsyncMemtrace) -> None:
+    """One memory of each kind, the kinds mixed in time."""
+    memories: list[dict[str, Any]] = [
+        {"content": "User prefers dark mode"},
+        {"content": "Timeout of the payment API", "event_type": "error"},
+        {"content": "Clicked the settings button", "event_type": "action"},
+        {
+            "content": "Use PostgreSQL",
+            "memory_type": "decision",
+            "event_type": "decision",
+            "metadata": {"reasoning": "Better JSON support"},
+        },
+        {"content": "Alice is the administrator", "memory_type": "entity"},
+    ]
+    for n, memory in enumerate(memories):
+        await client.add_memory(
+            agent_id="agent_1", session_id="s1", time=NOON + timedelta(minutes=n), **memory
+        )
+
+
+async def test_decisions_errors_actions_and_facts_are_told_apart(client: AsyncMemtrace) -> None:
+    await fill(client)
+
+    context = (await client.get_session_context("s1")).context
+
+    sections = {part.splitlines()[0].strip(): part for part in context.split("## ")[1:]}
+    assert list(sections) == ["Decisions", "Errors", "Actions", "Facts"]
+    assert "Use PostgreSQL" in sections["Decisions"]
+    assert "Better JSON support" in sections["Decisions"]
+    assert "Timeout of the payment API" in sections["Errors"]
+    assert "Clicked the settings button" in sections["Actions"]
+    assert "User prefers dark mode" in sections["Facts"]
+    assert "Alice is the administrator" in sections["Facts"]
+
+
+async def test_an_agents_context_is_of_all_its_sessions_and_a_sessions_of_all_its_agents(
+    client: AsyncMemtrace,
+) -> None:
+    await client.remember("agent_1", "In one session", session_id="s1")
+    await client.remember("agent_1", "In none")
+    await client.remember("agent_2", "By another agent", session_id="s1")
+
+    of_agent = await client.get_agent_context("agent_1")
+    of_session = await client.get_session_context("s1")
+
+    assert (of_agent.agent_id, of_agent.memory_count) == ("agent_1", 2)
+    assert (of_session.session_id, of_session.memory_count) == ("s1", 2)
+    assert "In none" in of_agent.context
+    assert "By another agent" not in of_agent.context
+    assert "By another agent" in of_session.context
+    assert "In none" not in of_session.context
+
+
+async def test_the_options_choose_what_is_in_it(client: AsyncMemtrace) -> None:
+    await fill(client)
+
+    by_type = await client.get_session_context("s1", ContextOptions(include_types=["decision", "entity"]))
+    late = await client.get_session_context("s1", since=NOON + timedelta(minutes=3))
+    early = await client.get_session_context("s1", until=NOON + timedelta(minutes=1))
+    none = await client.get_session_context("s1", since="1s", include_types=["session"])
+
+    assert by_type.memory_count == late.memory_count == 2
+    assert "Use PostgreSQL" in by_type.context
+    assert "dark mode" not in by_type.context
+    assert "Alice" in late.context
+    assert early.memory_count == 1
+    assert "dark mode" in early.context
+    assert none.memory_count == 0
+    assert (await client.get_agent_context("agent_1", include_types=[])).memory_count == 5
+
+
+async def test_max_tokens_is_never_exceeded_whatever_the_tokenizer(client: AsyncMemtrace) -> None:
+    texts = ("word " * 30, "長い文章" * 40, "🎉" * 50, "x" * 500, "a.b,c;d" * 30)
+    await client.add_memories(
+        {"agent_id": "agent_1", "content": f"{text}{n}", "importance": n % 10 / 10}
+        for n, text in enumerate(texts * 8)
+    )
+
+    for max_tokens in (1, 2, 5, 10, 50, 200, 1_000, 4_000, 100_000):
+        context = await client.get_agent_context("agent_1", max_tokens=max_tokens)
+        assert context.token_count is not None
+        assert context.token_count <= max_tokens
+        # No tokenizer makes fewer tokens of a text than it has pieces of letters, or more than it has bytes.
+        assert len(context.context.split()) <= context.token_count <= len(context.context.encode())
+        assert context.memory_count + (context.omitted_count or 0) == 40
+    assert context.omitted_count == 0
+
+
+async def test_what_is_left_out_is_counted_and_said(client: AsyncMemtrace) -> None:
+    await client.add_memories({"agent_id": "a", "content": f"{'some words ' * 20}{n}"} for n in range(50))
+
+    context = await client.get_agent_context("a", max_tokens=500)
+
+    assert context.omitted_count
+    assert 0 < context.memory_count < 50
+    assert str(context.omitted_count) in context.context
+
+
+async def test_what_is_important_or_recent_stays(client: AsyncMemtrace) -> None:
+    await client.remember("a", f"{'Crucial ' * 20}", importance=1.0, time=NOON)
+    await client.add_memories(
+        {"agent_id": "a", "content": f"{'filling ' * 20}{n:03}", "time": NOON + timedelta(hours=n + 1)}
+        for n in range(50)
+    )
+
+    context = (await client.get_agent_context("a", max_tokens=600)).context
+
+    assert "Crucial" in context
+    assert "049" in context
+    assert "000" not in context
+
+
+async def test_a_long_memory_is_not_cut_when_there_is_room(client: AsyncMemtrace) -> None:
+    text = "日本語のとても長い文章 and English — " * 50
+    await client.remember("a", text, session_id="s")
+
+    assert text.strip() in (await client.get_session_context("s", max_tokens=1_000_000)).context
+
+
+async def test_an_empty_context_is_no_error(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a")
+
+    context = await client.get_session_context(session.id)
+
+    assert (context.memory_count, context.omitted_count) == (0, 0)
+    assert (await client.get_agent_context("a")).memory_count == 0
+
+
+async def test_options_that_are_none_are_refused(client: AsyncMemtrace) -> None:
+    await client.remember("a", "Hello")
+    wrong: list[dict[str, Any]] = [
+        {"max_tokens": 0}, {"max_tokens": 1_000_001}, {"include_types": ["dream"]}, {"since": "soon"}
+    ]  # fmt: skip
+    for options in wrong:
+        with pytest.raises(BadRequestError) as refused:
+            await client.get_agent_context("a", **options)
+        assert [detail.field.split(".")[0] for detail in refused.value.details] == list(options)

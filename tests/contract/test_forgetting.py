@@ -1,0 +1,113 @@
+"""Forgetting: one memory, or all that match, for good."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from memtrace import AsyncMemtrace, BadRequestError, ForgetFilter, NotFoundError
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+NO_MEMORY = "mem_01JD5P8E6W3M9V2QXA7RKB4TNC"
+
+
+async def test_a_forgotten_memory_is_nowhere(client: AsyncMemtrace) -> None:
+    secret = await client.remember("agent_1", "The code is xyzzy", tags=["code"], session_id="s")
+    kept = await client.remember("agent_1", "Something else", session_id="s")
+
+    await client.forget(secret)
+
+    with pytest.raises(NotFoundError):
+        await client.get_memory(secret.id or "")
+    assert (await client.list_memories()).memories == [kept]
+    assert (await client.list_memories(tags="code")).count == 0
+    assert (await client.search_memories("xyzzy")).count == 0
+    assert (await client.search_memories(content_contains="xyzzy")).count == 0
+    assert (await client.search_memories(content_contains="xy")).count == 0
+    assert (await client.get_session_memories("s")).memories == [kept]
+    assert "xyzzy" not in (await client.get_session_context("s")).context
+    assert (await client.get_agent_stats("agent_1")).memory_count == 1
+
+
+async def test_a_memory_is_forgotten_by_its_id_or_by_itself(client: AsyncMemtrace) -> None:
+    one, two = await client.add_memories({"agent_id": "agent_1", "content": text} for text in ("One", "Two"))
+
+    await client.forget(one)
+    await client.forget(two.id or "")
+
+    assert (await client.list_memories()).memories == []
+
+
+async def test_what_is_not_there_cannot_be_forgotten(client: AsyncMemtrace) -> None:
+    memory = await client.remember("agent_1", "Once")
+    await client.forget(memory)
+
+    for gone in (memory.id or "", NO_MEMORY):
+        with pytest.raises(NotFoundError) as refused:
+            await client.forget(gone)
+        assert refused.value.code == "not_found"
+
+
+async def test_an_id_that_leads_to_the_row_but_is_another_is_not_found(client: AsyncMemtrace) -> None:
+    memory = await client.remember("agent_1", "Once")
+    assert memory.id
+    other = memory.id[:-1] + ("0" if memory.id[-1] != "0" else "1")
+
+    with pytest.raises(NotFoundError):
+        await client.get_memory(other)
+    with pytest.raises(NotFoundError):
+        await client.forget(other)
+    assert (await client.list_memories()).memories == [memory]
+
+
+async def test_every_filter_narrows_what_is_forgotten(client: AsyncMemtrace) -> None:
+    filters: list[dict[str, Any]] = [
+        {"agent_id": "agent_2"},
+        {"session_id": "s2"},
+        {"memory_type": "decision"},
+        {"event_type": "error"},
+        {"tags": ["a", "b"]},
+        {"since": NOON + timedelta(days=1)},
+        {"until": NOON},
+    ]
+    plain = {"agent_id": "agent_1", "session_id": "s1", "content": "plain", "tags": ["a"], "time": NOON}
+    await client.add_memories(
+        [
+            plain,
+            {**plain, "agent_id": "agent_2"},
+            {**plain, "session_id": "s2"},
+            {**plain, "memory_type": "decision"},
+            {**plain, "event_type": "error"},
+            {**plain, "content": "tagged", "tags": ["a", "b", "c"]},
+            {**plain, "time": NOON + timedelta(days=1)},
+            {**plain, "time": NOON - timedelta(microseconds=1)},
+        ]
+    )
+
+    assert await client.forget_all(agent_id="agent_2", memory_type="decision") == 0
+    assert await client.forget_all(ForgetFilter(agent_id="agent_1", session_id="none")) == 0
+    assert [await client.forget_all(**each) for each in filters] == [1] * len(filters)
+    (left,) = (await client.list_memories()).memories
+    assert (left.content, left.session_id, left.time) == ("plain", "s1", NOON)
+
+
+async def test_forgetting_says_how_many_even_when_they_are_many(client: AsyncMemtrace) -> None:
+    await client.add_memories({"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1000))
+    await client.add_memories({"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1000, 1100))
+
+    assert await client.forget_all(agent_id="agent_1") == 1100
+    assert (await client.list_memories()).memories == []
+    assert (await client.get_agent_stats("agent_1")).memory_count == 0
+
+
+async def test_without_a_filter_nothing_is_forgotten(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "Kept")
+
+    with pytest.raises(BadRequestError):
+        await client.forget_all()
+
+    assert (await client.list_memories()).count == 1

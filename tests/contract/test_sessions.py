@@ -1,0 +1,179 @@
+"""Sessions: started or only named, closed and opened again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from memtrace import (
+    AsyncMemtrace,
+    BadRequestError,
+    CreateSessionRequest,
+    MemtraceError,
+    NotFoundError,
+    UpdateSessionRequest,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_session_starts_active_with_its_metadata(client: AsyncMemtrace) -> None:
+    session = await client.create_session(
+        CreateSessionRequest(agent_id="agent_1", metadata={"task": "onboarding"})
+    )
+
+    assert session.id.startswith("sess_")
+    assert (session.agent_id, session.status, session.metadata) == (
+        "agent_1", "active", {"task": "onboarding"},
+    )  # fmt: skip
+    assert session.updated_at == session.created_at
+    assert session.closed_at is None
+    assert await client.get_session(session.id) == session
+    assert (await client.get_session_memories(session.id)).memories == []
+
+
+async def test_a_session_needs_no_registered_agent_and_makes_it_known(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="newcomer")
+
+    agent = await client.get_agent("newcomer")
+
+    assert agent.last_active_at == session.created_at
+
+
+async def test_a_session_that_a_memory_names_is_there(client: AsyncMemtrace) -> None:
+    memory = await client.remember("agent_1", "Hello", session_id="my-session")
+    await client.remember("agent_2", "Hello too", session_id="my-session")
+
+    session = await client.get_session("my-session")
+
+    assert (session.agent_id, session.status, session.metadata) == ("agent_1", "active", None)
+    assert abs(session.created_at - memory.time) < timedelta(milliseconds=1)
+    assert (await client.get_session_memories("my-session")).count == 2
+
+
+async def test_a_session_that_nobody_named_is_not_found(client: AsyncMemtrace) -> None:
+    for get in (client.get_session, client.get_session_context, client.close_session, client.update_session):
+        with pytest.raises(NotFoundError) as refused:
+            await get("none")
+        assert refused.value.code == "not_found"
+
+
+async def test_closing_and_reopening_a_session(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="agent_1", metadata={"task": "t"})
+    await client.remember("agent_1", "Stays", session_id=session.id)
+
+    closed = await client.close_session(session.id)
+
+    assert (closed.status, closed.metadata) == ("closed", {"task": "t"})
+    assert closed.closed_at == closed.updated_at > session.updated_at
+    assert await client.get_session(session.id) == closed
+    assert (await client.get_session_memories(session.id)).count == 1
+    again = await client.close_session(session.id)
+    assert again == closed
+
+    opened = await client.update_session(session.id, status="active")
+
+    assert (opened.status, opened.closed_at) == ("active", None)
+    assert opened.updated_at > closed.updated_at
+    assert opened.created_at == session.created_at
+
+
+async def test_metadata_is_merged(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a", metadata={"a": 1, "b": {"c": 2, "d": [1, 2]}, "e": 3})
+
+    merged = await client.update_session(
+        session.id,
+        UpdateSessionRequest(metadata={"b": {"c": None, "d": [3], "n": {"x": None}}, "e": None, "f": 4}),
+    )
+
+    assert merged.metadata == {"a": 1, "b": {"d": [3], "n": {}}, "f": 4}
+    assert merged.status == "active"
+    assert (await client.update_session(session.id, status="closed")).metadata == merged.metadata
+    assert (await client.update_session(session.id, metadata={"g": 5})).metadata == {
+        **(merged.metadata or {}), "g": 5,
+    }  # fmt: skip
+    assert (await client.get_session(session.id)).status == "closed"
+
+
+async def test_metadata_comes_to_a_session_that_had_none(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a")
+
+    assert (await client.update_session(session.id, metadata={"a": 1, "b": None})).metadata == {"a": 1}
+
+
+async def test_an_update_that_changes_nothing_is_none(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a", metadata={"a": 1})
+
+    assert await client.update_session(session.id, metadata={"a": 1}, status="active") == session
+    assert await client.update_session(session.id, metadata={}) == session
+    assert await client.update_session(session.id) == session
+
+
+async def test_sessions_are_listed_newest_first_by_agent_and_status_and_page(client: AsyncMemtrace) -> None:
+    sessions = [await client.create_session(agent_id=f"agent_{n % 2}") for n in range(6)]
+    for closed in (sessions[0], sessions[1], sessions[2]):
+        await client.close_session(closed.id)
+    ids = [session.id for session in sessions]
+
+    async def listed(**filters: str) -> list[str]:
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = await client.list_sessions(**filters, limit=2, cursor=cursor)  # type: ignore[arg-type] # "active"
+            assert (page.count, page.has_more) == (len(page.sessions), page.next_cursor is not None)
+            found += [session.id for session in page.sessions]
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    assert await listed() == ids[::-1]
+    assert await listed(agent_id="agent_0") == [ids[4], ids[2], ids[0]]
+    assert await listed(status="active") == [ids[5], ids[4], ids[3]]
+    assert await listed(status="closed") == [ids[2], ids[1], ids[0]]
+    assert await listed(agent_id="agent_1", status="closed") == [ids[1]]
+    assert await listed(agent_id="nobody") == []
+    assert [s.id for s in (await client.list_sessions("agent_1")).sessions] == [ids[5], ids[3], ids[1]]
+
+
+async def test_pages_of_sessions_hold_while_others_start(client: AsyncMemtrace) -> None:
+    ids = [(await client.create_session(agent_id="a")).id for _ in range(4)]
+    first = await client.list_sessions(limit=2)
+    await client.create_session(agent_id="a")
+
+    second = await client.list_sessions(limit=2, cursor=first.next_cursor)
+
+    assert [s.id for s in first.sessions + second.sessions] == ids[::-1]
+
+
+async def test_a_status_that_is_none_is_refused(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a")
+
+    for refuse in (client.list_sessions(status="done"), client.update_session(session.id, status="done")):  # type: ignore[arg-type] # that is the point
+        with pytest.raises(BadRequestError) as refused:
+            await refuse
+        assert [detail.field for detail in refused.value.details] == ["status"]
+
+
+async def test_a_session_block_binds_what_is_done_in_it_and_closes_it(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "Outside")
+
+    async with client.session("agent_1", metadata={"task": "onboarding"}) as session:
+        fact = await session.remember("User prefers dark mode", tags=["ui"])
+        decision = await session.decide("Use dark mode", "The user likes it")
+        assert (await session.recall()).memories == [decision, fact]
+        assert (await session.recall(tags="ui")).memories == [fact]
+        assert "Use dark mode" in (await session.context()).context
+        assert (await client.get_session(session.id)).status == "active"
+
+    closed = await client.get_session(session.id)
+    assert (closed.status, closed.agent_id, closed.metadata) == ("closed", "agent_1", {"task": "onboarding"})
+    assert {fact.session_id, decision.session_id} == {session.id}
+
+
+async def test_a_session_block_that_fails_is_closed_too(client: AsyncMemtrace) -> None:
+    with pytest.raises(MemtraceError, match="my own"):
+        async with client.session("agent_1") as session:
+            raise MemtraceError("my own")
+
+    assert (await client.get_session(session.id)).status == "closed"
