@@ -179,6 +179,7 @@ def test_a_port_where_nobody_listens_is_an_error_that_names_it(make_client: Make
         make_client(url, max_retries=0).recall("a")
 
     assert url in caught.value.message
+    assert caught.value.message.endswith("is a Memtrace server running there?")
 
 
 def test_a_host_that_does_not_exist_is_an_error_of_ours(make_client: MakeClient) -> None:

@@ -377,6 +377,11 @@ def test_a_memory_without_an_id_cannot_be_forgotten(sdk: Memtrace) -> None:
     assert caught.value.code == "invalid_request"
 
 
+def test_what_is_no_memory_cannot_be_forgotten(sdk: Memtrace) -> None:
+    with pytest.raises(TypeError, match="not NoneType"):
+        sdk.forget(None)  # type: ignore[arg-type]  # that is what is tested
+
+
 def test_forget_all_tells_how_many(sdk: Memtrace, fake_server: FakeServer) -> None:
     fake_server.answer(200, {"deleted": 3}).answer(200, {"deleted": 0})
 

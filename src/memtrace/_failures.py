@@ -27,6 +27,8 @@ _MEANINGS: tuple[tuple[type[Exception], Callable[[str], MemtraceError], str], ..
     (httpx.TimeoutException, APITimeoutError, "no answer in time"),
     (httpx.DecodingError, ResponseValidationError, "the answer cannot be decompressed"),
     (httpx.InvalidURL, partial(BadRequestError, code="invalid_request"), "cannot be sent"),
+    (httpx.LocalProtocolError, APIConnectionError, "cannot be sent"),
+    (httpx.UnsupportedProtocol, APIConnectionError, "cannot be sent"),
     (httpx.TransportError, APIConnectionError, "the connection was lost"),
     (Exception, APIConnectionError, "failed"),
 )
@@ -37,7 +39,10 @@ _NEVER_BETTER = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
 def failure_of(error: Exception, call: Call, base_url: str) -> MemtraceError:
     """Make the error that stands for one of FAILURES, which becomes its cause."""
     kind, meaning = next((kind, meaning) for cause, kind, meaning in _MEANINGS if isinstance(error, cause))
-    made = kind(f"{call} at {base_url}: {meaning}: {_reason(error)}")
+    # An embedded store says for itself why it cannot be opened.
+    is_at_server = isinstance(error, httpx.ConnectError) and base_url.startswith("http")
+    advice = "; is a Memtrace server running there?" if is_at_server else ""
+    made = kind(f"{call} at {base_url}: {meaning}: {_reason(error)}{advice}")
     made.__cause__ = error
     return made
 

@@ -104,9 +104,12 @@ def memory_id_of(memory: Memory | str) -> str:
 
     Raises:
         BadRequestError: If it has none.
+        TypeError: If it is neither a memory nor an id.
     """
     if isinstance(memory, str):
         return memory
+    if not isinstance(memory, Memory):
+        raise TypeError(f"give a Memory or its id, not {type(memory).__name__}")
     if not memory.id:
         raise BadRequestError(
             "The memory has no id, as a Memtrace 0.x server gives none, and cannot be forgotten",

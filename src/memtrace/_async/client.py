@@ -1071,7 +1071,7 @@ class AsyncMemtrace:
         Raises:
             ServerError: If it is not well.
         """
-        return await self._sender.fetch(call(operations.get_health), Health, self._told())
+        return await self._sender.fetch(call(operations.get_health), Health, self._patient_but_for_503())
 
     async def ready(self) -> Health:
         """Ask whether the server can do its work. A 503 is not tried again: it is the answer.
@@ -1079,7 +1079,7 @@ class AsyncMemtrace:
         Raises:
             ServerError: If it cannot.
         """
-        return await self._sender.fetch(call(operations.get_ready), Health, self._told())
+        return await self._sender.fetch(call(operations.get_ready), Health, self._patient_but_for_503())
 
     async def _iter_pages(self, options: ListOptions) -> AsyncIterator[Memory]:
         next_options: ListOptions | None = options
@@ -1095,5 +1095,5 @@ class AsyncMemtrace:
             for memory in pages.take(await self.search_memories(pages.query)):
                 yield memory
 
-    def _told(self) -> Retries:
+    def _patient_but_for_503(self) -> Retries:
         return Retries(self._sender.config.max_retries, never_on={503})

@@ -1064,7 +1064,7 @@ class Memtrace:
         Raises:
             ServerError: If it is not well.
         """
-        return self._sender.fetch(call(operations.get_health), Health, self._told())
+        return self._sender.fetch(call(operations.get_health), Health, self._patient_but_for_503())
 
     def ready(self) -> Health:
         """Ask whether the server can do its work. A 503 is not tried again: it is the answer.
@@ -1072,7 +1072,7 @@ class Memtrace:
         Raises:
             ServerError: If it cannot.
         """
-        return self._sender.fetch(call(operations.get_ready), Health, self._told())
+        return self._sender.fetch(call(operations.get_ready), Health, self._patient_but_for_503())
 
     def _iter_pages(self, options: ListOptions) -> Iterator[Memory]:
         next_options: ListOptions | None = options
@@ -1088,5 +1088,5 @@ class Memtrace:
             for memory in pages.take(self.search_memories(pages.query)):
                 yield memory
 
-    def _told(self) -> Retries:
+    def _patient_but_for_503(self) -> Retries:
         return Retries(self._sender.config.max_retries, never_on={503})
