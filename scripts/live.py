@@ -81,6 +81,16 @@ class LiveServer:
             self.returncode = self._process.wait()
         self._reader.join()
 
+    @property
+    def pid(self) -> int:
+        """The server's process."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the server at once, in the middle of whatever it does, and wait for its end."""
+        self._process.kill()
+        self._process.wait()
+
     def run(self, *arguments: str) -> str:
         """Run a `memtrace` command on the server's store and return what it prints.
 

@@ -1,0 +1,32 @@
+"""What the tests of durability share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from durability.in_process import Clock, InProcess, Tenant
+
+from memtrace_server import times
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stops the clock of every server in this process."""
+    clock = Clock(times.parse("2026-11-01T12:00:00Z"))
+    monkeypatch.setattr(times, "now", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def in_process(tmp_path: Path) -> Iterator[InProcess]:
+    """A server in this process, on a file of its own."""
+    with InProcess(tmp_path / "memtrace.db") as server:
+        yield server
+
+
+@pytest.fixture
+def tenant(in_process: InProcess) -> Tenant:
+    """An organisation of the server in this process."""
+    return in_process.tenant()

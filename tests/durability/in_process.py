@@ -1,0 +1,91 @@
+"""A server without a process or a network, whose clock a test can set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+from attrs import define, frozen
+
+from memtrace_server import tenants, times
+from memtrace_server.core import Core
+from memtrace_server.messages import Request, Response
+from memtrace_server.store import Store, open_store
+
+MEMORIES = "/api/v1/memories"
+
+
+@define
+class Clock:
+    """The time that the server sees, in ns; it goes when it is told to."""
+
+    now: int
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += round(seconds * times.SECOND)
+
+
+@frozen
+class Tenant:
+    """An organisation, as its admin."""
+
+    core: Core
+    key: str
+
+    def send(
+        self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
+    ) -> Response:
+        """Ask the server; `once` is the Idempotency-Key."""
+        headers = {"x-api-key": self.key}
+        if once is not None:
+            headers["idempotency-key"] = once
+        content = b""
+        if body is not None:
+            headers["content-type"] = "application/json"
+            content = msgspec.json.encode(body)
+        return self.core.handle(Request(method=method, path=path, query=query, headers=headers, body=content))
+
+    def add(self, **memory: Any) -> Response:
+        """Store a memory, of an agent `a` if not told otherwise."""
+        return self.send("POST", MEMORIES, {"agent_id": "a", **memory})
+
+    def memories(self, query: str = "limit=1000") -> list[dict[str, Any]]:
+        """What the organisation remembers, oldest first."""
+        response = self.send("GET", MEMORIES, query=f"order=asc&{query}")
+        assert response.status == 200, response.body
+        return list(told(response)["memories"])
+
+
+class InProcess:
+    """A core on a store in a file, which can be closed and opened again."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._keys: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.store: Store = open_store(f"sqlite:///{self._file}")
+        self.core = Core(self.store)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.store.close()
+
+    def restart(self) -> None:
+        """Close the store and open it again."""
+        self.__exit__()
+        self.__enter__()
+
+    def tenant(self, name: str = "ours") -> Tenant:
+        """The organisation of this name, which is made if it is not there."""
+        if name not in self._keys:
+            org = tenants.create_org(self.store, name)
+            self._keys[name] = tenants.create_key(self.store, org.id, "admin", "")
+        return Tenant(self.core, self._keys[name])
+
+
+def told(response: Response) -> Any:
+    """The JSON of a response."""
+    return msgspec.json.decode(response.body)

@@ -1,0 +1,121 @@
+"""What must hold in every SQLite store, whatever happened to the process that wrote it.
+
+It reads the file by itself, past the server's own `memtrace check`, and derives from the memories' documents
+alone all that is stored beside them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from memtrace_server import times
+from memtrace_server.store.sqlite import fulltext, queries
+
+_STEP = 10_000  # index entries compared at once
+
+
+@frozen
+class Row:
+    """A memory as the file has it."""
+
+    seq: int
+    org: int
+    time: int
+    doc: Mapping[str, Any]
+
+
+def assert_whole(path: Path) -> list[Row]:
+    """Compare everything in a store with its memories, which are returned in the order they were stored."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.execute("BEGIN")  # one state of it, whoever writes
+        assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        rows = [
+            Row(seq, org, time, msgspec.json.decode(doc))
+            for seq, org, time, doc in store.execute("SELECT seq, org, time, doc FROM memories ORDER BY seq")
+        ]
+        _assert_columns(store, rows)
+        _assert_labels(store, rows)
+        _assert_counts(store, rows)
+        _assert_named(store, rows)
+        _assert_order(store, rows)
+        for (org,) in store.execute("SELECT number FROM orgs").fetchall():
+            _assert_index(store, org, [row for row in rows if row.org == org])
+    return rows
+
+
+def _assert_columns(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    sql = "SELECT agent_id, session_id, memory_type, event_type, importance, expires_at, time FROM memories"
+    for row, columns in zip(rows, store.execute(f"{sql} ORDER BY seq"), strict=True):
+        *texts, expires_at, time = columns
+        names = ("agent_id", "session_id", "memory_type", "event_type", "importance")
+        assert texts == [row.doc.get(name) for name in names]
+        assert row.doc.get("expires_at") == (None if expires_at is None else times.render(expires_at))
+        assert row.doc["time"] == times.render(time)
+
+
+def _assert_labels(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    expected = sorted(
+        (row.org, label, row.time, row.seq)
+        for row in rows
+        for label in queries.labels(row.doc["memory_type"], row.doc["event_type"], row.doc.get("tags", []))
+    )
+    assert sorted(store.execute("SELECT org, label, time, seq FROM labels")) == expected
+
+
+def _assert_counts(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    stored = store.execute(
+        "SELECT org, agent_id, memory_type, memories FROM agent_counts WHERE memories != 0"
+    )
+    counted = Counter((row.org, row.doc["agent_id"], row.doc["memory_type"]) for row in rows)
+    assert {(org, agent, kind): number for org, agent, kind, number in stored} == counted
+
+
+def _assert_named(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    agents = {(row.org, row.doc["agent_id"]) for row in rows}
+    sessions = {(row.org, row.doc["session_id"]) for row in rows if "session_id" in row.doc}
+    assert agents <= set(store.execute("SELECT org, id FROM agents"))
+    assert sessions <= set(store.execute("SELECT org, id FROM sessions"))
+
+
+def _assert_order(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    for org, in_order in store.execute("SELECT number, in_order FROM orgs"):
+        moments = [row.time for row in rows if row.org == org]
+        if in_order:  # otherwise a memory that came late may have been forgotten since
+            assert all(earlier <= later for earlier, later in pairwise(moments)), org
+
+
+def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> None:
+    """Compare each entry (term, row, position) of the full-text index with those of an index made anew."""
+    with closing(sqlite3.connect(":memory:")) as anew:
+        fulltext.create(anew, org)
+        changes = fulltext.Changes()
+        for row in rows:
+            changes.add(org, row.seq, row.doc["content"])
+        changes.apply(anew)
+        tables = _indexes(anew, org)
+        assert tables == _indexes(store, org)
+        assert tables
+        for table in tables:
+            for stored, derived in zip_longest(_entries(store, table), _entries(anew, table)):
+                assert stored == derived, table
+
+
+def _indexes(connection: sqlite3.Connection, org: int) -> list[str]:
+    sql = r"SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%fts5(%' AND name LIKE ?"
+    return sorted(name for (name,) in connection.execute(rf"{sql} ESCAPE '\'", (rf"%\_{org}",)))
+
+
+def _entries(connection: sqlite3.Connection, table: str) -> Iterator[list[Any]]:
+    connection.execute("DROP TABLE IF EXISTS temp.entries")
+    connection.execute(f"CREATE VIRTUAL TABLE temp.entries USING fts5vocab(main, {table}, instance)")
+    entries = connection.execute("SELECT term, doc, col, offset FROM temp.entries")
+    return iter(lambda: entries.fetchmany(_STEP), [])

@@ -1,0 +1,301 @@
+"""A server is killed in the middle of concurrent writes, again and again, on one file: nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from attrs import define, field
+from durability.store_audit import Row, assert_whole
+from live import LiveServer
+
+from memtrace import Memtrace
+from memtrace_server import tenants, times
+from memtrace_server.store import open_store
+
+SEEDS = range(20260, 20290 if os.environ.get("MEMTRACE_LONG") else 20261)
+PATIENCE = 60.0  # seconds
+MEMORIES = "/api/v1/memories"
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "Straße,", "naïve", "and", "記憶の記録", "4711"]
+
+
+@define
+class Write:
+    """A write, and what became of it.
+
+    Attributes:
+        api_key: Of the tenant that it is for; None for the server's own, which is another after each start.
+        body: What is sent.
+        contents: What it stores; each content is like no other.
+        forgets: The content that it deletes.
+        path: Where it is sent.
+        once: Its Idempotency-Key.
+        answer: Status and body; None if they never came.
+    """
+
+    api_key: str | None = None
+    body: bytes = b""
+    contents: Sequence[str] = ()
+    forgets: str | None = None
+    path: str = MEMORIES
+    once: str | None = None
+    answer: tuple[int, bytes] | None = None
+
+    def send(self, client: httpx.Client) -> tuple[int, bytes]:
+        """Send it, once more perhaps."""
+        headers = {"Content-Type": "application/json"} if self.body else {}
+        headers |= {"x-api-key": self.api_key} if self.api_key else {}
+        headers |= {"Idempotency-Key": self.once} if self.once else {}
+        method = "DELETE" if self.forgets else "POST"
+        response = client.request(method, self.path, content=self.body, headers=headers)
+        return response.status_code, response.content
+
+    @property
+    def stored(self) -> list[dict[str, Any]]:
+        """The memories that the answer names."""
+        assert self.answer is not None
+        status, body = self.answer
+        assert status == 201, body
+        answer = msgspec.json.decode(body)
+        return list(answer["memories"]) if "memories" in answer else [answer]
+
+
+@define
+class Ledger:
+    """Every write that was sent, and how many were answered."""
+
+    writes: list[Write] = field(factory=list)
+    answered: int = 0
+    _changed: threading.Condition = field(factory=threading.Condition)
+
+    def send(self, write: Write, client: httpx.Client) -> Write:
+        """Send a write and note what happens to it."""
+        self.writes.append(write)
+        write.answer = write.send(client)
+        with self._changed:
+            self.answered += 1
+            self._changed.notify_all()
+        return write
+
+    def wait_for_answers(self, number: int) -> None:
+        """Wait until so many more writes were answered."""
+        with self._changed:
+            target = self.answered + number
+            assert self._changed.wait_for(lambda: self.answered >= target, PATIENCE)
+
+
+@define
+class Neighbour:
+    """An embedded client on the same file.
+
+    Attributes:
+        stored: The ids of what it stored, by content.
+    """
+
+    _file: Path
+    stored: dict[str, str] = field(factory=dict)
+    _may_write: threading.Semaphore = field(factory=lambda: threading.Semaphore(0))
+    _is_over: bool = False
+
+    def go_on(self) -> None:
+        """Write some more."""
+        self._may_write.release(100)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write in a thread, whenever it may."""
+        with ThreadPoolExecutor(1) as threads:
+            writer = threads.submit(self._write)
+            try:
+                yield
+            finally:
+                self._is_over = True
+                self._may_write.release()
+                writer.result(PATIENCE)
+
+    def _write(self) -> None:
+        with Memtrace(f"sqlite:///{self._file}") as client:
+            while self._may_write.acquire() and not self._is_over:
+                content = f"neighbour {len(self.stored)}"
+                memory = client.remember("neighbour", content)
+                assert memory.id
+                self.stored[content] = memory.id
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(
+    ("rounds", "has_neighbour"),
+    [
+        pytest.param(8, False, id="alone"),
+        # Somebody has the file open all the time: what the dead leave is not recovered, but passed over.
+        pytest.param(4, True, id="beside an embedded client"),
+    ],
+)
+def test_what_was_acknowledged_outlives_a_killed_server(
+    tmp_path: Path, *, rounds: int, has_neighbour: bool, seed: int
+) -> None:
+    file = tmp_path / "memtrace.db"
+    importer = _make_tenant(file)
+    ledger = Ledger()
+    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+    with ExitStack() as stack:
+        neighbour = Neighbour(file)
+        if has_neighbour:
+            stack.enter_context(neighbour.writing())
+        for number in range(rounds + 1):
+            with LiveServer(tmp_path) as server:
+                _assert_kept(file, ledger.writes, dict(neighbour.stored))
+                _retry(server, ledger.writes, dice, is_first=not number)
+                if number < rounds:
+                    neighbour.go_on()
+                    _kill_while_writing(server, ledger, importer, dice)
+    _assert_kept(file, ledger.writes, neighbour.stored)
+    assert all(write.answer for write in ledger.writes)
+    assert bool(neighbour.stored) == has_neighbour
+
+
+def _kill_while_writing(server: LiveServer, ledger: Ledger, importer: str, dice: random.Random) -> None:
+    def write_until_killed(work: Callable[[Ledger, httpx.Client, random.Random], None], seed: int) -> None:
+        with _client(server) as client:
+            try:
+                while True:
+                    work(ledger, client, random.Random(seed))  # noqa: S311
+                    seed += 1
+            except httpx.TransportError:
+                pass
+
+    def import_some(ledger: Ledger, client: httpx.Client, dice: random.Random) -> None:
+        requests = [_request(dice) | {"time": _moment(dice)} for _ in range(dice.randint(3, 15))]
+        ledger.send(_batch(dice, requests, importer), client)
+
+    works = [_store_one, _store_one, _store_one, _store_many, _store_many, _store_and_forget, import_some]
+    with ThreadPoolExecutor(len(works)) as threads:
+        writers = [threads.submit(write_until_killed, work, dice.getrandbits(64)) for work in works]
+        try:
+            ledger.wait_for_answers(dice.randint(5, 150))
+        finally:
+            server.kill()
+        for writer in writers:
+            writer.result(PATIENCE)
+
+
+def _store_one(ledger: Ledger, client: httpx.Client, dice: random.Random) -> None:
+    ledger.send(_single(dice), client)
+
+
+def _store_many(ledger: Ledger, client: httpx.Client, dice: random.Random) -> None:
+    ledger.send(_batch(dice, [_request(dice) for _ in range(dice.randint(2, 25))]), client)
+
+
+def _store_and_forget(ledger: Ledger, client: httpx.Client, dice: random.Random) -> None:
+    [memory] = ledger.send(_single(dice), client).stored
+    path = f"{MEMORIES}/{memory['id']}"
+    ledger.send(Write(path=path, forgets=memory["content"], once=_name(dice)), client)
+
+
+def _single(dice: random.Random) -> Write:
+    request = _request(dice)
+    once = _name(dice) if dice.random() < 0.7 else None
+    return Write(body=msgspec.json.encode(request), contents=[request["content"]], once=once)
+
+
+def _batch(dice: random.Random, requests: Sequence[Mapping[str, Any]], api_key: str | None = None) -> Write:
+    body = msgspec.json.encode({"memories": requests})
+    once = _name(dice) if dice.random() < 0.7 else None
+    return Write(api_key=api_key, body=body, contents=[r["content"] for r in requests], once=once)
+
+
+def _request(dice: random.Random) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "agent_id": f"agent_{dice.randrange(5)}",
+        "content": " ".join([_name(dice), *dice.choices(WORDS, k=dice.randint(0, 8))]),
+    }
+    if dice.random() < 0.5:
+        request["session_id"] = f"sess_{dice.randrange(20)}"
+    if dice.random() < 0.5:
+        request["tags"] = dice.choices(WORDS[:6], k=dice.randint(1, 3))
+    if dice.random() < 0.3:
+        request |= {"memory_type": "decision", "event_type": "decision", "metadata": {"reasoning": "none"}}
+    if dice.random() < 0.3:
+        request |= {"event_type": "error", "importance": round(dice.random(), 3), "ttl": 86_400}
+    return request
+
+
+def _moment(dice: random.Random) -> str:
+    return times.render(times.parse("2020-01-01T00:00:00Z") + dice.randrange(1_000) * times.SECOND)
+
+
+def _name(dice: random.Random) -> str:
+    return f"{dice.getrandbits(80):020x}"
+
+
+def _retry(server: LiveServer, writes: Sequence[Write], dice: random.Random, *, is_first: bool) -> None:
+    """Send what was not answered once more, and some of what was."""
+    lost = [write for write in writes if write.answer is None]
+    assert lost or is_first
+    forgotten = {write.forgets for write in writes}
+    answered = [w for w in writes if w.answer and w.once and not forgotten.intersection(w.contents)]
+    with _client(server) as client:
+        for write in lost:
+            write.answer = write.send(client)
+            status, body = write.answer
+            if status == 409:  # it had landed, and there is no key to tell that this is the same write
+                assert write.once is None
+                path = f"{MEMORIES}/{msgspec.json.decode(body)['existing_id']}"
+                write.answer = (201, client.get(path).content)
+        for write in dice.sample(answered, min(20, len(answered))):
+            assert write.send(client) == write.answer
+
+
+def _assert_kept(file: Path, writes: Sequence[Write], neighbour: Mapping[str, str]) -> None:
+    """Compare the file with all that was sent and answered."""
+    rows = assert_whole(file)
+    _assert_order(file, rows)
+    found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row.doc["content"]].append(row.doc)
+    assert all(len(documents) == 1 for documents in found.values())
+    forgotten = {write.forgets for write in writes if write.forgets}
+    for write in writes:
+        if write.forgets:
+            assert write.answer in {None, (204, b"")}
+            assert write.answer is None or write.forgets not in found
+        elif write.answer is None:
+            assert sum(content in found for content in write.contents) in {0, len(write.contents)}
+        else:
+            assert [memory["content"] for memory in write.stored] == write.contents
+            for memory in write.stored:
+                assert found.get(memory["content"]) == [memory] or memory["content"] in forgotten
+    for content, memory_id in neighbour.items():
+        assert [memory["id"] for memory in found[content]] == [memory_id]
+    heard_of = {content for write in writes for content in write.contents}
+    assert all(content in heard_of or content.startswith("neighbour ") for content in found)
+
+
+def _assert_order(file: Path, rows: Sequence[Row]) -> None:
+    """Nothing that came late is forgotten here, so what an organisation notes of it is exact."""
+    with closing(sqlite3.connect(file)) as store:
+        for org, in_order in store.execute("SELECT number, in_order FROM orgs"):
+            moments = [row.time for row in rows if row.org == org]
+            assert bool(in_order) == all(earlier <= later for earlier, later in pairwise(moments))
+
+
+def _make_tenant(file: Path) -> str:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        return tenants.create_key(store, tenants.create_org(store, "importer").id, "writer", "")
+
+
+def _client(server: LiveServer) -> httpx.Client:
+    return httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE)
