@@ -5,10 +5,10 @@ EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve regen check format fuzz fuzz-long build clean
+.PHONY: help demo test serve regen check format fuzz fuzz-long bench bench-quick build clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.server ## start a server, store memories over HTTP and recall them
 	@$(BIN)/python scripts/demo.py
@@ -38,6 +38,12 @@ fuzz: .venv/.dev ## fuzz a server of our own for a minute or two; with URL=… K
 
 fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
 	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
+
+bench: .venv/.dev ## measure against floors, up to a million memories: half an hour, the first time
+	@$(BIN)/python scripts/bench.py
+
+bench-quick: .venv/.dev ## the same in two minutes, up to 100,000 memories
+	@$(BIN)/python scripts/bench.py --quick
 
 build: .venv/.dev ## build the wheel and the sdist into dist/
 	rm -rf dist

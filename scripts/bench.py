@@ -1,0 +1,78 @@
+"""Measure the server against floors measured in the same run, and print one report."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import embedded, flatness, throughput
+from benchmarks.report import Row, table
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "build" / "bench"
+PARTS = ("throughput", "flatness", "embedded")
+
+
+def main() -> int:
+    """Measure what was asked for; 0 when every target is met."""
+    options = parse_arguments()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    report = ""
+    missed: list[str] = []
+    for part in options.only or PARTS:
+        print(f"Measuring {part} …", flush=True)
+        title, rows = measure(part, is_quick=options.quick)
+        report += "\n" + table(title, rows)
+        missed += [row.name for row in rows if row.is_met is False]
+    minutes = (time.monotonic() - started) / 60
+    report += (
+        f"\nPython {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {minutes:.0f} minutes.\n"
+    )
+    (FOLDER / "report.md").write_text(report, encoding="utf-8")
+    print(report)
+    print(f"missed: {', '.join(missed)}" if missed else "All targets are met.")
+    return int(bool(missed))
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="about a minute, and no further than 100,000 memories"
+    )
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part of the report")
+    return parser.parse_args()
+
+
+def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
+    """The title and the rows of one part of the report."""
+    with tempfile.TemporaryDirectory(dir=FOLDER) as name:
+        folder = Path(name)
+        parts: dict[str, tuple[str, Callable[[], list[Row]]]] = {
+            "throughput": (
+                "Writing over HTTP",
+                lambda: throughput.measure(folder, rounds=2 if is_quick else 5, seconds=1 if is_quick else 4),
+            ),
+            "flatness": (
+                "Reading, as the data grows",
+                lambda: flatness.measure(
+                    FOLDER,
+                    sizes=[10_000, 100_000] if is_quick else [10_000, 100_000, 1_000_000],
+                    rounds=20 if is_quick else 200,
+                ),
+            ),
+            "embedded": ("Embedded", lambda: embedded.measure(folder, rounds=5 if is_quick else 25)),
+        }
+        title, work = parts[part]
+        return title, work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

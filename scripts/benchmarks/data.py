@@ -1,0 +1,134 @@
+"""Files of memories of 10 organisations and 1,000 agents, of which one writes half of everything.
+
+What is rare is found as often in a small file as in a large one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from attrs import frozen
+
+from benchmarks import samples
+from memtrace_server import ids, tenants, times
+from memtrace_server.store import open_store
+from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.records import NewMemory
+from memtrace_server.store.sqlite import migrations
+
+ORG = 1  # of the busy agent
+AGENT = "busy"
+SESSION = "busy-session"
+RARE = 20  # memories of the busy agent that are decisions, and have the rare tag and word
+RARE_WORD = "zyxwvutsrq"
+RARE_TAG = "rare"
+_ORGS = 10
+_AGENTS = 1_000
+_SPAN = 30 * times.DAY
+_BATCH = 5_000
+
+
+@frozen
+class File:
+    """A file of memories, and the moment (ns) at which its last one was stored."""
+
+    url: str
+    memories: int
+    ends_at: int
+
+
+def build(folder: Path, memories: int) -> File:
+    """The file of so many memories: made, or finished, if need be. A new schema makes a new file."""
+    sources = Path(migrations.__file__).read_bytes() + Path(__file__).read_bytes()
+    path = folder / f"memories-{memories}-{hashlib.sha256(sources).hexdigest()[:8]}.db"
+    url = f"sqlite:///{path}"
+    with closing(open_store(url)) as store:
+        while len(tenants.list_orgs(store)) < _ORGS:
+            tenants.create_org(store, f"tenant-{len(tenants.list_orgs(store))}")
+        with closing(sqlite3.connect(path)) as connection:
+            first, count = connection.execute("SELECT min(seq), count(*) FROM memories").fetchone()
+        step = _SPAN // memories
+        first = first or times.now() - _SPAN
+        rows = _rows(first, step, count, memories)
+        while batch := [row for row, _ in zip(rows, range(_BATCH), strict=False)]:
+            print(f"\r  building {path.name}: {count:,}", end="", flush=True)
+            store.write(partial(_add, batch))
+            count += len(batch)
+    print(f"\r  {path.name} is ready{' ' * 30}")
+    return File(url, memories, first + step * memories)
+
+
+def _add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
+    by_org: dict[int, list[tuple[bytes, NewMemory]]] = {}
+    for org, memory in batch:
+        fingerprint = hashlib.blake2b(memory.seq.to_bytes(8), digest_size=16).digest()
+        by_org.setdefault(org, []).append((fingerprint, memory))
+    for org, memories in by_org.items():
+        transaction.add_memories(org, memories, memories[-1][1].time)
+
+
+def _rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, NewMemory]]:
+    contents = samples.contents(10_000, seed="data")
+    for n in range(start, end):
+        agent = (n // 2) % (_AGENTS - 1) + 1
+        is_busy = n % 2 == 0
+        is_rare = is_busy and n % (end // RARE) == 0
+        decides = is_rare if is_busy else agent % 20 == 0
+        content = f"{next(contents)} {n}"
+        moment = first + n * step
+        yield (
+            (ORG if is_busy else agent % _ORGS + 1),
+            _memory(
+                moment,
+                agent_id=AGENT if is_busy else f"agent_{agent}",
+                session_id=SESSION if n % 4 == 0 else f"sess_{n % 97}_{agent}",
+                memory_type="decision" if decides else "episodic",
+                event_type="decision" if decides else "error" if n % 50 == 0 else "general",
+                content=f"{content} {RARE_WORD}" if is_rare else content,
+                tags=[RARE_TAG] if is_rare else ["common"] if n % 10 < 2 else [],  # noqa: PLR2004 - a fifth
+            ),
+        )
+
+
+def _memory(  # noqa: PLR0913 - the fields of a memory
+    moment: int,
+    *,
+    agent_id: str,
+    session_id: str,
+    memory_type: str,
+    event_type: str,
+    content: str,
+    tags: list[str],
+) -> NewMemory:
+    moment -= moment % 1_000
+    doc = {
+        "id": ids.memory_id(moment, moment),
+        "time": times.render(moment),
+        "org_id": tenants.DEFAULT_ORG,
+        "agent_id": agent_id,
+        "session_id": session_id,
+        "memory_type": memory_type,
+        "event_type": event_type,
+        "content": content,
+        "tags": tags,
+        "importance": 0.5,
+    }
+    return NewMemory(
+        seq=moment,
+        agent_id=agent_id,
+        session_id=session_id,
+        memory_type=memory_type,
+        event_type=event_type,
+        time=moment,
+        importance=0.5,
+        expires_at=None,
+        tags=tags,
+        content=content,
+        doc=msgspec.json.encode(doc).decode(),
+    )

@@ -1,0 +1,124 @@
+"""Reading as the data grows: issue 3, line 3.
+
+What is measured is the server's core, from a request to its response, without the network, whose constant
+share would flatter the ratios.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from unittest import mock
+
+import msgspec
+from attrs import frozen
+
+from benchmarks import data, samples
+from benchmarks.report import Row, at_most, median, milliseconds
+from memtrace_server import tenants
+from memtrace_server.auth import Principal
+from memtrace_server.core import Core
+from memtrace_server.messages import JSON, Request
+from memtrace_server.store import open_store
+
+_PAGES = 500
+_BOUND = 1.5
+_OK = 200
+
+
+@frozen
+class _Question:
+    name: str
+    request: Request
+    note: str = ""
+
+
+def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
+    """Measure; the files take turns, each question so many times."""
+    files = [data.build(folder, size) for size in sizes]
+    rows: list[Row] = []
+    with ExitStack() as stack:
+        tellers: list[_Teller] = []
+        for file in files:
+            store = stack.enter_context(closing(open_store(file.url)))
+            core = Core(store, local=Principal(data.ORG, tenants.DEFAULT_ORG, "reader"))
+            tellers.append(_Teller(core, file))
+        for number, question in enumerate(tellers[0].questions):
+            times = [
+                [teller.ask(teller.questions[number].request) for teller in tellers] for _ in range(rounds)
+            ]
+            middle = [median(column) for column in zip(*times, strict=True)]
+            rows.append(
+                at_most(
+                    question.name + (f" ({question.note})" if question.note else ""),
+                    " / ".join(map(milliseconds, middle)),
+                    " / ".join(f"{size:,}" for size in sizes),
+                    middle[-1] / middle[0],
+                    _BOUND,
+                )
+            )
+    return rows
+
+
+class _Teller:
+    """Asks the questions of one file, at the moment at which it ends: an old file measures as a new one."""
+
+    def __init__(self, core: Core, file: data.File) -> None:
+        self._core = core
+        self._now = file.ends_at
+        self.questions = self._questions()
+
+    def ask(self, request: Request) -> float:
+        """The seconds that an answer takes."""
+        with mock.patch("memtrace_server.times.now", return_value=self._now):
+            started = time.perf_counter()
+            response = self._core.handle(request)
+            took = time.perf_counter() - started
+        if response.status != _OK:
+            raise RuntimeError(f"{request} was answered {response.body!r}")
+        return took
+
+    def _questions(self) -> list[_Question]:
+        of_agent = f"/api/v1/agents/{data.AGENT}"
+        deep = f"agent_id={data.AGENT}&limit=10"
+        return [
+            _Question("newest 100 of an agent", _get("/api/v1/memories", f"agent_id={data.AGENT}&limit=100")),
+            _Question("newest 100 of an organisation", _get("/api/v1/memories", "limit=100")),
+            _Question(
+                f"a page {_PAGES} pages deep", _get("/api/v1/memories", f"{deep}&cursor={self._deep(deep)}")
+            ),
+            _Question("a rare tag", _get("/api/v1/memories", f"tags={data.RARE_TAG}&limit=100")),
+            _Question("statistics of a busy agent", _get(f"{of_agent}/stats")),
+            _Question("a rare substring", _search(content_contains=data.RARE_WORD[2:7])),
+            _Question("rare decisions of a busy agent", _get(f"{of_agent}/memories", "memory_type=decision")),
+            _Question("search of a rare word", _search(query=data.RARE_WORD)),
+            _Question("search of a common word, ranked", _search(query=samples.COMMON_WORD)),
+            _Question("search of a common word, newest", _search(query=samples.COMMON_WORD, order="desc")),
+            _Question(
+                "a common word of a rare agent", _search(query=samples.COMMON_WORD, agent_id="agent_10")
+            ),
+            _Question("search since an hour ago", _search(query=samples.COMMON_WORD, since="1h")),
+            _Question("context of a busy session", _post(f"/api/v1/sessions/{data.SESSION}/context", {})),
+        ]
+
+    def _deep(self, parameters: str) -> str:
+        """The cursor of a deep page."""
+        cursor = ""
+        for _ in range(_PAGES - 1):
+            request = _get("/api/v1/memories", parameters + (f"&cursor={cursor}" if cursor else ""))
+            with mock.patch("memtrace_server.times.now", return_value=self._now):
+                cursor = msgspec.json.decode(self._core.handle(request).body)["next_cursor"]
+        return cursor
+
+
+def _get(path: str, query: str = "") -> Request:
+    return Request(method="GET", path=path, query=query)
+
+
+def _search(**query: object) -> Request:
+    return _post("/api/v1/search", {"limit": 100, **query})
+
+
+def _post(path: str, body: object) -> Request:
+    return Request(method="POST", path=path, headers={"content-type": JSON}, body=msgspec.json.encode(body))

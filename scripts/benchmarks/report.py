@@ -1,0 +1,63 @@
+"""The report: rows of what was measured, what it is compared with, and what it should be."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+from attrs import frozen
+
+
+@frozen
+class Row:
+    """One row: a number with its unit, what it is compared with, their ratio, and the ratio's target."""
+
+    name: str
+    measured: str
+    compared: str = ""
+    ratio: float | None = None
+    target: str = ""
+    is_met: bool | None = None
+
+
+def at_least(name: str, measured: str, compared: str, ratio: float, bound: float) -> Row:
+    """A row whose ratio should not be below a bound."""
+    return Row(name, measured, compared, ratio, f"≥ {bound:g}", ratio >= bound)
+
+
+def at_most(name: str, measured: str, compared: str, ratio: float, bound: float) -> Row:
+    """A row whose ratio should not be above a bound."""
+    return Row(name, measured, compared, ratio, f"≤ {bound:g}", ratio <= bound)
+
+
+def median(numbers: Iterable[float]) -> float:
+    """The middle one."""
+    return statistics.median(numbers)
+
+
+def percentile(numbers: Sequence[float], share: float) -> float:
+    """The number that this share of all is not above; of none at all, infinity."""
+    if not numbers:
+        return math.inf
+    return sorted(numbers)[min(int(len(numbers) * share), len(numbers) - 1)]
+
+
+def milliseconds(seconds: float) -> str:
+    """Seconds, as a person reads them."""
+    return f"{seconds * 1_000:.3g} ms"
+
+
+def table(title: str, rows: Sequence[Row]) -> str:
+    """The rows as a table in markdown."""
+    lines = [
+        f"### {title}",
+        "",
+        "| | measured | compared with | ratio | target | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        verdict = {None: "", True: "met", False: "**missed**"}[row.is_met]
+        lines.append(f"| {row.name} | {row.measured} | {row.compared} | {ratio} | {row.target} | {verdict} |")
+    return "\n".join(lines) + "\n"

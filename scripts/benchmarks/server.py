@@ -1,0 +1,47 @@
+"""The server under test: a process of its own, as `memtrace serve` runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+KEY = "mtk_" + "0" * 32
+_UNGROUPED = Path(__file__).with_name("ungrouped.py")
+_PATIENCE = 60.0  # seconds
+
+
+class Server:
+    """Serves a SQLite file while it is entered; its log, which tells of each request, goes to a file.
+
+    Attributes:
+        url: Where it listens.
+    """
+
+    def __init__(self, folder: Path, name: str, *, is_grouped: bool = True) -> None:
+        """Prepare a server; one that is not grouped commits each write alone."""
+        self._log = folder / f"{name}.log"
+        program = ["-m", "memtrace_server"] if is_grouped else [str(_UNGROUPED)]
+        self._command = [sys.executable, *program, "serve", "--port", "0", "--bootstrap-key", KEY]
+        self._command += ["--store", f"sqlite:///{folder / name}.db"]
+
+    def __enter__(self) -> Self:
+        """Start the server and wait until it is ready."""
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(self._command, stderr=log)
+        deadline = time.monotonic() + _PATIENCE
+        while not (ready := re.search(r"serves on (\S+)", self._log.read_text())):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.kill()
+                raise RuntimeError(f"The server did not start:\n{self._log.read_text()}")
+            time.sleep(0.05)
+        self.url = ready[1]
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Stop the server."""
+        self._process.terminate()
+        self._process.wait(_PATIENCE)

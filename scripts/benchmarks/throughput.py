@@ -1,0 +1,99 @@
+"""Writing over HTTP, the full stack in one server process: issue 3, line 2."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from attrs import evolve
+
+from benchmarks.floor import Floor
+from benchmarks.load import Load, Outcome, apply
+from benchmarks.report import Row, at_least, at_most, median, milliseconds, percentile
+from benchmarks.server import KEY, Server
+
+_BATCH = 1_000
+_LOWEST_RATE = 2_000  # acknowledged writes a second at 32 clients
+_LONGEST_READ = 0.050  # seconds, p99, under full write load
+
+
+def measure(folder: Path, *, rounds: int, seconds: float) -> list[Row]:
+    """Measure; the servers that are compared take turns, for so many rounds of so many seconds each."""
+    with (
+        Server(folder, "grouped") as grouped,
+        Server(folder, "ungrouped", is_grouped=False) as ungrouped,
+        Floor(folder / "batches.db") as floor,
+    ):
+        load = Load(url=grouped.url, key=KEY, seconds=seconds)
+        alone = evolve(load, url=ungrouped.url)
+        rows: list[Row] = []
+        for clients in (1, 32, 128):
+            rows += _compare(evolve(load, writers=clients), evolve(alone, writers=clients), rounds)
+        keyed = evolve(load, writers=32, with_idempotency_key=True)
+        rows.append(_keyed([apply(keyed) for _ in range(rounds)]))
+        rows.append(_batches(evolve(load, writers=1, batch=_BATCH), floor, rounds))
+        both = evolve(load, writers=32, readers=4)
+        rows.append(_reads([apply(both) for _ in range(rounds)]))
+        return rows
+
+
+def _compare(grouped: Load, ungrouped: Load, rounds: int) -> list[Row]:
+    pairs = [(apply(grouped), apply(ungrouped)) for _ in range(rounds)]
+    rate, rate_alone = (median(pair[n].rate for pair in pairs) for n in (0, 1))
+    ratio = median(one.rate / other.rate for one, other in pairs)
+    name = f"{grouped.writers} client{'s' if grouped.writers > 1 else ''}, single writes"
+    measured = f"{rate:,.0f}/s, {_latencies([one for one, _ in pairs])}"
+    compared = f"a commit each: {rate_alone:,.0f}/s, {_latencies([other for _, other in pairs])}"
+    if grouped.writers != 32:  # noqa: PLR2004 - the number of clients that has targets
+        return [Row(name, measured, compared, ratio)]
+    return [
+        at_least(name, measured, compared, ratio, 4),
+        at_least(
+            "the same, against 2,000/s", f"{rate:,.0f}/s", f"{_LOWEST_RATE:,}/s", rate / _LOWEST_RATE, 1
+        ),
+    ]
+
+
+def _keyed(outcomes: list[Outcome]) -> Row:
+    rate = median(outcome.rate for outcome in outcomes)
+    return Row(
+        "32 clients, single writes, each with an Idempotency-Key", f"{rate:,.0f}/s, {_latencies(outcomes)}"
+    )
+
+
+def _batches(load: Load, floor: Floor, rounds: int) -> Row:
+    pairs: list[tuple[float, float]] = []
+    for _ in range(rounds):
+        rate = apply(load).rate * _BATCH
+        started, inserted = time.perf_counter(), 0
+        while time.perf_counter() - started < load.seconds:
+            floor.insert(_BATCH, with_words=False)
+            inserted += _BATCH
+        pairs.append((rate, inserted / (time.perf_counter() - started)))
+    rate, raw = (median(pair[n] for pair in pairs) for n in (0, 1))
+    ratio = median(one / other for one, other in pairs)
+    return at_least(
+        "1 client, batches of 1,000",
+        f"{rate:,.0f} memories/s",
+        f"raw executemany, no full text: {raw:,.0f} rows/s",
+        ratio,
+        0.35,
+    )
+
+
+def _reads(outcomes: list[Outcome]) -> Row:
+    worst = median(percentile(outcome.reads, 0.99) for outcome in outcomes)
+    usual = median(percentile(outcome.reads, 0.5) for outcome in outcomes)
+    rate = median(outcome.rate for outcome in outcomes)
+    return at_most(
+        "recall of 100 by 4 readers while 32 clients write",
+        f"p50 {milliseconds(usual)}, p99 {milliseconds(worst)}, at {rate:,.0f} writes/s",
+        f"p99 {milliseconds(_LONGEST_READ)}",
+        worst / _LONGEST_READ,
+        1,
+    )
+
+
+def _latencies(outcomes: list[Outcome]) -> str:
+    p50, p99 = (median(percentile(o.writes, share) for o in outcomes) for share in (0.5, 0.99))
+    return f"p50 {milliseconds(p50)}, p99 {milliseconds(p99)}"

@@ -1,0 +1,10 @@
+"""`memtrace` as it would be without group commit: each write is committed alone."""
+
+from __future__ import annotations
+
+from memtrace_server.cli import main
+from memtrace_server.store.sqlite import store
+
+if __name__ == "__main__":
+    store._GROUP = 1  # noqa: SLF001 - no setting: nobody should want this but to compare
+    main()
