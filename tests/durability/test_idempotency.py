@@ -1,0 +1,253 @@
+"""The same Idempotency-Key and request give the first answer again, and are done once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from attrs import frozen
+from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.sockets import post, send_at_once
+from live import LiveServer
+
+from memtrace import Memtrace
+from memtrace_server import tenants
+from memtrace_server.messages import Response
+
+MANY = 64
+DAY = 86_400
+ONE = {
+    "agent_id": "a",
+    "content": "one",
+    "tags": ["x", "x"],
+    "metadata": {"ä": [1, 1.5, None]},
+    "ttl": 2 * DAY,
+}
+BATCH = {"memories": [ONE, {"agent_id": "b", "content": "two"}, {"agent_id": "a", "content": "known"}]}
+
+
+@frozen
+class Write:
+    """A write; a path may name the memory that is there."""
+
+    method: str
+    path: str
+    body: Any = None
+    query: str = ""
+
+    def send(self, tenant: Tenant, known: str, once: str | None = "key") -> Response:
+        """Send it."""
+        path = self.path.format(known=known)
+        return tenant.send(self.method, path, self.body, query=self.query, once=once)
+
+
+WRITES = {
+    "one memory": Write("POST", MEMORIES, ONE),
+    "a batch": Write("POST", MEMORIES, BATCH),
+    "forget one": Write("DELETE", MEMORIES + "/{known}"),
+    "forget many": Write("DELETE", MEMORIES, query="agent_id=a"),
+    "register an agent": Write("POST", "/api/v1/agents", {"name": "z", "config": {"model": "m"}}),
+    "delete an agent": Write("DELETE", "/api/v1/agents/a"),
+    "delete an agent and its memories": Write("DELETE", "/api/v1/agents/a", query="delete_memories=true"),
+    "start a session": Write("POST", "/api/v1/sessions", {"agent_id": "a", "metadata": {"task": "t"}}),
+    "change a session": Write("PUT", "/api/v1/sessions/s", {"status": "closed", "metadata": {"x": 1}}),
+}
+every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+
+
+@pytest.fixture
+def known(tenant: Tenant) -> str:
+    """A memory that is there already."""
+    answer = tenant.add(content="known")
+    tenant.add(content="in a session", session_id="s")
+    return str(told(answer)["id"])
+
+
+@every_write
+def test_a_retry_gets_the_same_bytes_and_does_nothing(
+    tenant: Tenant, known: str, clock: Clock, tmp_path: Path, write: Write
+) -> None:
+    before = _state(tmp_path)
+    first = write.send(tenant, known)
+    assert first.status in {200, 201, 204}, first.body
+    done = _state(tmp_path)
+    assert done != before
+    clock.advance(DAY / 2)
+
+    second = write.send(tenant, known)
+
+    _assert_same(second, first)
+    assert _state(tmp_path) == done
+
+
+@every_write
+def test_a_retry_gets_the_same_bytes_after_a_restart(
+    in_process: InProcess, known: str, clock: Clock, tmp_path: Path, write: Write
+) -> None:
+    first = write.send(in_process.tenant(), known)
+    done = _state(tmp_path)
+    clock.advance(1)
+
+    in_process.restart()
+
+    _assert_same(write.send(in_process.tenant(), known), first)
+    assert _state(tmp_path) == done
+
+
+@every_write
+def test_a_key_is_free_after_24_hours(tenant: Tenant, known: str, clock: Clock, write: Write) -> None:
+    other = {"agent_id": "c", "content": "another request"}
+    assert write.send(tenant, known).status in {200, 201, 204}
+    clock.advance(DAY - 1)
+    _assert_reused(tenant.send("POST", MEMORIES, other, once="key"))
+
+    clock.advance(2)
+
+    stored = tenant.send("POST", MEMORIES, other, once="key")
+    assert stored.status == 201
+    _assert_same(tenant.send("POST", MEMORIES, other, once="key"), stored)
+
+
+@pytest.mark.parametrize(
+    ("first", "other"),
+    [
+        (Write("POST", MEMORIES, ONE), Write("POST", MEMORIES, {**ONE, "content": "other"})),
+        (Write("POST", MEMORIES, ONE), Write("POST", MEMORIES, {**ONE, "importance": 1})),
+        (Write("POST", MEMORIES, ONE), Write("POST", MEMORIES, {"memories": [ONE]})),
+        (Write("DELETE", MEMORIES, query="agent_id=a"), Write("DELETE", MEMORIES, query="agent_id=b")),
+        (WRITES["delete an agent"], WRITES["delete an agent and its memories"]),
+        (WRITES["forget one"], WRITES["forget many"]),
+        (WRITES["change a session"], WRITES["start a session"]),
+    ],
+)
+def test_another_request_with_the_same_key_is_refused_and_not_done(
+    tenant: Tenant, known: str, tmp_path: Path, first: Write, other: Write
+) -> None:
+    answer = first.send(tenant, known)
+    done = _state(tmp_path)
+
+    _assert_reused(other.send(tenant, known))
+
+    assert _state(tmp_path) == done
+    _assert_same(first.send(tenant, known), answer)
+
+
+def test_keys_are_each_organisations_own(in_process: InProcess) -> None:
+    ours, theirs = in_process.tenant("ours"), in_process.tenant("theirs")
+
+    answers = [t.send("POST", MEMORIES, ONE, once="key") for t in (ours, theirs)]
+
+    assert [a.status for a in answers] == [201, 201]
+    assert [told(a) for a in answers] == [ours.memories()[0], theirs.memories()[0]]
+    assert theirs.send("POST", MEMORIES, {**ONE, "content": "other"}, once="other").status == 201
+    assert ours.send("POST", MEMORIES, {**ONE, "content": "third"}, once="other").status == 201
+
+
+def test_an_answer_is_kept_while_older_ones_are_swept(tenant: Tenant, clock: Clock) -> None:
+    tenant.send("POST", MEMORIES, {"agent_id": "a", "content": "older"}, once="older")
+    clock.advance(DAY / 2)
+    younger = tenant.send("POST", MEMORIES, {"agent_id": "a", "content": "younger"}, once="younger")
+    clock.advance(DAY / 2 + 2)
+    tenant.add(content="a write, which sweeps")
+    clock.advance(2)
+    tenant.add(content="another")
+
+    _assert_same(
+        tenant.send("POST", MEMORIES, {"agent_id": "a", "content": "younger"}, once="younger"), younger
+    )
+
+
+def test_a_retry_is_answered_as_at_first_though_the_world_has_changed(tenant: Tenant, clock: Clock) -> None:
+    session = tenant.send("POST", "/api/v1/sessions", {"agent_id": "a"}, once="session")
+    agent = tenant.send("POST", "/api/v1/agents", {"name": "a"}, once="agent")
+    clock.advance(1)
+    tenant.send("PUT", f"/api/v1/sessions/{told(session)['id']}", {"status": "closed"})
+    tenant.send("DELETE", "/api/v1/agents/a")
+
+    _assert_same(tenant.send("POST", "/api/v1/sessions", {"agent_id": "a"}, once="session"), session)
+    _assert_same(tenant.send("POST", "/api/v1/agents", {"name": "a"}, once="agent"), agent)
+
+    assert tenant.send("GET", "/api/v1/agents/a").status == 404
+
+
+def test_a_request_that_was_not_valid_is_not_remembered(tenant: Tenant) -> None:
+    assert tenant.send("POST", MEMORIES, {"agent_id": "a"}, once="key").status == 400
+
+    assert tenant.send("POST", MEMORIES, ONE, once="key").status == 201
+
+
+def test_a_request_for_what_was_not_there_is_not_remembered(tenant: Tenant) -> None:
+    write = WRITES["change a session"]
+    assert write.send(tenant, "").status == 404
+    tenant.add(content="in a session", session_id="s")
+
+    assert write.send(tenant, "").status == 200
+
+
+def test_a_conflict_is_not_remembered(tenant: Tenant, known: str) -> None:
+    request = {"agent_id": "a", "content": "known"}
+    assert tenant.send("POST", MEMORIES, request, once="key").status == 409
+    tenant.send("DELETE", f"{MEMORIES}/{known}")
+
+    assert tenant.send("POST", MEMORIES, request, once="key").status == 201
+
+
+def test_a_request_that_was_not_allowed_is_not_remembered(in_process: InProcess, tenant: Tenant) -> None:
+    reader = Tenant(in_process.core, tenants.create_key(in_process.store, "ours", "reader", ""))
+    nobody = Tenant(in_process.core, "mtk_" + "0" * 64)
+    assert nobody.send("POST", MEMORIES, ONE, once="key").status == 401
+    assert reader.send("POST", MEMORIES, ONE, once="key").status == 403
+
+    assert tenant.send("POST", MEMORIES, ONE, once="key").status == 201
+
+
+@pytest.mark.parametrize("body", [ONE, BATCH], ids=["one memory", "a batch"])
+def test_simultaneous_writes_with_one_key_are_one_write(
+    live_server: LiveServer, tenant_key: str, body: object
+) -> None:
+    requests = [post(MEMORIES, tenant_key, msgspec.json.encode(body), once="key")] * MANY
+
+    answers = send_at_once(live_server.url, requests)
+
+    assert {(a.status, a.body) for a in answers} == {(201, answers[0].body)}
+    stored = answers[0].told.get("memories", [answers[0].told])
+    assert _ids(live_server, tenant_key) == {memory["id"] for memory in stored}
+
+
+def test_of_simultaneous_requests_with_one_key_one_is_done(live_server: LiveServer, tenant_key: str) -> None:
+    bodies = [{"agent_id": "a", "content": f"one of two: {n % 2}"} for n in range(MANY)]
+    requests = [post(MEMORIES, tenant_key, msgspec.json.encode(body), once="key") for body in bodies]
+
+    answers = send_at_once(live_server.url, requests)
+
+    assert Counter(a.status for a in answers) == {201: MANY // 2, 409: MANY // 2}
+    assert {a.told["code"] for a in answers if a.status == 409} == {"idempotency_key_reused"}
+    assert _ids(live_server, tenant_key) == {a.told["id"] for a in answers if a.status == 201}
+    assert len(_ids(live_server, tenant_key)) == 1
+
+
+def _assert_same(response: Response, first: Response) -> None:
+    assert (response.status, response.body) == (first.status, first.body)
+    assert response.headers.get("Location") == first.headers.get("Location")
+
+
+def _assert_reused(response: Response) -> None:
+    assert response.status == 409, response.body
+    assert told(response)["code"] == "idempotency_key_reused"
+
+
+def _state(folder: Path) -> list[object]:
+    """All that writes change, but for what is remembered of the writes themselves."""
+    tables = ("memories", "labels", "agents", "agent_counts", "sessions", "duplicates")
+    with closing(sqlite3.connect(folder / "memtrace.db")) as store:
+        return [store.execute(f"SELECT * FROM {table}").fetchall() for table in tables]  # noqa: S608 - ours
+
+
+def _ids(server: LiveServer, key: str) -> set[str | None]:
+    with Memtrace(server.url, key) as client:
+        return {memory.id for memory in client.iter_memories()}
