@@ -13,7 +13,7 @@ from memtrace_server.tokens import upper_bound
 
 _SECTIONS = ("Decisions", "Errors", "Actions", "Facts")
 # How important a memory is that does not say so itself: what was decided or went wrong is seldom routine.
-_USUAL_IMPORTANCE = {"Decisions": 0.7, "Errors": 0.7, "Actions": 0.0, "Facts": 0.3}
+_USUAL_IMPORTANCE = {"Decisions": 0.7, "Errors": 0.7, "Actions": 0.0, "Facts": 0.0}
 _FAIR_SHARE = 4  # one entry takes at most a quarter of the budget; a longer one is shortened
 
 
@@ -106,7 +106,7 @@ def _section(memory: Mapping[str, Any]) -> str:
         return "Decisions"
     if memory["event_type"] == "error":
         return "Errors"
-    return "Facts" if memory["memory_type"] == "entity" else "Actions"
+    return "Actions" if memory["event_type"] == "action" else "Facts"
 
 
 def _fit(memory: Mapping[str, Any], section: str, most: int) -> str:

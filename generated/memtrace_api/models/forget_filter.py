@@ -23,7 +23,7 @@ class ForgetFilter:
         memory_type: What kind of memory it is. Something that happened, something about the session, a
             decision, or a fact about somebody or something.
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
-            `error` is counted and shown apart.
+            `error` is counted and shown apart, and a context tells `action` from facts.
         tags: Tags that a memory must all have. They match whole and exactly.
         since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.

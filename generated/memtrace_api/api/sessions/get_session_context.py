@@ -49,9 +49,9 @@ def sync_detailed(
 ) -> Response[SessionContext | Error]:
     """A session's memories as markdown for an LLM.
 
-    Decisions with their reasoning, errors, actions and facts, each in order of time. The whole never takes
-    more than `max_tokens` tokens; what is important or recent stays, and the text says how much was left
-    out.
+    Decisions with their reasoning, errors (event type `error`), actions (`action`) and facts (all else),
+    each in order of time. The whole never takes more than `max_tokens` tokens; what is important or recent
+    stays, and the text says how much was left out.
 
     Args:
         session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
