@@ -62,6 +62,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
+        # Answers instead, if there is one.
+        self.stand_in: Callable[[httpx.Request], httpx.Response] | None = None
         self._answers: deque[httpx.Response | Exception] = deque()
 
     def answer(self, status: int = 200, body: Any = None, **response: Any) -> FakeServer:
@@ -79,6 +81,8 @@ class FakeServer:
     def handle(self, request: httpx.Request) -> httpx.Response:
         """Answer a request."""
         self.requests.append(request)
+        if self.stand_in is not None:
+            return self.stand_in(request)
         if not self._answers:
             pytest.fail(f"one request too many: {request.method} {request.url}")
         answer = self._answers.popleft()

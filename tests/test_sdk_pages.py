@@ -54,10 +54,17 @@ def test_iter_memories_takes_options_and_begins_where_they_say(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
     fake_server.answer(200, page(numbered(1), has_more=True, next_cursor="B")).answer(200, page())
+    fake_server.answer(200, page(numbered(2), has_more=True, next_cursor="C")).answer(200, page())
 
     assert contents(sdk.iter_memories(ListOptions(session_id="s", cursor="A", limit=1))) == [1]
+    assert contents(sdk.iter_memories(ListOptions(offset=10))) == [2]
 
-    assert [params(request)["cursor"] for request in fake_server.requests] == ["A", "B"]
+    assert [params(request) for request in fake_server.requests] == [
+        {"session_id": "s", "cursor": "A", "limit": "1"},
+        {"session_id": "s", "cursor": "B", "limit": "1"},
+        {"offset": "10"},
+        {"cursor": "C"},
+    ]
 
 
 def test_iter_memories_asks_for_a_page_only_when_it_is_needed(sdk: Memtrace, fake_server: FakeServer) -> None:

@@ -117,6 +117,15 @@ def test_a_tenant_without_a_database_is_told_apart_and_not_asked_again(
     assert waits == []
 
 
+def test_no_other_failure_is_taken_for_that(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(500, {"error": "the arc instance crashed"})
+
+    with pytest.raises(ServerError) as caught:
+        once.recall("a")
+
+    assert type(caught.value) is ServerError
+
+
 # Errors of ours.
 
 

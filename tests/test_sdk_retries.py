@@ -299,9 +299,9 @@ def test_a_memory_that_had_landed_is_found_on_a_0_x_server(
 
 
 def test_one_that_it_does_not_show_yet_is_made_of_the_request(sdk: Memtrace, fake_server: FakeServer) -> None:
-    # Same words, but another session: not the memory that was sent.
-    other = {**OLD_MEMORY, "session_id": "other"}
-    fake_server.fail(httpx.ReadError("")).answer(409, OLD_CONFLICT).answer(200, page(other))
+    # The same words in another session, or with other metadata, are not the memory that was sent.
+    others = [{**OLD_MEMORY, "metadata": {"k": 1}, "session_id": "other"}, OLD_MEMORY]
+    fake_server.fail(httpx.ReadError("")).answer(409, OLD_CONFLICT).answer(200, page(*others))
 
     memory = sdk.remember("agent_1", "User prefers light mode", tags=["ui"], metadata={"k": 1})
 
@@ -409,21 +409,12 @@ def test_a_session_is_updated_again_as_that_does_no_harm(sdk: Memtrace, fake_ser
 
 
 def test_what_interrupts_the_program_is_not_an_error_of_ours(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    sdk: Memtrace, fake_server: FakeServer, waits: list[float]
 ) -> None:
     def interrupt(_: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fake_server, "handle", interrupt)
-    transport = httpx.MockTransport(interrupt)
-    monkeypatch.setattr(
-        httpx.HTTPTransport, "handle_request", lambda _, request: transport.handle_request(request)
-    )
-
-    async def handle_async_request(_: Any, request: httpx.Request) -> httpx.Response:
-        return await transport.handle_async_request(request)
-
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+    fake_server.stand_in = interrupt
 
     with pytest.raises(KeyboardInterrupt):
         sdk.recall("a")

@@ -93,4 +93,4 @@ class AsyncConnection:
             return httpx.AsyncClient()
         if self._store == _IN_MEMORY and self._pools:
             raise OSError("a store in memory stays with the process that opened it")
-        return httpx.AsyncClient(transport=embedded_transport(self._store), trust_env=False)
+        return httpx.AsyncClient(transport=embedded_transport(self._store))

@@ -94,4 +94,4 @@ class Connection:
             return httpx.Client()
         if self._store == _IN_MEMORY and self._pools:
             raise OSError("a store in memory stays with the process that opened it")
-        return httpx.Client(transport=embedded_transport(self._store), trust_env=False)
+        return httpx.Client(transport=embedded_transport(self._store))
