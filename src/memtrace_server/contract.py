@@ -23,6 +23,8 @@ from memtrace_server.schemas import Document, Schema
 _METHODS = ("get", "put", "post", "delete", "patch")
 _PLACES = ("path", "query", "header")
 _DETAILS = 20  # as many as one answer tells
+_CONTAINERS = (dict, list)
+_DEEPEST = 100  # levels of a body, which is to be checked, stored and compared without a RecursionError
 _LONGEST_INTEGER = 20  # characters of -2⁶³
 
 
@@ -192,6 +194,8 @@ class _Body:
             raise problems.unsupported_media_type(content_type)
         try:
             value = msgspec.json.decode(request.body)
+            if _is_deep(value):
+                return None, [Detail("body", "body", f"is nested more than {_DEEPEST} levels deep")]
             schema = next((s for s in self._schemas if s.has_required(value)), self._schemas[0])
             details = schema.check(value, "body")
         except (ValueError, RecursionError) as error:  # no JSON, or nested deeper than can be checked
@@ -226,6 +230,16 @@ def _coerce(kind: str | None, texts: Sequence[str]) -> object:
     if kind == "boolean" and text in {"true", "false"}:
         return text == "true"
     return text
+
+
+def _is_deep(value: Any) -> bool:  # noqa: ANN401 - JSON
+    level = [value] if type(value) in _CONTAINERS else []
+    for _ in range(_DEEPEST):
+        if not level:
+            return False
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [value for values in inner for value in values if type(value) in _CONTAINERS]
+    return bool(level)
 
 
 def _is_json(content_type: str) -> bool:

@@ -1,0 +1,85 @@
+"""Raw HTTP to the live server, as a tenant of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import httpx
+import pytest
+from attrs import evolve, frozen
+from live import LiveServer
+
+from memtrace_server import tenants
+from memtrace_server.store import Store, open_store
+
+
+@frozen
+class Api:
+    """Sends requests with one key."""
+
+    http: httpx.Client
+    store: Store
+    org_id: str
+    key: str
+
+    def __call__(self, method: str, url: str, **arguments: Any) -> httpx.Response:
+        """Send a request; the arguments are httpx's."""
+        headers = {"x-api-key": self.key, **arguments.pop("headers", {})}
+        return self.http.request(method, url, headers=headers, **arguments)
+
+    def get(self, url: str, **parameters: Any) -> Any:
+        """The JSON that a path answers."""
+        response = self("GET", url, params=parameters)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def add(self, **memory: Any) -> Any:
+        """Store a memory, of an agent `a` if not told otherwise."""
+        response = self("POST", "/api/v1/memories", json={"agent_id": "a", **memory})
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    def contents(self, **filters: Any) -> list[str]:
+        """The contents of the memories that match, newest first."""
+        return [memory["content"] for memory in self.get("/api/v1/memories", **filters)["memories"]]
+
+    def as_role(self, role: str) -> Api:
+        """The same organisation, with a key of a role."""
+        return evolve(self, key=tenants.create_key(self.store, self.org_id, role, "a test"))
+
+
+@pytest.fixture(scope="session")
+def tenant_store(live_server: LiveServer) -> Iterator[Store]:
+    with closing(open_store(live_server.store_url)) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def http(live_server: LiveServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=live_server.url, timeout=30.0) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def new_api(http: httpx.Client, tenant_store: Store) -> Callable[[str], Api]:
+    """Makes an organisation of a name, and gives what sends requests as its admin."""
+
+    def new(name: str) -> Api:
+        org = tenants.create_org(tenant_store, name)
+        return Api(http, tenant_store, org.id, tenants.create_key(tenant_store, org.id, "admin", "a test"))
+
+    return new
+
+
+@pytest.fixture
+def api(new_api: Callable[[str], Api], request: pytest.FixtureRequest) -> Api:
+    """An admin of an organisation that no other test sees."""
+    return new_api(request.node.nodeid)
+
+
+@pytest.fixture(scope="module")
+def shared_api(new_api: Callable[[str], Api], request: pytest.FixtureRequest) -> Api:
+    """An admin of an organisation that the tests of one module share."""
+    return new_api(request.node.nodeid)
