@@ -1,4 +1,4 @@
-"""The client that does not block."""
+"""The client, its sessions, and how it sends; one of two packages that differ in nothing but waiting."""
 
 from memtrace._async.client import AsyncMemtrace
 from memtrace._async.session import AsyncSessionHandle

@@ -58,7 +58,9 @@ _RECALLED = 100
 
 
 class AsyncMemtrace:
-    """A memory for AI agents, on a Memtrace server or in this process, without blocking.
+    """A memory for AI agents, on a Memtrace server or in this process.
+
+    One client serves a whole program: threads and tasks may share it. It connects at the first request.
 
     Every method raises a `MemtraceError` (see `memtrace.exceptions`) when the server cannot be reached,
     refuses, or answers what it should not; ValueError and TypeError when its arguments cannot be meant. What

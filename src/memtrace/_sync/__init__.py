@@ -1,5 +1,5 @@
 # Derived from src/memtrace/_async/__init__.py by scripts/unasync.py: edit that, then run `make regen`.
-"""The client that does not block."""
+"""The client, its sessions, and how it sends; one of two packages that differ in nothing but waiting."""
 
 from memtrace._sync.client import Memtrace
 from memtrace._sync.session import SessionHandle
