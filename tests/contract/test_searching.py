@@ -81,6 +81,17 @@ async def test_what_looks_like_query_syntax_is_only_text(client: AsyncMemtrace) 
     assert await found(client, "^ ( ) { } : + \" ' * OR NOT nothing") == []
 
 
+async def test_a_query_without_a_word_asks_for_none(client: AsyncMemtrace) -> None:
+    await remember(client, "One", "Two")
+
+    for blank in (" ", "\t\n", "\u00a0", "\u2028 "):
+        assert await found(client, blank) == ["Two", "One"], blank
+    for sign in ("!", "-", '"', '""', "🎉"):
+        assert await found(client, sign) == [], sign
+    assert await found(client, "one !") == ["One"]
+    assert await found(client, "one -!") == ["One"]
+
+
 async def test_a_piece_of_text_is_found_whatever_its_case_and_length(client: AsyncMemtrace) -> None:
     text = 'The dark mode, mañana: 日本語 🎉 Straße "quoted"'
     await remember(client, "nothing here", text)

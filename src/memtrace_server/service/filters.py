@@ -56,12 +56,12 @@ def from_context(
     )
 
 
-def _words(text: str) -> Words:
+def _words(text: str) -> Words | None:
     wanted: list[str] = []
     unwanted: list[str] = []
     for minus, phrase, word in _TERM.findall(text):
         (unwanted if minus else wanted).append(phrase or word)
-    return Words(wanted=wanted, unwanted=unwanted)
+    return Words(wanted=wanted, unwanted=unwanted) if wanted or unwanted else None  # white space asks nothing
 
 
 def _one(value: str | None) -> tuple[str, ...]:
