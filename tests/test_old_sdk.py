@@ -165,7 +165,7 @@ def test_every_method_works(old: OldSdk) -> None:
     assert closed["closed_at"] is not None
 
     assert old("close") is None
-    assert old.called == {name for name in old("__dir__") if not name.startswith("_")}
+    assert {name for name in old("__dir__") if not name.startswith("_")} <= old.called
 
 
 def test_its_errors_are_the_ones_it_expects(old: OldSdk) -> None:
