@@ -33,7 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = _command(commands, "serve", "run a server", _serve)
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument(
-        "--port", type=int, default=9100, help="port to listen on, 0 for any free one (%(default)s)"
+        "--port", type=_port, default=9100, help="port to listen on, 0 for any free one (%(default)s)"
     )
     serve.add_argument("--workers", type=_positive, default=1, help="processes that serve (%(default)s)")
     serve.add_argument(
@@ -179,6 +179,12 @@ def _revoke_key(options: argparse.Namespace) -> None:
 def _store(options: argparse.Namespace) -> Iterator[Store]:
     with closing(open_store(options.store)) as store:
         yield store
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65_535:  # noqa: PLR2004 - the last port
+        raise argparse.ArgumentTypeError("give a whole number from 0 to 65535")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -48,7 +48,7 @@ def serve(options: Options) -> None:
         OSError: The address cannot be bound.
         StoreUnavailable: The store cannot be opened.
     """
-    if options.workers > 1 and options.store_url == "sqlite://":
+    if options.workers > 1 and options.store_url in {"sqlite://", "sqlite:///:memory:"}:
         raise ValueError("a store in memory belongs to one process: give --workers a file to share")
     if options.workers > 1 and options.metrics:
         raise ValueError("each worker would count for itself: use --metrics with one worker")
@@ -75,6 +75,7 @@ def worker() -> Starlette:
 
 
 def _application(options: Options) -> Starlette:
+    _ImpatientProtocol.patience = options.client_timeout  # on the class: uvicorn makes the instances
     return create_app(
         options.store_url,
         bootstrap_key=options.bootstrap_key,
@@ -91,7 +92,7 @@ def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
         application,
         factory=isinstance(application, str),
         workers=options.workers,
-        http=type("Protocol", (_ImpatientProtocol,), {"patience": options.client_timeout}),
+        http=_ImpatientProtocol,
         limit_concurrency=options.max_connections,
         backlog=_BACKLOG,
         timeout_graceful_shutdown=options.client_timeout,

@@ -1,0 +1,227 @@
+"""The `memtrace` command: organisations, keys, and what it says when it fails."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from memtrace import AuthenticationError, Memtrace, PermissionDeniedError, __version__
+from memtrace_server import cli, tenants
+from memtrace_server.store import open_store
+
+if TYPE_CHECKING:
+    from live import LiveServer
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    url = f"sqlite:///{tmp_path / 'memtrace.db'}"
+    monkeypatch.setenv("MEMTRACE_STORE", url)
+    return url
+
+
+@pytest.fixture
+def run(store: str, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process on a store of its own, and gives what it printed."""
+    assert store
+
+    def run(*arguments: str) -> str:
+        cli.main(arguments)
+        printed = capsys.readouterr()
+        assert printed.err == ""
+        return printed.out
+
+    return run
+
+
+def test_an_organisation_is_created_and_listed(run: Run) -> None:
+    org_id = run("org", "create", "Acme & Söhne").strip()
+
+    assert re.fullmatch(r"org_[0-9A-Z]{26}", org_id)
+    assert run("org", "list") == f"{org_id}\tAcme & Söhne\n"
+
+
+def test_a_key_is_shown_once_and_listed_without_its_text(run: Run) -> None:
+    org_id = run("org", "create", "acme").strip()
+
+    key = run("key", "create", "--org", "acme", "--role", "reader", "--name", "for the dashboard").strip()
+
+    assert re.fullmatch(r"mtk_[0-9a-f]{64}", key)
+    (line,) = run("key", "list").splitlines()
+    assert re.fullmatch(rf"key_[0-9A-Z]{{26}}\t{org_id}\treader\tactive\tfor the dashboard", line)
+    assert key[4:20] not in line
+
+
+def test_an_organisation_is_named_by_its_id_or_its_name(run: Run) -> None:
+    org_id = run("org", "create", "acme").strip()
+
+    keys = {run("key", "create", "--org", name) for name in (org_id, "acme")}
+
+    assert len(keys) == 2
+    assert [line.split("\t")[1:3] for line in run("key", "list").splitlines()] == [[org_id, "writer"]] * 2
+
+
+def test_a_revoked_key_is_listed_as_such_and_revoked_once(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("org", "create", "acme")
+    run("key", "create", "--org", "acme")
+    key_id = run("key", "list").split("\t")[0]
+
+    assert run("key", "revoke", key_id) == ""
+
+    assert re.search(rf"^{key_id}\t.*\trevoked 20\d\d-.*Z\t$", run("key", "list"), re.MULTILINE)
+    with pytest.raises(SystemExit, match=f"there is no key '{key_id}' that is not revoked already"):
+        run("key", "revoke", key_id)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["key", "create", "--org", "nobody"], "there is no organisation 'nobody'"),
+        (["key", "revoke", "key_none"], "there is no key 'key_none'"),
+        (["org", "list", "--store", "mysql://x"], "'mysql://x' names no store"),
+        (["org", "list", "--store", "sqlite:///"], "names no store"),
+        (["org", "list", "--store", "sqlite:////missing/folder/x.db"], "unable to open database file"),
+        (["serve", "--workers", "2", "--store", "sqlite://"], "belongs to one process"),
+        (["serve", "--workers", "2", "--store", "sqlite:///:memory:"], "belongs to one process"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_fails_is_told_in_one_line_and_ends_with_1(run: Run, arguments: list[str], message: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+
+    # SystemExit with a text prints it on standard error and ends with 1.
+    assert isinstance(ended.value.code, str)
+    assert ended.value.code.startswith("memtrace: ")
+    assert message in ended.value.code
+    assert "\n" not in ended.value.code
+
+
+def test_a_second_organisation_of_a_name_fails(run: Run) -> None:
+    run("org", "create", "acme")
+
+    with pytest.raises(SystemExit, match="there is an organisation 'acme' already"):
+        run("org", "create", "acme")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [], ["unknown"], ["org"], ["key", "revoke"], ["key", "create", "--role", "owner"],
+        ["serve", "--workers", "0"], ["serve", "--port", "http"], ["serve", "--port", "65536"],
+        ["serve", "--port", "-1"], ["serve", "--unknown"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_misspelt_ends_with_2_and_how_to_use_it(
+    arguments: list[str], store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: memtrace")
+    assert not Path(store[10:]).exists()
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+
+    assert capsys.readouterr().out == f"memtrace {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--bootstrap-key", "mtk_tooshort"], "a key is mtk_ and at least 32 letters or digits"),
+        (["--bootstrap-key", "0" * 36], "a key is mtk_ and at least 32 letters or digits"),
+        (["--bootstrap-key", "mtk_" + "0" * 31 + "-"], "a key is mtk_ and at least 32 letters or digits"),
+        (["--host", "no.such.host.invalid"], ""),
+    ],
+    ids=str,
+)
+def test_a_server_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    serve = [sys.executable, "-m", "memtrace_server", "serve", "--store", f"sqlite:///{tmp_path}/x.db"]
+
+    done = subprocess.run(
+        [*serve, *arguments], capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
+
+    assert done.returncode == 1, done.stderr
+    assert re.fullmatch(r"memtrace: .+\n", done.stderr)
+    assert message in done.stderr
+    if "--bootstrap-key" in arguments:
+        assert arguments[1] not in done.stderr + done.stdout
+
+
+def test_keys_are_made_and_revoked_while_the_server_runs(live_server: LiveServer) -> None:
+    org_id = live_server.run("org", "create", "made while it runs").strip()
+    reader = live_server.run("key", "create", "--org", org_id, "--role", "reader").strip()
+    with Memtrace(live_server.url, reader) as client:
+        assert client.list_memories().count == 0
+        with pytest.raises(PermissionDeniedError):
+            client.remember("a", "c")
+        key_id = next(line for line in live_server.run("key", "list").splitlines() if org_id in line)[:30]
+
+        live_server.run("key", "revoke", key_id)
+
+        with pytest.raises(AuthenticationError):
+            client.list_memories()
+
+
+# --- the first key
+
+
+def test_the_first_start_makes_a_key_and_tells_it_once(store: str) -> None:
+    with closing(open_store(store)) as opened:
+        made = tenants.bootstrap(opened, None)
+        assert made is not None
+        assert re.fullmatch(r"mtk_[0-9a-f]{64}", made)
+        assert tenants.bootstrap(opened, None) is None
+        (key,) = tenants.list_keys(opened)
+        assert (key.org_id, key.role) == ("org_default", "admin")
+
+
+def test_a_bootstrap_key_is_made_sure_of_and_not_made_twice(store: str) -> None:
+    key = "mtk_" + "aB3" * 11
+    with closing(open_store(store)) as opened:
+        for _ in range(2):
+            assert tenants.bootstrap(opened, key) is None
+        (known,) = tenants.list_keys(opened)
+        assert (known.org_id, known.role) == ("org_default", "admin")
+        tenants.bootstrap(opened, "mtk_" + "0" * 32)
+        assert len(tenants.list_keys(opened)) == 2
+
+
+def test_a_bootstrap_key_that_was_revoked_is_not_brought_back(store: str) -> None:
+    key = "mtk_" + "0" * 32
+    with closing(open_store(store)) as opened:
+        tenants.bootstrap(opened, key)
+        tenants.revoke_key(opened, tenants.list_keys(opened)[0].id)
+        with pytest.raises(ValueError, match="revoked") as refused:
+            tenants.bootstrap(opened, key)
+        assert key not in str(refused.value)
+
+
+def test_the_live_servers_bootstrap_key_is_an_admins_of_org_default(live_server: LiveServer) -> None:
+    headers = {"x-api-key": live_server.key}
+    with httpx.Client(base_url=live_server.url, headers=headers) as client:
+        memory = {"agent_id": "bootstrap", "content": "Hello"}
+        assert client.post("/api/v1/memories", json=memory).json()["org_id"] == "org_default"
+        assert client.delete("/api/v1/memories", params={"agent_id": "bootstrap"}).json() == {"deleted": 1}
