@@ -1,0 +1,245 @@
+"""`memtrace serve` as a process: its log, its end, and what it serves beside the API."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from attrs import define, field
+from durability.sockets import answer, connect
+from live import LiveServer
+
+from memtrace import Memtrace
+
+MEMORIES = "/api/v1/memories"
+WRONG_KEY = "mtk_" + "7" * 64
+SECRET = "xyzzy-secret"  # never to be found in a log
+
+
+@define
+class Finished:
+    """A server that has ended, and what it was asked.
+
+    Attributes:
+        log: What it wrote, line by line.
+        answered: Each request's method, raw path, status and X-Request-Id.
+    """
+
+    server: LiveServer
+    log: list[str] = field(factory=list)
+    answered: list[tuple[str, str, int, str]] = field(factory=list)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A server's whole life: requests that go well, that are refused, and that have a secret in them."""
+    with LiveServer(tmp_path_factory.mktemp("serving")) as server:
+        done = Finished(server)
+        with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
+            memory = {"agent_id": "a", "content": SECRET, "tags": [SECRET], "metadata": {"x": SECRET}}
+            requests: list[tuple[str, str, dict[str, Any]]] = [
+                ("GET", "/health", {}),
+                ("GET", "/ready", {}),
+                ("POST", MEMORIES, {"json": memory}),
+                ("POST", MEMORIES, {"json": memory}),
+                ("POST", MEMORIES, {"json": {"content": SECRET}}),
+                ("POST", MEMORIES, {"content": SECRET.encode()}),
+                ("GET", f"{MEMORIES}?tags={SECRET}", {}),
+                ("POST", "/api/v1/search", {"json": {"query": SECRET}}),
+                ("GET", "/api/v1/agents/nobody", {}),
+                ("GET", "/api/v1/agents/a%2Fb", {}),
+                ("GET", MEMORIES, {"headers": {"x-api-key": WRONG_KEY}}),
+                ("GET", MEMORIES, {"headers": {"x-api-key": "", "authorization": f"Bearer {WRONG_KEY}"}}),
+                ("PATCH", MEMORIES, {}),
+                ("HEAD", MEMORIES, {}),
+                ("DELETE", f"{MEMORIES}?agent_id=a", {}),
+                ("GET", "/nowhere", {}),
+            ]
+            for method, path, arguments in requests:
+                arguments.setdefault("headers", {})["content-type"] = "application/json"
+                response = client.request(method, path, **arguments)
+                request_id = response.headers["x-request-id"]
+                done.answered.append((method, path.partition("?")[0], response.status_code, request_id))
+    done.log = server.log
+    return done
+
+
+def requests_in(log: list[str]) -> Iterator[dict[str, Any]]:
+    for line in log:
+        if '"request_id"' in line:
+            yield json.loads(line)
+
+
+def test_there_is_one_json_line_a_request_with_its_request_id(finished: Finished) -> None:
+    lines = list(requests_in(finished.log))
+
+    told = [(line["method"], line["path"], line["status"], line["request_id"]) for line in lines]
+    assert told == finished.answered
+    assert len({line["request_id"] for line in lines}) == len(lines)
+    for line in lines:
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["time"])
+        assert (line["level"], line["message"]) == ("info", "request")
+        assert line["duration_ms"] >= 0
+        assert re.fullmatch("req_[0-9A-Z]{26}", line["request_id"])
+    operations = {line["path"]: line["operation"] for line in lines if line["method"] == "GET"}
+    assert operations["/health"] == "getHealth"
+    assert operations["/api/v1/agents/nobody"] == "getAgent"
+    assert operations["/nowhere"] is None
+
+
+def test_the_whole_log_is_json_but_for_the_line_that_says_where_it_serves(finished: Finished) -> None:
+    first, *others = [line for line in finished.log if not line.startswith("{")]
+
+    assert re.fullmatch(r"Memtrace serves on http://127\.0\.0\.1:\d+\n", first)
+    assert others == []
+    assert all(json.loads(line)["level"] in {"info", "warning"} for line in finished.log if line[0] == "{")
+
+
+def test_no_key_and_nothing_that_was_remembered_is_in_the_log(finished: Finished) -> None:
+    log = "".join(finished.log)
+
+    for secret in (finished.server.key, finished.server.key[4:], WRONG_KEY, WRONG_KEY[4:], SECRET):
+        assert secret not in log
+
+
+def test_a_stopped_server_has_ended_with_0_and_left_one_whole_file(finished: Finished) -> None:
+    assert finished.server.returncode == 0
+    file = Path(finished.server.store_url[10:])
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_sigterm_under_concurrent_writes_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    acknowledged: list[str] = []
+    enough = threading.Event()
+    stopped: list[str] = []
+
+    def write(name: str, server: LiveServer) -> None:
+        headers = {"x-api-key": server.key}
+        with httpx.Client(base_url=server.url, headers=headers, timeout=30.0) as client:
+            for n in range(100_000):
+                memory = {"agent_id": name, "content": f"Item {n}"}
+                try:
+                    response = client.post(MEMORIES, json=memory)
+                except httpx.TransportError:  # the server has ended
+                    stopped.append(name)
+                    return
+                if response.status_code == 503:
+                    stopped.append(name)
+                    return
+                assert response.status_code == 201
+                acknowledged.append(response.json()["id"])
+                if len(acknowledged) >= 200:
+                    enough.set()
+
+    with ThreadPoolExecutor(8) as threads:
+        with LiveServer(tmp_path) as server:
+            writing = [threads.submit(write, f"agent_{n}", server) for n in range(8)]
+            assert enough.wait(60)
+        for each in writing:
+            each.result()
+
+    assert server.returncode == 0, "".join(server.log)[-2_000:]
+    assert len(stopped) == 8
+    with closing(sqlite3.connect(server.store_url[10:])) as database:
+        stored = {json.loads(doc)["id"] for (doc,) in database.execute("SELECT doc FROM memories")}
+    assert set(acknowledged) <= stored
+    assert len(stored) - len(acknowledged) <= 8  # committed, with the answer lost to a closed connection
+    assert not any('"traceback"' in line for line in server.log)
+
+
+def test_a_request_that_was_begun_before_sigterm_is_answered(tmp_path: Path) -> None:
+    body = b'{"agent_id": "a", "content": "Finished"}'
+    with LiveServer(tmp_path) as server, connect(server.url) as connection:
+        head = (
+            f"POST {MEMORIES} HTTP/1.1\r\nHost: x\r\nx-api-key: {server.key}\r\nExpect: 100-continue\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        connection.sendall(head.encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the server has begun with it
+        ending = threading.Thread(target=server.__exit__, args=(None, None, None))
+        ending.start()
+        with pytest.raises(ConnectionRefusedError):
+            while ending.is_alive():
+                connect(server.url).close()
+        connection.sendall(body)
+        assert answer(connection).status == 201
+        ending.join(60)
+        assert server.returncode == 0
+
+
+def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--workers", "2") as server, ExitStack() as stack:
+        one, other = clients_of_two_workers(server, stack)
+        for n in range(10):
+            for client in (one, other):
+                response = client.post(MEMORIES, json={"agent_id": "a", "content": f"Item {n}"})
+                # What one worker stored, the other knows at once.
+                assert response.status_code == (201 if client is one else 409)
+        by_other = other.post(MEMORIES, json={"agent_id": "a", "content": "By the other"}).json()
+        assert one.get(f"{MEMORIES}/{by_other['id']}").json() == by_other
+        assert one.get("/api/v1/agents/a/stats").json()["memory_count"] == 11
+
+        def write(n: int) -> int:
+            return (one, other)[n % 2].post(MEMORIES, json={"agent_id": "b", "content": str(n)}).status_code
+
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(write, range(60))) == {201}
+        listed = one.get(MEMORIES, params={"agent_id": "b", "limit": 1000}).json()["memories"]
+        assert listed == other.get(MEMORIES, params={"agent_id": "b", "limit": 1000}).json()["memories"]
+        assert {memory["content"] for memory in listed} == {str(n) for n in range(60)}
+        assert one.get("/api/v1/agents/b/stats").json()["memory_count"] == 60
+
+        key_id = server.run("key", "list").split("\t")[0]
+        server.run("key", "revoke", key_id)
+        assert (one.get(MEMORIES).status_code, other.get(MEMORIES).status_code) == (401, 401)
+    assert server.returncode == 0, "".join(server.log)[-2_000:]
+
+
+def clients_of_two_workers(server: LiveServer, stack: ExitStack) -> tuple[httpx.Client, httpx.Client]:
+    """Two clients, each on a connection of another worker: told apart by when the worker was started."""
+    starts: list[tuple[float, float, httpx.Client]] = []
+    for _ in range(500):
+        limits = httpx.Limits(max_connections=1)
+        headers = {"x-api-key": server.key}
+        client = stack.enter_context(
+            httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=30.0)
+        )
+        client.get("/health")  # the first answer waits for the worker
+        before = time.time()
+        uptime = client.get("/health").json()["uptime"]
+        starts.append((before - uptime - 0.001, time.time() - uptime + 0.001, client))
+        latest, earliest = max(starts, key=lambda s: s[0]), min(starts, key=lambda s: s[1])
+        if earliest[1] < latest[0]:
+            return earliest[2], latest[2]
+    raise AssertionError("all connections led to one worker")
+
+
+def test_without_auth_everybody_is_org_defaults_admin(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--no-auth") as server:
+        with httpx.Client(base_url=server.url) as client:
+            memory = client.post(MEMORIES, json={"agent_id": "a", "content": "c"})
+            assert (memory.status_code, memory.json()["org_id"]) == (201, "org_default")
+            assert client.get(MEMORIES, headers={"x-api-key": "any"}).json()["count"] == 1
+            assert client.delete(MEMORIES, params={"agent_id": "a"}).json() == {"deleted": 1}
+            assert client.get(MEMORIES, params={"limit": 0}).status_code == 400
+        with Memtrace(server.url) as sdk:
+            assert sdk.list_memories().count == 0
+    assert server.returncode == 0
+
+
+def test_every_answer_names_its_request(live_server: LiveServer) -> None:
+    for path in ("/health", "/nowhere", MEMORIES):
+        ids = {httpx.get(live_server.url + path).headers["x-request-id"] for _ in range(3)}
+        assert len(ids) == 3
