@@ -1,0 +1,71 @@
+"""Every operation of the contract has a public method on both clients, which asks for that operation."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from typing import Any
+
+import httpx
+import pytest
+from server.operations import OPERATIONS, Operation
+
+from memtrace import AsyncMemtrace, Memtrace, MemtraceError
+
+# Where the method is not called as the operation is.
+NAMES = {
+    "getHealth": "health",
+    "getReady": "ready",
+    "forgetMemory": "forget",
+    "forgetMemories": "forget_all",
+    "listAgentMemories": "get_agent_memories",
+    "listSessionMemories": "get_session_memories",
+}
+
+
+def method_name(operation: Operation) -> str:
+    return NAMES.get(operation.id) or re.sub("[A-Z]", lambda c: f"_{c[0].lower()}", operation.id)
+
+
+def arguments(method: Any, operation: Operation) -> dict[str, Any]:
+    """What the contract's examples have for the method's parameters, by name; ids for those that must be."""
+    request = operation.request()
+    examples = {**(request["json"] or {}), **request["params"]}
+    parameters = inspect.signature(method).parameters.values()
+    required = {p.name: "mem_01JD5P8E6W3M9V2QXA7RKB4TNC" for p in parameters if p.default is p.empty}
+    return required | {p.name: examples[p.name] for p in parameters if p.name in examples}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda o: o.id)
+def test_every_operation_has_a_method_that_asks_for_it(operation: Operation) -> None:
+    sent: list[httpx.Request] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(400, json={"error": "refused", "code": "invalid_request", "request_id": "r"})
+
+    with httpx.Client(transport=httpx.MockTransport(refuse)) as http:
+        client = Memtrace("http://x", http_client=http)
+        method = getattr(client, method_name(operation))
+        with pytest.raises(MemtraceError):
+            method(**arguments(method, operation))
+
+    async def call() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(refuse)) as http:
+            client = AsyncMemtrace("http://x", http_client=http)
+            method = getattr(client, method_name(operation))
+            with pytest.raises(MemtraceError):
+                await method(**arguments(method, operation))
+
+    asyncio.run(call())
+
+    path = re.sub(r"\{\w+\}", "[^/]+", operation.path)
+    assert len(sent) == 2
+    for request in sent:
+        assert request.method == operation.method
+        assert re.fullmatch(path, request.url.path)
+
+
+def test_the_names_that_differ_are_of_operations_that_there_are() -> None:
+    assert NAMES.keys() <= OPERATIONS.keys()
