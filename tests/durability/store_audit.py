@@ -99,7 +99,7 @@ def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> N
         fulltext.create(anew, org)
         changes = fulltext.Changes()
         for row in rows:
-            changes.add(org, row.seq, row.doc["content"])
+            changes.add(org, row.seq, row.doc["content"], row.doc["agent_id"])
         changes.apply(anew)
         tables = _indexes(anew, org)
         assert tables == _indexes(store, org)

@@ -390,7 +390,6 @@ def test_no_page_repeats_skips_or_shows_what_it_should_not() -> None:
     )
 
 
-@pytest.mark.xfail(reason="what was forgotten is not counted when rows are said to rise with times")
 def test_a_search_keeps_its_order_when_what_was_newest_is_forgotten_on_the_way(
     tenant: Tenant, clock: Clock
 ) -> None:

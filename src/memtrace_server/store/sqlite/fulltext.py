@@ -8,9 +8,11 @@ trigger costs three times as much.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import unicodedata
 from itertools import groupby
+from operator import itemgetter
 
 from memtrace_server.store.records import Words
 
@@ -36,16 +38,16 @@ class Changes:
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[str, int, int, str]] = []
+        self._waiting: list[tuple[int, str, int, str, str]] = []
 
-    def add(self, org: int, seq: int, content: str) -> None:
-        """Index the content of a row."""
-        self._waiting.append(("INSERT INTO {table} (rowid, text) VALUES (?, ?)", org, seq, content))
+    def add(self, org: int, seq: int, content: str, agent_id: str) -> None:
+        """Index a row."""
+        self._waiting.append((org, "INSERT INTO {table} (rowid, text) VALUES (?, ?)", seq, content, agent_id))
 
-    def remove(self, org: int, seq: int, content: str) -> None:
-        """Take the content of a row, exactly as it was added, out of the index."""
+    def remove(self, org: int, seq: int, content: str, agent_id: str) -> None:
+        """Take a row, exactly as it was added, out of the index."""
         delete = "INSERT INTO {table} ({table}, rowid, text) VALUES ('delete', ?, ?)"
-        self._waiting.append((delete, org, seq, content))
+        self._waiting.append((org, delete, seq, content, agent_id))
 
     def mark(self) -> int:
         """A point to go back to."""
@@ -56,18 +58,23 @@ class Changes:
         del self._waiting[mark:]
 
     def apply(self, connection: sqlite3.Connection) -> None:
-        """Make the changes, in their order."""
-        for (statement, org), changes in groupby(self._waiting, key=lambda change: change[:2]):
-            contents = [(seq, content) for _, _, seq, content in changes]
+        """Make the changes, those of an organisation in their order."""
+        self._waiting.sort(key=itemgetter(0))
+        for (org, statement), changes in groupby(self._waiting, key=itemgetter(0, 1)):
+            texts = [change[2:] for change in changes]
             for name in TOKENIZERS:
-                rows = [(seq, as_indexed(name, content)) for seq, content in contents]
+                rows = [(seq, as_indexed(name, content, agent_id)) for seq, content, agent_id in texts]
                 connection.executemany(statement.format(table=f"{name}_{org}"), rows)
         self._waiting.clear()
 
 
-def as_indexed(name: str, content: str) -> str:
-    """What a table is given of a content."""
-    return fold(content) if name == "pieces" else content
+def as_indexed(name: str, content: str, agent_id: str) -> str:
+    """What a table is given of a memory.
+
+    The words are followed by one that stands for the agent: with it, FTS5 finds what a rare agent said of a
+    common word without a look at what all the others said.
+    """
+    return fold(content) if name == "pieces" else f"{content}\n{_agent_word(agent_id)}"
 
 
 def fold(text: str) -> str:
@@ -81,18 +88,25 @@ def piece_query(text: str) -> str | None:
     return _quote(folded) if len(folded) >= _PIECE else None
 
 
-def word_query(words: Words) -> str | None:
-    """The FTS5 query for the words wanted and not unwanted; None when none is wanted."""
+def word_query(words: Words, agent_id: str | None = None) -> str | None:
+    """The FTS5 query for the words wanted and not unwanted, of one agent if given; None if none is wanted."""
     # A term without a word, such as "!", says nothing beside others; alone, it finds nothing.
     wanted = " AND ".join(map(_quote, filter(_has_word, words.wanted))) or " AND ".join(
         map(_quote, words.wanted)
     )
+    if wanted and agent_id is not None:
+        wanted = f"{_quote(_agent_word(agent_id))} AND {wanted}"
     return f"({wanted}) NOT ({unwanted_query(words)})" if wanted and words.unwanted else wanted or None
 
 
 def unwanted_query(words: Words) -> str:
     """The FTS5 query for contents that have any of the unwanted words."""
     return " OR ".join(map(_quote, words.unwanted))
+
+
+def _agent_word(agent_id: str) -> str:
+    """A word for an agent, which nobody writes: it begins with a private character."""
+    return "\ue000" + hashlib.blake2b(agent_id.encode(), digest_size=8).hexdigest()
 
 
 def _has_word(text: str) -> bool:

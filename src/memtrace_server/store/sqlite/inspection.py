@@ -69,11 +69,11 @@ def _index(connection: sqlite3.Connection, org: int, name: str, tokenizer: str) 
     connection.execute(f"CREATE VIRTUAL TABLE temp.anew USING fts5(text, content='', tokenize='{tokenizer}')")
     connection.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, {table}, row)")
     connection.execute("CREATE VIRTUAL TABLE temp.terms_anew USING fts5vocab(temp, anew, row)")
-    rows = connection.execute("SELECT seq, doc FROM memories WHERE org = ?", (org,))
-    contents = ((seq, msgspec.json.decode(doc)["content"]) for seq, doc in rows)
+    rows = connection.execute("SELECT seq, agent_id, doc FROM memories WHERE org = ?", (org,))
+    contents = ((seq, msgspec.json.decode(doc)["content"], agent_id) for seq, agent_id, doc in rows)
     connection.executemany(
         "INSERT INTO temp.anew (rowid, text) VALUES (?, ?)",
-        ((seq, fulltext.as_indexed(name, content)) for seq, content in contents),
+        ((seq, fulltext.as_indexed(name, content, agent_id)) for seq, content, agent_id in contents),
     )
     fields = f"{org}, '{table}', term, doc, cnt"
     stored, derived = (f"SELECT {fields} FROM temp.{terms}" for terms in ("terms", "terms_anew"))

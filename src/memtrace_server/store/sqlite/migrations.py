@@ -13,7 +13,8 @@ _STEPS = {
             number INTEGER PRIMARY KEY,
             id TEXT NOT NULL UNIQUE,
             name TEXT NOT NULL UNIQUE,
-            in_order INTEGER NOT NULL DEFAULT 1, -- no row has a time before that of an earlier row
+            in_order INTEGER NOT NULL DEFAULT 1, -- no row has a time before that of any earlier one,
+            latest INTEGER, -- the latest time of all rows, those that were forgotten too
             created_at INTEGER NOT NULL
         ) STRICT;
 
@@ -42,6 +43,13 @@ _STEPS = {
         CREATE INDEX memories_by_time ON memories (org, time);
         CREATE INDEX memories_by_agent ON memories (org, agent_id, time);
         CREATE INDEX memories_by_session ON memories (org, session_id, time) WHERE session_id IS NOT NULL;
+        -- What is rare among an agent's memories. A query that repeats the condition is served by the index.
+        CREATE INDEX memories_by_type ON memories (org, agent_id, memory_type, time)
+            WHERE memory_type <> 'episodic';
+        CREATE INDEX memories_by_event ON memories (org, agent_id, event_type, time)
+            WHERE event_type <> 'general';
+        CREATE INDEX important_by_agent ON memories (org, agent_id, time) WHERE importance >= 0.7;
+        CREATE INDEX important_by_session ON memories (org, session_id, time) WHERE importance >= 0.7;
         CREATE INDEX memories_by_end ON memories (expires_at) WHERE expires_at IS NOT NULL;
 
         -- What memories are found by: tags, and types and event types other than the usual ones.
@@ -93,6 +101,17 @@ _STEPS = {
             memories INTEGER NOT NULL,
             PRIMARY KEY (org, agent_id, memory_type)
         ) STRICT, WITHOUT ROWID;
+
+        -- The memories of a while, by their time, and the errors among them; so that a day is soon counted.
+        CREATE TABLE recent_counts (
+            org INTEGER NOT NULL,
+            agent_id TEXT NOT NULL,
+            period INTEGER NOT NULL,
+            memories INTEGER NOT NULL,
+            errors INTEGER NOT NULL,
+            PRIMARY KEY (org, agent_id, period)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX recent_counts_by_age ON recent_counts (period);
 
         CREATE TABLE sessions (
             org INTEGER NOT NULL,

@@ -11,6 +11,9 @@ from attrs import define, field
 from memtrace_server.store.records import Direction, Filter
 from memtrace_server.store.sqlite import fulltext
 
+_PLACE = ("m.time", "m.seq")
+_LAST_ROW = 2**63 - 1
+_IMPORTANT = 0.7  # from here on there is an index
 _USUAL = {"type:episodic", "event:general"}  # what most memories are: no label, the time index serves as well
 
 
@@ -57,7 +60,7 @@ def page(  # noqa: PLR0913 - a page is what it is
     """
     query, place = _drive(org, wanted, in_order=in_order)
     query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
-    _narrow(query, org, wanted)
+    _narrow(query, org, wanted, is_bounded=place[0] == "l.time")
     if after is not None:
         sign = "<" if order == "desc" else ">"
         query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
@@ -92,64 +95,111 @@ def _drive(org: int, wanted: Filter, *, in_order: bool) -> tuple[Query, tuple[st
         sql = (
             f"FROM {table} CROSS JOIN memories m ON m.seq = {table}.rowid WHERE {table} MATCH ? AND m.org = ?"
         )
-        return Query(sql, [query_text, org]), (f"{table}.rowid",) if in_order else ("m.time", "m.seq")
+        query = Query(sql, [query_text, org])
+        if not in_order:
+            return query, _PLACE
+        _bound_rows(query, org, wanted, f"{table}.rowid")
+        return query, (f"{table}.rowid",)
     label = _rarest_label(wanted)
-    if label:
-        sql = "FROM labels l CROSS JOIN memories m ON m.seq = l.seq WHERE l.org = ? AND l.label = ?"
-        query, place = Query(sql, [org, label]), ("l.time", "l.seq")
-    else:
-        query, place = Query("FROM memories m WHERE m.org = ?", [org]), ("m.time", "m.seq")
+    if label is None:
+        index, condition = _index(wanted)
+        return Query(f"FROM memories m INDEXED BY {index} WHERE m.org = ?{condition}", [org]), _PLACE
+    sql = "FROM labels l CROSS JOIN memories m ON m.seq = l.seq WHERE l.org = ? AND l.label = ?"
+    query = Query(sql, [org, label])
     for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
         if bound is not None:
-            query.add(f"{place[0]} {sign} ?", bound)
-    return query, place
+            query.add(f"l.time {sign} ?", bound)
+    return query, ("l.time", "l.seq")
+
+
+def _bound_rows(query: Query, org: int, wanted: Filter, row: str) -> None:
+    """Where rows rise with times, a span of time is a span of rows."""
+    first = "(SELECT seq FROM memories WHERE org = ? AND time >= ? ORDER BY time, seq LIMIT 1)"
+    if wanted.since is not None:
+        query.add(f"{row} >= {first}", org, wanted.since)
+    if wanted.until is not None:
+        query.add(f"{row} < coalesce({first}, {_LAST_ROW})", org, wanted.until)
 
 
 def _rarest_label(wanted: Filter) -> str | None:
+    if wanted.session_id is not None:
+        return None  # a session is small
     if wanted.tags:
         return f"tag:{wanted.tags[0]}"
-    if wanted.agent_id or wanted.session_id:
-        return None  # those have an index of their own
+    return None if wanted.agent_id is not None else _rare_kind(wanted)
+
+
+def _rare_kind(wanted: Filter) -> str | None:
+    """The label of the event type or type asked for, if it is one, and not what most memories are."""
     kinds = [f"event:{e}" for e in wanted.event_types if len(wanted.event_types) == 1]
     kinds += [f"type:{t}" for t in wanted.memory_types if len(wanted.memory_types) == 1]
     return next((kind for kind in kinds if kind not in _USUAL), None)
 
 
-def _narrow(query: Query, org: int, wanted: Filter) -> None:
-    """Ask for every condition; those that drive the query are asked again, at little cost."""
-    for column, value, sign in (
-        ("agent_id", wanted.agent_id, "="),
-        ("session_id", wanted.session_id, "="),
-        ("importance", wanted.min_importance, ">="),
-        ("time", wanted.since, ">="),
-        ("time", wanted.until, "<"),
-    ):
+def _index(wanted: Filter) -> tuple[str, str]:
+    """The index of `memories` to walk, and the condition that a query must repeat to be served by it.
+
+    Chosen here, as SQLite without statistics takes the one with most equal columns.
+    """
+    is_important = wanted.min_importance is not None and wanted.min_importance >= _IMPORTANT
+    important = f" AND m.importance >= {_IMPORTANT}"
+    if wanted.session_id is not None:
+        return ("important_by_session", important) if is_important else ("memories_by_session", "")
+    if wanted.agent_id is None:
+        return "memories_by_time", ""
+    kind = _rare_kind(wanted)
+    if kind is not None and kind.startswith("event:"):
+        return "memories_by_event", " AND m.event_type <> 'general'"
+    if kind is not None:
+        return "memories_by_type", " AND m.memory_type <> 'episodic'"
+    return ("important_by_agent", important) if is_important else ("memories_by_agent", "")
+
+
+def _narrow(query: Query, org: int, wanted: Filter, *, is_bounded: bool) -> None:
+    """Ask for every condition; those that drive the query are asked again, at little cost.
+
+    But SQLite sorts what comes in order when there are too many: so those on the time are not asked again,
+    and those that no index serves are made one.
+    """
+    conditions: list[tuple[str, object]] = [
+        ("m.agent_id = ?", wanted.agent_id),
+        ("m.session_id = ?", wanted.session_id),
+        ("m.importance >= ?", wanted.min_importance),
+        ("m.time >= ?", None if is_bounded else wanted.since),
+        ("m.time < ?", None if is_bounded else wanted.until),
+    ]
+    for condition, value in conditions:
         if value is not None:
-            query.add(f"m.{column} {sign} ?", value)
+            query.add(condition, value)
     for column, values in (("memory_type", wanted.memory_types), ("event_type", wanted.event_types)):
         if values:
             query.add(f"m.{column} IN ({', '.join('?' * len(values))})", *values)
-    for tag in wanted.tags:
-        has_tag = (
-            "EXISTS (SELECT 1 FROM labels WHERE org = m.org AND label = ? AND time = m.time AND seq = m.seq)"
-        )
-        query.add(has_tag, f"tag:{tag}")
+    rest = _rest(org, wanted)
+    if rest:
+        cases = " ".join(f"WHEN NOT ({condition}) THEN 0" for condition, _ in rest)
+        query.add(f"CASE {cases} ELSE 1 END", *[value for _, value in rest])
+
+
+def _rest(org: int, wanted: Filter) -> list[tuple[str, object]]:
+    """Conditions that no index of `memories` serves, each with its value."""
+    has_tag = "EXISTS (SELECT 1 FROM labels WHERE (org, label, time, seq) = (m.org, ?, m.time, m.seq))"
+    rest: list[tuple[str, object]] = [(has_tag, f"tag:{tag}") for tag in wanted.tags]
     if wanted.metadata:
-        query.add("matches(m.doc, ?)", msgspec.json.encode(wanted.metadata))
+        rest.append(("matches(m.doc, ?)", msgspec.json.encode(wanted.metadata)))
     if wanted.words and not wanted.words.wanted:
-        table = f"words_{org}"
-        unwanted = fulltext.unwanted_query(wanted.words)
-        query.add(f"m.seq NOT IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)", unwanted)
+        table, unwanted = f"words_{org}", fulltext.unwanted_query(wanted.words)
+        rest.append((f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table} MATCH ? AND rowid = m.seq)", unwanted))
     piece = _piece(org, wanted)
     if piece is not None and _words(org, wanted) is not None:
-        query.add(f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1])
+        rest.append((f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
     elif wanted.contains and piece is None:
-        query.add("contains(m.doc, ?)", fulltext.fold(wanted.contains))
+        rest.append(("contains(m.doc, ?)", fulltext.fold(wanted.contains)))
+    return rest
 
 
 def _words(org: int, wanted: Filter) -> tuple[str, str] | None:
     """The table and the FTS5 query for the words wanted, if any is."""
-    text = fulltext.word_query(wanted.words) if wanted.words else None
+    text = fulltext.word_query(wanted.words, wanted.agent_id) if wanted.words else None
     return (f"words_{org}", text) if text else None
 
 

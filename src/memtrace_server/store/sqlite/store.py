@@ -15,7 +15,7 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,7 +32,15 @@ _PATIENCE = 60.0  # seconds to wait for another process's write
 _GROUP = 512  # writes in one transaction, at most
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
 _SWEEP_EVERY = times.SECOND
+_SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
+_LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
+_WAL_PATIENCE = 1_000  # ms to wait for readers before the WAL may grow on
+_CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
+
+_Work = Callable[[Transaction], Any]
+_Waiting = tuple[_Work, Future[Any]]
+_Outcome = tuple[Any, BaseException | None]
 
 
 class SqliteStore:
@@ -40,7 +48,7 @@ class SqliteStore:
 
     def __init__(self, path: str | None) -> None:
         self._path = path
-        self._waiting: deque[tuple[Callable[[Transaction], Any], Future[Any]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
         self._readers: deque[sqlite3.Connection] = deque()
@@ -48,6 +56,8 @@ class SqliteStore:
         self._wake = threading.Condition()
         self._is_closed = False
         self._swept_at = 0
+        self._unswept = 0
+        self._longest_wal = _LONGEST_WAL
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         with _told_apart(), self._reader() as connection:
@@ -129,7 +139,9 @@ class SqliteStore:
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
+        # Whoever gave up waiting may be told nothing any more, and need not be served.
+        group = [(work, future) for work, future in taken if future.set_running_or_notify_cancel()]
         if not group:
             return
         try:
@@ -142,29 +154,54 @@ class SqliteStore:
             else:
                 future.set_exception(failure)
 
-    def _run(
-        self, group: list[tuple[Callable[[Transaction], Any], Future[Any]]]
-    ) -> list[tuple[Any, BaseException | None]]:
+    def _run(self, group: Sequence[_Waiting]) -> list[_Outcome]:
         with _told_apart():
             connection = self._open_writer()
-            connection.execute("BEGIN IMMEDIATE")
             try:
-                transaction = SqliteTransaction(connection)
-                outcomes = [_attempt(connection, transaction, work) for work, _ in group]
-                self._sweep(transaction)
-                transaction.index.apply(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                    connection.execute("ROLLBACK")
-                raise
+                outcomes = self._commit(connection, group, _attempt)
+            except _Spoilt:
+                outcomes = self._commit(connection, group, _attempt_carefully)
+            self._shorten_wal(connection)
+        return outcomes
+
+    def _commit(
+        self, connection: sqlite3.Connection, group: Sequence[_Waiting], attempt: _Attempt
+    ) -> list[_Outcome]:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            transaction = SqliteTransaction(connection)
+            outcomes = [attempt(connection, transaction, work) for work, _ in group]
+            self._sweep(transaction)
+            transaction.finish()
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                connection.execute("ROLLBACK")
+            if attempt is _attempt and len(group) > 1 and isinstance(error, sqlite3.Error):
+                raise _Spoilt from error
+            raise
         return outcomes
 
     def _sweep(self, transaction: SqliteTransaction) -> None:
         now = times.now()
+        self._unswept += transaction.additions
         if now - self._swept_at > _SWEEP_EVERY:
-            self._swept_at = now
-            transaction.sweep(now, now - _KEPT)
+            # Twice what came in, or what is to be swept would pile up.
+            transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
+            self._swept_at, self._unswept = now, 0
+
+    def _shorten_wal(self, connection: sqlite3.Connection) -> None:
+        """Start the WAL anew when it has grown long.
+
+        SQLite does it by itself only in a moment without readers, which may never come. Here, the writer
+        waits for those who read now; those who come after them do not need the WAL.
+        """
+        if self._path is None or Path(f"{self._path}-wal").stat().st_size < self._longest_wal:
+            return
+        connection.execute(f"PRAGMA busy_timeout = {_WAL_PATIENCE}")
+        (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
+        self._longest_wal = self._longest_wal + _LONGEST_WAL if is_busy else _LONGEST_WAL
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -173,6 +210,7 @@ class SqliteStore:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
             connection.execute("PRAGMA secure_delete = ON")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
             migrations.migrate(connection, times.now())
             self._writer = connection
         return self._writer
@@ -217,21 +255,46 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _attempt(
-    connection: sqlite3.Connection, transaction: SqliteTransaction, work: Callable[[Transaction], Any]
-) -> tuple[Any, BaseException | None]:
-    """What the work returns, or what it raised, with all that it wrote undone."""
+_Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], _Outcome]
+
+
+class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
+    """A work of the group failed when it had written something."""
+
+
+def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work) -> _Outcome:
+    """What the work returns, or what it raised before it wrote anything, as a refusal does."""
+    before = transaction.changes()
+    try:
+        with _told_apart():
+            return work(transaction), None
+    except Exception as error:
+        if not connection.in_transaction:
+            raise
+        if transaction.changes() != before:
+            raise _Spoilt from error
+        return None, error
+
+
+def _attempt_carefully(
+    connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work
+) -> _Outcome:
+    """What the work returns, or what it raised, with all that it wrote undone.
+
+    The savepoint that this takes costs every work a fifth of its time, so it is left to when it is needed.
+    """
+    mark = transaction.mark()
     connection.execute("SAVEPOINT one")
-    mark = transaction.index.mark()
-    outcome: tuple[Any, BaseException | None]
+    outcome: _Outcome
     try:
         with _told_apart():
             outcome = (work(transaction), None)
+            transaction.flush()
     except Exception as error:
         if not connection.in_transaction:
             raise
         connection.execute("ROLLBACK TO one")
-        transaction.index.go_back(mark)
+        transaction.go_back(mark)
         outcome = (None, error)
     connection.execute("RELEASE one")
     return outcome

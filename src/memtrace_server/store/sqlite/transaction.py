@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import msgspec
+from attrs import define
 
 from memtrace_server.store.records import (
     Agent,
@@ -22,6 +23,7 @@ from memtrace_server.store.records import (
     Session,
 )
 from memtrace_server.store.sqlite import fulltext, queries
+from memtrace_server.store.sqlite.pending import PERIOD, Pending
 
 _CHUNK = 500
 _KEY = "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at"
@@ -31,11 +33,52 @@ _LATEST = 2**63 - 1
 
 
 class SqliteTransaction:
-    """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's."""
+    """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
+
+    Before COMMIT, `finish` must be called. Nobody else writes meanwhile, so what was read once is known.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self.index = fulltext.Changes()
+        self._index = fulltext.Changes()
+        self._pending = Pending()
+        self._keys: dict[bytes, Key | None] = {}
+        self._last_seq: int | None = None
+        self._orders: dict[int, _Order] = {}
+
+    # --- its end, and the ends of its parts
+
+    @property
+    def additions(self) -> int:
+        """How many memories were added."""
+        return self._pending.additions
+
+    def changes(self) -> tuple[int, ...]:
+        """Differs from what it was if anything was changed in the meantime."""
+        return self._db.total_changes, self._pending.additions, len(self._pending.answers), self._index.mark()
+
+    def finish(self) -> None:
+        """Write out everything."""
+        self.flush()
+        self._index.apply(self._db)
+
+    def mark(self) -> int:
+        """Write out what waits, all but the full-text index; the point to go back to."""
+        self.flush()
+        return self._index.mark()
+
+    def go_back(self, mark: int) -> None:
+        """Drop what was taken in since a mark; what was written since, the caller must roll back."""
+        self._index.go_back(mark)
+        self._forget_what_is_known()
+
+    def flush(self) -> None:
+        """Write out what waits, all but the full-text index."""
+        pending = self._pending
+        if not (pending.counts or pending.answers):
+            return
+        self._pending = Pending(additions=pending.additions)
+        self._write(pending)
 
     # --- organisations and keys
 
@@ -59,6 +102,11 @@ class SqliteTransaction:
         return Org(number=row[0], id=org_id, name=name, created_at=now)
 
     def key(self, digest: bytes) -> Key | None:
+        if digest not in self._keys:
+            self._keys[digest] = self._read_key(digest)
+        return self._keys[digest]
+
+    def _read_key(self, digest: bytes) -> Key | None:
         sql = f"SELECT {_KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = ?"
         row = self._db.execute(sql, (digest,)).fetchone()
         return _key(row) if row else None
@@ -70,18 +118,22 @@ class SqliteTransaction:
         return [_key(row) for row in rows]
 
     def add_key(self, digest: bytes, key: Key) -> None:
+        self._keys.clear()
         self._db.execute(
             "INSERT INTO keys (digest, id, org, role, name, created_at) VALUES (?, ?, ?, ?, ?, ?)",
             (digest, key.id, key.org, key.role, key.name, key.created_at),
         )
 
     def revoke_key(self, key_id: str, now: int) -> bool:
+        self._keys.clear()
         sql = "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
         return self._db.execute(sql, (now, key_id)).rowcount == 1
 
     # --- answers to writes that may be tried again
 
     def answer(self, org: int, key: str, since: int) -> Answer | None:
+        if (org, key) in self._pending.answers:
+            self.flush()
         row = self._db.execute(
             "SELECT request, status, body, location, memories FROM answers"
             " WHERE (org, key) = (?, ?) AND answered_at >= ?",
@@ -97,18 +149,21 @@ class SqliteTransaction:
 
     def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
         memories = msgspec.json.encode([answer.rows, answer.duplicates]).decode()
-        self._db.execute(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (org, key, now, answer.request, answer.status, answer.body, answer.location, memories),
-        )
+        self._pending.answers[org, key] = (
+            org, key, now, answer.request, answer.status, answer.body, answer.location, memories,
+        )  # fmt: skip
 
     # --- memories
 
     def next_seq(self, now: int) -> int:
-        row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'memories'").fetchone()
-        return max(now, row[0] + 1) if row else now
+        if self._last_seq is None:
+            row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'memories'").fetchone()
+            self._last_seq = row[0] if row else 0
+        return max(now, self._last_seq + 1)
 
     def original(self, org: int, fingerprint: bytes, since: int, now: int) -> Found | None:
+        if (org, fingerprint) in self._pending.duplicates:
+            self.flush()
         return self._find(
             "duplicates d JOIN memories m ON m.seq = d.seq"
             " WHERE d.org = ? AND d.fingerprint = ? AND d.seq >= ?",
@@ -118,41 +173,13 @@ class SqliteTransaction:
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         self._note_order(org, [memory.time for _, memory in memories])
-        self._db.executemany(
-            "INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    m.seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
-                    m.expires_at, m.doc,
-                )
-                for _, m in memories
-            ],
-        )  # fmt: skip
+        self._pending.add(org, memories, now)
         for _, m in memories:
-            self.index.add(org, m.seq, m.content)
-        self._db.executemany(
-            "INSERT INTO labels VALUES (?, ?, ?, ?)",
-            [
-                (org, label, m.time, m.seq)
-                for _, m in memories
-                for label in queries.labels(m.memory_type, m.event_type, m.tags)
-            ],
-        )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO duplicates VALUES (?, ?, ?)",
-            [(org, fingerprint, m.seq) for fingerprint, m in memories],
-        )
-        self._count(org, Counter((m.agent_id, m.memory_type) for _, m in memories))
-        for agent_id in {m.agent_id for _, m in memories}:
-            self._touch_agent(org, agent_id, now)
-        sessions = {m.session_id: m.agent_id for _, m in reversed(memories) if m.session_id is not None}
-        self._db.executemany(
-            f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, NULL, ?, ?, NULL)"
-            " ON CONFLICT DO NOTHING",
-            [(org, session_id, agent_id, now, now) for session_id, agent_id in sessions.items()],
-        )
+            self._index.add(org, m.seq, m.content, m.agent_id)
+        self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
 
     def memory(self, org: int, seq: int, now: int) -> Found | None:
+        self.flush()
         return self._find("memories m WHERE m.org = ? AND m.seq = ?", (org, seq), now)
 
     def page(  # noqa: PLR0913 - as the protocol has it
@@ -166,18 +193,23 @@ class SqliteTransaction:
         after: tuple[int, int] | None = None,
         offset: int = 0,
     ) -> list[Found]:
+        self.flush()
         query = queries.page(
             org, wanted, now, columns="m.seq, m.time, m.doc", order=order, limit=limit, after=after,
-            offset=offset, in_order=self._is_in_order(org),
+            offset=offset, in_order=self._order(org).is_kept,
         )  # fmt: skip
         return [
             Found(seq=seq, time=time, doc=doc) for seq, time, doc in self._db.execute(query.sql, query.values)
         ]
 
     def forget(self, org: int, wanted: Filter, now: int) -> int:
+        self.flush()
+        in_order = self._order(org).is_kept
         forgotten = 0
         while True:
-            query = queries.page(org, wanted, now, columns="m.seq", order="desc", limit=_CHUNK)
+            query = queries.page(
+                org, wanted, now, columns="m.seq", order="desc", limit=_CHUNK, in_order=in_order
+            )
             rows = [seq for (seq,) in self._db.execute(query.sql, query.values)]
             if not rows:
                 return forgotten
@@ -185,30 +217,40 @@ class SqliteTransaction:
             forgotten += len(rows)
 
     def forget_one(self, org: int, seq: int) -> None:  # noqa: ARG002 - a row is of one organisation
+        self.flush()
         self._remove([seq])
 
-    def sweep(self, now: int, keep_since: int) -> None:
+    def sweep(self, now: int, keep_since: int, limit: int) -> None:
         """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on."""
-        expired = self._db.execute("SELECT seq FROM memories WHERE expires_at <= ? LIMIT ?", (now, _CHUNK))
-        self._remove([seq for (seq,) in expired])
+        self.flush()
+        expired = self._db.execute("SELECT seq FROM memories WHERE expires_at <= ? LIMIT ?", (now, limit))
+        self._remove([seq for (seq,) in expired.fetchall()])
         for table, key, age in (("duplicates", "fingerprint", "seq"), ("answers", "key", "answered_at")):
             old = f"SELECT org, {key} FROM {table} WHERE {age} < ? LIMIT ?"
-            self._db.execute(f"DELETE FROM {table} WHERE (org, {key}) IN ({old})", (keep_since, _CHUNK))
+            self._db.execute(f"DELETE FROM {table} WHERE (org, {key}) IN ({old})", (keep_since, limit))
+        self._db.execute(
+            "DELETE FROM recent_counts WHERE (org, agent_id, period) IN"
+            " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
+            (keep_since // PERIOD, limit),
+        )
 
     # --- agents
 
     def agent(self, org: int, agent_id: str) -> Agent | None:
+        self.flush()
         sql = f"SELECT {_AGENT} FROM agents WHERE (org, id) = (?, ?) AND NOT is_deleted"
         row = self._db.execute(sql, (org, agent_id)).fetchone()
         return _agent(row) if row else None
 
     def agents(self, org: int, after: str | None, limit: int) -> list[Agent]:
+        self.flush()
         sql = f"SELECT {_AGENT} FROM agents WHERE org = ? AND id > ? AND NOT is_deleted ORDER BY id LIMIT ?"
         return [_agent(row) for row in self._db.execute(sql, (org, after or "", limit))]
 
     def register_agent(
         self, org: int, agent_id: str, description: str | None, config: str | None, now: int
     ) -> None:
+        self.flush()
         self._db.execute(
             "INSERT INTO agents (org, id, is_registered, description, config, created_at)"
             " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET is_registered = 1, is_deleted = 0,"
@@ -218,6 +260,7 @@ class SqliteTransaction:
         )
 
     def delete_agent(self, org: int, agent_id: str) -> None:
+        self.flush()
         self._db.execute(
             "UPDATE agents SET is_deleted = 1, is_registered = 0, description = NULL, config = NULL"
             " WHERE (org, id) = (?, ?)",
@@ -225,6 +268,7 @@ class SqliteTransaction:
         )
 
     def delete_sessions(self, org: int, agent_id: str) -> None:
+        self.flush()
         self._db.execute(
             "DELETE FROM sessions WHERE org = ? AND agent_id = ? AND NOT EXISTS"
             " (SELECT 1 FROM memories m WHERE m.org = sessions.org AND m.session_id = sessions.id)",
@@ -232,6 +276,7 @@ class SqliteTransaction:
         )
 
     def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
+        self.flush()
         counts = Counter(
             dict(
                 self._db.execute(
@@ -240,17 +285,16 @@ class SqliteTransaction:
                 )
             )
         )
-        expired = self._db.execute(
-            "SELECT memory_type, count(*) FROM memories"
-            " WHERE org = ? AND agent_id = ? AND expires_at <= ? GROUP BY memory_type",
-            (org, agent_id, now),
-        )
-        counts.subtract(dict(expired))
-        recent, errors = self._db.execute(
-            "SELECT count(*), coalesce(sum(event_type = 'error'), 0) FROM memories"
-            " WHERE org = ? AND agent_id = ? AND time >= ? AND (expires_at IS NULL OR expires_at > ?)",
-            (org, agent_id, since, now),
-        ).fetchone()
+        # What has expired counts until it is swept, a moment later; so there is little to take off.
+        unswept = self._db.execute(
+            "SELECT memory_type, event_type, time FROM memories"
+            " WHERE expires_at <= ? AND +org = ? AND +agent_id = ?",
+            (now, org, agent_id),
+        ).fetchall()
+        counts.subtract(memory_type for memory_type, _, _ in unswept)
+        recent, errors = self._count_recent(org, agent_id, since)
+        recent -= sum(time >= since for _, _, time in unswept)
+        errors -= sum(time >= since and event_type == "error" for _, event_type, time in unswept)
         sessions, active = self._db.execute(
             "SELECT count(*), coalesce(sum(closed_at IS NULL), 0) FROM sessions"
             " WHERE org = ? AND agent_id = ?",
@@ -267,6 +311,7 @@ class SqliteTransaction:
     # --- sessions
 
     def session(self, org: int, session_id: str) -> Session | None:
+        self.flush()
         sql = f"SELECT {_SESSION} FROM sessions WHERE (org, id) = (?, ?)"
         row = self._db.execute(sql, (org, session_id)).fetchone()
         return _session(row) if row else None
@@ -280,6 +325,7 @@ class SqliteTransaction:
         after: tuple[int, str] | None,
         limit: int,
     ) -> list[Session]:
+        self.flush()
         query = queries.Query(f"SELECT {_SESSION} FROM sessions WHERE org = ?", [org])
         if agent_id is not None:
             query.add("agent_id = ?", agent_id)
@@ -290,7 +336,8 @@ class SqliteTransaction:
         return [_session(row) for row in self._db.execute(query.sql, [*query.values, limit])]
 
     def add_session(self, org: int, session: Session) -> None:
-        self._touch_agent(org, session.agent_id, session.created_at)
+        self.flush()
+        self._touch_agents([(org, session.agent_id, session.created_at)])
         self._db.execute(
             f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -300,6 +347,7 @@ class SqliteTransaction:
         )  # fmt: skip
 
     def update_session(self, org: int, session: Session) -> None:
+        self.flush()
         self._db.execute(
             "UPDATE sessions SET metadata = ?, updated_at = ?, closed_at = ? WHERE (org, id) = (?, ?)",
             (session.metadata, session.updated_at, session.closed_at, org, session.id),
@@ -314,40 +362,95 @@ class SqliteTransaction:
         ).fetchone()
         return Found(seq=row[0], time=row[1], doc=row[2]) if row else None
 
-    def _is_in_order(self, org: int) -> bool:
-        (in_order,) = self._db.execute("SELECT in_order FROM orgs WHERE number = ?", (org,)).fetchone()
-        return bool(in_order)
+    def _order(self, org: int) -> _Order:
+        if org not in self._orders:
+            sql = "SELECT in_order, latest FROM orgs WHERE number = ?"
+            in_order, latest = self._db.execute(sql, (org,)).fetchone()
+            self._orders[org] = _Order(bool(in_order), latest)
+        return self._orders[org]
 
-    def _note_order(self, org: int, times: Sequence[int]) -> None:
+    def _note_order(self, org: int, moments: Sequence[int]) -> None:
         """Remember when a memory comes in with a time before that of an earlier one (see `queries.page`)."""
-        row = self._db.execute("SELECT max(time) FROM memories WHERE org = ?", (org,)).fetchone()
-        latest = row[0] if row[0] is not None else times[0]
-        if times[0] < latest or any(b < a for a, b in pairwise(times)):
-            self._db.execute("UPDATE orgs SET in_order = 0 WHERE number = ? AND in_order", (org,))
+        order = self._order(org)
+        latest = moments[0] if order.latest is None else order.latest
+        order.is_kept = order.is_kept and latest <= moments[0] and all(a <= b for a, b in pairwise(moments))
+        order.latest = self._pending.latest[org] = max(latest, *moments)
 
-    def _touch_agent(self, org: int, agent_id: str, now: int) -> None:
-        self._db.execute(
-            "INSERT INTO agents (org, id, created_at, last_active_at) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
-            " created_at = iif(is_deleted, excluded.created_at, created_at)",
-            (org, agent_id, now, now),
+    def _forget_what_is_known(self) -> None:
+        self._pending = Pending(additions=self._pending.additions)
+        self._keys.clear()
+        self._orders.clear()
+        self._last_seq = None
+
+    def _write(self, pending: Pending) -> None:
+        self._db.executemany("INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", pending.memories)
+        self._db.executemany("INSERT INTO labels VALUES (?, ?, ?, ?)", pending.labels)
+        self._db.executemany(
+            "INSERT OR REPLACE INTO duplicates VALUES (?, ?, ?)",
+            [(*key, seq) for key, seq in pending.duplicates.items()],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", pending.answers.values()
+        )
+        self._db.executemany(
+            "UPDATE orgs SET in_order = ?, latest = ? WHERE number = ?",
+            [(self._orders[org].is_kept, latest, org) for org, latest in pending.latest.items()],
+        )
+        self._touch_agents([(*key, now) for key, now in pending.agents.items()])
+        self._db.executemany(
+            f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, NULL, ?, ?, NULL)"
+            " ON CONFLICT DO NOTHING",
+            [(*key, agent_id, now, now) for key, (agent_id, now) in pending.sessions.items()],
+        )
+        self._count(pending.counts)
+        self._db.executemany(
+            "INSERT INTO recent_counts VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET memories = memories + excluded.memories,"
+            " errors = errors + excluded.errors",
+            [(*key, by, pending.recent_errors[key]) for key, by in pending.recent.items()],
         )
 
-    def _count(self, org: int, counts: Counter[tuple[str, str]]) -> None:
+    def _count(self, counts: Counter[tuple[int, str, str]]) -> None:
         self._db.executemany(
             "INSERT INTO agent_counts VALUES (?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET memories = memories + excluded.memories",
-            [(org, agent_id, memory_type, number) for (agent_id, memory_type), number in counts.items()],
+            [(*key, by) for key, by in counts.items()],
         )
+
+    def _touch_agents(self, agents: Sequence[tuple[int, str, int]]) -> None:
+        """Note that agents were active at a time (ns); one that is new, or deleted, comes into being."""
+        self._db.executemany(
+            "INSERT INTO agents (org, id, created_at, last_active_at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
+            " created_at = iif(is_deleted, excluded.created_at, created_at)",
+            [(org, agent_id, now, now) for org, agent_id, now in agents],
+        )
+
+    def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
+        """Memories and errors since then, expired ones too: whole periods, and the rest of the first."""
+        first = since // PERIOD + 1
+        memories, errors = self._db.execute(
+            "SELECT coalesce(sum(memories), 0), coalesce(sum(errors), 0) FROM recent_counts"
+            " WHERE (org, agent_id) = (?, ?) AND period >= ?",
+            (org, agent_id, first),
+        ).fetchone()
+        edge = (org, agent_id, since, first * PERIOD)
+        sql = "SELECT count(*) FROM memories WHERE (org, agent_id) = (?, ?) AND time >= ? AND time < ?"
+        (more,) = self._db.execute(sql, edge).fetchone()
+        (more_errors,) = self._db.execute(
+            f"{sql} AND event_type <> 'general' AND event_type = 'error'", edge
+        ).fetchone()
+        return memories + more, errors + more_errors
 
     def _remove(self, rows: Iterable[int]) -> None:
         """Delete memories with all that was derived from them."""
+        gone = Pending()
         for seq in rows:
             org, agent_id, memory_type, event_type, time, doc = self._db.execute(
                 "SELECT org, agent_id, memory_type, event_type, time, doc FROM memories WHERE seq = ?", (seq,)
             ).fetchone()
             memory = msgspec.json.decode(doc)
-            self.index.remove(org, seq, memory["content"])
+            self._index.remove(org, seq, memory["content"], agent_id)
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, time, seq) = (?, ?, ?, ?)",
                 [
@@ -355,8 +458,22 @@ class SqliteTransaction:
                     for label in queries.labels(memory_type, event_type, memory.get("tags", []))
                 ],
             )
-            self._count(org, Counter({(agent_id, memory_type): -1}))
+            gone.remove(org, agent_id, memory_type, event_type, time)
             self._db.execute("DELETE FROM memories WHERE seq = ?", (seq,))
+        self._count(gone.counts)
+        self._db.executemany(  # but for periods that have been swept
+            "UPDATE recent_counts SET memories = memories + ?, errors = errors + ?"
+            " WHERE (org, agent_id, period) = (?, ?, ?)",
+            [(by, gone.recent_errors[key], *key) for key, by in gone.recent.items()],
+        )
+
+
+@define
+class _Order:
+    """Whether an organisation's rows rise with its times, and its latest time (ns), if it has any."""
+
+    is_kept: bool
+    latest: int | None
 
 
 def _key(row: tuple[str, int, str, str, str, int, int | None]) -> Key:

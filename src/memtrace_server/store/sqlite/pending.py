@@ -1,0 +1,79 @@
+"""What a transaction has taken in and not yet written.
+
+A group of small writes becomes a few large ones: each table is written once a group, not once a memory, which
+was measured to halve the time. Whoever reads what may wait here writes it out first (`SqliteTransaction`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from memtrace_server import times
+from memtrace_server.store.records import NewMemory
+from memtrace_server.store.sqlite import queries
+
+PERIOD = 600 * times.SECOND
+"""Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
+
+Row = tuple[object, ...]
+
+
+@define
+class Pending:
+    """Rows for each table, in the order in which they came.
+
+    Attributes:
+        additions: How many memories were added, written out or not.
+        latest: By organisation, the latest time of all its memories.
+        answers: By organisation and key.
+        agents: When each agent, by organisation and id, was last active.
+        sessions: For each session, by organisation and id: its agent, and when it was first named.
+        counts: By organisation, agent and type.
+        recent: By organisation, agent and period: memories, and errors among them.
+    """
+
+    additions: int = 0
+    memories: list[Row] = field(factory=list)
+    labels: list[Row] = field(factory=list)
+    duplicates: dict[tuple[int, bytes], int] = field(factory=dict)
+    latest: dict[int, int] = field(factory=dict)
+    answers: dict[tuple[int, str], Row] = field(factory=dict)
+    agents: dict[tuple[int, str], int] = field(factory=dict)
+    sessions: dict[tuple[int, str], tuple[str, int]] = field(factory=dict)
+    counts: Counter[tuple[int, str, str]] = field(factory=Counter)
+    recent: Counter[tuple[int, str, int]] = field(factory=Counter)
+    recent_errors: Counter[tuple[int, str, int]] = field(factory=Counter)
+
+    def add(self, org: int, memories: Iterable[tuple[bytes, NewMemory]], now: int) -> None:
+        """Take in memories, with all that follows from them."""
+        for fingerprint, m in memories:
+            self.memories.append(
+                (
+                    m.seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
+                    m.expires_at, m.doc,
+                )
+            )  # fmt: skip
+            for label in queries.labels(m.memory_type, m.event_type, m.tags):
+                self.labels.append((org, label, m.time, m.seq))
+            self.duplicates[org, fingerprint] = m.seq
+            self.agents[org, m.agent_id] = now
+            if m.session_id is not None:
+                self.sessions.setdefault((org, m.session_id), (m.agent_id, now))
+            self.additions += 1
+            self.counts[org, m.agent_id, m.memory_type] += 1
+            if m.time > now - times.DAY:
+                self.count_recent(org, m.agent_id, m.event_type, m.time, 1)
+
+    def remove(self, org: int, agent_id: str, memory_type: str, event_type: str, time: int) -> None:
+        """Count a memory out."""
+        self.counts[org, agent_id, memory_type] -= 1
+        self.count_recent(org, agent_id, event_type, time, -1)
+
+    def count_recent(self, org: int, agent_id: str, event_type: str, time: int, by: int) -> None:
+        """Count a memory in its period, or out of it."""
+        self.recent[org, agent_id, time // PERIOD] += by
+        if event_type == "error":
+            self.recent_errors[org, agent_id, time // PERIOD] += by

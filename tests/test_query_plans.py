@@ -1,0 +1,182 @@
+"""No request makes SQLite walk a whole table: EXPLAIN QUERY PLAN for each statement that one can reach."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.records import Answer, Direction, Filter, Key, NewMemory, Session, Words
+from memtrace_server.store.sqlite import migrations, queries
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ORG, NOW = 1, 10**18
+
+# What each field of a Filter can be, as far as the SQL depends on it.
+FIELDS: dict[str, Sequence[Any]] = {
+    "agent_id": (None, "a"),
+    "session_id": (None, "s"),
+    "memory_types": ((), ("episodic",), ("decision",), ("decision", "entity")),
+    "event_types": ((), ("general",), ("error",), ("error", "action")),
+    "tags": ((), ("x",), ("x", "y")),
+    "since": (None, 1),
+    "until": (None, 2),
+    "min_importance": (None, 0.5, 0.7),
+    "metadata": (None, {"a": 1}),
+    "contains": (None, "ab", "abc"),
+    "words": (
+        None,
+        Words(wanted=["x"], unwanted=[]),
+        Words(wanted=["x"], unwanted=["y"]),
+        Words(wanted=[], unwanted=["y"]),
+    ),
+}
+# An order, a cursor, and whether the organisation's rows rise with their times. What the two orders and the
+# cursor lead to is independent of the rest, so pairs of them do.
+PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
+    ("desc", None, True),
+    ("asc", (1, 1), True),
+    ("desc", (1, 1), False),
+)
+FULLTEXT = re.compile(r"SCAN \w+ VIRTUAL TABLE INDEX \d+:\S*(M\d|=)")  # matched, or looked up by its row
+LOOKUP = re.compile(r"SEARCH \w+ USING (INTEGER PRIMARY KEY \(|.*?\((org|digest)=\?)")
+# Orgs and keys are few, and only the command line lists them; of the rest, a sweep takes the oldest few.
+KNOWN = re.compile(
+    r"SCAN (secrets|orgs|keys|k|o|CONSTANT ROW|sqlite_sequence|\(subquery-\d+\))( |$)"
+    r"|REUSE SUBQUERY"
+    r"|SEARCH (keys|orgs|o) USING "
+    r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age) \("
+    r"|(LIST|CORRELATED SCALAR|SCALAR|CORRELATED LIST) SUBQUERY|USE TEMP B-TREE|(CO-ROUTINE|MATERIALIZE) "
+    r"|USING ROWID SEARCH ON TABLE m FOR IN-OPERATOR|MULTI-INDEX OR"
+)
+
+
+@pytest.fixture
+def database() -> Iterator[sqlite3.Connection]:
+    """The schema, empty, with one organisation."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.create_function("matches", 2, queries.matches, deterministic=True)
+        connection.create_function("contains", 2, queries.contains, deterministic=True)
+        migrations.migrate(connection, NOW)
+        SqliteTransaction(connection).add_org("org_1", "one", NOW)
+        yield connection
+
+
+def plan(database: sqlite3.Connection, sql: str, values: Sequence[Any] = ()) -> list[str]:
+    return [row[3] for row in database.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
+def walks_a_table(step: str) -> bool:
+    return not (FULLTEXT.match(step) or LOOKUP.match(step) or KNOWN.match(step))
+
+
+def test_a_walk_is_told_from_a_lookup(database: sqlite3.Connection) -> None:
+    def walks(sql: str) -> bool:
+        return any(map(walks_a_table, plan(database, sql)))
+
+    assert walks("SELECT * FROM memories")
+    assert walks("SELECT count(*) FROM memories")
+    assert walks("SELECT * FROM memories WHERE importance = 1")
+    assert walks("SELECT * FROM words_1")
+    assert walks("SELECT label FROM labels WHERE label = 'x'")
+    assert not walks("SELECT * FROM words_1 WHERE words_1 MATCH 'x'")
+    assert not walks("SELECT * FROM memories WHERE org = 1 AND time > 5")
+
+
+def every_filter() -> Iterator[Filter]:
+    for values in itertools.product(*FIELDS.values()):
+        yield Filter(**dict(zip(FIELDS, values, strict=True)))
+
+
+def test_a_page_of_any_filter_walks_no_table_and_sorts_only_what_full_text_found(
+    database: sqlite3.Connection,
+) -> None:
+    seen: set[str] = set()
+    wrong: list[tuple[str, list[str]]] = []
+    for wanted in every_filter():
+        for order, after, in_order in PAGES:
+            query = queries.page(
+                ORG, wanted, NOW, columns="m.seq, m.time, m.doc", order=order, limit=10, after=after,
+                in_order=in_order,
+            )  # fmt: skip
+            if query.sql in seen:
+                continue
+            seen.add(query.sql)
+            steps = plan(database, query.sql, query.values)
+            is_sorted = any("ORDER BY" in step for step in steps)
+            if any(map(walks_a_table, steps)) or (is_sorted and (in_order or "MATCH" not in query.sql)):
+                wrong.append((query.sql, steps))
+        if wrong:
+            break
+    assert not wrong
+    assert len(seen) > len(FIELDS)
+
+
+def test_no_other_statement_of_a_request_walks_a_table(database: sqlite3.Connection) -> None:
+    statements: set[str] = set()
+    database.set_trace_callback(statements.add)
+    called = call_everything(SqliteTransaction(database))
+    database.set_trace_callback(None)
+
+    assert called >= {name for name in vars(Transaction) if not name.startswith("_")}
+    ours = {sql for sql in statements if not sql.startswith(("--", "CREATE"))}  # "--": FTS5's own
+    wrong = {sql: steps for sql in ours if any(map(walks_a_table, steps := plan(database, sql)))}
+    assert not wrong
+
+
+def call_everything(transaction: SqliteTransaction) -> set[str]:
+    """Call each method of a transaction, with what makes it run all of its statements."""
+    memory = NewMemory(
+        seq=NOW, agent_id="a", session_id="s", memory_type="decision", event_type="error", time=5,
+        importance=None, expires_at=NOW - 1, tags=["x"], content="hello",
+        doc='{"content": "hello", "tags": ["x"]}',
+    )  # fmt: skip
+    session = Session(id="t", agent_id="a", metadata=None, created_at=1, updated_at=1, closed_at=None)
+    key = Key(id="k", org=ORG, org_id="org_1", role="admin", name="", created_at=1, revoked_at=None)
+    calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+        ("secret", (), {}),
+        ("orgs", (), {}),
+        ("add_org", ("org_2", "two", NOW), {}),
+        ("add_key", (b"d", key), {}),
+        ("key", (b"d",), {}),
+        ("keys", (), {}),
+        ("revoke_key", ("k", NOW), {}),
+        ("next_seq", (NOW,), {}),
+        ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
+        ("original", (ORG, b"f", 0, NOW), {}),
+        ("memory", (ORG, NOW, NOW), {}),
+        ("keep_answer", (ORG, "k", Answer(request=b"", status=201), NOW), {}),
+        ("answer", (ORG, "k", 0), {}),
+        ("page", (ORG, Filter(), NOW), {"order": "asc", "limit": 1}),
+        ("register_agent", (ORG, "b", None, None, NOW), {}),
+        ("agent", (ORG, "a"), {}),
+        ("agents", (ORG, None, 10), {}),
+        ("count_agent", (ORG, "a", 0, NOW), {}),
+        ("add_session", (ORG, session), {}),
+        ("update_session", (ORG, session), {}),
+        ("session", (ORG, "t"), {}),
+        *(
+            ("sessions", (ORG,), {"agent_id": agent, "is_active": active, "after": after, "limit": 10})
+            for agent in (None, "a")
+            for active in (None, True, False)
+            for after in (None, (5, "s"))
+        ),
+        ("sweep", (NOW, 0, 10), {}),
+        ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
+        ("forget_one", (ORG, NOW), {}),
+        ("forget", (ORG, Filter(agent_id="a"), NOW), {}),
+        ("delete_sessions", (ORG, "a"), {}),
+        ("delete_agent", (ORG, "a"), {}),
+    ]
+    for name, positional, named in calls:
+        getattr(transaction, name)(*positional, **named)
+    transaction.finish()
+    return {name for name, _, _ in calls}
