@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _DIGITS for low in _DIGITS]  # half the steps of single digits
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _MILLISECOND = 1_000_000
 _NOISE_BITS = 17
@@ -33,7 +34,10 @@ def new_id(prefix: str, now: int) -> str:
 
 def base32(value: int, length: int) -> str:
     """`value` in `length` digits of Crockford's base 32, which sort as the numbers do."""
-    return "".join(_DIGITS[value >> shift & 31] for shift in range(5 * (length - 1), -1, -5))
+    first = _DIGITS[value >> 5 * (length - 1) & 31] if length % 2 else ""
+    return first + "".join(
+        [_PAIRS[value >> shift & 1023] for shift in range(5 * (length - length % 2 - 2), -1, -10)]
+    )
 
 
 def number(digits: str) -> int:

@@ -28,6 +28,8 @@ def score(wanted: Sequence[str], content: str) -> int:
 
 
 def _words(text: str) -> list[str]:
+    if text.isascii():  # nothing to decompose, which is most of the work
+        return _WORD.findall(text.lower())
     decomposed = unicodedata.normalize("NFKD", text.casefold())
     return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
 
