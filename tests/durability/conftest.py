@@ -20,8 +20,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def in_process(tmp_path: Path) -> Iterator[InProcess]:
+def in_process(tmp_path: Path, clock: Clock) -> Iterator[InProcess]:
     """A server in this process, on a file of its own."""
+    assert times.now() == clock.now  # or it would see the time go backwards
     with InProcess(tmp_path / "memtrace.db") as server:
         yield server
 

@@ -9,7 +9,7 @@ import msgspec
 from attrs import define, frozen
 
 from memtrace_server import tenants, times
-from memtrace_server.core import Core
+from memtrace_server.core import Core, Exchange
 from memtrace_server.messages import Request, Response
 from memtrace_server.store import Store, open_store
 
@@ -38,14 +38,13 @@ class Tenant:
         self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
     ) -> Response:
         """Ask the server; `once` is the Idempotency-Key."""
-        headers = {"x-api-key": self.key}
-        if once is not None:
-            headers["idempotency-key"] = once
-        content = b""
-        if body is not None:
-            headers["content-type"] = "application/json"
-            content = msgspec.json.encode(body)
-        return self.core.handle(Request(method=method, path=path, query=query, headers=headers, body=content))
+        return self.core.handle(self._request(method, path, body, query, once))
+
+    def begin(
+        self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
+    ) -> Exchange:
+        """A request as it stands before the store."""
+        return self.core.begin(self._request(method, path, body, query, once))
 
     def add(self, **memory: Any) -> Response:
         """Store a memory, of an agent `a` if not told otherwise."""
@@ -56,6 +55,16 @@ class Tenant:
         response = self.send("GET", MEMORIES, query=f"order=asc&{query}")
         assert response.status == 200, response.body
         return list(told(response)["memories"])
+
+    def _request(self, method: str, path: str, body: object, query: str, once: str | None) -> Request:
+        headers = {"x-api-key": self.key}
+        if once is not None:
+            headers["idempotency-key"] = once
+        content = b""
+        if body is not None:
+            headers["content-type"] = "application/json"
+            content = msgspec.json.encode(body)
+        return Request(method=method, path=path, query=query, headers=headers, body=content)
 
 
 class InProcess:

@@ -1,0 +1,230 @@
+"""Writes that share a transaction do what each would do by itself, and none can spoil another's."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from attrs import frozen
+from durability.in_process import MEMORIES, Clock, InProcess, Tenant
+from durability.store_audit import assert_whole
+
+from memtrace_server.core import Exchange
+from memtrace_server.ids import memory_seq
+from memtrace_server.messages import Response
+from memtrace_server.store import Store
+from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.records import Key
+
+PATIENCE = 60.0  # seconds
+SEEDS = range(500 if os.environ.get("MEMTRACE_LONG") else 10)
+ROUNDS, GROUP = 6, 25
+AGENTS = ["a", "b", "c"]
+STATE = {
+    "memories": "*",
+    "labels": "*",
+    "agents": "*",
+    "sessions": "*",
+    "duplicates": "*",
+    "answers": "org, key, answered_at, status, body, location, memories",
+}
+
+
+@frozen
+class Step:
+    """A write.
+
+    Attributes:
+        target: Which memory the path names, counted from the oldest.
+        defect: What goes wrong when it is done already.
+    """
+
+    method: str
+    path: str
+    body: Any = None
+    query: str = ""
+    once: str | None = None
+    target: int = 0
+    defect: Callable[[Transaction], None] | None = None
+
+    def begin(self, tenant: Tenant, memories: Sequence[str]) -> Exchange:
+        """The write as it stands before the store."""
+        path = self.path.format(memories[self.target % len(memories)])
+        return tenant.begin(self.method, path, self.body, query=self.query, once=self.once)
+
+    def work(self, exchange: Exchange) -> Callable[[Transaction], Response]:
+        """What the store is to do."""
+        todo = exchange.todo
+        assert not isinstance(todo, Response)
+        assert todo.is_write
+
+        def run(transaction: Transaction) -> Response:
+            response = todo.run(transaction)
+            if self.defect:
+                self.defect(transaction)
+            return response
+
+        return run
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_group_does_what_its_writes_do_one_by_one(tmp_path: Path, clock: Clock, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+    files = [tmp_path / f"{name}.db" for name in ("grouped", "alone")]
+    with InProcess(files[0]) as grouped, InProcess(files[1]) as alone:
+        for server in (grouped, alone):
+            server.tenant().add(content="the first")
+        for _ in range(ROUNDS):
+            clock.advance(dice.choice([0, 0.5, 2, 20_000]))
+            steps = [_step(dice) for _ in range(GROUP)]
+            assert _do_at_once(grouped, steps) == _do_one_by_one(alone, steps)
+            assert _state(files[0]) == _state(files[1])
+            assert _statistics(grouped) == _statistics(alone)
+    for file in files:
+        assert_whole(file)
+
+
+class _Blocked:
+    """Holds up the writer of a store, so that what is submitted meanwhile is one group."""
+
+    def __init__(self, store: Store) -> None:
+        self.submit = store.submit
+        self._go_on = threading.Event()
+
+    def __enter__(self) -> Self:
+        is_blocked = threading.Event()
+
+        def block(_: Transaction) -> None:
+            is_blocked.set()
+            assert self._go_on.wait(PATIENCE)
+
+        self._blocker = self.submit(block)
+        assert is_blocked.wait(PATIENCE)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._go_on.set()
+        self._blocker.result(PATIENCE)
+
+
+def _do_at_once(server: InProcess, steps: Sequence[Step]) -> list[str]:
+    memories = _memory_ids(server.tenant())
+    exchanges = [step.begin(server.tenant(), memories) for step in steps]
+    with _Blocked(server.store) as blocked:
+        futures = [
+            blocked.submit(step.work(exchange)) for step, exchange in zip(steps, exchanges, strict=True)
+        ]
+    return [
+        _told(server, exchange, _outcome(future)) for exchange, future in zip(exchanges, futures, strict=True)
+    ]
+
+
+def _do_one_by_one(server: InProcess, steps: Sequence[Step]) -> list[str]:
+    memories = _memory_ids(server.tenant())
+    answers = []
+    for step in steps:
+        exchange = step.begin(server.tenant(), memories)
+        future: Future[Response] = Future()
+        try:
+            future.set_result(server.store.write(step.work(exchange)))
+        except Exception as error:  # noqa: BLE001 - compared with the other's
+            future.set_exception(error)
+        answers.append(_told(server, exchange, _outcome(future)))
+    return answers
+
+
+def _outcome(future: Future[Response]) -> Response | Exception:
+    error = future.exception(PATIENCE)
+    assert error is None or isinstance(error, Exception)
+    return error or future.result()
+
+
+def _told(server: InProcess, exchange: Exchange, outcome: Response | Exception) -> str:
+    response = server.core.finish(exchange, outcome)
+    return _normal(f"{response.status} {response.headers.get('Location')} {response.body.decode()}")
+
+
+def _normal(text: str) -> str:
+    """A text without what is left to chance."""
+    text = re.sub(r"mem_[0-9A-Z]{26}", lambda found: f"memory {memory_seq(found[0])}", text)
+    return re.sub(r"(sess|req|org|key)_[0-9A-Z]{26}", r"\1", text)
+
+
+def _state(file: Path) -> dict[str, list[str]]:
+    with closing(sqlite3.connect(file)) as store:
+        return {
+            table: sorted(
+                _normal(str(row))
+                for row in store.execute(f"SELECT {columns} FROM {table}")  # noqa: S608 - ours
+            )
+            for table, columns in STATE.items()
+        }
+
+
+def _statistics(server: InProcess) -> list[str]:
+    tenant = server.tenant()
+    return [_normal(tenant.send("GET", f"/api/v1/agents/{a}/stats").body.decode()) for a in AGENTS]
+
+
+def _memory_ids(tenant: Tenant) -> list[str]:
+    return [memory["id"] for memory in tenant.memories()] or ["mem_" + "0" * 26]
+
+
+def _step(dice: random.Random) -> Step:
+    agent = dice.choice(AGENTS)
+    change = {"status": dice.choice(["active", "closed"]), "metadata": {"n": dice.choice([None, 2])}}
+    kinds: dict[str, tuple[int, str, str, object, str]] = {
+        "one": (45, "POST", MEMORIES, _memory(dice), ""),
+        "batch": (20, "POST", MEMORIES, {"memories": [_memory(dice) for _ in range(dice.randint(1, 6))]}, ""),
+        "forget": (15, "DELETE", MEMORIES + "/{}", None, ""),
+        "forget all": (5, "DELETE", MEMORIES, None, dice.choice([f"agent_id={agent}&tags=x", "tags=y"])),
+        "register": (5, "POST", "/api/v1/agents", {"name": agent, "description": dice.choice("xy")}, ""),
+        "delete": (3, "DELETE", f"/api/v1/agents/{agent}", None, dice.choice(["", "delete_memories=true"])),
+        "start": (3, "POST", "/api/v1/sessions", {"agent_id": agent, "metadata": {"n": 1}}, ""),
+        "change": (4, "PUT", "/api/v1/sessions/s", change, ""),
+    }
+    [(_, method, path, body, query)] = dice.choices(
+        list(kinds.values()), [kind[0] for kind in kinds.values()]
+    )
+    return Step(
+        method,
+        path,
+        body,
+        query,
+        once=dice.choice([None, None, "k1", "k2", "k3"]),
+        target=dice.randrange(100),
+        defect=dice.choice([_mistake, _integrity]) if dice.random() < 0.1 else None,
+    )
+
+
+def _memory(dice: random.Random) -> dict[str, Any]:
+    values: dict[str, Sequence[object]] = {
+        "session_id": ["s", "t"],
+        "tags": [["x"], ["x", "y"]],
+        "event_type": ["error"],
+        "dedup_key": ["d1", "d2"],
+        "time": ["2026-11-01T11:00:00Z", "2026-11-01T11:59:00Z"],
+        "ttl": [1, 30_000],
+        "importance": [0.9],
+    }
+    facts = {name: dice.choice(some) for name, some in values.items() if dice.random() < 0.2}
+    return {"agent_id": dice.choice(AGENTS), "content": f"red {dice.randrange(8)}", **facts}
+
+
+def _mistake(_: Transaction) -> None:
+    raise RuntimeError("a mistake, after something was written")
+
+
+def _integrity(transaction: Transaction) -> None:
+    key = Key(id="key", org=1, org_id="", role="reader", name="", created_at=0, revoked_at=None)
+    for _ in range(2):
+        transaction.add_key(b"the same", key)
