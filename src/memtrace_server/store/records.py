@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
 from attrs import frozen
 
 Direction = Literal["asc", "desc"]
@@ -57,9 +58,11 @@ class NewMemory:
     doc: str
 
 
-@frozen(kw_only=True)
-class Found:
-    """A stored memory: its row, its time (ns), and the whole of it as JSON."""
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored memory: its row, its time (ns), and the whole of it as JSON.
+
+    A page makes a hundred of them, so it is a struct, which is made in a third of the time.
+    """
 
     seq: int
     time: int
