@@ -13,6 +13,7 @@ from benchmarks.report import Row, at_least, at_most, median, milliseconds, perc
 from benchmarks.server import KEY, Server
 
 _BATCH = 1_000
+_WARM_UP = 4  # seconds
 _LOWEST_RATE = 2_000  # acknowledged writes a second at 32 clients
 _LONGEST_READ = 0.050  # seconds, p99, under full write load
 
@@ -26,6 +27,8 @@ def measure(folder: Path, *, rounds: int, seconds: float) -> list[Row]:
     ):
         load = Load(url=grouped.url, key=KEY, seconds=seconds)
         alone = evolve(load, url=ungrouped.url)
+        for server in (load, alone):  # until the WAL is written over, not at its end: as it is from then on
+            apply(evolve(server, writers=1, batch=_BATCH, seconds=_WARM_UP))
         rows: list[Row] = []
         for clients in (1, 32, 128):
             rows += _compare(evolve(load, writers=clients), evolve(alone, writers=clients), rounds)
