@@ -70,7 +70,7 @@ class SqliteStore:
     def write(self, work: Callable[[Transaction], T]) -> T:
         future = self._enqueue(work)
         with self._writing:
-            if not future.done():
+            while not future.done():  # a group may be full before its turn comes
                 self._commit_waiting()
         return future.result()
 
@@ -206,12 +206,16 @@ class SqliteStore:
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:
             connection = _connect(self._path or ":memory:")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute(f"PRAGMA cache_size = -{_CACHE}")
-            migrations.migrate(connection, times.now())
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute(f"PRAGMA cache_size = -{_CACHE}")
+                migrations.migrate(connection, times.now())
+            except BaseException:
+                connection.close()
+                raise
             self._writer = connection
         return self._writer
 
@@ -231,6 +235,8 @@ class SqliteStore:
     def _reader(self) -> Iterator[sqlite3.Connection]:
         if self._path is None or self._writer is None:
             with self._writing:
+                if self._is_closed:
+                    raise StoreUnavailable("the store is closed")
                 writer = self._open_writer()
                 if self._path is None:  # memory has one connection only
                     yield writer

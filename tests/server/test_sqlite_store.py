@@ -1,0 +1,339 @@
+"""The SQLite store: writes that share a commit, closing, migrations, and what forgetting leaves."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from durability.store_audit import assert_whole
+
+from memtrace import Memtrace
+from memtrace_server import tenants, times
+from memtrace_server.store import Store, open_store
+from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.sqlite import SqliteStore
+from memtrace_server.store.sqlite import store as sqlite_store
+
+PATIENCE = 10.0  # seconds
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "memtrace.db"
+
+
+@pytest.fixture(params=["file", "memory"])
+def store(request: pytest.FixtureRequest, file: Path) -> Iterator[Store]:
+    url = f"sqlite:///{file}" if request.param == "file" else "sqlite://"
+    with closing(open_store(url)) as store:
+        yield store
+
+
+@pytest.fixture
+def org(store: Store) -> int:
+    return tenants.create_org(store, "ours").number
+
+
+class Refused(Exception):  # noqa: N818 - it is no error of ours
+    pass
+
+
+def register(org: int, name: str) -> Callable[[Transaction], str]:
+    def work(transaction: Transaction) -> str:
+        transaction.register_agent(org, name, None, None, times.now())
+        return name
+
+    return work
+
+
+def register_and_fail(org: int, name: str, failure: Exception) -> Callable[[Transaction], str]:
+    def work(transaction: Transaction) -> str:
+        register(org, name)(transaction)
+        raise failure
+
+    return work
+
+
+def names(store: Store, org: int) -> set[str]:
+    return {agent.id for agent in store.read(lambda transaction: transaction.agents(org, None, 10_000))}
+
+
+@contextmanager
+def writer_held(store: Store) -> Iterator[None]:
+    """Keeps the writer busy, so that what is submitted meanwhile waits, to be committed together."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(_: Transaction) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    held = store.submit(work)
+    assert begun.wait(PATIENCE)
+    try:
+        yield
+    finally:
+        go_on.set()
+        held.result(PATIENCE)
+
+
+def test_a_write_returns_what_its_work_returns_and_is_read_at_once(store: Store, org: int) -> None:
+    assert store.write(register(org, "one")) == "one"
+    assert store.submit(register(org, "two")).result(PATIENCE) == "two"
+
+    assert names(store, org) == {"one", "two"}
+
+
+def test_a_work_that_fails_leaves_nothing_and_its_error_is_told(store: Store, org: int) -> None:
+    with pytest.raises(Refused, match="my own"):
+        store.write(register_and_fail(org, "one", Refused("my own")))
+
+    assert names(store, org) == set()
+    store.write(register(org, "one"))
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (Refused(), Refused),
+        (sqlite3.IntegrityError("UNIQUE"), sqlite3.IntegrityError),
+        (sqlite3.OperationalError("disk I/O error"), StoreUnavailable),
+    ],
+    ids=["of its own", "a constraint", "the disk"],
+)
+def test_in_a_group_one_failing_work_never_harms_its_neighbours(
+    store: Store, org: int, failure: Exception, told: type[Exception]
+) -> None:
+    with writer_held(store):
+        futures = [
+            store.submit(register_and_fail(org, f"bad_{n}", failure) if n % 3 == 1 else register(org, f"{n}"))
+            for n in range(30)
+        ]
+
+    good = {n for n in range(30) if n % 3 != 1}
+    assert {n for n, future in enumerate(futures) if future.exception(PATIENCE) is None} == good
+    assert {type(futures[n].exception()) for n in range(30) if n not in good} == {told}
+    assert names(store, org) == {str(n) for n in good}
+
+
+def test_of_many_threads_each_gets_its_own_outcome(store: Store, org: int) -> None:
+    def write(n: int) -> str:
+        name = f"agent_{n}"
+        work = register_and_fail(org, name, Refused(name)) if n % 4 == 0 else register(org, name)
+        try:
+            return store.write(work) if n % 2 else store.submit(work).result(PATIENCE)
+        except Refused as refused:
+            return f"refused {refused}"
+
+    with ThreadPoolExecutor(16) as threads:
+        told = list(threads.map(write, range(400)))
+
+    assert told == [f"refused agent_{n}" if n % 4 == 0 else f"agent_{n}" for n in range(400)]
+    assert names(store, org) == {f"agent_{n}" for n in range(400) if n % 4}
+
+
+def test_every_write_is_done_however_many_wait(
+    store: Store, org: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_GROUP", 1)
+
+    def write(thread: int) -> None:
+        for n in range(20):
+            store.write(register(org, f"{thread}_{n}"))
+
+    threads = [threading.Thread(target=write, args=(n,), daemon=True) for n in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(names(store, org)) == 240
+
+
+def test_a_write_that_nobody_waits_for_any_more_harms_no_other(store: Store, org: int) -> None:
+    with writer_held(store):
+        given_up = store.submit(register(org, "given up"))
+        assert given_up.cancel()
+        others: list[Future[str]] = [store.submit(register(org, "neighbour"))]
+    others.append(store.submit(register(org, "later")))
+
+    assert [other.result(PATIENCE) for other in others] == ["neighbour", "later"]
+    assert names(store, org) == {"neighbour", "later"}
+
+
+def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) -> None:
+    with writer_held(store):
+        first = store.submit(register(org, "one"))
+        second = store.submit(lambda transaction: transaction.agent(org, "one") is not None)
+
+    assert (first.result(PATIENCE), second.result(PATIENCE)) == ("one", True)
+
+
+def test_readers_see_only_what_is_committed(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        org = tenants.create_org(store, "ours").number
+        seen: list[set[str]] = []
+
+        def work(transaction: Transaction) -> None:
+            register(org, "half done")(transaction)
+            seen.append(names(store, org))
+
+        store.write(work)
+        assert seen == [set()]
+        assert names(store, org) == {"half done"}
+
+
+def test_a_reader_cannot_write(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        org = tenants.create_org(store, "ours").number
+        with pytest.raises(StoreUnavailable):
+            store.read(register(org, "one"))
+        assert names(store, org) == set()
+
+
+def test_closing_finishes_what_was_submitted(file: Path) -> None:
+    store = open_store(f"sqlite:///{file}")
+    org = tenants.create_org(store, "ours").number
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold(_: Transaction) -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    store.submit(hold)
+    assert begun.wait(PATIENCE)
+    futures = [store.submit(register(org, f"{n}")) for n in range(700)]
+    closing_thread = threading.Thread(target=store.close)
+    closing_thread.start()
+    go_on.set()
+    closing_thread.join(PATIENCE)
+
+    assert all(future.done() for future in futures)
+    with closing(open_store(f"sqlite:///{file}")) as again:
+        assert len(names(again, org)) == 700
+
+
+def test_a_closed_store_says_so_and_closing_twice_is_fine(store: Store) -> None:
+    store.write(lambda _: None)
+    store.close()
+    store.close()
+
+    for use in (store.write, store.read, store.submit):
+        with pytest.raises(StoreUnavailable, match="closed"):
+            use(lambda _: None)
+
+
+def test_a_store_that_was_never_used_makes_no_file_and_can_be_closed(file: Path) -> None:
+    open_store(f"sqlite:///{file}").close()
+
+    assert not file.exists()
+
+
+def test_a_lost_write_ahead_log_is_none_after_closing(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        tenants.create_org(store, "ours")
+
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_writes_are_durable_when_they_are_acknowledged(file: Path) -> None:
+    with closing(SqliteStore(str(file))) as store:
+        tenants.create_org(store, "ours")
+        writer = store._writer  # noqa: SLF001 - durability shows nowhere but in a power cut
+        assert writer is not None
+        assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
+def test_a_fresh_file_has_the_whole_schema_and_says_which(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        store.write(lambda _: None)
+
+    with closing(sqlite3.connect(file)) as database:
+        applied = [name for (name,) in database.execute("SELECT name FROM migrations ORDER BY name")]
+        assert applied[0].startswith("0001-")
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        assert {"orgs", "keys", "memories", "agents", "sessions"} <= tables
+
+
+def test_a_file_is_migrated_once_by_however_many_open_it_at_once(file: Path) -> None:
+    stores = [open_store(f"sqlite:///{file}") for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda store: store.write(lambda _: None), stores))
+    for store in stores:
+        store.close()
+
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("SELECT count(*) - count(DISTINCT name) FROM migrations").fetchone() == (0,)
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        store.write(lambda _: None)
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("INSERT INTO migrations VALUES ('9999-from-the-future', 0)")
+
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        for use in (store.write, store.read):
+            with pytest.raises(ValueError, match="newer Memtrace: it has 9999-from-the-future"):
+                use(lambda _: None)
+
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("DELETE FROM migrations WHERE name = '9999-from-the-future'")
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        store.write(lambda _: None)
+
+
+def test_what_is_no_database_is_told_and_left_alone(file: Path) -> None:
+    file.write_text("no database at all, but a text of some length\n" * 100)
+    before = file.read_bytes()
+
+    with closing(open_store(f"sqlite:///{file}")) as store, pytest.raises(StoreUnavailable):
+        store.write(lambda _: None)
+
+    assert file.read_bytes() == before
+
+
+def test_a_store_that_could_not_be_opened_is_opened_when_it_can_be(tmp_path: Path) -> None:
+    folder = tmp_path / "later"
+    with closing(open_store(f"sqlite:///{folder / 'x.db'}")) as store:
+        with pytest.raises(StoreUnavailable):
+            store.write(lambda _: None)
+        folder.mkdir()
+        store.write(lambda _: None)
+
+
+def test_forgotten_content_is_in_no_table(file: Path) -> None:
+    secret = "Xyzzy plugh frotz, quoth the raven"
+    with Memtrace(f"sqlite:///{file}") as client:
+        kept = client.remember("a", "Kept, whatever happens", session_id="s")
+        one = client.remember("a", secret, session_id="s", metadata={"x": secret}, tags=["xyzzy"])
+        two = client.add_memories(
+            [{"agent_id": "b", "content": f"{secret} {n}", "dedup_key": f"frotz {n}"} for n in range(3)]
+        )
+        by_ttl = client.remember("a", f"{secret} for a while", ttl=1)
+        client.forget(one)
+        client.forget(two[0])
+        client.forget_all(agent_id="b")
+        client.forget(by_ttl)
+        assert [memory.id for memory in client.iter_memories()] == [kept.id]
+
+    content = file.read_bytes()
+    assert b"whatever happens" in content
+    for gone in (secret, "Xyzzy", "plugh frotz", "quoth the"):
+        assert gone.encode() not in content, gone
+    with closing(sqlite3.connect(file)) as database:
+        for (table,) in database.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            if not database.execute(
+                "SELECT 1 FROM sqlite_schema WHERE name = ? AND sql LIKE 'CREATE VIRTUAL%'", (table,)
+            ).fetchone():
+                rows = database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - from the schema
+                told = repr(rows).lower()
+                assert "xyzzy plugh" not in told, table
+                assert "raven" not in told or table.endswith("_data"), table
+    assert_whole(file)
