@@ -11,6 +11,7 @@ that to a thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
@@ -27,6 +28,8 @@ from memtrace_server.store.sqlite import inspection, migrations, queries
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("memtrace_server")
 
 _PATIENCE = 60.0  # seconds to wait for another process's write
 _GROUP = 512  # writes in one transaction, at most
@@ -153,6 +156,7 @@ class SqliteStore:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
+        self._shorten_wal()
 
     def _run(self, group: Sequence[_Waiting]) -> list[_Outcome]:
         with _told_apart():
@@ -161,7 +165,6 @@ class SqliteStore:
                 outcomes = self._commit(connection, group, _attempt)
             except _Spoilt:
                 outcomes = self._commit(connection, group, _attempt_carefully)
-            self._shorten_wal(connection)
         return outcomes
 
     def _commit(
@@ -190,17 +193,24 @@ class SqliteStore:
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
             self._swept_at, self._unswept = now, 0
 
-    def _shorten_wal(self, connection: sqlite3.Connection) -> None:
+    def _shorten_wal(self) -> None:
         """Start the WAL anew when it has grown long.
 
         SQLite does it by itself only in a moment without readers, which may never come. Here, the writer
-        waits for those who read now; those who come after them do not need the WAL.
+        waits for those who read now; those who come after them do not need the WAL. Where it fails, for
+        the disk is full, say, the WAL grows on: what was committed is committed.
         """
-        if self._path is None or Path(f"{self._path}-wal").stat().st_size < self._longest_wal:
+        if self._path is None or self._writer is None:
             return
-        connection.execute(f"PRAGMA busy_timeout = {_WAL_PATIENCE}")
-        (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
+        try:
+            if Path(f"{self._path}-wal").stat().st_size < self._longest_wal:
+                return
+            self._writer.execute(f"PRAGMA busy_timeout = {_WAL_PATIENCE}")
+            (is_busy, _, _) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except (OSError, sqlite3.DatabaseError) as error:
+            _LOG.warning("The write-ahead log cannot be shortened now: %s", error)
+            is_busy = True
+        self._writer.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
         self._longest_wal = self._longest_wal + _LONGEST_WAL if is_busy else _LONGEST_WAL
 
     def _open_writer(self) -> sqlite3.Connection:
