@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import doctest
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from memtrace_server import tokens
 from memtrace_server.tokens import upper_bound
 
 # Texts, each with the tokens that the most wasteful tokenizer makes of it and of twenty such lines, and the
@@ -65,9 +68,10 @@ COUNTED = [
 
 # 65 tokens in cl100k and o200k, 66 in Llama 2, 87 in Claude 4.7.
 PROSE = (
-    "The assistant keeps a short memory of what the user asked for and what it decided to do. When a task "
-    "takes more than one session, it reads the notes of the last one first, so that it does not ask the same "
-    "questions again. Important decisions are kept with their reasons; small steps are forgotten after a while."
+    "The assistant keeps a short memory of what the user asked for and what it decided to do. When a "
+    "task takes more than one session, it reads the notes of the last one first, so that it does not "
+    "ask the same questions again. Important decisions are kept with their reasons; small steps are "
+    "forgotten after a while."
 )
 
 
@@ -85,6 +89,10 @@ def test_english_prose_is_bounded_far_below_its_bytes() -> None:
 
 def test_random_letters_cost_as_much_as_their_bytes() -> None:
     assert upper_bound("qxzvkjwq" * 1_000) >= 8_000
+
+
+def test_the_example_is_true() -> None:
+    assert doctest.testmod(tokens) == (0, 1)
 
 
 def test_nothing_costs_nothing() -> None:

@@ -46,7 +46,7 @@ def upper_bound(text: str) -> int:
 
     Example:
         >>> upper_bound("User prefers dark mode")
-        9
+        12
     """
     if not text:
         return 0
