@@ -114,6 +114,8 @@ def _serve(options: argparse.Namespace) -> None:
     try:
         from memtrace_server.serving import Options, serve  # noqa: PLC0415 - what it needs comes with an extra
     except ImportError as error:
+        if not error.name or error.name.startswith("memtrace"):
+            raise
         raise ValueError(f"{error.name} is not installed; run: pip install 'memtrace-sdk[server]'") from error
     serve(
         Options(
