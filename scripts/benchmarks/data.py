@@ -6,6 +6,7 @@ What is rare is found as often in a small file as in a large one.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -25,6 +26,7 @@ from memtrace_server.store.sqlite import migrations
 ORG = 1  # of the busy agent
 AGENT = "busy"
 SESSION = "busy-session"
+SELDOM = "seldom"  # an agent of the same organisation, with as many memories as there are rare ones
 RARE = 20  # memories of the busy agent that are decisions, and have the rare tag and word
 RARE_WORD = "zyxwvutsrq"
 RARE_TAG = "rare"
@@ -36,11 +38,12 @@ _BATCH = 5_000
 
 @frozen
 class File:
-    """A file of memories, and the moment (ns) at which its last one was stored."""
+    """A file of memories: the moment (ns) at which its last one was stored, and the time (ns) between two."""
 
     url: str
     memories: int
     ends_at: int
+    step: int
 
 
 def build(folder: Path, memories: int) -> File:
@@ -56,12 +59,12 @@ def build(folder: Path, memories: int) -> File:
         step = _SPAN // memories
         first = first or times.now() - _SPAN
         rows = _rows(first, step, count, memories)
-        while batch := [row for row, _ in zip(rows, range(_BATCH), strict=False)]:
+        while batch := list(itertools.islice(rows, _BATCH)):
             print(f"\r  building {path.name}: {count:,}", end="", flush=True)
             store.write(partial(_add, batch))
             count += len(batch)
     print(f"\r  {path.name} is ready{' ' * 30}")
-    return File(url, memories, first + step * memories)
+    return File(url, memories, first + step * memories, step)
 
 
 def _add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
@@ -79,18 +82,19 @@ def _rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, Ne
         agent = (n // 2) % (_AGENTS - 1) + 1
         is_busy = n % 2 == 0
         is_rare = is_busy and n % (end // RARE) == 0
+        is_seldom = n % (end // RARE) == 1
         decides = is_rare if is_busy else agent % 20 == 0
         content = f"{next(contents)} {n}"
         moment = first + n * step
         yield (
-            (ORG if is_busy else agent % _ORGS + 1),
+            (ORG if is_busy or is_seldom else agent % _ORGS + 1),
             _memory(
                 moment,
-                agent_id=AGENT if is_busy else f"agent_{agent}",
+                agent_id=AGENT if is_busy else SELDOM if is_seldom else f"agent_{agent}",
                 session_id=SESSION if n % 4 == 0 else f"sess_{n % 97}_{agent}",
                 memory_type="decision" if decides else "episodic",
                 event_type="decision" if decides else "error" if n % 50 == 0 else "general",
-                content=f"{content} {RARE_WORD}" if is_rare else content,
+                content=f"{content} {RARE_WORD if is_rare else samples.COMMON_WORD if is_seldom else ''}",
                 tags=[RARE_TAG] if is_rare else ["common"] if n % 10 < 2 else [],  # noqa: PLR2004 - a fifth
             ),
         )

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from benchmarks import data, samples
 from benchmarks.report import Row, at_most, median, milliseconds
-from memtrace_server import tenants
+from memtrace_server import tenants, times
 from memtrace_server.auth import Principal
 from memtrace_server.core import Core
 from memtrace_server.messages import JSON, Request
@@ -45,10 +45,10 @@ def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
             core = Core(store, local=Principal(data.ORG, tenants.DEFAULT_ORG, "reader"))
             tellers.append(_Teller(core, file))
         for number, question in enumerate(tellers[0].questions):
-            times = [
+            seconds = [
                 [teller.ask(teller.questions[number].request) for teller in tellers] for _ in range(rounds)
             ]
-            middle = [median(column) for column in zip(*times, strict=True)]
+            middle = [median(column) for column in zip(*seconds, strict=True)]
             rows.append(
                 at_most(
                     question.name + (f" ({question.note})" if question.note else ""),
@@ -67,6 +67,7 @@ class _Teller:
     def __init__(self, core: Core, file: data.File) -> None:
         self._core = core
         self._now = file.ends_at
+        self._since = file.ends_at - 500 * file.step
         self.questions = self._questions()
 
     def ask(self, request: Request) -> float:
@@ -96,9 +97,13 @@ class _Teller:
             _Question("search of a common word, ranked", _search(query=samples.COMMON_WORD)),
             _Question("search of a common word, newest", _search(query=samples.COMMON_WORD, order="desc")),
             _Question(
-                "a common word of a rare agent", _search(query=samples.COMMON_WORD, agent_id="agent_10")
+                "a common word, of an agent that seldom writes",
+                _search(query=samples.COMMON_WORD, agent_id=data.SELDOM),
             ),
-            _Question("search since an hour ago", _search(query=samples.COMMON_WORD, since="1h")),
+            _Question(
+                "a common word, in the newest 500 memories",
+                _search(query=samples.COMMON_WORD, since=times.render(self._since)),
+            ),
             _Question("context of a busy session", _post(f"/api/v1/sessions/{data.SESSION}/context", {})),
         ]
 

@@ -15,6 +15,10 @@ _DERIVED = {
         "SELECT org, agent_id, memory_type, memories FROM agent_counts WHERE memories != 0",
         "SELECT org, agent_id, memory_type, count(*) FROM memories GROUP BY 1, 2, 3",
     ),
+    "session counter": (
+        "SELECT org, agent_id, sessions, active FROM session_counts WHERE sessions != 0",
+        "SELECT org, agent_id, count(*), sum(closed_at IS NULL) FROM sessions GROUP BY 1, 2",
+    ),
     "label": (
         "SELECT org, label, time, seq FROM labels",
         (

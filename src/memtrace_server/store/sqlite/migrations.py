@@ -125,6 +125,27 @@ _STEPS = {
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX sessions_by_time ON sessions (org, created_at, id);
         CREATE INDEX sessions_by_agent ON sessions (org, agent_id, created_at, id);
+
+        -- Kept by triggers, as sessions come and go in several ways, all of them seldom.
+        CREATE TABLE session_counts (
+            org INTEGER NOT NULL,
+            agent_id TEXT NOT NULL,
+            sessions INTEGER NOT NULL,
+            active INTEGER NOT NULL,
+            PRIMARY KEY (org, agent_id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TRIGGER session_added AFTER INSERT ON sessions BEGIN
+            INSERT INTO session_counts VALUES (new.org, new.agent_id, 1, new.closed_at IS NULL)
+            ON CONFLICT DO UPDATE SET sessions = sessions + 1, active = active + excluded.active;
+        END;
+        CREATE TRIGGER session_changed AFTER UPDATE OF closed_at ON sessions BEGIN
+            UPDATE session_counts SET active = active + (new.closed_at IS NULL) - (old.closed_at IS NULL)
+            WHERE (org, agent_id) = (new.org, new.agent_id);
+        END;
+        CREATE TRIGGER session_removed AFTER DELETE ON sessions BEGIN
+            UPDATE session_counts SET sessions = sessions - 1, active = active - (old.closed_at IS NULL)
+            WHERE (org, agent_id) = (old.org, old.agent_id);
+        END;
     """,
 }
 

@@ -296,8 +296,8 @@ class SqliteTransaction:
         recent -= sum(time >= since for _, _, time in unswept)
         errors -= sum(time >= since and event_type == "error" for _, event_type, time in unswept)
         sessions, active = self._db.execute(
-            "SELECT count(*), coalesce(sum(closed_at IS NULL), 0) FROM sessions"
-            " WHERE org = ? AND agent_id = ?",
+            "SELECT coalesce(sum(sessions), 0), coalesce(sum(active), 0) FROM session_counts"
+            " WHERE (org, agent_id) = (?, ?)",
             (org, agent_id),
         ).fetchone()
         return AgentCounts(
