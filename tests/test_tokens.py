@@ -64,6 +64,7 @@ COUNTED = [
     ("ﷺ ㎏ ﬃ ½ Å Ⓜ⠢ ⓚ ࿏Ⴠ Ǆ", 49, 1018, "Claude 4.7"),
     ("\u0301e\u0323\u0301 a\u0300 ڪ\u0658ڰ ௳Є", 23, 479, "Claude 4.7"),
     ("x" * 40, 39, 818, "Claude 4.7"),
+    ("\u023a" * 8, 26, 558, "Claude 3"),
 ]
 
 # 65 tokens in cl100k and o200k, 66 in Llama 2, 87 in Claude 4.7.
