@@ -174,6 +174,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("forget_one", (ORG, NOW), {}),
         ("forget", (ORG, Filter(agent_id="a"), NOW), {}),
         ("delete_sessions", (ORG, "a"), {}),
+        ("forget_answers", (ORG, "a"), {}),
         ("delete_agent", (ORG, "a"), {}),
     ]
     for name, positional, named in calls:

@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
 
     _command(commands, "check", "find out whether the store is whole", _check)
+    _command(
+        commands,
+        "vacuum",
+        "write the store anew, so that its file keeps no trace of what was forgotten; writes wait",
+        _vacuum,
+    )
     backup = _command(commands, "backup", "copy the store to a new file, while it is served", _backup)
     backup.add_argument("file", help="the new file")
 
@@ -142,6 +148,11 @@ def _check(options: argparse.Namespace) -> None:
     if wrong:
         raise ValueError(f"the store is not whole: {len(wrong)} things are wrong")
     print("The store is whole.")
+
+
+def _vacuum(options: argparse.Namespace) -> None:
+    with _store(options) as store:
+        store.vacuum()
 
 
 def _backup(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from memtrace_server.problems import Problem
 from memtrace_server.service import HANDLERS, STORELESS, Added, Call
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
-from memtrace_server.store.records import Answer, Found
+from memtrace_server.store.records import Answer
 
 _LOG = logging.getLogger("memtrace_server")
 
@@ -169,23 +169,22 @@ def _once(call: Call, request: Request, operation: Operation, key: str) -> Respo
     if isinstance(outcome, Added):
         kept = evolve(kept, rows=[m.seq for m in outcome.memories], duplicates=outcome.duplicates)
     else:
-        kept = evolve(kept, body=response.body)
+        kept = evolve(kept, body=response.body, agent_id=response.agent_id)
     call.transaction.keep_answer(call.org, key, kept, call.now)
     return response
 
 
 def _replay(call: Call, known: Answer) -> Response:
-    if not known.rows:
+    if known.rows:
+        found = [call.transaction.memory(call.org, row, call.now) for row in known.rows]
+        memories = [memory for memory in found if memory is not None]
+        if len(memories) == len(found):
+            return _respond(Added(memories, known.duplicates))
+    elif known.body is not None:
         headers = {"Location": known.location} if known.location else {}
         return Response(status=known.status, body=known.body, headers=headers)
-    memories: list[Found] = []
-    for row in known.rows:
-        memory = call.transaction.memory(call.org, row, call.now)
-        if memory is None:
-            message = "What was stored under this Idempotency-Key has been forgotten since"
-            raise problems.conflict("answer_forgotten", message)
-        memories.append(memory)
-    return _respond(Added(memories, known.duplicates))
+    message = "What was stored under this Idempotency-Key has been forgotten since"
+    raise problems.conflict("answer_forgotten", message)
 
 
 def _respond(outcome: Response | Added) -> Response:

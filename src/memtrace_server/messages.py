@@ -34,16 +34,24 @@ class Request:
 
 @frozen(kw_only=True)
 class Response:
-    """What the server answers; `body` is JSON, or empty."""
+    """What the server answers.
+
+    Attributes:
+        body: JSON, or empty.
+        agent_id: The agent that the body tells about, if it is to be forgotten with that agent.
+    """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     headers: Mapping[str, str] = field(factory=dict)
+    agent_id: str | None = None
 
 
-def answer(status: int, value: object, headers: Mapping[str, str] | None = None) -> Response:
+def answer(
+    status: int, value: object, headers: Mapping[str, str] | None = None, *, agent_id: str | None = None
+) -> Response:
     """A response that carries `value` as JSON."""
-    return Response(status=status, body=msgspec.json.encode(value), headers=headers or {})
+    return Response(status=status, body=msgspec.json.encode(value), headers=headers or {}, agent_id=agent_id)
 
 
 def refusal(problem: Problem, request_id: str) -> Response:

@@ -98,3 +98,12 @@ def test_a_backup_never_replaces_a_file(store: str, tmp_path: Path) -> None:
         run("backup", str(precious), "--store", store)
     assert precious.read_text() == "mine"
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_vacuum_leaves_no_trace_of_what_was_forgotten(store: str, tmp_path: Path) -> None:
+    with Memtrace(store) as client:
+        secret = client.remember("a", "The password is Sesame-open-2026")
+        client.forget(secret)
+    run("vacuum", "--store", store)
+    assert b"sesame" not in Path(store.removeprefix("sqlite:///")).read_bytes().lower()
+    run("check", "--store", store)

@@ -22,7 +22,8 @@ def register_agent(call: Call) -> Response:
         raise problems.conflict("agent_exists", f"An agent {name} is registered already", existing_id=name)
     config = msgspec.json.encode(call.body["config"]).decode() if "config" in call.body else None
     call.transaction.register_agent(call.org, name, call.body.get("description"), config, call.now)
-    return answer(201, _view(call, existing_agent(call, name)), {"Location": f"/api/v1/agents/{name}"})
+    location = {"Location": f"/api/v1/agents/{name}"}
+    return answer(201, _view(call, existing_agent(call, name)), location, agent_id=name)
 
 
 def list_agents(call: Call) -> Response:
@@ -53,6 +54,7 @@ def delete_agent(call: Call) -> Response:
     if call.parameters["delete_memories"]:
         call.transaction.forget(call.org, Filter(agent_id=agent.id), call.now)
         call.transaction.delete_sessions(call.org, agent.id)
+        call.transaction.forget_answers(call.org, agent.id)
     call.transaction.delete_agent(call.org, agent.id)
     return Response(status=204)
 

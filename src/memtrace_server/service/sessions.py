@@ -26,7 +26,8 @@ def create_session(call: Call) -> Response:
         closed_at=None,
     )
     call.transaction.add_session(call.org, session)
-    return answer(201, _view(call, session), {"Location": f"/api/v1/sessions/{session.id}"})
+    location = {"Location": f"/api/v1/sessions/{session.id}"}
+    return answer(201, _view(call, session), location, agent_id=session.agent_id)
 
 
 def list_sessions(call: Call) -> Response:
@@ -69,7 +70,7 @@ def update_session(call: Call) -> Response:
     if changed != session:
         changed = attrs.evolve(changed, updated_at=call.now)
         call.transaction.update_session(call.org, changed)
-    return answer(200, _view(call, changed))
+    return answer(200, _view(call, changed), agent_id=session.agent_id)
 
 
 def list_session_memories(call: Call) -> Response:

@@ -52,6 +52,9 @@ class Transaction(Protocol):
     def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
         """Keep an answer."""
 
+    def forget_answers(self, org: int, agent_id: str) -> None:
+        """Forget what kept answers tell about an agent, but not that they were given."""
+
     def next_seq(self, now: int) -> int:
         """A row number above all that were ever given: `now` (ns), or the last one plus one."""
 
@@ -142,6 +145,13 @@ class Store(Protocol):
 
     def check(self) -> Iterator[str]:
         """Everything that is wrong with the store, in words; nothing if it is whole."""
+
+    def vacuum(self) -> None:
+        """Write the store anew, so that nothing is left in it of what was forgotten; others wait meanwhile.
+
+        Raises:
+            StoreUnavailable: It could not be done; the store is as it was.
+        """
 
     def backup(self, path: str) -> None:
         """Copy one state of the store to a new file, while others read and write.

@@ -139,7 +139,8 @@ class Answer:
     Attributes:
         request: SHA-256 of the request that was answered.
         status: The HTTP status.
-        body: The body, unless it consists of memories.
+        body: The body, unless it consists of memories; None once it was forgotten.
+        agent_id: The agent that the body tells about, if it does.
         location: The `Location` header.
         rows: The memories of the body.
         duplicates: Places in `rows` that hold the original of a duplicate; None if the body is a single
@@ -148,7 +149,8 @@ class Answer:
 
     request: bytes
     status: int
-    body: bytes = b""
+    body: bytes | None = b""
+    agent_id: str | None = None
     location: str | None = None
     rows: Sequence[int] = ()
     duplicates: Sequence[int] | None = None

@@ -30,6 +30,12 @@ def create(connection: sqlite3.Connection, org: int) -> None:
         )
 
 
+def optimize(connection: sqlite3.Connection, org: int) -> None:
+    """Merge the tables of an organisation, which drops the last traces of what was taken out of them."""
+    for name in TOKENIZERS:
+        connection.execute(f"INSERT INTO {name}_{org} ({name}_{org}) VALUES ('optimize')")
+
+
 class Changes:
     """What is to change in the index at the end of a transaction.
 

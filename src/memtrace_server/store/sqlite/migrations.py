@@ -75,12 +75,14 @@ _STEPS = {
             answered_at INTEGER NOT NULL,
             request BLOB NOT NULL,
             status INTEGER NOT NULL,
-            body BLOB NOT NULL,
+            body BLOB, -- none once it was forgotten
+            agent_id TEXT,
             location TEXT,
             memories TEXT NOT NULL, -- JSON: the rows of the answer's memories, and which are duplicates
             PRIMARY KEY (org, key)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX answers_by_age ON answers (answered_at);
+        CREATE INDEX answers_by_agent ON answers (org, agent_id) WHERE agent_id IS NOT NULL;
 
         CREATE TABLE agents (
             org INTEGER NOT NULL,

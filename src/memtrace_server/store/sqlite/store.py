@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
-from memtrace_server.store.sqlite import inspection, migrations, queries
+from memtrace_server.store.sqlite import fulltext, inspection, migrations, queries
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 T = TypeVar("T")
@@ -107,6 +107,14 @@ class SqliteStore:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+    def vacuum(self) -> None:
+        with _told_apart(), self._writing:
+            connection = self._open_writer()
+            for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+                fulltext.optimize(connection, org)
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
         with self._wake:

@@ -135,23 +135,34 @@ class SqliteTransaction:
         if (org, key) in self._pending.answers:
             self.flush()
         row = self._db.execute(
-            "SELECT request, status, body, location, memories FROM answers"
+            "SELECT request, status, body, agent_id, location, memories FROM answers"
             " WHERE (org, key) = (?, ?) AND answered_at >= ?",
             (org, key, since),
         ).fetchone()
         if row is None:
             return None
-        request, status, body, location, memories = row
+        request, status, body, agent_id, location, memories = row
         rows, duplicates = msgspec.json.decode(memories)
         return Answer(
-            request=request, status=status, body=body, location=location, rows=rows, duplicates=duplicates
+            request=request,
+            status=status,
+            body=body,
+            agent_id=agent_id,
+            location=location,
+            rows=rows,
+            duplicates=duplicates,
         )
 
     def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
         memories = msgspec.json.encode([answer.rows, answer.duplicates]).decode()
         self._pending.answers[org, key] = (
-            org, key, now, answer.request, answer.status, answer.body, answer.location, memories,
+            org, key, now, answer.request, answer.status, answer.body, answer.agent_id, answer.location,
+            memories,
         )  # fmt: skip
+
+    def forget_answers(self, org: int, agent_id: str) -> None:
+        self.flush()
+        self._db.execute("UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?", (org, agent_id))
 
     # --- memories
 
@@ -390,7 +401,7 @@ class SqliteTransaction:
             [(*key, seq) for key, seq in pending.duplicates.items()],
         )
         self._db.executemany(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?)", pending.answers.values()
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", pending.answers.values()
         )
         self._db.executemany(
             "UPDATE orgs SET in_order = ?, latest = ? WHERE number = ?",
