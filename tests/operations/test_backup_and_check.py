@@ -100,7 +100,7 @@ def test_a_backup_never_replaces_a_file(store: str, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_vacuum_leaves_no_trace_of_what_was_forgotten(store: str, tmp_path: Path) -> None:
+def test_a_vacuum_leaves_no_trace_of_what_was_forgotten(store: str) -> None:
     with Memtrace(store) as client:
         secret = client.remember("a", "The password is Sesame-open-2026")
         client.forget(secret)
