@@ -68,6 +68,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        store.tend()
         yield
         await asyncio.to_thread(store.close)  # which finishes what was accepted
 

@@ -6,6 +6,7 @@ import os
 import random
 import shlex
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -248,7 +249,7 @@ class Readers(RuleBasedStateMachine):
         assert (response.status, told(response)) == (200, {"deleted": len(gone)})
         self.known = [memory for memory in self.known if memory not in gone]
 
-    @rule(seconds=st.sampled_from([1e-6, 0.5, 1, 5, 60]))
+    @rule(seconds=st.sampled_from([1e-6, 0.5, 1, 5, 60, 600, 86_390]))
     def let_time_pass(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
@@ -313,6 +314,20 @@ class Readers(RuleBasedStateMachine):
             return
         [other] = set(ORGS) - {walk.org}
         assert walk.ask(self.tenants[other]).status in {400, 404}
+
+    @rule(org=st.sampled_from(ORGS), agent_id=st.sampled_from(AGENTS))
+    def count(self, org: str, agent_id: str) -> None:
+        response = self.tenants[org].send("GET", f"/api/v1/agents/{agent_id}/stats")
+        found = self._matching(org, {"agent_id": agent_id})
+        if response.status == 404:
+            assert not found
+            return
+        stats = told(response)
+        recent = [memory for memory in found if memory.time >= self.clock.now - times.DAY]
+        assert stats["memory_count"] == len(found)
+        assert stats["memory_types"] == Counter(memory.doc["memory_type"] for memory in found)
+        assert stats["memories_24h"] == len(recent)
+        assert stats["errors_24h"] == sum(memory.doc["event_type"] == "error" for memory in recent)
 
     # --- the model
 

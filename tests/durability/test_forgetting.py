@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +14,15 @@ import pytest
 from attrs import frozen
 from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from live import LiveServer
 
+from memtrace import Memtrace
 from memtrace_server.messages import Response
+from memtrace_server.store.protocol import StoreUnavailable
+from memtrace_server.store.sqlite import store as sqlite_store
 
 DAY = 86_400
+PATIENCE = 10.0  # seconds
 OTHERS = 300
 WORDS = ["all", "sorts", "of", "other", "words", "are", "here"]
 DICE = random.Random(20260)  # noqa: S311 - nothing here is secret
@@ -154,6 +160,17 @@ def test_the_sweep_keeps_up_with_what_expires(tenant: Tenant, clock: Clock, tmp_
     assert [row.doc["agent_id"] for row in rows] == ["b"] * 5_001
 
 
+def test_what_expired_is_swept_though_nobody_writes(tmp_path: Path) -> None:
+    markers = {"word": Marker.word()}
+    with LiveServer(tmp_path) as server, Memtrace(server.url, server.key) as client:
+        client.remember("a", f"It was said: {markers['word'].text}", ttl=1)
+        assert _found(_tables(tmp_path, but_index=True), markers)
+        end = time.monotonic() + PATIENCE
+        while _found(_tables(tmp_path, but_index=True), markers):
+            assert time.monotonic() < end
+            client.list_memories()
+
+
 @every_way
 def test_what_was_forgotten_is_in_no_table_and_no_answer(
     in_process: InProcess,
@@ -198,6 +215,24 @@ def test_what_was_forgotten_is_not_in_the_file_after_a_vacuum(
 
     assert _found(_files(tmp_path), markers) == set()
     assert_whole(tmp_path / "memtrace.db")
+
+
+def test_a_vacuum_that_could_not_reach_the_file_says_so(
+    in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_PATIENCE", 0.1)
+    secret = Marker.word()
+    tenant = in_process.tenant()
+    tenant.add(content=f"to be forgotten: {secret.text}")
+    with closing(sqlite3.connect(tmp_path / "memtrace.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM memories").fetchone() == (1,)
+        tenant.send("DELETE", MEMORIES, query="agent_id=a")
+        with pytest.raises(StoreUnavailable, match="try again"):
+            in_process.store.vacuum()
+        assert secret.is_in(_files(tmp_path))
+    in_process.store.vacuum()
+    assert not secret.is_in(_files(tmp_path))
 
 
 def test_nothing_is_left_of_an_agent_that_was_deleted_with_its_memories(

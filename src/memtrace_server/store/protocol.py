@@ -161,6 +161,9 @@ class Store(Protocol):
             StoreUnavailable: The copy could not be made; there is no such file then.
         """
 
+    def tend(self) -> None:
+        """Remove what has expired also while nobody writes, as a server should; until the store is closed."""
+
     def close(self) -> None:
         """Finish what was submitted, then let go of everything. Closing twice is fine."""
 

@@ -34,7 +34,7 @@ _LOG = logging.getLogger("memtrace_server")
 _PATIENCE = 60.0  # seconds to wait for another process's write
 _GROUP = 512  # writes in one transaction, at most
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
-_SWEEP_EVERY = times.SECOND
+_TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
@@ -58,7 +58,7 @@ class SqliteStore:
         self._committer: threading.Thread | None = None
         self._wake = threading.Condition()
         self._is_closed = False
-        self._swept_at = 0
+        self._tidied_at = 0
         self._unswept = 0
         self._longest_wal = _LONGEST_WAL
 
@@ -79,14 +79,17 @@ class SqliteStore:
 
     def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
         future = self._enqueue(work)
+        self.tend()
+        return future
+
+    def tend(self) -> None:
         with self._wake:
-            if self._committer is None:
+            if self._committer is None and not self._is_closed:
                 self._committer = threading.Thread(
                     target=self._commit_for_others, name="memtrace-writer", daemon=True
                 )
                 self._committer.start()
             self._wake.notify()
-        return future
 
     def check(self) -> Iterator[str]:
         with _told_apart(), self._separate() as connection:
@@ -114,7 +117,9 @@ class SqliteStore:
             for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
                 fulltext.optimize(connection, org)
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                raise StoreUnavailable("somebody reads an older state of the file all the time; try again")
 
     def close(self) -> None:
         with self._wake:
@@ -142,11 +147,14 @@ class SqliteStore:
     def _commit_for_others(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._is_closed)
-                if not self._waiting:
+                self._wake.wait_for(lambda: self._waiting or self._is_closed, _TIDY_EVERY / times.SECOND)
+                if self._is_closed and not self._waiting:
                     return
             with self._writing:
-                self._commit_waiting()
+                if self._waiting:
+                    self._commit_waiting()
+                else:
+                    self._tidy()
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
@@ -164,7 +172,7 @@ class SqliteStore:
                 future.set_result(result)
             else:
                 future.set_exception(failure)
-        self._shorten_wal()
+        self._tidy()
 
     def _run(self, group: Sequence[_Waiting]) -> list[_Outcome]:
         with _told_apart():
@@ -182,9 +190,9 @@ class SqliteStore:
         try:
             transaction = SqliteTransaction(connection)
             outcomes = [attempt(connection, transaction, work) for work, _ in group]
-            self._sweep(transaction)
             transaction.finish()
             connection.execute("COMMIT")
+            self._unswept += transaction.additions
         except BaseException as error:
             if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
                 connection.execute("ROLLBACK")
@@ -193,33 +201,51 @@ class SqliteStore:
             raise
         return outcomes
 
-    def _sweep(self, transaction: SqliteTransaction) -> None:
+    def _tidy(self) -> None:
+        """Do what nobody waits for; what fails now, for the disk is full, say, is done another time."""
+        if self._writer is None:
+            return
         now = times.now()
-        self._unswept += transaction.additions
-        if now - self._swept_at > _SWEEP_EVERY:
+        try:
+            if not 0 <= now - self._tidied_at <= _TIDY_EVERY:
+                self._tidied_at = now
+                self._sweep(self._writer, now)
+            self._shorten_wal(self._writer)
+        except (OSError, sqlite3.DatabaseError) as error:
+            _LOG.warning("The store cannot be tidied now: %s", error)
+        except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
+            _LOG.exception("The store could not be tidied")
+
+    def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            transaction = SqliteTransaction(connection)
             # Twice what came in, or what is to be swept would pile up.
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
-            self._swept_at, self._unswept = now, 0
+            transaction.finish()
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        self._unswept = 0
 
-    def _shorten_wal(self) -> None:
+    def _shorten_wal(self, connection: sqlite3.Connection) -> None:
         """Start the WAL anew when it has grown long.
 
         SQLite does it by itself only in a moment without readers, which may never come. Here, the writer
-        waits for those who read now; those who come after them do not need the WAL. Where it fails, for
-        the disk is full, say, the WAL grows on: what was committed is committed.
+        waits for those who read now; those who come after them do not need the WAL.
         """
-        if self._path is None or self._writer is None:
+        if self._path is None or Path(f"{self._path}-wal").stat().st_size < self._longest_wal:
             return
+        self._longest_wal += _LONGEST_WAL
+        connection.execute(f"PRAGMA busy_timeout = {_WAL_PATIENCE}")
         try:
-            if Path(f"{self._path}-wal").stat().st_size < self._longest_wal:
-                return
-            self._writer.execute(f"PRAGMA busy_timeout = {_WAL_PATIENCE}")
-            (is_busy, _, _) = self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except (OSError, sqlite3.DatabaseError) as error:
-            _LOG.warning("The write-ahead log cannot be shortened now: %s", error)
-            is_busy = True
-        self._writer.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
-        self._longest_wal = self._longest_wal + _LONGEST_WAL if is_busy else _LONGEST_WAL
+            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
+        if not is_busy:
+            self._longest_wal = _LONGEST_WAL
 
     def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:
