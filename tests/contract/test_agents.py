@@ -132,12 +132,13 @@ async def test_a_deleted_agent_comes_back_when_it_writes(client: AsyncMemtrace) 
 
 
 async def test_a_deleted_agent_can_be_registered_anew(client: AsyncMemtrace) -> None:
-    await client.register_agent(name="gone", description="Was here")
+    await client.register_agent(name="gone", description="Was here", config={"a": 1})
+    await client.remember("gone", "Hello")
     await client.delete_agent("gone")
 
     agent = await client.register_agent(name="gone")
 
-    assert (agent.description, agent.config) == (None, None)
+    assert (agent.description, agent.config, agent.last_active_at) == (None, None, None)
 
 
 async def test_a_deleted_agent_takes_its_memories_and_sessions_along_if_asked_to(

@@ -110,8 +110,9 @@ def _fingerprint(request: Mapping[str, Any]) -> bytes:
     if "dedup_key" in request:
         same = [request["agent_id"], request["dedup_key"]]
     else:
-        fields = ("agent_id", "session_id", "memory_type", "event_type", "content", "metadata", "time")
-        same = [request.get(field) for field in fields]
+        fields = ("agent_id", "session_id", "memory_type", "event_type", "content", "metadata")
+        moment = times.parse(request["time"]) if "time" in request else None  # in whatever zone it is written
+        same = [*(request.get(field) for field in fields), moment]
     return hashlib.blake2b(msgspec.json.encode(same, order="sorted"), digest_size=16).digest()
 
 

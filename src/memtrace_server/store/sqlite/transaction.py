@@ -266,7 +266,8 @@ class SqliteTransaction:
             "INSERT INTO agents (org, id, is_registered, description, config, created_at)"
             " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET is_registered = 1, is_deleted = 0,"
             " description = excluded.description, config = excluded.config,"
-            " created_at = iif(is_deleted, excluded.created_at, created_at)",
+            " created_at = iif(is_deleted, excluded.created_at, created_at),"
+            " last_active_at = iif(is_deleted, NULL, last_active_at)",
             (org, agent_id, description, config, now),
         )
 
