@@ -311,6 +311,15 @@ def test_a_bad_idempotency_key_is_refused(tenant: Api) -> None:
         assert_refused(response, 400, "header", "Idempotency-Key")
 
 
+def test_a_header_that_is_sent_twice_is_no_choice_of_ours(tenant: Api, http: httpx.Client) -> None:
+    valid = [("content-type", "application/json"), ("x-api-key", tenant.key), ("idempotency-key", "one")]
+
+    twice = http.post(MEMORIES, json=VALID, headers=[*valid, ("idempotency-key", "two")])
+    assert_refused(twice, 400, "header", "Idempotency-Key")
+    for keys in (("mtk_0", tenant.key), (tenant.key, "mtk_0")):
+        assert http.get(MEMORIES, headers=[("x-api-key", key) for key in keys]).status_code == 401
+
+
 def test_forgetting_without_a_filter_is_refused(tenant: Api) -> None:
     assert_refused(tenant("DELETE", MEMORIES), 400, "query", "query")
     assert_refused(tenant("DELETE", f"{MEMORIES}?limit=1"), 400, "query", "limit")
