@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
+
+from memtrace_server.folding import plain
 
 _WORD = re.compile(r"[^\W_]+")
 _SATURATION = 1.2  # BM25's k1
@@ -28,10 +29,7 @@ def score(wanted: Sequence[str], content: str) -> int:
 
 
 def _words(text: str) -> list[str]:
-    if text.isascii():  # nothing to decompose, which is most of the work
-        return _WORD.findall(text.lower())
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return _WORD.findall("".join(c for c in decomposed if not unicodedata.combining(c)))
+    return _WORD.findall(plain(text))
 
 
 def _occurrences(phrase: Sequence[str], words: Sequence[str]) -> int:

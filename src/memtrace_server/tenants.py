@@ -32,8 +32,10 @@ def create_org(store: Store, name: str) -> Org:
     """A new organisation.
 
     Raises:
-        ValueError: There is one of this name.
+        ValueError: There is one of this name, or it is no line of text.
     """
+    if not name.strip() or not name.isprintable():
+        raise ValueError("a name is one line of text")
     now = times.now()
     org = store.write(lambda transaction: transaction.add_org(ids.new_id("org_", now), name, now))
     if org is None:

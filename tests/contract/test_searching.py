@@ -32,6 +32,26 @@ async def test_without_a_condition_everything_is_found_newest_first(client: Asyn
     assert result.query_time_ms >= 0
 
 
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("Die Straße ist lang", "STRASSE"),
+        ("χρήστης και ψυχή", "χρηστης"),
+        ("Ёлка в лесу", "елка"),
+        ("the ﬁle is gone", "file"),
+        ("İstanbul", "istanbul"),
+        ("file", "ﬁle"),
+    ],
+)
+async def test_words_are_compared_without_case_and_accents_in_any_script(
+    client: AsyncMemtrace, text: str, query: str
+) -> None:
+    await remember(client, text, "something else")
+
+    assert await found(client, query) == [text]
+    assert await found(client, f"-{query}") == ["something else"]
+
+
 async def test_every_word_must_be_there_whatever_its_case_accents_and_place(client: AsyncMemtrace) -> None:
     await remember(client, "The DARK mode is on", "Mode: dark!", "darkness modes", "Café im Dunkeln", "dark")
 

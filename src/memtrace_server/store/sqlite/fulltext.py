@@ -14,6 +14,7 @@ import unicodedata
 from itertools import groupby
 from operator import itemgetter
 
+from memtrace_server.folding import fold, plain
 from memtrace_server.store.records import Words
 
 TOKENIZERS = {"words": "unicode61 remove_diacritics 2", "pieces": "trigram case_sensitive 1"}
@@ -80,12 +81,7 @@ def as_indexed(name: str, content: str, agent_id: str) -> str:
     The words are followed by one that stands for the agent: with it, FTS5 finds what a rare agent said of a
     common word without a look at what all the others said.
     """
-    return fold(content) if name == "pieces" else f"{content}\n{_agent_word(agent_id)}"
-
-
-def fold(text: str) -> str:
-    """Text as substrings are compared: without case."""
-    return text.casefold()
+    return fold(content) if name == "pieces" else f"{plain(content)}\n{_agent_word(agent_id)}"
 
 
 def piece_query(text: str) -> str | None:
@@ -97,9 +93,8 @@ def piece_query(text: str) -> str | None:
 def word_query(words: Words, agent_id: str | None = None) -> str | None:
     """The FTS5 query for the words wanted and not unwanted, of one agent if given; None if none is wanted."""
     # A term without a word, such as "!", says nothing beside others; alone, it finds nothing.
-    wanted = " AND ".join(map(_quote, filter(_has_word, words.wanted))) or " AND ".join(
-        map(_quote, words.wanted)
-    )
+    terms = [plain(term) for term in words.wanted]
+    wanted = " AND ".join(map(_quote, filter(_has_word, terms))) or " AND ".join(map(_quote, terms))
     if wanted and agent_id is not None:
         wanted = f"{_quote(_agent_word(agent_id))} AND {wanted}"
     return f"({wanted}) NOT ({unwanted_query(words)})" if wanted and words.unwanted else wanted or None
@@ -107,7 +102,7 @@ def word_query(words: Words, agent_id: str | None = None) -> str | None:
 
 def unwanted_query(words: Words) -> str:
     """The FTS5 query for contents that have any of the unwanted words."""
-    return " OR ".join(map(_quote, words.unwanted))
+    return " OR ".join(_quote(plain(term)) for term in words.unwanted)
 
 
 def _agent_word(agent_id: str) -> str:

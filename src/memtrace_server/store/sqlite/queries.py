@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from attrs import define, field
 
+from memtrace_server.folding import fold
 from memtrace_server.store.records import Direction, Filter
 from memtrace_server.store.sqlite import fulltext
 
@@ -80,7 +81,7 @@ def matches(doc: str, metadata: str) -> bool:
 
 def contains(doc: str, folded: str) -> bool:
     """SQL function: whether a memory's content contains a text, whatever its case."""
-    return folded in fulltext.fold(msgspec.json.decode(doc)["content"])
+    return folded in fold(msgspec.json.decode(doc)["content"])
 
 
 def _drive(org: int, wanted: Filter, *, in_order: bool) -> tuple[Query, tuple[str, ...]]:
@@ -193,7 +194,7 @@ def _rest(org: int, wanted: Filter) -> list[tuple[str, object]]:
     if piece is not None and _words(org, wanted) is not None:
         rest.append((f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
     elif wanted.contains and piece is None:
-        rest.append(("contains(m.doc, ?)", fulltext.fold(wanted.contains)))
+        rest.append(("contains(m.doc, ?)", fold(wanted.contains)))
     return rest
 
 
