@@ -125,7 +125,12 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
     }
-    asyncio.run(application(scope, receive, send))
+
+    async def ask() -> None:
+        async with application.router.lifespan_context(application):
+            await application(scope, receive, send)
+
+    asyncio.run(ask())
     assert sent[0]["status"] == 408
     assert (b"connection", b"close") in sent[0]["headers"]
     assert msgspec.json.decode(sent[1]["body"])["code"] == "request_timeout"
