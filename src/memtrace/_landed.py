@@ -76,14 +76,5 @@ def presumed(request: AddMemoryRequest, sent_at: datetime) -> Memory:
 def _is_for(memory: Memory, request: AddMemoryRequest) -> bool:
     wanted = presumed(request, datetime.now(UTC))
     return all(
-        (getattr(memory, name) or None) == (getattr(wanted, name) or None)
-        for name in (
-            "agent_id",
-            "session_id",
-            "memory_type",
-            "event_type",
-            "content",
-            "metadata",
-            "dedup_key",
-        )
+        (getattr(memory, name) or None) == (getattr(wanted, name) or None) for name in _WHAT_MAKES_A_MEMORY
     )

@@ -1,7 +1,6 @@
 # Derived from src/memtrace/_async/client.py by scripts/unasync.py: edit that, then run `make regen`.
 """The client: one method for each thing that a Memtrace server can do, and a few that are made of them."""
 # ruff: noqa: PLR0913  # a method has an argument for each field of its request, all of them named
-# a method has an argument for each field of its request, all of them named
 
 from __future__ import annotations
 
