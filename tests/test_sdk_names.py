@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.resources
 import inspect
 import json
@@ -74,14 +75,26 @@ def _public(kind: type) -> list[str]:
 
 
 def test_the_package_offers_exactly_what_it_says() -> None:
+    # For a type checker, names are imported in one place; for everybody else, when they are asked for.
+    tree = ast.parse(inspect.getsource(memtrace))
+    for_types = next(node for node in tree.body if isinstance(node, ast.If))
     offered = {
-        name
-        for name, value in vars(memtrace).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
+        alias.name: node.module
+        for node in for_types.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
 
-    assert offered | {"__version__"} == set(memtrace.__all__)
+    assert {*offered, "__version__"} == set(memtrace.__all__)
     assert len(memtrace.__all__) == len(set(memtrace.__all__))
+    for name, home in offered.items():
+        assert getattr(memtrace, name) is getattr(importlib.import_module(str(home)), name)
+    assert set(memtrace.__all__) <= set(dir(memtrace))
+
+
+def test_a_name_that_it_does_not_have_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'memtrace' has no attribute 'Memorandum'"):
+        getattr(memtrace, "Memorandum")  # noqa: B009 - a type checker knows, too
 
 
 def test_every_name_and_module_path_of_0_2_0_is_still_there() -> None:
@@ -142,9 +155,22 @@ def test_the_package_is_marked_as_typed() -> None:
     assert importlib.resources.files("memtrace").joinpath("py.typed").is_file()
 
 
+def test_importing_it_is_free_until_a_name_is_asked_for() -> None:
+    code = (
+        "import __future__, importlib, sys, typing\n"
+        "before = set(sys.modules)\n"
+        "import memtrace\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert printed == "['memtrace', 'memtrace._version']\n"
+
+
 def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
     code = (
-        "import sys, logging, memtrace\n"
+        "import sys, logging\n"
+        "from memtrace import *\n"
         "unwanted = 'memtrace_server', 'sqlite3', 'jsonschema_rs', 'starlette'\n"
         "print([name for name in unwanted if name in sys.modules])\n"
         "print(logging.getLogger('memtrace').handlers, logging.getLogger('memtrace').level)\n"

@@ -1,51 +1,58 @@
 """Memory for AI agents, readable by any LLM."""
 
-from memtrace._async import AsyncMemtrace, AsyncSessionHandle
-from memtrace._sync import Memtrace, SessionHandle
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from memtrace._version import __version__
-from memtrace.exceptions import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    ConflictError,
-    MemtraceError,
-    NoArcInstanceError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    ResponseValidationError,
-    ServerError,
-)
-from memtrace.models import (
-    AddMemoryRequest,
-    Agent,
-    AgentContext,
-    AgentList,
-    AgentStats,
-    ContextOptions,
-    CreateSessionRequest,
-    ErrorDetail,
-    ForgetFilter,
-    Health,
-    ListOptions,
-    Memory,
-    MemoryList,
-    MemoryType,
-    Order,
-    RegisterAgentRequest,
-    SearchOrder,
-    SearchQuery,
-    SearchResult,
-    Session,
-    SessionContext,
-    SessionList,
-    SessionStatus,
-    StoredMemories,
-    TimePoint,
-    UpdateSessionRequest,
-)
+
+if TYPE_CHECKING:
+    from memtrace._async import AsyncMemtrace, AsyncSessionHandle
+    from memtrace._sync import Memtrace, SessionHandle
+    from memtrace.exceptions import (
+        APIConnectionError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConflictError,
+        MemtraceError,
+        NoArcInstanceError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        ResponseValidationError,
+        ServerError,
+    )
+    from memtrace.models import (
+        AddMemoryRequest,
+        Agent,
+        AgentContext,
+        AgentList,
+        AgentStats,
+        ContextOptions,
+        CreateSessionRequest,
+        ErrorDetail,
+        ForgetFilter,
+        Health,
+        ListOptions,
+        Memory,
+        MemoryList,
+        MemoryType,
+        Order,
+        RegisterAgentRequest,
+        SearchOrder,
+        SearchQuery,
+        SearchResult,
+        Session,
+        SessionContext,
+        SessionList,
+        SessionStatus,
+        StoredMemories,
+        TimePoint,
+        UpdateSessionRequest,
+    )
 
 __all__ = [
     "APIConnectionError",
@@ -93,3 +100,30 @@ __all__ = [
     "UpdateSessionRequest",
     "__version__",
 ]
+
+if not TYPE_CHECKING:
+    # Where a name is that is neither an error nor a model.
+    _HOMES = {
+        "AsyncMemtrace": "memtrace._async",
+        "AsyncSessionHandle": "memtrace._async",
+        "Memtrace": "memtrace._sync",
+        "SessionHandle": "memtrace._sync",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first asked for.
+
+        pytest imports this package wherever it is installed, because of its plugin, and most tests that it
+        runs have no use for a client, httpx and all.
+        """
+        if name in {"exceptions", "models"}:
+            return import_module(f"memtrace.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        is_error = name.endswith("Error")
+        home = _HOMES.get(name) or ("memtrace.exceptions" if is_error else "memtrace.models")
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "exceptions", "models"})
