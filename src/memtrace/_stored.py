@@ -21,4 +21,4 @@ class StoredMemories(list[Memory]):
 
     def __init__(self, memories: Iterable[Memory] = (), duplicates: Iterable[int] = ()) -> None:
         super().__init__(memories)
-        self.duplicates = list(duplicates)
+        self.duplicates: list[int] = list(duplicates)

@@ -68,11 +68,11 @@ class MemtraceError(Exception):
         details: Sequence[ErrorDetail] = (),
         body: object = None,  # any JSON value
     ) -> None:
-        self.message = self.default_message if message is None else message
-        self.status_code = self.default_status if status_code is None else status_code
+        self.message: str = self.default_message if message is None else message
+        self.status_code: int = self.default_status if status_code is None else status_code
         self.code = code
         self.request_id = request_id
-        self.details = list(details)
+        self.details: list[ErrorDetail] = list(details)
         self.body: Any = body
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
         super().__init__(self.message)
