@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import attrs
 import httpx
@@ -30,6 +31,7 @@ class Config:
         headers: What each request carries, the key among it.
         timeout: How long to wait; None leaves it to the `http_client` that the client was given.
         max_retries: How many more times a request may be tried.
+        on_pause: Told of each pause between tries, in seconds, which is then not made; for tests.
     """
 
     base_url: str
@@ -38,6 +40,7 @@ class Config:
     headers: dict[str, str] = attrs.field(repr=False)
     timeout: httpx.Timeout | None
     max_retries: int
+    on_pause: Callable[[float], None] | None = attrs.field(default=None, repr=False)
 
     @property
     def patience(self) -> dict[str, float | None]:

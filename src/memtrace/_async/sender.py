@@ -74,4 +74,7 @@ class AsyncSender:
                 logger.debug("%s: given up after %d retries: %s", call, retries.count, error)
                 raise error
             logger.debug("%s: retry %d in %.2f s, because of: %s", call, retries.count, wait, error)
-            await anyio.sleep(wait)
+            if self.config.on_pause is None:
+                await anyio.sleep(wait)
+            else:
+                self.config.on_pause(wait)

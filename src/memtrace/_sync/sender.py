@@ -75,4 +75,7 @@ class Sender:
                 logger.debug("%s: given up after %d retries: %s", call, retries.count, error)
                 raise error
             logger.debug("%s: retry %d in %.2f s, because of: %s", call, retries.count, wait, error)
-            time.sleep(wait)
+            if self.config.on_pause is None:
+                time.sleep(wait)
+            else:
+                self.config.on_pause(wait)
