@@ -22,10 +22,11 @@ serve: .venv/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --stor
 regen: .venv/.dev ## write again all that is derived from openapi.yaml
 	$(BIN)/python scripts/regen.py
 
-check: .venv/.dev ## lint, formatting, strict types, and whether a fresh regen differs
+check: .venv/.dev ## lint, formatting, strict types (inside and as users see them), and whether a fresh regen differs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/python scripts/typed.py
 	$(BIN)/python scripts/regen.py --check
 
 format: .venv/.dev ## format the code and mend what ruff can

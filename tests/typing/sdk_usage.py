@@ -1,4 +1,8 @@
-"""Every method, as a user would call it. The type checker reads this; nobody runs it."""
+"""Every method, as a user would call it. mypy and pyright read this; nobody runs it.
+
+test_sdk_typing.py sees to it that every method of the clients and of their sessions is called here, and the
+blocking ones with every argument. What must be an error of types is in misuse.py.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from memtrace import (
     AgentStats,
     APIStatusError,
     AsyncMemtrace,
+    AsyncSessionHandle,
     ConflictError,
     ContextOptions,
     CreateSessionRequest,
@@ -36,6 +41,7 @@ from memtrace import (
     SessionContext,
     SessionHandle,
     SessionList,
+    SessionStatus,
     StoredMemories,
     TimePoint,
     UpdateSessionRequest,
@@ -47,14 +53,19 @@ def making_a_client() -> None:
     Memtrace("http://localhost:9100", "mtk_your_api_key")
     Memtrace("sqlite://", timeout=5, max_retries=0)
     Memtrace(timeout=httpx.Timeout(5, connect=1), http_client=httpx.Client(proxy="http://proxy"))
+    Memtrace(base_url=None, api_key=None, timeout=None)
     with Memtrace(base_url="sqlite:///agent.db") as client:
         assert_type(client, Memtrace)
-        assert_type(client.with_options(timeout=1.5, max_retries=1, api_key="mtk_other"), Memtrace)
-        assert_type(client.base_url, str)
-    client.close()
 
 
-def memories(client: Memtrace) -> None:
+def settings(client: Memtrace) -> None:
+    assert_type(client.with_options(timeout=1.5, max_retries=1, api_key="mtk_other"), Memtrace)
+    client.with_options(timeout=httpx.Timeout(1.5))
+    assert_type(client.base_url, str)
+    assert_type(client.close(), None)
+
+
+def writing(client: Memtrace) -> None:
     metadata = {"ticket": "4711"}
     assert_type(client.remember("agent_1", "User prefers dark mode"), Memory)
     client.remember(
@@ -72,10 +83,40 @@ def memories(client: Memtrace) -> None:
         ttl=3600,
         idempotency_key="key",
     )
-    assert_type(client.decide("agent_1", "Use PostgreSQL", "Better JSON support", tags=["db"]), Memory)
+    assert_type(client.decide("agent_1", "Use PostgreSQL", "Better JSON support"), Memory)
+    client.decide(
+        "agent_1",
+        decision="Use PostgreSQL",
+        reasoning="Better JSON support",
+        session_id="sess_1",
+        tags=["db"],
+        importance=0.9,
+        metadata=metadata,
+        parent_id="mem_1",
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=3600,
+        idempotency_key="key",
+    )
     assert_type(client.add_memory(AddMemoryRequest(agent_id="agent_1", content="First")), Memory)
-    client.add_memory(agent_id="agent_1", content="First", metadata={"nested": {"a": [1, None]}})
+    client.add_memory(
+        agent_id="agent_1",
+        content="First",
+        session_id="sess_1",
+        memory_type="session",
+        event_type="observation",
+        tags=["ui"],
+        importance=0.5,
+        metadata={"nested": {"a": [1, None]}},
+        parent_id="mem_1",
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=60,
+        idempotency_key="key",
+    )
 
+
+def writing_many(client: Memtrace) -> None:
     stored = client.add_memories([AddMemoryRequest(agent_id="agent_1", content="First")])
     assert_type(stored, StoredMemories)
     assert_type(stored[0], Memory)
@@ -84,21 +125,35 @@ def memories(client: Memtrace) -> None:
     rows: list[dict[str, Any]] = [{"agent_id": "agent_1", "content": "Second"}]
     client.add_memories(rows)
     client.add_memories(AddMemoryRequest(agent_id="agent_1", content=text) for text in ("a", "b"))
-    client.add_memories([AddMemoryRequest(agent_id="a", content="b"), {"agent_id": "a", "content": "c"}])
+    client.add_memories(
+        [AddMemoryRequest(agent_id="a", content="b"), {"agent_id": "a", "content": "c"}],
+        idempotency_key="key",
+    )
 
+
+def as_in_0_2_0(memories: list[Memory]) -> int:
+    return len(memories)
+
+
+def one_memory(client: Memtrace) -> None:
     memory = client.get_memory("mem_1")
     assert_type(memory.id, str | None)
     assert_type(memory.time, datetime)
     assert_type(memory.metadata, dict[str, Any] | None)
     assert_type(memory.tags, list[str] | None)
-    client.forget(memory)
+    assert_type(client.forget(memory), None)
     client.forget("mem_1", idempotency_key="key")
-    assert_type(client.forget_all(agent_id="agent_1", until=timedelta(days=30)), int)
-    client.forget_all(ForgetFilter(tags=["ui"]))
-
-
-def as_in_0_2_0(memories: list[Memory]) -> int:
-    return len(memories)
+    assert_type(client.forget_all(ForgetFilter(tags=["ui"])), int)
+    client.forget_all(
+        agent_id="agent_1",
+        session_id="sess_1",
+        memory_type="episodic",
+        event_type="error",
+        tags=["ui"],
+        since=datetime.now(UTC),
+        until=timedelta(days=30),
+        idempotency_key="key",
+    )
 
 
 def reading(client: Memtrace) -> None:
@@ -112,23 +167,80 @@ def reading(client: Memtrace) -> None:
     client.list_memories()
     client.list_memories(ListOptions(agent_id="agent_1", memory_type="decision", since="7d", order="desc"))
     client.list_memories(ListOptions(since=timedelta(days=1), until=when, tags=["ui"], limit=50, offset=0))
-    client.list_memories(agent_id="agent_1", tags=["ui"], since=when, order="asc", cursor=page.next_cursor)
-    assert_type(client.iter_memories(agent_id="agent_1", page_size=500), Iterator[Memory])
+    client.list_memories(
+        agent_id="agent_1",
+        session_id="sess_1",
+        memory_type=kind,
+        event_type="error",
+        tags=["ui"],
+        since=when,
+        until="1h",
+        limit=10,
+        offset=10,
+        order="asc",
+        cursor=page.next_cursor,
+    )
     for memory in client.iter_memories(ListOptions(session_id="sess_1")):
         assert_type(memory, Memory)
+    every = client.iter_memories(
+        agent_id="agent_1",
+        session_id="sess_1",
+        memory_type=kind,
+        event_type="error",
+        tags="ui,dark",
+        since="7d",
+        until=when,
+        order="desc",
+        page_size=500,
+    )
+    assert_type(every, Iterator[Memory])
+
+
+def searching(client: Memtrace) -> None:
+    when: TimePoint = timedelta(days=7)
     found = client.search_memories(
         SearchQuery(agent_id="agent_1", memory_types=["episodic", "decision"], min_importance=0.5)
     )
     assert_type(found, SearchResult)
-    client.search_memories("dark mode -beta", tags=["ui"], order="relevance", limit=5)
-    client.search_memories(content_contains="dark", metadata={"ticket": 4711}, since=timedelta(days=7))
-    assert_type(client.iter_search("dark", memory_types=[kind], until="1d"), Iterator[Memory])
+    assert_type(found.results, list[Memory])
+    client.search_memories(
+        "dark mode -beta",
+        content_contains="dark",
+        agent_id="agent_1",
+        session_id="sess_1",
+        memory_types=["entity"],
+        event_types=["observation"],
+        tags=["ui"],
+        min_importance=0.5,
+        metadata={"ticket": 4711},
+        since=when,
+        until="1d",
+        order="relevance",
+        limit=5,
+        cursor=found.next_cursor,
+    )
     client.iter_search(SearchQuery(query="dark", since=when))
+    every = client.iter_search(
+        "dark",
+        content_contains="dark",
+        agent_id="agent_1",
+        session_id="sess_1",
+        memory_types=["entity"],
+        event_types=["observation"],
+        tags=["ui"],
+        min_importance=1,
+        metadata={"ticket": 4711},
+        since=when,
+        until="1d",
+        order="asc",
+        page_size=50,
+    )
+    assert_type(every, Iterator[Memory])
 
 
 def agents(client: Memtrace) -> None:
     assert_type(client.register_agent(RegisterAgentRequest(name="a", config={"model": "gpt-4"})), Agent)
-    client.register_agent(name="a", description="Handles customer support", config={})
+    client.register_agent(name="a", description="Customer support", config={}, idempotency_key="key")
     assert_type(client.get_agent("a"), Agent)
     assert_type(client.list_agents(limit=10, cursor=None), AgentList)
     assert_type(client.get_agent_stats("a"), AgentStats)
@@ -136,32 +248,75 @@ def agents(client: Memtrace) -> None:
     assert_type(client.get_agent_memories("a", ListOptions(limit=5)), MemoryList)
     assert_type(client.get_agent_context("a", max_tokens=2000), AgentContext)
     client.get_agent_context("a", ContextOptions(since=timedelta(days=7), include_types=["decision"]))
-    client.delete_agent("a")
+    client.get_agent_context("a", since="7d", until="1d", include_types=["decision"], max_tokens=2000)
+    assert_type(client.delete_agent("a"), None)
     client.delete_agent("a", delete_memories=True, idempotency_key="key")
 
 
 def sessions(client: Memtrace) -> None:
     session = client.create_session(CreateSessionRequest(agent_id="a", metadata={"task": "onboarding"}))
     assert_type(session, Session)
-    client.create_session(agent_id="a", metadata={"task": "onboarding"})
-    assert_type(client.list_sessions("a", status="active", limit=5), SessionList)
+    client.create_session(agent_id="a", metadata={"task": "onboarding"}, idempotency_key="key")
+    page = client.list_sessions("a", status="active", limit=5)
+    assert_type(page, SessionList)
+    client.list_sessions(cursor=page.next_cursor)
     assert_type(client.get_session(session.id), Session)
     assert_type(client.get_session_memories(session.id, ListOptions(order="asc")), MemoryList)
     context = client.get_session_context(
         session.id, ContextOptions(since="2h", include_types=["episodic", "decision"], max_tokens=4000)
     )
     assert_type(context, SessionContext)
-    client.get_session_context(session.id, since="2h", until=datetime.now(UTC))
-    client.update_session(session.id, metadata={"outcome": "solved", "draft": None})
+    client.get_session_context(
+        session.id, since="2h", until=datetime.now(UTC), include_types=["episodic"], max_tokens=4000
+    )
+    status: SessionStatus = "closed"
+    changed = client.update_session(
+        session.id, status=status, metadata={"outcome": "solved", "draft": None}, idempotency_key="key"
+    )
+    assert_type(changed, Session)
     client.update_session(session.id, UpdateSessionRequest(status="active"))
-    assert_type(client.close_session(session.id), Session)
+    assert_type(client.close_session(session.id, idempotency_key="key"), Session)
     with client.session("a", metadata={"task": "onboarding"}) as handle:
         assert_type(handle, SessionHandle)
-        assert_type(handle.id, str)
-        assert_type(handle.remember("User prefers dark mode", tags=["ui"]), Memory)
-        assert_type(handle.decide("Use dark mode", "They asked for it"), Memory)
-        assert_type(handle.recall(since=timedelta(hours=1), limit=5), MemoryList)
-        assert_type(handle.context(max_tokens=1000).context, str)
+
+
+def in_a_session(session: SessionHandle) -> None:
+    assert_type(session.id, str)
+    assert_type(session.agent_id, str)
+    memory = session.remember(
+        "User prefers dark mode",
+        memory_type="entity",
+        event_type="observation",
+        tags=["ui"],
+        importance=0.7,
+        metadata={"ticket": 4711},
+        parent_id="mem_1",
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=60,
+        idempotency_key="key",
+    )
+    assert_type(memory, Memory)
+    decided = session.decide(
+        "Use dark mode",
+        "They asked for it",
+        tags=["ui"],
+        importance=0.7,
+        metadata={"ticket": 4711},
+        parent_id=memory.id,
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=60,
+        idempotency_key="key",
+    )
+    assert_type(decided, Memory)
+    page = session.recall(
+        timedelta(hours=1), until="1m", memory_type="entity", event_type="observation", tags="ui", limit=5
+    )
+    assert_type(page, MemoryList)
+    assert_type(session.context(ContextOptions(max_tokens=1000)).context, str)
+    context = session.context(since="1h", until="1m", include_types=["entity"], max_tokens=1000)
+    assert_type(context, SessionContext)
 
 
 def health(client: Memtrace) -> None:
@@ -183,25 +338,66 @@ def errors(client: Memtrace) -> None:
         assert_type(error.status_code, int)
         assert_type(error.code, str | None)
         assert_type(error.request_id, str | None)
-
-
-def mistakes(client: Memtrace) -> None:
-    client.remember("agent_1", "text", memory_type="dream")  # type: ignore[arg-type]
-    client.remember("agent_1", "text", tag="ui")  # type: ignore[call-arg]
-    client.recall("agent_1", since=24)  # type: ignore[arg-type]
-    client.list_memories(SearchQuery())  # type: ignore[arg-type]
-    Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
+        assert_type(error.body, Any)
 
 
 async def without_blocking() -> None:
     async with AsyncMemtrace("http://localhost:9100", "mtk_...", http_client=httpx.AsyncClient()) as client:
-        assert_type(await client.remember("agent_1", "User prefers dark mode"), Memory)
-        assert_type(await client.recall("agent_1"), MemoryList)
-        assert_type(client.iter_memories(), AsyncIterator[Memory])
-        async for memory in client.iter_search("dark"):
-            assert_type(memory, Memory)
+        assert_type(client, AsyncMemtrace)
         async with client.session("agent_1") as session:
-            assert_type(await session.remember("In the session"), Memory)
-        assert_type(client.with_options(timeout=1), AsyncMemtrace)
-        await client.close()
-    await client.aclose()
+            assert_type(session, AsyncSessionHandle)
+
+
+async def settings_without_blocking(client: AsyncMemtrace) -> None:
+    assert_type(client.with_options(timeout=1), AsyncMemtrace)
+    assert_type(client.base_url, str)
+    assert_type(await client.health(), Health)
+    assert_type(await client.ready(), Health)
+    assert_type(await client.close(), None)
+    assert_type(await client.aclose(), None)
+
+
+async def memories_without_blocking(client: AsyncMemtrace) -> None:
+    memory = await client.remember("agent_1", "User prefers dark mode")
+    assert_type(memory, Memory)
+    assert_type(await client.decide("agent_1", "Use PostgreSQL", "Better JSON support"), Memory)
+    assert_type(await client.add_memory(agent_id="agent_1", content="First"), Memory)
+    assert_type(await client.add_memories([{"agent_id": "agent_1", "content": "First"}]), StoredMemories)
+    assert_type(await client.get_memory("mem_1"), Memory)
+    assert_type(await client.recall("agent_1"), MemoryList)
+    assert_type(await client.list_memories(agent_id="agent_1"), MemoryList)
+    assert_type(client.iter_memories(), AsyncIterator[Memory])
+    assert_type(await client.search_memories("dark"), SearchResult)
+    async for found in client.iter_search("dark"):
+        assert_type(found, Memory)
+    assert_type(await client.forget(memory), None)
+    assert_type(await client.forget_all(agent_id="agent_1"), int)
+
+
+async def agents_without_blocking(client: AsyncMemtrace) -> None:
+    assert_type(await client.register_agent(name="a"), Agent)
+    assert_type(await client.get_agent("a"), Agent)
+    assert_type(await client.list_agents(), AgentList)
+    assert_type(await client.get_agent_stats("a"), AgentStats)
+    assert_type(await client.get_agent_memories("a"), MemoryList)
+    assert_type(await client.get_agent_context("a"), AgentContext)
+    assert_type(await client.delete_agent("a"), None)
+
+
+async def sessions_without_blocking(client: AsyncMemtrace) -> None:
+    assert_type(await client.create_session(agent_id="a"), Session)
+    assert_type(await client.list_sessions(), SessionList)
+    assert_type(await client.get_session("sess_1"), Session)
+    assert_type(await client.get_session_memories("sess_1"), MemoryList)
+    assert_type(await client.get_session_context("sess_1"), SessionContext)
+    assert_type(await client.update_session("sess_1", status="active"), Session)
+    assert_type(await client.close_session("sess_1"), Session)
+    assert_type(client.session("a"), AsyncSessionHandle)
+
+
+async def in_a_session_without_blocking(session: AsyncSessionHandle) -> None:
+    assert_type(session.id, str)
+    assert_type(await session.remember("In the session"), Memory)
+    assert_type(await session.decide("Use dark mode", "They asked for it"), Memory)
+    assert_type(await session.recall(), MemoryList)
+    assert_type(await session.context(), SessionContext)

@@ -439,6 +439,12 @@ class AsyncMemtrace:
     async def get_memory(self, memory_id: str) -> Memory:
         """Give the memory of an id.
 
+        Args:
+            memory_id: Which memory: `mem_` and 26 letters and digits.
+
+        Returns:
+            The memory as it is stored.
+
         Raises:
             NotFoundError: If there is none.
         """
@@ -803,6 +809,12 @@ class AsyncMemtrace:
     async def get_agent(self, agent_id: str) -> Agent:
         """Give the agent of an id or name.
 
+        Args:
+            agent_id: Which agent. An agent's name is its id.
+
+        Returns:
+            The agent.
+
         Raises:
             NotFoundError: If there is none.
         """
@@ -810,6 +822,12 @@ class AsyncMemtrace:
 
     async def get_agent_stats(self, agent_id: str) -> AgentStats:
         """Count what an agent remembers, by type and lately, and its sessions.
+
+        Args:
+            agent_id: Which agent.
+
+        Returns:
+            The counts.
 
         Raises:
             NotFoundError: If there is no such agent.
@@ -965,6 +983,12 @@ class AsyncMemtrace:
     async def get_session(self, session_id: str) -> Session:
         """Give the session of an id.
 
+        Args:
+            session_id: Which session.
+
+        Returns:
+            The session as it is now.
+
         Raises:
             NotFoundError: If there is none.
         """
@@ -1060,6 +1084,13 @@ class AsyncMemtrace:
 
     async def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. What it remembers stays.
+
+        Args:
+            session_id: Which session.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+
+        Returns:
+            The session, closed.
 
         Raises:
             NotFoundError: If there is no such session.

@@ -89,7 +89,28 @@ class SessionHandle:
         ttl: int | None = None,
         idempotency_key: str | None = None,
     ) -> Memory:
-        """Store what happened in the session; as `remember` of the client, which tells the arguments."""
+        """Store what happened in the session; as `remember` of the client.
+
+        Args:
+            content: What happened, in words; stored exactly as given.
+            memory_type: What kind of memory it is; `episodic` if not given.
+            event_type: What happened, in a word of your own; `general` if not given.
+            tags: Words to find it by.
+            importance: From 0 to 1; what is important stays longest in a context.
+            metadata: Anything else, as a JSON object.
+            parent_id: Id of the memory that this one follows from.
+            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+            time: When it happened, with a time zone; now if not given.
+            ttl: Seconds until it is forgotten by itself; never if not given.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            RuntimeError: Before the block.
+        """
         return self._client.remember(
             self.agent_id,
             content,
@@ -120,7 +141,27 @@ class SessionHandle:
         ttl: int | None = None,
         idempotency_key: str | None = None,
     ) -> Memory:
-        """Store what was decided in the session, and why; as `decide` of the client."""
+        """Store what was decided in the session, and why; as `decide` of the client.
+
+        Args:
+            decision: What was decided; it becomes the content of a memory of type and event `decision`.
+            reasoning: Why; it becomes `reasoning` in the metadata, beside what `metadata` has.
+            tags: Words to find it by.
+            importance: From 0 to 1; what is important stays longest in a context.
+            metadata: Anything else, as a JSON object.
+            parent_id: Id of the memory that this one follows from.
+            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+            time: When it was decided, with a time zone; now if not given.
+            ttl: Seconds until it is forgotten by itself; never if not given.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            RuntimeError: Before the block.
+        """
         return self._client.decide(
             self.agent_id,
             decision,
@@ -146,7 +187,22 @@ class SessionHandle:
         tags: str | list[str] | None = None,
         limit: int = _RECALLED,
     ) -> MemoryList:
-        """Give what the session's agent remembers of it, newest first; all of it unless `since` is given."""
+        """Give what the session's agent remembers of it, newest first; all of it unless `since` is given.
+
+        Args:
+            since: Only of this time or later.
+            until: Only from before this time.
+            memory_type: Only of this type.
+            event_type: Only of this event type.
+            tags: Only those that have every one of these tags: a list, or a comma-separated string.
+            limit: The most memories to give.
+
+        Returns:
+            The memories; `has_more` says whether there are older ones.
+
+        Raises:
+            RuntimeError: Before the block.
+        """
         return self._client.recall(
             self.agent_id,
             since,
@@ -167,7 +223,22 @@ class SessionHandle:
         include_types: list[MemoryType] | None = None,
         max_tokens: int | None = None,
     ) -> SessionContext:
-        """Give the session's memories as markdown for an LLM; as `get_session_context` of the client."""
+        """Give the session's memories as markdown for an LLM; as `get_session_context` of the client.
+
+        Args:
+            options: What to make it of. Or give the options as keywords:
+            since: Only memories of this time or later.
+            until: Only memories from before this time.
+            include_types: Only memories of these types.
+            max_tokens: The most tokens that it may take; never exceeded.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            TypeError: If options and keywords are mixed.
+            RuntimeError: Before the block.
+        """
         return self._client.get_session_context(
             self.id,
             options,

@@ -1,0 +1,93 @@
+"""What must be an error of types. mypy and pyright read this; nobody runs it.
+
+Each line says which error it is, for either checker; a line that is none, or another one, fails `make check`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import httpx
+
+from memtrace import (
+    AddMemoryRequest,
+    AsyncMemtrace,
+    ContextOptions,
+    CreateSessionRequest,
+    ForgetFilter,
+    ListOptions,
+    Memory,
+    MemoryList,
+    Memtrace,
+    RegisterAgentRequest,
+    SearchQuery,
+    SessionHandle,
+    UpdateSessionRequest,
+)
+
+
+def a_client() -> None:
+    Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncMemtrace(http_client=httpx.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Memtrace(timeout="30s")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Memtrace(None, None, 30.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Memtrace(url="http://localhost:9100")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def a_word_that_is_none_of_the_contract(client: Memtrace) -> None:
+    client.remember("a", "b", memory_type="dream")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.list_memories(order="up")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.search_memories("dark", order="newest")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.list_sessions(status="open")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.get_agent_context("a", include_types=["x"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    AddMemoryRequest(agent_id="a", content="b", memory_type="x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_field_that_there_is_not(client: Memtrace, memory: Memory) -> None:
+    client.remember("agent_1", "text", tag="ui")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.search_memories(contains="dark")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    SearchQuery(contains="dark")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    memory.importanec = 1.0  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def a_field_that_must_be_given(client: Memtrace) -> None:
+    client.remember("agent_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.decide("agent_1", "Use PostgreSQL")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    AddMemoryRequest(content="text")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def another_type(client: Memtrace, memory: Memory) -> None:
+    client.recall("agent_1", since=24)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.recall("agent_1", since=date(2026, 11, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.remember("agent_1", "text", time="now")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.remember("agent_1", "text", tags="ui")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.remember("agent_1", "text", ttl=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.forget([memory])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.add_memories(["text"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    client.remember("a", "b", time=datetime.now(UTC).date())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_request_for_something_else(client: Memtrace, session: SessionHandle) -> None:
+    client.add_memory(CreateSessionRequest(agent_id="a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.list_memories(SearchQuery())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.iter_memories(ForgetFilter())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.search_memories(ListOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.forget_all(ListOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.register_agent("agent_1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.create_session("agent_1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.update_session("s", RegisterAgentRequest(name="a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.get_agent_memories("a", ContextOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    session.context(UpdateSessionRequest())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_result_that_may_be_missing(memory: Memory) -> None:
+    memory.id.upper()  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]
+    memory.metadata["ticket"]  # type: ignore[index]  # pyright: ignore[reportOptionalSubscript]
+
+
+async def an_await_that_is_forgotten(client: AsyncMemtrace) -> list[Memory]:
+    await client.iter_memories()  # type: ignore[misc]  # pyright: ignore[reportGeneralTypeIssues]
+    with client:  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]
+        pass
+    page: MemoryList = client.recall("a")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    return page.memories
