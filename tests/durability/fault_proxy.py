@@ -1,0 +1,258 @@
+"""A proxy that spoils a fifth of the exchanges between clients and a server, each in a way drawn by lot.
+
+It runs as a process of its own, so that its time is not the clients'. `FaultProxy` starts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+from collections import Counter
+from email.utils import formatdate
+from time import time
+from typing import IO, Self, cast
+
+import uvloop
+from attrs import frozen
+
+SHARE = 0.2
+# How often each of them comes, in relation to the others.
+FAULTS = {
+    "refused": 8,  # reset before a byte was read
+    "away": 2,  # and nobody listens for a moment
+    "request reset": 10,  # at any byte
+    "request cut": 12,  # the server gets a part of it
+    "answer cut": 24,  # at any byte, even the last, when the server has acted
+    "late request": 9,
+    "late answer": 9,
+    "lost request": 1,  # the server gets it when the client has given up waiting
+    "lost answer": 1,
+    "status before": 12,  # the server hears nothing of it
+    "status after": 12,
+}
+STATUSES = (429, 500, 502, 503)
+WAITS = ("none", "seconds", "date")  # how Retry-After is given
+
+_LATE = 0.02  # seconds, at most
+_AWAY = 0.03
+_PATIENCE = 60.0
+_BODIES = {
+    "application/json": b'{"error": "Not now", "code": "not_now", "request_id": "req_proxy"}',
+    "text/html": b"<html><head><title>Bad Gateway</title></head><body></body></html>",
+    "text/plain": b"",
+}
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_SMALL = (
+    16 << 10
+)  # bytes of a request that wait in the kernel, so that a client is still sending when it is cut
+
+
+class FaultProxy:
+    """Stands between clients and a server while it is entered.
+
+    Attributes:
+        url: Where clients find it.
+        counts: How many exchanges there were, and how many of them met each fault; known when it has ended.
+    """
+
+    def __init__(self, server: str, *, seed: int, impatience: float) -> None:
+        """Prepare a proxy.
+
+        Args:
+            server: The server's URL.
+            seed: Decides on the faults, as far as the order of requests does not.
+            impatience: Seconds that clients wait for an answer; what is lost takes longer.
+        """
+        self.url = ""
+        self.counts: Counter[str] = Counter()
+        self._command = [sys.executable, __file__, server, str(seed), str(impatience)]
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        self.url = cast("IO[str]", self._process.stdout).readline().strip()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """End it when all that clients sent has reached the server, if it is to."""
+        try:
+            told, _ = self._process.communicate(timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise
+        self.counts = Counter(json.loads(told))
+
+
+class _Spoilt(Exception):  # noqa: N818 - what is meant to happen
+    """The exchange is over, and so is the connection."""
+
+
+@frozen
+class _Peer:
+    """A client or the server, at the other end of a connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def hang_up(self) -> None:
+        """End the connection as a process does that has nothing more to say."""
+        self.writer.close()
+
+    def reset(self) -> None:
+        """End the connection as a process does that dies."""
+        if self.writer.is_closing():  # the other side was faster
+            return
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+
+class _Proxy:
+    """The proxy, in its own process."""
+
+    def __init__(self, server: str, seed: int, impatience: float) -> None:
+        host, _, port = server.removeprefix("http://").partition(":")
+        self._server = (host, int(port))
+        self._dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+        self._impatience = impatience
+        self._counts: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        # It keeps the port while nobody listens.
+        self._holder = _bound(("127.0.0.1", 0))
+        self._listener: asyncio.Server | None = None
+
+    async def run(self) -> None:
+        """Serve until standard input ends."""
+        await self._listen()
+        host, port = self._holder.getsockname()
+        print(f"http://{host}:{port}", flush=True)  # noqa: T201 - for whoever started this
+        await asyncio.to_thread(sys.stdin.read)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        print(json.dumps(self._counts))  # noqa: T201
+
+    async def _listen(self) -> None:
+        listener = _bound(self._holder.getsockname())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+        self._listener = await asyncio.start_server(self._serve, sock=listener, backlog=1024)
+
+    async def _go_away(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            await asyncio.sleep(_AWAY)
+            await self._listen()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._keep(asyncio.current_task())
+        client = _Peer(reader, writer)
+        try:
+            server = _Peer(*await asyncio.open_connection(*self._server))
+        except OSError:
+            client.reset()
+            return
+        try:
+            while first := await reader.read(1):
+                await self._exchange(first, client, server)
+        except (_Spoilt, OSError, asyncio.IncompleteReadError):
+            for peer in (server, client):
+                self._dice.choice((peer.reset, peer.hang_up))()
+        else:
+            server.hang_up()
+            client.hang_up()
+
+    async def _exchange(self, first: bytes, client: _Peer, server: _Peer) -> None:
+        fault = self._draw()
+        if fault == "away":
+            self._keep(asyncio.create_task(self._go_away()))
+        if fault in {"refused", "away"}:
+            client.reset()
+            raise _Spoilt
+        request = await self._request(first, client, fault)
+        if fault == "request cut":
+            await server.send(request[: self._dice.randrange(len(request))])
+            raise _Spoilt
+        if fault == "status before":
+            await client.send(self._refusal("before"))
+            return
+        await self._delay(fault, "request")
+        await server.send(request)
+        head, length = await _head(b"", server.reader)
+        answer = head + await server.reader.readexactly(length)
+        await self._delay(fault, "answer")
+        if fault == "answer cut":
+            await client.send(answer[: self._dice.randint(0, len(answer))])
+            raise _Spoilt
+        await client.send(self._refusal("after") if fault == "status after" else answer)
+
+    async def _request(self, first: bytes, client: _Peer, fault: str | None) -> bytes:
+        head, length = await _head(first, client.reader)
+        if fault == "request reset":
+            await client.reader.readexactly(self._dice.randint(0, length))
+            client.reset()
+            raise _Spoilt
+        return head + await client.reader.readexactly(length)
+
+    async def _delay(self, fault: str | None, what: str) -> None:
+        if fault == f"late {what}":
+            await asyncio.sleep(self._dice.uniform(0, _LATE))
+        elif fault == f"lost {what}":
+            await asyncio.sleep(self._impatience * self._dice.uniform(1.05, 1.3))
+
+    def _draw(self) -> str | None:
+        self._counts["exchanges"] += 1
+        if self._dice.random() >= SHARE:
+            return None
+        [fault] = self._dice.choices(list(FAULTS), list(FAULTS.values()))
+        self._counts[fault] += 1
+        return fault
+
+    def _refusal(self, when: str) -> bytes:
+        status = self._dice.choice(STATUSES)
+        self._counts[f"{status} {when}"] += 1
+        kind, body = self._dice.choice(list(_BODIES.items()))
+        lines = [f"HTTP/1.1 {status} Not Now", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
+        wait = self._dice.choice(WAITS)
+        self._counts[f"Retry-After: {wait}"] += 1
+        if wait == "seconds":
+            lines.append("Retry-After: 0")
+        elif wait == "date":
+            lines.append(f"Retry-After: {formatdate(time() + self._dice.randrange(2), usegmt=True)}")
+        return "\r\n".join([*lines, "", ""]).encode() + body
+
+    def _keep(self, task: asyncio.Task[None] | None) -> None:
+        """See to it that the proxy does not end before this has."""
+        if task is not None:
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(address)
+    return bound
+
+
+async def _head(first: bytes, reader: asyncio.StreamReader) -> tuple[bytes, int]:
+    """Read a message's head; tell it, and how many bytes of body follow."""
+    head = first + await reader.readuntil(b"\r\n\r\n")
+    length = _LENGTH.search(head)
+    return head, int(length[1]) if length else 0
+
+
+if __name__ == "__main__":
+    uvloop.run(_Proxy(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])).run())

@@ -1,0 +1,163 @@
+"""What is written through a network that spoils a fifth of all exchanges is stored exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from attrs import define
+from durability.fault_proxy import FAULTS, SHARE, STATUSES, WAITS, FaultProxy
+from durability.store_audit import assert_whole
+from live import LiveServer
+
+from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError, _retries
+
+SEEDS = range(20260, 20270 if os.environ.get("MEMTRACE_LONG") else 20261)
+MEMORIES = 10_000
+BATCHES = 200
+AT_ONCE = 16
+IMPATIENCE = 1.0  # seconds
+
+
+@define
+class Write:
+    """A memory or a batch, and what became of it.
+
+    Attributes:
+        memories: What it stores; each has a content like no other.
+        stored: What the call returned.
+        error: What it raised.
+    """
+
+    memories: Sequence[dict[str, Any]]
+    stored: Sequence[Memory] = ()
+    error: Exception | None = None
+
+    def send(self, client: Memtrace) -> None:
+        """Write it; whether what it raises may be raised is judged later."""
+        try:
+            if len(self.memories) > 1:
+                self.stored = client.add_memories(self.memories)
+            else:
+                self.stored = [client.remember(**self.memories[0])]
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+
+    async def send_async(self, client: AsyncMemtrace) -> None:
+        """Do as `send`."""
+        try:
+            if len(self.memories) > 1:
+                self.stored = await client.add_memories(self.memories)
+            else:
+                self.stored = [await client.remember(**self.memories[0])]
+        except Exception as error:  # noqa: BLE001
+            self.error = error
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses grow as they do for users, but from a shorter one."""
+    monkeypatch.setattr(_retries, "FIRST_WAIT", 0.05)
+
+
+in_threads_and_tasks = pytest.mark.parametrize("kind", ["threads", "tasks"])
+seeded = pytest.mark.parametrize("seed", SEEDS)
+
+
+@seeded
+@in_threads_and_tasks
+def test_with_retries_enough_every_write_is_stored_exactly_once(tmp_path: Path, kind: str, seed: int) -> None:
+    writes = _writes(seed, MEMORIES, BATCHES)
+
+    counts = _write(tmp_path, kind, writes, seed, max_retries=20, timeout=httpx.Timeout(IMPATIENCE))
+
+    assert [write.error for write in writes if write.error] == []
+    _assert_exactly_once(tmp_path, writes)
+    assert sum(counts[fault] for fault in FAULTS) == pytest.approx(SHARE * counts["exchanges"], rel=0.1)
+    expected = {*FAULTS, *(f"{status} {when}" for status in STATUSES for when in ("before", "after"))}
+    expected |= {f"Retry-After: {wait}" for wait in WAITS}
+    assert {name for name in expected if not counts[name]} == set()
+
+
+@seeded
+@in_threads_and_tasks
+def test_what_is_given_up_is_stored_once_or_not_at_all(tmp_path: Path, kind: str, seed: int) -> None:
+    writes = _writes(seed, MEMORIES // 10, BATCHES // 4)
+
+    _write(tmp_path, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
+
+    had_landed = _assert_exactly_once(tmp_path, writes)
+    assert set(had_landed) == {False, True}, "this proves something only if some had landed and some had not"
+    assert len(had_landed) < len(writes) / 4
+
+
+def _writes(seed: int, memories: int, batches: int) -> list[Write]:
+    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+
+    def memory(longest: int) -> dict[str, Any]:
+        return {
+            "agent_id": f"agent_{dice.randrange(7)}",
+            "content": f"{dice.getrandbits(80):020x} of {seed}",
+            "metadata": {"padding": "x" * dice.randrange(longest)},
+        }
+
+    writes = [Write([memory(200)]) for _ in range(memories)]
+    writes += [Write([memory(4_000) for _ in range(dice.randint(2, 40))]) for _ in range(batches)]
+    dice.shuffle(writes)
+    return writes
+
+
+def _write(folder: Path, kind: str, writes: Sequence[Write], seed: int, **settings: Any) -> Mapping[str, int]:
+    """Write all of it through the proxy; tell the proxy's counts."""
+    with LiveServer(folder) as server, FaultProxy(server.url, seed=seed, impatience=IMPATIENCE) as proxy:
+        if kind == "threads":
+            with (
+                Memtrace(proxy.url, server.key, **settings) as client,
+                ThreadPoolExecutor(AT_ONCE) as threads,
+            ):
+                list(threads.map(lambda write: write.send(client), writes))
+        else:
+            asyncio.run(_write_in_tasks(AsyncMemtrace(proxy.url, server.key, **settings), writes))
+    return proxy.counts
+
+
+def _write_in_threads(client: Memtrace, writes: Iterable[Write]) -> None:
+    with client, ThreadPoolExecutor(AT_ONCE) as threads:
+        list(threads.map(lambda write: write.send(client), writes))
+
+
+async def _write_in_tasks(client: AsyncMemtrace, writes: Iterable[Write]) -> None:
+    waiting = iter(writes)
+
+    async def write_on() -> None:
+        for write in waiting:
+            await write.send_async(client)
+
+    async with client:
+        await asyncio.gather(*(write_on() for _ in range(AT_ONCE)))
+
+
+def _assert_exactly_once(folder: Path, writes: Iterable[Write]) -> list[bool]:
+    """Compare the file with what was returned; tell of each write that was given up whether it is there."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row in assert_whole(folder / "memtrace.db"):
+        found[row.doc["content"]].append(row.doc["id"])
+    had_landed: list[bool] = []
+    for write in writes:
+        ids = [found.pop(memory["content"], []) for memory in write.memories]
+        if write.error is None:
+            assert ids == [[memory.id] for memory in write.stored]
+            continue
+        assert isinstance(write.error, MemtraceError), repr(write.error)
+        assert {len(same) for same in ids} in ({0}, {1}), "a whole batch is there, once, or nothing of it"
+        had_landed.append(bool(ids[0]))
+    assert not found
+    return had_landed
