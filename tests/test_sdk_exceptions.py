@@ -18,6 +18,7 @@ from memtrace.exceptions import (
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
+    BufferedWriteError,
     ConflictError,
     MemtraceError,
     NoArcInstanceError,
@@ -27,7 +28,7 @@ from memtrace.exceptions import (
     ResponseValidationError,
     ServerError,
 )
-from memtrace.models import ErrorDetail
+from memtrace.models import AddMemoryRequest, ErrorDetail
 
 TREE = {
     MemtraceError: Exception,
@@ -42,6 +43,7 @@ TREE = {
     RateLimitError: APIStatusError,
     ServerError: APIStatusError,
     NoArcInstanceError: ServerError,
+    BufferedWriteError: MemtraceError,
     ResponseValidationError: MemtraceError,
 }
 
@@ -79,6 +81,8 @@ def test_every_error_can_be_pickled_and_copied_with_all_that_it_carries(kind: An
         more["retry_after"] = 1.5
     if issubclass(kind, ConflictError):
         more["existing_id"] = "mem_1"
+    if issubclass(kind, BufferedWriteError):
+        more["failed"] = [(AddMemoryRequest(agent_id="a", content="b"), "No")]
     error = kind(
         "No",
         418,

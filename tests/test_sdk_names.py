@@ -16,7 +16,18 @@ import pytest
 from memtrace_api import models as generated
 
 import memtrace
-from memtrace import AsyncMemtrace, AsyncSessionHandle, Memtrace, SessionHandle, _operations, models
+from memtrace import (
+    AsyncMemtrace,
+    AsyncSessionHandle,
+    AsyncWriteBuffer,
+    Memtrace,
+    SessionHandle,
+    WriteBuffer,
+    _operations,
+    models,
+)
+
+_KINDS = [Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle, WriteBuffer, AsyncWriteBuffer]
 
 NAMES_OF_0_2_0 = {
     "__version__",
@@ -124,7 +135,8 @@ def test_every_operation_of_the_contract_has_a_method() -> None:
 
 
 @pytest.mark.parametrize(
-    ("blocking", "awaited"), [(Memtrace, AsyncMemtrace), (SessionHandle, AsyncSessionHandle)]
+    ("blocking", "awaited"),
+    [(Memtrace, AsyncMemtrace), (SessionHandle, AsyncSessionHandle), (WriteBuffer, AsyncWriteBuffer)],
 )
 def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: Any, awaited: Any) -> None:
     assert set(_public(awaited)) - {"aclose"} == set(_public(blocking))
@@ -136,7 +148,7 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: An
             }
 
 
-@pytest.mark.parametrize("kind", [Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle])
+@pytest.mark.parametrize("kind", _KINDS)
 def test_a_framework_can_read_the_annotations_of_every_method(kind: type) -> None:
     for name in _public(kind):
         method = inspect.getattr_static(kind, name)
@@ -146,7 +158,7 @@ def test_a_framework_can_read_the_annotations_of_every_method(kind: type) -> Non
             assert all(p.kind is not p.VAR_KEYWORD for p in inspect.signature(method).parameters.values())
 
 
-@pytest.mark.parametrize("kind", [Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle])
+@pytest.mark.parametrize("kind", _KINDS)
 def test_every_public_method_has_a_docstring(kind: type) -> None:
     assert [name for name in _public(kind) if not inspect.getdoc(getattr(kind, name))] == []
 

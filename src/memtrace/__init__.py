@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from memtrace._version import __version__
 
 if TYPE_CHECKING:
-    from memtrace._async import AsyncMemtrace, AsyncSessionHandle
-    from memtrace._sync import Memtrace, SessionHandle
+    from memtrace._async import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer
+    from memtrace._sync import Memtrace, SessionHandle, WriteBuffer
     from memtrace.exceptions import (
         APIConnectionError,
         APIStatusError,
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BufferedWriteError,
         ConflictError,
         MemtraceError,
         NoArcInstanceError,
@@ -65,8 +66,10 @@ __all__ = [
     "AgentStats",
     "AsyncMemtrace",
     "AsyncSessionHandle",
+    "AsyncWriteBuffer",
     "AuthenticationError",
     "BadRequestError",
+    "BufferedWriteError",
     "ConflictError",
     "ContextOptions",
     "CreateSessionRequest",
@@ -98,6 +101,7 @@ __all__ = [
     "StoredMemories",
     "TimePoint",
     "UpdateSessionRequest",
+    "WriteBuffer",
     "__version__",
 ]
 
@@ -106,8 +110,10 @@ if not TYPE_CHECKING:
     _HOMES = {
         "AsyncMemtrace": "memtrace._async",
         "AsyncSessionHandle": "memtrace._async",
+        "AsyncWriteBuffer": "memtrace._async",
         "Memtrace": "memtrace._sync",
         "SessionHandle": "memtrace._sync",
+        "WriteBuffer": "memtrace._sync",
     }
 
     def __getattr__(name: str) -> object:

@@ -12,6 +12,7 @@ MemtraceError
 │   ├── RateLimitError          429, .retry_after
 │   └── ServerError             5xx
 │       └── NoArcInstanceError  503 of a Memtrace 0.x server whose tenant has no database
+├── BufferedWriteError          what a buffer could not store, .failed
 └── ResponseValidationError     the answer is not what the contract says
 
 Every one of them can be pickled and copied with all its attributes.
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from memtrace_api.models import ErrorDetail
+from memtrace_api.models import AddMemoryRequest, ErrorDetail
 
 __all__ = [
     "APIConnectionError",
@@ -31,6 +32,7 @@ __all__ = [
     "APITimeoutError",
     "AuthenticationError",
     "BadRequestError",
+    "BufferedWriteError",
     "ConflictError",
     "MemtraceError",
     "NoArcInstanceError",
@@ -208,6 +210,32 @@ class NoArcInstanceError(ServerError):
 
     default_message = "no arc instance configured for this org"
     default_status = 503
+
+
+class BufferedWriteError(MemtraceError):
+    """Memories that a buffer took, and could not store; or a buffer that is closed and takes no more.
+
+    The other attributes are those of the first memory's error, which is also the cause.
+
+    Attributes:
+        failed: The memories, each with the reason. The buffer holds them no longer.
+    """
+
+    default_message = "Memories could not be stored"
+
+    def __init__(  # as the base class
+        self,
+        message: str | None = None,
+        status_code: int | None = None,
+        *,
+        code: str | None = None,
+        request_id: str | None = None,
+        details: Sequence[ErrorDetail] = (),
+        body: object = None,  # any JSON value
+        failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = (),
+    ) -> None:
+        super().__init__(message, status_code, code=code, request_id=request_id, details=details, body=body)
+        self.failed = list(failed)
 
 
 class ResponseValidationError(MemtraceError):

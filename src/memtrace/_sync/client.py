@@ -5,24 +5,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 import httpx
 
 from memtrace import _operations as operations
+from memtrace._buffer import Limits
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
 from memtrace._requests import batch, call, chosen, idempotent, memory_id_of
 from memtrace._retries import Retries
+from memtrace._sync.buffered import WriteBuffer, finish_all
 from memtrace._sync.connection import Connection
+from memtrace._sync.flusher import Flusher
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
 from memtrace._sync.sender import Sender
 from memtrace._sync.session import SessionHandle
-from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
+from memtrace.exceptions import BadRequestError, BufferedWriteError, ConflictError, NotFoundError
 from memtrace.models import (
     AddMemoriesRequest,
     AddMemoryRequest,
@@ -109,6 +113,7 @@ class Memtrace:
             if config.store is not None:
                 raise ValueError("http_client is for a server; an embedded store has no use for it")
         self._sender = Sender(config, Connection(config.store, http_client))
+        self._flushers: WeakSet[Flusher] = WeakSet()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -147,8 +152,12 @@ class Memtrace:
         return copied
 
     def close(self) -> None:
-        """Close the connections, and the store if it is embedded. Doing so twice is fine."""
-        self._sender.connection.close()
+        """Close the buffers, the connections, and the store if it is embedded. Doing so twice is fine.
+
+        Raises:
+            BufferedWriteError: If a buffer could not store all that it held.
+        """
+        self._finish(None)
 
     def __enter__(self) -> Self:
         return self
@@ -159,7 +168,13 @@ class Memtrace:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._finish(exc_value)
+
+    def _finish(self, exception: BaseException | None) -> None:
+        try:
+            finish_all(self._flushers, exception)
+        finally:
+            self._sender.connection.close()
 
     def remember(
         self,
@@ -952,6 +967,56 @@ class Memtrace:
             ...     print((session.context(max_tokens=2000)).context)
         """
         return SessionHandle(self, agent_id, metadata=metadata)
+
+    def buffered(
+        self,
+        *,
+        max_batch: int = 500,
+        max_delay: float = 1.0,
+        max_pending: int = 10_000,
+        max_bytes: int = 64 << 20,
+        on_failure: Callable[[BufferedWriteError], None] | None = None,
+    ) -> WriteBuffer:
+        """Make a buffer that takes memories at once and stores them in the background, in batches.
+
+        Those that one thread or task gives are stored in that order. One that has no `time` gets the one of
+        the call, not of the batch. So what is logged twice is stored twice, other than by `remember` of the
+        client: give a `dedup_key` to what is to be stored once.
+
+        The buffer is flushed when a batch is full or has waited for long enough, by `flush()`, at the end of
+        the block, by closing the client, and when the interpreter ends. It holds so many memories and bytes
+        at the most; when it is full, its methods wait until there is room.
+
+        Batches are sent and tried again as this client's other requests (see `with_options`), and a batch
+        that is tried again is stored once. A memory that the server refuses has failed alone. When there is
+        no way to the server, all that the buffer holds has failed. What failed is logged as a warning, and
+        raised as a `BufferedWriteError` that has the memories in `failed`, each with the reason: by the next
+        call of any method of the buffer, or at the end of the block. An exception that ends the block is not
+        replaced; the memories are then in `failed` of the buffer.
+
+        Args:
+            max_batch: Memories in a batch at the most, up to 1,000; as many are sent at once.
+            max_delay: Seconds that a memory waits for others at the most.
+            max_pending: Memories held at the most, with those that failed and were not raised yet.
+            max_bytes: Bytes held at the most, as JSON.
+            on_failure: Is called with the error, from wherever the batch is sent, in place of raising it.
+
+        Returns:
+            A context manager that gives a buffer with `remember`, `decide`, `add_memory`, `add_memories`,
+            `flush` and `close`. It may be used without a block too.
+
+        Raises:
+            ValueError: If an argument cannot work.
+
+        Example:
+            >>> with client.buffered() as log:
+            ...     log.remember("agent_1", "User prefers dark mode")
+            ...     log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
+        """
+        limits = Limits(
+            max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes
+        )
+        return WriteBuffer(self._sender, limits, on_failure, self._flushers)
 
     def list_sessions(
         self,

@@ -31,6 +31,11 @@ class Connection:
         # Parsing a URL is a good part of what a request costs, and most requests are to the same few.
         self._url = functools.lru_cache(maxsize=64)(httpx.URL)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the caller gave it."""
+        return self._given is not None
+
     def send(self, call: Call, config: Config) -> httpx.Response:
         """Send a request once, and read the answer.
 

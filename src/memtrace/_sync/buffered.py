@@ -1,0 +1,317 @@
+# Derived from src/memtrace/_async/buffered.py by scripts/unasync.py: edit that, then run `make regen`.
+"""A buffer in front of a client, for agents that log much and must not wait."""
+# ruff: noqa: PLR0913  # a method has an argument for each field of its request, all of them named
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakSet
+
+import attrs
+
+from memtrace import _operations as operations
+from memtrace import _running as running
+from memtrace._buffer import Backlog, Limits, requests_of
+from memtrace._requests import batch, call, chosen
+from memtrace._sync.flusher import Flusher, home
+from memtrace._sync.sender import Sender
+from memtrace.exceptions import BufferedWriteError, MemtraceError
+from memtrace.models import AddMemoryRequest, MemoryType
+
+
+class WriteBuffer:
+    """Takes memories at once and stores them in the background, in batches.
+
+    `Memtrace.buffered` makes one, and says what it promises. An argument that cannot be meant is an
+    error of the call. What cannot be sent, or is refused by the server, is raised as a `BufferedWriteError`,
+    with the memories in hand, by the next call of any method or at the end of the block. A call that raises
+    has taken nothing.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        limits: Limits,
+        on_failure: Callable[[BufferedWriteError], None] | None,
+        siblings: WeakSet[Flusher],
+    ) -> None:
+        self._sender = sender
+        self._limits = limits
+        self._on_failure = on_failure
+        # All of the client, which closes them with itself.
+        self._siblings = siblings
+        # One for each process that this was forked into, and for each event loop.
+        self._flushers: dict[running.Home, Flusher] = {}
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._sender.config.base_url!r})"
+
+    @property
+    def pending(self) -> int:
+        """How many memories it holds that are neither stored nor failed yet."""
+        return self._flusher().backlog.pending
+
+    @property
+    def failed(self) -> list[tuple[AddMemoryRequest, MemtraceError]]:
+        """The memories that could not be stored and were not raised yet, each with the reason."""
+        return requests_of(self._flusher().backlog.failed)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._is_closed = True
+        self._flusher().finish(exc_value)
+
+    def close(self) -> None:
+        """Take no more memories, and flush. Doing so twice is fine.
+
+        Raises:
+            BufferedWriteError: If some could not be stored.
+        """
+        self._is_closed = True
+        self._flusher().close()
+
+    def flush(self) -> None:
+        """Wait until all memories that were taken so far are stored, or have failed.
+
+        Raises:
+            BufferedWriteError: If some could not be stored.
+        """
+        self._flusher().flush()
+
+    def remember(
+        self,
+        agent_id: str,
+        content: str,
+        *,
+        session_id: str | None = None,
+        memory_type: MemoryType | None = None,
+        event_type: str | None = None,
+        tags: list[str] | None = None,
+        importance: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        parent_id: str | None = None,
+        dedup_key: str | None = None,
+        time: datetime | None = None,
+        ttl: int | None = None,
+    ) -> None:
+        """Take what an agent did, saw or was told, to store it soon.
+
+        Args:
+            agent_id: Who remembers it.
+            content: What happened, in words; stored exactly as given.
+            session_id: The session that it belongs to.
+            memory_type: What kind of memory it is; `episodic` if not given.
+            event_type: What happened, in a word of your own; `general` if not given.
+            tags: Words to find it by.
+            importance: From 0 to 1; what is important stays longest in a context.
+            metadata: Anything else, as a JSON object.
+            parent_id: Id of the memory that this one follows from.
+            dedup_key: Your own key for "the same memory": it is stored once in 24 hours.
+            time: When it happened, with a time zone; now if not given.
+            ttl: Seconds until it is forgotten by itself; never if not given.
+
+        Raises:
+            BufferedWriteError: If memories that were taken before could not be stored.
+
+        Example:
+            >>> log.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        self.add_memory(
+            agent_id=agent_id,
+            content=content,
+            session_id=session_id,
+            memory_type=memory_type or "episodic",
+            event_type=event_type or "general",
+            tags=tags,
+            importance=importance,
+            metadata=metadata,
+            parent_id=parent_id,
+            dedup_key=dedup_key,
+            time=time,
+            ttl=ttl,
+        )
+
+    def decide(
+        self,
+        agent_id: str,
+        decision: str,
+        reasoning: str,
+        *,
+        session_id: str | None = None,
+        tags: list[str] | None = None,
+        importance: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        parent_id: str | None = None,
+        dedup_key: str | None = None,
+        time: datetime | None = None,
+        ttl: int | None = None,
+    ) -> None:
+        """Take what an agent decided, and why, to store it soon.
+
+        Args:
+            agent_id: Who decided.
+            decision: What was decided; it becomes the content of a memory of type and event `decision`.
+            reasoning: Why; it becomes `reasoning` in the metadata, beside what `metadata` has.
+            session_id: The session that it belongs to.
+            tags: Words to find it by.
+            importance: From 0 to 1; what is important stays longest in a context.
+            metadata: Anything else, as a JSON object.
+            parent_id: Id of the memory that this one follows from.
+            dedup_key: Your own key for "the same memory": it is stored once in 24 hours.
+            time: When it was decided, with a time zone; now if not given.
+            ttl: Seconds until it is forgotten by itself; never if not given.
+
+        Raises:
+            BufferedWriteError: If memories that were taken before could not be stored.
+
+        Example:
+            >>> log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
+        """
+        self.add_memory(
+            agent_id=agent_id,
+            content=decision,
+            session_id=session_id,
+            memory_type="decision",
+            event_type="decision",
+            tags=tags,
+            importance=importance,
+            metadata={**(metadata or {}), "reasoning": reasoning},
+            parent_id=parent_id,
+            dedup_key=dedup_key,
+            time=time,
+            ttl=ttl,
+        )
+
+    def add_memory(
+        self,
+        request: AddMemoryRequest | None = None,
+        *,
+        agent_id: str | None = None,
+        content: str | None = None,
+        session_id: str | None = None,
+        memory_type: MemoryType | None = None,
+        event_type: str | None = None,
+        tags: list[str] | None = None,
+        importance: float | None = None,
+        metadata: dict[str, Any] | None = None,
+        parent_id: str | None = None,
+        dedup_key: str | None = None,
+        time: datetime | None = None,
+        ttl: int | None = None,
+    ) -> None:
+        """Take a memory, to store it soon.
+
+        Args:
+            request: The memory. Or give its fields as keywords:
+            agent_id: Who remembers it.
+            content: What happened, was seen or decided, in words; stored exactly as given.
+            session_id: The session that it belongs to.
+            memory_type: What kind of memory it is; `episodic` if not given.
+            event_type: What happened, in a word of your own; `general` if not given.
+            tags: Words to find it by.
+            importance: From 0 to 1; what is important stays longest in a context.
+            metadata: Anything else, as a JSON object.
+            parent_id: Id of the memory that this one follows from.
+            dedup_key: Your own key for "the same memory": it is stored once in 24 hours.
+            time: When it happened, with a time zone; now if not given.
+            ttl: Seconds until it is forgotten by itself; never if not given.
+
+        Raises:
+            BufferedWriteError: If memories that were taken before could not be stored.
+            TypeError: If a request and keywords are mixed.
+        """
+        memory = chosen(
+            AddMemoryRequest,
+            request,
+            agent_id=agent_id,
+            content=content,
+            session_id=session_id,
+            memory_type=memory_type,
+            event_type=event_type,
+            tags=tags,
+            importance=importance,
+            metadata=metadata,
+            parent_id=parent_id,
+            dedup_key=dedup_key,
+            time=time,
+            ttl=ttl,
+        )
+        self._take([memory])
+
+    def add_memories(self, memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> None:
+        """Take memories, all of them or none, to store them soon.
+
+        They may be stored in several batches, so some may be stored and others fail.
+
+        Args:
+            memories: Requests, or mappings with the same fields; no more than the buffer holds.
+
+        Raises:
+            ValueError: If a mapping has an unknown field, or lacks a required one.
+            BadRequestError: If they are more than the buffer holds.
+            BufferedWriteError: If memories that were taken before could not be stored.
+
+        Example:
+            >>> log.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
+        """
+        self._take(batch(memories))
+
+    def _take(self, memories: list[AddMemoryRequest]) -> None:
+        flusher = self._flusher()
+        # As JSON at once, so that it is found now what cannot be sent, and nothing changes that is later.
+        flusher.add([_json(_timed(memory, flusher)) for memory in memories])
+
+    def _flusher(self) -> Flusher:
+        here = home()
+        flusher = self._flushers.get(here)
+        if flusher is None:
+            made = Flusher(self._sender, self._left_over(here), self._on_failure, is_closed=self._is_closed)
+            flusher = self._flushers.setdefault(here, made)
+            self._siblings.add(flusher)
+        return flusher
+
+    def _left_over(self, here: running.Home) -> Backlog:
+        """Give what an event loop that has ended left here; what another process has is its own affair."""
+        for other in list(self._flushers):
+            if other[0] == here[0] and running.is_over(other):
+                left = self._flushers.pop(other, None)
+                if left is not None and not left.backlog.is_empty:
+                    return left.backlog
+        return Backlog(self._limits)
+
+
+def finish_all(flushers: WeakSet[Flusher], exception: BaseException | None) -> None:
+    """Finish those of a client that can be used here, before it is closed.
+
+    Raises:
+        BufferedWriteError: If memories could not be stored, and there is no exception already.
+    """
+    ending = exception
+    for flusher in list(flushers):
+        if flusher.home == home():
+            try:
+                flusher.finish(ending)
+            except BufferedWriteError as error:
+                ending = error
+    if ending is not None and exception is None:
+        raise ending
+
+
+def _timed(memory: AddMemoryRequest, flusher: Flusher) -> AddMemoryRequest:
+    # It happened now, and not when it is stored.
+    return memory if memory.time is not None else attrs.evolve(memory, time=flusher.stamp())
+
+
+def _json(memory: AddMemoryRequest) -> bytes:
+    return call(operations.add_memory, body=memory).content or b""
