@@ -17,7 +17,7 @@ import anyio
 import httpx
 import pytest
 
-from memtrace import AsyncMemtrace, AsyncSessionHandle, Memtrace
+from memtrace import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer, Memtrace
 
 URL = "http://memtrace.test"
 KEY = "mtk_0123456789abcdef0123456789abcdef"
@@ -139,7 +139,7 @@ class MakeClient:
             return value
         if inspect.isawaitable(value):
             return self.blocking(self._runner.run(_awaited(value)))
-        if isinstance(value, AsyncMemtrace | AsyncSessionHandle):
+        if isinstance(value, AsyncMemtrace | AsyncSessionHandle | AsyncWriteBuffer):
             return _Blocking(value, self)
         if hasattr(value, "__anext__"):
             return self._iterated(value)
@@ -161,7 +161,7 @@ class MakeClient:
 
 
 class _Blocking:
-    """An async client or session handle, used without await."""
+    """An async client, session handle or buffer, used without await."""
 
     def __init__(self, value: Any, make: MakeClient) -> None:
         self._value = value

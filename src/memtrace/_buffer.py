@@ -11,7 +11,7 @@ import math
 import re
 import uuid
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -275,7 +275,7 @@ class Backlog:
         self._count += 1
         self._bytes += len(content)
 
-    def _let_go(self, contents: Iterator[bytes] | Sequence[bytes]) -> None:
+    def _let_go(self, contents: Iterable[bytes]) -> None:
         for content in contents:
             self._count -= 1
             self._bytes -= len(content)
@@ -298,7 +298,7 @@ def not_stored(failed: Sequence[Failure]) -> BufferedWriteError:
     return error
 
 
-def requests_of(failed: Sequence[Failure]) -> list[tuple[AddMemoryRequest, MemtraceError]]:
+def requests_of(failed: Iterable[Failure]) -> list[tuple[AddMemoryRequest, MemtraceError]]:
     """Give memories that failed as request objects, each with the reason."""
     return [(_request(content), reason) for content, reason in failed]
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -37,6 +39,8 @@ class AsyncWriteBuffer:
         on_failure: Callable[[BufferedWriteError], None] | None,
         siblings: WeakSet[AsyncFlusher],
     ) -> None:
+        if inspect.iscoroutinefunction(on_failure):
+            raise TypeError("on_failure is called and not awaited: give a function without async")
         self._sender = sender
         self._limits = limits
         self._on_failure = on_failure
@@ -52,12 +56,14 @@ class AsyncWriteBuffer:
     @property
     def pending(self) -> int:
         """How many memories it holds that are neither stored nor failed yet."""
-        return self._flusher().backlog.pending
+        return sum(flusher.backlog.pending for flusher in self._of_this_process())
 
     @property
     def failed(self) -> list[tuple[AddMemoryRequest, MemtraceError]]:
         """The memories that could not be stored and were not raised yet, each with the reason."""
-        return requests_of(self._flusher().backlog.failed)
+        return requests_of(
+            failure for flusher in self._of_this_process() for failure in flusher.backlog.failed
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -285,6 +291,9 @@ class AsyncWriteBuffer:
             flusher = self._flushers.setdefault(here, made)
             self._siblings.add(flusher)
         return flusher
+
+    def _of_this_process(self) -> list[AsyncFlusher]:
+        return [flusher for place, flusher in list(self._flushers.items()) if place[0] == os.getpid()]
 
     def _left_over(self, here: running.Home) -> Backlog:
         """Give what an event loop that has ended left here; what another process has is its own affair."""

@@ -1011,7 +1011,8 @@ class AsyncMemtrace:
             `flush` and `close`. It may be used without a block too.
 
         Raises:
-            ValueError: If an argument cannot work.
+            ValueError: If a limit cannot work.
+            TypeError: If `on_failure` has to be awaited.
 
         Example:
             >>> async with client.buffered() as log:

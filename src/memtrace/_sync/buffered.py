@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
@@ -38,6 +40,8 @@ class WriteBuffer:
         on_failure: Callable[[BufferedWriteError], None] | None,
         siblings: WeakSet[Flusher],
     ) -> None:
+        if inspect.iscoroutinefunction(on_failure):
+            raise TypeError("on_failure is called and not awaited: give a function without async")
         self._sender = sender
         self._limits = limits
         self._on_failure = on_failure
@@ -53,12 +57,14 @@ class WriteBuffer:
     @property
     def pending(self) -> int:
         """How many memories it holds that are neither stored nor failed yet."""
-        return self._flusher().backlog.pending
+        return sum(flusher.backlog.pending for flusher in self._of_this_process())
 
     @property
     def failed(self) -> list[tuple[AddMemoryRequest, MemtraceError]]:
         """The memories that could not be stored and were not raised yet, each with the reason."""
-        return requests_of(self._flusher().backlog.failed)
+        return requests_of(
+            failure for flusher in self._of_this_process() for failure in flusher.backlog.failed
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -280,6 +286,9 @@ class WriteBuffer:
             flusher = self._flushers.setdefault(here, made)
             self._siblings.add(flusher)
         return flusher
+
+    def _of_this_process(self) -> list[Flusher]:
+        return [flusher for place, flusher in list(self._flushers.items()) if place[0] == os.getpid()]
 
     def _left_over(self, here: running.Home) -> Backlog:
         """Give what an event loop that has ended left here; what another process has is its own affair."""

@@ -1006,7 +1006,8 @@ class Memtrace:
             `flush` and `close`. It may be used without a block too.
 
         Raises:
-            ValueError: If an argument cannot work.
+            ValueError: If a limit cannot work.
+            TypeError: If `on_failure` has to be awaited.
 
         Example:
             >>> with client.buffered() as log:
