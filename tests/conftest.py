@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -12,14 +11,14 @@ import pytest
 from live import LiveServer
 
 from memtrace import Memtrace
-from memtrace_server import tenants
-from memtrace_server.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from snippets import Snippet
+
+    from memtrace.testing import MemtraceServer
 
 pytest_plugins = ["sdk_harness"]
 
@@ -32,11 +31,16 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer
     assert server.returncode == 0, "".join(server.log)
 
 
+@pytest.fixture(scope="session")
+def _memtrace_process(live_server: LiveServer) -> LiveServer:
+    """The server of our own pytest plugin: one for all."""
+    return live_server
+
+
 @pytest.fixture
-def tenant_key(live_server: LiveServer, request: pytest.FixtureRequest) -> str:
+def tenant_key(memtrace_server: MemtraceServer) -> str:
     """An admin's key of an organisation that no other test sees."""
-    with closing(open_store(live_server.store_url)) as store:
-        return tenants.create_key(store, tenants.create_org(store, request.node.name).id, "admin", "")
+    return memtrace_server.key
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from live import LiveServer
 if TYPE_CHECKING:
     from conftest import CreateVenv
 
+    from memtrace.testing import MemtraceServer
+
 ROOT = Path(__file__).parent.parent
 LIST_INSTALLED = """
 import importlib.metadata, json
@@ -73,10 +75,8 @@ def test_alone_it_brings_three_dependencies_and_what_they_need(plain: Path, tmp_
     assert installed - {"memtrace-sdk", "attrs", "httpx", "msgspec"} <= needed_by_httpx
 
 
-def test_alone_it_is_a_client(plain: Path, tmp_path: Path, live_server: LiveServer, tenant_key: str) -> None:
-    environment = {"MEMTRACE_URL": live_server.url, "MEMTRACE_API_KEY": tenant_key}
-
-    assert run(plain, REMEMBER, tmp_path, environment).stdout == "Installed from a wheel\n"
+def test_alone_it_is_a_client(plain: Path, tmp_path: Path, memtrace_server: MemtraceServer) -> None:
+    assert run(plain, REMEMBER, tmp_path, memtrace_server.environment).stdout == "Installed from a wheel\n"
 
 
 def test_alone_it_says_what_a_server_needs(plain: Path, tmp_path: Path) -> None:

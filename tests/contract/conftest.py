@@ -16,7 +16,7 @@ import pytest
 from attrs import define, frozen
 
 from memtrace import AsyncMemtrace, Memtrace, SessionHandle, _retries
-from memtrace_server import tenants, times
+from memtrace_server import times
 from memtrace_server.embedded import EmbeddedTransport
 from memtrace_server.store import Store, open_store
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from live import LiveServer
+
+    from memtrace.testing import MemtraceServer
 
 
 @frozen
@@ -100,10 +102,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """A tenant of its own on the live server, or a file of its own."""
     if request.param == "embedded":
         return Place(f"sqlite:///{tmp_path / 'memtrace.db'}")
-    store: Store = request.getfixturevalue("live_store")
-    org = tenants.create_org(store, request.node.nodeid)
-    server: LiveServer = request.getfixturevalue("live_server")
-    return Place(server.url, tenants.create_key(store, org.id, "admin", "the test"))
+    server: MemtraceServer = request.getfixturevalue("memtrace_server")
+    return Place(server.url, server.key)
 
 
 @pytest.fixture(params=["sync", "async"])

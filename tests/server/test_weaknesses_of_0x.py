@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-import memtrace
-from memtrace import APIConnectionError, Memtrace, ResponseValidationError, _retries
+from memtrace import APIConnectionError, Memtrace, ResponseValidationError, ServerError, _retries
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 if TYPE_CHECKING:
@@ -146,19 +145,19 @@ def test_looking_for_duplicates_does_not_race(api: Api) -> None:
 
 
 def test_no_write_is_let_through_when_the_lookup_of_duplicates_fails(
-    monkeypatch: pytest.MonkeyPatch,
+    memtrace: Memtrace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise sqlite3.OperationalError("disk I/O error")
 
-    with Memtrace("sqlite://", max_retries=0) as client:
-        client.remember("a", "Before")
-        with monkeypatch.context() as broken:
-            broken.setattr(SqliteTransaction, "original", fail)
-            with pytest.raises(memtrace.ServerError) as refused:
-                client.remember("a", "After")
-        assert (refused.value.status_code, refused.value.code) == (503, "unavailable")
-        assert [memory.content for memory in client.list_memories().memories] == ["Before"]
+    client = memtrace.with_options(max_retries=0)
+    client.remember("a", "Before")
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteTransaction, "original", fail)
+        with pytest.raises(ServerError) as refused:
+            client.remember("a", "After")
+    assert (refused.value.status_code, refused.value.code) == (503, "unavailable")
+    assert [memory.content for memory in client.list_memories().memories] == ["Before"]
 
 
 def test_a_201_is_sent_after_the_commit(api: Api, live_server: LiveServer) -> None:
@@ -171,7 +170,9 @@ def test_a_201_is_sent_after_the_commit(api: Api, live_server: LiveServer) -> No
             assert found.fetchone() == (1,)
 
 
-def test_a_batch_that_fails_half_way_is_not_half_written(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_fails_half_way_is_not_half_written(
+    memtrace: Memtrace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     original = SqliteTransaction.original
     calls = 0
 
@@ -189,16 +190,16 @@ def test_a_batch_that_fails_half_way_is_not_half_written(monkeypatch: pytest.Mon
         raise sqlite3.OperationalError("disk I/O error")
 
     batch = [{"agent_id": f"agent_{n}", "session_id": f"s_{n}", "content": "word"} for n in range(5)]
-    with Memtrace("sqlite://", max_retries=0) as client:
-        for name, broken in (("original", fail_at_the_third), ("add_memories", fail_at_the_end)):
-            with monkeypatch.context() as patched:
-                patched.setattr(SqliteTransaction, name, broken)
-                with pytest.raises(memtrace.ServerError):
-                    client.add_memories(batch)
-            assert client.list_memories().count == 0
-            assert client.list_agents().count == client.list_sessions().count == 0
-            assert client.search_memories("word").count == 0
-        assert client.add_memories(batch).duplicates == []
+    client = memtrace.with_options(max_retries=0)
+    for name, broken in (("original", fail_at_the_third), ("add_memories", fail_at_the_end)):
+        with monkeypatch.context() as patched:
+            patched.setattr(SqliteTransaction, name, broken)
+            with pytest.raises(ServerError):
+                client.add_memories(batch)
+        assert client.list_memories().count == 0
+        assert client.list_agents().count == client.list_sessions().count == 0
+        assert client.search_memories("word").count == 0
+    assert client.add_memories(batch).duplicates == []
 
 
 def test_session_metadata_is_merged_not_replaced(api: Api) -> None:
@@ -302,7 +303,7 @@ def test_the_sdk_has_iterators(answering: Callable[..., Memtrace]) -> None:
 
 
 def test_the_sdk_has_a_type_marker() -> None:
-    assert files(memtrace).joinpath("py.typed").is_file()
+    assert files("memtrace").joinpath("py.typed").is_file()
 
 
 def test_the_sdk_reads_a_list_with_an_unknown_memory_type(answering: Callable[..., Memtrace]) -> None:

@@ -1,0 +1,27 @@
+"""The `memtrace` command, for as long as somebody holds the other end of its input.
+
+A server that a test starts must not outlive the test, even one that is killed: `python -m memtrace._tethered
+serve` ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+_INPUT = 0
+
+
+def _end_with_input() -> None:
+    # Not sys.stdin, whose lock an ending interpreter could not take from this thread.
+    while os.read(_INPUT, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    from memtrace_server.cli import main
+
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    main()

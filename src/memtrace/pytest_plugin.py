@@ -1,0 +1,129 @@
+"""Fixtures for tests of what uses Memtrace; pytest finds them wherever memtrace-sdk is installed.
+
+They need the extra `memtrace-sdk[server]`. Nothing is imported before a test asks for one of them, so that a
+test run which asks for none pays nothing; `-p no:memtrace` leaves them out altogether.
+"""
+
+# ruff: noqa: PLC0415  # as the docstring says
+
+from __future__ import annotations
+
+import secrets
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from memtrace import AsyncMemtrace, Memtrace
+    from memtrace.testing import FailNext, MemtraceServer, ServerProcess
+    from memtrace_server.embedded import EmbeddedTransport
+    from memtrace_server.store import Store
+
+# For the clients of an embedded server, which asks for none; so that none is taken from the environment.
+_KEY = "mtk_test"
+_URL = "http://embedded"
+
+T = TypeVar("T")
+
+
+@pytest.fixture(name="memtrace")
+def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Iterator[Memtrace]:
+    """A `Memtrace` client with a memory of its own: embedded, empty, and gone after the test."""
+    import httpx
+
+    from memtrace import Memtrace
+
+    with (
+        httpx.Client(transport=fail_next.between(_memtrace_embedded), trust_env=False) as http_client,
+        Memtrace(_URL, _KEY, http_client=http_client) as client,
+    ):
+        fail_next.listen(client)
+        yield client
+
+
+@pytest.fixture(name="async_memtrace")
+def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> AsyncMemtrace:
+    """An `AsyncMemtrace` client with the memory that the fixture `memtrace` has in the same test.
+
+    It works with every plugin that runs async tests, on asyncio and trio, and needs no closing.
+    """
+    import httpx
+
+    from memtrace import AsyncMemtrace
+
+    # Neither holds a connection, so nothing is left open without an event loop to close it on.
+    http_client = httpx.AsyncClient(transport=fail_next.between(_memtrace_embedded), trust_env=False)
+    client = AsyncMemtrace(_URL, _KEY, http_client=http_client)
+    fail_next.listen(client)
+    return client
+
+
+@pytest.fixture(name="fail_next")
+def _fail_next() -> Iterator[FailNext]:
+    """Makes the next request of `memtrace` or `async_memtrace` fail: `fail_next(status=503)`.
+
+    Also with `retry_after=1`, `exception=httpx.ConnectError` or `timeout=True`; with `times=3`; with
+    `acted=True` when only the answer is lost; with `on="POST *"` for some requests only. What was asked for
+    and never happened is an error of the test. Pauses before retries are not slept, but listed in
+    `fail_next.pauses`.
+    """
+    from memtrace.testing import FailNext
+
+    fail_next = FailNext()
+    yield fail_next
+    _plainly(fail_next.verify, AssertionError)
+
+
+@pytest.fixture(name="memtrace_server")
+def _memtrace_server(_memtrace_process: ServerProcess, _memtrace_store: Store) -> Iterator[MemtraceServer]:
+    """A live server on a free port, with `.url`, `.key`, `.client()`, `.async_client()` and `.environment`.
+
+    It is started once; each test has an organisation of its own on it, which no other test sees.
+    """
+    from memtrace.testing import MemtraceServer
+    from memtrace_server import tenants
+
+    org = tenants.create_org(_memtrace_store, f"test {secrets.token_hex(8)}")
+    key = tenants.create_key(_memtrace_store, org.id, "admin", "a test")
+    server = MemtraceServer(_memtrace_process.url, key)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def _memtrace_embedded() -> Iterator[EmbeddedTransport]:
+    from memtrace._embedded import embedded_transport
+
+    transport = _plainly(lambda: embedded_transport("sqlite://"), ImportError)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture(scope="session")
+def _memtrace_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    from memtrace.testing import ServerProcess
+
+    server = ServerProcess(tmp_path_factory.mktemp("memtrace-server"))
+    with ExitStack() as running:
+        yield _plainly(lambda: running.enter_context(server), RuntimeError)
+
+
+@pytest.fixture(scope="session")
+def _memtrace_store(_memtrace_process: ServerProcess) -> Iterator[Store]:
+    from memtrace_server.store import open_store
+
+    with closing(open_store(_memtrace_process.store_url)) as store:
+        yield store
+
+
+def _plainly(attempt: Callable[[], T], kind: type[Exception]) -> T:
+    """Let an error of a kind fail the test with what it says, without a traceback through this package."""
+    try:
+        return attempt()
+    except kind as error:
+        problem = str(error)
+    # Not above, where pytest would show the error twice.
+    pytest.fail(problem, pytrace=False)
