@@ -1,0 +1,179 @@
+"""Whatever argument a method takes arrives in its request; a request as a whole is the same as its fields."""
+
+from __future__ import annotations
+
+import datetime as dt
+import inspect
+import json
+import typing
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+from sdk_harness import SESSION, FakeServer
+
+from memtrace import APIStatusError, Memtrace, SessionHandle
+
+NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
+
+# A value for every argument that any method takes; none is a default.
+VALUES: dict[str, Any] = {
+    "agent_id": "agent_9",
+    "config": {"model": "m"},
+    "content": "What happened",
+    "content_contains": "happen",
+    "cursor": "CURSOR",
+    "decision": "What was decided",
+    "dedup_key": "the same",
+    "delete_memories": True,
+    "description": "Handles support",
+    "event_type": "observation",
+    "event_types": ["error", "warning"],
+    "idempotency_key": "my-key",
+    "importance": 0.25,
+    "include_types": ["decision", "entity"],
+    "limit": 7,
+    "max_tokens": 700,
+    "memories": [{"agent_id": "a", "content": "b"}],
+    "memory": "mem_9",
+    "memory_id": "mem_8",
+    "memory_type": "decision",
+    "memory_types": ["decision", "entity"],
+    "metadata": {"ticket": 4711},
+    "min_importance": 0.75,
+    "name": "agent_8",
+    "offset": 70,
+    "order": "asc",
+    "page_size": 17,
+    "parent_id": "mem_7",
+    "query": "dark mode -beta",
+    "reasoning": "Because",
+    "session_id": "sess_9",
+    "since": NOON,
+    "status": "closed",
+    "tags": ["ui", "dark"],
+    "time": NOON,
+    "ttl": 70,
+    "until": dt.timedelta(hours=2),
+}
+# How it is written, where that is not as it was given.
+WRITTEN: dict[str, Any] = {
+    "since": "2026-11-01T12:00:00Z",
+    "time": "2026-11-01T12:00:00Z",
+    "until": "7200s",
+}
+FIELDS = {"decision": "content", "page_size": "limit"}
+# What sends nothing by itself.
+NOT_SENDING = {"aclose", "base_url", "buffered", "close", "id", "session", "with_options", "with_response"}
+
+
+def sending(kind: type) -> list[str]:
+    return [name for name in vars(kind) if not name.startswith("_") and name not in NOT_SENDING]
+
+
+def arguments(kind: type, method: str) -> tuple[str | None, dict[str, Any]]:
+    """The parameter for a request as a whole, if there is one, and a value for each of the others."""
+    hints = typing.get_type_hints(getattr(kind, method))
+    whole = None
+    values = {}
+    for name in list(inspect.signature(getattr(kind, method)).parameters)[1:]:
+        if any(attrs.has(choice) for choice in typing.get_args(hints[name])) and name != "memory":
+            whole = name
+        if whole != name or name == "query":
+            values[name] = VALUES[name]
+    return whole, values
+
+
+def has_arrived(request: httpx.Request, name: str) -> bool:
+    value = WRITTEN.get(name, VALUES[name])
+    if name == "idempotency_key":
+        return bool(request.headers["idempotency-key"] == value)
+    if value in request.url.path.split("/"):
+        return True
+    field = FIELDS.get(name, name)
+    if request.content:
+        told = json.loads(request.content)
+        if name in {"metadata", "reasoning"}:
+            kept = told["metadata"]
+            return bool(kept["reasoning"] == value if name == "reasoning" else kept.items() >= value.items())
+        return bool(told[field] == value)
+    as_text = {True: "true"}.get(value, str(value)) if not isinstance(value, list) else ",".join(value)
+    return bool(request.url.params[field] == as_text)
+
+
+def refuse(request: httpx.Request) -> httpx.Response:
+    """Refuse everything but sessions."""
+    is_session = request.url.path.startswith("/api/v1/sessions") and not request.url.path.endswith("/context")
+    if is_session and request.method in {"POST", "PUT"}:
+        return httpx.Response(200, json=SESSION)
+    return httpx.Response(418, json={"error": "No"})
+
+
+def send(target: Any, method: str, given: dict[str, Any]) -> None:
+    """Call a method, as far as its first request."""
+    try:
+        answer = getattr(target, method)(**given)
+        if method.startswith("iter_"):
+            next(answer)
+    except APIStatusError as error:
+        assert error.status_code == 418  # noqa: PT017  # it need not be raised
+
+
+@pytest.mark.parametrize("method", sending(Memtrace))
+def test_every_argument_of_a_client_arrives(sdk: Memtrace, fake_server: FakeServer, method: str) -> None:
+    fake_server.stand_in = refuse
+    _, values = arguments(Memtrace, method)
+
+    send(sdk, method, values)
+
+    assert [name for name in values if not has_arrived(fake_server.request, name)] == []
+
+
+@pytest.mark.parametrize("method", sending(SessionHandle))
+def test_every_argument_of_a_session_arrives_with_the_session(
+    sdk: Memtrace, fake_server: FakeServer, method: str
+) -> None:
+    fake_server.stand_in = refuse
+    _, values = arguments(SessionHandle, method)
+
+    with sdk.session("agent_1") as session:
+        send(session, method, values)
+
+    begun, request, closed = fake_server.requests
+    assert [name for name in values if not has_arrived(request, name)] == []
+    assert (begun.method, closed.method) == ("POST", "PUT")
+    told = json.loads(request.content) if request.content else dict(request.url.params)
+    if method == "context":
+        assert request.url.path == "/api/v1/sessions/sess_1/context"
+    else:
+        assert (told["agent_id"], told["session_id"]) == ("agent_1", "sess_1")
+
+
+@pytest.mark.parametrize("method", [name for name in sending(Memtrace) if arguments(Memtrace, name)[0]])
+def test_a_request_as_a_whole_is_the_same_as_its_fields(
+    sdk: Memtrace, fake_server: FakeServer, method: str
+) -> None:
+    fake_server.stand_in = refuse
+    whole, values = arguments(Memtrace, method)
+    choices = typing.get_args(typing.get_type_hints(getattr(Memtrace, method))[str(whole)])
+    model: Any = next(choice for choice in choices if attrs.has(choice))
+    known = attrs.fields_dict(model)
+    # That method takes a ListOptions, and nothing in its place.
+    if method in {"get_agent_memories", "get_session_memories"}:
+        options = {name: VALUES[name] for name in known if name not in values}
+        send(sdk, method, {**values, str(whole): model(**options)})
+        sent = fake_server.request.url.params
+        assert sent.keys() == known.keys() - values.keys()
+        return
+    as_fields = {FIELDS.get(name, name): value for name, value in values.items()}
+    fields = {name: value for name, value in as_fields.items() if name in known}
+    others = {name: value for name, value in as_fields.items() if name not in known}
+
+    send(sdk, method, values)
+    send(sdk, method, {**others, str(whole): model(**fields)})
+
+    one, other = fake_server.requests
+    assert (one.method, one.url, one.content) == (other.method, other.url, other.content)
+    assert one.headers == other.headers
+    assert fields.keys() >= known.keys() - {"offset", "cursor"}
