@@ -8,7 +8,7 @@ what they refuse is refused; they are told apart by the `code` that their errors
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from memtrace._retries import Retries
 from memtrace.exceptions import APIStatusError
@@ -74,7 +74,7 @@ def presumed(request: AddMemoryRequest, sent_at: datetime) -> Memory:
 
 
 def _is_for(memory: Memory, request: AddMemoryRequest) -> bool:
-    wanted = presumed(request, datetime.now(UTC))
+    wanted = presumed(request, memory.time)
     return all(
         (getattr(memory, name) or None) == (getattr(wanted, name) or None) for name in _WHAT_MAKES_A_MEMORY
     )
