@@ -284,9 +284,8 @@ class Backlog:
 def not_stored(failed: Sequence[Failure]) -> BufferedWriteError:
     """Make the error that hands over memories that failed."""
     first = failed[0][1]
-    memories = "1 memory" if len(failed) == 1 else f"{len(failed)} memories"
     error = BufferedWriteError(
-        f"{memories} could not be stored: {first.message}",
+        f"{counted(len(failed))} could not be stored: {first.message}",
         first.status_code,
         code=first.code,
         request_id=first.request_id,
@@ -296,6 +295,11 @@ def not_stored(failed: Sequence[Failure]) -> BufferedWriteError:
     )
     error.__cause__ = first
     return error
+
+
+def counted(memories: int) -> str:
+    """Say how many memories there are."""
+    return "1 memory" if memories == 1 else f"{memories} memories"
 
 
 def requests_of(failed: Iterable[Failure]) -> list[tuple[AddMemoryRequest, MemtraceError]]:

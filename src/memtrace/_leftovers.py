@@ -11,6 +11,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from memtrace._buffer import counted
 from memtrace.exceptions import BufferedWriteError
 
 if TYPE_CHECKING:
@@ -41,17 +42,21 @@ def finish() -> None:
         blocking = _blocking(flusher)
         if blocking is None:
             logger.error(
-                "%d memories are lost: their buffer was not closed before its event loop ended, and the "
-                "http_client that was given can send them only there",
-                pending + len(flusher.backlog.failed),
+                "Lost: %s, because a buffer was not closed before its event loop ended, and the http_client "
+                "that was given can send only there",
+                counted(pending + len(flusher.backlog.failed)),
             )
             continue
         if pending:
-            logger.warning("%d memories are sent as the interpreter ends; close the buffer before", pending)
+            logger.warning(
+                "Sending %s as the interpreter ends: a buffer was not closed before its event loop ended",
+                counted(pending),
+            )
         try:
             blocking.close()
         except BufferedWriteError as error:
-            logger.error("%s; they are lost: %d", error, len(error.failed))  # noqa: TRY400  # no traceback
+            # Without a traceback, which ends here, and says nothing more.
+            logger.error("Lost: %s", error)  # noqa: TRY400
 
 
 def _blocking(flusher: Flusher | AsyncFlusher) -> Flusher | None:
