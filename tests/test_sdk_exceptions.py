@@ -101,8 +101,28 @@ def test_every_error_can_be_pickled_and_copied_with_all_that_it_carries(kind: An
     assert (again.args, str(again)) == (error.args, str(error))
 
 
+def test_an_error_carries_what_it_was_given() -> None:
+    details = [ErrorDetail(field="limit", location="query", message="too large")]
+    carried: dict[str, Any] = {
+        "code": "a_code",
+        "request_id": "req_1",
+        "details": details,
+        "body": {"error": "No"},
+        "retry_after": 1.5,
+        "existing_id": "mem_1",
+    }
+
+    error = ConflictError("No", 499, **carried)
+
+    assert vars(error) == {"message": "No", "status_code": 499, **carried}
+    assert error.details is not details
+
+
 def test_an_error_says_what_a_person_needs() -> None:
     assert str(MemtraceError("No")) == "No"
+    assert str(MemtraceError("No", code="a_code")) == "No (a_code)"
+    assert str(MemtraceError("No", 500)) == "No (HTTP 500)"
+    assert str(MemtraceError("")) == ""
     assert str(NotFoundError("No agent x", code="not_found", request_id="req_1")) == (
         "No agent x (HTTP 404, not_found, request req_1)"
     )

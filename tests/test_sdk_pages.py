@@ -94,6 +94,17 @@ def test_iter_memories_of_0_x_goes_by_offset_while_there_is_more(
     assert [params(request)["offset"] for request in fake_server.requests] == ["10", "12", "14"]
 
 
+def test_the_offset_of_0_x_begins_at_the_start(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, page(numbered(1), numbered(2), has_more=True)).answer(200, page(numbered(3)))
+
+    assert contents(sdk.iter_memories(page_size=2)) == [1, 2, 3]
+
+    assert [params(request) for request in fake_server.requests] == [
+        {"limit": "2"},
+        {"limit": "2", "offset": "2"},
+    ]
+
+
 def test_a_page_that_is_empty_is_the_last_whatever_it_says(sdk: Memtrace, fake_server: FakeServer) -> None:
     fake_server.answer(200, page(has_more=True))
 
@@ -181,8 +192,13 @@ def test_more_memories_of_one_moment_than_a_page_can_have_are_said_not_hidden(ma
     old = OldSearch([numbered(n, 0) for n in range(1001)], until_is_inclusive=True)
     client = make_client(http_client=make_client.http_client(old.handle))
 
-    with pytest.raises(MemtraceError, match="1000 memories of one moment"):
+    with pytest.raises(MemtraceError) as caught:
         list(client.iter_search())
+
+    assert caught.value.message == (
+        "The search found 1000 memories of one moment, 2026-11-01T00:00:00+00:00, and this server cannot say "
+        "whether there are more"
+    )
 
 
 def test_a_server_that_passes_over_until_does_not_make_it_go_on_for_ever(
@@ -191,3 +207,43 @@ def test_a_server_that_passes_over_until_does_not_make_it_go_on_for_ever(
     fake_server.answer(200, found(2, 1)).answer(200, found(2, 1))
 
     assert contents(sdk.iter_search(page_size=2)) == [2, 1]
+
+
+def test_nor_does_one_that_gives_older_pages_again(sdk: Memtrace, fake_server: FakeServer) -> None:
+    # The second page may have three, as it begins with one of the first.
+    fake_server.answer(200, found(3, 2)).answer(200, found(4, 3, 2))
+
+    assert contents(sdk.iter_search(page_size=2)) == [3, 2]
+
+
+def test_a_page_of_ours_without_a_cursor_is_the_last_whatever_it_says(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, found(1, has_more=True))
+
+    assert contents(sdk.iter_search(page_size=1)) == [1]
+
+
+def test_a_page_of_ours_with_a_cursor_that_says_no_more_is_the_last(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, found(1, has_more=False, next_cursor="A"))
+
+    assert contents(sdk.iter_search(page_size=1)) == [1]
+
+
+def test_a_cursor_alone_says_that_there_is_more(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, found(1, next_cursor="A")).answer(200, found(2, has_more=False))
+
+    assert contents(sdk.iter_search(page_size=1)) == [1, 2]
+
+
+def test_memories_are_not_found_twice_for_being_nanoseconds_apart(make_client: Any) -> None:
+    # What an old server keeps in nanoseconds is read in microseconds, so the next page begins a bit earlier.
+    memories = [numbered(n) for n in range(4)]
+    for memory, microseconds in zip(memories, (9, 5, 3, 0), strict=True):
+        memory["time"] = (START + dt.timedelta(microseconds=microseconds)).isoformat()
+    old = OldSearch(memories, until_is_inclusive=True)
+    client = make_client(http_client=make_client.http_client(old.handle))
+
+    assert contents(client.iter_search(page_size=3)) == [0, 1, 2, 3]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import time
+from collections.abc import Iterator
 from email.utils import format_datetime
 from typing import Any
 
@@ -217,10 +219,40 @@ def test_retry_after_is_read_in_seconds(
     assert caught.value.retry_after == seconds
 
 
+def test_retry_after_is_in_digits_that_a_header_has(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(429, error(), headers=[(b"retry-after", "٣".encode())])
+
+    with pytest.raises(RateLimitError) as caught:
+        once.recall("a")
+
+    assert caught.value.retry_after is None
+
+
+@pytest.fixture(params=["UTC", "Asia/Tokyo"])
+def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Moves this machine elsewhere."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
 @pytest.mark.parametrize("suffix", ["GMT", "-0000", "+0000"])
 def test_retry_after_may_be_a_date(once: Memtrace, fake_server: FakeServer, suffix: str) -> None:
     date = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=40))
     fake_server.answer(503, error(), headers={"retry-after": date.replace("+0000", suffix)})
+
+    with pytest.raises(ServerError) as caught:
+        once.recall("a")
+
+    assert caught.value.retry_after == pytest.approx(40, abs=3)
+
+
+def test_a_date_of_another_zone_is_read_as_such(once: Memtrace, fake_server: FakeServer) -> None:
+    moment = dt.datetime.now(dt.timezone(dt.timedelta(hours=2))) + dt.timedelta(seconds=40)
+    fake_server.answer(503, error(), headers={"retry-after": format_datetime(moment)})
 
     with pytest.raises(ServerError) as caught:
         once.recall("a")
@@ -288,10 +320,21 @@ def test_a_redirect_is_an_error_and_the_key_goes_nowhere_else(
 ) -> None:
     fake_server.answer(status, headers={"location": "https://elsewhere/api/v1/agents/a"})
 
-    with pytest.raises(APIStatusError, match=r"redirect to https://elsewhere.*base_url") as caught:
+    with pytest.raises(APIStatusError) as caught:
         make_client().get_agent("a")
 
     assert caught.value.status_code == status
+    assert caught.value.message == (
+        "GET /api/v1/agents/a was answered with a redirect to https://elsewhere/api/v1/agents/a, which is "
+        "not followed, so that the API key goes nowhere else; give the right base_url"
+    )
+
+
+def test_a_redirect_to_no_place_is_one_too(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(301)
+
+    with pytest.raises(APIStatusError, match="with a redirect to nowhere, which is not followed"):
+        sdk.get_agent("a")
 
 
 def test_a_redirect_is_not_followed_by_a_given_http_client_that_would(make_client: MakeClient) -> None:
@@ -352,11 +395,25 @@ def test_a_success_that_is_no_json_is_an_error(
         sdk.list_memories()
 
 
-def test_an_answer_in_html_is_said_to_be_so(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, html="<html></html>")
+@pytest.mark.parametrize(
+    ("response", "said"),
+    [
+        ({"html": "<html></html>"}, " (text/html; charset=utf-8): "),
+        ({"content": b"{"}, " (no content type): "),
+        ({"content": b"{", "headers": {"content-type": "application/problem+json"}}, ": "),
+    ],
+)
+def test_an_answer_that_is_no_json_is_said_to_be_so(
+    sdk: Memtrace, fake_server: FakeServer, response: dict[str, Any], said: str
+) -> None:
+    fake_server.answer(200, **response).answer(200, **response)
 
-    with pytest.raises(ResponseValidationError, match="text/html"):
-        sdk.get_agent("a")
+    for method, call in (("GET", sdk.get_agent), ("DELETE", sdk.delete_agent)):
+        with pytest.raises(ResponseValidationError) as caught:
+            call("a")
+        beginning = f"The answer to {method} /api/v1/agents/a is not what the contract says{said}"
+        assert caught.value.message.startswith(beginning)
+        assert caught.value.message.removeprefix(beginning) not in {"", "None"}
 
 
 def test_a_204_where_a_memory_was_due_is_an_error(sdk: Memtrace, fake_server: FakeServer) -> None:

@@ -19,6 +19,7 @@ def test_all_that_the_handle_does_is_bound_to_the_session(sdk: Memtrace, fake_se
 
     with sdk.session("agent_1", metadata={"task": "onboarding"}) as session:
         assert (session.id, session.agent_id) == ("sess_1", "agent_1")
+        assert repr(session).removeprefix("Async") == "SessionHandle('agent_1', id='sess_1')"
         session.remember("User prefers dark mode", tags=["ui"])
         session.decide("Use it", "They asked", importance=0.9)
         assert session.recall(limit=5).count == 1
@@ -74,7 +75,9 @@ def test_but_does_not_hide_what_went_wrong_before(
     with pytest.raises(ZeroDivisionError), sdk.session("agent_1"):
         _ = 1 / 0
 
-    assert "Session sess_1 is left open: No session" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "Session sess_1 is left open: No session (HTTP 404)"
+    ]
 
 
 def test_a_session_that_cannot_be_started_begins_no_block(sdk: Memtrace, fake_server: FakeServer) -> None:
@@ -87,6 +90,6 @@ def test_a_session_that_cannot_be_started_begins_no_block(sdk: Memtrace, fake_se
 def test_a_handle_is_of_no_use_outside_a_block(sdk: Memtrace) -> None:
     session = sdk.session("agent_1")
 
-    assert "id=None" in repr(session)
+    assert repr(session).removeprefix("Async") == "SessionHandle('agent_1', id=None)"
     with pytest.raises(RuntimeError, match="with statement"):
         session.remember("too early")
