@@ -50,6 +50,8 @@ def test_every_snippet_works_after_those_before_it(
     ]
     assert names["Memories"]["deleted"] == 1
 
+    assert printed["Buffered writing"] == "['Fetched page 3', 'Skip page 2', 'Fetched page 1']\n"
+
     tablet = "User asked for a dark mode on the tablet"
     assert [memory.content for memory in names["Search"]["piece"].results] == [tablet]
     assert tablet in [memory.content for memory in names["Search"]["ranked"].results]
