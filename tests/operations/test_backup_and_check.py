@@ -22,6 +22,7 @@ def store(tmp_path: Path) -> str:
         )
         for memory in kept[:5]:
             client.forget(memory)
+        assert client.search_memories(content_contains="straße").count == 15  # which indexes what is not
     return url
 
 
@@ -50,7 +51,7 @@ def test_a_store_that_was_written_and_forgotten_from_is_whole(
         ("DELETE FROM agents", "memories name the agent a, which is missing"),
         ("DELETE FROM sessions", "memories name the session s, which is missing"),
         ("INSERT INTO words_1 (rowid, text) VALUES (1, 'stray')", "the index entry words_1 stray"),
-        ("DELETE FROM memories WHERE seq = (SELECT max(seq) FROM memories)", "the pieces_1 row"),
+        ("DELETE FROM memories WHERE seq = (SELECT max(seq) FROM memories)", "the index entry pieces_1"),
     ],
 )
 def test_what_does_not_follow_from_the_memories_is_told(

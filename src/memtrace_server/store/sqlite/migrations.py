@@ -149,6 +149,11 @@ _STEPS = {
             WHERE (org, agent_id) = (old.org, old.agent_id);
         END;
     """,
+    "0002-index-later": """
+        -- The last row that is in the full-text index; those after it follow, many at once.
+        CREATE TABLE indexed (seq INTEGER NOT NULL) STRICT;
+        INSERT INTO indexed SELECT coalesce(max(seq), 0) FROM memories;
+    """,
 }
 
 

@@ -71,6 +71,11 @@ def page(  # noqa: PLR0913 - a page is what it is
     return query
 
 
+def is_search(wanted: Filter) -> bool:
+    """Whether the full-text index is asked."""
+    return wanted.words is not None or _piece(0, wanted) is not None
+
+
 def matches(doc: str, metadata: str) -> bool:
     """SQL function: whether a memory's metadata has every one of these values."""
     has = msgspec.json.decode(doc).get("metadata") or {}
@@ -193,7 +198,7 @@ def _rest(org: int, wanted: Filter) -> list[tuple[str, object]]:
     piece = _piece(org, wanted)
     if piece is not None and _words(org, wanted) is not None:
         rest.append((f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
-    elif wanted.contains and piece is None:
+    if wanted.contains:
         rest.append(("contains(m.doc, ?)", fold(wanted.contains)))
     return rest
 

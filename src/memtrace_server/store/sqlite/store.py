@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
 from memtrace_server.store.sqlite import fulltext, inspection, migrations, queries
-from memtrace_server.store.sqlite.transaction import SqliteTransaction
+from memtrace_server.store.sqlite.transaction import NotIndexed, SqliteTransaction
 
 T = TypeVar("T")
 
@@ -37,6 +37,7 @@ _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faste
 _TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
+_INDEXED = 1_000  # rows that are added to the full-text index at once
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
 _WAL_PATIENCE = 1_000  # ms to wait for readers before the WAL may grow on
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
@@ -60,15 +61,23 @@ class SqliteStore:
         self._is_closed = False
         self._tidied_at = 0
         self._unswept = 0
+        self._unindexed = 0
         self._longest_wal = _LONGEST_WAL
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        with _told_apart(), self._reader() as connection:
-            connection.execute("BEGIN")
+        searchable: int | None = None
+        while True:
             try:
-                return work(SqliteTransaction(connection))
-            finally:
-                connection.execute("ROLLBACK")
+                return self._read(work, searchable)
+            except NotIndexed as unindexed:
+                # What others store from now on a search may lack, or it might never come to its end.
+                searchable = unindexed.last if searchable is None else searchable
+            with self._writing, _told_apart():
+                connection = self._open_writer()
+                try:
+                    self._index(connection)
+                except sqlite3.OperationalError:  # such as a full disk, which keeps nobody from reading
+                    return _reading(connection, work, SqliteTransaction(connection))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         future = self._enqueue(work)
@@ -136,6 +145,11 @@ class SqliteStore:
                 self._writer.close()
                 self._writer = None
 
+    def _read(self, work: Callable[[Transaction], T], searchable: int | None) -> T:
+        with _told_apart(), self._reader() as connection:
+            transaction = SqliteTransaction(connection, read_only=True, searchable=searchable)
+            return _reading(connection, work, transaction)
+
     def _enqueue(self, work: Callable[[Transaction], T]) -> Future[T]:
         future: Future[T] = Future()
         with self._wake:
@@ -154,7 +168,7 @@ class SqliteStore:
                 if self._waiting:
                     self._commit_waiting()
                 else:
-                    self._tidy()
+                    self._tidy(has_time=True)
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
@@ -193,6 +207,7 @@ class SqliteStore:
             transaction.finish()
             connection.execute("COMMIT")
             self._unswept += transaction.additions
+            self._unindexed += transaction.additions
         except BaseException as error:
             if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
                 connection.execute("ROLLBACK")
@@ -201,7 +216,7 @@ class SqliteStore:
             raise
         return outcomes
 
-    def _tidy(self) -> None:
+    def _tidy(self, *, has_time: bool = False) -> None:
         """Do what nobody waits for; what fails now, for the disk is full, say, is done another time."""
         if self._writer is None:
             return
@@ -210,6 +225,8 @@ class SqliteStore:
             if not 0 <= now - self._tidied_at <= _TIDY_EVERY:
                 self._tidied_at = now
                 self._sweep(self._writer, now)
+            while self._unindexed >= _INDEXED or (has_time and self._unindexed and not self._waiting):
+                self._index(self._writer)
             self._shorten_wal(self._writer)
         except (OSError, sqlite3.DatabaseError) as error:
             _LOG.warning("The store cannot be tidied now: %s", error)
@@ -217,18 +234,17 @@ class SqliteStore:
             _LOG.exception("The store could not be tidied")
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            transaction = SqliteTransaction(connection)
+        with _transaction(connection) as transaction:
             # Twice what came in, or what is to be swept would pile up.
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
-            transaction.finish()
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
         self._unswept = 0
+
+    def _index(self, connection: sqlite3.Connection) -> None:
+        """Add some rows to the full-text index."""
+        with _transaction(connection) as transaction:
+            indexed = transaction.index(_INDEXED)
+        # Others may have stored rows, and indexed ours: when there were too few to fill a step, none is left.
+        self._unindexed = max(1, self._unindexed - indexed) if indexed == _INDEXED else 0
 
     def _shorten_wal(self, connection: sqlite3.Connection) -> None:
         """Start the WAL anew when it has grown long.
@@ -257,6 +273,7 @@ class SqliteStore:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 migrations.migrate(connection, times.now())
+                self._unindexed = SqliteTransaction(connection).unindexed(_INDEXED)
             except BaseException:
                 connection.close()
                 raise
@@ -303,6 +320,32 @@ def _connect(path: str) -> sqlite3.Connection:
     connection.create_function("matches", 2, queries.matches, deterministic=True)
     connection.create_function("contains", 2, queries.contains, deterministic=True)
     return connection
+
+
+def _reading(
+    connection: sqlite3.Connection, work: Callable[[Transaction], T], transaction: SqliteTransaction
+) -> T:
+    """What a work returns that changes nothing; of what the transaction did for it, nothing stays."""
+    connection.execute("BEGIN")
+    try:
+        return work(transaction)
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[SqliteTransaction]:
+    """A transaction of its own, committed at the end."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        transaction = SqliteTransaction(connection)
+        yield transaction
+        transaction.finish()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+            connection.execute("ROLLBACK")
+        raise
 
 
 _Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], _Outcome]

@@ -6,6 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from operator import itemgetter
 
 import msgspec
 from attrs import define
@@ -22,7 +23,7 @@ from memtrace_server.store.records import (
     Org,
     Session,
 )
-from memtrace_server.store.sqlite import fulltext, queries
+from memtrace_server.store.sqlite import bulk, fulltext, queries
 from memtrace_server.store.sqlite.pending import PERIOD, Pending
 
 _CHUNK = 500
@@ -36,14 +37,24 @@ class SqliteTransaction:
     """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
 
     Before COMMIT, `finish` must be called. Nobody else writes meanwhile, so what was read once is known.
+
+    Args:
+        connection: The connection.
+        read_only: Whether nothing can be written; a search then raises NotIndexed when it would lack rows.
+        searchable: The last row that a search must not lack; None for the last there is.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, *, read_only: bool = False, searchable: int | None = None
+    ) -> None:
         self._db = connection
-        self._index = fulltext.Changes()
+        self._read_only = read_only
+        self._searchable = searchable
+        self._removals = fulltext.Removals()
         self._pending = Pending()
         self._keys: dict[bytes, Key | None] = {}
         self._last_seq: int | None = None
+        self._indexed: int | None = None
         self._orders: dict[int, _Order] = {}
 
     # --- its end, and the ends of its parts
@@ -55,21 +66,26 @@ class SqliteTransaction:
 
     def changes(self) -> tuple[int, ...]:
         """Differs from what it was if anything was changed in the meantime."""
-        return self._db.total_changes, self._pending.additions, len(self._pending.answers), self._index.mark()
+        return (
+            self._db.total_changes,
+            self._pending.additions,
+            len(self._pending.answers),
+            self._removals.mark(),
+        )
 
     def finish(self) -> None:
         """Write out everything."""
         self.flush()
-        self._index.apply(self._db)
+        self._removals.apply(self._db)
 
     def mark(self) -> int:
         """Write out what waits, all but the full-text index; the point to go back to."""
         self.flush()
-        return self._index.mark()
+        return self._removals.mark()
 
     def go_back(self, mark: int) -> None:
         """Drop what was taken in since a mark; what was written since, the caller must roll back."""
-        self._index.go_back(mark)
+        self._removals.go_back(mark)
         self._forget_what_is_known()
 
     def flush(self) -> None:
@@ -185,13 +201,32 @@ class SqliteTransaction:
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         self._note_order(org, [memory.time for _, memory in memories])
         self._pending.add(org, memories, now)
-        for _, m in memories:
-            self._index.add(org, m.seq, m.content, m.agent_id)
         self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
 
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         self.flush()
         return self._find("memories m WHERE m.org = ? AND m.seq = ?", (org, seq), now)
+
+    def index(self, most: int) -> int:
+        """Add to the full-text index the next rows that lack in it; how many there were."""
+        self.flush()
+        (rows,) = self._db.execute(
+            "SELECT json_group_array(json_array(org, seq, doc ->> 'content', agent_id)) FROM"
+            " (SELECT org, seq, doc, agent_id FROM memories WHERE seq > ? ORDER BY seq LIMIT ?)",
+            (self._last_indexed(), most),
+        ).fetchone()
+        unindexed = sorted(msgspec.json.decode(rows, type=list[fulltext.Row]), key=itemgetter(1))
+        if unindexed:
+            fulltext.add(self._db, unindexed)
+            self._indexed = unindexed[-1][1]
+            self._db.execute("UPDATE indexed SET seq = ?", (self._indexed,))
+        return len(unindexed)
+
+    def unindexed(self, most: int) -> int:
+        """How many rows lack in the full-text index; `most`, if there are more."""
+        sql = "SELECT count(*) FROM (SELECT 1 FROM memories WHERE seq > ? LIMIT ?)"
+        (found,) = self._db.execute(sql, (self._last_indexed(), most)).fetchone()
+        return int(found)
 
     def page(  # noqa: PLR0913 - as the protocol has it
         self,
@@ -205,16 +240,20 @@ class SqliteTransaction:
         offset: int = 0,
     ) -> list[Found]:
         self.flush()
+        if queries.is_search(wanted):
+            self._see_to_index()
         query = queries.page(
             org, wanted, now, columns="m.seq, m.time, m.doc", order=order, limit=limit, after=after,
             offset=offset, in_order=self._order(org).is_kept,
         )  # fmt: skip
-        return [
-            Found(seq=seq, time=time, doc=doc) for seq, time, doc in self._db.execute(query.sql, query.values)
-        ]
+        found = _found(self._db, query)
+        found.sort(key=lambda memory: (memory.time, memory.seq), reverse=order == "desc")
+        return found
 
     def forget(self, org: int, wanted: Filter, now: int) -> int:
         self.flush()
+        if queries.is_search(wanted):
+            self._see_to_index()
         in_order = self._order(org).is_kept
         forgotten = 0
         while True:
@@ -374,6 +413,27 @@ class SqliteTransaction:
         ).fetchone()
         return Found(seq=row[0], time=row[1], doc=row[2]) if row else None
 
+    def _last_indexed(self) -> int:
+        if self._indexed is None:
+            (self._indexed,) = self._db.execute("SELECT seq FROM indexed").fetchone()
+        return self._indexed
+
+    def _see_to_index(self) -> None:
+        """Let a search lack nothing.
+
+        Raises:
+            NotIndexed: If it does, and nothing can be written here.
+        """
+        needed = self._searchable
+        if needed is None:
+            (needed,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM memories").fetchone()
+        if self._last_indexed() >= needed:
+            return
+        if self._read_only:
+            raise NotIndexed(needed)
+        while self.index(_CHUNK):
+            pass
+
     def _order(self, org: int) -> _Order:
         if org not in self._orders:
             sql = "SELECT in_order, latest FROM orgs WHERE number = ?"
@@ -393,49 +453,53 @@ class SqliteTransaction:
         self._keys.clear()
         self._orders.clear()
         self._last_seq = None
+        self._indexed = None
 
     def _write(self, pending: Pending) -> None:
-        self._db.executemany("INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", pending.memories)
-        self._db.executemany("INSERT INTO labels VALUES (?, ?, ?, ?)", pending.labels)
-        self._db.executemany(
-            "INSERT OR REPLACE INTO duplicates VALUES (?, ?, ?)",
+        bulk.insert(self._db, "INSERT INTO memories", pending.memories)
+        bulk.insert(self._db, "INSERT INTO labels", pending.labels)
+        bulk.insert(
+            self._db,
+            "INSERT OR REPLACE INTO duplicates",
             [(*key, seq) for key, seq in pending.duplicates.items()],
         )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", pending.answers.values()
-        )
+        bulk.insert(self._db, "INSERT OR REPLACE INTO answers", list(pending.answers.values()))
         self._db.executemany(
             "UPDATE orgs SET in_order = ?, latest = ? WHERE number = ?",
             [(self._orders[org].is_kept, latest, org) for org, latest in pending.latest.items()],
         )
         self._touch_agents([(*key, now) for key, now in pending.agents.items()])
-        self._db.executemany(
-            f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, NULL, ?, ?, NULL)"
-            " ON CONFLICT DO NOTHING",
-            [(*key, agent_id, now, now) for key, (agent_id, now) in pending.sessions.items()],
+        bulk.insert(
+            self._db,
+            f"INSERT INTO sessions (org, {_SESSION})",
+            [(*key, agent_id, None, now, now, None) for key, (agent_id, now) in pending.sessions.items()],
+            "ON CONFLICT DO NOTHING",
         )
         self._count(pending.counts)
-        self._db.executemany(
-            "INSERT INTO recent_counts VALUES (?, ?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET memories = memories + excluded.memories,"
-            " errors = errors + excluded.errors",
+        bulk.insert(
+            self._db,
+            "INSERT INTO recent_counts",
             [(*key, by, pending.recent_errors[key]) for key, by in pending.recent.items()],
+            "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories,"
+            " errors = errors + excluded.errors",
         )
 
     def _count(self, counts: Counter[tuple[int, str, str]]) -> None:
-        self._db.executemany(
-            "INSERT INTO agent_counts VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET memories = memories + excluded.memories",
+        bulk.insert(
+            self._db,
+            "INSERT INTO agent_counts",
             [(*key, by) for key, by in counts.items()],
+            "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories",
         )
 
     def _touch_agents(self, agents: Sequence[tuple[int, str, int]]) -> None:
         """Note that agents were active at a time (ns); one that is new, or deleted, comes into being."""
-        self._db.executemany(
-            "INSERT INTO agents (org, id, created_at, last_active_at) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
-            " created_at = iif(is_deleted, excluded.created_at, created_at)",
+        bulk.insert(
+            self._db,
+            "INSERT INTO agents (org, id, created_at, last_active_at)",
             [(org, agent_id, now, now) for org, agent_id, now in agents],
+            "ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
+            " created_at = iif(is_deleted, excluded.created_at, created_at)",
         )
 
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
@@ -462,7 +526,8 @@ class SqliteTransaction:
                 "SELECT org, agent_id, memory_type, event_type, time, doc FROM memories WHERE seq = ?", (seq,)
             ).fetchone()
             memory = msgspec.json.decode(doc)
-            self._index.remove(org, seq, memory["content"], agent_id)
+            if seq <= self._last_indexed():
+                self._removals.add((org, seq, memory["content"], agent_id))
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, time, seq) = (?, ?, ?, ?)",
                 [
@@ -480,12 +545,35 @@ class SqliteTransaction:
         )
 
 
+class NotIndexed(Exception):  # noqa: N818 - no error, but a reason to index first
+    """A search that writes nothing lacks rows.
+
+    Attributes:
+        last: The last row that must be indexed first.
+    """
+
+    def __init__(self, last: int) -> None:
+        super().__init__(last)
+        self.last = last
+
+
 @define
 class _Order:
     """Whether an organisation's rows rise with its times, and its latest time (ns), if it has any."""
 
     is_kept: bool
     latest: int | None
+
+
+def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
+    """What a query for row, time and document finds, in any order; fetched as one text (see `bulk`)."""
+    rows = f"SELECT group_concat(seq || ' ' || time || ' ' || doc, char(10)) FROM ({query.sql})"
+    (text,) = connection.execute(rows, query.values).fetchone()  # JSON has no line breaks of its own
+    found = []
+    for line in text.split("\n") if text else ():
+        seq, time, doc = line.split(" ", 2)
+        found.append(Found(seq=int(seq), time=int(time), doc=doc))
+    return found
 
 
 def _key(row: tuple[str, int, str, str, str, int, int | None]) -> Key:
