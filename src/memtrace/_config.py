@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
 from collections.abc import Callable
 
 import attrs
@@ -28,7 +29,7 @@ class Config:
         base_url: Where memory lives, as it may be shown: without a password.
         root: What each request's path is appended to.
         store: URL of the embedded store; None for a server.
-        headers: What each request carries, the key among it.
+        headers: What each request carries, the key among it, and the password of the URL.
         timeout: How long to wait; None leaves it to the `http_client` that the client was given.
         max_retries: How many more times a request may be tried.
         on_pause: Told of each pause between tries, in seconds, which is then not made; for tests.
@@ -70,7 +71,7 @@ class Config:
             base_url=shown,
             root=root,
             store=store,
-            headers=_headers(api_key),
+            headers=_headers(api_key, None if store else _authorization(base_url)),
             timeout=_timeout(timeout),
             max_retries=_max_retries(max_retries),
         )
@@ -89,7 +90,9 @@ class Config:
         """
         return attrs.evolve(
             self,
-            headers=self.headers if api_key is None else _headers(api_key),
+            headers=(
+                self.headers if api_key is None else _headers(api_key, self.headers.get("Authorization"))
+            ),
             timeout=self.timeout if timeout is None else _timeout(timeout),
             max_retries=self.max_retries if max_retries is None else _max_retries(max_retries),
         )
@@ -103,7 +106,8 @@ def _located(base_url: str) -> tuple[str, str, str | None]:
     if not separator:
         raise ValueError(f"base_url has no scheme; it must be one of {_KNOWN_SCHEMES}")
     if scheme in {"http", "https"}:
-        return (*_server(base_url), None)
+        shown = _server(base_url)
+        return shown, shown, None
     if scheme == "sqlite":
         if rest and (not rest.startswith("/") or rest == "/"):
             raise ValueError(
@@ -119,7 +123,8 @@ def _located(base_url: str) -> tuple[str, str, str | None]:
     raise ValueError(f"base_url: unknown scheme {scheme!r}; it must be one of {_KNOWN_SCHEMES}")
 
 
-def _server(base_url: str) -> tuple[str, str]:
+def _server(base_url: str) -> str:
+    """Check a server's URL, and give it without user and password: httpx logs the URL of each request."""
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
@@ -129,19 +134,26 @@ def _server(base_url: str) -> tuple[str, str]:
     if url.query or url.fragment:
         raise ValueError("base_url may have a path, but no query (?) and no fragment (#)")
     path = url.raw_path.decode("ascii").rstrip("/")
-    shown = f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
-    userinfo = url.userinfo.decode("ascii")
-    root = f"{url.scheme}://{userinfo}@{url.netloc.decode('ascii')}{path}" if userinfo else shown
-    return shown, root
+    return f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
 
 
-def _headers(api_key: str | None) -> dict[str, str]:
+def _authorization(base_url: str) -> str | None:
+    """Give the header that stands for user and password of a URL; None if it has none."""
+    url = httpx.URL(base_url)
+    if not url.userinfo:
+        return None
+    return "Basic " + b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
+
+
+def _headers(api_key: str | None, authorization: str | None) -> dict[str, str]:
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
         "Connection": "keep-alive",
         "User-Agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
     }
+    if authorization is not None:
+        headers["Authorization"] = authorization
     if not api_key:
         return headers
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
