@@ -31,6 +31,8 @@ NAMES = {
     "aclose": "close",
     "aiter": "iter",
     "aiter_bytes": "iter_bytes",
+    "aiter_raw": "iter_raw",
+    "aiter_stream": "iter_stream",
     "anext": "next",
     "anyio": "time",
     "aread": "read",

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import ssl
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import anyio
+import httpcore
 import httpx
 import pytest
 
@@ -187,30 +189,47 @@ async def _awaited(value: Any) -> Any:
     return await value
 
 
+def _handled(server: FakeServer, request: httpcore.Request) -> httpcore.Response:
+    """Answer a request of httpcore's, of which httpx is made too."""
+    assert isinstance(request.stream, Iterable)
+    asked = httpx.Request(
+        request.method.decode(),
+        bytes(request.url).decode(),
+        headers=request.headers,
+        content=b"".join(request.stream),
+        extensions=request.extensions,
+    )
+    try:
+        answer = server.handle(asked)
+    except httpx.HTTPError as failure:
+        # They have the same names there.
+        raise getattr(httpcore, type(failure).__name__)(str(failure)) from failure
+    assert isinstance(answer.stream, Iterable)
+    return httpcore.Response(
+        answer.status_code,
+        headers=answer.headers.raw,
+        content=b"".join(answer.stream),
+        extensions=answer.extensions,
+    )
+
+
 @pytest.fixture
 def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """Answers every request that an httpx client with its own transport sends, to whatever URL."""
+    """Answers every request that a client sends without an http_client, to whatever URL."""
     server = FakeServer()
-    transport = httpx.MockTransport(server.handle)
 
-    def nothing(*_: object, **__: object) -> None:
-        """Read no certificates and open no pool, which takes most of a test's time."""
+    def handle_request(_: httpcore.HTTPConnection, request: httpcore.Request) -> httpcore.Response:
+        return _handled(server, request)
 
-    def handle_request(_: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
-        return transport.handle_request(request)
+    async def handle_async_request(
+        _: httpcore.AsyncHTTPConnection, request: httpcore.Request
+    ) -> httpcore.Response:
+        return _handled(server, request)
 
-    async def handle_async_request(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        return await transport.handle_async_request(request)
-
-    async def aclose(_: httpx.AsyncHTTPTransport) -> None:
-        """There is nothing to close."""
-
-    for kind in (httpx.HTTPTransport, httpx.AsyncHTTPTransport):
-        monkeypatch.setattr(kind, "__init__", nothing)
-    monkeypatch.setattr(httpx.HTTPTransport, "close", nothing)
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "aclose", aclose)
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
+    monkeypatch.setattr(httpcore.HTTPConnection, "handle_request", handle_request)
+    monkeypatch.setattr(httpcore.AsyncHTTPConnection, "handle_async_request", handle_async_request)
+    # Reading certificates takes most of a test's time.
+    monkeypatch.setattr(httpx, "create_ssl_context", ssl.create_default_context)
     yield server
     server.assert_done()
 

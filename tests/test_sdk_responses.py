@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from email.utils import format_datetime
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 from sdk_harness import AGENT, MEMORY, SESSION, FakeServer, MakeClient, error, page
@@ -451,7 +452,7 @@ def test_a_compressed_answer_is_read(sdk: Memtrace, fake_server: FakeServer) -> 
     fake_server.answer(200, content=body, headers={"content-encoding": "gzip"})
 
     assert sdk.get_agent("a").id == "agent_1"
-    assert fake_server.request.headers["accept-encoding"] == "gzip, deflate"
+    assert fake_server.request.headers["accept-encoding"] == "gzip"
 
 
 @pytest.mark.parametrize(
@@ -479,7 +480,36 @@ def test_a_compressed_answer_is_read(sdk: Memtrace, fake_server: FakeServer) -> 
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_nothing_that_httpx_raises_gets_out(
+def test_nothing_that_httpx_raises_gets_out(make_client: MakeClient, failure: Exception) -> None:
+    server = FakeServer().fail(failure)
+
+    with pytest.raises(MemtraceError) as caught:
+        make_client(http_client=make_client.http_client(server.handle), max_retries=0).recall("a")
+
+    assert caught.value.__cause__ is failure
+    assert type(failure).__name__ in str(caught.value)
+    assert "GET /api/v1/memories at http://memtrace.test" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpcore.ConnectError("refused"),
+        httpcore.ConnectTimeout(""),
+        httpcore.ReadError(""),
+        httpcore.ReadTimeout(""),
+        httpcore.WriteError(""),
+        httpcore.WriteTimeout(""),
+        httpcore.PoolTimeout(""),
+        httpcore.LocalProtocolError(""),
+        httpcore.RemoteProtocolError(""),
+        httpcore.UnsupportedProtocol(""),
+        RuntimeError("Event loop is closed"),
+        UnicodeError("no name of a host"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_nothing_that_httpcore_raises_gets_out(
     once: Memtrace, fake_server: FakeServer, failure: Exception
 ) -> None:
     fake_server.fail(failure)

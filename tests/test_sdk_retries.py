@@ -5,6 +5,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from typing import Any
 
+import httpcore
 import httpx
 import pytest
 from sdk_harness import MEMORY, SESSION, FakeServer, MakeClient, error, page
@@ -50,15 +51,14 @@ def test_any_other_status_is_not(
 @pytest.mark.parametrize(
     "failure",
     [
-        httpx.ConnectError(""),
-        httpx.ConnectTimeout(""),
-        httpx.ReadError(""),
-        httpx.ReadTimeout(""),
-        httpx.WriteError(""),
-        httpx.WriteTimeout(""),
-        httpx.PoolTimeout(""),
-        httpx.RemoteProtocolError(""),
-        httpx.ProxyError(""),
+        httpcore.ConnectError(""),
+        httpcore.ConnectTimeout(""),
+        httpcore.ReadError(""),
+        httpcore.ReadTimeout(""),
+        httpcore.WriteError(""),
+        httpcore.WriteTimeout(""),
+        httpcore.PoolTimeout(""),
+        httpcore.RemoteProtocolError(""),
     ],
     ids=lambda failure: type(failure).__name__,
 )
@@ -75,10 +75,8 @@ def test_a_connection_that_fails_is_tried_again(
 @pytest.mark.parametrize(
     "failure",
     [
-        httpx.LocalProtocolError(""),
-        httpx.UnsupportedProtocol(""),
-        httpx.InvalidURL(""),
-        httpx.DecodingError(""),
+        httpcore.LocalProtocolError(""),
+        httpcore.UnsupportedProtocol(""),
         RuntimeError(""),
     ],
     ids=lambda failure: type(failure).__name__,
@@ -92,6 +90,34 @@ def test_what_would_fail_again_is_not(
         sdk.recall("a")
 
     assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries"),
+    [
+        (httpx.ProxyError(""), 3),
+        (httpx.ConnectError(""), 3),
+        (httpx.RemoteProtocolError(""), 3),
+        (httpx.WriteTimeout(""), 3),
+        (httpx.CloseError(""), 3),
+        (httpx.LocalProtocolError(""), 1),
+        (httpx.UnsupportedProtocol(""), 1),
+        (httpx.InvalidURL(""), 1),
+        (httpx.DecodingError(""), 1),
+        (RuntimeError(""), 1),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("waits")
+def test_a_given_http_client_is_tried_again_like_that(
+    make_client: MakeClient, failure: Exception, tries: int
+) -> None:
+    server = FakeServer().fail(failure).fail(failure).fail(failure)
+
+    with pytest.raises(MemtraceError):
+        make_client(http_client=make_client.http_client(server.handle)).recall("a")
+
+    assert len(server.requests) == tries
 
 
 def test_an_answer_that_cannot_be_read_is_not_asked_for_again(
@@ -108,7 +134,7 @@ def test_an_answer_that_cannot_be_read_is_not_asked_for_again(
 def test_the_last_error_is_raised_when_all_tries_have_failed(
     sdk: Memtrace, fake_server: FakeServer, waits: list[float]
 ) -> None:
-    lost = httpx.ReadTimeout("lost")
+    lost = httpcore.ReadTimeout("lost")
     fake_server.answer(500).answer(502).fail(lost)
 
     with pytest.raises(APITimeoutError) as caught:
@@ -131,11 +157,9 @@ def test_max_retries_is_how_many_more_tries_there_are(
     assert len(waits) == max_retries
 
 
-class Highest:
+def highest() -> float:
     """Chance, at its highest."""
-
-    def uniform(self, _: float, high: float) -> float:
-        return high
+    return 1.0
 
 
 def test_the_pauses_are_random_and_grow_up_to_a_limit(
@@ -144,7 +168,7 @@ def test_the_pauses_are_random_and_grow_up_to_a_limit(
     waits: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_retries, "_RANDOM", Highest())
+    monkeypatch.setattr(_retries, "chance", highest)
     for _ in range(8):
         fake_server.answer(503)
 
@@ -169,14 +193,16 @@ def test_no_two_clients_pause_for_the_same_time(
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("asked_for", [3, 60])
-def test_retry_after_is_obeyed(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], status: int, asked_for: int
+def test_retry_after_is_obeyed_and_clients_that_were_told_the_same_do_not_come_back_together(
+    make_client: MakeClient, fake_server: FakeServer, waits: list[float], status: int, asked_for: int
 ) -> None:
-    fake_server.answer(status, headers={"retry-after": str(asked_for)}).answer(200, page())
+    client = make_client(timeout=100)
+    for _ in range(20):
+        fake_server.answer(status, headers={"retry-after": str(asked_for)}).answer(200, page())
+        client.recall("a")
 
-    sdk.recall("a")
-
-    assert waits == [asked_for]
+    assert all(asked_for <= wait <= asked_for + 0.5 for wait in waits)
+    assert len(set(waits)) == 20
 
 
 def test_retry_after_is_obeyed_as_a_date(sdk: Memtrace, fake_server: FakeServer, waits: list[float]) -> None:
@@ -187,13 +213,13 @@ def test_retry_after_is_obeyed_as_a_date(sdk: Memtrace, fake_server: FakeServer,
 
     sdk.recall("a")
 
-    assert waits == [pytest.approx(20, abs=2)]
+    assert 18 <= waits[0] <= 20.5
 
 
 def test_a_pause_of_zero_still_backs_off(
     sdk: Memtrace, fake_server: FakeServer, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_retries, "_RANDOM", Highest())
+    monkeypatch.setattr(_retries, "chance", highest)
     fake_server.answer(429, headers={"retry-after": "0"}).answer(200, page())
 
     sdk.recall("a")
@@ -229,7 +255,7 @@ def test_health_and_readiness_are_told_not_waited_for(
 def test_but_a_lost_connection_is_tried_again_there_too(
     sdk: Memtrace, fake_server: FakeServer, waits: list[float]
 ) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(200, {"status": "ok"})
+    fake_server.fail(httpcore.ReadError("")).answer(200, {"status": "ok"})
 
     assert sdk.ready().status == "ok"
 
@@ -237,7 +263,7 @@ def test_but_a_lost_connection_is_tried_again_there_too(
 
 
 def test_a_write_is_the_same_on_each_try(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(503).answer(201, MEMORY)
+    fake_server.fail(httpcore.ReadError("")).answer(503).answer(201, MEMORY)
 
     sdk.remember("a", "b")
 
@@ -250,7 +276,7 @@ def test_a_conflict_that_our_server_tells_after_a_lost_answer_is_one(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
     # Had the first try been stored, its Idempotency-Key would have brought back the first answer.
-    fake_server.fail(httpx.ReadError("")).answer(
+    fake_server.fail(httpcore.ReadError("")).answer(
         409, error("stored already", "duplicate_memory", existing_id="mem_1")
     )
 
@@ -272,7 +298,16 @@ OLD_MEMORY: dict[str, Any] = {
 
 @pytest.mark.parametrize(
     "first",
-    [httpx.ReadError(""), httpx.ReadTimeout(""), httpx.RemoteProtocolError(""), 500, 502, 503, 504, 408],
+    [
+        httpcore.ReadError(""),
+        httpcore.ReadTimeout(""),
+        httpcore.RemoteProtocolError(""),
+        500,
+        502,
+        503,
+        504,
+        408,
+    ],
     ids=str,
 )
 def test_a_memory_that_had_landed_is_found_on_a_0_x_server(
@@ -301,7 +336,7 @@ def test_a_memory_that_had_landed_is_found_on_a_0_x_server(
 def test_one_that_it_does_not_show_yet_is_made_of_the_request(sdk: Memtrace, fake_server: FakeServer) -> None:
     # The same words in another session, or with other metadata, are not the memory that was sent.
     others = [{**OLD_MEMORY, "metadata": {"k": 1}, "session_id": "other"}, OLD_MEMORY]
-    fake_server.fail(httpx.ReadError("")).answer(409, OLD_CONFLICT).answer(200, page(*others))
+    fake_server.fail(httpcore.ReadError("")).answer(409, OLD_CONFLICT).answer(200, page(*others))
 
     memory = sdk.remember("agent_1", "User prefers light mode", tags=["ui"], metadata={"k": 1})
 
@@ -316,13 +351,13 @@ def test_one_that_it_does_not_show_yet_is_made_of_the_request(sdk: Memtrace, fak
 
 
 def test_it_is_stored_even_if_it_cannot_be_looked_up(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(409, OLD_CONFLICT).answer(400, {"error": "broken"})
+    fake_server.fail(httpcore.ReadError("")).answer(409, OLD_CONFLICT).answer(400, {"error": "broken"})
 
     assert sdk.remember("agent_1", "User prefers light mode").org_id == ""
 
 
 def test_an_id_in_the_conflict_is_where_it_is(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(409, {**OLD_CONFLICT, "existing_id": MEMORY["id"]})
+    fake_server.fail(httpcore.ReadError("")).answer(409, {**OLD_CONFLICT, "existing_id": MEMORY["id"]})
     fake_server.answer(200, MEMORY)
 
     assert sdk.remember("a", "b").id == MEMORY["id"]
@@ -331,7 +366,7 @@ def test_an_id_in_the_conflict_is_where_it_is(sdk: Memtrace, fake_server: FakeSe
 
 @pytest.mark.parametrize(
     "first",
-    [None, 429, httpx.ConnectError(""), httpx.ConnectTimeout(""), httpx.PoolTimeout("")],
+    [None, 429, httpcore.ConnectError(""), httpcore.ConnectTimeout(""), httpcore.PoolTimeout("")],
     ids=str,
 )
 def test_a_conflict_is_one_when_nothing_can_have_landed_before(
@@ -348,7 +383,7 @@ def test_a_conflict_is_one_when_nothing_can_have_landed_before(
 
 
 def test_a_batch_that_had_landed_is_found(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(409, OLD_CONFLICT)
+    fake_server.fail(httpcore.ReadError("")).answer(409, OLD_CONFLICT)
     fake_server.answer(200, page({**OLD_MEMORY, "content": "Second"}, {**OLD_MEMORY, "content": "First"}))
 
     stored = sdk.add_memories(
@@ -361,7 +396,7 @@ def test_a_batch_that_had_landed_is_found(sdk: Memtrace, fake_server: FakeServer
 def test_a_batch_that_had_landed_in_part_is_an_error_that_says_which(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(409, OLD_CONFLICT)
+    fake_server.fail(httpcore.ReadError("")).answer(409, OLD_CONFLICT)
     fake_server.answer(200, page({**OLD_MEMORY, "content": "First"}))
 
     with pytest.raises(ConflictError, match=r"1 of its 2 memories are missing: \[1\]"):
@@ -379,7 +414,7 @@ def test_an_agent_that_had_landed_is_found(sdk: Memtrace, fake_server: FakeServe
         "description": "d",
         "created_at": MEMORY["time"],
     }
-    fake_server.fail(httpx.ReadError("")).answer(status, {"error": "agent name taken"})
+    fake_server.fail(httpcore.ReadError("")).answer(status, {"error": "agent name taken"})
     fake_server.answer(200, {"agents": [agent], "count": 1})
 
     assert sdk.register_agent(name="n", description="d").id == "uuid"
@@ -387,7 +422,7 @@ def test_an_agent_that_had_landed_is_found(sdk: Memtrace, fake_server: FakeServe
 
 def test_another_agent_of_that_name_is_not_taken_for_it(sdk: Memtrace, fake_server: FakeServer) -> None:
     agent = {"id": "uuid", "org_id": "o", "name": "n", "created_at": MEMORY["time"]}
-    fake_server.fail(httpx.ReadError("")).answer(400, {"error": "agent name taken"})
+    fake_server.fail(httpcore.ReadError("")).answer(400, {"error": "agent name taken"})
     fake_server.answer(200, {"agents": [agent], "count": 1})
 
     with pytest.raises(BadRequestError, match="taken"):
@@ -397,13 +432,13 @@ def test_another_agent_of_that_name_is_not_taken_for_it(sdk: Memtrace, fake_serv
 def test_an_agent_that_is_gone_after_a_lost_answer_was_deleted(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(404, {"error": "agent not found"})
+    fake_server.fail(httpcore.ReadError("")).answer(404, {"error": "agent not found"})
 
     sdk.delete_agent("a")
 
 
 def test_a_session_is_updated_again_as_that_does_no_harm(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(200, SESSION)
+    fake_server.fail(httpcore.ReadError("")).answer(200, SESSION)
 
     assert sdk.close_session("s").id == "sess_1"
 
@@ -424,7 +459,7 @@ def test_what_interrupts_the_program_is_not_an_error_of_ours(
 
 def test_connection_errors_have_no_status(sdk: Memtrace, fake_server: FakeServer) -> None:
     for _ in range(3):
-        fake_server.fail(httpx.ConnectError("refused"))
+        fake_server.fail(httpcore.ConnectError("refused"))
 
     with pytest.raises(APIConnectionError) as caught:
         sdk.recall("a")

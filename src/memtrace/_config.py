@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import sys
-from base64 import b64encode
+import threading
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import attrs
-import httpx
 
+from memtrace._httpx import Timeout
+from memtrace._requests import Call
 from memtrace._version import __version__
 
 DEFAULT_URL = "http://localhost:9100"
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_RETRIES = 2
 
-_DEFAULT_TIMEOUT = httpx.Timeout(DEFAULT_TIMEOUT)
 _EMBEDDED_ROOT = "http://embedded"
 _KNOWN_SCHEMES = "http://host:9100, https://host, sqlite:///file.db or sqlite:// (in memory)"
+# What needs no parser to be told for what it is. httpx has one, and takes longer to import than all of ours.
+_PLAIN = re.compile(r"(https?://[a-z0-9._-]+(?::[1-9][0-9]{0,3})?)((?:/[A-Za-z0-9._~-]+)*)/?", re.ASCII)
+_LAST_PORT = 65535
 
 
 @attrs.frozen
@@ -29,24 +35,31 @@ class Config:
         base_url: Where memory lives, as it may be shown: without a password.
         root: What each request's path is appended to.
         store: URL of the embedded store; None for a server.
-        headers: What each request carries, the key among it, and the password of the URL.
-        timeout: How long to wait; None leaves it to the `http_client` that the client was given.
+        headers: What each request carries, the key among it.
+        timeout: Seconds for a call as a whole; or how long each step of a try may take, as an
+            `httpx.Timeout`; None leaves it to the `http_client` that the client was given.
         max_retries: How many more times a request may be tried.
         on_pause: Told of each pause between tries, in seconds, which is then not made; for tests.
+        raw_headers: The headers once more, as they are sent; with the host.
     """
 
     base_url: str
     root: str = attrs.field(repr=False)
     store: str | None
     headers: dict[str, str] = attrs.field(repr=False)
-    timeout: httpx.Timeout | None
+    timeout: float | Timeout | None
     max_retries: int
     on_pause: Callable[[float], None] | None = attrs.field(default=None, repr=False)
+    raw_headers: list[tuple[bytes, bytes]] = attrs.field(init=False, repr=False)
 
-    @property
-    def patience(self) -> dict[str, float | None]:
-        """How long to wait when nobody else says it, as httpx wants it in a request."""
-        return (self.timeout or _DEFAULT_TIMEOUT).as_dict()
+    @raw_headers.default
+    def _raw_headers(self) -> list[tuple[bytes, bytes]]:
+        headers = {"Host": self.root.split("/")[2], **self.headers}
+        return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    def url_of(self, call: Call) -> str:
+        """Give the whole URL of a request."""
+        return f"{self.root}{call.path}{'?' if call.query else ''}{call.query}"
 
     @classmethod
     def from_arguments(
@@ -54,7 +67,7 @@ class Config:
         base_url: str | None,
         api_key: str | None,
         *,
-        timeout: float | httpx.Timeout | None,
+        timeout: float | Timeout | None,
         max_retries: int,
     ) -> Config:
         """Check the arguments of a client, after filling them up from the environment.
@@ -66,12 +79,12 @@ class Config:
             base_url = os.environ.get("MEMTRACE_URL") or DEFAULT_URL
         if api_key is None:
             api_key = os.environ.get("MEMTRACE_API_KEY") or None
-        shown, root, store = _located(base_url)
+        shown, root, store, credentials = _located(base_url)
         return cls(
             base_url=shown,
             root=root,
             store=store,
-            headers=_headers(api_key, None if store else _authorization(base_url)),
+            headers=_headers(api_key) | credentials,
             timeout=_timeout(timeout),
             max_retries=_max_retries(max_retries),
         )
@@ -80,7 +93,7 @@ class Config:
         self,
         *,
         api_key: str | None = None,
-        timeout: float | httpx.Timeout | None = None,
+        timeout: float | Timeout | None = None,
         max_retries: int | None = None,
     ) -> Config:
         """Copy this with what is given changed.
@@ -90,31 +103,30 @@ class Config:
         """
         return attrs.evolve(
             self,
-            headers=(
-                self.headers if api_key is None else _headers(api_key, self.headers.get("Authorization"))
-            ),
+            headers=self.headers if api_key is None else self.headers | _headers(api_key),
             timeout=self.timeout if timeout is None else _timeout(timeout),
             max_retries=self.max_retries if max_retries is None else _max_retries(max_retries),
         )
 
 
-def _located(base_url: str) -> tuple[str, str, str | None]:
-    """Tell from a URL how to show it, what to send requests to, and which store to open, if any."""
+def _located(base_url: str) -> tuple[str, str, str | None, dict[str, str]]:
+    """Tell from a URL how to show it, where to send requests, which store to open, and what logs in there."""
     # The value is never quoted whole: it may hold a password, or be an API key in the wrong place.
     scheme, separator, rest = base_url.partition("://")
     scheme = scheme.lower()
     if not separator:
         raise ValueError(f"base_url has no scheme; it must be one of {_KNOWN_SCHEMES}")
     if scheme in {"http", "https"}:
-        shown = _server(base_url)
-        return shown, shown, None
+        plain = _PLAIN.fullmatch(base_url)
+        root, credentials = ("".join(plain.groups()), {}) if plain else _server(base_url)
+        return root, root, None, credentials
     if scheme == "sqlite":
         if rest and (not rest.startswith("/") or rest == "/"):
             raise ValueError(
                 "base_url: a SQLite file takes three slashes and a path: sqlite:///agent.db, or four for an "
                 "absolute path; sqlite:// alone is a store in memory"
             )
-        return base_url, _EMBEDDED_ROOT, base_url
+        return base_url, _EMBEDDED_ROOT, base_url, {}
     if scheme in {"postgresql", "postgres"}:
         raise ValueError(
             "base_url: storing straight on PostgreSQL is not in this version yet; use a Memtrace server's "
@@ -123,37 +135,34 @@ def _located(base_url: str) -> tuple[str, str, str | None]:
     raise ValueError(f"base_url: unknown scheme {scheme!r}; it must be one of {_KNOWN_SCHEMES}")
 
 
-def _server(base_url: str) -> str:
-    """Check a server's URL, and give it without user and password: httpx logs the URL of each request."""
+def _server(base_url: str) -> tuple[str, dict[str, str]]:
+    import httpx  # noqa: PLC0415  # most URLs are plain
+
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
         raise ValueError(f"base_url is no valid URL: {error}") from None
     if not url.host:
         raise ValueError("base_url names no host; an example that does is http://localhost:9100")
+    if url.port is not None and not 0 < url.port <= _LAST_PORT:
+        raise ValueError(f"base_url: there is no port {url.port}; the last one is {_LAST_PORT}")
     if url.query or url.fragment:
         raise ValueError("base_url may have a path, but no query (?) and no fragment (#)")
     path = url.raw_path.decode("ascii").rstrip("/")
-    return f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
+    root = f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
+    name, _, password = url.userinfo.decode("ascii").partition(":")
+    if not (name or password):
+        return root, {}
+    login = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode("ascii")
+    return root, {"Authorization": f"Basic {login}"}
 
 
-def _authorization(base_url: str) -> str | None:
-    """Give the header that stands for user and password of a URL; None if it has none."""
-    url = httpx.URL(base_url)
-    if not url.userinfo:
-        return None
-    return "Basic " + b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
-
-
-def _headers(api_key: str | None, authorization: str | None) -> dict[str, str]:
+def _headers(api_key: str | None) -> dict[str, str]:
     headers = {
         "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate",
-        "Connection": "keep-alive",
+        "Accept-Encoding": "gzip",
         "User-Agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
     }
-    if authorization is not None:
-        headers["Authorization"] = authorization
     if not api_key:
         return headers
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
@@ -163,12 +172,18 @@ def _headers(api_key: str | None, authorization: str | None) -> dict[str, str]:
     return {**headers, "x-api-key": api_key}
 
 
-def _timeout(timeout: float | httpx.Timeout | None) -> httpx.Timeout | None:
-    if timeout is None or isinstance(timeout, httpx.Timeout):
+def _timeout(timeout: float | Timeout | None) -> float | Timeout | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, int | float):
+        if not 0 < timeout < threading.TIMEOUT_MAX:
+            raise ValueError(f"timeout must be more than 0 seconds, and not for ever, not {timeout!r}")
         return timeout
-    if not timeout > 0:
-        raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
-    return httpx.Timeout(timeout)
+    import httpx  # noqa: PLC0415  # most give a number
+
+    if not isinstance(timeout, httpx.Timeout):
+        raise TypeError(f"timeout is a number of seconds or an httpx.Timeout, not {type(timeout).__name__}")
+    return timeout
 
 
 def _max_retries(max_retries: int) -> int:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import httpx
-
 from memtrace._requests import Call
 from memtrace.exceptions import (
     APIConnectionError,
@@ -16,31 +14,32 @@ from memtrace.exceptions import (
     ResponseValidationError,
 )
 
-# All that httpx raises: RuntimeError is for a client that is closed, or whose event loop is.
-FAILURES = (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict, httpx.StreamError, RuntimeError)
-
-# What the first of these that an error is an instance of means.
-_MEANINGS: tuple[tuple[type[Exception], Callable[[str], MemtraceError], str], ...] = (
-    (httpx.ConnectTimeout, APITimeoutError, "cannot connect in time"),
-    (httpx.ConnectError, APIConnectionError, "cannot connect"),
-    (httpx.PoolTimeout, APITimeoutError, "no connection of the pool became free in time"),
-    (httpx.TimeoutException, APITimeoutError, "no answer in time"),
-    (httpx.DecodingError, ResponseValidationError, "the answer cannot be decompressed"),
-    (httpx.InvalidURL, partial(BadRequestError, code="invalid_request"), "cannot be sent"),
-    (httpx.LocalProtocolError, APIConnectionError, "cannot be sent"),
-    (httpx.UnsupportedProtocol, APIConnectionError, "cannot be sent"),
-    (httpx.TransportError, APIConnectionError, "the connection was lost"),
-    (Exception, APIConnectionError, "failed"),
-)
-_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_NEVER_BETTER = (httpx.LocalProtocolError, httpx.UnsupportedProtocol)
+# What an error means, by the name of its class or of one that it is derived from. httpx calls its errors as
+# httpcore does, of which it is made; and neither need be imported for that.
+_MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
+    "ConnectTimeout": (APITimeoutError, "cannot connect in time"),
+    "ConnectError": (APIConnectionError, "cannot connect"),
+    "PoolTimeout": (APITimeoutError, "no connection of the pool became free in time"),
+    "TimeoutException": (APITimeoutError, "no answer in time"),
+    "TimeoutError": (APITimeoutError, "no answer in time"),
+    "DecodingError": (ResponseValidationError, "the answer cannot be decompressed"),
+    "InvalidURL": (partial(BadRequestError, code="invalid_request"), "cannot be sent"),
+    "LocalProtocolError": (APIConnectionError, "cannot be sent"),
+    "UnsupportedProtocol": (APIConnectionError, "cannot be sent"),
+    "ProxyError": (APIConnectionError, "the proxy failed"),
+    "NetworkError": (APIConnectionError, "the connection was lost"),
+    "ProtocolError": (APIConnectionError, "the connection was lost"),
+    "Exception": (APIConnectionError, "failed"),
+}
+_NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
+_PASSING = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
 
 def failure_of(error: Exception, call: Call, base_url: str) -> MemtraceError:
-    """Make the error that stands for one of FAILURES, which becomes its cause."""
-    kind, meaning = next((kind, meaning) for cause, kind, meaning in _MEANINGS if isinstance(error, cause))
+    """Make the error that stands for another library's, which becomes its cause."""
+    kind, meaning = next(_MEANINGS[name] for name in _names(error) if name in _MEANINGS)
     # An embedded store says for itself why it cannot be opened.
-    is_at_server = isinstance(error, httpx.ConnectError) and base_url.startswith("http")
+    is_at_server = "ConnectError" in _names(error) and base_url.startswith("http")
     advice = "; is a Memtrace server running there?" if is_at_server else ""
     made = kind(f"{call} at {base_url}: {meaning}: {_reason(error)}{advice}")
     made.__cause__ = error
@@ -49,14 +48,16 @@ def failure_of(error: Exception, call: Call, base_url: str) -> MemtraceError:
 
 def was_sent(error: MemtraceError) -> bool:
     """Tell whether the request may have reached the server before it failed."""
-    return not isinstance(error.__cause__, _NEVER_SENT)
+    return _NEVER_SENT.isdisjoint(_names(error.__cause__))
 
 
 def is_passing(error: APIConnectionError) -> bool:
     """Tell whether another try may fare better."""
-    return isinstance(error.__cause__, httpx.TransportError) and not isinstance(
-        error.__cause__, _NEVER_BETTER
-    )
+    return not _PASSING.isdisjoint(_names(error.__cause__))
+
+
+def _names(error: BaseException | None) -> list[str]:
+    return [kind.__name__ for kind in type(error).__mro__]
 
 
 def _reason(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import uuid
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
@@ -17,6 +17,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# As in httpx; servers take less.
+_LONGEST_URL = 65536
+_WITH_BODY = {"PATCH", "POST", "PUT"}
 _BATCH_FIELDS = frozenset(attrs.fields_dict(AddMemoryRequest))
 
 
@@ -41,6 +44,19 @@ class Call:
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
+    @property
+    def target(self) -> bytes:
+        """Path and query, as they are sent."""
+        return f"{self.path}?{self.query}".encode() if self.query else self.path.encode()
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers, as they are sent, with the length of the body if there can be one."""
+        headers = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        if self.content is not None or self.method in _WITH_BODY:
+            headers.append((b"Content-Length", b"%d" % len(self.content or b"")))
+        return headers
+
 
 def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Call:
     """Make the request of an operation.
@@ -62,6 +78,12 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         if "" in args:
             raise BadRequestError(f"{error}; give the id of what you mean", code="invalid_request") from None
         raise
+    if len(request["url"]) + len(query) > _LONGEST_URL:
+        raise BadRequestError(
+            f"The URL would be too long: {len(request['url']) + len(query)} characters; the most is "
+            f"{_LONGEST_URL}",
+            code="invalid_request",
+        )
     headers: dict[str, str] = request["headers"]
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
@@ -79,7 +101,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
 
 def idempotent(key: str | None) -> str:
     """Give the caller's idempotency key, or a new one."""
-    return uuid.uuid4().hex if key is None else key
+    return os.urandom(16).hex() if key is None else key
 
 
 def chosen(model: type[T], given: T | None, **fields: object) -> T:

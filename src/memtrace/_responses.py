@@ -6,15 +6,12 @@ import json
 import re
 import time
 from datetime import UTC
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
 from typing import Any, TypeVar
 
-import httpx
 import msgspec
 from memtrace_api.models import ErrorDetail
 
-from memtrace._requests import Call
+from memtrace._answers import Answer
 from memtrace.exceptions import (
     APIStatusError,
     AuthenticationError,
@@ -41,66 +38,64 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
     422: BadRequestError,
     429: RateLimitError,
 }
+_REDIRECTS = range(300, 400)
+_SERVER_ERRORS = range(500, 600)
+_UNAVAILABLE = 503
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {}
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _MOST_SHOWN = 200
 
 
-def model_of(response: httpx.Response, model: type[T], call: Call) -> T:
+def model_of(answer: Answer, model: type[T]) -> T:
     """Read the answer to a call as a model.
 
     Raises:
         ResponseValidationError: If it is not one; the error says what is wrong and where.
     """
     try:
-        decoded: T = _decoder(model).decode(response.content)
+        decoded: T = _decoder(model).decode(answer.content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(response, call, f"{model.__name__}: {error}") from error
+        raise _invalid(answer, f"{model.__name__}: {error}") from error
     return decoded
 
 
-def nothing_of(response: httpx.Response, call: Call) -> None:
+def nothing_of(answer: Answer) -> None:
     """See to it that the answer to a call holds nothing, or JSON that nobody asked for.
 
     Raises:
         ResponseValidationError: If it is something else, such as the page of a portal in between.
     """
-    if not response.content:
+    if not answer.content:
         return
     try:
-        msgspec.json.decode(response.content)
+        msgspec.json.decode(answer.content)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(response, call, str(error)) from error
+        raise _invalid(answer, str(error)) from error
 
 
-def error_of(response: httpx.Response, call: Call) -> APIStatusError:
+def error_of(answer: Answer) -> APIStatusError:
     """Make the error that an answer other than 2xx stands for."""
-    status = response.status_code
-    body = _body(response)
+    status = answer.status
+    body = _body(answer)
     fields = body if isinstance(body, dict) else {}
-    message = _message(response, call, body)
+    message = _message(answer, body)
     kind = _BY_STATUS.get(status, APIStatusError)
     extra: dict[str, Any] = {}
     if kind is ConflictError:
         extra["existing_id"] = _text(fields.get("existing_id"))
-    elif response.is_server_error:
-        no_arc = status == HTTPStatus.SERVICE_UNAVAILABLE and "arc instance" in message.lower()
+    elif status in _SERVER_ERRORS:
+        no_arc = status == _UNAVAILABLE and "arc instance" in message.lower()
         kind = NoArcInstanceError if no_arc else ServerError
     return kind(
         message,
         status,
         code=_text(fields.get("code")),
-        request_id=request_id(response) or _text(fields.get("request_id")),
+        request_id=answer.request_id or _text(fields.get("request_id")),
         details=_details(fields.get("details")),
         body=body,
-        retry_after=_retry_after(response.headers.get("retry-after")),
+        retry_after=_retry_after(answer.header("retry-after")),
         **extra,
     )
-
-
-def request_id(response: httpx.Response) -> str | None:
-    """Give the request's name in the server's log, if the server gave one."""
-    return response.headers.get("x-request-id") or None
 
 
 def _decoder(model: type) -> msgspec.json.Decoder[Any]:
@@ -109,32 +104,27 @@ def _decoder(model: type) -> msgspec.json.Decoder[Any]:
     return _DECODERS[model]
 
 
-def _invalid(response: httpx.Response, call: Call, problem: str) -> ResponseValidationError:
-    kind = response.headers.get("content-type") or "no content type"
+def _invalid(answer: Answer, problem: str) -> ResponseValidationError:
+    kind = answer.header("content-type") or "no content type"
     where = f" ({kind})" if "json" not in kind else ""
-    return ResponseValidationError(
-        f"The answer to {call} is not what the contract says{where}: {problem}",
-        response.status_code,
-        request_id=request_id(response),
-        body=_body(response),
-    )
+    return answer.invalid(f"is not what the contract says{where}: {problem}", body=_body(answer))
 
 
-def _body(response: httpx.Response) -> object:
+def _body(answer: Answer) -> object:
     try:
-        body: object = json.loads(response.content)
+        body: object = json.loads(answer.content)
     except (ValueError, RecursionError):
-        return response.content.decode("utf-8", errors="replace")
+        return answer.content.decode("utf-8", errors="replace")
     return body
 
 
-def _message(response: httpx.Response, call: Call, body: object) -> str:
+def _message(answer: Answer, body: object) -> str:
     """Say what the server said. An old one adds a hint; a proxy may say it in HTML, or say nothing."""
-    if response.is_redirect:
-        where = response.headers.get("location") or "nowhere"
+    if answer.status in _REDIRECTS:
+        where = answer.header("location") or "nowhere"
         return (
-            f"{call} was answered with a redirect to {where}, which is not followed, so that the API key "
-            "goes nowhere else; give the right base_url"
+            f"{answer.call} was answered with a redirect to {where}, which is not followed, so that the API "
+            "key goes nowhere else; give the right base_url"
         )
     if isinstance(body, dict):
         error, hint = _text(body.get("error")), _text(body.get("hint"))
@@ -146,9 +136,9 @@ def _message(response: httpx.Response, call: Call, body: object) -> str:
         said = title[1] if title else "" if "<" in body else body
     else:
         said = ""
-    answer = f"{call} was answered with {response.status_code} {response.reason_phrase}".rstrip()
+    status = f"{answer.call} was answered with {answer.status} {answer.reason}".rstrip()
     said = " ".join((said or "").split())[:_MOST_SHOWN]
-    return f"{answer}: {said}" if said and said not in answer else answer
+    return f"{status}: {said}" if said and said not in status else status
 
 
 def _text(value: object) -> str | None:
@@ -169,6 +159,8 @@ def _retry_after(value: str | None) -> float | None:
         return None
     if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value, re.ASCII):
         return float(value)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rare
+
     try:
         date = parsedate_to_datetime(value)
         # An HTTP date is in GMT, even one that does not say so.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Collection
 
+from memtrace._deadlines import Deadline
 from memtrace._failures import is_passing, was_sent
 from memtrace.exceptions import APIConnectionError, APIStatusError, MemtraceError, NoArcInstanceError
 
@@ -17,19 +18,27 @@ LONGEST_WAIT = 8.0
 LONGEST_RETRY_AFTER = 60.0
 
 _TOO_MANY_REQUESTS = 429
-# Not seeded, so that forked processes do not all wait for the same time.
-_RANDOM = random.SystemRandom()
+
+
+def chance() -> float:
+    """Give a random number from 0 to 1, as random.SystemRandom does, whose import is a large one.
+
+    It is the system's, so that forked processes do not all wait for the same time.
+    """
+    return int.from_bytes(os.urandom(7)) / (1 << 56)
 
 
 class Retries:
     """The tries of one request.
 
     Attributes:
+        deadline: When all of them have to be over.
         count: How many retries there were.
         may_have_landed: Whether one of the tries that failed may have been carried out all the same.
     """
 
-    def __init__(self, most: int, *, never_on: Collection[int] = ()) -> None:
+    def __init__(self, most: int, deadline: Deadline, *, never_on: Collection[int] = ()) -> None:
+        self.deadline = deadline
         self._most = most
         self._never_on = never_on
         self.count = 0
@@ -38,16 +47,18 @@ class Retries:
     def wait_after(self, error: MemtraceError) -> float | None:
         """Tell for how many seconds to wait before the next try; None if there is to be none.
 
-        `Retry-After` is obeyed: the next try is never earlier than the server asked for.
+        `Retry-After` is obeyed: the next try is never earlier than the server asked for, and later by a
+        random time, so that clients that were all told the same do not come back together. No try begins
+        after the deadline.
         """
         if not self._is_passing(error) or self.count >= self._most:
             return None
-        wait = _RANDOM.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2.0**self.count))
         asked_for = error.retry_after if isinstance(error, APIStatusError) else None
-        if asked_for is not None:
-            if asked_for > LONGEST_RETRY_AFTER:
-                return None
-            wait = max(wait, asked_for)
+        if asked_for is not None and asked_for > LONGEST_RETRY_AFTER:
+            return None
+        wait = (asked_for or 0.0) + chance() * min(LONGEST_WAIT, FIRST_WAIT * 2.0**self.count)
+        if not self.deadline.has_room_for(wait):
+            return None
         self.count += 1
         if error.status_code != _TOO_MANY_REQUESTS and was_sent(error):
             self.may_have_landed = True

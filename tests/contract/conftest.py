@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, closing
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio.to_thread
+import httpcore
 import httpx
 import pytest
 from attrs import define, frozen
@@ -52,24 +53,24 @@ class Network:
 
     loses: int = 0
 
-    def sync_way(self, send: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
-        def sent(transport: object, request: httpx.Request) -> httpx.Response:
-            response = send(transport, request)
+    def sync_way(self, send: Callable[..., Any], lost: type[Exception]) -> Callable[..., Any]:
+        def sent(way: object, request: object) -> Any:
+            response = send(way, request)
             if self._is_lost():
                 response.close()
-                raise httpx.ReadError("lost on the way", request=request)
+                raise lost("lost on the way")
             return response
 
         return sent
 
     def async_way(
-        self, send: Callable[..., Awaitable[httpx.Response]]
-    ) -> Callable[..., Awaitable[httpx.Response]]:
-        async def sent(transport: object, request: httpx.Request) -> httpx.Response:
-            response = await send(transport, request)
+        self, send: Callable[..., Awaitable[Any]], lost: type[Exception]
+    ) -> Callable[..., Awaitable[Any]]:
+        async def sent(way: object, request: object) -> Any:
+            response = await send(way, request)
             if self._is_lost():
                 await response.aclose()
-                raise httpx.ReadError("lost on the way", request=request)
+                raise lost("lost on the way")
             return response
 
         return sent
@@ -137,17 +138,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Network:
+def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """What lies between clients and servers, embedded ones too; retries do not wait."""
     network = Network()
     monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
-    for transport in (httpx.HTTPTransport, EmbeddedTransport):
-        sync_send = transport.handle_request
-        monkeypatch.setattr(transport, "handle_request", network.sync_way(sync_send))
-    for async_transport in (httpx.AsyncHTTPTransport, EmbeddedTransport):
-        async_send = async_transport.handle_async_request
-        monkeypatch.setattr(async_transport, "handle_async_request", network.async_way(async_send))
-    return network
+    ways: list[tuple[Any, Any, type[Exception]]] = [
+        (httpcore.HTTPConnection, httpcore.AsyncHTTPConnection, httpcore.ReadError),
+        (EmbeddedTransport, EmbeddedTransport, httpx.ReadError),
+    ]
+    for sync_way, async_way, lost in ways:
+        sync_send, async_send = sync_way.handle_request, async_way.handle_async_request
+        monkeypatch.setattr(sync_way, "handle_request", network.sync_way(sync_send, lost))
+        monkeypatch.setattr(async_way, "handle_async_request", network.async_way(async_send, lost))
+    yield network
+    assert network.loses <= 0, "what was to be lost was never sent"
 
 
 class _Awaited:

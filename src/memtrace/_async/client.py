@@ -10,8 +10,6 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-import httpx
-
 from memtrace import _operations as operations
 from memtrace._async.buffered import AsyncWriteBuffer, finish_all
 from memtrace._async.connection import AsyncConnection
@@ -21,6 +19,7 @@ from memtrace._async.sender import AsyncSender
 from memtrace._async.session import AsyncSessionHandle
 from memtrace._buffer import Limits
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
+from memtrace._httpx import AsyncClient, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
 from memtrace._requests import batch, call, chosen, idempotent, memory_id_of
@@ -58,6 +57,9 @@ from memtrace.models import (
 )
 
 _RECALLED = 100
+_UNAVAILABLE = 503
+# Seconds that are left, though none are.
+_LEAST = 0.001
 
 
 class AsyncMemtrace:
@@ -66,10 +68,11 @@ class AsyncMemtrace:
     One client serves a whole program: threads and tasks may share it. It connects at the first request.
 
     Every method raises a `MemtraceError` (see `memtrace.exceptions`) when the server cannot be reached,
-    refuses, or answers what it should not; ValueError and TypeError when its arguments cannot be meant. What
-    may pass by itself (connection errors, timeouts, 408, 429, 500, 502, 503, 504) is tried again, with longer
-    pauses and never before the `Retry-After` that a server gives; if that is more than 60 seconds, the error
-    comes at once. A write carries an `Idempotency-Key`, so that it is stored once however often it is tried.
+    refuses, or answers what it should not, such as more than 64 MiB; ValueError and TypeError when its
+    arguments cannot be meant. What may pass by itself (connection errors, timeouts, 408, 429, 500, 502, 503,
+    504) is tried again, with longer, random pauses and never before the `Retry-After` that a server gives; if
+    that is more than 60 seconds, or later than `timeout` allows, the error comes at once. A write carries an
+    `Idempotency-Key`, so that it is stored once however often it is tried.
 
     Wherever `since` and `until` are taken, they are how long ago (`"24h"`, a timedelta) or when (an ISO 8601
     string, a datetime with a time zone).
@@ -79,8 +82,11 @@ class AsyncMemtrace:
             (`sqlite:///agent.db`), or this process's memory, private to this client (`sqlite://`). If not
             given, MEMTRACE_URL, or else `http://localhost:9100`.
         api_key: The key for a server, `mtk_…`. If not given, MEMTRACE_API_KEY; or else none is sent.
-        timeout: Seconds that connecting, sending or the next piece of an answer may take, or an
-            `httpx.Timeout`. None leaves it to `http_client`, if there is one.
+        timeout: Seconds that one call may take in all: waiting for a connection, connecting, every try, the
+            pauses between them, and reading the answer. Or an `httpx.Timeout`, which bounds each step of each
+            try, and not the call. None leaves it to `http_client`, if there is one. (Looking up the name of a
+            host counts, but `Memtrace` cannot cut it short. With an `http_client`, or a proxy, each wait of
+            `Memtrace` in a try may take as long as was left when the try began.)
         max_retries: How many more times a request is tried at the most.
         http_client: Sends the requests, with its own proxies, certificates, headers and so on. It is
             not closed with this client.
@@ -99,12 +105,16 @@ class AsyncMemtrace:
         base_url: str | None = None,
         api_key: str | None = None,
         *,
-        timeout: float | httpx.Timeout | None = DEFAULT_TIMEOUT,
+        timeout: float | Timeout | None = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
-        http_client: httpx.AsyncClient | None = None,
+        http_client: AsyncClient | None = None,
     ) -> None:
+        if timeout is None and http_client is None:
+            timeout = DEFAULT_TIMEOUT
         config = Config.from_arguments(base_url, api_key, timeout=timeout, max_retries=max_retries)
         if http_client is not None:
+            import httpx  # noqa: PLC0415  # who gives one has imported it; all others need it not
+
             if not isinstance(http_client, httpx.AsyncClient):
                 raise TypeError(
                     f"http_client: {type(http_client).__name__} is for the other client, or not of httpx"
@@ -126,14 +136,14 @@ class AsyncMemtrace:
         self,
         *,
         api_key: str | None = None,
-        timeout: float | httpx.Timeout | None = None,
+        timeout: float | Timeout | None = None,
         max_retries: int | None = None,
     ) -> Self:
         """Copy this client with other settings. The copy shares the connections: closing one closes both.
 
         Args:
             api_key: Another key.
-            timeout: Another timeout, in seconds or as an `httpx.Timeout`.
+            timeout: Another timeout: seconds for each call as a whole, or an `httpx.Timeout`.
             max_retries: How many more times a request is tried at the most.
 
         Returns:
@@ -409,7 +419,7 @@ class AsyncMemtrace:
         except ConflictError as error:
             if not may_have_landed(error, retries):
                 raise
-            return await landed_memory(self, body, error, sent_at)
+            return await landed_memory(self._within(retries), body, error, sent_at)
 
     async def add_memories(
         self,
@@ -448,7 +458,7 @@ class AsyncMemtrace:
         except ConflictError as error:
             if not may_have_landed(error, retries):
                 raise
-            return await landed_batch(self, requests, error)
+            return await landed_batch(self._within(retries), requests, error)
         return StoredMemories(stored.memories, stored.duplicates or ())
 
     async def get_memory(self, memory_id: str) -> Memory:
@@ -807,7 +817,7 @@ class AsyncMemtrace:
         except (BadRequestError, ConflictError) as error:
             if not may_have_landed(error, retries):
                 raise
-            return await landed_agent(self, body, error)
+            return await landed_agent(self._within(retries), body, error)
 
     async def list_agents(self, *, limit: int | None = None, cursor: str | None = None) -> AgentList:
         """List agents in order of their id, registered or not.
@@ -1193,5 +1203,10 @@ class AsyncMemtrace:
             for memory in pages.take(await self.search_memories(pages.query)):
                 yield memory
 
+    def _within(self, retries: Retries) -> Self:
+        """Copy this client for a call that is a part of another one: it has the time that is left of that."""
+        left = retries.deadline.left()
+        return self if left is None else self.with_options(timeout=max(left, _LEAST))
+
     def _patient_but_for_503(self) -> Retries:
-        return Retries(self._sender.config.max_retries, never_on={503})
+        return self._sender.retries(never_on={_UNAVAILABLE})

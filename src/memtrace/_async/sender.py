@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from time import perf_counter
 from typing import TypeVar
 
 import anyio
-import httpx
 
+from memtrace._answers import Answer
 from memtrace._async.connection import AsyncConnection
 from memtrace._config import Config
-from memtrace._failures import FAILURES, failure_of
+from memtrace._deadlines import Deadline
 from memtrace._requests import Call
-from memtrace._responses import error_of, model_of, nothing_of, request_id
+from memtrace._responses import error_of, model_of, nothing_of
 from memtrace._retries import Retries
 from memtrace.exceptions import MemtraceError
 
@@ -40,7 +41,7 @@ class AsyncSender:
         Raises:
             MemtraceError: If there is no such answer.
         """
-        return model_of(await self._send(call, retries or self.retries()), model, call)
+        return model_of(await self._send(call, retries or self.retries()), model)
 
     async def execute(self, call: Call, retries: Retries | None = None) -> None:
         """Send a request whose answer is that it was done.
@@ -48,27 +49,32 @@ class AsyncSender:
         Raises:
             MemtraceError: If there is no such answer.
         """
-        nothing_of(await self._send(call, retries or self.retries()), call)
+        nothing_of(await self._send(call, retries or self.retries()))
 
-    def retries(self) -> Retries:
-        """Give a request's count of retries, for who wants to look at it afterwards."""
-        return Retries(self.config.max_retries)
+    def retries(self, *, never_on: Collection[int] = ()) -> Retries:
+        """Begin to count a request's retries and its time, for who wants to look at them afterwards.
 
-    async def _send(self, call: Call, retries: Retries) -> httpx.Response:
+        Args:
+            never_on: Statuses that are not tried again.
+        """
+        return Retries(self.config.max_retries, Deadline(self.config.timeout), never_on=never_on)
+
+    async def _send(self, call: Call, retries: Retries) -> Answer:
         while True:
             started = perf_counter()
             error: MemtraceError
             try:
-                response = await self.connection.send(call, self.config)
-            except FAILURES as failure:
-                error = failure_of(failure, call, self.config.base_url)
+                answer = await self.connection.send(call, self.config, retries.deadline)
+            except MemtraceError as failure:
+                error = failure
             else:
-                milliseconds = (perf_counter() - started) * 1000
-                named = request_id(response)
-                logger.debug("%s: %d in %.1f ms, request %s", call, response.status_code, milliseconds, named)
-                if response.is_success:
-                    return response
-                error = error_of(response, call)
+                if logger.isEnabledFor(logging.DEBUG):
+                    milliseconds = (perf_counter() - started) * 1000
+                    named = answer.request_id
+                    logger.debug("%s: %d in %.1f ms, request %s", call, answer.status, milliseconds, named)
+                if answer.is_success:
+                    return answer
+                error = error_of(answer)
             wait = retries.wait_after(error)
             if wait is None:
                 logger.debug("%s: given up after %d retries: %s", call, retries.count, error)

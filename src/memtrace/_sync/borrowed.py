@@ -1,0 +1,92 @@
+# Derived from src/memtrace/_async/borrowed.py by scripts/unasync.py: edit that, then run `make regen`.
+"""The ways to a server that are httpx's: a client with its own settings, or a transport."""
+
+from __future__ import annotations
+
+import functools
+
+import httpx
+
+from memtrace._answers import Answer
+from memtrace._calls import Calls
+from memtrace._config import Config
+from memtrace._deadlines import Deadline
+from memtrace._requests import Call
+
+
+class Borrowed:
+    """Sends each request with an httpx client, or straight on a transport.
+
+    Args:
+        way: The client or transport.
+        is_ours: Whether it is closed with this.
+    """
+
+    # All that httpx raises: RuntimeError is for a client that is closed, or whose event loop is, and
+    # TimeoutError for a deadline that has passed.
+    failures = (
+        httpx.HTTPError,
+        httpx.InvalidURL,
+        httpx.CookieConflict,
+        httpx.StreamError,
+        RuntimeError,
+        TimeoutError,
+    )
+
+    def __init__(self, way: httpx.Client | httpx.BaseTransport, *, is_ours: bool) -> None:
+        self._way = way
+        self._is_ours = is_ours
+        self._calls = Calls()
+        # Parsing a URL is a good part of what a request costs, and most requests are to the same few.
+        self._url = functools.lru_cache(maxsize=64)(httpx.URL)
+
+    def send(self, call: Call, config: Config, deadline: Deadline) -> Answer:
+        """Send a request once, and read the answer.
+
+        Raises:
+            ResponseValidationError: If the answer cannot be read.
+            Exception: One of `failures`, if there was no answer.
+        """
+        with self._calls.until(deadline):
+            response = self._sent(call, config, deadline)
+            answer = Answer(call, config, response.status_code, response.headers.raw, response.extensions)
+            try:
+                if response.is_stream_consumed:
+                    # By a hook of the client's, or by a transport that has it all at once.
+                    answer.take(response.content)
+                    return answer
+                for piece in response.iter_raw():
+                    answer.add(piece)
+                    deadline.check()
+            finally:
+                response.close()
+            answer.finish()
+            return answer
+
+    def close(self) -> None:
+        """End the calls that run, and close what is ours."""
+        self._calls.end()
+        if self._is_ours:
+            self._way.close()
+
+    def _sent(self, call: Call, config: Config, deadline: Deadline) -> httpx.Response:
+        url = self._url(config.url_of(call))
+        headers = {**config.headers, **call.headers}
+        steps = deadline.steps
+        if deadline.seconds is not None:
+            steps = httpx.Timeout(deadline.left()).as_dict()
+        if isinstance(self._way, httpx.BaseTransport):
+            # Without a client, which merges into each request what is the same for all.
+            request = httpx.Request(
+                call.method, url, headers=headers, content=call.content, extensions={"timeout": steps or {}}
+            )
+            return self._way.handle_request(request)
+        request = self._way.build_request(
+            call.method,
+            url,
+            content=call.content,
+            headers=headers,
+            timeout=httpx.USE_CLIENT_DEFAULT if steps is None else httpx.Timeout(**steps),
+        )
+        # A redirect is never followed, whatever the client's default: httpx would take the API key along.
+        return self._way.send(request, stream=True, follow_redirects=False)
