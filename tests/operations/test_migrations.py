@@ -1,0 +1,306 @@
+"""A store that an older version wrote is opened by this one, with all that is in it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from attrs import frozen
+from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.store_audit import assert_whole
+from live import LiveServer
+
+from memtrace import APIConnectionError, Memtrace
+from memtrace_server import cli, times
+from memtrace_server.store import open_store
+from memtrace_server.store.sqlite import migrations
+
+STORES = Path(__file__).parent.parent / "data" / "stores"
+DAY = 86_400
+AT_ONCE = 4
+
+# As a process of its own: opens a store whose schema lacks a step, when it is told to.
+OPEN = """
+import sys
+from contextlib import closing
+from memtrace_server.store import open_store
+from memtrace_server.store.sqlite import migrations
+
+migrations._STEPS["9999-more"] = sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+with closing(open_store(sys.argv[1])) as store:
+    store.write(lambda transaction: transaction.orgs())
+"""
+SLOW_STEP = """
+CREATE TABLE more (n INTEGER NOT NULL) STRICT;
+INSERT INTO more
+WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 200000)
+SELECT n FROM numbers;
+"""
+
+
+@frozen
+class Old:
+    """A copy of a store that an older version wrote, and what that version answered of it."""
+
+    file: Path
+    expected: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"sqlite:///{self.file}"
+
+    def key(self, recorded: dict[str, Any]) -> str:
+        """The key that a request was sent with."""
+        return str(self.expected["keys"][recorded["who"]])
+
+
+@pytest.fixture(params=sorted(STORES.glob("*.sqlite3")), ids=lambda path: path.stem)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
+    kept: Path = request.param
+    file = tmp_path / "memtrace.db"
+    shutil.copyfile(kept, file)
+    return Old(file, msgspec.json.decode(kept.with_suffix(".json").read_bytes()))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, old: Old) -> Clock:
+    """The clock stands where it stood when the answers were recorded."""
+    clock = Clock(times.parse(old.expected["read_at"]))
+    monkeypatch.setattr(times, "now", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def server(old: Old, clock: Clock) -> Iterator[InProcess]:
+    assert times.now() == clock.now
+    with InProcess(old.file) as server:
+        yield server
+
+
+def send(server: InProcess, old: Old, recorded: dict[str, Any]) -> tuple[int, Any]:
+    tenant = Tenant(server.core, old.key(recorded))
+    response = tenant.send(
+        recorded["method"],
+        recorded["path"],
+        recorded["body"],
+        query=recorded["query"],
+        once=recorded["once"],
+    )
+    return response.status, told(response) if response.body else None
+
+
+def assert_answered(recorded: dict[str, Any], status: int, answer: Any) -> None:
+    """What an older version said is still said; a newer one may say more."""
+    asked = {name: recorded[name] for name in ("who", "method", "path", "query", "body", "once")}
+    assert status == recorded["status"], (asked, answer)
+    if status < 400:
+        assert _holds(recorded["answer"], answer), (asked, recorded["answer"], answer)
+    else:
+        assert answer["code"] == recorded["answer"]["code"], asked
+        assert answer.get("existing_id") == recorded["answer"].get("existing_id"), asked
+
+
+def _holds(old: Any, new: Any) -> bool:
+    if isinstance(old, dict):
+        return isinstance(new, dict) and all(name in new and _holds(old[name], new[name]) for name in old)
+    if isinstance(old, list):
+        return isinstance(new, list) and len(old) == len(new) and all(map(_holds, old, new))
+    return bool(old == new)
+
+
+def test_the_first_released_schema_is_among_them() -> None:
+    assert (STORES / "0001-memories.sqlite3").exists()
+
+
+def test_a_kept_store_is_as_a_server_leaves_it(old: Old) -> None:
+    assert old.file.read_bytes()[18:20] == b"\2\2", "in WAL mode"
+    with closing(sqlite3.connect(old.file)) as store:
+        steps = [name for (name,) in store.execute("SELECT name FROM migrations ORDER BY name")]
+    assert steps == list(migrations._STEPS)[: len(steps)]  # noqa: SLF001 - what is released is not renamed
+
+
+def test_every_read_answers_as_it_did(old: Old, server: InProcess) -> None:
+    for recorded in old.expected["reads"]:
+        assert_answered(recorded, *send(server, old, recorded))
+
+
+def test_every_read_answers_as_it_did_over_http(old: Old) -> None:
+    with LiveServer(old.file.parent) as server, httpx.Client(base_url=server.url) as client:
+        for recorded in old.expected["reads"]:
+            if recorded["path"].endswith("/stats"):  # they count the last 24 hours
+                continue
+            response = client.request(
+                recorded["method"],
+                f"{recorded['path']}?{recorded['query']}",
+                json=recorded["body"],
+                headers={"x-api-key": old.key(recorded)},
+            )
+            assert_answered(recorded, response.status_code, response.json())
+    assert server.returncode == 0, "".join(server.log)
+
+
+def test_every_memory_is_there_for_an_embedded_client(old: Old) -> None:
+    [everything] = [
+        read["answer"]["memories"]
+        for read in old.expected["reads"]
+        if (read["who"], read["path"], read["query"]) == ("default", MEMORIES, "order=asc&limit=1000")
+    ]
+    with Memtrace(old.url) as client:
+        found = list(client.iter_memories(order="asc"))
+    assert [(m.id, m.content, m.metadata) for m in found] == [
+        (m["id"], m["content"], m.get("metadata")) for m in everything
+    ]
+
+
+def test_what_was_written_before_is_not_written_again(old: Old, server: InProcess) -> None:
+    keys = old.expected["keys"]
+    everybody = [Tenant(server.core, keys[who]) for who in ("default", "writer")]
+    before = [tenant.memories() for tenant in everybody]
+    for recorded in (*old.expected["replays"], *old.expected["duplicates"]):
+        assert_answered(recorded, *send(server, old, recorded))
+    assert [tenant.memories() for tenant in everybody] == before
+
+
+def test_a_key_of_before_is_refused_for_another_request(old: Old, server: InProcess) -> None:
+    [recorded] = [r for r in old.expected["replays"] if (r["who"], r["once"]) == ("default", "single")]
+    body = {**recorded["body"], "content": "another"}
+    status, answer = send(server, old, {**recorded, "body": body})
+    assert (status, answer["code"]) == (409, "idempotency_key_reused")
+
+
+def test_what_is_no_duplicate_any_more_is_stored(old: Old, server: InProcess, clock: Clock) -> None:
+    clock.advance(DAY)
+    for recorded in old.expected["duplicates"]:
+        assert send(server, old, recorded)[0] == 201
+    assert_whole(old.file)
+
+
+def test_it_goes_on_as_a_store_of_this_version(
+    old: Old, server: InProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tenant = Tenant(server.core, old.expected["keys"]["default"])
+    names = old.expected["names"]
+    added = told(tenant.add(content="Written by a newer version: Timbuktu", tags=["ui"], ttl=DAY))
+    batch = {"memories": [{"agent_id": "quiet", "content": f"More {n}"} for n in range(50)]}
+    assert tenant.send("POST", MEMORIES, batch).status == 201
+    assert tenant.send("DELETE", f"{MEMORIES}/{names['child']}").status == 204
+    assert tenant.send("DELETE", MEMORIES, query="agent_id=polyglot").status == 200
+    closed = tenant.send("PUT", f"/api/v1/sessions/{names['session open']}", {"status": "closed"})
+    assert told(closed)["metadata"] == {"ticket": 4711, "tags": ["a", None, 1.5]}
+
+    def found(text: str) -> list[str]:
+        now = Tenant(server.core, tenant.key)
+        answer = now.send("POST", "/api/v1/search", {"content_contains": text, "order": "asc"})
+        return [memory["id"] for memory in told(answer)["results"]]
+
+    assert found("timbuktu") == [added["id"]]
+    assert found("What followed") == []
+    assert found("Straße") == []
+    assert found("What happened first") == [names["parent"]]
+    server.restart()
+    assert found("timbuktu") == [added["id"]]
+    assert_whole(old.file)
+    cli.main(["check", "--store", old.url])
+    assert capsys.readouterr().out == "The store is whole.\n"
+
+
+def test_check_finds_it_whole(old: Old, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["check", "--store", old.url])
+    assert capsys.readouterr().out == "The store is whole.\n"
+
+
+def test_opening_it_again_changes_nothing(old: Old) -> None:
+    _open(old.url)
+    first = _dump(old.file)
+    _open(old.url)
+    assert _dump(old.file) == first
+
+
+def test_a_store_of_a_newer_version_is_refused_and_left_alone(
+    old: Old, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(sqlite3.connect(old.file)) as store:
+        store.execute("INSERT INTO migrations VALUES ('9999-from-the-future', 0)")
+        store.commit()
+    before = old.file.read_bytes()
+    refused = "written by a newer Memtrace: it has 9999-from-the-future; upgrade memtrace-sdk"
+    for command in ("check", "vacuum"):
+        with pytest.raises(SystemExit, match=refused):
+            cli.main([command, "--store", old.url])
+    with pytest.raises(RuntimeError, match=refused), LiveServer(old.file.parent):
+        pytest.fail("the server started")
+    with Memtrace(old.url) as client, pytest.raises(APIConnectionError, match=refused):
+        client.remember("a", "b")
+    assert old.file.read_bytes() == before
+    assert capsys.readouterr().out == ""
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    _open(old.url)
+    before = old.file.read_bytes()
+    step = """
+    CREATE TABLE more (n INTEGER NOT NULL) STRICT;
+    UPDATE agents SET description = 'changed';
+    DROP TABLE labels;
+    INSERT INTO more VALUES ('no number');
+    """
+    monkeypatch.setitem(migrations._STEPS, "9999-fails", step)  # noqa: SLF001 - what it is about
+    with pytest.raises(sqlite3.IntegrityError):
+        _open(old.url)
+    assert old.file.read_bytes() == before
+
+    # And the step that was mended is made.
+    mended = step.replace("'no number'", "1").replace("DROP TABLE labels;", "")
+    monkeypatch.setitem(migrations._STEPS, "9999-fails", mended)  # noqa: SLF001
+    _open(old.url)
+    with closing(sqlite3.connect(old.file)) as store:
+        assert store.execute("SELECT n FROM more").fetchall() == [(1,)]
+
+
+def test_of_processes_that_open_it_at_once_one_makes_each_step(old: Old) -> None:
+    opening = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, old.url, SLOW_STEP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        for _ in range(AT_ONCE)
+    ]
+    for process in opening:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in opening:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in opening:
+        _, told_wrong = process.communicate(timeout=60)
+        assert process.returncode == 0, told_wrong
+    with closing(sqlite3.connect(old.file)) as store:
+        assert store.execute("SELECT count(*), count(DISTINCT n) FROM more").fetchone() == (200_000, 200_000)
+        steps = [name for (name,) in store.execute("SELECT name FROM migrations ORDER BY name")]
+    assert steps == [*migrations._STEPS, "9999-more"]  # noqa: SLF001
+
+
+def _open(url: str) -> None:
+    with closing(open_store(url)) as store:
+        store.write(lambda transaction: transaction.orgs())
+
+
+def _dump(file: Path) -> list[str]:
+    with closing(sqlite3.connect(file)) as store:
+        return list(store.iterdump())
