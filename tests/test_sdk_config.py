@@ -144,12 +144,15 @@ def test_the_key_and_the_password_are_never_shown(make_client: MakeClient) -> No
 def test_user_and_password_of_the_url_are_sent_as_basic_auth(
     make_client: MakeClient, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(200, MEMORY)
+    client = make_client("http://me:hunter%202@host")
+    for used in (client, client.with_options(timeout=1), client.with_options(api_key="mtk_other")):
+        fake_server.answer(200, MEMORY)
+        used.get_memory("mem_1")
 
-    make_client("http://me:hunter2@host").get_memory("mem_1")
-
-    assert fake_server.request.headers["authorization"] == httpx.BasicAuth("me", "hunter2")._auth_header  # noqa: SLF001
-    assert fake_server.request.headers["host"] == "host"
+        request = fake_server.requests.pop()
+        assert request.headers["authorization"] == httpx.BasicAuth("me", "hunter 2")._auth_header  # noqa: SLF001
+        assert request.headers["host"] == "host"
+        assert request.url.userinfo == b""  # which httpx would log
 
 
 @pytest.mark.parametrize("base_url", ["http://localhost:9", "https://localhost:9", "sqlite:///nowhere/x.db"])

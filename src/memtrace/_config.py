@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
-from urllib.parse import unquote
 
 import attrs
 
@@ -35,7 +34,7 @@ class Config:
         base_url: Where memory lives, as it may be shown: without a password.
         root: What each request's path is appended to.
         store: URL of the embedded store; None for a server.
-        headers: What each request carries, the key among it.
+        headers: What each request carries, the key among it, and the password of the URL.
         timeout: Seconds for a call as a whole; or how long each step of a try may take, as an
             `httpx.Timeout`; None leaves it to the `http_client` that the client was given.
         max_retries: How many more times a request may be tried.
@@ -79,12 +78,12 @@ class Config:
             base_url = os.environ.get("MEMTRACE_URL") or DEFAULT_URL
         if api_key is None:
             api_key = os.environ.get("MEMTRACE_API_KEY") or None
-        shown, root, store, credentials = _located(base_url)
+        shown, root, store, authorization = _located(base_url)
         return cls(
             base_url=shown,
             root=root,
             store=store,
-            headers=_headers(api_key) | credentials,
+            headers=_headers(api_key, authorization),
             timeout=_timeout(timeout),
             max_retries=_max_retries(max_retries),
         )
@@ -103,14 +102,16 @@ class Config:
         """
         return attrs.evolve(
             self,
-            headers=self.headers if api_key is None else self.headers | _headers(api_key),
+            headers=(
+                self.headers if api_key is None else _headers(api_key, self.headers.get("Authorization"))
+            ),
             timeout=self.timeout if timeout is None else _timeout(timeout),
             max_retries=self.max_retries if max_retries is None else _max_retries(max_retries),
         )
 
 
-def _located(base_url: str) -> tuple[str, str, str | None, dict[str, str]]:
-    """Tell from a URL how to show it, where to send requests, which store to open, and what logs in there."""
+def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
+    """Tell from a URL how to show it, where to send requests, which store to open, and what is to log in."""
     # The value is never quoted whole: it may hold a password, or be an API key in the wrong place.
     scheme, separator, rest = base_url.partition("://")
     scheme = scheme.lower()
@@ -118,15 +119,15 @@ def _located(base_url: str) -> tuple[str, str, str | None, dict[str, str]]:
         raise ValueError(f"base_url has no scheme; it must be one of {_KNOWN_SCHEMES}")
     if scheme in {"http", "https"}:
         plain = _PLAIN.fullmatch(base_url)
-        root, credentials = ("".join(plain.groups()), {}) if plain else _server(base_url)
-        return root, root, None, credentials
+        root, authorization = ("".join(plain.groups()), None) if plain else _server(base_url)
+        return root, root, None, authorization
     if scheme == "sqlite":
         if rest and (not rest.startswith("/") or rest == "/"):
             raise ValueError(
                 "base_url: a SQLite file takes three slashes and a path: sqlite:///agent.db, or four for an "
                 "absolute path; sqlite:// alone is a store in memory"
             )
-        return base_url, _EMBEDDED_ROOT, base_url, {}
+        return base_url, _EMBEDDED_ROOT, base_url, None
     if scheme in {"postgresql", "postgres"}:
         raise ValueError(
             "base_url: storing straight on PostgreSQL is not in this version yet; use a Memtrace server's "
@@ -135,7 +136,8 @@ def _located(base_url: str) -> tuple[str, str, str | None, dict[str, str]]:
     raise ValueError(f"base_url: unknown scheme {scheme!r}; it must be one of {_KNOWN_SCHEMES}")
 
 
-def _server(base_url: str) -> tuple[str, dict[str, str]]:
+def _server(base_url: str) -> tuple[str, str | None]:
+    """Check a server's URL; give it without user and password, as httpx logs it, and the header for these."""
     import httpx  # noqa: PLC0415  # most URLs are plain
 
     try:
@@ -150,19 +152,19 @@ def _server(base_url: str) -> tuple[str, dict[str, str]]:
         raise ValueError("base_url may have a path, but no query (?) and no fragment (#)")
     path = url.raw_path.decode("ascii").rstrip("/")
     root = f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
-    name, _, password = url.userinfo.decode("ascii").partition(":")
-    if not (name or password):
-        return root, {}
-    login = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode("ascii")
-    return root, {"Authorization": f"Basic {login}"}
+    if not url.userinfo:
+        return root, None
+    return root, "Basic " + b64encode(f"{url.username}:{url.password}".encode()).decode("ascii")
 
 
-def _headers(api_key: str | None) -> dict[str, str]:
+def _headers(api_key: str | None, authorization: str | None) -> dict[str, str]:
     headers = {
         "Accept": "application/json",
         "Accept-Encoding": "gzip",
         "User-Agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
     }
+    if authorization is not None:
+        headers["Authorization"] = authorization
     if not api_key:
         return headers
     if not (api_key.isascii() and api_key.isprintable()) or api_key != api_key.strip():
