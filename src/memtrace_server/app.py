@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 import msgspec
-from attrs import evolve
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse
 from starlette.responses import Response as HttpResponse
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import Lifespan, Receive, Scope, Send
 
 from memtrace_server import docs, problems, tenants
 from memtrace_server.core import Core, Exchange
@@ -25,6 +25,7 @@ from memtrace_server.messages import JSON, Request, Response
 from memtrace_server.metrics import CONTENT_TYPE, Metrics
 from memtrace_server.problems import Problem
 from memtrace_server.store import Store, open_store
+from memtrace_server.store.protocol import Transaction
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
@@ -86,15 +87,29 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         client_timeout=client_timeout,
         metrics=counted,
     )
-    routes: list[BaseRoute] = [Route("/docs", show_docs), Route("/openapi.json", show_contract)]
+    routes = [Route("/docs", show_docs), Route("/openapi.json", show_contract)]
     if counted:
 
         async def show_metrics(_: HttpRequest) -> HttpResponse:
             return HttpResponse(counted.render(), media_type=CONTENT_TYPE)
 
         routes.append(Route("/metrics", show_metrics))
-    routes.append(Mount("/", api))
-    return Starlette(routes=routes, lifespan=lifespan)
+    return _Application(api, routes, lifespan)
+
+
+class _Application(Starlette):
+    """Pages, and the API, which finds its operations itself and so goes past Starlette's router."""
+
+    def __init__(self, api: Api, pages: Sequence[Route], lifespan: Lifespan[Starlette]) -> None:
+        super().__init__(routes=pages, lifespan=lifespan)
+        self._api = api
+        self._pages = {page.path for page in pages}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._pages:
+            await super().__call__(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
 
 
 class Api:
@@ -118,32 +133,34 @@ class Api:
         self._limit = limit
         self._client_timeout = client_timeout
         self._metrics = metrics
+        self._committed = _Committed()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="memtrace-reader")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         started = time.perf_counter()
-        request = _head(scope)
+        headers = _headers(scope)
         try:
             if self._limit:
-                self._limit.check(request.headers)
-            request = evolve(request, body=await self._body(request, receive))
-            exchange = self._core.begin(request)
+                self._limit.check(headers)
+            body = await self._body(headers, receive) if _has_body(headers) else b""
+            exchange = self._core.begin(_request(scope, headers, body))
         except Problem as problem:
-            exchange = self._core.refuse(request, problem)
+            exchange = self._core.refuse(_request(scope, headers, b""), problem)
         except _ClientLeft:
             return
         response = self._core.finish(exchange, await self._outcome(exchange))
         seconds = time.perf_counter() - started
-        _log(exchange, response, seconds)
+        if _LOG.isEnabledFor(logging.INFO):
+            _log(exchange, response, seconds)
         if self._metrics:
             self._metrics.count(exchange.operation, response.status, seconds)
-        await _send(request, response, send)
+        await _send(exchange.request, response, send)
 
-    async def _body(self, request: Request, receive: Receive) -> bytes:
+    async def _body(self, headers: Mapping[str, str], receive: Receive) -> bytes:
         try:
             async with asyncio.timeout(self._client_timeout):
-                return await _body(request, receive)
+                return await _body(headers, receive)
         except TimeoutError:
             raise problems.timed_out(self._client_timeout) from None
 
@@ -153,32 +170,86 @@ class Api:
             return todo
         try:
             if todo.is_write:
-                return await asyncio.wrap_future(self._store.submit(todo.run))
+                return await self._written(todo.run)
             return await asyncio.get_running_loop().run_in_executor(self._readers, self._store.read, todo.run)
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
+
+    async def _written(self, work: Callable[[Transaction], Response]) -> Response:
+        """What a write returns, once it is committed."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Response] = loop.create_future()
+        future = self._store.submit(work)
+        future.add_done_callback(lambda done: self._committed.tell(loop, waiter, done))
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+
+
+class _Committed:
+    """Writes that were committed, on their way to those who wait for them on the event loop.
+
+    It is woken once for all of a group, as each time costs more than the rest of telling.
+    """
+
+    def __init__(self) -> None:
+        self._told: list[tuple[asyncio.Future[Response], Future[Response]]] = []
+        self._telling = threading.Lock()
+
+    def tell(
+        self, loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[Response], done: Future[Response]
+    ) -> None:
+        """Pass on an outcome, from any thread."""
+        with self._telling:
+            self._told.append((waiter, done))
+            is_first = len(self._told) == 1
+        if is_first:
+            loop.call_soon_threadsafe(self._pass_on)
+
+    def _pass_on(self) -> None:
+        with self._telling:
+            told, self._told = self._told, []
+        for waiter, done in told:
+            if waiter.done():  # given up
+                continue
+            failure = done.exception()
+            if failure is None:
+                waiter.set_result(done.result())
+            else:
+                waiter.set_exception(failure)
 
 
 class _ClientLeft(Exception):  # noqa: N818 - no error, and nobody is left to be told
     """The client closed the connection before it had sent the whole request."""
 
 
-def _head(scope: Scope) -> Request:
+def _headers(scope: Scope) -> Mapping[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _has_body(headers: Mapping[str, str]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+def _request(scope: Scope, headers: Mapping[str, str], body: bytes) -> Request:
     return Request(
         method=scope["method"],
         path=scope["raw_path"].decode("latin-1"),
         query=scope["query_string"].decode("latin-1"),
         headers=headers,
+        body=body,
     )
 
 
-async def _body(request: Request, receive: Receive) -> bytes:
+async def _body(headers: Mapping[str, str], receive: Receive) -> bytes:
     chunks: list[bytes] = []
-    announced = request.headers.get("content-length", "")
+    announced = headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() else 0
     if size > _LARGEST_BODY:
         raise problems.too_large(_LARGEST_BODY)

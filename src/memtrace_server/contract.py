@@ -92,12 +92,14 @@ class Contract:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self.operations: dict[str, Operation] = {}
-        self._paths: list[tuple[list[str], dict[str, Operation]]] = []
         schemas = Document(document)
+        by_path: dict[str, dict[str, Operation]] = {}
         for path, item in document["paths"].items():
             found = [Operation(schemas, path, method, item) for method in _METHODS if method in item]
-            self._paths.append((path.split("/"), {operation.method: operation for operation in found}))
+            by_path[path] = {operation.method: operation for operation in found}
             self.operations |= {operation.id: operation for operation in found}
+        self._paths = [(path.split("/"), found) for path, found in by_path.items()]
+        self._plain_paths = {path: found for path, found in by_path.items() if "{" not in path}
 
     @classmethod
     @functools.cache  # compiling the schemas takes longer than opening a store
@@ -114,6 +116,9 @@ class Contract:
         Raises:
             Problem: 404 or 405.
         """
+        found = self._plain_paths.get(path)
+        if found is not None and method in found:
+            return found[method], {}
         segments = path.split("/")
         for template, operations in self._paths:
             values = _match(template, segments)
@@ -151,17 +156,23 @@ class _Place:
                 schema["required"].append(name)
             schema["properties"] |= parts
             self._kinds |= {part: document.kind(part_schema) for part, part_schema in parts.items()}
+        self._headers = [(name, name.lower()) for name in self._kinds]
         self._schema = Schema(document, schema)
+        self._values_of_nothing = self._check({})
 
     def read(self, request: Request, path_values: Mapping[str, str]) -> tuple[dict[str, Any], list[Detail]]:
         try:
             texts = self._texts(request, path_values)
         except UnicodeDecodeError:
             return {}, [Detail(self._place, self._place, "not UTF-8")]
+        if not texts:
+            return self._values_of_nothing
         repeated = [n for n, found in texts.items() if len(found) > 1 and self._kinds.get(n) != "array"]
         if repeated:
             return {}, [Detail(name, self._place, "given more than once") for name in repeated]
-        values = {name: _coerce(self._kinds.get(name), found) for name, found in texts.items()}
+        return self._check({name: _coerce(self._kinds.get(name), found) for name, found in texts.items()})
+
+    def _check(self, values: dict[str, Any]) -> tuple[dict[str, Any], list[Detail]]:
         details = self._schema.check(values, self._place)
         return ({} if details else self._schema.fill(values)), details
 
@@ -170,8 +181,10 @@ class _Place:
             return {name: [unquote(text, errors="strict")] for name, text in path_values.items()}
         if self._place == "header":
             given = request.headers
-            return {name: [given[name.lower()]] for name in self._kinds if name.lower() in given}
+            return {name: [given[low]] for name, low in self._headers if low in given}
         texts: dict[str, list[str]] = {}
+        if not request.query:
+            return texts
         for name, text in parse_qsl(request.query, keep_blank_values=True, errors="strict"):
             texts.setdefault(name, []).append(text)
         return texts

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
+import os
+import random
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = [high + low for high in _DIGITS for low in _DIGITS]  # half the steps of single digits
 _VALUES = {digit: value for value, digit in enumerate(_DIGITS)}
 _MILLISECOND = 1_000_000
 _NOISE_BITS = 17
+# An id must differ from all others and is no secret, so its random bits need no call of the operating system
+# each. Not the generator that programs share: some seed it, to have the same numbers again.
+_RANDOM = random.Random()  # noqa: S311 - as said
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def memory_id(time: int, seq: int) -> str:
@@ -19,7 +25,7 @@ def memory_id(time: int, seq: int) -> str:
     leads to its row.
     """
     milliseconds = max(time, 0) // _MILLISECOND
-    return "mem_" + base32(milliseconds << 80 | seq << _NOISE_BITS | secrets.randbits(_NOISE_BITS), 26)
+    return "mem_" + base32(milliseconds << 80 | seq << _NOISE_BITS | _RANDOM.getrandbits(_NOISE_BITS), 26)
 
 
 def memory_seq(memory_id: str) -> int:
@@ -29,7 +35,7 @@ def memory_seq(memory_id: str) -> int:
 
 def new_id(prefix: str, now: int) -> str:
     """An id of a thing made now (ns)."""
-    return prefix + base32(now // _MILLISECOND << 80 | secrets.randbits(80), 26)
+    return prefix + base32(now // _MILLISECOND << 80 | _RANDOM.getrandbits(80), 26)
 
 
 def base32(value: int, length: int) -> str:

@@ -98,6 +98,7 @@ def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
         timeout_graceful_shutdown=options.client_timeout,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing asks where a client is
         server_header=False,
     )
 

@@ -5,6 +5,7 @@ Nanoseconds, because deployed 0.x servers write nine digits and an import must n
 
 from __future__ import annotations
 
+import functools
 import time
 from calendar import timegm
 
@@ -45,6 +46,10 @@ def parse_point(text: str, at: int) -> int:
 def render(moment: int) -> str:
     """The moment as RFC 3339 in UTC, with six fractional digits, or nine where they are needed."""
     seconds, fraction = divmod(moment, SECOND)
-    day = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     digits = f"{fraction:09d}"
-    return f"{day}.{digits.removesuffix('000')}Z"
+    return f"{_render_second(seconds)}.{digits.removesuffix('000')}Z"
+
+
+@functools.lru_cache(maxsize=16)  # most are of this moment
+def _render_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

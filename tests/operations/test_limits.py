@@ -123,7 +123,7 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
         "path": "/api/v1/memories",
         "raw_path": b"/api/v1/memories",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")],
     }
 
     async def ask() -> None:
