@@ -1,0 +1,333 @@
+"""What goes in comes out: every model, as data, as JSON, through a request and through an answer.
+
+Models are found, and values for them made, from their annotations: a new model is tested without a word here.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+import inspect
+import json
+import math
+import pickle
+import typing
+from collections.abc import Iterator
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import attrs
+import httpx
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memtrace_api.types import time_point
+
+from memtrace import BadRequestError, Memtrace, StoredMemories, models
+
+MODELS: dict[str, Any] = {
+    name: model for name, model in vars(models).items() if inspect.isclass(model) and attrs.has(model)
+}
+# The filters of a list are sent as a query, and never read as a model.
+READ = {name: model for name, model in MODELS.items() if hasattr(model, "from_dict")}
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | FLOATS | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
+# Any offset that Python has, to the second; not so near to the ends that UTC has no such time.
+OFFSETS = st.integers(-86_399, 86_399).map(lambda seconds: dt.timezone(dt.timedelta(seconds=seconds)))
+TIMES = st.datetimes(dt.datetime(1, 1, 3), dt.datetime(9999, 12, 29), timezones=OFFSETS)  # noqa: DTZ001  # bounds
+AGES = st.timedeltas(dt.timedelta(microseconds=1), dt.timedelta(days=999_999))
+POINTS = TIMES | AGES | TEXT
+
+
+SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
+    str: TEXT,
+    int: st.integers(),
+    float: FLOATS,
+    bool: st.booleans(),
+    dt.datetime: TIMES,
+    # TimePoint: at run time it is Any.
+    Any: POINTS,
+    dict[str, Any]: OBJECTS,
+}
+
+
+def values(annotation: Any) -> st.SearchStrategy[Any]:
+    """Values of a type, as the models' annotations have them."""
+    if annotation in SIMPLE:
+        return SIMPLE[annotation]
+    if attrs.has(annotation):
+        return instances(annotation)
+    arguments = [argument for argument in get_args(annotation) if argument is not NoneType]
+    made: dict[Any, typing.Callable[[], st.SearchStrategy[Any]]] = {
+        Union: lambda: st.one_of(*map(values, arguments)),
+        UnionType: lambda: st.one_of(*map(values, arguments)),
+        Literal: lambda: st.sampled_from(arguments),
+        list: lambda: st.lists(values(arguments[0]), max_size=3),
+        dict: lambda: st.dictionaries(TEXT, values(arguments[1]), max_size=3),
+    }
+    return made[get_origin(annotation)]()
+
+
+def instances(model: Any) -> st.SearchStrategy[Any]:
+    """Instances of a model; what may be left out sometimes is."""
+    hints = get_type_hints(model)
+    fields = attrs.fields(model)
+    given_always = {field.name: values(hints[field.name]) for field in fields if field.default is not None}
+    given_or_not = {field.name: values(hints[field.name]) for field in fields if field.default is None}
+    return st.fixed_dictionaries(given_always, optional=given_or_not).map(lambda given: model(**given))
+
+
+def read_back(value: Any) -> Any:
+    """The same, with each point in time as the text that is sent."""
+    if isinstance(value, list):
+        return [read_back(one) for one in value]
+    if not attrs.has(type(value)):
+        return value
+    annotations = type(value).__annotations__
+    changed = {
+        name: time_point(held) if "TimePoint" in annotations[name] else read_back(held)
+        for name, held in attrs.asdict(value, recurse=False).items()
+        if held is not None
+    }
+    return attrs.evolve(value, **changed)
+
+
+each_model = pytest.mark.parametrize("model", READ.values(), ids=READ)
+# So few for each, as there are so many models.
+thoroughly = settings(max_examples=8, deadline=None)
+
+
+@each_model
+@thoroughly
+@given(data=st.data())
+def test_a_model_is_the_same_after_to_dict_and_from_dict(model: Any, data: st.DataObject) -> None:
+    instance = data.draw(instances(model))
+
+    assert model.from_dict(instance.to_dict()) == read_back(instance)
+
+
+@each_model
+@thoroughly
+@given(data=st.data())
+def test_a_model_is_the_same_after_json(model: Any, data: st.DataObject) -> None:
+    instance = data.draw(instances(model))
+
+    written = json.dumps(instance.to_dict(), allow_nan=False)
+
+    assert msgspec.json.decode(written, type=model) == read_back(instance)
+    assert msgspec.json.decode(msgspec.json.encode(instance.to_dict()), type=model) == read_back(instance)
+
+
+@each_model
+@thoroughly
+@given(data=st.data())
+def test_null_is_the_same_as_absent_and_never_sent(model: Any, data: st.DataObject) -> None:
+    sent = data.draw(instances(model)).to_dict()
+    optional = {field.name: None for field in attrs.fields(model) if field.default is None}
+
+    assert all(value is not None for value in sent.values())
+    assert model.from_dict({**optional, **sent}) == model.from_dict(sent)
+
+
+@each_model
+@thoroughly
+@given(data=st.data(), unheard_of=OBJECTS)
+def test_fields_of_a_newer_server_do_no_harm(
+    model: Any, data: st.DataObject, unheard_of: dict[str, Any]
+) -> None:
+    sent = data.draw(instances(model)).to_dict()
+    known = attrs.fields_dict(model)
+    newer = {f"x_{name}": value for name, value in unheard_of.items() if f"x_{name}" not in known}
+
+    assert model.from_dict({**newer, **sent}) == model.from_dict(sent)
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@thoroughly
+@given(data=st.data())
+def test_a_model_can_be_copied_and_pickled(model: Any, data: st.DataObject) -> None:
+    instance = data.draw(instances(model))
+
+    assert pickle.loads(pickle.dumps(instance)) == instance  # noqa: S301  # our own
+    assert copy.deepcopy(instance) == copy.copy(instance) == instance
+    assert eval(repr(instance), {**MODELS, "datetime": dt}) == instance  # noqa: S307  # our own
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(instances(models.Memory), max_size=3), st.lists(st.integers(0, 2), max_size=2))
+def test_what_a_batch_became_can_be_copied_and_pickled(
+    memories: list[models.Memory], duplicates: list[int]
+) -> None:
+    stored = StoredMemories(memories, duplicates)
+
+    for again in (copy.copy(stored), copy.deepcopy(stored), pickle.loads(pickle.dumps(stored))):  # noqa: S301  # our own
+        assert type(again) is StoredMemories
+        assert (again, again.duplicates) == (memories, duplicates)
+
+
+# Through the client.
+
+
+class Echo:
+    """A client whose server keeps what it is sent, and answers what it is told."""
+
+    def __init__(self) -> None:
+        self.request = httpx.Request("GET", "http://memtrace.test")
+        self.answer: bytes = b"{}"
+        self.client = Memtrace(
+            "http://memtrace.test",
+            max_retries=0,
+            http_client=httpx.Client(transport=httpx.MockTransport(self._handle)),
+        )
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        self.request = request
+        return httpx.Response(200, content=self.answer)
+
+
+ECHO = Echo()
+METHODS = {
+    name: method
+    for name, method in vars(Memtrace).items()
+    if inspect.isfunction(method) and not name.startswith("_")
+}
+
+
+def ids_of(method: str) -> dict[str, str]:
+    """An id for each argument that must be given."""
+    parameters = list(inspect.signature(METHODS[method]).parameters.values())[1:]
+    return {parameter.name: "x" for parameter in parameters if parameter.default is parameter.empty}
+
+
+def requests() -> Iterator[tuple[str, str, Any]]:
+    """Each method that takes a request as a whole, its parameter, and the model."""
+    for name, method in METHODS.items():
+        hints = get_type_hints(method)
+        for parameter in inspect.signature(method).parameters:
+            for choice in get_args(hints.get(parameter)):
+                if attrs.has(choice) and not name.startswith(("iter_", "forget_all", "buffered")):
+                    yield name, parameter, choice
+
+
+REQUESTS = [one for one in requests() if one[0] != "forget"]
+
+
+@pytest.mark.parametrize(("method", "parameter", "model"), REQUESTS)
+@thoroughly
+@given(data=st.data())
+def test_a_request_reaches_the_server_as_it_was_given(
+    method: str, parameter: str, model: Any, data: st.DataObject
+) -> None:
+    instance = data.draw(instances(model))
+    if any("," in tag for tag in getattr(instance, "tags", None) or ()) and model is models.ListOptions:
+        return
+    ECHO.answer = b"{}"
+    with pytest.raises(Exception, match="is not what the contract says"):
+        getattr(ECHO.client, method)(**ids_of(method), **{parameter: instance})
+
+    if model is models.ListOptions:
+        hidden = {"agent_id": "get_agent_memories", "session_id": "get_session_memories"}
+        asked = {
+            name: ",".join(value) if isinstance(value, list) else str(value)
+            for name, value in instance.to_dict().items()
+            if hidden.get(name) != method
+        }
+        assert dict(ECHO.request.url.params) == asked
+    else:
+        assert msgspec.json.decode(ECHO.request.content, type=model) == read_back(instance)
+
+
+ANSWERS = {
+    name: get_type_hints(method)["return"]
+    for name, method in METHODS.items()
+    if attrs.has(get_type_hints(method)["return"])
+}
+
+
+@pytest.mark.parametrize("method", ANSWERS)
+@thoroughly
+@given(data=st.data())
+def test_an_answer_reaches_the_caller_as_the_server_gave_it(method: str, data: st.DataObject) -> None:
+    instance = data.draw(instances(ANSWERS[method]))
+    ECHO.answer = json.dumps(instance.to_dict(), ensure_ascii=data.draw(st.booleans())).encode()
+    needed = {"add_memory": AGENT_AND_CONTENT, "create_session": {"agent_id": "a"}, "register_agent": NAMED}
+
+    answer = getattr(ECHO.client, method)(**ids_of(method), **needed.get(method, {}))
+
+    assert answer == read_back(instance)
+
+
+AGENT_AND_CONTENT = {"agent_id": "a", "content": "b"}
+NAMED = {"name": "a"}
+
+
+def test_the_client_sends_and_reads_every_model() -> None:
+    met = {model for *_, model in REQUESTS} | set(ANSWERS.values())
+    inside = {models.Error, models.ErrorDetail}  # of errors
+    inside |= {models.AddMemoriesRequest, models.MemoryBatch, models.ForgetFilter, models.ForgetResult}
+
+    assert set(MODELS.values()) - met == inside
+
+
+# What JSON does not have.
+
+UNWRITABLE: dict[str, Any] = {
+    "a lone surrogate": "\ud800",
+    "another, in the middle": "a\udfffb",
+    "NaN": math.nan,
+    "infinity": math.inf,
+    "minus infinity": -math.inf,
+    "bytes": b"x",
+    "a set": {1},
+    "a time": dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
+    "more digits than Python writes": 10**5000,
+    "an object": object(),
+}
+
+
+@pytest.mark.parametrize("value", UNWRITABLE.values(), ids=UNWRITABLE)
+@pytest.mark.parametrize(
+    "wrapped", [lambda v: {"k": v}, lambda v: {"k": [{"deep": [v]}]}], ids=["flat", "deep"]
+)
+def test_what_json_does_not_have_is_refused_wherever_it_is(wrapped: Any, value: Any) -> None:
+    ECHO.request = httpx.Request("GET", "http://memtrace.test/untouched")
+
+    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+        ECHO.client.remember("a", "b", metadata=wrapped(value))
+
+    assert ECHO.request.url.path == "/untouched"
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
+def test_a_lone_surrogate_is_refused_in_every_place(text: str) -> None:
+    calls: list[typing.Callable[[], object]] = [
+        lambda: ECHO.client.remember("a", text),
+        lambda: ECHO.client.remember(text, "b"),
+        lambda: ECHO.client.remember("a", "b", tags=[text]),
+        lambda: ECHO.client.remember("a", "b", metadata={text: 1}),
+        lambda: ECHO.client.remember("a", "b", idempotency_key=text),
+        lambda: ECHO.client.add_memories([{"agent_id": "a", "content": text}]),
+        lambda: ECHO.client.list_memories(event_type=text),
+        lambda: ECHO.client.list_memories(tags=[text]),
+        lambda: ECHO.client.get_agent(text),
+        lambda: ECHO.client.search_memories(text),
+    ]
+    for call in calls:
+        with pytest.raises(BadRequestError):
+            call()
+
+
+def test_an_object_that_holds_itself_is_refused() -> None:
+    metadata: dict[str, Any] = {}
+    metadata["self"] = metadata
+
+    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+        ECHO.client.remember("a", "b", metadata=metadata)
