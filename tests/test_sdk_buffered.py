@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import httpx
 import pytest
+import trio
 from sdk_harness import URL, MakeClient, error, page
 
 from memtrace import (
@@ -700,6 +701,39 @@ def test_another_event_loop_sends_what_one_that_ended_has_left(server: BatchServ
     asyncio.run(more())
     assert server.batches == [["first", "second"]]
     assert log.pending == 0
+
+
+def test_a_trio_that_ended_does_not_keep_another_from_sending_in_the_background(server: BatchServer) -> None:
+    async def handle(request: httpx.Request) -> httpx.Response:
+        sent.set()
+        return server.handle(request)
+
+    client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
+    log = client.buffered(max_batch=2, max_delay=3600)
+    sent = trio.Event()
+
+    async def second() -> None:
+        await log.remember("a", "second")
+        with trio.fail_after(30):
+            await sent.wait()
+        await log.close()
+
+    trio.run(log.remember, "a", "first")
+    trio.run(second)
+
+    assert server.batches == [["first", "second"]]
+
+
+def test_a_buffer_that_is_closed_leaves_no_thread(server: BatchServer) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    before = set(threading.enumerate())
+    log.remember("a", "first")
+    [thread] = set(threading.enumerate()) - before
+    log.close()
+    thread.join(30)
+
+    assert not thread.is_alive()
 
 
 def test_without_a_thread_to_be_had_it_sends_at_once(

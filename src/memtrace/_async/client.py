@@ -1032,7 +1032,7 @@ class AsyncMemtrace:
         limits = Limits(
             max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes
         )
-        return AsyncWriteBuffer(self._sender, limits, on_failure, self._flushers)
+        return AsyncWriteBuffer(self, limits, on_failure)
 
     async def list_sessions(
         self,

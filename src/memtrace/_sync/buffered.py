@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 import attrs
@@ -19,9 +19,11 @@ from memtrace import _running as running
 from memtrace._buffer import Backlog, Limits, requests_of
 from memtrace._requests import batch, call, chosen
 from memtrace._sync.flusher import Flusher, home
-from memtrace._sync.sender import Sender
 from memtrace.exceptions import BufferedWriteError, MemtraceError
 from memtrace.models import AddMemoryRequest, MemoryType
+
+if TYPE_CHECKING:
+    from memtrace._sync.client import Memtrace
 
 
 class WriteBuffer:
@@ -35,24 +37,21 @@ class WriteBuffer:
 
     def __init__(
         self,
-        sender: Sender,
+        client: Memtrace,
         limits: Limits,
         on_failure: Callable[[BufferedWriteError], None] | None,
-        siblings: WeakSet[Flusher],
     ) -> None:
         if inspect.iscoroutinefunction(on_failure):
             raise TypeError("on_failure is called and not awaited: give a function without async")
-        self._sender = sender
+        self._client = client
         self._limits = limits
         self._on_failure = on_failure
-        # All of the client, which closes them with itself.
-        self._siblings = siblings
         # One for each process that this was forked into, and for each event loop.
         self._flushers: dict[running.Home, Flusher] = {}
         self._is_closed = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._sender.config.base_url!r})"
+        return f"{type(self).__name__}({self._client.base_url!r})"
 
     @property
     def pending(self) -> int:
@@ -282,9 +281,15 @@ class WriteBuffer:
         here = home()
         flusher = self._flushers.get(here)
         if flusher is None:
-            made = Flusher(self._sender, self._left_over(here), self._on_failure, is_closed=self._is_closed)
+            made = Flusher(
+                self._client._sender,  # noqa: SLF001  # it is a part of the client
+                self._left_over(here),
+                self._on_failure,
+                is_closed=self._is_closed,
+            )
             flusher = self._flushers.setdefault(here, made)
-            self._siblings.add(flusher)
+            # The client closes it with itself.
+            self._client._flushers.add(flusher)  # noqa: SLF001
         return flusher
 
     def _of_this_process(self) -> list[Flusher]:

@@ -1027,7 +1027,7 @@ class Memtrace:
         limits = Limits(
             max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes
         )
-        return WriteBuffer(self._sender, limits, on_failure, self._flushers)
+        return WriteBuffer(self, limits, on_failure)
 
     def list_sessions(
         self,
