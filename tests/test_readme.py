@@ -38,6 +38,10 @@ def test_every_snippet_works_after_those_before_it(
     assert printed["Embedded, in one minute"] == "The user is vegetarian\n"
     assert (tmp_path / "agent.db").exists()
 
+    stored, answered = printed["Observing"].splitlines()
+    assert stored == "User asked for a refund 0"
+    assert re.fullmatch(r"req_\w+ application/json", answered)
+
     assert printed["Async"] == "User prefers light mode\n"
 
     assert names["Memories"]["page"].memories == [names["Memories"]["memory"]]

@@ -9,9 +9,15 @@ import re
 from typing import Any
 
 import pytest
+from sdk_harness import KEY
 
 import memtrace
 from memtrace import exceptions
+from memtrace._answers import Answer
+from memtrace._config import Config
+from memtrace._operations import get_health
+from memtrace._requests import call
+from memtrace._responses import error_of
 from memtrace.exceptions import (
     APIConnectionError,
     APIStatusError,
@@ -114,8 +120,24 @@ def test_an_error_carries_what_it_was_given() -> None:
 
     error = ConflictError("No", 499, **carried)
 
-    assert vars(error) == {"message": "No", "status_code": 499, **carried}
+    assert vars(error) == {"message": "No", "status_code": 499, "_answer": None, **carried}
     assert error.details is not details
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301  # our own
+)
+def test_a_copy_of_an_error_has_no_answer_in_it_whose_request_would_have_the_key(copied: Any) -> None:
+    config = Config.from_arguments("http://host", KEY, timeout=1.0, max_retries=0)
+    error = error_of(Answer(call(get_health), config, 404, [], {}))
+    assert error.response is not None
+    assert error.response.request.headers["x-api-key"] == KEY
+
+    again = copied(error)
+
+    assert again.response is None
+    assert vars(again) == {**vars(error), "_answer": None}
 
 
 def test_an_error_says_what_a_person_needs() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from memtrace._version import __version__
 
 if TYPE_CHECKING:
+    from memtrace._answered import Answered
     from memtrace._async import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer
     from memtrace._sync import Memtrace, SessionHandle, WriteBuffer
     from memtrace.exceptions import (
@@ -64,6 +65,7 @@ __all__ = [
     "AgentContext",
     "AgentList",
     "AgentStats",
+    "Answered",
     "AsyncMemtrace",
     "AsyncSessionHandle",
     "AsyncWriteBuffer",
@@ -108,6 +110,7 @@ __all__ = [
 if not TYPE_CHECKING:
     # Where a name is that is neither an error nor a model.
     _HOMES = {
+        "Answered": "memtrace._answered",
         "AsyncMemtrace": "memtrace._async",
         "AsyncSessionHandle": "memtrace._async",
         "AsyncWriteBuffer": "memtrace._async",

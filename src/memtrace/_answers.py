@@ -67,6 +67,12 @@ class Answer:
         return HTTPStatus(self.status).phrase if self.status in _KNOWN else ""
 
     @property
+    def http_version(self) -> str | None:
+        """The version of HTTP that was spoken, such as `1.1`; None if it is not known."""
+        spoken: bytes = self._extensions.get("http_version", b"")
+        return spoken.removeprefix(b"HTTP/").decode("ascii", errors="replace") or None
+
+    @property
     def request_id(self) -> str | None:
         """The request's name in the server's log, if the server gave one."""
         return self.header("x-request-id") or None
@@ -137,9 +143,11 @@ class Answer:
 
     def invalid(self, problem: str, body: object = None) -> ResponseValidationError:
         """Make the error that says what is wrong with it."""
-        return ResponseValidationError(
+        error = ResponseValidationError(
             f"The answer to {self.call} {problem}", self.status, request_id=self.request_id, body=body
         )
+        error._answer = self  # noqa: SLF001  # no business of its users
+        return error
 
     def _decompressed(self, coding: str) -> bytes:
         if coding not in {"gzip", "x-gzip"}:

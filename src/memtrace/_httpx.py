@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from httpx import AsyncClient, Client, Timeout
+    from httpx import AsyncClient, Client, Response, Timeout
 else:
     # For frameworks, which read annotations when a program runs.
-    AsyncClient = Client = Timeout = Any
+    AsyncClient = Client = Response = Timeout = Any
 
-__all__ = ["AsyncClient", "Client", "Timeout"]
+__all__ = ["AsyncClient", "Client", "Response", "Timeout"]

@@ -86,7 +86,7 @@ def error_of(answer: Answer) -> APIStatusError:
     elif status in _SERVER_ERRORS:
         no_arc = status == _UNAVAILABLE and "arc instance" in message.lower()
         kind = NoArcInstanceError if no_arc else ServerError
-    return kind(
+    error = kind(
         message,
         status,
         code=_text(fields.get("code")),
@@ -96,6 +96,8 @@ def error_of(answer: Answer) -> APIStatusError:
         retry_after=_retry_after(answer.header("retry-after")),
         **extra,
     )
+    error._answer = answer  # noqa: SLF001  # no business of its users
+    return error
 
 
 def _decoder(model: type) -> msgspec.json.Decoder[Any]:

@@ -22,9 +22,14 @@ Every one of them can be pickled and copied with all its attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from memtrace_api.models import AddMemoryRequest, ErrorDetail
+
+from memtrace._httpx import Response
+
+if TYPE_CHECKING:
+    from memtrace._answers import Answer
 
 __all__ = [
     "APIConnectionError",
@@ -76,8 +81,18 @@ class MemtraceError(Exception):
         self.request_id = request_id
         self.details: list[ErrorDetail] = list(details)
         self.body: Any = body
+        self._answer: Answer | None = None
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
         super().__init__(self.message)
+
+    @property
+    def response(self) -> Response | None:
+        """The answer as httpx has it; None if there was none, and in a copy or after pickling."""
+        return None if self._answer is None else self._answer.response()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # With the answer goes the request, and the key with that.
+        return type(self), self.args, {**vars(self), "_answer": None}
 
     def __str__(self) -> str:
         facts = [
@@ -235,7 +250,7 @@ class BufferedWriteError(MemtraceError):
         failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = (),
     ) -> None:
         super().__init__(message, status_code, code=code, request_id=request_id, details=details, body=body)
-        self.failed = list(failed)
+        self.failed: list[tuple[AddMemoryRequest, MemtraceError]] = list(failed)
 
 
 class ResponseValidationError(MemtraceError):

@@ -56,6 +56,16 @@ def a_field_that_must_be_given(client: Memtrace) -> None:
     AddMemoryRequest(content="text")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
+def an_answer_to_what_is_not_asked_like_this(client: Memtrace) -> None:
+    client.with_response(client.remember, "agent_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.with_response(client.recall, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.with_response(client.base_url)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def an_answer_to_what_cannot_be_awaited(client: AsyncMemtrace) -> None:
+    await client.with_response(client.iter_memories)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def another_type(client: Memtrace, memory: Memory) -> None:
     client.recall("agent_1", since=24)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.recall("agent_1", since=date(2026, 11, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -18,6 +18,7 @@ from memtrace import (
     AgentContext,
     AgentList,
     AgentStats,
+    Answered,
     APIStatusError,
     AsyncMemtrace,
     AsyncSessionHandle,
@@ -394,6 +395,22 @@ async def in_a_buffer_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await log.aclose(), None)
 
 
+def answers(client: Memtrace, session: SessionHandle) -> None:
+    answered = client.with_response(client.remember, "agent_1", "User prefers dark mode", tags=["ui"])
+    assert_type(answered, Answered[Memory])
+    assert_type(answered.result, Memory)
+    assert_type(answered.response, httpx.Response)
+    assert_type(answered.request_id, str | None)
+    assert_type(answered.retries, int)
+    assert_type(client.with_response(client.add_memories, [{"agent_id": "a"}]), Answered[StoredMemories])
+    assert_type(client.with_response(client.forget, "mem_1"), Answered[None])
+    assert_type(client.with_response(session.context, max_tokens=100), Answered[SessionContext])
+    try:
+        client.get_agent("agent_1")
+    except MemtraceError as error:
+        assert_type(error.response, httpx.Response | None)
+
+
 async def without_blocking() -> None:
     async with AsyncMemtrace("http://localhost:9100", "mtk_...", http_client=httpx.AsyncClient()) as client:
         assert_type(client, AsyncMemtrace)
@@ -408,6 +425,12 @@ async def settings_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await client.ready(), Health)
     assert_type(await client.close(), None)
     assert_type(await client.aclose(), None)
+
+
+async def answers_without_blocking(client: AsyncMemtrace, session: AsyncSessionHandle) -> None:
+    assert_type(await client.with_response(client.recall, "agent_1", since=None), Answered[MemoryList])
+    assert_type(await client.with_response(client.delete_agent, "a"), Answered[None])
+    assert_type(await client.with_response(session.remember, "In the session"), Answered[Memory])
 
 
 async def memories_without_blocking(client: AsyncMemtrace) -> None:

@@ -7,10 +7,11 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from memtrace import _operations as operations
+from memtrace._answered import Answered, AsyncMethod, listening
 from memtrace._async.buffered import AsyncWriteBuffer, finish_all
 from memtrace._async.connection import AsyncConnection
 from memtrace._async.flusher import AsyncFlusher
@@ -55,6 +56,9 @@ from memtrace.models import (
     TimePoint,
     UpdateSessionRequest,
 )
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _RECALLED = 100
 _UNAVAILABLE = 503
@@ -159,6 +163,32 @@ class AsyncMemtrace:
         copied = copy.copy(self)
         copied._sender = AsyncSender(config, self._sender.connection)  # noqa: SLF001  # a copy of itself
         return copied
+
+    async def with_response(
+        self, method: AsyncMethod[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Answered[T]:
+        """Call a method, and give the answer that it got beside what it returns.
+
+        Args:
+            method: A method of this client, or of a session of it, that asks the server before it returns.
+                The iterators do not: give `list_memories` or `search_memories`, page by page.
+            *args: What to call it with.
+            **kwargs: What to call it with, by name.
+
+        Returns:
+            `result`, what the method returned; `response`, the answer as httpx has it; `request_id`, which
+            names the request in the server's log; `retries`, how often it was sent again.
+
+        Raises:
+            TypeError: If the method got no answer before it returned.
+
+        Example:
+            >>> answered = await client.with_response(client.remember, "agent_1", "Hello")
+            >>> print(answered.result.id, answered.request_id, answered.response.headers)
+        """
+        with listening() as heard:
+            result = await method(*args, **kwargs)
+        return heard.with_result(result, method)
 
     async def close(self) -> None:
         """Close the buffers, the connections, and the store if it is embedded. Doing so twice is fine.

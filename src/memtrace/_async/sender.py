@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 from time import perf_counter
 from typing import TypeVar
 
 import anyio
 
+from memtrace import _log as log
+from memtrace import _telemetry as telemetry
+from memtrace._answered import hear
 from memtrace._answers import Answer
 from memtrace._async.connection import AsyncConnection
 from memtrace._config import Config
@@ -19,8 +21,6 @@ from memtrace._retries import Retries
 from memtrace.exceptions import MemtraceError
 
 T = TypeVar("T")
-
-logger = logging.getLogger("memtrace")
 
 
 class AsyncSender:
@@ -61,26 +61,33 @@ class AsyncSender:
 
     async def _send(self, call: Call, retries: Retries) -> Answer:
         while True:
-            started = perf_counter()
-            error: MemtraceError
-            try:
-                answer = await self.connection.send(call, self.config, retries.deadline)
-            except MemtraceError as failure:
-                error = failure
-            else:
-                if logger.isEnabledFor(logging.DEBUG):
-                    milliseconds = (perf_counter() - started) * 1000
-                    named = answer.request_id
-                    logger.debug("%s: %d in %.1f ms, request %s", call, answer.status, milliseconds, named)
-                if answer.is_success:
-                    return answer
-                error = error_of(answer)
-            wait = retries.wait_after(error)
+            outcome = await self._try(call, retries)
+            if isinstance(outcome, Answer):
+                hear(outcome, retries.count)
+                return outcome
+            wait = retries.wait_after(outcome)
+            log.consequence(call, outcome, wait, retries.count)
             if wait is None:
-                logger.debug("%s: given up after %d retries: %s", call, retries.count, error)
-                raise error
-            logger.debug("%s: retry %d in %.2f s, because of: %s", call, retries.count, wait, error)
+                raise outcome
             if self.config.on_pause is None:
                 await anyio.sleep(wait)
             else:
                 self.config.on_pause(wait)
+
+    async def _try(self, call: Call, retries: Retries) -> Answer | MemtraceError:
+        attempt = telemetry.begin(call, self.config, retries.count)
+        sent = call if attempt is None else attempt.call
+        started = perf_counter()
+        try:
+            answer = await self.connection.send(sent, self.config, retries.deadline)
+        except BaseException as failure:
+            if attempt is not None:
+                attempt.failed(failure)
+            if not isinstance(failure, MemtraceError):  # such as the end of the task
+                raise
+            log.failure(call, failure, retries.count, perf_counter() - started)
+            return failure
+        if attempt is not None:
+            attempt.answered(answer)
+        log.answer(answer, retries.count, perf_counter() - started)
+        return answer if answer.is_success else error_of(answer)

@@ -8,10 +8,11 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from memtrace import _operations as operations
+from memtrace._answered import Answered, Method, listening
 from memtrace._buffer import Limits
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
 from memtrace._httpx import Client, Timeout
@@ -56,6 +57,9 @@ from memtrace.models import (
     TimePoint,
     UpdateSessionRequest,
 )
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _RECALLED = 100
 _UNAVAILABLE = 503
@@ -160,6 +164,30 @@ class Memtrace:
         copied = copy.copy(self)
         copied._sender = Sender(config, self._sender.connection)  # noqa: SLF001  # a copy of itself
         return copied
+
+    def with_response(self, method: Method[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answered[T]:
+        """Call a method, and give the answer that it got beside what it returns.
+
+        Args:
+            method: A method of this client, or of a session of it, that asks the server before it returns.
+                The iterators do not: give `list_memories` or `search_memories`, page by page.
+            *args: What to call it with.
+            **kwargs: What to call it with, by name.
+
+        Returns:
+            `result`, what the method returned; `response`, the answer as httpx has it; `request_id`, which
+            names the request in the server's log; `retries`, how often it was sent again.
+
+        Raises:
+            TypeError: If the method got no answer before it returned.
+
+        Example:
+            >>> answered = client.with_response(client.remember, "agent_1", "Hello")
+            >>> print(answered.result.id, answered.request_id, answered.response.headers)
+        """
+        with listening() as heard:
+            result = method(*args, **kwargs)
+        return heard.with_result(result, method)
 
     def close(self) -> None:
         """Close the buffers, the connections, and the store if it is embedded. Doing so twice is fine.
