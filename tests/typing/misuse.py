@@ -59,7 +59,7 @@ def a_field_that_must_be_given(client: Memtrace) -> None:
 def an_answer_to_what_is_not_asked_like_this(client: Memtrace) -> None:
     client.with_response(client.remember, "agent_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.with_response(client.recall, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.with_response(client.base_url)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.with_response(client.base_url)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 async def an_answer_to_what_cannot_be_awaited(client: AsyncMemtrace) -> None:

@@ -48,11 +48,11 @@ class ServerProcess:
         *arguments: str,
         memtrace: tuple[str, ...] = (sys.executable, "-m", "memtrace._tethered"),
     ) -> None:
-        self.url = ""
-        self.key = f"mtk_{secrets.token_hex(32)}"
+        self.url: str = ""
+        self.key: str = f"mtk_{secrets.token_hex(32)}"
         self.log: list[str] = []
         self.returncode: int | None = None
-        self.store_url = f"sqlite:///{folder / 'memtrace.db'}"
+        self.store_url: str = f"sqlite:///{folder / 'memtrace.db'}"
         self._folder = folder
         self._memtrace = memtrace
         self._environment = os.environ | {"MEMTRACE_STORE": self.store_url}
