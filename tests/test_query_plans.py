@@ -137,7 +137,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
     """Call each method of a transaction, with what makes it run all of its statements."""
     memory = NewMemory(
         seq=NOW, agent_id="a", session_id="s", memory_type="decision", event_type="error", time=5,
-        importance=None, expires_at=NOW - 1, tags=["x"], content="hello",
+        importance=None, expires_at=NOW - 1, tags=["x"],
         doc='{"content": "hello", "tags": ["x"]}',
     )  # fmt: skip
     session = Session(id="t", agent_id="a", metadata=None, created_at=1, updated_at=1, closed_at=None)
@@ -152,7 +152,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("revoke_key", ("k", NOW), {}),
         ("next_seq", (NOW,), {}),
         ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
-        ("original", (ORG, b"f", 0, NOW), {}),
+        ("originals", (ORG, [b"f"], 0, NOW), {}),
         ("memory", (ORG, NOW, NOW), {}),
         ("keep_answer", (ORG, "k", Answer(request=b"", status=201), NOW), {}),
         ("answer", (ORG, "k", 0), {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 
@@ -25,7 +26,8 @@ def memory_id(time: int, seq: int) -> str:
     leads to its row.
     """
     milliseconds = max(time, 0) // _MILLISECOND
-    return "mem_" + base32(milliseconds << 80 | seq << _NOISE_BITS | _RANDOM.getrandbits(_NOISE_BITS), 26)
+    entropy = seq << _NOISE_BITS | _RANDOM.getrandbits(_NOISE_BITS)
+    return f"mem_{_render_time(milliseconds)}{base32(entropy, 16)}"
 
 
 def memory_seq(memory_id: str) -> int:
@@ -35,7 +37,12 @@ def memory_seq(memory_id: str) -> int:
 
 def new_id(prefix: str, now: int) -> str:
     """An id of a thing made now (ns)."""
-    return prefix + base32(now // _MILLISECOND << 80 | _RANDOM.getrandbits(80), 26)
+    return f"{prefix}{_render_time(now // _MILLISECOND)}{base32(_RANDOM.getrandbits(80), 16)}"
+
+
+@functools.lru_cache(maxsize=16)  # most are of this moment
+def _render_time(milliseconds: int) -> str:
+    return base32(milliseconds, 10)
 
 
 def base32(value: int, length: int) -> str:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from memtrace import APIConnectionError, Memtrace, ResponseValidationError, ServerError, _retries
+from memtrace_server.store.sqlite import bulk
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def test_no_write_is_let_through_when_the_lookup_of_duplicates_fails(
     client = memtrace.with_options(max_retries=0)
     client.remember("a", "Before")
     with monkeypatch.context() as broken:
-        broken.setattr(SqliteTransaction, "original", fail)
+        broken.setattr(SqliteTransaction, "originals", fail)
         with pytest.raises(ServerError) as refused:
             client.remember("a", "After")
     assert (refused.value.status_code, refused.value.code) == (503, "unavailable")
@@ -173,7 +174,7 @@ def test_a_201_is_sent_after_the_commit(api: Api, live_server: LiveServer) -> No
 def test_a_batch_that_fails_half_way_is_not_half_written(
     memtrace: Memtrace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = SqliteTransaction.original
+    insert = bulk.insert
     calls = 0
 
     def fail_at_the_third(*arguments: Any) -> Any:
@@ -181,7 +182,7 @@ def test_a_batch_that_fails_half_way_is_not_half_written(
         calls += 1
         if calls == 3:
             raise sqlite3.OperationalError("disk I/O error")
-        return original(*arguments)
+        return insert(*arguments)
 
     add = SqliteTransaction.add_memories
 
@@ -191,9 +192,13 @@ def test_a_batch_that_fails_half_way_is_not_half_written(
 
     batch = [{"agent_id": f"agent_{n}", "session_id": f"s_{n}", "content": "word"} for n in range(5)]
     client = memtrace.with_options(max_retries=0)
-    for name, broken in (("original", fail_at_the_third), ("add_memories", fail_at_the_end)):
+    places: list[tuple[object, str, object]] = [
+        (bulk, "insert", fail_at_the_third),
+        (SqliteTransaction, "add_memories", fail_at_the_end),
+    ]
+    for place, name, broken in places:
         with monkeypatch.context() as patched:
-            patched.setattr(SqliteTransaction, name, broken)
+            patched.setattr(place, name, broken)
             with pytest.raises(ServerError):
                 client.add_memories(batch)
         assert client.list_memories().count == 0

@@ -87,16 +87,15 @@ def _add(call: Call, requests: Sequence[Mapping[str, Any]]) -> Added:
     added: list[Found] = []
     duplicates: list[int] = []
     fresh: dict[bytes, NewMemory] = {}
-    for place, request in enumerate(requests):
-        fingerprint = _fingerprint(request)
-        twin = fresh.get(fingerprint) or transaction.original(
-            call.org, fingerprint, call.now - times.DAY, call.now
-        )
+    fingerprints = [_fingerprint(request) for request in requests]
+    originals = transaction.originals(call.org, fingerprints, call.now - times.DAY, call.now)
+    for place, (request, fingerprint) in enumerate(zip(requests, fingerprints, strict=True)):
+        twin = originals.get(fingerprint) or fresh.get(fingerprint)
         if twin is not None:
             duplicates.append(place)
         else:
             twin = fresh[fingerprint] = _memory(call, request, seq + len(fresh))
-        added.append(Found(seq=twin.seq, time=twin.time, doc=twin.doc))
+        added.append(twin)
     if fresh:
         transaction.add_memories(call.org, list(fresh.items()), call.now)
     return Added(added, duplicates)
@@ -143,6 +142,5 @@ def _memory(call: Call, request: Mapping[str, Any], seq: int) -> NewMemory:
         importance=request.get("importance"),
         expires_at=expires_at,
         tags=tags,
-        content=request["content"],
         doc=msgspec.json.encode(doc).decode(),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
@@ -58,8 +58,10 @@ class Transaction(Protocol):
     def next_seq(self, now: int) -> int:
         """A row number above all that were ever given: `now` (ns), or the last one plus one."""
 
-    def original(self, org: int, fingerprint: bytes, since: int, now: int) -> Found | None:
-        """The memory stored under a fingerprint since then (ns), if it is still there."""
+    def originals(
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+    ) -> Mapping[bytes, Found]:
+        """The memories stored under these fingerprints since then (ns), as far as they are still there."""
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         """Store memories, each under its fingerprint, with their agents and sessions."""

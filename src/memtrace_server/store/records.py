@@ -34,30 +34,6 @@ class Org:
     created_at: int
 
 
-@frozen(kw_only=True)
-class NewMemory:
-    """A memory to store.
-
-    Attributes:
-        seq: Its row: rises with each memory that the store takes in, whatever its time.
-        time: When it happened, in ns.
-        expires_at: When it is forgotten by itself, in ns.
-        doc: The whole memory as JSON, as it is answered.
-    """
-
-    seq: int
-    agent_id: str
-    session_id: str | None
-    memory_type: str
-    event_type: str
-    time: int
-    importance: float | None
-    expires_at: int | None
-    tags: Sequence[str]
-    content: str
-    doc: str
-
-
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """A stored memory: its row, its time (ns), and the whole of it as JSON.
 
@@ -67,6 +43,23 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     time: int
     doc: str
+
+
+class NewMemory(Found, frozen=True, kw_only=True):
+    """A memory to store.
+
+    Attributes:
+        seq: Its row: rises with each memory that the store takes in, whatever its time.
+        expires_at: When it is forgotten by itself, in ns.
+    """
+
+    agent_id: str
+    session_id: str | None
+    memory_type: str
+    event_type: str
+    importance: float | None
+    expires_at: int | None
+    tags: Sequence[str]
 
 
 @frozen(kw_only=True)

@@ -7,10 +7,13 @@ are busy, a server's event loop above all, getting it back takes longer than the
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import TypeVar
 
-_SIZES = (64, 16, 4, 1)  # rows of a statement: few different ones, so that SQLite compiles each only once
+T = TypeVar("T")
+
+_SIZES = (64, 16, 4, 1)
 
 
 def insert(
@@ -24,12 +27,16 @@ def insert(
         rows: The rows.
         conflict: All after VALUES.
     """
-    if not rows:
-        return
-    row = f"({', '.join('?' * len(rows[0]))})"
+    for some in parts(rows):
+        row = f"({', '.join('?' * len(some[0]))})"
+        sql = f"{statement} VALUES {', '.join([row] * len(some))} {conflict}"
+        connection.execute(sql, [*chain.from_iterable(some)])
+
+
+def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut rows up, for one statement each; of few different lengths, so that SQLite compiles few."""
     at = 0
     for size in _SIZES:
-        sql = f"{statement} VALUES {', '.join([row] * size)} {conflict}"
         while len(rows) - at >= size:
-            connection.execute(sql, [*chain.from_iterable(rows[at : at + size])])
+            yield rows[at : at + size]
             at += size

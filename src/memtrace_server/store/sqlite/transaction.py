@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from operator import itemgetter
 
@@ -188,15 +188,22 @@ class SqliteTransaction:
             self._last_seq = row[0] if row else 0
         return max(now, self._last_seq + 1)
 
-    def original(self, org: int, fingerprint: bytes, since: int, now: int) -> Found | None:
-        if (org, fingerprint) in self._pending.duplicates:
+    def originals(
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+    ) -> Mapping[bytes, Found]:
+        if any((org, fingerprint) in self._pending.duplicates for fingerprint in fingerprints):
             self.flush()
-        return self._find(
-            "duplicates d JOIN memories m ON m.seq = d.seq"
-            " WHERE d.org = ? AND d.fingerprint = ? AND d.seq >= ?",
-            (org, fingerprint, since),
-            now,
-        )
+        found: dict[bytes, Found] = {}
+        for some in bulk.parts(fingerprints):
+            rows = self._db.execute(
+                "SELECT d.fingerprint, m.seq, m.time, m.doc"
+                " FROM duplicates d JOIN memories m ON m.seq = d.seq"
+                f" WHERE d.org = ? AND d.fingerprint IN ({', '.join('?' * len(some))}) AND d.seq >= ?"
+                " AND (m.expires_at IS NULL OR m.expires_at > ?)",
+                (org, *some, since, now),
+            )
+            found |= {print_: Found(seq=seq, time=time, doc=doc) for print_, seq, time, doc in rows}
+        return found
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         self._note_order(org, [memory.time for _, memory in memories])
@@ -205,7 +212,12 @@ class SqliteTransaction:
 
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         self.flush()
-        return self._find("memories m WHERE m.org = ? AND m.seq = ?", (org, seq), now)
+        row = self._db.execute(
+            "SELECT seq, time, doc FROM memories WHERE org = ? AND seq = ?"
+            " AND (expires_at IS NULL OR expires_at > ?)",
+            (org, seq, now),
+        ).fetchone()
+        return Found(seq=row[0], time=row[1], doc=row[2]) if row else None
 
     def index(self, most: int) -> int:
         """Add to the full-text index the next rows that lack in it; how many there were."""
@@ -405,13 +417,6 @@ class SqliteTransaction:
         )
 
     # --- what several of them lean on
-
-    def _find(self, source: str, values: Sequence[object], now: int) -> Found | None:
-        row = self._db.execute(
-            f"SELECT m.seq, m.time, m.doc FROM {source} AND (m.expires_at IS NULL OR m.expires_at > ?)",
-            (*values, now),
-        ).fetchone()
-        return Found(seq=row[0], time=row[1], doc=row[2]) if row else None
 
     def _last_indexed(self) -> int:
         if self._indexed is None:
