@@ -352,6 +352,7 @@ def test_what_fails_at_the_end_joins_what_had_failed_before(client: Memtrace, se
 
     assert failed(caught) == ["first", "second"]
     assert [reason.status_code for _, reason in caught.value.failed] == [500, 503]
+    assert "And since then, 1 memory could not be stored" in caught.value.__notes__[0]
     assert log.failed == []
 
 
@@ -672,6 +673,23 @@ def test_who_is_cancelled_while_it_sends_loses_nothing(backend: str, server: Bat
     anyio.run(run, backend=backend)
     assert (server.batches, len(set(server.keys))) == ([["first"], ["first"]], 1)
     assert server.contents == ["first"]
+
+
+def test_who_is_interrupted_while_it_sends_loses_nothing(server: BatchServer) -> None:
+    def interrupt(_: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    server.answers += [interrupt]
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    log.remember("a", "first")
+    with pytest.raises(KeyboardInterrupt):
+        log.flush()
+    log.remember("a", "second")
+    log.close()
+
+    assert server.batches == [["first"], ["first"], ["second"]]
+    assert len(set(server.keys)) == 2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -118,9 +118,7 @@ async def forget():
     stderr = run(url, code)
 
     assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
-    assert stderr == (
-        "Sending 2 memories as the interpreter ends: a buffer was not closed before its event loop ended\n"
-    )
+    assert stderr == "Sending 2 memories as the interpreter ends, because a buffer was not closed\n"
 
 
 FORK_WITH_A_TASK = """

@@ -152,7 +152,7 @@ class Backlog:
         size = sum(map(len, contents))
         if len(contents) > self._limits.max_pending or size > self._limits.max_bytes:
             raise BadRequestError(
-                f"{len(contents)} memories of {size} bytes are more than the buffer ever holds "
+                f"{counted(len(contents))} of {size} bytes are more than the buffer ever holds "
                 f"(max_pending={self._limits.max_pending}, max_bytes={self._limits.max_bytes})",
                 code="invalid_request",
             )

@@ -49,7 +49,7 @@ def finish() -> None:
             continue
         if pending:
             logger.warning(
-                "Sending %s as the interpreter ends: a buffer was not closed before its event loop ended",
+                "Sending %s as the interpreter ends, because a buffer was not closed",
                 counted(pending),
             )
         try:

@@ -18,7 +18,7 @@ from memtrace import _leftovers as leftovers
 from memtrace import _operations as operations
 from memtrace import _running as running
 from memtrace._background import Background
-from memtrace._buffer import Backlog, Batch, Failure, not_stored, requests_of
+from memtrace._buffer import Backlog, Batch, Failure, not_stored
 from memtrace._landed import memory_for, newest_of
 from memtrace._requests import call
 from memtrace._sync.sender import Sender
@@ -140,10 +140,14 @@ class Flusher:
         with self._mutex:
             if exception is None:
                 self._raise_failed()
-            elif isinstance(exception, BufferedWriteError):
-                exception.failed += requests_of(self._handed_over())
             elif self.backlog.failed:
-                exception.add_note(f"And {not_stored(self.backlog.failed)}; `failed` of the buffer has them.")
+                since = not_stored(self.backlog.failed)
+                if isinstance(exception, BufferedWriteError):
+                    exception.failed += since.failed
+                    self._handed_over()
+                    exception.add_note(f"And since then, {since}; `failed` has them too.")
+                else:
+                    exception.add_note(f"And {since}; `failed` of the buffer has what could not.")
 
     def _added(self, contents: Sequence[bytes]) -> bool:
         with self._mutex:
