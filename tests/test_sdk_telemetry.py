@@ -7,6 +7,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -213,12 +214,12 @@ def test_no_secret_is_told(make_client: MakeClient, fake_server: FakeServer, hea
     fake_server.answer(200, page()).fail(httpx.ConnectError("refused"))
     client = make_client("https://user:hunter2@memtrace.test:8443/prefix/", max_retries=0)
 
-    client.recall("agent_1", tags="not to be told")
+    client.recall("agent_1", tags="secret-tag")
     with pytest.raises(APIConnectionError):
         client.recall("agent_1")
 
     told = "".join(span.to_json() for span in heard.spans)
-    assert not [secret for secret in (KEY, "hunter2", "not to be told", "not+to") if secret in told]
+    assert not [secret for secret in (KEY, "hunter2", "secret-tag") if secret in told]
     attributes = dict(heard.spans[0].attributes or {})
     assert str(attributes["url.full"]).startswith("https://memtrace.test:8443/prefix/api/v1/memories?")
     assert attributes["url.template"] == "/prefix/api/v1/memories"
@@ -252,7 +253,7 @@ def test_without_a_provider_nothing_is_told() -> None:
     assert _telemetry.begin(call, config, 0) is None
 
 
-def test_a_program_without_opentelemetry_does_not_import_it(tmp_path: Any) -> None:
+def test_a_program_without_opentelemetry_does_not_import_it(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from memtrace import Memtrace\n"
@@ -265,6 +266,31 @@ def test_a_program_without_opentelemetry_does_not_import_it(tmp_path: Any) -> No
     )
 
     assert done.stdout == "[]\n"
+
+
+def test_a_provider_may_come_after_the_first_request(tmp_path: Path) -> None:
+    code = """
+from memtrace import Memtrace
+client = Memtrace("sqlite://")
+client.remember("agent_1", "Before there is OpenTelemetry")
+from opentelemetry import trace
+client.remember("agent_1", "Before there is a provider")
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+client.remember("agent_1", "With a provider")
+client.close()
+print([span.name for span in exporter.get_finished_spans()])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "['POST /api/v1/memories']\n"
 
 
 @pytest.mark.parametrize(
