@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import pickle
+import random
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from memtrace import (
     ResponseValidationError,
     ServerError,
     WriteBuffer,
+    _retries,
 )
 
 if TYPE_CHECKING:
@@ -769,6 +771,86 @@ def test_without_a_thread_to_be_had_it_sends_at_once(
     log.remember("a", "second")
     assert server.contents == ["first", "second"]
     log.close()
+
+
+class FaultyServer(BatchServer):
+    """Spoils a third of all exchanges, before or after it has acted; knows a memory by all it has."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._random = random.Random(seed)  # noqa: S311  # no secret
+
+    def handle(self, request: httpx.Request) -> httpx.Response:
+        fault = self._random.randrange(12)
+        if fault == 0:
+            return is_gone(request)
+        if fault == 1:
+            return httpx.Response(503)
+        key = request.headers["idempotency-key"]
+        if key not in self.keys:
+            self.keys.append(key)
+            self.memories += [
+                memory for memory in json.loads(request.content)["memories"] if memory not in self.memories
+            ]
+        if fault == 2:
+            raise httpx.ReadError("lost", request=request)
+        if fault == 3:
+            return httpx.Response(500)
+        return stored(request)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("max_retries", [0, 1, 40])
+def test_whatever_happens_on_the_way_each_memory_is_stored_once_or_in_hand(
+    seed: int, max_retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
+    server, spool = FaultyServer(seed), Spool()
+    client = Memtrace(
+        http_client=httpx.Client(transport=httpx.MockTransport(server.handle)), max_retries=max_retries
+    )
+
+    def write(agent: str) -> None:
+        for step in range(50):
+            log.remember(agent, f"step {step}")
+
+    agents = [f"agent_{number}" for number in range(8)]
+    with (
+        client.buffered(max_batch=7, max_pending=40, max_delay=0, on_failure=spool) as log,
+        ThreadPoolExecutor(len(agents)) as pool,
+    ):
+        list(pool.map(write, agents))
+
+    wanted = [(agent, f"step {step}") for agent in agents for step in range(50)]
+    assert spool.requests or max_retries
+    assert not spool.requests or max_retries < 40
+    there = {(memory["agent_id"], memory["content"]) for memory in server.memories}
+    in_hand = {(request.agent_id, request.content) for request in spool.requests}
+    assert there | in_hand == set(wanted)
+    # What was lost after it was stored is in both, and is not stored again: it has the time of its call.
+    while spool.requests:
+        again = client.buffered(on_failure=spool)
+        again.add_memories(spool.taken())
+        again.close()
+    by_agent = sorted(server.memories, key=lambda memory: (memory["agent_id"], memory["time"]))
+    assert [(memory["agent_id"], memory["content"]) for memory in by_agent] == wanted
+    if max_retries == 40:
+        in_order = sorted(server.memories, key=lambda memory: memory["agent_id"])
+        assert in_order == by_agent
+
+
+class Spool:
+    """Keeps what failed, to give it again."""
+
+    def __init__(self) -> None:
+        self.requests: list[AddMemoryRequest] = []
+
+    def __call__(self, error: BufferedWriteError) -> None:
+        self.requests += [request for request, _ in error.failed]
+
+    def taken(self) -> list[AddMemoryRequest]:
+        requests, self.requests = self.requests, []
+        return requests
 
 
 @pytest.mark.parametrize("kind", ["http", "sqlite"])
