@@ -21,7 +21,7 @@ from memtrace_server import ids, tenants, times
 from memtrace_server.store import open_store
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import NewMemory
-from memtrace_server.store.sqlite import migrations
+from memtrace_server.store.sqlite import fulltext, migrations
 
 ORG = 1  # of the busy agent
 AGENT = "busy"
@@ -48,7 +48,7 @@ class File:
 
 def build(folder: Path, memories: int) -> File:
     """The file of so many memories: made, or finished, if need be. A new schema makes a new file."""
-    sources = Path(migrations.__file__).read_bytes() + Path(__file__).read_bytes()
+    sources = b"".join(Path(file).read_bytes() for file in (migrations.__file__, fulltext.__file__, __file__))
     path = folder / f"memories-{memories}-{hashlib.sha256(sources).hexdigest()[:8]}.db"
     url = f"sqlite:///{path}"
     with closing(open_store(url)) as store:
@@ -133,6 +133,5 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
         importance=0.5,
         expires_at=None,
         tags=tags,
-        content=content,
         doc=msgspec.json.encode(doc).decode(),
     )
