@@ -248,7 +248,7 @@ def test_a_request_reaches_the_server_as_it_was_given(
 ANSWERS = {
     name: get_type_hints(method)["return"]
     for name, method in METHODS.items()
-    if attrs.has(get_type_hints(method)["return"])
+    if inspect.isclass(get_type_hints(method)["return"]) and attrs.has(get_type_hints(method)["return"])
 }
 
 
