@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from snippets import snippets
 
+import memtrace.testing.server
 from memtrace import APIConnectionError
 from memtrace.testing import MemtraceServer, ServerProcess
 
@@ -72,7 +74,7 @@ def test_who_asks_for_no_fixture_pays_nothing(project: Project) -> None:
         def test_it():
             ours = {name for name in sys.modules if name.startswith("memtrace")}
             assert ours == {"memtrace", "memtrace._version", "memtrace.pytest_plugin"}
-            assert not {"httpx", "attrs", "msgspec", "sqlite3"} & set(sys.modules)
+            assert not {"httpx", "httpcore", "attrs", "msgspec"} & set(sys.modules)
         """
     )
 
@@ -209,8 +211,22 @@ def test_a_server_ends_with_what_holds_its_input(tmp_path: Path) -> None:
         assert process.stdin is not None
         assert process.stderr is not None
         assert any("Memtrace serves on" in line for line in process.stderr)
+        process.stdin.write("What is written does not matter.\n")
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deaf = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('Memtrace serves on http://127.0.0.1:1', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with ServerProcess(tmp_path, memtrace=(sys.executable, "-c", deaf)) as server:
+        monkeypatch.setattr(memtrace.testing.server, "_PATIENCE", 0.1)
+
+    assert (server.url, server.returncode) == ("http://127.0.0.1:1", -signal.SIGKILL)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -103,6 +103,17 @@ def test_the_package_offers_exactly_what_it_says() -> None:
     assert set(memtrace.__all__) <= set(dir(memtrace))
 
 
+def test_its_public_modules_need_no_import_of_their_own() -> None:
+    code = (
+        "import memtrace\n"
+        "print(memtrace.exceptions.NotFoundError is memtrace.NotFoundError)\n"
+        "print(memtrace.models.Memory is memtrace.Memory)\n"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert printed == "True\nTrue\n"
+
+
 def test_a_name_that_it_does_not_have_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'memtrace' has no attribute 'Memorandum'"):
         getattr(memtrace, "Memorandum")  # noqa: B009 - a type checker knows, too
@@ -184,9 +195,10 @@ def test_importing_it_is_free_until_a_name_is_asked_for() -> None:
 def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
     code = (
         "import sys, logging\n"
+        "before = set(sys.modules)\n"
         "from memtrace import *\n"
         "unwanted = 'memtrace_server', 'sqlite3', 'jsonschema_rs', 'starlette'\n"
-        "print([name for name in unwanted if name in sys.modules])\n"
+        "print([name for name in unwanted if name in set(sys.modules) - before])\n"
         "print(logging.getLogger('memtrace').handlers, logging.getLogger('memtrace').level)\n"
     )
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -244,6 +244,21 @@ def test_a_call_that_is_cancelled_ends_its_span(heard: Heard) -> None:
     assert span.status.status_code is StatusCode.ERROR
 
 
+def test_a_call_that_is_interrupted_ends_its_span(heard: Heard) -> None:
+    def interrupt(_: httpx.Request) -> httpx.Response:
+        raise KeyboardInterrupt
+
+    with (
+        httpx.Client(transport=httpx.MockTransport(interrupt)) as http_client,
+        Memtrace("http://memtrace.test", KEY, http_client=http_client) as client,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        client.recall("agent_1")
+
+    (span,) = heard.spans
+    assert dict(span.attributes or {})["error.type"] == "builtins.KeyboardInterrupt"
+
+
 @pytest.mark.usefixtures("fake_server")
 def test_without_a_provider_nothing_is_told() -> None:
     call = Call("GET", "/health", "", None, {})

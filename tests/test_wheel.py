@@ -60,11 +60,13 @@ def run(
 def test_it_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
+        (entry_points,) = (archive.read(name) for name in names if name.endswith("/entry_points.txt"))
 
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"memtrace", "memtrace_api", "memtrace_server"}
     assert {f"{top}/py.typed" for top in tops} <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert b"[pytest11]\nmemtrace = memtrace.pytest_plugin\n" in entry_points
 
 
 def test_alone_it_brings_three_dependencies_and_what_they_need(plain: Path, tmp_path: Path) -> None:
