@@ -1,0 +1,207 @@
+"""How long a client waits, and when it comes back, measured at a server that is slow, busy or gone."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate
+from itertools import repeat
+from math import ceil
+from time import perf_counter, time
+from typing import Any
+
+import pytest
+from durability.stage import Play, Stage, answer
+
+from memtrace import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncMemtrace,
+    Memtrace,
+    MemtraceError,
+    ServerError,
+    _retries,
+)
+
+NOTHING = answer(200, b'{"memories": [], "count": 0, "has_more": false}', content_type="application/json")
+CROWD = 32
+WINDOW = 0.05  # seconds
+# A machine that is busy wakes some late and together. Without jitter, all of them come at once.
+SLACK = 0.7  # seconds
+MOST_IN_A_WINDOW = CROWD * 5 // 8  # with jitter over 0.5 s, a tenth of them are to be expected there
+
+in_threads_and_tasks = pytest.mark.parametrize("kind", ["threads", "tasks"])
+
+
+def recall(kind: str, url: str, times: int = 1, **settings: Any) -> list[MemtraceError | None]:
+    """Recall with one client, as often at once as is wanted; tell what each call raised."""
+    if kind == "tasks":
+        return asyncio.run(_recall_in_tasks(url, times, settings))
+    with Memtrace(url, **settings) as client, ThreadPoolExecutor(times) as threads:
+        return list(threads.map(_recall, repeat(client, times)))
+
+
+def _recall(client: Memtrace) -> MemtraceError | None:
+    try:
+        client.recall("agent_1")
+    except MemtraceError as error:
+        return error
+    return None
+
+
+async def _recall_in_tasks(url: str, times: int, settings: dict[str, Any]) -> list[MemtraceError | None]:
+    async def recall() -> MemtraceError | None:
+        try:
+            await client.recall("agent_1")
+        except MemtraceError as error:
+            return error
+        return None
+
+    async with AsyncMemtrace(url, **settings) as client:
+        return await asyncio.gather(*(recall() for _ in range(times)))
+
+
+def in_turn(*answers: bytes) -> Play:
+    remaining = iter(answers)
+    return lambda: [next(remaining)]
+
+
+# Retry-After
+
+
+@in_threads_and_tasks
+def test_a_server_that_asks_for_a_second_is_given_it(kind: str) -> None:
+    with Stage(in_turn(answer(429, retry_after="1"), NOTHING)) as stage:
+        assert recall(kind, stage.url) == [None]
+
+    first, second = stage.arrivals
+    assert 1 <= second - first < 1 + _retries.FIRST_WAIT + SLACK
+
+
+@in_threads_and_tasks
+def test_a_server_that_names_a_time_is_left_alone_until_then(kind: str) -> None:
+    named = ceil(time()) + 1
+    with Stage(in_turn(answer(503, retry_after=formatdate(named, usegmt=True)), NOTHING)) as stage:
+        started = time() - perf_counter()
+        assert recall(kind, stage.url) == [None]
+
+    assert 0 <= started + stage.arrivals[1] - named < _retries.FIRST_WAIT + SLACK
+
+
+# Total time
+
+
+def _drip(answer: Iterable[bytes]) -> Iterator[bytes | float]:
+    for piece in answer:
+        yield piece
+        yield 0.03
+
+
+def _bytes(text: bytes) -> Iterator[bytes]:
+    return (text[at : at + 1] for at in range(len(text)))
+
+
+DROPS = 150
+ENDLESS = b'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{"memories":'
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+SLOW: dict[str, Play] = {
+    "no answer": lambda: [5.0],
+    "a head byte by byte": lambda: _drip(_bytes(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"x" * DROPS)),
+    "a body byte by byte": lambda: _drip([ENDLESS, *repeat(b" ", DROPS)]),
+    "a body in small chunks": lambda: _drip([CHUNKED, *repeat(b"1\r\n \r\n", DROPS)]),
+    "early hints without end": lambda: _drip(repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n", DROPS)),
+    "an answer cut after a while": lambda: [ENDLESS, 0.2],
+    "an error after a while": lambda: [0.2, answer(500)],
+    "an error byte by byte": lambda: _drip(_bytes(answer(503, b"x" * DROPS))),
+    "a busy server": lambda: [answer(503)],
+    "a dead server": list,
+}
+TIMEOUT = 0.8  # seconds
+
+
+@in_threads_and_tasks
+@pytest.mark.parametrize("play", SLOW.values(), ids=SLOW)
+def test_a_call_takes_no_longer_than_its_timeout(kind: str, play: Play) -> None:
+    with Stage(play) as stage:
+        started = perf_counter()
+        [error] = recall(kind, stage.url, timeout=TIMEOUT, max_retries=100)
+        took = perf_counter() - started
+
+    assert isinstance(error, APIConnectionError | ServerError)
+    assert took < TIMEOUT + SLACK
+
+
+@in_threads_and_tasks
+def test_a_request_that_nobody_reads_is_given_up_in_time(kind: str) -> None:
+    batch = [{"agent_id": "a", "content": "x" * 60_000} for _ in range(300)]
+    with Stage(lambda: [5.0], listens=False) as stage:
+        started = perf_counter()
+        with pytest.raises(APITimeoutError):
+            _add(kind, stage.url, batch)
+        took = perf_counter() - started
+
+    assert took < TIMEOUT + SLACK
+
+
+def _add(kind: str, url: str, batch: list[dict[str, Any]]) -> None:
+    async def add() -> None:
+        async with AsyncMemtrace(url, timeout=TIMEOUT, max_retries=100) as client:
+            await client.add_memories(batch)
+
+    if kind == "tasks":
+        asyncio.run(add())
+        return
+    with Memtrace(url, timeout=TIMEOUT, max_retries=100) as client:
+        client.add_memories(batch)
+
+
+@in_threads_and_tasks
+def test_a_pause_beyond_the_timeout_is_not_begun(kind: str) -> None:
+    with Stage(lambda: [answer(503, retry_after="30")]) as stage:
+        started = perf_counter()
+        [error] = recall(kind, stage.url, timeout=10.0)
+        took = perf_counter() - started
+
+    assert isinstance(error, ServerError)
+    assert error.retry_after == 30
+    assert took < SLACK
+    assert len(stage.arrivals) == 1
+
+
+# Crowds
+
+
+@in_threads_and_tasks
+@pytest.mark.parametrize(
+    "play", [lambda: [answer(503)], lambda: [answer(429)], list], ids=["is busy", "limits", "is dead"]
+)
+def test_a_server_that_is_down_gets_no_stampede(kind: str, play: Play) -> None:
+    with Stage(play) as stage:
+        errors = recall(kind, stage.url, CROWD, max_retries=2)
+
+    assert all(isinstance(error, MemtraceError) for error in errors)
+    assert len(stage.arrivals) == CROWD * 3, "nobody tries more often than he may"
+    _assert_spread(stage.arrivals[CROWD:])
+
+
+@in_threads_and_tasks
+def test_those_who_are_told_to_come_back_at_one_time_come_back_one_by_one(kind: str) -> None:
+    named = ceil(time()) + 1
+    later = formatdate(named, usegmt=True)
+    with Stage(in_turn(*repeat(answer(503, retry_after=later), CROWD), *repeat(NOTHING, CROWD))) as stage:
+        started = time() - perf_counter()
+        assert recall(kind, stage.url, CROWD) == [None] * CROWD
+
+    first, second = stage.arrivals[:CROWD], stage.arrivals[CROWD:]
+    assert started + first[-1] < named, "all were told before that time had come"
+    assert started + second[0] >= named
+    _assert_spread(second)
+
+
+def _assert_spread(arrivals: list[float]) -> None:
+    """See to it that no moment is much busier than others."""
+    busiest = max(bisect_left(arrivals, at + WINDOW) - place for place, at in enumerate(arrivals))
+    assert busiest <= MOST_IN_A_WINDOW
+    assert arrivals[-1] - arrivals[0] > _retries.FIRST_WAIT / 2
