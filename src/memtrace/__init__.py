@@ -55,6 +55,36 @@ if TYPE_CHECKING:
         TimePoint,
         UpdateSessionRequest,
     )
+else:
+    # Where a name is that is neither an error nor a model.
+    _HOMES = {
+        "Answered": "memtrace._answered",
+        "AsyncMemtrace": "memtrace._async",
+        "AsyncSessionHandle": "memtrace._async",
+        "AsyncWriteBuffer": "memtrace._async",
+        "Memtrace": "memtrace._sync",
+        "SessionHandle": "memtrace._sync",
+        "WriteBuffer": "memtrace._sync",
+    }
+
+    def __getattr__(name: str) -> object:
+        """Import a name when it is first asked for.
+
+        pytest imports this package wherever it is installed, because of its plugin, and most tests that it
+        runs have no use for a client, httpx and all.
+        """
+        if name in {"exceptions", "models"}:
+            return import_module(f"memtrace.{name}")
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        is_error = name.endswith("Error")
+        home = _HOMES.get(name) or ("memtrace.exceptions" if is_error else "memtrace.models")
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, "exceptions", "models"})
+
 
 __all__ = [
     "APIConnectionError",
@@ -106,33 +136,3 @@ __all__ = [
     "WriteBuffer",
     "__version__",
 ]
-
-if not TYPE_CHECKING:
-    # Where a name is that is neither an error nor a model.
-    _HOMES = {
-        "Answered": "memtrace._answered",
-        "AsyncMemtrace": "memtrace._async",
-        "AsyncSessionHandle": "memtrace._async",
-        "AsyncWriteBuffer": "memtrace._async",
-        "Memtrace": "memtrace._sync",
-        "SessionHandle": "memtrace._sync",
-        "WriteBuffer": "memtrace._sync",
-    }
-
-    def __getattr__(name: str) -> object:
-        """Import a name when it is first asked for.
-
-        pytest imports this package wherever it is installed, because of its plugin, and most tests that it
-        runs have no use for a client, httpx and all.
-        """
-        if name in {"exceptions", "models"}:
-            return import_module(f"memtrace.{name}")
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        is_error = name.endswith("Error")
-        home = _HOMES.get(name) or ("memtrace.exceptions" if is_error else "memtrace.models")
-        value = globals()[name] = getattr(import_module(home), name)
-        return value
-
-    def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, "exceptions", "models"})
