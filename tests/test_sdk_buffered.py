@@ -34,8 +34,11 @@ from memtrace import (
     WriteBuffer,
     _retries,
 )
+from memtrace import _leftovers as leftovers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from live import LiveServer
 
 BACKENDS = ["asyncio", "trio"]
@@ -754,6 +757,122 @@ def test_a_buffer_that_is_closed_leaves_no_thread(server: BatchServer) -> None:
     thread.join(30)
 
     assert not thread.is_alive()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_hook_that_ends_the_thread_loses_nothing(server: BatchServer) -> None:
+    def leave(_: httpx.Request) -> httpx.Response:
+        raise SystemExit
+
+    server.answers += [leave]
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_batch=1, max_delay=3600)
+    before = set(threading.enumerate())
+    log.remember("a", "first")
+    for thread in set(threading.enumerate()) - before:
+        thread.join(30)
+    assert server.sent.acquire(timeout=30)
+    log.remember("a", "second")
+    assert server.sent.acquire(timeout=30)
+    log.close()
+
+    assert server.batches == [["first"], ["first"], ["second"]]
+    assert server.keys[0] == server.keys[1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_a_task_to_be_had_it_sends_at_once(
+    backend: str, server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise RuntimeError("Nursery is closed to new arrivals")
+
+    async def run() -> None:
+        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle)))
+        log = client.buffered(max_delay=3600)
+        await log.remember("a", "first")
+        assert server.contents == ["first"]
+        await log.aclose()
+
+    monkeypatch.setattr("memtrace._background.AsyncBackground.start", start)
+    anyio.run(run, backend=backend)
+
+
+def test_a_client_leaves_the_buffers_of_another_loop_to_that(server: BatchServer) -> None:
+    async def begin() -> None:
+        await log.remember("a", "first")
+
+    client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    with asyncio.Runner() as runner:
+        runner.run(begin())
+        asyncio_thread = threading.Thread(target=asyncio.run, args=[client.close()])
+        asyncio_thread.start()
+        asyncio_thread.join(30)
+        with pytest.raises(BufferedWriteError, match="this client is closed") as caught:
+            runner.run(log.flush())
+
+    assert (failed(caught), server.batches) == (["first"], [])
+
+
+def test_a_forked_process_leaves_the_buffers_of_its_parent_to_that(
+    server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    log.remember("a", "first")
+    with monkeypatch.context() as forked:
+        forked.setattr("os.getpid", lambda: 0)
+        assert log.pending == 0
+        client.close()
+        assert server.batches == []
+    with pytest.raises(BufferedWriteError, match="this client is closed"):
+        log.close()
+
+
+def test_what_is_left_at_the_end_is_sent_without_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = f"sqlite:///{tmp_path}/agent.db"
+    log = AsyncMemtrace(url).buffered(max_delay=3600)
+    asyncio.run(log.remember("a", "first"))
+
+    leftovers.finish()
+
+    with Memtrace(url) as client:
+        assert [memory.content for memory in client.recall("a").memories] == ["first"]
+    assert "Sending 1 memory as the interpreter ends" in caplog.text
+    caplog.clear()
+    leftovers.finish()
+    assert caplog.text == ""
+
+
+def test_or_it_is_said_to_be_lost(server: BatchServer, caplog: pytest.LogCaptureFixture) -> None:
+    log = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle))).buffered(
+        max_delay=3600
+    )
+    asyncio.run(log.remember("a", "first"))
+
+    leftovers.finish()
+
+    assert "Lost: 1 memory, because a buffer was not closed" in caplog.text
+    asyncio.run(log.close())
+    assert server.contents == ["first"]
+
+
+def test_what_failed_and_nobody_asked_for_is_said_to_be_lost(
+    server: BatchServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers += [is_gone]
+    http_client = httpx.Client(transport=httpx.MockTransport(server.handle))
+    log = Memtrace(http_client=http_client, max_retries=0).buffered(max_batch=1)
+    log.remember("a", "first")
+    assert server.sent.acquire(timeout=30)
+
+    leftovers.finish()
+
+    assert "Lost: 1 memory could not be stored" in caplog.text
+    assert log.failed == []
 
 
 def test_without_a_thread_to_be_had_it_sends_at_once(

@@ -284,9 +284,11 @@ class AsyncWriteBuffer:
         here = home()
         flusher = self._flushers.get(here)
         if flusher is None:
+            backlog = Backlog(self._limits)
+            backlog = self._left_over(here) or backlog  # unasync: remove
             made = AsyncFlusher(
                 self._client._sender,  # noqa: SLF001  # it is a part of the client
-                self._left_over(here),
+                backlog,
                 self._on_failure,
                 is_closed=self._is_closed,
             )
@@ -298,14 +300,11 @@ class AsyncWriteBuffer:
     def _of_this_process(self) -> list[AsyncFlusher]:
         return [flusher for place, flusher in list(self._flushers.items()) if place[0] == os.getpid()]
 
-    def _left_over(self, here: running.Home) -> Backlog:
+    def _left_over(self, here: running.Home) -> Backlog | None:  # unasync: remove
         """Give what an event loop that has ended left here; what another process has is its own affair."""
-        for other in list(self._flushers):
-            if other[0] == here[0] and running.is_over(other):
-                left = self._flushers.pop(other, None)
-                if left is not None and not left.backlog.is_empty:
-                    return left.backlog
-        return Backlog(self._limits)
+        over = [place for place in self._flushers if place[0] == here[0] and running.is_over(place)]
+        left = (self._flushers.pop(place).backlog for place in over)
+        return next((backlog for backlog in left if not backlog.is_empty), None)
 
 
 async def finish_all(flushers: WeakSet[AsyncFlusher], exception: BaseException | None) -> None:

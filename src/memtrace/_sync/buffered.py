@@ -281,9 +281,11 @@ class WriteBuffer:
         here = home()
         flusher = self._flushers.get(here)
         if flusher is None:
+            backlog = Backlog(self._limits)
+
             made = Flusher(
                 self._client._sender,  # noqa: SLF001  # it is a part of the client
-                self._left_over(here),
+                backlog,
                 self._on_failure,
                 is_closed=self._is_closed,
             )
@@ -294,15 +296,6 @@ class WriteBuffer:
 
     def _of_this_process(self) -> list[Flusher]:
         return [flusher for place, flusher in list(self._flushers.items()) if place[0] == os.getpid()]
-
-    def _left_over(self, here: running.Home) -> Backlog:
-        """Give what an event loop that has ended left here; what another process has is its own affair."""
-        for other in list(self._flushers):
-            if other[0] == here[0] and running.is_over(other):
-                left = self._flushers.pop(other, None)
-                if left is not None and not left.backlog.is_empty:
-                    return left.backlog
-        return Backlog(self._limits)
 
 
 def finish_all(flushers: WeakSet[Flusher], exception: BaseException | None) -> None:
