@@ -54,6 +54,17 @@ def test_retries_are_counted_and_the_last_answer_is_given(sdk: Memtrace, fake_se
     assert (answered.request_id, answered.retries) == ("req_3", 2)
 
 
+def test_a_result_that_was_made_of_a_refusal_has_an_answer_too(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    # As a 0.x server refuses what it has deleted already, when the request comes again.
+    fake_server.fail(httpx.ReadTimeout("lost")).answer(404, {"error": "agent not found"})
+
+    answered = sdk.with_response(method(sdk, "delete_agent"), "agent_1")
+
+    assert (answered.result, answered.response.status_code, answered.retries) == (None, 404, 1)
+
+
 def test_a_session_can_be_asked_as_well(sdk: Memtrace, fake_server: FakeServer) -> None:
     fake_server.answer(201, SESSION).answer(201, MEMORY, headers={"X-Request-Id": "req_2"}).answer(
         200, SESSION

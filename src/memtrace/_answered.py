@@ -78,9 +78,15 @@ def listening() -> Iterator[Heard]:
         _LISTENING.reset(token)
 
 
-def hear(answer: Answer, retries: int) -> None:
-    """Tell of an answer, and how many retries it took, to who listens."""
+def hear_answer(answer: Answer) -> None:
+    """Tell of an answer, whatever it says, to who listens."""
     heard = _LISTENING.get()
     if heard is not None:
         heard.answer = answer
-        heard.retries += retries
+
+
+def hear_retry() -> None:
+    """Tell that a request is sent again to who listens."""
+    heard = _LISTENING.get()
+    if heard is not None:
+        heard.retries += 1

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from memtrace import _log as log
 from memtrace import _telemetry as telemetry
-from memtrace._answered import hear
+from memtrace._answered import hear_answer, hear_retry
 from memtrace._answers import Answer
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
@@ -63,12 +63,12 @@ class Sender:
         while True:
             outcome = self._try(call, retries)
             if isinstance(outcome, Answer):
-                hear(outcome, retries.count)
                 return outcome
             wait = retries.wait_after(outcome)
             log.consequence(call, outcome, wait, retries.count)
             if wait is None:
                 raise outcome
+            hear_retry()
             if self.config.on_pause is None:
                 time.sleep(wait)
             else:
@@ -89,5 +89,6 @@ class Sender:
             return failure
         if attempt is not None:
             attempt.answered(answer)
+        hear_answer(answer)
         log.answer(answer, retries.count, perf_counter() - started)
         return answer if answer.is_success else error_of(answer)
