@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 import msgspec
 from attrs import define
@@ -31,6 +31,7 @@ _KEY = "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at"
 _AGENT = "id, is_registered, description, config, created_at, last_active_at"
 _SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
 _LATEST = 2**63 - 1
+_PLACE = attrgetter("time", "seq")
 
 
 class SqliteTransaction:
@@ -259,7 +260,7 @@ class SqliteTransaction:
             offset=offset, in_order=self._order(org).is_kept,
         )  # fmt: skip
         found = _found(self._db, query)
-        found.sort(key=lambda memory: (memory.time, memory.seq), reverse=order == "desc")
+        found.sort(key=_PLACE, reverse=order == "desc")
         return found
 
     def forget(self, org: int, wanted: Filter, now: int) -> int:
@@ -571,14 +572,16 @@ class _Order:
 
 
 def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
-    """What a query for row, time and document finds, in any order; fetched as one text (see `bulk`)."""
-    rows = f"SELECT group_concat(seq || ' ' || time || ' ' || doc, char(10)) FROM ({query.sql})"
-    (text,) = connection.execute(rows, query.values).fetchone()  # JSON has no line breaks of its own
-    found = []
-    for line in text.split("\n") if text else ():
-        seq, time, doc = line.split(" ", 2)
-        found.append(Found(seq=int(seq), time=int(time), doc=doc))
-    return found
+    """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
+    lines = "group_concat(seq, char(10)), group_concat(time, char(10)), group_concat(doc, char(10))"
+    columns = connection.execute(f"SELECT {lines} FROM ({query.sql})", query.values).fetchone()
+    if columns[0] is None:
+        return []
+    rows, moments, docs = [column.split("\n") for column in columns]  # JSON has no line breaks of its own
+    return [
+        Found(seq=seq, time=time, doc=doc)
+        for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
+    ]
 
 
 def _key(row: tuple[str, int, str, str, str, int, int | None]) -> Key:
