@@ -66,7 +66,7 @@ class Stage:
             self._playing.add(task)
             task.add_done_callback(self._playing.discard)
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 if self._listens:
                     await reader.readuntil(b"\r\n\r\n")
                 self.arrivals.append(perf_counter())
