@@ -9,8 +9,12 @@ from memtrace._version import __version__
 
 if TYPE_CHECKING:
     from memtrace._answered import Answered
-    from memtrace._async import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer
-    from memtrace._sync import Memtrace, SessionHandle, WriteBuffer
+    from memtrace._async.buffered import AsyncWriteBuffer
+    from memtrace._async.client import AsyncMemtrace
+    from memtrace._async.session import AsyncSessionHandle
+    from memtrace._sync.buffered import WriteBuffer
+    from memtrace._sync.client import Memtrace
+    from memtrace._sync.session import SessionHandle
     from memtrace.exceptions import (
         APIConnectionError,
         APIStatusError,
@@ -59,12 +63,12 @@ else:
     # Where a name is that is neither an error nor a model.
     _HOMES = {
         "Answered": "memtrace._answered",
-        "AsyncMemtrace": "memtrace._async",
-        "AsyncSessionHandle": "memtrace._async",
-        "AsyncWriteBuffer": "memtrace._async",
-        "Memtrace": "memtrace._sync",
-        "SessionHandle": "memtrace._sync",
-        "WriteBuffer": "memtrace._sync",
+        "AsyncMemtrace": "memtrace._async.client",
+        "AsyncSessionHandle": "memtrace._async.session",
+        "AsyncWriteBuffer": "memtrace._async.buffered",
+        "Memtrace": "memtrace._sync.client",
+        "SessionHandle": "memtrace._sync.session",
+        "WriteBuffer": "memtrace._sync.buffered",
     }
 
     def __getattr__(name: str) -> object:

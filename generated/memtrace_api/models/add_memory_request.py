@@ -45,6 +45,19 @@ class AddMemoryRequest:
     time: datetime.datetime | None = None
     ttl: int | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.memory_type = None
+        self.event_type = None
+        self.session_id = None
+        self.metadata = None
+        self.tags = None
+        self.importance = None
+        self.parent_id = None
+        self.dedup_key = None
+        self.time = None
+        self.ttl = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

@@ -29,6 +29,11 @@ class AgentContext:
     omitted_count: int | None = None
     token_count: int | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.omitted_count = None
+        self.token_count = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

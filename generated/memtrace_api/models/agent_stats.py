@@ -35,6 +35,10 @@ class AgentStats:
     memory_types: dict[str, int]
     last_active_at: datetime.datetime | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.last_active_at = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

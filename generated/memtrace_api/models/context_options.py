@@ -28,6 +28,13 @@ class ContextOptions:
     include_types: list[MemoryType] | None = None
     max_tokens: int | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.since = None
+        self.until = None
+        self.include_types = None
+        self.max_tokens = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

@@ -29,6 +29,11 @@ class Error:
     details: list[ErrorDetail] | None = None
     existing_id: str | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.details = None
+        self.existing_id = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

@@ -37,6 +37,16 @@ class ForgetFilter:
     since: TimePoint | None = None
     until: TimePoint | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.agent_id = None
+        self.session_id = None
+        self.memory_type = None
+        self.event_type = None
+        self.tags = None
+        self.since = None
+        self.until = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

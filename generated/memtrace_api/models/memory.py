@@ -47,6 +47,17 @@ class Memory:
     dedup_key: str | None = None
     expires_at: datetime.datetime | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.id = None
+        self.session_id = None
+        self.metadata = None
+        self.tags = None
+        self.importance = None
+        self.parent_id = None
+        self.dedup_key = None
+        self.expires_at = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

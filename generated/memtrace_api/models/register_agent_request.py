@@ -25,6 +25,11 @@ class RegisterAgentRequest:
     description: str | None = None
     config: dict[str, Any] | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.description = None
+        self.config = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

@@ -49,6 +49,23 @@ class SearchQuery:
     limit: int | None = None
     cursor: str | None = None
 
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it, which raises if not: a third of decoding a page.
+        self.query = None
+        self.content_contains = None
+        self.agent_id = None
+        self.session_id = None
+        self.memory_types = None
+        self.event_types = None
+        self.tags = None
+        self.min_importance = None
+        self.metadata = None
+        self.since = None
+        self.until = None
+        self.order = None
+        self.limit = None
+        self.cursor = None
+
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.

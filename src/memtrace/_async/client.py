@@ -7,18 +7,15 @@ import copy
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from memtrace import _operations as operations
 from memtrace._answered import Answered, AsyncMethod, listening
-from memtrace._async.buffered import AsyncWriteBuffer, finish_all
 from memtrace._async.connection import AsyncConnection
-from memtrace._async.flusher import AsyncFlusher
 from memtrace._async.landed import landed_agent, landed_batch, landed_memory
 from memtrace._async.sender import AsyncSender
 from memtrace._async.session import AsyncSessionHandle
-from memtrace._buffer import Limits
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
 from memtrace._httpx import AsyncClient, Timeout
 from memtrace._landed import may_have_landed
@@ -57,8 +54,16 @@ from memtrace.models import (
     UpdateSessionRequest,
 )
 
+if TYPE_CHECKING:
+    from memtrace._async.buffered import AsyncWriteBuffer
+    from memtrace._async.flusher import AsyncFlusher
+else:
+    # Imported with the first buffer; few clients have one. Frameworks read annotations when a program runs.
+    AsyncWriteBuffer = Any
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
 
 _RECALLED = 100
 _UNAVAILABLE = 503
@@ -215,7 +220,10 @@ class AsyncMemtrace:
 
     async def _finish(self, exception: BaseException | None) -> None:
         try:
-            await finish_all(self._flushers, exception)
+            if self._flushers:
+                from memtrace._async.buffered import finish_all  # noqa: PLC0415
+
+                await finish_all(self._flushers, exception)
         finally:
             await self._sender.connection.aclose()
 
@@ -1059,6 +1067,9 @@ class AsyncMemtrace:
             ...     await log.remember("agent_1", "User prefers dark mode")
             ...     await log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
+        from memtrace._async.buffered import AsyncWriteBuffer  # noqa: PLC0415
+        from memtrace._buffer import Limits  # noqa: PLC0415
+
         limits = Limits(
             max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes
         )

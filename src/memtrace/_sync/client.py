@@ -8,21 +8,18 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from memtrace import _operations as operations
 from memtrace._answered import Answered, Method, listening
-from memtrace._buffer import Limits
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
 from memtrace._httpx import Client, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
 from memtrace._requests import batch, call, chosen, idempotent, memory_id_of
 from memtrace._retries import Retries
-from memtrace._sync.buffered import WriteBuffer, finish_all
 from memtrace._sync.connection import Connection
-from memtrace._sync.flusher import Flusher
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
 from memtrace._sync.sender import Sender
 from memtrace._sync.session import SessionHandle
@@ -58,8 +55,16 @@ from memtrace.models import (
     UpdateSessionRequest,
 )
 
+if TYPE_CHECKING:
+    from memtrace._sync.buffered import WriteBuffer
+    from memtrace._sync.flusher import Flusher
+else:
+    # Imported with the first buffer; few clients have one. Frameworks read annotations when a program runs.
+    WriteBuffer = Any
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
 
 _RECALLED = 100
 _UNAVAILABLE = 503
@@ -210,7 +215,10 @@ class Memtrace:
 
     def _finish(self, exception: BaseException | None) -> None:
         try:
-            finish_all(self._flushers, exception)
+            if self._flushers:
+                from memtrace._sync.buffered import finish_all  # noqa: PLC0415
+
+                finish_all(self._flushers, exception)
         finally:
             self._sender.connection.close()
 
@@ -1052,6 +1060,9 @@ class Memtrace:
             ...     log.remember("agent_1", "User prefers dark mode")
             ...     log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
+        from memtrace._buffer import Limits  # noqa: PLC0415
+        from memtrace._sync.buffered import WriteBuffer  # noqa: PLC0415
+
         limits = Limits(
             max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes
         )

@@ -11,9 +11,9 @@ from typing import Protocol
 import attrs
 import httpx
 
-from memtrace._async import AsyncMemtrace
+from memtrace._async.client import AsyncMemtrace
 from memtrace._failures import was_sent
-from memtrace._sync import Memtrace
+from memtrace._sync.client import Memtrace
 from memtrace.exceptions import APIConnectionError
 
 # What a Memtrace server says with these; other statuses come from something between it and the client.

@@ -1,10 +1,14 @@
 """Delete an agent."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...types import Response, path_segment, query, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Error], ...]] = {
     204: (),

@@ -1,12 +1,16 @@
 """An agent's memories as markdown for an LLM."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.agent_context import AgentContext
 from ...models.context_options import ContextOptions
 from ...models.error import Error
 from ...types import Response, path_segment, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[AgentContext | Error], ...]] = {
     200: (AgentContext,),

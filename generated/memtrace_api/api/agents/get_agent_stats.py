@@ -1,11 +1,15 @@
 """Count an agent's memories."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.agent_stats import AgentStats
 from ...models.error import Error
 from ...types import Response, path_segment, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[AgentStats | Error], ...]] = {
     200: (AgentStats,),

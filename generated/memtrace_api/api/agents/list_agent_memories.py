@@ -1,13 +1,17 @@
 """List an agent's memories."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.memory_list import MemoryList
 from ...models.memory_type import MemoryType
 from ...models.order import Order
 from ...types import Response, path_segment, query, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[MemoryList | Error], ...]] = {
     200: (MemoryList,),

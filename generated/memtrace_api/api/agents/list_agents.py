@@ -1,11 +1,15 @@
 """List agents."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.agent_list import AgentList
 from ...models.error import Error
 from ...types import Response, query, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[AgentList | Error], ...]] = {
     200: (AgentList,),

@@ -1,12 +1,16 @@
 """Register an agent."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.agent import Agent
 from ...models.error import Error
 from ...models.register_agent_request import RegisterAgentRequest
 from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Agent | Error], ...]] = {
     201: (Agent,),

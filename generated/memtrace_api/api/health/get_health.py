@@ -1,11 +1,15 @@
 """Is the server alive?"""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.health import Health
 from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Health | Error], ...]] = {
     200: (Health,),

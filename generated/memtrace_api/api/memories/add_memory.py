@@ -1,14 +1,18 @@
 """Store one memory, or a batch."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.add_memories_request import AddMemoriesRequest
 from ...models.add_memory_request import AddMemoryRequest
 from ...models.error import Error
 from ...models.memory import Memory
 from ...models.memory_batch import MemoryBatch
 from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Memory | MemoryBatch | Error], ...]] = {
     201: (

@@ -1,12 +1,16 @@
 """Forget every memory that matches a filter."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.forget_filter import ForgetFilter
 from ...models.forget_result import ForgetResult
 from ...types import Response, query, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[ForgetResult | Error], ...]] = {
     200: (ForgetResult,),

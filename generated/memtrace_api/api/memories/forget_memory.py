@@ -1,10 +1,14 @@
 """Forget one memory."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...types import Response, path_segment, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Error], ...]] = {
     204: (),

@@ -1,11 +1,15 @@
 """Get one memory."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.memory import Memory
 from ...types import Response, path_segment, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Memory | Error], ...]] = {
     200: (Memory,),

@@ -1,12 +1,16 @@
 """Search memories."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.search_query import SearchQuery
 from ...models.search_result import SearchResult
 from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[SearchResult | Error], ...]] = {
     200: (SearchResult,),

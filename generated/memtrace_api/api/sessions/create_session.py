@@ -1,12 +1,16 @@
 """Start a session."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.create_session_request import CreateSessionRequest
 from ...models.error import Error
 from ...models.session import Session
 from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
     201: (Session,),

@@ -1,12 +1,16 @@
 """List sessions."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.session_list import SessionList
 from ...models.session_status import SessionStatus
 from ...types import Response, query, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[SessionList | Error], ...]] = {
     200: (SessionList,),

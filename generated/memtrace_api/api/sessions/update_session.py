@@ -1,12 +1,16 @@
 """Close or reopen a session, or change its metadata."""
 
-from typing import Any
+from __future__ import annotations
 
-from ...client import Client
+from typing import TYPE_CHECKING, Any
+
 from ...models.error import Error
 from ...models.session import Session
 from ...models.update_session_request import UpdateSessionRequest
 from ...types import Response, path_segment, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
 
 _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
     200: (Session,),
