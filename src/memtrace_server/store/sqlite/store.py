@@ -225,9 +225,9 @@ class SqliteStore:
             if not 0 <= now - self._tidied_at <= _TIDY_EVERY:
                 self._tidied_at = now
                 self._sweep(self._writer, now)
+                self._shorten_wal(self._writer)
             while self._unindexed >= _INDEXED or (has_time and self._unindexed and not self._waiting):
                 self._index(self._writer)
-            self._shorten_wal(self._writer)
         except (OSError, sqlite3.DatabaseError) as error:
             _LOG.warning("The store cannot be tidied now: %s", error)
         except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
