@@ -48,7 +48,7 @@ def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Ite
 def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> AsyncMemtrace:
     """An `AsyncMemtrace` client with the memory that the fixture `memtrace` has in the same test.
 
-    It works with every plugin that runs async tests, on asyncio and trio, and needs no closing.
+    It works with every plugin that runs async tests, on asyncio and trio. Only its buffers need closing.
     """
     import httpx
 
