@@ -430,9 +430,10 @@ class SqliteTransaction:
         Raises:
             NotIndexed: If it does, and nothing can be written here.
         """
-        needed = self._searchable
-        if needed is None:
-            (needed,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM memories").fetchone()
+        # Of rows that are there still: one that was forgotten meanwhile will never be indexed.
+        sql = "SELECT coalesce(max(seq), 0) FROM memories WHERE seq <= ?"
+        last = _LATEST if self._searchable is None else self._searchable
+        (needed,) = self._db.execute(sql, (last,)).fetchone()
         if self._last_indexed() >= needed:
             return
         if self._read_only:
