@@ -118,7 +118,7 @@ SLOW: dict[str, Play] = {
     "a busy server": lambda: [answer(503)],
     "a dead server": list,
 }
-TIMEOUT = 0.8  # seconds
+TIMEOUT = 0.5  # seconds
 
 
 @in_threads_and_tasks
