@@ -9,7 +9,6 @@ import copy
 import json
 import math
 import re
-import uuid
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,6 +16,7 @@ from typing import NamedTuple
 
 import attrs
 
+from memtrace._requests import idempotent
 from memtrace.exceptions import BadRequestError, BufferedWriteError, MemtraceError
 from memtrace.models import AddMemoryRequest
 
@@ -89,7 +89,7 @@ class Batch:
     """
 
     memories: tuple[Held, ...]
-    key: str = attrs.field(factory=lambda: uuid.uuid4().hex)
+    key: str = attrs.field(factory=lambda: idempotent(None))
 
     def __len__(self) -> int:
         return len(self.memories)
