@@ -19,12 +19,22 @@ import pytest
 from sdk_harness import SESSION, FakeServer
 
 import memtrace
-from memtrace import AsyncMemtrace, AsyncSessionHandle, Memtrace, SessionHandle
+from memtrace import (
+    AsyncMemtrace,
+    AsyncSessionHandle,
+    AsyncWriteBuffer,
+    Memtrace,
+    SessionHandle,
+    WriteBuffer,
+)
 
 USAGE = Path(__file__).parent / "typing" / "sdk_usage.py"
 KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle)
+    kind.__name__: kind
+    for kind in (Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle, WriteBuffer, AsyncWriteBuffer)
 }
+# No user calls the others' constructors.
+MADE_BY_A_METHOD = {(name, "__init__") for name in KINDS if not name.endswith("Memtrace")}
 BY_THE_SYSTEM = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
@@ -73,10 +83,9 @@ def test_the_checkers_read_a_use_of_everything_that_is_public(kind: type) -> Non
     ("kind", "method"),
     [
         (kind, method)
-        for kind in (Memtrace, SessionHandle)
+        for kind in (Memtrace, SessionHandle, WriteBuffer)
         for method in methods(kind)
-        # A handle is made by `session`.
-        if (kind, method) != (SessionHandle, "__init__")
+        if (kind.__name__, method) not in MADE_BY_A_METHOD
     ],
 )
 def test_the_checkers_read_a_use_of_every_argument(kind: type, method: str) -> None:
@@ -102,10 +111,6 @@ def test_every_argument_has_a_text(kind: Any) -> None:
             missing.append((method, described, named))
 
     assert missing == []
-
-
-# No user calls these constructors.
-MADE_BY_A_METHOD = {("SessionHandle", "__init__"), ("AsyncSessionHandle", "__init__")}
 
 
 def request_of(parameter: inspect.Parameter, hints: dict[str, Any]) -> type[Any] | None:
@@ -151,7 +156,7 @@ EMPTY: dict[str, Any] = {
 
 def forms() -> Iterator[Form]:
     """All that there are; a method that is new is among them."""
-    for kind in (Memtrace, SessionHandle):
+    for kind in (Memtrace, SessionHandle, WriteBuffer):
         for method, parameters in methods(kind).items():
             if method == "__init__":
                 continue
@@ -181,6 +186,7 @@ def test_the_methods_with_two_forms_are_found() -> None:
         "Memtrace.search_memories",
         "Memtrace.update_session",
         "SessionHandle.context",
+        "WriteBuffer.add_memory",
     }
 
 
@@ -190,6 +196,10 @@ def test_a_request_and_its_fields_are_never_mixed(sdk: Memtrace, fake_server: Fa
     if form.kind is Memtrace:
         with expected:
             getattr(sdk, form.method)(**form.arguments)
+        return
+    if form.kind is WriteBuffer:
+        with sdk.buffered() as log, expected:
+            getattr(log, form.method)(**form.arguments)
         return
     fake_server.answer(201, SESSION).answer(200, SESSION)
     with sdk.session("agent_1") as session, expected:

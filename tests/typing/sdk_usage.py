@@ -345,52 +345,83 @@ def errors(client: Memtrace) -> None:
         assert_type(error.body, Any)
 
 
-def in_a_buffer(client: Memtrace) -> None:
-    with client.buffered() as log:
-        assert_type(log, WriteBuffer)
-        assert_type(log.remember("agent_1", "User prefers dark mode"), None)
-        log.remember(
-            "agent_1",
-            "User prefers dark mode",
-            session_id="sess_1",
-            memory_type="entity",
-            event_type="observation",
-            tags=["ui"],
-            importance=1,
-            metadata={"ticket": "4711"},
-            parent_id=None,
-            dedup_key="key",
-            time=datetime.now(UTC),
-            ttl=3600,
-        )
-        assert_type(log.decide("agent_1", "Use PostgreSQL", "Better JSON support", tags=["db"]), None)
-        assert_type(log.add_memory(AddMemoryRequest(agent_id="agent_1", content="First")), None)
-        log.add_memory(agent_id="agent_1", content="First", importance=0.5)
-        rows: list[dict[str, Any]] = [{"agent_id": "agent_1", "content": "Second"}]
-        assert_type(log.add_memories(rows), None)
-        assert_type(log.flush(), None)
-        assert_type(log.pending, int)
-        assert_type(log.failed, list[tuple[AddMemoryRequest, MemtraceError]])
-
+def buffered(client: Memtrace) -> None:
     def spool(error: BufferedWriteError) -> None:
         for request, reason in error.failed:
             assert_type(request, AddMemoryRequest)
             assert_type(reason, MemtraceError)
 
-    log = client.buffered(max_batch=10, max_delay=0.5, max_pending=100, max_bytes=1 << 20, on_failure=spool)
+    with client.buffered() as log:
+        assert_type(log, WriteBuffer)
+    client.buffered(max_batch=10, max_delay=0.5, max_pending=100, max_bytes=1 << 20, on_failure=spool)
+
+
+def in_a_buffer(log: WriteBuffer) -> None:
+    assert_type(log.remember("agent_1", "User prefers dark mode"), None)
+    log.remember(
+        "agent_1",
+        "User prefers dark mode",
+        session_id="sess_1",
+        memory_type="entity",
+        event_type="observation",
+        tags=["ui"],
+        importance=1,
+        metadata={"ticket": "4711"},
+        parent_id=None,
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=3600,
+    )
+    assert_type(log.decide("agent_1", "Use PostgreSQL", "Better JSON support"), None)
+    log.decide(
+        "agent_1",
+        "Use PostgreSQL",
+        "Better JSON support",
+        session_id="sess_1",
+        tags=["db"],
+        importance=0.9,
+        metadata={"ticket": "4711"},
+        parent_id="mem_1",
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=3600,
+    )
+    assert_type(log.add_memory(AddMemoryRequest(agent_id="agent_1", content="First")), None)
+    log.add_memory(
+        agent_id="agent_1",
+        content="First",
+        session_id="sess_1",
+        memory_type="session",
+        event_type="observation",
+        tags=["ui"],
+        importance=0.5,
+        metadata={"nested": {"a": [1, None]}},
+        parent_id="mem_1",
+        dedup_key="key",
+        time=datetime.now(UTC),
+        ttl=60,
+    )
+    rows: list[dict[str, Any]] = [{"agent_id": "agent_1", "content": "Second"}]
+    assert_type(log.add_memories(rows), None)
+    assert_type(log.flush(), None)
+    assert_type(log.pending, int)
+    assert_type(log.failed, list[tuple[AddMemoryRequest, MemtraceError]])
     assert_type(log.close(), None)
 
 
-async def in_a_buffer_without_blocking(client: AsyncMemtrace) -> None:
+async def buffered_without_blocking(client: AsyncMemtrace) -> None:
     async with client.buffered(max_delay=1) as log:
         assert_type(log, AsyncWriteBuffer)
-        assert_type(await log.remember("agent_1", "User prefers dark mode"), None)
-        assert_type(await log.decide("agent_1", "Use PostgreSQL", "Better JSON support"), None)
-        assert_type(await log.add_memory(agent_id="agent_1", content="First"), None)
-        assert_type(await log.add_memories([{"agent_id": "agent_1", "content": "First"}]), None)
-        assert_type(await log.flush(), None)
-        assert_type(log.pending, int)
-        assert_type(log.failed, list[tuple[AddMemoryRequest, MemtraceError]])
+
+
+async def in_a_buffer_without_blocking(log: AsyncWriteBuffer) -> None:
+    assert_type(await log.remember("agent_1", "User prefers dark mode"), None)
+    assert_type(await log.decide("agent_1", "Use PostgreSQL", "Better JSON support"), None)
+    assert_type(await log.add_memory(agent_id="agent_1", content="First"), None)
+    assert_type(await log.add_memories([{"agent_id": "agent_1", "content": "First"}]), None)
+    assert_type(await log.flush(), None)
+    assert_type(log.pending, int)
+    assert_type(log.failed, list[tuple[AddMemoryRequest, MemtraceError]])
     assert_type(await log.close(), None)
     assert_type(await log.aclose(), None)
 
