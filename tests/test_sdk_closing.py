@@ -12,7 +12,7 @@ import pytest
 from live import LiveServer
 from sdk_harness import FakeServer, MakeClient, page
 
-from memtrace import APIConnectionError, AsyncMemtrace, Memtrace
+from memtrace import APIConnectionError, AsyncMemtrace, AsyncWriteBuffer, Memtrace
 
 
 def closed_says_so(client: Any) -> None:
@@ -79,6 +79,22 @@ def test_both_ways_to_close_can_be_mixed(close: Callable[[AsyncMemtrace], Any]) 
             assert (await client.ready()).status == "ok"
             await close(client)
             await asyncio.gather(client.close(), client.aclose(), close(client))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("close", [AsyncWriteBuffer.close, AsyncWriteBuffer.aclose])
+def test_a_buffer_too_is_closed_as_often_as_one_likes_in_either_way(
+    close: Callable[[AsyncWriteBuffer], Any],
+) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace("sqlite://") as client:
+            log = client.buffered()
+            await log.remember("agent_1", "text")
+            await close(log)
+            await log.close()
+            await log.aclose()
+            assert (await client.recall("agent_1")).count == 1
 
     asyncio.run(run())
 

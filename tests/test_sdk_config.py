@@ -222,6 +222,14 @@ def test_a_given_http_client_sends_with_its_own_settings_and_stays_open(make_cli
     assert not http_client.is_closed
 
 
+@pytest.mark.parametrize("timeout", ["30s", (1, 2), {"read": 1}], ids=str)
+def test_a_timeout_that_is_no_time_is_said_to_be_so(make_client: MakeClient, timeout: Any) -> None:
+    with pytest.raises(TypeError, match=rf"timeout is a number .*, not {type(timeout).__name__}"):
+        make_client(timeout=timeout)
+    with pytest.raises(TypeError, match="timeout is a number"):
+        make_client().with_options(timeout=timeout)
+
+
 def test_the_timeout_holds_with_a_given_http_client_too(make_client: MakeClient) -> None:
     server = FakeServer().answer(200, MEMORY)
 

@@ -110,6 +110,15 @@ def test_a_batch_is_looked_up_agent_by_agent(sdk: Memtrace, fake_server: FakeSer
     ]
 
 
+def test_a_batch_that_is_refused_at_once_is_not_looked_up(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(409, OLD_CONFLICT)
+
+    with pytest.raises(ConflictError) as caught:
+        sdk.add_memories([{"agent_id": "agent_1", "content": "x"}])
+
+    assert caught.value.message == "duplicate memory detected"
+
+
 def test_a_batch_in_part_is_told_after_what_the_server_said(sdk: Memtrace, fake_server: FakeServer) -> None:
     lose_the_answer(fake_server).answer(200, page(MEMORY))
 
@@ -147,6 +156,16 @@ def test_an_agent_is_compared_with_its_configuration(
     else:
         with pytest.raises(BadRequestError, match="agent name taken"):
             sdk.register_agent(name="agent_1", config={"model": "m"})
+
+
+def test_an_agent_that_the_server_does_not_list_was_not_registered(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.fail(httpx.ReadError("lost")).answer(400, {"error": "agent name taken"})
+    fake_server.answer(200, {"agents": [{**AGENT, "name": "other"}], "count": 1})
+
+    with pytest.raises(BadRequestError, match="agent name taken"):
+        sdk.register_agent(name="agent_1")
 
 
 def test_an_agent_without_a_configuration_is_not_taken_for_one_that_has_it(

@@ -11,7 +11,8 @@ import httpx
 import pytest
 from sdk_harness import MEMORY, FakeServer, page
 
-from memtrace import ListOptions, Memtrace, MemtraceError, SearchQuery
+from memtrace import ListOptions, Memtrace, MemtraceError, SearchQuery, SearchResult
+from memtrace._pages import SearchPages
 
 START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
@@ -247,3 +248,12 @@ def test_memories_are_not_found_twice_for_being_nanoseconds_apart(make_client: A
     client = make_client(http_client=make_client.http_client(old.handle))
 
     assert contents(client.iter_search(page_size=3)) == [0, 1, 2, 3]
+
+
+def test_a_search_that_is_over_takes_no_more() -> None:
+    result = SearchResult.from_dict(found(1, has_more=False))
+    pages = SearchPages(SearchQuery())
+
+    assert contents(pages.take(result)) == [1]
+    assert pages.query is None
+    assert pages.take(result) == []
