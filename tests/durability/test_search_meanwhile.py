@@ -1,7 +1,12 @@
-"""A search has rows indexed first; it comes to an end, whatever others do in between."""
+"""Memories are indexed after they are stored, at the latest when somebody searches."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 
 from memtrace_server import times
@@ -10,7 +15,7 @@ from memtrace_server.store.records import Filter, Found
 from memtrace_server.store.sqlite.transaction import NotIndexed
 
 
-def test_the_row_that_it_waits_for_may_be_forgotten(in_process: InProcess, tenant: Tenant) -> None:
+def test_the_row_that_a_search_waits_for_may_be_forgotten(in_process: InProcess, tenant: Tenant) -> None:
     tenant.add(content="stays")
     newest = told(tenant.add(content="goes"))["id"]
     looks: list[int] = []
@@ -27,3 +32,17 @@ def test_the_row_that_it_waits_for_may_be_forgotten(in_process: InProcess, tenan
 
     assert len(in_process.store.read(look)) == 1
     assert len(looks) == 2
+
+
+@pytest.mark.parametrize(("length", "most"), [(60_000, 35), (60, 40)], ids=["long", "short"])
+def test_long_memories_are_indexed_few_at_once(
+    tenant: Tenant, tmp_path: Path, length: int, most: int
+) -> None:
+    waiting: list[int] = []
+    with closing(sqlite3.connect(tmp_path / "memtrace.db")) as store:
+        for number in range(40):
+            tenant.add(content=f"{number} {'x' * length}")
+            sql = "SELECT count(*) FROM memories WHERE seq > (SELECT seq FROM indexed)"
+            waiting += store.execute(sql).fetchone()
+
+    assert most - 5 <= max(waiting) <= most

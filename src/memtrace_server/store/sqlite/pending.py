@@ -27,6 +27,7 @@ class Pending:
 
     Attributes:
         additions: How many memories were added, written out or not.
+        length: Characters of their documents.
         latest: By organisation, the latest time of all its memories.
         answers: By organisation and key.
         agents: When each agent, by organisation and id, was last active.
@@ -36,6 +37,7 @@ class Pending:
     """
 
     additions: int = 0
+    length: int = 0
     memories: list[Row] = field(factory=list)
     labels: list[Row] = field(factory=list)
     duplicates: dict[tuple[int, bytes], int] = field(factory=dict)
@@ -63,6 +65,7 @@ class Pending:
             if m.session_id is not None:
                 self.sessions.setdefault((org, m.session_id), (m.agent_id, now))
             self.additions += 1
+            self.length += len(m.doc)
             self.counts[org, m.agent_id, m.memory_type] += 1
             if m.time > now - times.DAY:
                 self.count_recent(org, m.agent_id, m.event_type, m.time, 1)

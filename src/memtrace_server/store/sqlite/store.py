@@ -38,6 +38,7 @@ _TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
 _INDEXED = 1_000  # rows that are added to the full-text index at once
+_LONG = 2_000  # characters that count as a row more: a thousand long ones would hold up others for seconds
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
 _WAL_PATIENCE = 1_000  # ms to wait for readers before the WAL may grow on
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
@@ -207,7 +208,7 @@ class SqliteStore:
             transaction.finish()
             connection.execute("COMMIT")
             self._unswept += transaction.additions
-            self._unindexed += transaction.additions
+            self._unindexed += transaction.additions + transaction.length // _LONG
         except BaseException as error:
             if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
                 connection.execute("ROLLBACK")

@@ -65,6 +65,11 @@ class SqliteTransaction:
         """How many memories were added."""
         return self._pending.additions
 
+    @property
+    def length(self) -> int:
+        """How many characters their documents have."""
+        return self._pending.length
+
     def changes(self) -> tuple[int, ...]:
         """Differs from what it was if anything was changed in the meantime."""
         return (
@@ -94,7 +99,7 @@ class SqliteTransaction:
         pending = self._pending
         if not (pending.counts or pending.answers):
             return
-        self._pending = Pending(additions=pending.additions)
+        self._pending = Pending(additions=pending.additions, length=pending.length)
         self._write(pending)
 
     # --- organisations and keys
@@ -456,7 +461,7 @@ class SqliteTransaction:
         order.latest = self._pending.latest[org] = max(latest, *moments)
 
     def _forget_what_is_known(self) -> None:
-        self._pending = Pending(additions=self._pending.additions)
+        self._pending = Pending(additions=self._pending.additions, length=self._pending.length)
         self._keys.clear()
         self._orders.clear()
         self._last_seq = None
