@@ -123,7 +123,7 @@ def test_a_new_optional_field_is_validated_by_the_server(with_mood: Path) -> Non
         with_mood,
         """
 import httpx
-from memtrace_server.embedded import EmbeddedTransport
+from memtrace_server.transport import EmbeddedTransport
 with httpx.Client(transport=EmbeddedTransport("sqlite://"), base_url="http://embedded") as client:
     memory = {"agent_id": "a", "content": "c"}
     for mood, status in (("calm", 201), (None, 201), (7, 400), ("x" * 21, 400)):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from memtrace import AsyncMemtrace, Memtrace
     from memtrace.testing import FailNext, MemtraceServer, ServerProcess
-    from memtrace_server.embedded import EmbeddedTransport
     from memtrace_server.store import Store
+    from memtrace_server.transport import EmbeddedTransport
 
 # For the clients of an embedded server, which asks for none; so that none is taken from the environment.
 _KEY = "mtk_test"

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio.to_thread
 import httpcore
-import httpx
 import pytest
 from attrs import define, frozen
 
-from memtrace import AsyncMemtrace, Memtrace, SessionHandle, _retries
+from memtrace import APIConnectionError, AsyncMemtrace, Memtrace, SessionHandle, _retries
+from memtrace._async.pool import AsyncPool
+from memtrace._embedded import AsyncEmbedded, Embedded
+from memtrace._sync.pool import Pool
 from memtrace_server import times
-from memtrace_server.embedded import EmbeddedTransport
 from memtrace_server.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -53,31 +54,33 @@ class Network:
 
     loses: int = 0
 
-    def sync_way(self, send: Callable[..., Any], lost: type[Exception]) -> Callable[..., Any]:
-        def sent(way: object, request: object) -> Any:
-            response = send(way, request)
+    def sync_way(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        def sent(*call: object) -> Any:
+            answer = send(*call)
             if self._is_lost():
-                response.close()
-                raise lost("lost on the way")
-            return response
+                raise _lost()
+            return answer
 
         return sent
 
-    def async_way(
-        self, send: Callable[..., Awaitable[Any]], lost: type[Exception]
-    ) -> Callable[..., Awaitable[Any]]:
-        async def sent(way: object, request: object) -> Any:
-            response = await send(way, request)
+    def async_way(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def sent(*call: object) -> Any:
+            answer = await send(*call)
             if self._is_lost():
-                await response.aclose()
-                raise lost("lost on the way")
-            return response
+                raise _lost()
+            return answer
 
         return sent
 
     def _is_lost(self) -> bool:
         self.loses -= 1
         return self.loses >= 0
+
+
+def _lost() -> APIConnectionError:
+    error = APIConnectionError("lost on the way")
+    error.__cause__ = httpcore.ReadError()
+    return error
 
 
 @pytest.fixture
@@ -142,14 +145,9 @@ def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
     """What lies between clients and servers, embedded ones too; retries do not wait."""
     network = Network()
     monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
-    ways: list[tuple[Any, Any, type[Exception]]] = [
-        (httpcore.HTTPConnection, httpcore.AsyncHTTPConnection, httpcore.ReadError),
-        (EmbeddedTransport, EmbeddedTransport, httpx.ReadError),
-    ]
-    for sync_way, async_way, lost in ways:
-        sync_send, async_send = sync_way.handle_request, async_way.handle_async_request
-        monkeypatch.setattr(sync_way, "handle_request", network.sync_way(sync_send, lost))
-        monkeypatch.setattr(async_way, "handle_async_request", network.async_way(async_send, lost))
+    for sync_way, async_way in ((Pool, AsyncPool), (Embedded, AsyncEmbedded)):
+        monkeypatch.setattr(sync_way, "send", network.sync_way(sync_way.send))
+        monkeypatch.setattr(async_way, "send", network.async_way(async_way.send))
     yield network
     assert network.loses <= 0, "what was to be lost was never sent"
 

@@ -11,7 +11,6 @@ from memtrace import _running as running
 from memtrace._answers import Answer
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
-from memtrace._embedded import embedded_transport
 from memtrace._failures import failure_of
 from memtrace._httpx import AsyncClient
 from memtrace._requests import Call
@@ -20,6 +19,7 @@ from memtrace.exceptions import APIConnectionError
 if TYPE_CHECKING:
     from memtrace._async.borrowed import AsyncBorrowed
     from memtrace._async.pool import AsyncPool
+    from memtrace._embedded import AsyncEmbedded
 
 _IN_MEMORY = "sqlite://"
 
@@ -31,7 +31,7 @@ class AsyncConnection:
         self._store = store
         self._given = http_client
         # One for each process that this was forked into, and for each event loop.
-        self._ways: dict[running.Home, AsyncPool | AsyncBorrowed] = {}
+        self._ways: dict[running.Home, AsyncPool | AsyncBorrowed | AsyncEmbedded] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -67,7 +67,7 @@ class AsyncConnection:
         if opened is not None:
             await opened.aclose()
 
-    def _way(self, call: Call, config: Config) -> AsyncPool | AsyncBorrowed:
+    def _way(self, call: Call, config: Config) -> AsyncPool | AsyncBorrowed | AsyncEmbedded:
         home = self._home()
         if home in self._ways:
             return self._ways[home]
@@ -86,7 +86,7 @@ class AsyncConnection:
         loop = running.loop()  # unasync: remove
         return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self, home: running.Home, config: Config) -> AsyncPool | AsyncBorrowed:
+    def _open(self, home: running.Home, config: Config) -> AsyncPool | AsyncBorrowed | AsyncEmbedded:
         # Those of a process that this one was forked from are kept: to close them, as their destructor
         # would, reaches into connections and files that are still in use there.
         for other in [other for other in self._ways if other[0] == home[0] and running.is_over(other)]:
@@ -96,14 +96,16 @@ class AsyncConnection:
             from memtrace._async.pool import AsyncPool  # noqa: PLC0415
 
             return AsyncPool(config.root)
+        if self._store is not None:
+            from memtrace._embedded import AsyncEmbedded  # noqa: PLC0415
+
+            if self._store == _IN_MEMORY and self._ways:
+                raise OSError("a store in memory stays with the process that opened it")
+            return AsyncEmbedded(self._store)
         from memtrace._async.borrowed import AsyncBorrowed  # noqa: PLC0415
 
         if self._given is not None:
             return AsyncBorrowed(self._given, is_ours=False)
-        if self._store is None:
-            import httpx  # noqa: PLC0415
+        import httpx  # noqa: PLC0415
 
-            return AsyncBorrowed(httpx.AsyncClient(), is_ours=True)
-        if self._store == _IN_MEMORY and self._ways:
-            raise OSError("a store in memory stays with the process that opened it")
-        return AsyncBorrowed(embedded_transport(self._store), is_ours=True)
+        return AsyncBorrowed(httpx.AsyncClient(), is_ours=True)

@@ -12,13 +12,13 @@ from memtrace import _running as running
 from memtrace._answers import Answer
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
-from memtrace._embedded import embedded_transport
 from memtrace._failures import failure_of
 from memtrace._httpx import Client
 from memtrace._requests import Call
 from memtrace.exceptions import APIConnectionError
 
 if TYPE_CHECKING:
+    from memtrace._embedded import Embedded
     from memtrace._sync.borrowed import Borrowed
     from memtrace._sync.pool import Pool
 
@@ -32,7 +32,7 @@ class Connection:
         self._store = store
         self._given = http_client
         # One for each process that this was forked into, and for each event loop.
-        self._ways: dict[running.Home, Pool | Borrowed] = {}
+        self._ways: dict[running.Home, Pool | Borrowed | Embedded] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -68,7 +68,7 @@ class Connection:
         if opened is not None:
             opened.close()
 
-    def _way(self, call: Call, config: Config) -> Pool | Borrowed:
+    def _way(self, call: Call, config: Config) -> Pool | Borrowed | Embedded:
         home = self._home()
         if home in self._ways:
             return self._ways[home]
@@ -87,7 +87,7 @@ class Connection:
 
         return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self, home: running.Home, config: Config) -> Pool | Borrowed:
+    def _open(self, home: running.Home, config: Config) -> Pool | Borrowed | Embedded:
         # Those of a process that this one was forked from are kept: to close them, as their destructor
         # would, reaches into connections and files that are still in use there.
         for other in [other for other in self._ways if other[0] == home[0] and running.is_over(other)]:
@@ -97,14 +97,16 @@ class Connection:
             from memtrace._sync.pool import Pool  # noqa: PLC0415
 
             return Pool(config.root)
+        if self._store is not None:
+            from memtrace._embedded import Embedded  # noqa: PLC0415
+
+            if self._store == _IN_MEMORY and self._ways:
+                raise OSError("a store in memory stays with the process that opened it")
+            return Embedded(self._store)
         from memtrace._sync.borrowed import Borrowed  # noqa: PLC0415
 
         if self._given is not None:
             return Borrowed(self._given, is_ours=False)
-        if self._store is None:
-            import httpx  # noqa: PLC0415
+        import httpx  # noqa: PLC0415
 
-            return Borrowed(httpx.Client(), is_ours=True)
-        if self._store == _IN_MEMORY and self._ways:
-            raise OSError("a store in memory stays with the process that opened it")
-        return Borrowed(embedded_transport(self._store), is_ours=True)
+        return Borrowed(httpx.Client(), is_ours=True)
