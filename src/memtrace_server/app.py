@@ -30,6 +30,7 @@ from memtrace_server.store.protocol import Transaction
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
 _READERS = 4
+_SEARCH = "searchMemories"
 _NO_CONTENT = 204
 
 
@@ -134,6 +135,8 @@ class Api:
         self._client_timeout = client_timeout
         self._metrics = metrics
         self._committed = _Committed()
+        # A search may have to wait until rows are indexed, and no other read is to wait with it.
+        self._searchers = ThreadPoolExecutor(_READERS, thread_name_prefix="memtrace-searcher")
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="memtrace-reader")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -171,7 +174,8 @@ class Api:
         try:
             if todo.is_write:
                 return await self._written(todo.run)
-            return await asyncio.get_running_loop().run_in_executor(self._readers, self._store.read, todo.run)
+            threads = self._searchers if exchange.operation == _SEARCH else self._readers
+            return await asyncio.get_running_loop().run_in_executor(threads, self._store.read, todo.run)
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
 

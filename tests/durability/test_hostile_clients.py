@@ -6,6 +6,7 @@ import resource
 import select
 import shutil
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -222,6 +223,25 @@ def _limited_files(folder: Path) -> Iterator[Disk]:
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, most))
 
         yield Disk(server, fill, make_room, file)
+
+
+def test_searches_that_wait_for_another_process_hurt_no_reader(server: LiveServer, others: Others) -> None:
+    def search() -> int:
+        with httpx.Client(headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
+            found = client.post(f"{server.url}/api/v1/search", json={"query": "unindexed"})
+            return int(found.json()["count"])
+
+    with closing(sqlite3.connect(server.store_url.removeprefix("sqlite:///"))) as another_process:
+        assert others.client.post(MEMORIES, json={"agent_id": "a", "content": "unindexed"}).status_code == 201
+        another_process.execute("BEGIN IMMEDIATE")  # as `memtrace vacuum` does, and an import
+        with ThreadPoolExecutor(MANY) as threads:
+            searches = [threads.submit(search) for _ in range(MANY)]
+            try:
+                for _ in range(20):
+                    assert others.client.get(MEMORIES, params={"agent_id": "a"}).status_code == 200
+            finally:
+                another_process.execute("ROLLBACK")
+            assert [found.result(PATIENCE) for found in searches] == [1] * MANY
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's namespaces and limits")
