@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sdk_harness import AGENT, MEMORY, FakeServer, page
 
-from memtrace import BadRequestError, ConflictError, Memtrace
+from memtrace import BadRequestError, ConflictError, Memtrace, NotFoundError
 
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 OLD_CONFLICT = {"error": "duplicate memory detected"}
@@ -117,6 +117,15 @@ def test_a_batch_that_is_refused_at_once_is_not_looked_up(sdk: Memtrace, fake_se
         sdk.add_memories([{"agent_id": "agent_1", "content": "x"}])
 
     assert caught.value.message == "duplicate memory detected"
+
+
+def test_what_is_refused_at_once_cannot_have_landed(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(409, {"error": "agent name taken"}).answer(404, {"error": "agent not found"})
+
+    with pytest.raises(ConflictError, match="agent name taken"):
+        sdk.register_agent(name="agent_1")
+    with pytest.raises(NotFoundError, match="agent not found"):
+        sdk.delete_agent("agent_1")
 
 
 def test_a_batch_in_part_is_told_after_what_the_server_said(sdk: Memtrace, fake_server: FakeServer) -> None:
