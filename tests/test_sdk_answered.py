@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import anyio
@@ -106,6 +107,8 @@ def test_what_gets_no_answer_is_refused(memtrace: Memtrace, async_memtrace: Asyn
     problem = "close got no answer before it returned"
     with pytest.raises(TypeError, match=problem):
         memtrace.with_response(memtrace.close)
+    with pytest.raises(TypeError, match=r"functools\.partial\(.*\) got no answer"):
+        memtrace.with_response(functools.partial(memtrace.close))
 
     async def close() -> None:
         await async_memtrace.with_response(async_memtrace.close)

@@ -371,15 +371,20 @@ def test_forget_takes_an_id_or_the_memory_itself(sdk: Memtrace, fake_server: Fak
 
 
 def test_a_memory_without_an_id_cannot_be_forgotten(sdk: Memtrace) -> None:
-    with pytest.raises(BadRequestError, match=r"no id, as a Memtrace 0\.x") as caught:
+    with pytest.raises(
+        BadRequestError,
+        match=r"^The memory has no id, as a Memtrace 0\.x server gives none, and cannot be forgotten",
+    ) as caught:
         sdk.forget(Memory.from_dict({**MEMORY, "id": None}))
 
     assert caught.value.code == "invalid_request"
 
 
 def test_what_is_no_memory_cannot_be_forgotten(sdk: Memtrace) -> None:
-    with pytest.raises(TypeError, match="not NoneType"):
+    with pytest.raises(TypeError, match=r"^give a Memory or its id, not NoneType$"):
         sdk.forget(None)  # type: ignore[arg-type]  # that is what is tested
+    with pytest.raises(TypeError, match=r"^give a Memory or its id, not int$"):
+        sdk.forget(7)  # type: ignore[arg-type]  # that is what is tested
 
 
 def test_forget_all_tells_how_many(sdk: Memtrace, fake_server: FakeServer) -> None:

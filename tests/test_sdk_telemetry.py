@@ -25,10 +25,10 @@ from sdk_harness import KEY, MEMORY, FakeServer, MakeClient, error, page
 
 from memtrace import (
     APIConnectionError,
+    APIStatusError,
     AsyncMemtrace,
     ListOptions,
     Memtrace,
-    NotFoundError,
     _telemetry,
 )
 from memtrace._requests import Call
@@ -126,19 +126,33 @@ def test_each_try_has_a_span_and_a_retry_its_number(
         assert {name: attributes[name] for name in names & attributes.keys()} == told
         assert span.status.status_code is status
         assert span.name == "POST /api/v1/memories"
+        assert attributes["url.full"] == "http://memtrace.test/api/v1/memories"
     assert refused.status.description is None  # the status says it
     assert "cannot connect" in (lost.status.description or "")
 
 
-def test_a_refusal_is_an_error(sdk: Memtrace, fake_server: FakeServer, heard: Heard) -> None:
-    fake_server.answer(404, error())
+@pytest.mark.parametrize("status", [400, 404, 429, 599])
+def test_a_refusal_is_an_error(
+    make_client: MakeClient, fake_server: FakeServer, heard: Heard, status: int
+) -> None:
+    fake_server.answer(status, error())
 
-    with pytest.raises(NotFoundError):
-        sdk.get_agent("agent_1")
+    with pytest.raises(APIStatusError):
+        make_client(max_retries=0).get_agent("agent_1")
 
     (span,) = heard.spans
     assert span.status.status_code is StatusCode.ERROR
-    assert dict(span.attributes or {})["error.type"] == "404"
+    assert dict(span.attributes or {})["error.type"] == str(status)
+
+
+def test_a_redirect_is_none_of_its_errors(sdk: Memtrace, fake_server: FakeServer, heard: Heard) -> None:
+    fake_server.answer(399)
+
+    with pytest.raises(APIStatusError):
+        sdk.get_agent("agent_1")
+
+    (span,) = heard.spans
+    assert "error.type" not in (span.attributes or {})
 
 
 def test_the_time_that_each_try_takes_is_measured(
@@ -163,6 +177,7 @@ def test_the_time_that_each_try_takes_is_measured(
         )  # fmt: skip
     retries = heard.points("memtrace.client.retries")
     assert [point.value for point in retries.values()] == [1]
+    assert {tuple(a for a in key if a not in versions) for key in retries} == {done}
 
 
 def test_the_context_comes_from_the_caller_and_goes_along(heard: Heard) -> None:
