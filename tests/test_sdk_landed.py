@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from sdk_harness import AGENT, MEMORY, FakeServer, page
+from sdk_harness import AGENT, MEMORY, FakeServer, MakeClient, page
 
-from memtrace import BadRequestError, ConflictError, Memtrace, NotFoundError
+from memtrace import BadRequestError, ConflictError, Memtrace, NotFoundError, _deadlines
 
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 OLD_CONFLICT = {"error": "duplicate memory detected"}
@@ -126,6 +126,26 @@ def test_what_is_refused_at_once_cannot_have_landed(sdk: Memtrace, fake_server: 
         sdk.register_agent(name="agent_1")
     with pytest.raises(NotFoundError, match="agent not found"):
         sdk.delete_agent("agent_1")
+
+
+@pytest.mark.parametrize("timeout", [10.0, httpx.Timeout(7.0)], ids=["a number", "of httpx"])
+def test_looking_it_up_takes_no_more_time_than_the_call_has(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, waits: list[float], timeout: Any
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(_deadlines, "monotonic", lambda: clock[0])
+    server = FakeServer().fail(httpx.ReadError("lost")).answer(409, OLD_CONFLICT).answer(200, page())
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        clock[0] += 3
+        return server.handle(request)
+
+    client = make_client(timeout=timeout, http_client=make_client.http_client(handle))
+    client.add_memory(**SENT)
+
+    bounds = [request.extensions["timeout"]["read"] for request in server.requests]
+    assert bounds == ([10, 7, 4] if timeout == 10 else [7, 7, 7])
+    assert len(waits) == 1
 
 
 def test_a_batch_in_part_is_told_after_what_the_server_said(sdk: Memtrace, fake_server: FakeServer) -> None:

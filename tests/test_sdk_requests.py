@@ -308,9 +308,9 @@ def test_a_request_and_keywords_cannot_be_mixed(sdk: Memtrace) -> None:
 
 
 def test_another_object_in_place_of_the_request_is_refused(sdk: Memtrace) -> None:
-    with pytest.raises(TypeError, match=r"AddMemoryRequest .* not dict"):
+    with pytest.raises(TypeError, match=r"^give an AddMemoryRequest or its fields as keywords, not dict$"):
         sdk.add_memory({"agent_id": "a", "content": "c"})  # type: ignore[arg-type]  # that is what is tested
-    with pytest.raises(TypeError, match=r"ListOptions .* not SearchQuery"):
+    with pytest.raises(TypeError, match=r"^give a ListOptions or its fields as keywords, not SearchQuery$"):
         sdk.list_memories(SearchQuery())  # type: ignore[arg-type]  # that is what is tested
 
 

@@ -155,6 +155,16 @@ def test_a_redirect_is_none_of_its_errors(sdk: Memtrace, fake_server: FakeServer
     assert "error.type" not in (span.attributes or {})
 
 
+def test_a_store_in_this_process_is_told_of_too(make_client: MakeClient, heard: Heard) -> None:
+    make_client("sqlite://", None).recall("agent_1")
+
+    (span,) = heard.spans
+    assert span.name == "GET /api/v1/memories"
+    attributes = dict(span.attributes or {})
+    assert (attributes["server.address"], attributes["http.response.status_code"]) == ("embedded", 200)
+    assert "network.protocol.version" not in attributes
+
+
 def test_the_time_that_each_try_takes_is_measured(
     sdk: Memtrace, fake_server: FakeServer, heard: Heard
 ) -> None:
