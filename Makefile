@@ -5,7 +5,7 @@ EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve regen check format fuzz fuzz-long bench bench-quick build clean
+.PHONY: help demo test serve regen check coverage mutants format fuzz fuzz-long bench bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,16 @@ check: .venv/.dev ## lint, formatting, strict types (inside and as users see the
 	$(BIN)/python scripts/typed.py
 	$(BIN)/python scripts/regen.py --check
 
+coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/test_sdk_*.py tests/test_buffer.py tests/test_failing_on_purpose.py \
+		tests/test_pytest_plugin.py $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+mutants: .venv/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
+	$(BIN)/python scripts/mutants.py $(ARGS)
+
 format: .venv/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -51,7 +61,7 @@ build: .venv/.dev ## build the wheel and the sdist into dist/
 	$(BIN)/python -m build
 
 clean: ## remove all that these targets made
-	rm -rf .venv build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+	rm -rf .venv build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis .coverage .coverage.* mutants
 	find src generated scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment, in two steps: the demo and the server need a few packages only, and should not wait for
