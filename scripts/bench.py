@@ -1,4 +1,4 @@
-"""Measure the server against floors measured in the same run, and print one report."""
+"""Measure server and client against what takes turns with them in the same run, and print one report."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import embedded, flatness, throughput
+from benchmarks import client, embedded, flatness, throughput
 from benchmarks.report import Row, table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "bench"
-PARTS = ("throughput", "flatness", "embedded")
+PARTS = ("throughput", "flatness", "embedded", "client")
 
 
 def main() -> int:
@@ -68,6 +68,7 @@ def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
                     rounds=20 if is_quick else 200,
                 ),
             ),
+            "client": ("Client", lambda: client.measure(FOLDER, rounds=5 if is_quick else 15)),
             "embedded": ("Embedded", lambda: embedded.measure(folder, rounds=5 if is_quick else 25)),
         }
         title, work = parts[part]

@@ -22,7 +22,7 @@ DEFAULT_MAX_RETRIES = 2
 _EMBEDDED_ROOT = "http://embedded"
 _KNOWN_SCHEMES = "http://host:9100, https://host, sqlite:///file.db or sqlite:// (in memory)"
 # What needs no parser to be told for what it is. httpx has one, and takes longer to import than all of ours.
-_PLAIN = re.compile(r"(https?://[a-z0-9._-]+(?::[1-9][0-9]{0,3})?)((?:/[A-Za-z0-9._~-]+)*)/?", re.ASCII)
+_PLAIN = re.compile(r"(https?://[a-z0-9._-]+(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]+)*)/?")
 _LAST_PORT = 65535
 
 
@@ -119,7 +119,8 @@ def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
         raise ValueError(f"base_url has no scheme; it must be one of {_KNOWN_SCHEMES}")
     if scheme in {"http", "https"}:
         plain = _PLAIN.fullmatch(base_url)
-        root, authorization = ("".join(plain.groups()), None) if plain else _server(base_url)
+        is_plain = plain is not None and int(plain[2] or 1) <= _LAST_PORT
+        root, authorization = (plain[1], None) if plain and is_plain else _server(base_url)
         return root, root, None, authorization
     if scheme == "sqlite":
         if rest and (not rest.startswith("/") or rest == "/"):

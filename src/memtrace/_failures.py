@@ -15,7 +15,7 @@ from memtrace.exceptions import (
 )
 
 # What an error means, by the name of its class or of one that it is derived from. httpx calls its errors as
-# httpcore does, of which it is made; and neither need be imported for that.
+# httpcore does, of which it is made; and no library need be imported for that. The last ones are aiohttp's.
 _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "ConnectTimeout": (APITimeoutError, "cannot connect in time"),
     "ConnectError": (APIConnectionError, "cannot connect"),
@@ -29,17 +29,39 @@ _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "ProxyError": (APIConnectionError, "the proxy failed"),
     "NetworkError": (APIConnectionError, "the connection was lost"),
     "ProtocolError": (APIConnectionError, "the connection was lost"),
+    "ConnectionTimeoutError": (APITimeoutError, "cannot connect in time"),
+    "ServerTimeoutError": (APITimeoutError, "no answer in time"),
+    "ClientConnectorError": (APIConnectionError, "cannot connect"),
+    "ClientConnectionError": (APIConnectionError, "the connection was lost"),
+    "ClientPayloadError": (APIConnectionError, "the connection was lost"),
+    "ClientResponseError": (APIConnectionError, "the connection was lost"),
     "Exception": (APIConnectionError, "failed"),
 }
-_NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
-_PASSING = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
+_NEVER_SENT = {
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "ProxyError",
+    "ConnectionTimeoutError",
+    "ClientConnectorError",
+}
+_UNREACHED = {"ConnectError", "ClientConnectorError"}
+_PASSING = {
+    "TimeoutException",
+    "NetworkError",
+    "RemoteProtocolError",
+    "ProxyError",
+    "ClientConnectionError",
+    "ClientPayloadError",
+    "ClientResponseError",
+}
 
 
 def failure_of(error: Exception, call: Call, base_url: str) -> MemtraceError:
     """Make the error that stands for another library's, which becomes its cause."""
     kind, meaning = next(_MEANINGS[name] for name in _names(error) if name in _MEANINGS)
     # An embedded store says for itself why it cannot be opened.
-    is_at_server = "ConnectError" in _names(error) and base_url.startswith("http")
+    is_at_server = not _UNREACHED.isdisjoint(_names(error)) and base_url.startswith("http")
     advice = "; is a Memtrace server running there?" if is_at_server else ""
     made = kind(f"{call} at {base_url}: {meaning}: {_reason(error)}{advice}")
     made.__cause__ = error

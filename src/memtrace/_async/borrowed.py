@@ -1,4 +1,4 @@
-"""The ways to a server that are httpx's: a client with its own settings, or a transport."""
+"""The way to a server that is a client of httpx's, with its own settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from memtrace._requests import Call
 
 
 class AsyncBorrowed:
-    """Sends each request with an httpx client, or straight on a transport.
+    """Sends each request with a client of httpx's.
 
     Args:
-        way: The client or transport.
+        client: The client.
         is_ours: Whether it is closed with this.
     """
 
@@ -32,8 +32,8 @@ class AsyncBorrowed:
         TimeoutError,
     )
 
-    def __init__(self, way: httpx.AsyncClient | httpx.AsyncBaseTransport, *, is_ours: bool) -> None:
-        self._way = way
+    def __init__(self, client: httpx.AsyncClient, *, is_ours: bool) -> None:
+        self._client = client
         self._is_ours = is_ours
         self._calls = AsyncCalls()
         # Parsing a URL is a good part of what a request costs, and most requests are to the same few.
@@ -66,7 +66,7 @@ class AsyncBorrowed:
         """End the calls that run, and close what is ours."""
         self._calls.end()
         if self._is_ours:
-            await self._way.aclose()
+            await self._client.aclose()
 
     async def _sent(self, call: Call, config: Config, deadline: Deadline) -> httpx.Response:
         url = self._url(config.url_of(call))
@@ -74,13 +74,7 @@ class AsyncBorrowed:
         steps = deadline.steps
         if deadline.seconds is not None:
             steps = httpx.Timeout(deadline.left()).as_dict()
-        if isinstance(self._way, httpx.AsyncBaseTransport):
-            # Without a client, which merges into each request what is the same for all.
-            request = httpx.Request(
-                call.method, url, headers=headers, content=call.content, extensions={"timeout": steps or {}}
-            )
-            return await self._way.handle_async_request(request)
-        request = self._way.build_request(
+        request = self._client.build_request(
             call.method,
             url,
             content=call.content,
@@ -88,4 +82,4 @@ class AsyncBorrowed:
             timeout=httpx.USE_CLIENT_DEFAULT if steps is None else httpx.Timeout(**steps),
         )
         # A redirect is never followed, whatever the client's default: httpx would take the API key along.
-        return await self._way.send(request, stream=True, follow_redirects=False)
+        return await self._client.send(request, stream=True, follow_redirects=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
 
 from memtrace import _proxies as proxies
 from memtrace import _running as running
@@ -12,14 +11,9 @@ from memtrace._answers import Answer
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
 from memtrace._failures import failure_of
-from memtrace._httpx import AsyncClient
+from memtrace._given import AsyncGiven, AsyncWay
 from memtrace._requests import Call
 from memtrace.exceptions import APIConnectionError
-
-if TYPE_CHECKING:
-    from memtrace._async.borrowed import AsyncBorrowed
-    from memtrace._async.pool import AsyncPool
-    from memtrace._embedded import AsyncEmbedded
 
 _IN_MEMORY = "sqlite://"
 
@@ -27,11 +21,11 @@ _IN_MEMORY = "sqlite://"
 class AsyncConnection:
     """A way to the server, opened when the first request is sent; or the one that the caller gave."""
 
-    def __init__(self, store: str | None, http_client: AsyncClient | None) -> None:
+    def __init__(self, store: str | None, given: AsyncGiven | None) -> None:
         self._store = store
-        self._given = http_client
+        self._given = given
         # One for each process that this was forked into, and for each event loop.
-        self._ways: dict[running.Home, AsyncPool | AsyncBorrowed | AsyncEmbedded] = {}
+        self._ways: dict[running.Home, AsyncWay] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -67,7 +61,7 @@ class AsyncConnection:
         if opened is not None:
             await opened.aclose()
 
-    def _way(self, call: Call, config: Config) -> AsyncPool | AsyncBorrowed | AsyncEmbedded:
+    def _way(self, call: Call, config: Config) -> AsyncWay:
         home = self._home()
         if home in self._ways:
             return self._ways[home]
@@ -86,26 +80,26 @@ class AsyncConnection:
         loop = running.loop()  # unasync: remove
         return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self, home: running.Home, config: Config) -> AsyncPool | AsyncBorrowed | AsyncEmbedded:
+    def _open(self, home: running.Home, config: Config) -> AsyncWay:
         # Those of a process that this one was forked from are kept: to close them, as their destructor
         # would, reaches into connections and files that are still in use there.
         for other in [other for other in self._ways if other[0] == home[0] and running.is_over(other)]:
             del self._ways[other]
+        if self._given is not None:
+            return self._given.way()
         # What is imported here is large, and making a client needs none of it.
-        if self._store is None and self._given is None and not proxies.are_set():
-            from memtrace._async.pool import AsyncPool  # noqa: PLC0415
-
-            return AsyncPool(config.root)
         if self._store is not None:
             from memtrace._embedded import AsyncEmbedded  # noqa: PLC0415
 
             if self._store == _IN_MEMORY and self._ways:
                 raise OSError("a store in memory stays with the process that opened it")
             return AsyncEmbedded(self._store)
-        from memtrace._async.borrowed import AsyncBorrowed  # noqa: PLC0415
+        if not proxies.are_set():
+            from memtrace._async.pool import AsyncPool  # noqa: PLC0415
 
-        if self._given is not None:
-            return AsyncBorrowed(self._given, is_ours=False)
+            return AsyncPool(config.root)
         import httpx  # noqa: PLC0415
+
+        from memtrace._async.borrowed import AsyncBorrowed  # noqa: PLC0415
 
         return AsyncBorrowed(httpx.AsyncClient(), is_ours=True)

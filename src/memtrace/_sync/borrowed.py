@@ -1,5 +1,5 @@
 # Derived from src/memtrace/_async/borrowed.py by scripts/unasync.py: edit that, then run `make regen`.
-"""The ways to a server that are httpx's: a client with its own settings, or a transport."""
+"""The way to a server that is a client of httpx's, with its own settings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from memtrace._requests import Call
 
 
 class Borrowed:
-    """Sends each request with an httpx client, or straight on a transport.
+    """Sends each request with a client of httpx's.
 
     Args:
-        way: The client or transport.
+        client: The client.
         is_ours: Whether it is closed with this.
     """
 
@@ -33,8 +33,8 @@ class Borrowed:
         TimeoutError,
     )
 
-    def __init__(self, way: httpx.Client | httpx.BaseTransport, *, is_ours: bool) -> None:
-        self._way = way
+    def __init__(self, client: httpx.Client, *, is_ours: bool) -> None:
+        self._client = client
         self._is_ours = is_ours
         self._calls = Calls()
         # Parsing a URL is a good part of what a request costs, and most requests are to the same few.
@@ -67,7 +67,7 @@ class Borrowed:
         """End the calls that run, and close what is ours."""
         self._calls.end()
         if self._is_ours:
-            self._way.close()
+            self._client.close()
 
     def _sent(self, call: Call, config: Config, deadline: Deadline) -> httpx.Response:
         url = self._url(config.url_of(call))
@@ -75,13 +75,7 @@ class Borrowed:
         steps = deadline.steps
         if deadline.seconds is not None:
             steps = httpx.Timeout(deadline.left()).as_dict()
-        if isinstance(self._way, httpx.BaseTransport):
-            # Without a client, which merges into each request what is the same for all.
-            request = httpx.Request(
-                call.method, url, headers=headers, content=call.content, extensions={"timeout": steps or {}}
-            )
-            return self._way.handle_request(request)
-        request = self._way.build_request(
+        request = self._client.build_request(
             call.method,
             url,
             content=call.content,
@@ -89,4 +83,4 @@ class Borrowed:
             timeout=httpx.USE_CLIENT_DEFAULT if steps is None else httpx.Timeout(**steps),
         )
         # A redirect is never followed, whatever the client's default: httpx would take the API key along.
-        return self._way.send(request, stream=True, follow_redirects=False)
+        return self._client.send(request, stream=True, follow_redirects=False)

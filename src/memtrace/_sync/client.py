@@ -14,7 +14,8 @@ from weakref import WeakSet
 from memtrace import _operations as operations
 from memtrace._answered import Answered, Method, listening
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
-from memtrace._httpx import Client, Timeout
+from memtrace._given import Given
+from memtrace._httpx import HttpClient, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
 from memtrace._requests import batch, call, chosen, idempotent, memory_id_of
@@ -98,7 +99,8 @@ class Memtrace:
             host counts, but `Memtrace` cannot cut it short. With an `http_client`, or a proxy, each wait of
             `Memtrace` in a try may take as long as was left when the try began.)
         max_retries: How many more times a request is tried at the most.
-        http_client: Sends the requests, with its own proxies, certificates, headers and so on. It is
+        http_client: Sends the requests, with its own proxies, certificates, headers and so on. It is a
+            client of httpx; for `Memtrace` it may be an `aiohttp.ClientSession`, which is faster. It is
             not closed with this client.
 
     Raises:
@@ -117,21 +119,15 @@ class Memtrace:
         *,
         timeout: float | Timeout | None = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
-        http_client: Client | None = None,
+        http_client: HttpClient | None = None,
     ) -> None:
         if timeout is None and http_client is None:
             timeout = DEFAULT_TIMEOUT
         config = Config.from_arguments(base_url, api_key, timeout=timeout, max_retries=max_retries)
-        if http_client is not None:
-            import httpx  # noqa: PLC0415  # who gives one has imported it; all others need it not
-
-            if not isinstance(http_client, httpx.Client):
-                raise TypeError(
-                    f"http_client: {type(http_client).__name__} is for the other client, or not of httpx"
-                )
-            if config.store is not None:
-                raise ValueError("http_client is for a server; an embedded store has no use for it")
-        self._sender = Sender(config, Connection(config.store, http_client))
+        given = None if http_client is None else Given(http_client)
+        if given is not None and config.store is not None:
+            raise ValueError("http_client is for a server; an embedded store has no use for it")
+        self._sender = Sender(config, Connection(config.store, given))
         self._flushers: WeakSet[Flusher] = WeakSet()
 
     def __repr__(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
 
 from memtrace import _proxies as proxies
 from memtrace import _running as running
@@ -13,14 +12,9 @@ from memtrace._answers import Answer
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
 from memtrace._failures import failure_of
-from memtrace._httpx import Client
+from memtrace._given import Given, Way
 from memtrace._requests import Call
 from memtrace.exceptions import APIConnectionError
-
-if TYPE_CHECKING:
-    from memtrace._embedded import Embedded
-    from memtrace._sync.borrowed import Borrowed
-    from memtrace._sync.pool import Pool
 
 _IN_MEMORY = "sqlite://"
 
@@ -28,11 +22,11 @@ _IN_MEMORY = "sqlite://"
 class Connection:
     """A way to the server, opened when the first request is sent; or the one that the caller gave."""
 
-    def __init__(self, store: str | None, http_client: Client | None) -> None:
+    def __init__(self, store: str | None, given: Given | None) -> None:
         self._store = store
-        self._given = http_client
+        self._given = given
         # One for each process that this was forked into, and for each event loop.
-        self._ways: dict[running.Home, Pool | Borrowed | Embedded] = {}
+        self._ways: dict[running.Home, Way] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -68,7 +62,7 @@ class Connection:
         if opened is not None:
             opened.close()
 
-    def _way(self, call: Call, config: Config) -> Pool | Borrowed | Embedded:
+    def _way(self, call: Call, config: Config) -> Way:
         home = self._home()
         if home in self._ways:
             return self._ways[home]
@@ -87,26 +81,26 @@ class Connection:
 
         return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self, home: running.Home, config: Config) -> Pool | Borrowed | Embedded:
+    def _open(self, home: running.Home, config: Config) -> Way:
         # Those of a process that this one was forked from are kept: to close them, as their destructor
         # would, reaches into connections and files that are still in use there.
         for other in [other for other in self._ways if other[0] == home[0] and running.is_over(other)]:
             del self._ways[other]
+        if self._given is not None:
+            return self._given.way()
         # What is imported here is large, and making a client needs none of it.
-        if self._store is None and self._given is None and not proxies.are_set():
-            from memtrace._sync.pool import Pool  # noqa: PLC0415
-
-            return Pool(config.root)
         if self._store is not None:
             from memtrace._embedded import Embedded  # noqa: PLC0415
 
             if self._store == _IN_MEMORY and self._ways:
                 raise OSError("a store in memory stays with the process that opened it")
             return Embedded(self._store)
-        from memtrace._sync.borrowed import Borrowed  # noqa: PLC0415
+        if not proxies.are_set():
+            from memtrace._sync.pool import Pool  # noqa: PLC0415
 
-        if self._given is not None:
-            return Borrowed(self._given, is_ours=False)
+            return Pool(config.root)
         import httpx  # noqa: PLC0415
+
+        from memtrace._sync.borrowed import Borrowed  # noqa: PLC0415
 
         return Borrowed(httpx.Client(), is_ours=True)

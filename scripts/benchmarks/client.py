@@ -1,0 +1,186 @@
+"""Our client against memtrace-sdk 0.2.0, with canned answers: issue 4, line 3.
+
+Each has an environment of its own, made once, with what it needs and nothing else. What is measured is the
+CPU time of the client's process, of user and system.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Self, cast
+
+from benchmarks.report import Row, at_most, median, milliseconds
+
+_ROOT = Path(__file__).parent.parent.parent
+_HERE = Path(__file__).parent
+_OLD = "memtrace-sdk==0.2.0"
+_PACKAGES = (_ROOT / "src", _ROOT / "generated")
+# Calls in a turn, and the most of the other's CPU time that they may take.
+_CALLS = {
+    "remember": ("remember", 200, 0.70),
+    "hundred": ("recall of 100", 60, 0.45),
+    "thousand": ("recall of 1,000", 15, 0.35),
+}
+_IMPORT = 0.6
+_MEMORY = 0.8
+_TOGETHER = {"remember": 512, "hundred": 256}
+
+
+def measure(folder: Path, *, rounds: int) -> list[Row]:
+    """Measure; the clients take turns. The environments stay in the folder."""
+    ours, old = _Interpreter.ours(folder), _Interpreter.old(folder)
+    with _canned() as url:
+        rows = _alone(ours, old, url, rounds)
+        rows.append(_imports(ours, old, rounds))
+        rows += _together(ours, url, max(2, rounds // 2))
+    return rows
+
+
+def _alone(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> list[Row]:
+    with ExitStack() as stack:
+        process, other = (stack.enter_context(_Process(python, "calls", url)) for python in (ours, old))
+        memory = float(process.read()), float(other.read())
+        rows = []
+        for method, (name, times, bound) in _CALLS.items():
+            for either in (process, other):
+                either.ask(f"{method} {times}")
+            turns = [
+                (process.ask(f"{method} {times}") / times, other.ask(f"{method} {times}") / times)
+                for _ in range(rounds)
+            ]
+            rows.append(_compared(f"client: {name}", turns, bound))
+    rows.append(
+        at_most(
+            "client: memory after the first calls",
+            f"{memory[0]:.0f} MiB",
+            f"0.2.0: {memory[1]:.0f} MiB",
+            memory[0] / memory[1],
+            _MEMORY,
+        )
+    )
+    return rows
+
+
+def _imports(ours: _Interpreter, old: _Interpreter, rounds: int) -> Row:
+    for python in (ours, old):
+        python.run("import")  # which writes the byte code
+    turns = [(float(ours.run("import")), float(old.run("import"))) for _ in range(rounds)]
+    return _compared("client: import", turns, _IMPORT)
+
+
+def _together(ours: _Interpreter, url: str, rounds: int) -> list[Row]:
+    rows = []
+    with _Process(ours, "tasks", url) as process:
+        for tasks in (32, 256):
+            for method, times in _TOGETHER.items():
+                for way in ("default", "aiohttp"):
+                    process.ask(f"{way} {tasks} {method} {tasks}")
+                turns = [
+                    (
+                        process.ask(f"aiohttp {tasks} {method} {times}") / times,
+                        process.ask(f"default {tasks} {method} {times}") / times,
+                    )
+                    for _ in range(rounds)
+                ]
+                one, other = (median(turn[n] for turn in turns) for n in (0, 1))
+                ratio = median(a / b for a, b in turns)
+                name = f"client: {_CALLS[method][0]} in {tasks} tasks, with aiohttp"
+                compared = f"our own connections: {milliseconds(other)}"
+                rows.append(Row(name, milliseconds(one), compared, ratio))
+    return rows
+
+
+def _compared(name: str, turns: list[tuple[float, float]], bound: float) -> Row:
+    one, other = (median(turn[n] for turn in turns) for n in (0, 1))
+    ratio = median(a / b for a, b in turns)
+    return at_most(name, milliseconds(one), f"0.2.0: {milliseconds(other)}", ratio, bound)
+
+
+class _Interpreter:
+    """A Python that has one of the clients, and nothing that the client does not need."""
+
+    def __init__(self, folder: Path, requirements: list[str], packages: tuple[Path, ...]) -> None:
+        self.python = folder / "bin" / "python"
+        complete = folder / "complete"
+        wanted = "\n".join(requirements)
+        if not complete.exists() or complete.read_text() != wanted:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
+            pip = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check"]
+            subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
+            complete.write_text(wanted)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
+            "PYTHONPATH": os.pathsep.join(map(str, packages)),
+            # For both, or only one of them would have been compiled before.
+            "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
+        }
+
+    @classmethod
+    def ours(cls, folder: Path) -> Self:
+        project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        extra = project["optional-dependencies"]["aiohttp"]
+        return cls(folder / f"client-{_version()}", [*project["dependencies"], *extra], _PACKAGES)
+
+    @classmethod
+    def old(cls, folder: Path) -> Self:
+        return cls(folder / f"client-0.2.0-{_version()}", [_OLD], ())
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [self.python, _HERE / "client_calls.py", *arguments],
+            env=self.environment,
+            check=True,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        return done.stdout
+
+
+class _Process:
+    """Makes calls when it is asked to."""
+
+    def __init__(self, interpreter: _Interpreter, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [interpreter.python, _HERE / "client_calls.py", *arguments],
+            env=interpreter.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._process.communicate()
+
+    def read(self) -> str:
+        line = cast("IO[str]", self._process.stdout).readline()
+        if not line:
+            raise RuntimeError("a client that is measured has failed")
+        return line
+
+    def ask(self, question: str) -> float:
+        questions = cast("IO[str]", self._process.stdin)
+        questions.write(f"{question}\n")
+        questions.flush()
+        return float(self.read())
+
+
+@contextmanager
+def _canned() -> Iterator[str]:
+    with subprocess.Popen(
+        [sys.executable, _HERE / "canned.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as server:
+        yield f"http://127.0.0.1:{int(cast('IO[str]', server.stdout).readline())}"
+        cast("IO[str]", server.stdin).close()
+
+
+def _version() -> str:
+    return str(sys.implementation.cache_tag)

@@ -1,0 +1,97 @@
+"""What is done with a client to measure it, by the interpreter that has it: ours, or memtrace-sdk 0.2.0.
+
+Run as a script, with
+
+- `import`, it prints the CPU seconds that the import of the client takes.
+- `calls URL`, it makes some calls and prints the MiB of memory that the process has by then. Then it reads
+  lines of METHOD TIMES, and prints the CPU seconds that so many calls took.
+- `tasks URL`, it does so for lines of WAY TASKS METHOD TIMES, and makes the calls in so many tasks.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+KEY = "mtk_0123456789abcdef0123456789abcdef"
+
+
+def main() -> None:
+    """Do what the command line says."""
+    started = time.process_time()
+    import memtrace  # noqa: PLC0415  # this is what is measured
+
+    kinds = (memtrace.Memtrace,)  # ours is imported with the name
+    if sys.argv[1] == "import":
+        print(time.process_time() - started)
+    elif sys.argv[1] == "calls":
+        call_alone(kinds[0](sys.argv[2], KEY))
+    else:
+        import asyncio  # noqa: PLC0415  # only for this, as it takes memory
+
+        asyncio.run(call_together(asyncio.gather, memtrace.AsyncMemtrace, sys.argv[2]))
+
+
+def call_alone(client: Any) -> None:  # noqa: ANN401  # it is of either SDK
+    """Make calls one after the other."""
+    calls = methods(client)
+    for _ in range(3):
+        calls["remember"]()
+        calls["hundred"]()
+    print(resident(), flush=True)
+    for line in sys.stdin:
+        method, times = line.split()
+        call = calls[method]
+        started = time.process_time()
+        for _ in range(int(times)):
+            call()
+        print(time.process_time() - started, flush=True)
+
+
+def resident() -> float:
+    """MiB of memory that the process has."""
+    # Where there is no /proc, the most that it had: that of the process it was forked from, if that had more.
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    lines = status.read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
+
+
+async def call_together(gather: Any, kind: Any, url: str) -> None:  # noqa: ANN401  # as above
+    """Make calls in many tasks, by either way that ours has."""
+    import aiohttp  # noqa: PLC0415  # only here
+
+    async with aiohttp.ClientSession() as session:
+        ways = {"default": kind(url, KEY), "aiohttp": kind(url, KEY, http_client=session)}
+        for line in sys.stdin:
+            way, tasks, method, times = line.split()
+            call = methods(ways[way])[method]
+            started = time.process_time()
+            await gather(*[repeated(call, int(times) // int(tasks)) for _ in range(int(tasks))])
+            print(time.process_time() - started, flush=True)
+        for client in ways.values():
+            await client.close()
+
+
+async def repeated(call: Callable[[], Awaitable[object]], times: int) -> None:
+    """Make a call so often."""
+    for _ in range(times):
+        await call()
+
+
+def methods(client: Any) -> dict[str, Callable[[], Any]]:  # noqa: ANN401  # as above
+    """What is measured, by name."""
+    return {
+        "remember": lambda: client.remember("agent_1", "The user prefers dark mode in all of the settings"),
+        "hundred": lambda: client.recall("hundred"),
+        "thousand": lambda: client.recall("thousand"),
+    }
+
+
+if __name__ == "__main__":
+    main()
