@@ -107,18 +107,23 @@ def test_every_error_can_be_pickled_and_copied_with_all_that_it_carries(kind: An
     assert (again.args, str(again)) == (error.args, str(error))
 
 
-def test_an_error_carries_what_it_was_given() -> None:
+@pytest.mark.parametrize("kind", TREE)
+def test_an_error_carries_what_it_was_given(kind: Any) -> None:
     details = [ErrorDetail(field="limit", location="query", message="too large")]
     carried: dict[str, Any] = {
         "code": "a_code",
         "request_id": "req_1",
         "details": details,
         "body": {"error": "No"},
-        "retry_after": 1.5,
-        "existing_id": "mem_1",
     }
+    if issubclass(kind, APIStatusError):
+        carried["retry_after"] = 1.5
+    if issubclass(kind, ConflictError):
+        carried["existing_id"] = "mem_1"
+    if issubclass(kind, BufferedWriteError):
+        carried["failed"] = [(AddMemoryRequest(agent_id="a", content="b"), MemtraceError("No"))]
 
-    error = ConflictError("No", 499, **carried)
+    error = kind("No", 499, **carried)
 
     assert vars(error) == {"message": "No", "status_code": 499, "_answer": None, **carried}
     assert error.details is not details

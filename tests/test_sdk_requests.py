@@ -288,6 +288,16 @@ def test_what_is_no_memory_in_a_batch_is_named(
         sdk.add_memories([{"agent_id": "a", "content": "c"}, memory])
 
 
+def test_fields_that_a_memory_does_not_have_are_named_beside_those_that_it_has(sdk: Memtrace) -> None:
+    with pytest.raises(ValueError, match="unknown") as caught:
+        sdk.add_memories([{"agent_id": "a", "content": "c", "mood": "good", "colour": "red"}])
+
+    assert str(caught.value) == (
+        "memories[0] has unknown fields: colour, mood; known are agent_id, content, dedup_key, event_type, "
+        "importance, memory_type, metadata, parent_id, session_id, tags, time, ttl"
+    )
+
+
 def test_a_request_and_keywords_cannot_be_mixed(sdk: Memtrace) -> None:
     calls: list[Any] = [
         lambda: sdk.add_memory(AddMemoryRequest(agent_id="a", content="c"), tags=["t"]),
