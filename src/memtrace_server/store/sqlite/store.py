@@ -15,6 +15,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -33,6 +34,8 @@ _LOG = logging.getLogger("memtrace_server")
 
 _PATIENCE = 60.0  # seconds to wait for another process's write
 _GROUP = 512  # writes in one transaction, at most
+_CROWD = 4  # writes for which to wait for more
+_LINGER = 0.0003  # seconds in which one more has to come
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
 _TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
@@ -167,9 +170,20 @@ class SqliteStore:
                     return
             with self._writing:
                 if self._waiting:
+                    self._linger()
                     self._commit_waiting()
                 else:
                     self._tidy(has_time=True)
+
+    def _linger(self) -> None:
+        """While several write at once, wait as long as more of them come: larger groups cost less each.
+
+        With 32 clients, groups of 23 in place of 17 were measured to raise their rate by 5 to 11 %.
+        """
+        waiting = 0
+        while max(waiting + 1, _CROWD) <= len(self._waiting) < _GROUP:
+            waiting = len(self._waiting)
+            time.sleep(_LINGER)
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
@@ -317,7 +331,9 @@ class SqliteStore:
 
 
 def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
     connection.create_function("matches", 2, queries.matches, deterministic=True)
     connection.create_function("contains", 2, queries.contains, deterministic=True)
     return connection
