@@ -19,6 +19,7 @@ class Server:
         self._serve = serve
         self.is_over = threading.Event()
         self._socket = socket.create_server(("127.0.0.1", 0))
+        self._connections: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept)]
         self._threads[0].start()
 
@@ -30,6 +31,10 @@ class Server:
         self.is_over.set()
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        for connection in self._connections:
+            # A client that is closed after this may still have it open.
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
 
@@ -39,6 +44,7 @@ class Server:
                 connection, _ = self._socket.accept()
             except OSError:
                 return
+            self._connections.append(connection)
             self._threads.append(threading.Thread(target=self._served, args=[connection]))
             self._threads[-1].start()
 

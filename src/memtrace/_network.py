@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+import anyio
 import httpcore
 from httpcore import SOCKET_OPTION
 
@@ -104,7 +105,10 @@ class AsyncNetwork:
         self, origin: httpcore.Origin, ssl_context: ssl.SSLContext | None
     ) -> httpcore.AsyncHTTPConnection:
         """Make a connection, which connects with its first request."""
-        return httpcore.AsyncHTTPConnection(origin, ssl_context=ssl_context, keepalive_expiry=_IDLE)
+        backend = None if ssl_context is None else _SecureBackend()
+        return httpcore.AsyncHTTPConnection(
+            origin, ssl_context=ssl_context, keepalive_expiry=_IDLE, network_backend=backend
+        )
 
     def timeouts(self, deadline: Deadline) -> dict[str, float | None]:
         """Give the bounds of a request's steps; a call as a whole is bounded by cancelling it."""
@@ -143,6 +147,40 @@ class Backend(httpcore.NetworkBackend):
             else:
                 return stream
         raise failure
+
+
+class _SecureBackend(httpcore.AnyIOBackend):
+    """How connections of tasks are made that are to be secured."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # as httpcore has it
+        local_address: str | None = None,
+        socket_options: Iterable[SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Unsecured(await super().connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Unsecured(httpcore.AsyncNetworkStream):
+    """A connection before its handshake. httpcore leaves it open when the task is cancelled then."""
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # as httpcore has it
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+            raise
 
 
 class _Stream(httpcore.NetworkStream):

@@ -1,0 +1,213 @@
+"""A client's own connections: how many there are, which are used again, and what they trust."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import pytest
+from sdk_harness import MakeClient
+from socket_server import Server
+
+from memtrace import APIConnectionError, APITimeoutError, AsyncMemtrace, Memtrace
+
+OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"ok"}'
+CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
+
+
+class Counted:
+    """Answers every request, and counts connections; at a barrier of so many requests, if there is one."""
+
+    def __init__(self, together: int = 1) -> None:
+        self.connections = 0
+        self.open = 0
+        self._barrier = threading.Barrier(together)
+        self._lock = threading.Lock()
+
+    def __call__(self, connection: socket.socket, _: threading.Event) -> None:
+        with self._lock:
+            self.connections += 1
+            self.open += 1
+        while connection.recv(65536):
+            self._barrier.wait(10)
+            connection.sendall(OK)
+        with self._lock:
+            self.open -= 1
+
+
+def test_threads_use_as_many_connections_as_they_need_at_once(serve: Any) -> None:
+    counted = Counted(together=8)
+    with Memtrace(serve(counted).url) as client, ThreadPoolExecutor(8) as threads:
+        for _ in range(3):
+            list(threads.map(lambda _: client.ready(), range(8)))
+
+    assert counted.connections == 8
+
+
+def test_a_thousand_tasks_use_a_hundred(serve: Any) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace(serve(counted).url) as client:
+            await asyncio.gather(*[client.ready() for _ in range(1000)])
+
+    counted = Counted()
+    asyncio.run(run())
+
+    assert 1 < counted.connections <= 100
+
+
+def test_sixty_threads_do_too_and_none_is_in_the_way_of_another(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memtrace._sync.pool.MOST", 4)
+    counted = Counted()
+    with Memtrace(serve(counted).url) as client, ThreadPoolExecutor(60) as threads:
+        assert [health.status for health in threads.map(lambda _: client.ready(), range(300))] == ["ok"] * 300
+
+    assert counted.connections <= 4
+
+
+def test_a_connection_that_the_server_has_closed_is_not_used_again(
+    make_client: MakeClient, serve: Any
+) -> None:
+    closed = threading.Semaphore(0)
+
+    def answer_once(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(OK)
+        connection.close()
+        closed.release()
+
+    client = make_client(serve(answer_once).url, max_retries=0)
+
+    for _ in range(3):
+        assert client.ready().status == "ok"
+        assert closed.acquire(timeout=5)
+
+
+def test_connections_that_are_not_needed_any_more_are_closed(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memtrace._network._IDLE", 0.05)
+    counted = Counted(together=4)
+    with Memtrace(serve(counted).url) as client, ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: client.ready(), range(4)))
+        counted._barrier = threading.Barrier(1)  # noqa: SLF001  # from here on, they come alone
+        for _ in range(200):
+            client.ready()
+            if counted.open == 1:
+                break
+            threading.Event().wait(0.01)
+
+        assert counted.open == 1
+
+
+def test_all_addresses_of_a_host_are_tried(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = serve(Counted())
+    right = int(server.url.rpartition(":")[2])
+
+    def two(_: str, asked: int, *more: Any) -> list[Any]:
+        found = resolve("127.0.0.1", asked, *more)
+        return [(*entry[:4], ("127.0.0.1", to)) for to in (port, right) for entry in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+
+    with Memtrace(f"http://two.example:{right}", max_retries=0) as client:
+        assert client.ready().status == "ok"
+
+
+def test_a_host_without_an_address_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+
+    with pytest.raises(APIConnectionError, match=r"none\.example has no address"):
+        Memtrace("http://none.example", max_retries=0).ready()
+
+
+@pytest.mark.parametrize("host", [f"{'a' * 64}.example", "..", "a..b"])
+def test_a_name_that_no_host_can_have_is_one_too(make_client: MakeClient, host: str) -> None:
+    with pytest.raises(APIConnectionError):
+        make_client(f"http://{host}", max_retries=0).ready()
+
+
+# With TLS.
+
+
+@pytest.fixture
+def secure(serve: Any) -> str:
+    """The URL of a server with a certificate for localhost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+
+    def answer(connection: socket.socket, is_over: threading.Event) -> None:
+        with context.wrap_socket(connection, server_side=True) as wrapped:
+            wrapped.settimeout(0.05)
+            while not is_over.is_set():
+                with contextlib.suppress(TimeoutError):
+                    if not wrapped.recv(65536):
+                        return
+                    wrapped.sendall(OK)
+
+    server: Server = serve(answer)
+    return server.url.replace("http://127.0.0.1", "https://localhost")
+
+
+def test_a_certificate_that_the_environment_trusts_is_trusted(
+    make_client: MakeClient, secure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    client = make_client(secure)
+
+    assert [client.ready().status for _ in range(3)] == ["ok"] * 3
+
+
+def test_any_other_is_not(make_client: MakeClient, secure: str) -> None:
+    with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        make_client(secure, max_retries=0).ready()
+
+
+def test_nor_is_one_for_another_host(
+    make_client: MakeClient, secure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+
+    with pytest.raises(APIConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        make_client(secure.replace("localhost", "127.0.0.1"), max_retries=0).ready()
+
+
+def test_a_server_that_does_not_finish_the_handshake_is_left(make_client: MakeClient, serve: Any) -> None:
+    def stall(connection: socket.socket, is_over: threading.Event) -> None:
+        connection.recv(65536)
+        is_over.wait()
+
+    url = serve(stall).url.replace("http:", "https:")
+
+    with pytest.raises(APITimeoutError, match="cannot connect in time"):
+        make_client(url, timeout=0.2).ready()
+
+
+def test_the_certificates_are_not_read_for_http(
+    make_client: MakeClient, serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+
+    assert make_client(serve(Counted()).url).ready().status == "ok"
+
+
+def test_a_connection_that_is_made_while_the_client_is_closed_is_closed(serve: Any) -> None:
+    from memtrace._network import Network  # noqa: PLC0415  # private, and looked at on purpose
+
+    network = Network()
+    network.take_down()
+    url = httpcore.URL(serve(Counted()).url)
+
+    with pytest.raises(httpcore.ConnectError, match="the client is closed"):
+        network.dial(url.origin, None).handle_request(httpcore.Request("GET", url))
