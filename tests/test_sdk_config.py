@@ -68,6 +68,19 @@ def test_a_server_may_live_under_a_path(
 
 
 @pytest.mark.parametrize(
+    ("base_url", "shown"),
+    [
+        ("http://[::1]:9100/", "http://[::1]:9100"),
+        ("HTTPS://Host.Example/A/", "https://host.example/A"),
+        ("http://bücher.example", "http://xn--bcher-kva.example"),
+        ("http://host/a b", "http://host/a%20b"),
+    ],
+)
+def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, shown: str) -> None:
+    assert make_client(base_url).base_url == shown
+
+
+@pytest.mark.parametrize(
     ("base_url", "said"),
     [
         ("ftp://host", "unknown scheme 'ftp'"),

@@ -30,7 +30,7 @@ class AsyncConnection:
         self._is_closed = False
 
     @property
-    def is_given(self) -> bool:
+    def is_given(self) -> bool:  # unasync: remove
         """Whether the caller gave it."""
         return self._given is not None
 

@@ -30,11 +30,6 @@ class Connection:
         self._opening = threading.Lock()
         self._is_closed = False
 
-    @property
-    def is_given(self) -> bool:
-        """Whether the caller gave it."""
-        return self._given is not None
-
     def send(self, call: Call, config: Config, deadline: Deadline) -> Answer:
         """Send a request once, and read the answer.
 
