@@ -71,16 +71,20 @@ def _apply(load: Load) -> Outcome:
 
 
 async def _run(load: Load) -> Outcome:
-    clock = _Clock(time.perf_counter() + _WARM_UP, time.perf_counter() + _WARM_UP + load.seconds)
     host, _, port = urlsplit(load.url).netloc.partition(":")
     reads = _reads(load)
     run = os.urandom(6).hex()  # tells this load's memories from those of all others
-    writers = [_Client(clock, _writes(load, f"{run}{n:04d}")) for n in range(load.writers)]
-    readers = [_Client(clock, reads) for _ in range(load.readers)]
+    contents = samples.contents(1_000, seed=run)
+    writers = [_Client(_writes(load, contents, f"{run}{n:04d}")) for n in range(load.writers)]
+    readers = [_Client(reads) for _ in range(load.readers)]
     clients = writers + readers
     loop = asyncio.get_running_loop()
     for client in clients:
         await loop.create_connection(partial(_same, client), host, int(port))
+    now = time.perf_counter()
+    clock = _Clock(now + _WARM_UP, now + _WARM_UP + load.seconds)
+    for client in clients:
+        client.start(clock)
     await asyncio.gather(*[client.done for client in clients])
     return Outcome(
         load.seconds,
@@ -103,10 +107,10 @@ class _Clock:
 class _Client(asyncio.Protocol):
     """One connection that sends a request as soon as the last one is answered."""
 
-    clock: _Clock
     requests: Iterator[bytes]
     latencies: list[float] = field(factory=list)
     done: asyncio.Future[None] = field(factory=lambda: asyncio.get_running_loop().create_future())
+    _clock: _Clock = field(init=False)
     _sent_at: float = 0.0
     _answer: bytes = b""
     _length: int = -1
@@ -116,6 +120,10 @@ class _Client(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         socket = cast("asyncio.Transport", transport)  # as create_connection makes them
         self._send, self._close = socket.write, socket.close
+
+    def start(self, clock: _Clock) -> None:
+        """Send the first request."""
+        self._clock = clock
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -139,10 +147,10 @@ class _Client(asyncio.Protocol):
 
     def _finish(self) -> None:
         now = time.perf_counter()
-        if self.clock.starts <= now < self.clock.ends:
+        if self._clock.starts <= now < self._clock.ends:
             self.latencies.append(now - self._sent_at)
         self._answer, self._length = b"", -1
-        if now < self.clock.ends:
+        if now < self._clock.ends:
             self._next()
         else:
             self.done.set_result(None)
@@ -154,9 +162,8 @@ class _Client(asyncio.Protocol):
         self._send(request)
 
 
-def _writes(load: Load, client: str) -> Iterator[bytes]:
+def _writes(load: Load, contents: Iterator[str], client: str) -> Iterator[bytes]:
     """Requests to store memories that nobody stored before."""
-    contents = samples.contents(1_000, seed=client)
     numbers = itertools.count()
     head = f"POST /api/v1/memories HTTP/1.1\r\nhost: bench\r\nx-api-key: {load.key}\r\n"
     head += "content-type: application/json\r\n"
