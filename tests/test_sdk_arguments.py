@@ -11,9 +11,9 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from sdk_harness import SESSION, FakeServer
+from sdk_harness import MEMORY, SESSION, FakeServer
 
-from memtrace import APIStatusError, Memtrace, SessionHandle
+from memtrace import APIStatusError, Memtrace, SessionHandle, WriteBuffer
 
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 
@@ -148,6 +148,21 @@ def test_every_argument_of_a_session_arrives_with_the_session(
         assert request.url.path == "/api/v1/sessions/sess_1/context"
     else:
         assert (told["agent_id"], told["session_id"]) == ("agent_1", "sess_1")
+
+
+@pytest.mark.parametrize("method", ["remember", "decide", "add_memory"])
+def test_every_argument_of_a_buffer_arrives_in_its_batch(
+    sdk: Memtrace, fake_server: FakeServer, method: str
+) -> None:
+    fake_server.answer(201, {"memories": [MEMORY], "count": 1})
+    _, values = arguments(WriteBuffer, method)
+
+    with sdk.buffered() as log:
+        getattr(log, method)(**values)
+
+    (memory,) = fake_server.sent["memories"]
+    alone = httpx.Request("POST", fake_server.request.url, json=memory)
+    assert [name for name in values if not has_arrived(alone, name)] == []
 
 
 @pytest.mark.parametrize("method", [name for name in sending(Memtrace) if arguments(Memtrace, name)[0]])
