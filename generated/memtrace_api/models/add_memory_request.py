@@ -46,7 +46,7 @@ class AddMemoryRequest:
     ttl: int | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.memory_type = None
         self.event_type = None
         self.session_id = None

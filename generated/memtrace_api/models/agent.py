@@ -34,7 +34,7 @@ class Agent:
     last_active_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.description = None
         self.config = None
         self.last_active_at = None

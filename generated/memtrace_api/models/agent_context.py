@@ -30,7 +30,7 @@ class AgentContext:
     token_count: int | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.omitted_count = None
         self.token_count = None
 

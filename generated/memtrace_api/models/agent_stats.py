@@ -36,7 +36,7 @@ class AgentStats:
     last_active_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.last_active_at = None
 
     @classmethod

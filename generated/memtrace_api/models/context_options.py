@@ -29,7 +29,7 @@ class ContextOptions:
     max_tokens: int | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.since = None
         self.until = None
         self.include_types = None

@@ -24,7 +24,7 @@ class CreateSessionRequest:
     metadata: dict[str, Any] | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.metadata = None
 
     @classmethod

@@ -38,7 +38,7 @@ class ForgetFilter:
     until: TimePoint | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.agent_id = None
         self.session_id = None
         self.memory_type = None

@@ -27,7 +27,7 @@ class Health:
     uptime: float | str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.service = None
         self.version = None
         self.uptime = None

@@ -48,7 +48,7 @@ class Memory:
     expires_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.id = None
         self.session_id = None
         self.metadata = None

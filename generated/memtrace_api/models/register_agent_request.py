@@ -26,7 +26,7 @@ class RegisterAgentRequest:
     config: dict[str, Any] | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.description = None
         self.config = None
 

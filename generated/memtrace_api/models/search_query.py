@@ -50,7 +50,7 @@ class SearchQuery:
     cursor: str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.query = None
         self.content_contains = None
         self.agent_id = None

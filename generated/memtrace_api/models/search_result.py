@@ -30,7 +30,7 @@ class SearchResult:
     next_cursor: str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of decoding a page.
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.has_more = None
         self.next_cursor = None
 
