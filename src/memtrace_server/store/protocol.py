@@ -133,7 +133,10 @@ class Store(Protocol):
     """A place where memories live. All methods can be called from any thread."""
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """What `work` finds in a transaction that writes nothing."""
+        """What `work` finds in a transaction that writes nothing.
+
+        It may be called more than once: again when what it searches had to be indexed first.
+        """
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """What `work` returns, once what it wrote is committed to disk.

@@ -1,8 +1,8 @@
 """The SQLite store: one writer at a time, which commits for all that wait; readers beside it.
 
 A write is durable when it is acknowledged: WAL with synchronous=FULL. What makes that fast is that writes
-which wait share a transaction and so a sync to disk. Each has a savepoint of its own, so none can spoil its
-neighbours'.
+which wait share a transaction and so a sync to disk. When one of them fails half way, the others are done
+again, each with a savepoint of its own, so none can spoil its neighbours'.
 
 Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own
 write included, so a lone caller pays for no thread switch. A caller that must not block (`submit`) leaves
@@ -77,6 +77,7 @@ class SqliteStore:
                 # What others store from now on a search may lack, or it might never come to its end.
                 searchable = unindexed.last if searchable is None else searchable
             with self._writing, _told_apart():
+                self._see_that_it_is_open()
                 connection = self._open_writer()
                 try:
                     self._index(connection)
@@ -154,11 +155,14 @@ class SqliteStore:
             transaction = SqliteTransaction(connection, read_only=True, searchable=searchable)
             return _reading(connection, work, transaction)
 
+    def _see_that_it_is_open(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+
     def _enqueue(self, work: Callable[[Transaction], T]) -> Future[T]:
         future: Future[T] = Future()
         with self._wake:
-            if self._is_closed:
-                raise StoreUnavailable("the store is closed")
+            self._see_that_it_is_open()
             self._waiting.append((work, future))
         return future
 
@@ -311,14 +315,12 @@ class SqliteStore:
     def _reader(self) -> Iterator[sqlite3.Connection]:
         if self._path is None or self._writer is None:
             with self._writing:
-                if self._is_closed:
-                    raise StoreUnavailable("the store is closed")
+                self._see_that_it_is_open()
                 writer = self._open_writer()
                 if self._path is None:  # memory has one connection only
                     yield writer
                     return
-        if self._is_closed:
-            raise StoreUnavailable("the store is closed")
+        self._see_that_it_is_open()
         try:
             connection = self._readers.pop()
         except IndexError:
