@@ -6,17 +6,25 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 from sdk_harness import MakeClient
-from socket_server import Server
+from socket_server import Server, Silent
 
 from memtrace import APIConnectionError, APITimeoutError, AsyncMemtrace, Memtrace
+from memtrace._async.pool import AsyncPool
+from memtrace._config import Config
+from memtrace._deadlines import Deadline
+from memtrace._operations import get_ready
+from memtrace._requests import call
+from memtrace._sync.pool import Pool
 
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"ok"}'
 CERTIFICATE = Path(__file__).parent / "data" / "localhost.pem"
@@ -211,3 +219,106 @@ def test_a_connection_that_is_made_while_the_client_is_closed_is_closed(serve: A
 
     with pytest.raises(httpcore.ConnectError, match="the client is closed"):
         network.dial(url.origin, None).handle_request(httpcore.Request("GET", url))
+
+
+def test_a_connection_that_the_server_has_reset_is_not_used_again(
+    make_client: MakeClient, serve: Any
+) -> None:
+    reset = threading.Semaphore(0)
+
+    def answer_once(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(OK)
+        # Closed with a reset, as a server does that is killed.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        reset.release()
+
+    client = make_client(serve(answer_once).url, max_retries=2)
+
+    for _ in range(3):
+        assert client.ready().status == "ok"
+        assert reset.acquire(timeout=5)
+
+
+def test_tasks_close_what_they_do_not_need_any_more(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memtrace._network._IDLE", 0.05)
+    counted = Counted(together=4)
+
+    async def run() -> None:
+        async with AsyncMemtrace(serve(counted).url) as client:
+            await asyncio.gather(*(client.ready() for _ in range(4)))
+            counted._barrier = threading.Barrier(1)  # noqa: SLF001  # from here on, they come alone
+            for _ in range(200):
+                await client.ready()
+                if counted.open == 1:
+                    break
+                await asyncio.sleep(0.01)
+
+    asyncio.run(run())
+
+    assert counted.connections == 4
+
+
+def test_who_waits_for_a_connection_longer_than_httpx_allows_is_told(serve: Any) -> None:
+    silent = Silent()
+    url = serve(silent).url
+
+    async def run() -> None:
+        async with AsyncMemtrace(url, max_retries=0) as client:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("memtrace._async.pool.MOST", 1)
+                first = asyncio.create_task(client.ready())
+                await asyncio.to_thread(silent.wait)
+                with pytest.raises(APITimeoutError, match="no connection of the pool became free in time"):
+                    await client.with_options(timeout=httpx.Timeout(5, pool=0.01)).ready()
+                first.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await first
+
+    asyncio.run(run())
+
+
+def test_an_interrupted_handshake_leaves_no_connection(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = threading.Semaphore(0)
+
+    def wait_for_the_end(connection: socket.socket, _: threading.Event) -> None:
+        assert connection.recv(65536) == b""
+        closed.release()
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    url = serve(wait_for_the_end).url.replace("http:", "https:")
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", interrupt)
+    with Memtrace(url) as client:
+        with pytest.raises(KeyboardInterrupt):
+            client.ready()
+        assert closed.acquire(timeout=5)
+
+
+def test_a_connection_that_comes_back_to_a_closed_pool_is_closed(serve: Any) -> None:
+    config = Config.from_arguments(serve(Counted()).url, None, timeout=5.0, max_retries=0)
+    ready = call(get_ready)
+
+    with contextlib.closing(Pool(config.root)) as pool:
+        assert pool.send(ready, config, Deadline(5.0)).status == 200
+        connection = pool._popped()  # noqa: SLF001  # as a call takes it, just before another thread closes
+        assert connection is not None
+        pool._is_closed = True  # noqa: SLF001
+        pool._put_back(connection)  # noqa: SLF001
+        assert pool._popped() is None  # noqa: SLF001
+        assert connection.is_closed()
+
+    async def run() -> None:
+        pool = AsyncPool(config.root)
+        assert (await pool.send(ready, config, Deadline(5.0))).status == 200
+        connection = pool._popped()  # noqa: SLF001
+        assert connection is not None
+        pool._is_closed = True  # noqa: SLF001
+        await pool._put_back(connection)  # noqa: SLF001
+        assert pool._popped() is None  # noqa: SLF001
+        assert connection.is_closed()
+        await pool.aclose()
+
+    asyncio.run(run())

@@ -68,7 +68,7 @@ class AsyncConnection:
         with self._opening:
             if home not in self._ways:
                 try:
-                    self._ways[home] = self._open(home, config)
+                    self._ways[home] = self._open(config)
                 except (OSError, ValueError) as error:
                     problem = f"{call} at {config.base_url}: cannot be opened: {error}"
                     raise APIConnectionError(problem) from error
@@ -80,11 +80,15 @@ class AsyncConnection:
         loop = running.loop()  # unasync: remove
         return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self, home: running.Home, config: Config) -> AsyncWay:
+    def _forget_ended(self) -> None:  # unasync: remove
         # Those of a process that this one was forked from are kept: to close them, as their destructor
         # would, reaches into connections and files that are still in use there.
-        for other in [other for other in self._ways if other[0] == home[0] and running.is_over(other)]:
-            del self._ways[other]
+        here = os.getpid()
+        for place in [place for place in self._ways if place[0] == here and running.is_over(place)]:
+            del self._ways[place]
+
+    def _open(self, config: Config) -> AsyncWay:
+        self._forget_ended()  # unasync: remove
         if self._given is not None:
             return self._given.way()
         # What is imported here is large, and making a client needs none of it.

@@ -64,7 +64,7 @@ class Connection:
         with self._opening:
             if home not in self._ways:
                 try:
-                    self._ways[home] = self._open(home, config)
+                    self._ways[home] = self._open(config)
                 except (OSError, ValueError) as error:
                     problem = f"{call} at {config.base_url}: cannot be opened: {error}"
                     raise APIConnectionError(problem) from error
@@ -76,11 +76,8 @@ class Connection:
 
         return os.getpid(), (loop if self._store is None else None)
 
-    def _open(self, home: running.Home, config: Config) -> Way:
-        # Those of a process that this one was forked from are kept: to close them, as their destructor
-        # would, reaches into connections and files that are still in use there.
-        for other in [other for other in self._ways if other[0] == home[0] and running.is_over(other)]:
-            del self._ways[other]
+    def _open(self, config: Config) -> Way:
+
         if self._given is not None:
             return self._given.way()
         # What is imported here is large, and making a client needs none of it.
