@@ -16,11 +16,17 @@ class Slots:
     """So many calls at once; more wait for their turn."""
 
     def __init__(self, number: int) -> None:
+        self._number = number
         self._free = threading.Semaphore(number)
 
-    def acquire(self, seconds: float | None) -> bool:
-        """Wait for a slot, so many seconds at the most; tells whether there was one."""
-        return self._free.acquire(timeout=seconds)
+    def acquire(self, seconds: float | None) -> None:
+        """Wait for a slot, so many seconds at the most.
+
+        Raises:
+            httpcore.PoolTimeout: If none became free.
+        """
+        if not self._free.acquire(timeout=seconds):
+            raise httpcore.PoolTimeout(f"all {self._number} were in use")
 
     def release(self) -> None:
         """Give a slot back."""
@@ -31,14 +37,19 @@ class AsyncSlots:
     """The same for tasks of an event loop."""
 
     def __init__(self, number: int) -> None:
+        self._number = number
         self._free = anyio.Semaphore(number, fast_acquire=True)
 
-    async def acquire(self, seconds: float | None) -> bool:
-        """Wait for a slot, so many seconds at the most; tells whether there was one."""
+    async def acquire(self, seconds: float | None) -> None:
+        """Wait for a slot, so many seconds at the most.
+
+        Raises:
+            httpcore.PoolTimeout: If none became free.
+        """
         with anyio.move_on_after(seconds):
             await self._free.acquire()
-            return True
-        return False
+            return
+        raise httpcore.PoolTimeout(f"all {self._number} were in use")
 
     def release(self) -> None:
         """Give a slot back."""

@@ -64,8 +64,7 @@ class AsyncPool:
             extensions={"timeout": self._network.timeouts(deadline)},
         )
         with self._calls.until(deadline) as progress:
-            if not await self._slots.acquire(deadline.wait()):
-                raise httpcore.PoolTimeout(f"all {MOST} were in use")
+            await self._slots.acquire(deadline.wait())
             try:
                 connection = progress.connection = await self._taken()
                 try:

@@ -65,8 +65,7 @@ class Pool:
             extensions={"timeout": self._network.timeouts(deadline)},
         )
         with self._calls.until(deadline) as progress:
-            if not self._slots.acquire(deadline.wait()):
-                raise httpcore.PoolTimeout(f"all {MOST} were in use")
+            self._slots.acquire(deadline.wait())
             try:
                 connection = progress.connection = self._taken()
                 try:
