@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 from sdk_harness import MakeClient
 from socket_server import Server, Silent
 
-from memtrace import APIConnectionError, APITimeoutError, AsyncMemtrace, Memtrace
+from memtrace import APIConnectionError, APITimeoutError, AsyncMemtrace, Memtrace, _deadlines
 from memtrace._async.pool import AsyncPool
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
@@ -322,3 +323,22 @@ def test_a_connection_that_comes_back_to_a_closed_pool_is_closed(serve: Any) -> 
         await pool.aclose()
 
     asyncio.run(run())
+
+
+def test_a_deadline_that_passes_between_two_reads_is_kept(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]
+    monkeypatch.setattr(_deadlines, "monotonic", lambda: time.monotonic() + passed[0])
+
+    def answer_half(connection: socket.socket, is_over: threading.Event) -> None:
+        connection.recv(65536)
+        passed[0] = 100.0
+        connection.sendall(OK[:-5])
+        is_over.wait()
+
+    with (
+        Memtrace(serve(answer_half).url, timeout=30, max_retries=0) as client,
+        pytest.raises(APITimeoutError, match="no answer in time"),
+    ):
+        client.ready()

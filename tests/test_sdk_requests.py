@@ -674,3 +674,42 @@ def test_an_empty_idempotency_key_is_not_replaced(sdk: Memtrace, fake_server: Fa
         sdk.remember("a", "b", idempotency_key="")
 
     assert fake_server.request.headers["idempotency-key"] == ""
+
+
+def test_what_is_special_in_a_query_is_quoted(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, page())
+
+    sdk.list_memories(event_type="a b/c&d=e+f")
+
+    assert fake_server.request.url.query == b"event_type=a%20b%2Fc%26d%3De%2Bf"
+
+
+def test_what_cannot_be_sent_is_a_bad_request_that_says_so(sdk: Memtrace) -> None:
+    calls: dict[str, Callable[[], object]] = {
+        "The request cannot be written in UTF-8: 'utf-8' codec": lambda: sdk.list_memories(
+            event_type="\ud800"
+        ),
+        "The request cannot be written as JSON: Out of range": lambda: sdk.remember(
+            "a", "b", importance=math.nan
+        ),
+        "agent_id is empty; give the id of what you mean": lambda: sdk.get_agent(""),
+        "The URL would be too long: 100000 characters; the most is 65536": lambda: sdk.get_agent_memories(
+            "a" * (100_000 - 31),
+            ListOptions(limit=1),  # the rest of path and query
+        ),
+        "Idempotency-Key: 'ä' has characters that no header can carry": lambda: sdk.forget(
+            "mem_1", idempotency_key="ä"
+        ),
+    }
+    for said, send in calls.items():
+        with pytest.raises(BadRequestError) as caught:
+            send()
+        assert caught.value.message.startswith(said)
+        assert (caught.value.code, caught.value.status_code) == ("invalid_request", 400)
+
+
+def test_all_that_is_mixed_with_a_request_is_named(sdk: Memtrace) -> None:
+    with pytest.raises(TypeError) as caught:
+        sdk.add_memory(AddMemoryRequest(agent_id="a", content="c"), tags=["t"], ttl=1)
+
+    assert str(caught.value) == ("give an AddMemoryRequest or its fields as keywords, not both: tags, ttl")
