@@ -51,7 +51,7 @@ LOOKUP = re.compile(r"SEARCH \w+ USING (INTEGER PRIMARY KEY \(|.*?\((org|digest)
 # Some tables have one row. Orgs and keys are few, and only the command line lists them; of the rest, a sweep
 # takes the oldest few.
 KNOWN = re.compile(
-    r"SCAN (secrets|indexed|orgs|keys|k|o|CONSTANT ROW|sqlite_sequence|\(subquery-\d+\))( |$)"
+    r"SCAN (secrets|indexed|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|\(subquery-\d+\))( |$)"
     r"|REUSE SUBQUERY"
     r"|SEARCH (keys|orgs|o) USING "
     r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age) \("
