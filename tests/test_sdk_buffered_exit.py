@@ -134,7 +134,10 @@ def test_a_forked_process_leaves_that_to_its_parent(url: str) -> None:
     assert sorted(stored(url)) == [FIRST, ("task", "second")]
 
 
+# Who starts tests in the background may have them ignore the signal, and so what they start.
 INTERRUPTED = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 async def forget():
     async with async_log:
         await async_log.remember("task", "second")
