@@ -50,7 +50,7 @@ fuzz: .venv/.dev ## fuzz a server of our own for a minute or two; with URL=… K
 fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
 	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
 
-bench: .venv/.dev ## measure against floors, up to a million memories: half an hour, the first time
+bench: .venv/.dev ## measure against floors, up to a million memories: six minutes, and longer the first time
 	@$(BIN)/python scripts/bench.py
 
 bench-quick: .venv/.dev ## the same in two minutes, up to 100,000 memories
