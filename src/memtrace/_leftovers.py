@@ -57,6 +57,9 @@ def finish() -> None:
         except BufferedWriteError as error:
             # Without a traceback, which ends here, and says nothing more.
             logger.error("Lost: %s", error)  # noqa: TRY400
+        finally:
+            if blocking is not flusher:
+                blocking.sender.connection.close()
 
 
 def _blocking(flusher: Flusher | AsyncFlusher) -> Flusher | None:
