@@ -15,7 +15,8 @@ import attrs
 
 from memtrace import _operations as operations
 from memtrace import _running as running
-from memtrace._async.flusher import AsyncFlusher, home
+from memtrace._async.connection import home
+from memtrace._async.flusher import AsyncFlusher
 from memtrace._buffer import Backlog, Limits, requests_of
 from memtrace._requests import batch, call, chosen
 from memtrace.exceptions import BufferedWriteError, MemtraceError

@@ -18,6 +18,13 @@ from memtrace.exceptions import APIConnectionError
 _IN_MEMORY = "sqlite://"
 
 
+def home() -> running.Home:
+    """Tell where this runs: in this process, and on this event loop."""
+    loop: object = None
+    loop = running.loop()  # unasync: remove
+    return os.getpid(), loop
+
+
 class AsyncConnection:
     """A way to the server, opened when the first request is sent; or the one that the caller gave."""
 
@@ -75,10 +82,9 @@ class AsyncConnection:
             return self._ways[home]
 
     def _home(self) -> running.Home:
-        """Tell where connections can be used: in this process, and on this event loop."""
-        loop: object = None
-        loop = running.loop()  # unasync: remove
-        return os.getpid(), (loop if self._store is None else None)
+        """Tell where connections can be used; those of a store, on any event loop."""
+        process, loop = home()
+        return process, (loop if self._store is None else None)
 
     def _forget_ended(self) -> None:  # unasync: remove
         # Those of a process that this one was forked from are kept: to close them, as their destructor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import attrs
 
 from memtrace import _leftovers as leftovers
 from memtrace import _operations as operations
-from memtrace import _running as running
+from memtrace._async.connection import home
 from memtrace._async.sender import AsyncSender
 from memtrace._background import AsyncBackground
 from memtrace._buffer import Backlog, Batch, Failure, not_stored
@@ -43,13 +42,6 @@ class Receipt:
     """As much of the answer to a batch as a buffer has use for."""
 
     count: int
-
-
-def home() -> running.Home:
-    """Tell where this runs: in this process, and on this event loop."""
-    loop: object = None
-    loop = running.loop()  # unasync: remove
-    return os.getpid(), loop
 
 
 class AsyncFlusher:

@@ -18,7 +18,8 @@ from memtrace import _operations as operations
 from memtrace import _running as running
 from memtrace._buffer import Backlog, Limits, requests_of
 from memtrace._requests import batch, call, chosen
-from memtrace._sync.flusher import Flusher, home
+from memtrace._sync.connection import home
+from memtrace._sync.flusher import Flusher
 from memtrace.exceptions import BufferedWriteError, MemtraceError
 from memtrace.models import AddMemoryRequest, MemoryType
 

@@ -19,6 +19,13 @@ from memtrace.exceptions import APIConnectionError
 _IN_MEMORY = "sqlite://"
 
 
+def home() -> running.Home:
+    """Tell where this runs: in this process, and on this event loop."""
+    loop: object = None
+
+    return os.getpid(), loop
+
+
 class Connection:
     """A way to the server, opened when the first request is sent; or the one that the caller gave."""
 
@@ -71,10 +78,9 @@ class Connection:
             return self._ways[home]
 
     def _home(self) -> running.Home:
-        """Tell where connections can be used: in this process, and on this event loop."""
-        loop: object = None
-
-        return os.getpid(), (loop if self._store is None else None)
+        """Tell where connections can be used; those of a store, on any event loop."""
+        process, loop = home()
+        return process, (loop if self._store is None else None)
 
     def _open(self, config: Config) -> Way:
 

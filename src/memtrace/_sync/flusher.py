@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -16,11 +15,11 @@ import attrs
 
 from memtrace import _leftovers as leftovers
 from memtrace import _operations as operations
-from memtrace import _running as running
 from memtrace._background import Background
 from memtrace._buffer import Backlog, Batch, Failure, not_stored
 from memtrace._landed import memory_for, newest_of
 from memtrace._requests import call
+from memtrace._sync.connection import home
 from memtrace._sync.sender import Sender
 from memtrace.exceptions import (
     BadRequestError,
@@ -44,13 +43,6 @@ class Receipt:
     """As much of the answer to a batch as a buffer has use for."""
 
     count: int
-
-
-def home() -> running.Home:
-    """Tell where this runs: in this process, and on this event loop."""
-    loop: object = None
-
-    return os.getpid(), loop
 
 
 class Flusher:
