@@ -98,8 +98,8 @@ class Contract:
             found = [Operation(schemas, path, method, item) for method in _METHODS if method in item]
             by_path[path] = {operation.method: operation for operation in found}
             self.operations |= {operation.id: operation for operation in found}
-        self._paths = [(path.split("/"), found) for path, found in by_path.items()]
-        self._plain_paths = {path: found for path, found in by_path.items() if "{" not in path}
+        self._plain = {path: found for path, found in by_path.items() if "{" not in path}
+        self._templates = [(path.split("/"), found) for path, found in by_path.items() if "{" in path]
 
     @classmethod
     @functools.cache  # compiling the schemas takes longer than opening a store
@@ -116,18 +116,20 @@ class Contract:
         Raises:
             Problem: 404 or 405.
         """
-        found = self._plain_paths.get(path)
-        if found is not None and method in found:
-            return found[method], {}
+        operations, values = self._find(path)
+        operation = operations.get("GET" if method == "HEAD" else method)
+        if operation is None:
+            raise problems.method_not_allowed(method, list(operations))
+        return operation, values
+
+    def _find(self, path: str) -> tuple[dict[str, Operation], dict[str, str]]:
+        if path in self._plain:
+            return self._plain[path], {}
         segments = path.split("/")
-        for template, operations in self._paths:
+        for template, operations in self._templates:
             values = _match(template, segments)
-            if values is None:
-                continue
-            operation = operations.get("GET" if method == "HEAD" else method)
-            if operation is None:
-                raise problems.method_not_allowed(method, list(operations))
-            return operation, values
+            if values is not None:
+                return operations, values
         raise problems.not_found("such path")
 
 

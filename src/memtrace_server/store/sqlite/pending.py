@@ -49,6 +49,10 @@ class Pending:
     recent: Counter[tuple[int, str, int]] = field(factory=Counter)
     recent_errors: Counter[tuple[int, str, int]] = field(factory=Counter)
 
+    def emptied(self) -> Pending:
+        """The same without rows; what was added stays counted."""
+        return Pending(additions=self.additions, length=self.length)
+
     def add(self, org: int, memories: Iterable[tuple[bytes, NewMemory]], now: int) -> None:
         """Take in memories, with all that follows from them."""
         for fingerprint, m in memories:

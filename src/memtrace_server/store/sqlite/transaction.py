@@ -99,7 +99,7 @@ class SqliteTransaction:
         pending = self._pending
         if not (pending.counts or pending.answers):
             return
-        self._pending = Pending(additions=pending.additions, length=pending.length)
+        self._pending = pending.emptied()
         self._write(pending)
 
     # --- organisations and keys
@@ -258,8 +258,7 @@ class SqliteTransaction:
         offset: int = 0,
     ) -> list[Found]:
         self.flush()
-        if queries.is_search(wanted):
-            self._see_to_index()
+        self._see_to_index(wanted)
         query = queries.page(
             org, wanted, now, columns="m.seq, m.time, m.doc", order=order, limit=limit, after=after,
             offset=offset, in_order=self._order(org).is_kept,
@@ -270,14 +269,11 @@ class SqliteTransaction:
 
     def forget(self, org: int, wanted: Filter, now: int) -> int:
         self.flush()
-        if queries.is_search(wanted):
-            self._see_to_index()
+        self._see_to_index(wanted)
         in_order = self._order(org).is_kept
+        query = queries.page(org, wanted, now, columns="m.seq", order="desc", limit=_CHUNK, in_order=in_order)
         forgotten = 0
         while True:
-            query = queries.page(
-                org, wanted, now, columns="m.seq", order="desc", limit=_CHUNK, in_order=in_order
-            )
             rows = [seq for (seq,) in self._db.execute(query.sql, query.values)]
             if not rows:
                 return forgotten
@@ -429,12 +425,14 @@ class SqliteTransaction:
             (self._indexed,) = self._db.execute("SELECT seq FROM indexed").fetchone()
         return self._indexed
 
-    def _see_to_index(self) -> None:
-        """Let a search lack nothing.
+    def _see_to_index(self, wanted: Filter) -> None:
+        """Let a search, if it is one, lack nothing.
 
         Raises:
             NotIndexed: If it does, and nothing can be written here.
         """
+        if not queries.is_search(wanted):
+            return
         # Of rows that are there still: one that was forgotten meanwhile will never be indexed.
         sql = "SELECT coalesce(max(seq), 0) FROM memories WHERE seq <= ?"
         last = _LATEST if self._searchable is None else self._searchable
@@ -461,7 +459,7 @@ class SqliteTransaction:
         order.latest = self._pending.latest[org] = max(latest, *moments)
 
     def _forget_what_is_known(self) -> None:
-        self._pending = Pending(additions=self._pending.additions, length=self._pending.length)
+        self._pending = self._pending.emptied()
         self._keys.clear()
         self._orders.clear()
         self._last_seq = None
