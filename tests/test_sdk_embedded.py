@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import anyio.to_thread
@@ -49,6 +51,16 @@ def test_filters_are_heard(make_client: MakeClient) -> None:
         client.remember("agent_1", content, tags=[tag])
 
     assert [memory.content for memory in client.recall("agent_1", tags=["ä&b"]).memories] == ["one"]
+
+
+def test_a_key_is_kept_only_of_who_gave_one(make_client: MakeClient, tmp_path: Path) -> None:
+    client = make_client(f"sqlite:///{tmp_path}/agent.db", None)
+    client.remember("agent_1", "with a key of nobody's")
+    first = client.remember("agent_1", "with mine", idempotency_key="mine")
+
+    assert client.remember("agent_1", "with mine", idempotency_key="mine").id == first.id
+    with closing(sqlite3.connect(tmp_path / "agent.db")) as store:
+        assert store.execute("SELECT key FROM answers").fetchall() == [("mine",)]
 
 
 def test_who_gets_no_thread_in_time_is_told(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import anyio.to_thread
 from memtrace._answers import Answer
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
-from memtrace._requests import Call
+from memtrace._requests import Call, OwnKey
 
 if TYPE_CHECKING:
     from memtrace_server.embedded import EmbeddedServer
@@ -114,7 +114,8 @@ def _request(call: Call) -> Request:
         method=call.method,
         path=call.path,
         query=call.query,
-        headers={name.lower(): value for name, value in call.headers.items()},
+        # On the way from here no answer is lost, and to keep a key would take a tenth of a write's time.
+        headers={n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)},
         body=call.content or b"",
     )
 

@@ -99,9 +99,15 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     )
 
 
+class OwnKey(str):
+    """An idempotency key that nobody asked for: it serves to try again when an answer was lost on its way."""
+
+    __slots__ = ()
+
+
 def idempotent(key: str | None) -> str:
     """Give the caller's idempotency key, or a new one."""
-    return os.urandom(16).hex() if key is None else key
+    return OwnKey(os.urandom(16).hex()) if key is None else key
 
 
 def chosen(model: type[T], given: T | None, **fields: object) -> T:
