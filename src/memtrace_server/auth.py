@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Mapping
 
-from attrs import frozen
+import msgspec
 
 from memtrace_server import problems
 from memtrace_server.store.protocol import Transaction
@@ -18,8 +18,7 @@ ROLES = ("reader", "writer", "admin")
 _PATTERN = re.compile(r"mtk_[A-Za-z0-9]{32,}")
 
 
-@frozen
-class Principal:
+class Principal(msgspec.Struct, frozen=True):
     """Who asks: an organisation, with a role in it."""
 
     org: int

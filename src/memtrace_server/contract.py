@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
-from attrs import frozen
 
 from memtrace_server import problems
 from memtrace_server.messages import JSON, Request
@@ -28,8 +27,7 @@ _DEEPEST = 100  # levels of a body, which is to be checked, stored and compared 
 _LONGEST_INTEGER = 20  # characters of -2⁶³
 
 
-@frozen
-class Arguments:
+class Arguments(msgspec.Struct, frozen=True):
     """What a valid request says: its parameters and its body, with the contract's defaults filled in."""
 
     parameters: Mapping[str, Any]

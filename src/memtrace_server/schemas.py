@@ -45,6 +45,7 @@ class Schema:
         self._whole = {"$schema": _DIALECT, **self._schema, "components": document.components}
         self._validator = jsonschema_rs.validator_for(self._whole, validate_formats=True, mask="the value")
         self._fill = _filler(document, self._schema)
+        self._required = frozenset(self._schema.get("required", ()))
 
     def check(self, value: object, place: str) -> list[Detail]:
         """What is wrong with a value; empty when it is valid.
@@ -58,7 +59,7 @@ class Schema:
 
     def has_required(self, value: object) -> bool:
         """Whether all required fields are there, valid or not."""
-        return isinstance(value, dict) and all(name in value for name in self._schema.get("required", ()))
+        return isinstance(value, dict) and self._required <= value.keys()
 
     def fill(self, value: Any) -> Any:  # noqa: ANN401 - JSON
         """A valid value with the contract's defaults, and without the nulls of optional fields."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+import msgspec
 
 from memtrace_server.auth import Principal
 from memtrace_server.cursors import Cursors
 from memtrace_server.store.protocol import Transaction
 
 
-@frozen(kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One call.
 
     Attributes:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from attrs import frozen
 
 from memtrace_server import ids, problems, times
 from memtrace_server.messages import Response, answer
@@ -17,8 +16,7 @@ from memtrace_server.service.pages import join, memory_page
 from memtrace_server.store.records import Found, NewMemory
 
 
-@frozen
-class Added:
+class Added(msgspec.Struct, frozen=True):
     """Memories that were added, in the order given.
 
     Attributes:

@@ -6,6 +6,7 @@ are busy, a server's event loop above all, getting it back takes longer than the
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -13,7 +14,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_SIZES = (64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1)
+_MOST, _ANY = 64, 32  # rows in a statement: so many, or any number up to this
 
 
 def insert(
@@ -28,15 +29,19 @@ def insert(
         conflict: All after VALUES.
     """
     for some in parts(rows):
-        row = f"({', '.join('?' * len(some[0]))})"
-        sql = f"{statement} VALUES {', '.join([row] * len(some))} {conflict}"
+        sql = f"{statement} VALUES {_places(len(some), len(some[0]))} {conflict}"
         connection.execute(sql, [*chain.from_iterable(some)])
 
 
+@functools.cache
+def _places(rows: int, columns: int) -> str:
+    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
+
+
 def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut rows up, for one statement each; of few different lengths, so that SQLite compiles few."""
-    at = 0
-    for size in _SIZES:
-        while len(rows) - at >= size:
-            yield rows[at : at + size]
-            at += size
+    """Cut rows up, for one statement each; a small group needs but one, and there are 33 to compile."""
+    at, end = 0, len(rows)
+    while at < end:
+        size = _MOST if end - at >= _MOST else min(end - at, _ANY)
+        yield rows[at : at + size]
+        at += size
