@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from memtrace_server import app
 from memtrace_server.cli import main
 from memtrace_server.store.sqlite import store
 
 if __name__ == "__main__":
-    store._GROUP = 1  # noqa: SLF001 - no setting: nobody should want this but to compare
+    # No setting: nobody should want this but to compare.
+    app._GROUP = store._GROUP = 1  # noqa: SLF001
     main()

@@ -76,8 +76,12 @@ class Step:
         return run
 
 
+@pytest.mark.parametrize("way", ["submitted", "started"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_group_does_what_its_writes_do_one_by_one(tmp_path: Path, clock: Clock, seed: int) -> None:
+def test_a_group_does_what_its_writes_do_one_by_one(
+    tmp_path: Path, clock: Clock, seed: int, way: str
+) -> None:
+    do_at_once = {"submitted": _do_at_once, "started": _start_at_once}[way]
     dice = random.Random(seed)  # noqa: S311 - nothing here is secret
     files = [tmp_path / f"{name}.db" for name in ("grouped", "alone")]
     with InProcess(files[0]) as grouped, InProcess(files[1]) as alone:
@@ -86,7 +90,7 @@ def test_a_group_does_what_its_writes_do_one_by_one(tmp_path: Path, clock: Clock
         for _ in range(ROUNDS):
             clock.advance(dice.choice([0, 0.5, 2, 20_000]))
             steps = [_step(dice) for _ in range(GROUP)]
-            assert _do_at_once(grouped, steps) == _do_one_by_one(alone, steps)
+            assert do_at_once(grouped, steps) == _do_one_by_one(alone, steps)
             assert _state(files[0]) == _state(files[1])
             assert _statistics(grouped) == _statistics(alone)
     for file in files:
@@ -128,6 +132,20 @@ def _do_at_once(server: InProcess, steps: Sequence[Step]) -> list[str]:
     ]
 
 
+def _start_at_once(server: InProcess, steps: Sequence[Step]) -> list[str]:
+    memories = _memory_ids(server.tenant())
+    exchanges = [step.begin(server.tenant(), memories) for step in steps]
+    works = [step.work(exchange) for step, exchange in zip(steps, exchanges, strict=True)]
+    commit = server.store.start(works)
+    assert commit is not None
+    outcomes = commit()
+    server.store.write(lambda _: None)  # after which what has expired is swept, as after what was submitted
+    return [
+        _told(server, exchange, _checked(response, failure))
+        for exchange, (response, failure) in zip(exchanges, outcomes, strict=True)
+    ]
+
+
 def _do_one_by_one(server: InProcess, steps: Sequence[Step]) -> list[str]:
     memories = _memory_ids(server.tenant())
     answers = []
@@ -144,8 +162,13 @@ def _do_one_by_one(server: InProcess, steps: Sequence[Step]) -> list[str]:
 
 def _outcome(future: Future[Response]) -> Response | Exception:
     error = future.exception(PATIENCE)
-    assert error is None or isinstance(error, Exception)
-    return error or future.result()
+    return _checked(None if error else future.result(), error)
+
+
+def _checked(response: Response | None, failure: BaseException | None) -> Response | Exception:
+    outcome = response or failure
+    assert isinstance(outcome, (Response, Exception))
+    return outcome
 
 
 def _told(server: InProcess, exchange: Exchange, outcome: Response | Exception) -> str:

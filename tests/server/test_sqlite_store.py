@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -172,6 +173,112 @@ def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) 
         second = store.submit(lambda transaction: transaction.agent(org, "one") is not None)
 
     assert (first.result(PATIENCE), second.result(PATIENCE)) == ("one", True)
+
+
+def commit(store: Store, works: Sequence[Callable[[Transaction], str]]) -> list[str]:
+    """Start works and commit them: what each returned, or the name of what it raised."""
+    finish = store.start(works)
+    assert finish is not None
+    with ThreadPoolExecutor(1) as thread:
+        outcomes = thread.submit(finish).result(PATIENCE)
+    return [result or type(error).__name__ for result, error in outcomes]
+
+
+def test_works_that_are_started_are_there_once_they_are_committed(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        org = tenants.create_org(store, "ours").number
+        finish = store.start([register(org, "one"), register(org, "two")])
+        assert finish is not None
+        assert names(store, org) == set()
+        assert finish() == [("one", None), ("two", None)]
+        assert names(store, org) == {"one", "two"}
+    assert_whole(file)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [Refused(), sqlite3.IntegrityError("UNIQUE"), sqlite3.OperationalError("disk I/O error")],
+    ids=repr,
+)
+def test_of_works_that_are_started_a_failing_one_harms_no_other(
+    store: Store, org: int, failure: Exception
+) -> None:
+    works = [
+        register_and_fail(org, f"bad_{n}", failure) if n == 3 else register(org, f"{n}") for n in range(9)
+    ]
+    told = "StoreUnavailable" if isinstance(failure, sqlite3.OperationalError) else type(failure).__name__
+
+    assert commit(store, works) == [told if n == 3 else f"{n}" for n in range(9)]
+    assert names(store, org) == {f"{n}" for n in range(9) if n != 3}
+
+
+def test_a_refusal_that_wrote_nothing_is_told_without_doing_the_works_again(store: Store, org: int) -> None:
+    done: list[str] = []
+
+    def work(_: Transaction) -> str:
+        done.append("one")
+        raise Refused
+
+    assert commit(store, [register(org, "two"), work]) == ["two", "Refused"]
+    assert done == ["one"]
+
+
+def test_nothing_is_started_while_another_thread_writes(store: Store, org: int) -> None:
+    with writer_held(store):
+        assert store.start([register(org, "one")]) is None
+    assert names(store, org) == set()
+    assert commit(store, [register(org, "one")]) == ["one"]
+
+
+def test_nothing_is_started_before_what_waits_already(store: Store, org: int) -> None:
+    with writer_held(store):
+        waiting = store.submit(register(org, "first"))
+        assert store.start([register(org, "second")]) is None
+    assert waiting.result(PATIENCE) == "first"
+
+
+def test_nothing_is_started_and_nobody_waits_while_another_process_writes(file: Path) -> None:
+    with closing(open_store(f"sqlite:///{file}")) as store, closing(sqlite3.connect(file)) as other:
+        org = tenants.create_org(store, "ours").number
+        other.execute("BEGIN IMMEDIATE")
+        started = time.monotonic()
+        assert store.start([register(org, "one")]) is None
+        assert time.monotonic() - started < PATIENCE / 2  # others' patience is a minute
+        waiting = store.submit(register(org, "two"))  # for as long as it takes
+        other.rollback()
+        assert waiting.result(PATIENCE) == "two"
+        assert commit(store, [register(org, "three")]) == ["three"]
+
+
+def test_others_write_once_what_was_started_is_committed(store: Store, org: int) -> None:
+    finish = store.start([register(org, "one")])
+    assert finish is not None
+    other = store.submit(lambda transaction: transaction.agent(org, "one") is not None)
+    with pytest.raises(TimeoutError):
+        other.result(0.05)
+
+    finish()
+    assert other.result(PATIENCE)
+
+
+def test_what_was_started_on_a_full_disk_is_refused_and_leaves_the_store_usable(file: Path) -> None:
+    with closing(SqliteStore(str(file))) as store:
+        org = tenants.create_org(store, "ours").number
+        assert store._writer is not None  # noqa: SLF001 - there is no other way to fill a disk
+        pages = store._writer.execute("PRAGMA page_count").fetchone()[0]  # noqa: SLF001
+        store._writer.execute(f"PRAGMA max_page_count = {pages}")  # noqa: SLF001
+        many = [register(org, f"{n:04d}" * 60) for n in range(200)]
+        told = commit(store, many)
+        assert told[-1] == "StoreUnavailable"
+        assert {name for name in told if name != "StoreUnavailable"} == names(store, org)
+        store._writer.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
+        assert commit(store, many) == [f"{n:04d}" * 60 for n in range(200)]
+    assert_whole(file)
+
+
+def test_a_closed_store_starts_nothing(store: Store, org: int) -> None:
+    store.close()
+    assert store.start([register(org, "one")]) is None
 
 
 def test_readers_see_only_what_is_committed(file: Path) -> None:

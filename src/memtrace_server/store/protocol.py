@@ -20,6 +20,8 @@ from memtrace_server.store.records import (
 )
 
 T = TypeVar("T")
+Outcome = tuple[T | None, BaseException | None]
+"""What a work returned, or what it raised; both are None if it returned None."""
 
 
 class Transaction(Protocol):
@@ -147,6 +149,14 @@ class Store(Protocol):
 
     def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
         """As `write`, without waiting."""
+
+    def start(self, works: Sequence[Callable[[Transaction], T]]) -> Callable[[], Sequence[Outcome[T]]] | None:
+        """Do short works at once, but for the wait for the disk.
+
+        Returns:
+            What commits them and tells the outcome of each; it must be called, once, in any thread. None if
+            the works would have to wait, for somebody else who writes.
+        """
 
     def check(self) -> Iterator[str]:
         """Everything that is wrong with the store, in words; nothing if it is whole."""

@@ -5,8 +5,8 @@ which wait share a transaction and so a sync to disk. When one of them fails hal
 again, each with a savepoint of its own, so none can spoil its neighbours'.
 
 Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own
-write included, so a lone caller pays for no thread switch. A caller that must not block (`submit`) leaves
-that to a thread.
+write included, so a lone caller pays for no thread switch. A caller that must not block does short writes
+itself (`start`), all but the wait for the disk, and leaves long ones to a thread (`submit`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attrs import frozen
+
 from memtrace_server import times
-from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.protocol import Outcome, StoreUnavailable, Transaction
 from memtrace_server.store.sqlite import fulltext, inspection, migrations, queries
 from memtrace_server.store.sqlite.transaction import NotIndexed, SqliteTransaction
 
@@ -34,8 +36,6 @@ _LOG = logging.getLogger("memtrace_server")
 
 _PATIENCE = 60.0  # seconds to wait for another process's write
 _GROUP = 512  # writes in one transaction, at most
-_CROWD = 4  # writes for which to wait for more
-_LINGER = 0.0003  # seconds in which one more has to come
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
 _TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
@@ -48,7 +48,6 @@ _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are 
 
 _Work = Callable[[Transaction], Any]
 _Waiting = tuple[_Work, Future[Any]]
-_Outcome = tuple[Any, BaseException | None]
 
 
 class SqliteStore:
@@ -63,6 +62,7 @@ class SqliteStore:
         self._committer: threading.Thread | None = None
         self._wake = threading.Condition()
         self._is_closed = False
+        self._is_due = False
         self._tidied_at = 0
         self._unswept = 0
         self._unindexed = 0
@@ -95,6 +95,27 @@ class SqliteStore:
         future = self._enqueue(work)
         self.tend()
         return future
+
+    def start(self, works: Sequence[Callable[[Transaction], T]]) -> Callable[[], Sequence[Outcome[T]]] | None:
+        if self._waiting or not self._writing.acquire(blocking=False):
+            return None
+        if self._writer is None or not _begins_at_once(self._writer):
+            self._writing.release()
+            return None
+        done: _Done | None = None
+        with suppress(Exception):  # all is done again to commit it, and what fails there is told
+            done = _do(self._writer, works, _attempt)
+
+        def commit() -> Sequence[Outcome[T]]:
+            try:
+                return _told(partial(self._run, works, done), len(works))
+            finally:
+                self._is_due = self._unindexed >= _INDEXED
+                self._writing.release()
+                if self._is_due:
+                    self.tend()
+
+        return commit
 
     def tend(self) -> None:
         with self._wake:
@@ -169,25 +190,17 @@ class SqliteStore:
     def _commit_for_others(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._is_closed, _TIDY_EVERY / times.SECOND)
+                is_wanted = self._wake.wait_for(
+                    lambda: self._waiting or self._is_due or self._is_closed, _TIDY_EVERY / times.SECOND
+                )
                 if self._is_closed and not self._waiting:
                     return
             with self._writing:
+                self._is_due = False
                 if self._waiting:
-                    self._linger()
                     self._commit_waiting()
                 else:
-                    self._tidy(has_time=True)
-
-    def _linger(self) -> None:
-        """While several write at once, wait as long as more of them come: larger groups cost less each.
-
-        With 32 clients, groups of 23 in place of 17 were measured to raise their rate by 5 to 11 %.
-        """
-        waiting = 0
-        while max(waiting + 1, _CROWD) <= len(self._waiting) < _GROUP:
-            waiting = len(self._waiting)
-            time.sleep(_LINGER)
+                    self._tidy(has_time=not is_wanted)
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
@@ -196,10 +209,7 @@ class SqliteStore:
         group = [(work, future) for work, future in taken if future.set_running_or_notify_cancel()]
         if not group:
             return
-        try:
-            outcomes = self._run(group)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            outcomes = [(None, error)] * len(group)
+        outcomes = _told(partial(self._run, [work for work, _ in group]), len(group))
         for (_, future), (result, failure) in zip(group, outcomes, strict=True):
             if failure is None:
                 future.set_result(result)
@@ -207,33 +217,25 @@ class SqliteStore:
                 future.set_exception(failure)
         self._tidy()
 
-    def _run(self, group: Sequence[_Waiting]) -> list[_Outcome]:
+    def _run(self, works: Sequence[_Work], done: _Done | None = None) -> Sequence[Outcome[Any]]:
+        """Commit works in one transaction; those of `done` are done, and it has begun."""
         with _told_apart():
             connection = self._open_writer()
             try:
-                outcomes = self._commit(connection, group, _attempt)
+                if done is None:
+                    connection.execute("BEGIN IMMEDIATE")
+                    done = _do(connection, works, _attempt)
+                return self._end(connection, done)
             except _Spoilt:
-                outcomes = self._commit(connection, group, _attempt_carefully)
-        return outcomes
+                connection.execute("BEGIN IMMEDIATE")
+                return self._end(connection, _do(connection, works, _attempt_carefully))
 
-    def _commit(
-        self, connection: sqlite3.Connection, group: Sequence[_Waiting], attempt: _Attempt
-    ) -> list[_Outcome]:
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            transaction = SqliteTransaction(connection)
-            outcomes = [attempt(connection, transaction, work) for work, _ in group]
-            transaction.finish()
+    def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
+        with _rolled_back(connection, done.attempt, len(done.outcomes)):
             connection.execute("COMMIT")
-            self._unswept += transaction.additions
-            self._unindexed += transaction.additions + transaction.length // _LONG
-        except BaseException as error:
-            if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-                connection.execute("ROLLBACK")
-            if attempt is _attempt and len(group) > 1 and isinstance(error, sqlite3.Error):
-                raise _Spoilt from error
-            raise
-        return outcomes
+        self._unswept += done.transaction.additions
+        self._unindexed += done.transaction.additions + done.transaction.length // _LONG
+        return done.outcomes
 
     def _tidy(self, *, has_time: bool = False) -> None:
         """Do what nobody waits for; what fails now, for the disk is full, say, is done another time."""
@@ -334,7 +336,7 @@ class SqliteStore:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=512
+        path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=1_024
     )
     connection.create_function("matches", 2, queries.matches, deterministic=True)
     connection.create_function("contains", 2, queries.contains, deterministic=True)
@@ -367,14 +369,66 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[SqliteTransaction]:
         raise
 
 
-_Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], _Outcome]
+_Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], Outcome[Any]]
+
+
+@frozen
+class _Done:
+    """Works that were done, and need a COMMIT."""
+
+    transaction: SqliteTransaction
+    outcomes: Sequence[Outcome[Any]]
+    attempt: _Attempt
 
 
 class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
     """A work of the group failed when it had written something."""
 
 
-def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work) -> _Outcome:
+def _begins_at_once(connection: sqlite3.Connection) -> bool:
+    """Begin to write, if another process does not; of whatever else is wrong, those tell who can wait."""
+    try:
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _do(connection: sqlite3.Connection, works: Sequence[_Work], attempt: _Attempt) -> _Done:
+    """Do works in the transaction that has begun."""
+    with _rolled_back(connection, attempt, len(works)):
+        transaction = SqliteTransaction(connection)
+        outcomes = [attempt(connection, transaction, work) for work in works]
+        transaction.finish()
+    return _Done(transaction, outcomes, attempt)
+
+
+@contextmanager
+def _rolled_back(connection: sqlite3.Connection, attempt: _Attempt, works: int) -> Iterator[None]:
+    """Roll back what fails; if it may be the fault of one of several works, that is told."""
+    try:
+        yield
+    except BaseException as error:
+        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+            connection.execute("ROLLBACK")
+        if attempt is _attempt and works > 1 and isinstance(error, sqlite3.Error):
+            raise _Spoilt from error
+        raise
+
+
+def _told(run: Callable[[], Sequence[Outcome[T]]], number: int) -> Sequence[Outcome[T]]:
+    """What came of so many works; of none, for the reason why they cannot be done."""
+    try:
+        return run()
+    except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+        return [(None, error)] * number
+
+
+def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
     before = transaction.changes()
     try:
@@ -390,14 +444,14 @@ def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, wor
 
 def _attempt_carefully(
     connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work
-) -> _Outcome:
+) -> Outcome[Any]:
     """What the work returns, or what it raised, with all that it wrote undone.
 
     The savepoint that this takes costs every work a fifth of its time, so it is left to when it is needed.
     """
     mark = transaction.mark()
     connection.execute("SAVEPOINT one")
-    outcome: _Outcome
+    outcome: Outcome[Any]
     try:
         with _told_apart():
             outcome = (work(transaction), None)
