@@ -38,14 +38,14 @@ def measure(folder: Path, *, rounds: int) -> list[Row]:
             assert client.recall("agent_1", limit=100).count == 100  # noqa: S101, PLR2004 - what we measure
 
         for _ in range(_FILLING // 1_000):
-            floor.insert(1_000, with_words=True)
+            floor.insert(1_000, "words")
             client.add_memories(
                 [
                     {"agent_id": f"agent_{n % _AGENTS}", "content": f"filling {next(numbers)}"}
                     for n in range(1_000)
                 ]
             )
-        writes = _take_turns(remember, lambda: floor.insert(1, with_words=True), rounds)
+        writes = _take_turns(remember, lambda: floor.insert(1, "words"), rounds)
         reads = _take_turns(recall, lambda: floor.newest(100), rounds)
     one, raw = (median(pair[n] for pair in writes) for n in (0, 1))
     hundred, query = (median(pair[n] for pair in reads) for n in (0, 1))

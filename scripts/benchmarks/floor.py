@@ -20,6 +20,9 @@ _SCHEMA = """
     CREATE INDEX by_agent ON memories (org, agent_id, time);
     CREATE INDEX by_session ON memories (org, session_id, time);
     CREATE VIRTUAL TABLE words USING fts5(text, content='');
+    CREATE VIRTUAL TABLE pieces USING fts5(
+        text, content='', columnsize=0, detail=none, tokenize='trigram case_sensitive 1'
+    );
 """
 _ROW = tuple[object, ...]
 
@@ -43,14 +46,15 @@ class Floor:
         """Close the file."""
         self._db.close()
 
-    def insert(self, number: int, *, with_words: bool) -> None:
-        """Store so many memories in one transaction, with or without a full-text index of their words."""
+    def insert(self, number: int, *indexes: str) -> None:
+        """Store so many memories in one transaction, and in full-text indexes of `words`, or of `pieces`."""
         rows = list(itertools.islice(self._rows, number))
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-        if with_words:
+        for index in indexes:
             self._db.executemany(
-                "INSERT INTO words (rowid, text) VALUES (?, ?)", [(row[0], row[6]) for row in rows]
+                f"INSERT INTO {index} (rowid, text) VALUES (?, ?)",  # noqa: S608 - one of two names
+                [(row[0], row[6]) for row in rows],
             )
         self._db.execute("COMMIT")
 
