@@ -70,6 +70,12 @@ def test_limits_that_cannot_work_are_refused(limits: dict[str, Any], problem: st
         backlog(**limits)
 
 
+def test_the_smallest_limits_are_fine() -> None:
+    held = backlog(max_batch=1, max_delay=0, max_pending=1, max_bytes=1)
+
+    assert held.has_room([b"x"])
+
+
 def test_a_batch_is_due_when_it_is_full_or_its_first_memory_has_waited() -> None:
     held = backlog(max_batch=3)
     assert held.due_in(0.0) is None
@@ -96,12 +102,29 @@ def test_it_is_due_when_its_body_is_large_enough() -> None:
     assert (len(first), len(first.content) <= LARGEST_BODY) == (1, True)
 
 
-def test_a_body_is_filled_to_the_last_byte() -> None:
+def test_its_bytes_are_counted_until_they_are_sent_or_have_failed() -> None:
+    held = backlog(max_bytes=10 * LARGEST_BODY)
+    for _ in range(3):
+        held.add([b"x" * (LARGEST_BODY - 1)], 0.0)
+        assert held.due_in(0.0) == 1.0
+        held.add([b"x"], 0.0)
+        assert held.due_in(0.0) == 0.0
+        while (batch := held.take()) is not None:
+            held.stored(batch)
+
+    held.add([content("x" * LARGEST_BODY)], 0.0)
+    held.given_up(GONE)
+    held.add([b"x" * (LARGEST_BODY - 1)], 0.0)
+    assert held.due_in(0.0) == 1.0
+
+
+@pytest.mark.parametrize(("more", "second"), [(0, [""]), (1, [])])
+def test_a_body_is_filled_to_the_last_byte(more: int, second: list[str]) -> None:
     held = backlog(max_bytes=10 * LARGEST_BODY)
     frame = len(Batch(()).content) + len(content("")) * 2 + 2  # a comma after each is counted
-    held.add([content("x" * (LARGEST_BODY - frame)), content(""), content("")], 0.0)
+    held.add([content("x" * (LARGEST_BODY - frame + more)), content(""), content("")], 0.0)
 
-    assert texts(held.take())[1:] == [""]
+    assert texts(held.take())[1:] == second
 
 
 def test_a_memory_larger_than_a_body_goes_alone_and_the_server_may_refuse_it() -> None:
@@ -135,7 +158,7 @@ def test_the_culprits_that_an_error_names_fail_alone_and_the_others_keep_their_o
     batch = held.take()
     assert batch is not None
 
-    error = naming("memories.2.tags.0", "memories.0.content", "memories.2.content", "memories.7.content", "x")
+    error = naming("x", "memories.2.tags.0", "memories.7.content", "memories.0.content", "memories.2.content")
     held.refused(batch, error)
 
     assert [(json.loads(memory)["content"], str(why)) for memory, why in held.failed] == [
@@ -217,8 +240,9 @@ def test_bytes_are_bounded_too() -> None:
 def test_what_never_fits_is_refused() -> None:
     held = backlog(max_batch=1, max_pending=2, max_bytes=1000)
 
-    with pytest.raises(BadRequestError, match=r"3 memories of .* more than the buffer ever holds"):
+    with pytest.raises(BadRequestError, match=r"3 memories of .* more than the buffer ever holds") as caught:
         held.has_room([content("a")] * 3)
+    assert caught.value.code == "invalid_request"
     with pytest.raises(BadRequestError, match="max_bytes=1000"):
         held.has_room([content("a" * 1000)])
 
@@ -251,8 +275,11 @@ def test_the_error_gives_requests_as_they_were() -> None:
         AddMemoryRequest(agent_id="a", content="b", time=noon, metadata={"x": [1]}),
         AddMemoryRequest(agent_id="a", content="c", **wrong),
     ]
-    error = not_stored([(json.dumps(request.to_dict()).encode(), naming("x")) for request in requests])
+    reason = naming("x")
+    reason.body = {"error": "No"}
+    error = not_stored([(json.dumps(request.to_dict()).encode(), reason) for request in requests])
 
+    assert (error.details, error.body) == (reason.details, {"error": "No"})
     assert [request for request, _ in error.failed] == requests
     assert str(error) == "2 memories could not be stored: No (HTTP 400, invalid_request, request req_1)"
     assert error.__cause__ is error.failed[0][1]
@@ -270,8 +297,12 @@ class BacklogAgainstAModel(RuleBasedStateMachine):
         self.stored: list[int] = []
         self.failed: list[int] = []
         self.handed: list[int] = []
-        self.count = 0
+        self.sizes: list[int] = []
         self.batch: Batch | None = None
+
+    @property
+    def count(self) -> int:
+        return len(self.sizes)
 
     def numbers(self, batch: Batch) -> list[int]:
         return [int(text.lstrip("x")) for text in texts(batch)]
@@ -286,7 +317,7 @@ class BacklogAgainstAModel(RuleBasedStateMachine):
         elif self.held.has_room(contents):
             self.held.add(contents, self.now)
             self.waiting += range(self.count, self.count + len(contents))
-            self.count += len(contents)
+            self.sizes += map(len, contents)
 
     @rule()
     def take(self) -> None:
@@ -359,6 +390,15 @@ class BacklogAgainstAModel(RuleBasedStateMachine):
         assert len(self.waiting) + len(self.failed) <= 12
         assert not self.held.is_empty or self.held.has_room([b"x" * 600])
         assert (self.held.due_in(self.now) is None) == (not self.waiting)
+
+    @invariant()
+    def it_has_room_to_the_last_byte(self) -> None:
+        there = self.waiting + self.failed
+        left = 600 - sum(self.sizes[number] for number in there)
+        assert left >= 0
+        if len(there) < 12 and there:
+            assert self.held.has_room([b"x" * left])
+            assert not self.held.has_room([b"x" * (left + 1)])
 
     @invariant()
     def what_is_settled_is_neither_waiting_nor_being_sent(self) -> None:

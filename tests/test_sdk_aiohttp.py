@@ -28,6 +28,7 @@ from memtrace import (
     MemtraceError,
     NotFoundError,
     ResponseValidationError,
+    ServerError,
     _retries,
 )
 
@@ -150,6 +151,58 @@ def test_without_a_timeout_it_is_the_sessions_own(serve: Any) -> None:
             with pytest.raises(APITimeoutError):
                 await client.recall("agent_1")
 
+    asyncio.run(run())
+
+
+def test_with_one_that_of_the_session_is_not_in_its_way(serve: Any) -> None:
+    async def run() -> None:
+        session = {"timeout": aiohttp.ClientTimeout(total=1e-6)}
+        async with client_of(serve(given).url, timeout=30, max_retries=0, session=session) as client:
+            assert (await client.recall("agent_1")).count == 0
+
+    given, _ = answers(ok(page()))
+    asyncio.run(run())
+
+
+def test_who_waits_for_a_connection_longer_than_httpx_allows_is_told(serve: Any) -> None:
+    silent = Silent()
+
+    async def run() -> None:
+        session = {"connector": aiohttp.TCPConnector(limit=1)}
+        async with client_of(serve(silent).url, max_retries=0, session=session) as client:
+            first = asyncio.create_task(client.ready())
+            await asyncio.to_thread(silent.wait)
+            with pytest.raises(APITimeoutError):
+                async with asyncio.timeout(30):
+                    await client.with_options(timeout=httpx.Timeout(60, pool=0.01)).ready()
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_what_is_escaped_in_a_path_is_sent_as_it_is(serve: Any) -> None:
+    async def run() -> None:
+        async with client_of(serve(given).url) as client:
+            await client.get_agent_memories("agent:1@x%2F")
+
+    given, requests = answers(ok(page()))
+    asyncio.run(run())
+
+    assert requests[0].startswith(b"GET /api/v1/agents/agent%3A1%40x%252F/memories HTTP/1.1")
+
+
+@pytest.mark.parametrize("reason", ["", "Overslept"])
+def test_a_refusal_is_an_error_of_ours_in_the_words_of_the_server(serve: Any, reason: str) -> None:
+    async def run() -> None:
+        # Whatever the session would make of it.
+        session = {"raise_for_status": True}
+        async with client_of(serve(given).url, max_retries=0, session=session) as client:
+            with pytest.raises(ServerError) as caught:
+                await client.recall("agent_1")
+            assert caught.value.message == f"GET /api/v1/memories was answered with 504 {reason}".strip()
+
+    given, _ = answers(f"HTTP/1.1 504 {reason}\r\ncontent-length: 0\r\n\r\n".encode())
     asyncio.run(run())
 
 

@@ -20,7 +20,8 @@ def method(of: Memtrace | SessionHandle, name: str) -> Any:
 
 
 def test_the_answer_comes_with_the_result(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY, headers={"X-Request-Id": "req_1", "X-Node": "7"})
+    told = {"reason_phrase": b"Stored"}
+    fake_server.answer(201, MEMORY, headers={"X-Request-Id": "req_1", "X-Node": "7"}, extensions=told)
 
     answered = sdk.with_response(method(sdk, "remember"), "agent_1", "User prefers dark mode", tags=["ui"])
 
@@ -30,7 +31,9 @@ def test_the_answer_comes_with_the_result(sdk: Memtrace, fake_server: FakeServer
     assert answered.response.status_code == 201
     assert answered.response.headers["x-node"] == "7"
     assert answered.response.json() == MEMORY
+    assert answered.response.reason_phrase == "Stored"
     assert answered.response.request.method == "POST"
+    assert answered.response.request.content == fake_server.request.content
     assert answered.response is answered.response
     assert answered.request_id == "req_1"
     assert answered.retries == 0

@@ -6,6 +6,8 @@ import gzip
 import json
 import socket
 import threading
+import tracemalloc
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -24,7 +26,7 @@ def sends(head: str, piece: bytes, times: int = 1) -> Serve:
 
     def serve(connection: socket.socket, is_over: threading.Event) -> None:
         while connection.recv(65536):
-            connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode())
+            connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode("latin-1"))
             for _ in range(0 if is_over.is_set() else times):
                 connection.sendall(piece)
 
@@ -69,6 +71,22 @@ def test_nor_is_one_that_becomes_large(make_client: MakeClient, fake_server: Fak
         make_client().recall("agent_1")
 
 
+def test_nor_is_it_made_as_large_to_find_that_out(
+    sdk: Memtrace, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_answers, "MOST", 1000)
+    bomb = gzip.compress(bytes(10_000_000))
+    fake_server.stand_in = lambda _: encoded(bomb, "gzip")
+
+    tracemalloc.start()
+    with pytest.raises(ResponseValidationError, match="is larger than 1000 bytes"):
+        sdk.health()
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most < 5_000_000
+
+
 @pytest.mark.parametrize(
     ("body", "coding", "problem"),
     [
@@ -99,6 +117,15 @@ def test_one_that_can_be_is_read_and_shown_as_it_was_sent(
     fake_server.stand_in = lambda _: encoded(plain if coding == "identity" else gzip.compress(plain), coding)
 
     assert sdk.recall("agent_1").memories[0].id == MEMORY["id"]
+
+
+def test_a_header_may_have_any_bytes(make_client: MakeClient, serve: Any) -> None:
+    server = serve(sends("200 OK\r\nx-request-id: \xff\r\ncontent-length: 2", b"[]"))
+
+    with pytest.raises(ResponseValidationError) as caught:
+        make_client(server.url).health()
+
+    assert caught.value.request_id == "\ufffd"
 
 
 def test_an_answer_may_be_as_large_as_the_limit(
@@ -133,6 +160,40 @@ def test_the_limit_holds_for_a_given_http_client_and_what_its_hooks_have_read(
     for call in (client.ready, client.health):
         with pytest.raises(ResponseValidationError, match=r"is larger than 100 bytes, .*: 101 bytes came"):
             call()
+
+
+def test_a_given_http_client_reads_no_more_than_the_limit(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_answers, "MOST", 100)
+    read = []
+
+    def pieces() -> Iterator[bytes]:
+        for number in range(1000):
+            read.append(number)
+            yield b"x" * 60
+
+    async def pieces_for_tasks() -> AsyncIterator[bytes]:
+        for piece in pieces():
+            yield piece
+
+    content = pieces_for_tasks if make_client.is_async else pieces
+    http_client = make_client.http_client(lambda _: httpx.Response(200, content=content()))
+
+    with pytest.raises(ResponseValidationError, match="is larger than 100 bytes"):
+        make_client(http_client=http_client).health()
+
+    assert len(read) == 2
+
+
+def test_what_a_hook_has_read_may_be_as_large_as_the_limit(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b'{"status": "ok"}'
+    monkeypatch.setattr(_answers, "MOST", len(body))
+    http_client = make_client.http_client(lambda _: httpx.Response(200, content=body))
+
+    assert make_client(http_client=http_client).health().status == "ok"
 
 
 def test_a_compressed_answer_that_a_hook_has_read_is_taken_as_it_was_read() -> None:

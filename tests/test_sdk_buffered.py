@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import json
 import logging
 import pickle
 import random
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -35,6 +38,7 @@ from memtrace import (
     _retries,
 )
 from memtrace import _leftovers as leftovers
+from memtrace._background import Background
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,6 +262,21 @@ def test_a_memory_that_is_refused_fails_alone(client: Memtrace, server: BatchSer
     log.close()
 
 
+def test_each_failure_is_logged_once(
+    client: Memtrace, server: BatchServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.answers += [refuses("memories.0"), server.store, refuses("memories.0"), server.store]
+    log = client.buffered(max_batch=2, max_delay=60)
+    log.add_memories([{"agent_id": "a", "content": text} for text in "abcd"])
+    with pytest.raises(BufferedWriteError) as caught:
+        log.flush()
+
+    assert failed(caught) == ["a", "c"]
+    said = "1 memory could not be stored: wrong (HTTP 400, invalid_request, request req_body)"
+    assert [record.getMessage() for record in caplog.records] == [said, said]
+    log.close()
+
+
 def test_a_body_that_a_proxy_finds_too_large_is_sent_in_halves(client: Memtrace, server: BatchServer) -> None:
     server.answers += [says(413), says(413)]
     with client.buffered(max_delay=60) as log:
@@ -425,6 +444,24 @@ def test_a_closed_buffer_takes_nothing_and_can_be_closed_again(client: Memtrace)
     assert (caught.value.failed, log.pending) == ([], 0)
 
 
+@pytest.mark.parametrize("ends", ["by hand", "as a block"])
+def test_it_is_closed_on_any_event_loop(server: BatchServer, ends: str) -> None:
+    async def end() -> None:
+        if ends == "by hand":
+            await log.close()
+        else:
+            async with log:
+                await log.remember("a", "in time")
+
+    log = AsyncMemtrace(
+        http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle))
+    ).buffered()
+    asyncio.run(end())
+
+    with pytest.raises(BufferedWriteError, match="is closed"):
+        asyncio.run(log.remember("a", "too late"))
+
+
 def test_closing_the_client_closes_its_buffers(make_client: MakeClient, server: BatchServer) -> None:
     with make_client(http_client=make_client.http_client(server.handle)) as client:
         log = client.with_options(max_retries=0).buffered(max_delay=60)
@@ -531,7 +568,12 @@ def test_an_old_server_that_refuses_a_duplicate_is_asked_what_it_has(
     refusal = says(409, {"error": "duplicate memory detected"})
     has = page(*({"time": "2026-11-01T09:30:00Z", "org_id": "", "agent_id": "a", "memory_type": "episodic",
                   "event_type": "general", "content": text} for text in "ab"))  # fmt: skip
-    server.answers += [refusal, says(200, has), refusal, says(200, has), refusal, says(200, has)]
+
+    def lists(request: httpx.Request) -> httpx.Response:
+        assert dict(request.url.params) == {"agent_id": "a", "order": "desc", "limit": "1000"}
+        return httpx.Response(200, json=has)
+
+    server.answers += [refusal, lists, refusal, lists, refusal, lists]
     log = client.buffered(max_delay=60)
     for text in "abcd":
         log.remember("a", text)
@@ -584,9 +626,11 @@ def test_so_it_is_in_a_task(backend: str, server: BatchServer) -> None:
 
         client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
         log = client.buffered(max_batch=2, max_delay=3600)
-        await log.remember("a", "first")
-        await log.remember("a", "second")
         with anyio.fail_after(30):
+            await log.remember("a", "first")
+            # What is not due yet keeps nobody busy.
+            await anyio.wait_all_tasks_blocked()
+            await log.remember("a", "second")
             await sent.wait()
 
         sent = anyio.Event()
@@ -598,6 +642,50 @@ def test_so_it_is_in_a_task(backend: str, server: BatchServer) -> None:
 
     anyio.run(run, backend=backend)
     assert server.batches == [["first", "second"], ["third"]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_waits_keeps_nobody_busy(backend: str, server: BatchServer) -> None:
+    async def run() -> None:
+        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle)))
+        async with client.buffered(max_delay=1) as log:
+            await log.remember("a", "first")
+            await anyio.wait_all_tasks_blocked()
+            assert server.batches == []
+
+    anyio.run(run, backend=backend)
+
+
+def test_one_task_sends_all_that_comes_and_has_no_part_in_what_its_callers_do(server: BatchServer) -> None:
+    caller = contextvars.ContextVar("caller", default="nobody")
+    callers = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        callers.append(caller.get())
+        return server.handle(request)
+
+    async def run() -> None:
+        caller.set("the first")
+        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
+        log = client.buffered(max_batch=4, max_delay=3600)
+        for text in "abc":
+            await log.remember("a", text)
+            await anyio.wait_all_tasks_blocked()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        assert [task.get_name() for task in others] == ["memtrace-buffer"]
+        await log.remember("a", "d")
+        await anyio.wait_all_tasks_blocked()
+        await log.close()
+
+    asyncio.run(run())
+    assert (server.batches, callers) == ([list("abcd")], ["nobody"])
+
+
+def test_a_thread_waits_as_long_as_it_is_told() -> None:
+    started = monotonic()
+    Background().wait(0.05)
+
+    assert monotonic() - started >= 0.05
 
 
 @pytest.fixture
@@ -753,6 +841,8 @@ def test_a_buffer_that_is_closed_leaves_no_thread(server: BatchServer) -> None:
     before = set(threading.enumerate())
     log.remember("a", "first")
     [thread] = set(threading.enumerate()) - before
+    # The interpreter waits for it.
+    assert (thread.name, thread.daemon) == ("memtrace-buffer", False)
     log.close()
     thread.join(30)
 
@@ -792,10 +882,33 @@ def test_without_a_task_to_be_had_it_sends_at_once(
         log = client.buffered(max_delay=3600)
         await log.remember("a", "first")
         assert server.contents == ["first"]
+        await log.remember("a", "second")
+        assert server.contents == ["first", "second"]
         await log.aclose()
 
     monkeypatch.setattr("memtrace._background.AsyncBackground.start", start)
     anyio.run(run, backend=backend)
+
+
+def test_a_loop_leaves_what_another_one_that_runs_holds_to_that(server: BatchServer) -> None:
+    async def begin() -> None:
+        await log.remember("a", "first")
+
+    async def more() -> None:
+        await log.remember("a", "second")
+        await log.flush()
+
+    client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    with asyncio.Runner() as runner:
+        runner.run(begin())
+        other = threading.Thread(target=asyncio.run, args=[more()])
+        other.start()
+        other.join(30)
+        assert server.batches == [["second"]]
+        runner.run(log.close())
+
+    assert server.batches == [["second"], ["first"]]
 
 
 def test_a_client_leaves_the_buffers_of_another_loop_to_that(server: BatchServer) -> None:
@@ -845,6 +958,78 @@ def test_what_is_left_at_the_end_is_sent_without_the_loop(
     caplog.clear()
     leftovers.finish()
     assert caplog.text == ""
+
+
+def test_on_failure_is_told_of_that_too(caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    told: list[BufferedWriteError] = []
+    log = AsyncMemtrace(url, max_retries=0).buffered(max_delay=3600, on_failure=told.append)
+    asyncio.run(log.remember("a", "first"))
+
+    leftovers.finish()
+
+    assert [failed(error) for error in told] == [["first"]]
+    assert "Lost" not in caplog.text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_failed_in_a_task_is_said_to_be_lost(
+    backend: str, server: BatchServer, caplog: pytest.LogCaptureFixture, *, is_told: bool
+) -> None:
+    def fails(_: BufferedWriteError) -> None:
+        raise OSError("disk full")
+
+    async def run() -> None:
+        await log.remember("a", "first")
+        await anyio.wait_all_tasks_blocked()
+
+    server.answers += [is_gone]
+    http_client = httpx.AsyncClient(transport=httpx.MockTransport(server.handle))
+    client = AsyncMemtrace(http_client=http_client, max_retries=0)
+    log = client.buffered(max_batch=1, on_failure=fails if is_told else None)
+    anyio.run(run, backend=backend)
+    assert server.batches == [["first"]]
+    caplog.clear()
+
+    leftovers.finish()
+
+    assert "Lost: 1 memory" in caplog.text
+    # What is held here would be said again at the end of the tests.
+    with pytest.raises(BufferedWriteError):
+        anyio.run(log.flush, backend=backend)
+
+
+def test_what_still_waits_when_others_have_failed_is_said_to_be_lost(
+    server: BatchServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handle(request: httpx.Request) -> httpx.Response:
+        answer = server.handle(request)
+        if len(server.batches) == 2:
+            await anyio.sleep_forever()
+        return answer
+
+    async def run() -> None:
+        await log.remember("a", "first")
+        await log.remember("a", "second")
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(BufferedWriteError) as caught:
+            await log.remember("a", "third")
+        assert failed(caught) == ["first"]
+
+    server.answers += [refuses("memories.0")]
+    client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
+    log = client.buffered(max_batch=2, max_delay=3600)
+    asyncio.run(run())
+    assert server.batches == [["first", "second"], ["second"]]
+    caplog.clear()
+
+    leftovers.finish()
+
+    assert "Lost: 1 memory, because a buffer was not closed" in caplog.text
+    server.batches.clear()
+    asyncio.run(log.close())
 
 
 def test_or_it_is_said_to_be_lost(server: BatchServer, caplog: pytest.LogCaptureFixture) -> None:

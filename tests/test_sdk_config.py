@@ -74,6 +74,8 @@ def test_a_server_may_live_under_a_path(
         ("HTTPS://Host.Example/A/", "https://host.example/A"),
         ("http://bücher.example", "http://xn--bcher-kva.example"),
         ("http://host/a b", "http://host/a%20b"),
+        ("http://Host:1", "http://host:1"),
+        ("http://Host:65535", "http://host:65535"),
     ],
 )
 def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, shown: str) -> None:
@@ -262,9 +264,10 @@ def test_a_timeout_of_httpx_goes_before_that_of_a_given_http_client(make_client:
 
 
 def test_an_http_client_of_the_other_kind_is_refused() -> None:
-    with pytest.raises(TypeError, match="http_client"):
+    with pytest.raises(TypeError, match=r"^http_client: give an httpx.Client, not httpx.AsyncClient$"):
         Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # that is what is tested
-    with pytest.raises(TypeError, match="http_client"):
+    wanted = "give an httpx.AsyncClient or an aiohttp.ClientSession, not httpx.Client"
+    with pytest.raises(TypeError, match=f"^http_client: {wanted}$"):
         AsyncMemtrace(http_client=httpx.Client())  # type: ignore[arg-type]  # that is what is tested
 
 

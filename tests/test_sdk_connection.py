@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anyio
+import httpx
 import pytest
 import trio
 from sdk_harness import KEY, MEMORY, MakeClient, page
@@ -26,6 +30,8 @@ from memtrace import (
     ResponseValidationError,
     _retries,
 )
+from memtrace._calls import AsyncCalls
+from memtrace._deadlines import Deadline
 
 LOST = b""
 HALF = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 400\r\n\r\n{"
@@ -265,6 +271,44 @@ def test_an_async_client_survives_its_event_loop(raw_server: RawServer) -> None:
     assert raw_server.connections == 3
 
 
+async def ready_on_its_loop(client: AsyncMemtrace) -> weakref.ref[asyncio.AbstractEventLoop]:
+    await client.ready()
+    return weakref.ref(asyncio.get_running_loop())
+
+
+def test_an_async_client_does_not_hold_on_to_an_event_loop_that_has_ended() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": "ok"}))
+    client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=transport))
+
+    first = asyncio.run(ready_on_its_loop(client))
+    asyncio.run(ready_on_its_loop(client))
+    gc.collect()
+
+    assert first() is None
+
+
+def test_an_async_client_keeps_its_connections_to_each_event_loop_that_runs(raw_server: RawServer) -> None:
+    raw_server.answers = [answer({"status": "ok"})] * 4
+    client = AsyncMemtrace(raw_server.url, max_retries=0)
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        for runner in (first, second, first, second):
+            assert runner.run(client.ready()).status == "ok"
+        assert raw_server.connections == 2
+        second.run(client.close())
+        first.run(client.close())
+
+
+def test_calls_that_are_over_are_forgotten() -> None:
+    calls = AsyncCalls()
+
+    async def call() -> None:
+        with calls.until(Deadline(5.0)):
+            await anyio.lowlevel.checkpoint()
+
+    asyncio.run(call())
+    assert calls._scopes == set()  # noqa: SLF001  # private, and looked at on purpose
+
+
 FORK = """
 import os, sys
 from memtrace import Memtrace
@@ -364,7 +408,8 @@ def test_certificates_that_cannot_be_read_are_an_error_of_ours(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
 
-    with pytest.raises(APIConnectionError, match="cannot be opened"):
+    wanted = "^GET /api/v1/memories at https://localhost:1: cannot be opened: "
+    with pytest.raises(APIConnectionError, match=wanted):
         make_client("https://localhost:1").recall("a")
 
 

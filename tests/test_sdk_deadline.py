@@ -114,7 +114,9 @@ def test_and_each_step_is_bounded(make_client: MakeClient, serve: Any) -> None:
         client.recall("agent_1")
 
 
-def test_a_connection_that_nobody_accepts_is_given_up(make_client: MakeClient) -> None:
+@pytest.fixture
+def full() -> Iterator[int]:
+    """A port where nobody accepts connections, and no more can wait for that."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -123,12 +125,33 @@ def test_a_connection_that_nobody_accepts_is_given_up(make_client: MakeClient) -
             waiting.append(socket.socket())
             waiting[-1].settimeout(0)
             waiting[-1].connect_ex(full.getsockname())
-        client = make_client(f"http://127.0.0.1:{full.getsockname()[1]}", timeout=0.2)
-
-        with at_most(0.2), pytest.raises(APITimeoutError, match="cannot connect in time"):
-            client.recall("agent_1")
+        yield full.getsockname()[1]
         for one in waiting:
             one.close()
+
+
+@pytest.mark.parametrize("timeout", [0.5, httpx.Timeout(30, connect=0.5)])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_connection_that_nobody_accepts_is_given_up(
+    make_client: MakeClient, full: int, scheme: str, timeout: Any
+) -> None:
+    client = make_client(f"{scheme}://127.0.0.1:{full}", timeout=timeout, max_retries=0)
+
+    with at_most(0.5), pytest.raises(APITimeoutError, match="cannot connect in time"):
+        client.recall("agent_1")
+
+
+def test_so_it_is_with_a_session_of_aiohttp(full: int) -> None:
+    async def run() -> None:
+        async with aiohttp.ClientSession() as session:
+            timeout = httpx.Timeout(30, connect=0.2)
+            client = AsyncMemtrace(
+                f"http://127.0.0.1:{full}", http_client=session, timeout=timeout, max_retries=0
+            )
+            with at_most(0.2), pytest.raises(APITimeoutError, match="cannot connect in time"):
+                await client.recall("agent_1")
+
+    asyncio.run(run())
 
 
 def test_all_tries_and_pauses_count(make_client: MakeClient, serve: Any) -> None:

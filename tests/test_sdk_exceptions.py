@@ -126,6 +126,7 @@ def test_an_error_carries_what_it_was_given(kind: Any) -> None:
     error = kind("No", 499, **carried)
 
     assert vars(error) == {"message": "No", "status_code": 499, "_answer": None, **carried}
+    assert error.args == ("No",)
     assert error.details is not details
 
 

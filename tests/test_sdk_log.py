@@ -11,7 +11,8 @@ import httpx
 import pytest
 from sdk_harness import KEY, MEMORY, FakeServer, MakeClient, error, page
 
-from memtrace import APIConnectionError, Memtrace, MemtraceError, NotFoundError
+from memtrace import APIConnectionError, Memtrace, MemtraceError, NotFoundError, _log
+from memtrace._requests import Call
 from memtrace.testing import FailNext
 
 PASSWORD = "hunter2"
@@ -75,7 +76,7 @@ def test_a_retry_is_told_with_its_reason_and_its_pause(
     ]
     lost, again, busy, later, _, given_up = facts(debug)
     assert "cannot connect: refused" in lost["error"]
-    assert lost["duration_ms"] > 0
+    assert 0 < lost["duration_ms"] < 30_000
     assert again["pause_ms"] == pytest.approx(waits[0] * 1000)
     assert busy["duration_ms"] > 0
     assert later["pause_ms"] == pytest.approx(waits[1] * 1000)
@@ -98,6 +99,20 @@ def test_pauses_that_a_test_does_not_sleep_are_told_too(
 
     told = [fact["pause_ms"] / 1000 for fact in facts(debug) if "pause_ms" in fact]
     assert told == pytest.approx(fail_next.pauses)
+
+
+def test_what_failed_is_told_with_the_time_that_it_took(debug: pytest.LogCaptureFixture) -> None:
+    call, gone = Call("GET", "/health", "", None, {}), APIConnectionError("gone")
+
+    _log.failure(call, gone, 1, 0.25)
+    _log.consequence(call, gone, None, 1)
+
+    assert lines(debug) == [
+        "GET /health: no answer in 250.0 ms, try 2: gone",
+        "GET /health: given up after 1 retries: gone",
+    ]
+    told = {"method": "GET", "path": "/health", "try": 2, "error": "gone"}
+    assert facts(debug) == [{**told, "duration_ms": 250.0}, told]
 
 
 def test_nothing_is_told_that_nobody_asked_for(

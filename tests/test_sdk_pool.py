@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import ssl
 import struct
@@ -23,6 +24,7 @@ from memtrace import APIConnectionError, APITimeoutError, AsyncMemtrace, Memtrac
 from memtrace._async.pool import AsyncPool
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
+from memtrace._network import Network, _Stream
 from memtrace._operations import get_ready
 from memtrace._requests import call
 from memtrace._sync.pool import Pool
@@ -124,7 +126,8 @@ def test_all_addresses_of_a_host_are_tried(serve: Any, monkeypatch: pytest.Monke
     server = serve(Counted())
     right = int(server.url.rpartition(":")[2])
 
-    def two(_: str, asked: int, *more: Any) -> list[Any]:
+    def two(host: str, asked: int, *more: Any) -> list[Any]:
+        assert host == "two.example"
         found = resolve("127.0.0.1", asked, *more)
         return [(*entry[:4], ("127.0.0.1", to)) for to in (port, right) for entry in found]
 
@@ -192,7 +195,19 @@ def test_nor_is_one_for_another_host(
         make_client(secure.replace("localhost", "127.0.0.1"), max_retries=0).ready()
 
 
-def test_a_server_that_does_not_finish_the_handshake_is_left(make_client: MakeClient, serve: Any) -> None:
+def test_those_that_httpx_trusts_are_trusted(
+    make_client: MakeClient, secure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusted = ssl.create_default_context(cafile=str(CERTIFICATE))
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: trusted)
+
+    assert make_client(secure).ready().status == "ok"
+
+
+@pytest.mark.parametrize("timeout", [0.5, httpx.Timeout(30, connect=0.2)])
+def test_a_server_that_does_not_finish_the_handshake_is_left(
+    make_client: MakeClient, serve: Any, timeout: Any
+) -> None:
     def stall(connection: socket.socket, is_over: threading.Event) -> None:
         connection.recv(65536)
         is_over.wait()
@@ -200,7 +215,7 @@ def test_a_server_that_does_not_finish_the_handshake_is_left(make_client: MakeCl
     url = serve(stall).url.replace("http:", "https:")
 
     with pytest.raises(APITimeoutError, match="cannot connect in time"):
-        make_client(url, timeout=0.2).ready()
+        make_client(url, timeout=timeout, max_retries=0).ready()
 
 
 def test_the_certificates_are_not_read_for_http(
@@ -212,14 +227,95 @@ def test_the_certificates_are_not_read_for_http(
 
 
 def test_a_connection_that_is_made_while_the_client_is_closed_is_closed(serve: Any) -> None:
-    from memtrace._network import Network  # noqa: PLC0415  # private, and looked at on purpose
-
     network = Network()
     network.take_down()
     url = httpcore.URL(serve(Counted()).url)
 
     with pytest.raises(httpcore.ConnectError, match="the client is closed"):
         network.dial(url.origin, None).handle_request(httpcore.Request("GET", url))
+
+
+def test_a_connection_that_is_closed_is_forgotten(serve: Any) -> None:
+    network = Network()
+    url = httpcore.URL(serve(Counted()).url)
+
+    with network.dial(url.origin, None) as connection:
+        request = httpcore.Request("GET", url, headers={"Host": "127.0.0.1"})
+        assert connection.handle_request(request).status == 200
+        assert len(network._streams) == 1  # noqa: SLF001  # private, and looked at on purpose
+    assert network._streams == set()  # noqa: SLF001
+
+
+def test_one_that_is_not_connected_yet_can_be_ended() -> None:
+    network = Network()
+    with socket.socket() as unconnected:
+        network.add(_Stream(unconnected, network))
+        network.take_down()
+
+
+def test_what_the_server_said_before_it_left_is_read_though_nothing_can_be_sent_any_more() -> None:
+    ours, theirs = socket.socketpair()
+    stream = _Stream(ours, Network())
+    theirs.sendall(b"HTTP/1.1 408 Late")
+    theirs.close()
+
+    stream.write(b"GET")
+    assert stream.read(100, 5) == b"HTTP/1.1 408 Late"
+    with pytest.raises(httpcore.WriteError):
+        stream.write(b"x" * 100_000, 5)
+    stream.close()
+
+
+def test_a_server_that_reads_nothing_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    stream = _Stream(ours, Network())
+    with theirs:
+        with pytest.raises(httpcore.WriteTimeout):
+            stream.write(b"x" * 10_000_000, 0.01)
+        stream.write(b"and more")
+        with pytest.raises(httpcore.WriteTimeout):
+            stream.read(100, 0.01)
+    stream.close()
+
+
+def test_the_connection_can_be_asked_for_its_socket(make_client: MakeClient, serve: Any) -> None:
+    server = serve(Counted())
+    client = make_client(server.url)
+
+    ready = getattr(client, "_value", client).ready
+    stream = client.with_response(ready).response.extensions["network_stream"]
+
+    assert f"http://127.0.0.1:{stream.get_extra_info('socket').getpeername()[1]}" == server.url
+    assert stream.get_extra_info("colour") is None
+
+
+def resets(connection: socket.socket) -> None:
+    """Close with a reset, as a server does that is killed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def test_an_answer_that_a_reset_cuts_off_is_an_error_of_ours(make_client: MakeClient, serve: Any) -> None:
+    def answer_half(connection: socket.socket, _: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(OK[:-5])
+        resets(connection)
+
+    with pytest.raises(APIConnectionError, match="the connection was lost"):
+        make_client(serve(answer_half).url, max_retries=0).ready()
+
+
+def test_one_that_the_server_has_reset_is_seen_to_be_of_no_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        stream = _Stream(ours, Network())
+        theirs, _ = server.accept()
+        assert stream.get_extra_info("is_readable") is False
+        resets(theirs)
+        select.select([ours], [], [], 5)
+
+        assert stream.get_extra_info("is_readable") is True
+        stream.close()
 
 
 def test_a_connection_that_the_server_has_reset_is_not_used_again(
@@ -230,9 +326,7 @@ def test_a_connection_that_the_server_has_reset_is_not_used_again(
     def answer_once(connection: socket.socket, _: threading.Event) -> None:
         connection.recv(65536)
         connection.sendall(OK)
-        # Closed with a reset, as a server does that is killed.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.close()
+        resets(connection)
         reset.release()
 
     client = make_client(serve(answer_once).url, max_retries=2)
@@ -255,6 +349,7 @@ def test_tasks_close_what_they_do_not_need_any_more(serve: Any, monkeypatch: pyt
                 if counted.open == 1:
                     break
                 await asyncio.sleep(0.01)
+            assert counted.open == 1
 
     asyncio.run(run())
 
@@ -306,7 +401,7 @@ def test_a_connection_that_comes_back_to_a_closed_pool_is_closed(serve: Any) -> 
         assert pool.send(ready, config, Deadline(5.0)).status == 200
         connection = pool._popped()  # noqa: SLF001  # as a call takes it, just before another thread closes
         assert connection is not None
-        pool._is_closed = True  # noqa: SLF001
+        pool.close()
         pool._put_back(connection)  # noqa: SLF001
         assert pool._popped() is None  # noqa: SLF001
         assert connection.is_closed()
@@ -316,11 +411,10 @@ def test_a_connection_that_comes_back_to_a_closed_pool_is_closed(serve: Any) -> 
         assert (await pool.send(ready, config, Deadline(5.0))).status == 200
         connection = pool._popped()  # noqa: SLF001
         assert connection is not None
-        pool._is_closed = True  # noqa: SLF001
+        await pool.aclose()
         await pool._put_back(connection)  # noqa: SLF001
         assert pool._popped() is None  # noqa: SLF001
         assert connection.is_closed()
-        await pool.aclose()
 
     asyncio.run(run())
 

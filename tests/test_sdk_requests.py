@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import importlib.util
 import json
 import math
 import re
@@ -25,6 +26,7 @@ from memtrace import (
     RegisterAgentRequest,
     SearchQuery,
     UpdateSessionRequest,
+    _operations,
 )
 
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
@@ -713,3 +715,18 @@ def test_all_that_is_mixed_with_a_request_is_named(sdk: Memtrace) -> None:
         sdk.add_memory(AddMemoryRequest(agent_id="a", content="c"), tags=["t"], ttl=1)
 
     assert str(caught.value) == ("give an AddMemoryRequest or its fields as keywords, not both: tags, ttl")
+
+
+def test_an_operation_is_found_when_it_is_asked_for_first_and_ever_after() -> None:
+    spec = importlib.util.find_spec("memtrace._operations")
+    assert spec is not None
+    assert spec.loader is not None
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+
+    for name in _operations.__all__:
+        assert getattr(fresh, name) is getattr(fresh, name) is getattr(_operations, name)
+    with pytest.raises(
+        AttributeError, match=r"module 'memtrace\._operations' has no attribute 'get_nothing'"
+    ):
+        _ = fresh.get_nothing

@@ -15,6 +15,7 @@ import pytest
 from sdk_harness import AGENT, MEMORY, SESSION, FakeServer, MakeClient, error, page
 
 from memtrace import (
+    APIConnectionError,
     APIStatusError,
     AuthenticationError,
     BadRequestError,
@@ -90,7 +91,7 @@ def test_a_batch_of_0_x_has_no_duplicates(sdk: Memtrace, fake_server: FakeServer
     assert (len(stored), stored.duplicates) == (1, [])
 
 
-def test_an_error_of_0_x_has_a_text_and_maybe_a_hint(once: Memtrace, fake_server: FakeServer) -> None:
+def test_an_error_of_0_x_may_have_a_hint(once: Memtrace, fake_server: FakeServer) -> None:
     fake_server.answer(404, {"error": "agent not found", "hint": "register it first"})
     fake_server.answer(401, {"error": "invalid key", "hint": None})
 
@@ -172,6 +173,15 @@ def test_each_status_has_its_class_those_that_python_does_not_know_too(
     assert caught.value.request_id == "req_header"
     assert caught.value.body == error("No, not so")
     assert status < 400 or caught.value.message == "No, not so"
+
+
+def test_a_status_that_has_no_name_is_told_as_a_number(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(599)
+
+    with pytest.raises(ServerError) as caught:
+        once.get_agent("a")
+
+    assert caught.value.message == "GET /api/v1/agents/a was answered with 599"
 
 
 def test_a_bad_request_names_each_field(once: Memtrace, fake_server: FakeServer) -> None:
@@ -374,6 +384,8 @@ def test_an_answer_that_is_not_what_the_contract_says_is_told_with_its_place(
     assert "GET /api/v1/memories" in caught.value.message
     assert (caught.value.status_code, caught.value.request_id) == (200, "req_1")
     assert caught.value.body == body
+    assert caught.value.response is not None
+    assert caught.value.response.headers["x-request-id"] == "req_1"
 
 
 @pytest.mark.parametrize(
@@ -489,6 +501,28 @@ def test_nothing_that_httpx_raises_gets_out(make_client: MakeClient, failure: Ex
     assert caught.value.__cause__ is failure
     assert type(failure).__name__ in str(caught.value)
     assert "GET /api/v1/memories at http://memtrace.test" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (httpx.ReadTimeout("late"), "no answer in time: late (ReadTimeout)"),
+        (httpx.ReadTimeout(""), "no answer in time: ReadTimeout"),
+        (
+            httpx.ConnectError("refused"),
+            "cannot connect: refused (ConnectError); is a Memtrace server running there?",
+        ),
+    ],
+)
+def test_only_where_nobody_listens_it_asks_for_a_server(
+    once: Memtrace, fake_server: FakeServer, failure: Exception, said: str
+) -> None:
+    fake_server.fail(failure)
+
+    with pytest.raises(APIConnectionError) as caught:
+        once.get_agent("a")
+
+    assert caught.value.message == f"GET /api/v1/agents/a at http://memtrace.test: {said}"
 
 
 @pytest.mark.parametrize(

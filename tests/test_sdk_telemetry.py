@@ -165,6 +165,18 @@ def test_a_store_in_this_process_is_told_of_too(make_client: MakeClient, heard: 
     assert "network.protocol.version" not in attributes
 
 
+def test_a_path_that_the_contract_does_not_have_is_not_told_as_one_of_it(heard: Heard) -> None:
+    call = Call("GET", "/api/v2/memories", "", None, {})
+
+    attempt = _telemetry.begin(call, Memtrace("http://memtrace.test")._sender.config, 0)
+    assert attempt is not None
+    attempt.failed(LookupError())
+
+    (span,) = heard.spans
+    assert span.name == "GET"
+    assert "url.template" not in (span.attributes or {})
+
+
 def test_the_time_that_each_try_takes_is_measured(
     sdk: Memtrace, fake_server: FakeServer, heard: Heard
 ) -> None:
