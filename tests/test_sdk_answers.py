@@ -47,6 +47,8 @@ def test_an_answer_of_200_mb_is_not_read_when_it_says_so(
     )
     assert (caught.value.status_code, caught.value.request_id) == (int(status[:3]), "req_1")
     assert caught.value.body is None
+    assert caught.value.response is not None
+    assert caught.value.response.content == b""
 
 
 def test_nor_is_one_that_does_not_say_it(make_client: MakeClient, serve: Any) -> None:

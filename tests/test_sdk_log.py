@@ -12,6 +12,8 @@ import pytest
 from sdk_harness import KEY, MEMORY, FakeServer, MakeClient, error, page
 
 from memtrace import APIConnectionError, Memtrace, MemtraceError, NotFoundError, _log
+from memtrace._answers import Answer
+from memtrace._config import Config
 from memtrace._requests import Call
 from memtrace.testing import FailNext
 
@@ -101,18 +103,22 @@ def test_pauses_that_a_test_does_not_sleep_are_told_too(
     assert told == pytest.approx(fail_next.pauses)
 
 
-def test_what_failed_is_told_with_the_time_that_it_took(debug: pytest.LogCaptureFixture) -> None:
+def test_each_try_is_told_with_the_time_that_it_took(debug: pytest.LogCaptureFixture) -> None:
     call, gone = Call("GET", "/health", "", None, {}), APIConnectionError("gone")
+    config = Config.from_arguments("http://memtrace.test", None, timeout=1.0, max_retries=2)
 
+    _log.answer(Answer(call, config, 503, [], {}), 0, 0.125)
     _log.failure(call, gone, 1, 0.25)
     _log.consequence(call, gone, None, 1)
 
     assert lines(debug) == [
+        "GET /health: 503 in 125.0 ms, try 1, request None",
         "GET /health: no answer in 250.0 ms, try 2: gone",
         "GET /health: given up after 1 retries: gone",
     ]
     told = {"method": "GET", "path": "/health", "try": 2, "error": "gone"}
-    assert facts(debug) == [{**told, "duration_ms": 250.0}, told]
+    assert facts(debug)[0]["duration_ms"] == 125.0
+    assert facts(debug)[1:] == [{**told, "duration_ms": 250.0}, told]
 
 
 def test_nothing_is_told_that_nobody_asked_for(

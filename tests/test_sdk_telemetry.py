@@ -165,6 +165,20 @@ def test_a_store_in_this_process_is_told_of_too(make_client: MakeClient, heard: 
     assert "network.protocol.version" not in attributes
 
 
+@pytest.mark.parametrize("unknown", ["trace", "metrics"])
+def test_a_program_may_want_spans_or_metrics_alone(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch, unknown: str
+) -> None:
+    config = Memtrace("http://memtrace.test")._sender.config
+    monkeypatch.delitem(sys.modules, f"opentelemetry.{unknown}")
+
+    attempt = _telemetry.begin(Call("GET", "/health", "", None, {}), config, 0)
+    assert attempt is not None
+    attempt.failed(LookupError())
+
+    assert [span.name for span in heard.spans] == ["GET /health"]
+
+
 def test_a_path_that_the_contract_does_not_have_is_not_told_as_one_of_it(heard: Heard) -> None:
     call = Call("GET", "/api/v2/memories", "", None, {})
 
