@@ -336,13 +336,16 @@ def test_a_connection_that_the_server_has_reset_is_not_used_again(
         assert reset.acquire(timeout=5)
 
 
-def test_tasks_close_what_they_do_not_need_any_more(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("most", [2, 4])
+def test_tasks_close_what_they_do_not_need_any_more(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
     monkeypatch.setattr("memtrace._network._IDLE", 0.05)
-    counted = Counted(together=4)
+    counted = Counted(together=most)
 
     async def run() -> None:
         async with AsyncMemtrace(serve(counted).url) as client:
-            await asyncio.gather(*(client.ready() for _ in range(4)))
+            await asyncio.gather(*(client.ready() for _ in range(most)))
             counted._barrier = threading.Barrier(1)  # noqa: SLF001  # from here on, they come alone
             for _ in range(200):
                 await client.ready()
@@ -353,7 +356,7 @@ def test_tasks_close_what_they_do_not_need_any_more(serve: Any, monkeypatch: pyt
 
     asyncio.run(run())
 
-    assert counted.connections == 4
+    assert counted.connections == most
 
 
 def test_who_waits_for_a_connection_longer_than_httpx_allows_is_told(serve: Any) -> None:
