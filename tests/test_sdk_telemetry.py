@@ -171,6 +171,10 @@ def test_a_program_may_want_spans_or_metrics_alone(
 ) -> None:
     config = Memtrace("http://memtrace.test")._sender.config
     monkeypatch.delitem(sys.modules, f"opentelemetry.{unknown}")
+    if unknown == "trace":
+        monkeypatch.setattr(trace, "get_tracer_provider", trace.NoOpTracerProvider)
+    else:
+        monkeypatch.setattr(metrics, "get_meter_provider", metrics.NoOpMeterProvider)
 
     attempt = _telemetry.begin(Call("GET", "/health", "", None, {}), config, 0)
     assert attempt is not None
