@@ -12,6 +12,7 @@ import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 
+from memtrace_server.core import Work
 from memtrace_server.store.sqlite import store as sqlite_store
 
 PATIENCE = 30.0  # seconds
@@ -126,6 +127,22 @@ def test_a_server_indexes_by_itself(file: Path) -> None:
         while unindexed(file):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+    assert_whole(file)
+
+
+def test_what_is_started_at_once_is_indexed_by_itself_when_it_is_much(
+    in_process: InProcess, tenant: Tenant, file: Path
+) -> None:
+    memories = [{"agent_id": "a", "content": f"red {n}"} for n in range(STEP)]
+    todo = tenant.begin("POST", MEMORIES, {"memories": memories}).todo
+    assert isinstance(todo, Work)
+    commit = in_process.store.start([todo.run])
+    assert commit is not None
+    assert [response.status for response, _ in commit() if response] == [201]
+    deadline = time.monotonic() + PATIENCE
+    while unindexed(file):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert_whole(file)
 
 

@@ -230,10 +230,14 @@ def test_nothing_is_started_while_another_thread_writes(store: Store, org: int) 
     assert commit(store, [register(org, "one")]) == ["one"]
 
 
-def test_nothing_is_started_before_what_waits_already(store: Store, org: int) -> None:
-    with writer_held(store):
+def test_nothing_is_started_before_what_waits_already(
+    store: Store, org: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "tend", lambda: None)  # the thread that would do it at once
         waiting = store.submit(register(org, "first"))
         assert store.start([register(org, "second")]) is None
+    store.tend()
     assert waiting.result(PATIENCE) == "first"
 
 
@@ -245,6 +249,8 @@ def test_nothing_is_started_and_nobody_waits_while_another_process_writes(file: 
         assert store.start([register(org, "one")]) is None
         assert time.monotonic() - started < PATIENCE / 2  # others' patience is a minute
         waiting = store.submit(register(org, "two"))  # for as long as it takes
+        with pytest.raises(TimeoutError):
+            waiting.result(0.1)
         other.rollback()
         assert waiting.result(PATIENCE) == "two"
         assert commit(store, [register(org, "three")]) == ["three"]
