@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 from typing import Any
 
@@ -9,7 +10,7 @@ import httpx
 import pytest
 from sdk_harness import KEY, MEMORY, FakeServer, MakeClient, page
 
-from memtrace import AsyncMemtrace, Memtrace, MemtraceError
+from memtrace import AsyncMemtrace, Memtrace, MemtraceError, __version__
 
 
 def test_url_and_key_may_be_positional(make_client: MakeClient, fake_server: FakeServer) -> None:
@@ -19,6 +20,15 @@ def test_url_and_key_may_be_positional(make_client: MakeClient, fake_server: Fak
 
     assert str(fake_server.request.url) == "https://memory.example:9443/api/v1/memories/mem_1"
     assert fake_server.request.headers["x-api-key"] == "mtk_positional"
+
+
+def test_a_server_is_told_which_versions_ask(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, {"status": "ok"})
+
+    sdk.health()
+
+    python = ".".join(platform.python_version_tuple()[:2])
+    assert fake_server.request.headers["user-agent"] == f"memtrace-sdk/{__version__} python/{python}"
 
 
 def test_they_fall_back_to_the_environment(
