@@ -70,8 +70,9 @@ def test_limits_that_cannot_work_are_refused(limits: dict[str, Any], problem: st
         backlog(**limits)
 
 
-def test_the_smallest_limits_are_fine() -> None:
-    held = backlog(max_batch=1, max_delay=0, max_pending=1, max_bytes=1)
+@pytest.mark.parametrize("most", [1, MOST_IN_BATCH])
+def test_the_smallest_limits_are_fine_and_the_largest_batch(most: int) -> None:
+    held = backlog(max_batch=most, max_delay=0, max_pending=most, max_bytes=1)
 
     assert held.has_room([b"x"])
 

@@ -682,8 +682,11 @@ def test_one_task_sends_all_that_comes_and_has_no_part_in_what_its_callers_do(se
 
 
 def test_a_thread_waits_as_long_as_it_is_told() -> None:
+    background = Background()
+    background.wake()
+    background.wait(3600)
     started = monotonic()
-    Background().wait(0.05)
+    background.wait(0.05)
 
     assert monotonic() - started >= 0.05
 
