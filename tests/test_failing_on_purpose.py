@@ -89,6 +89,7 @@ def test_failures_reach_the_async_client(async_memtrace: AsyncMemtrace, fail_nex
     anyio.run(remember)
 
     assert len(fail_next.pauses) == 4
+    assert all(pause >= 0 for pause in fail_next.pauses)
 
 
 def test_more_failures_than_tries_are_an_error(memtrace: Memtrace, fail_next: FailNext) -> None:
