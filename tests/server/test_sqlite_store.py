@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from durability.store_audit import assert_whole
+from server.writers import writer_held
 
 from memtrace import Memtrace
 from memtrace_server import tenants, times
@@ -62,24 +63,6 @@ def register_and_fail(org: int, name: str, failure: Exception) -> Callable[[Tran
 
 def names(store: Store, org: int) -> set[str]:
     return {agent.id for agent in store.read(lambda transaction: transaction.agents(org, None, 10_000))}
-
-
-@contextmanager
-def writer_held(store: Store) -> Iterator[None]:
-    """Keeps the writer busy, so that what is submitted meanwhile waits, to be committed together."""
-    begun, go_on = threading.Event(), threading.Event()
-
-    def work(_: Transaction) -> None:
-        begun.set()
-        assert go_on.wait(PATIENCE)
-
-    held = store.submit(work)
-    assert begun.wait(PATIENCE)
-    try:
-        yield
-    finally:
-        go_on.set()
-        held.result(PATIENCE)
 
 
 def test_a_write_returns_what_its_work_returns_and_is_read_at_once(store: Store, org: int) -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
+from server.writers import writer_held
 
 from memtrace_server import tenants
 from memtrace_server.app import Api
 from memtrace_server.core import Core
 from memtrace_server.store import Store, open_store
-from memtrace_server.store.protocol import Transaction
 
 MEMORIES = "http://server/api/v1/memories"
 PATIENCE = 10.0  # seconds
@@ -32,23 +32,6 @@ def client(store: Store) -> httpx.AsyncClient:
     core = Core(store, local=store.write(tenants.default_principal))
     api: Any = Api(core, store, limit=None, client_timeout=PATIENCE, metrics=None)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=api))
-
-
-@contextmanager
-def writer_held(store: Store) -> Iterator[None]:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def work(_: Transaction) -> None:
-        begun.set()
-        assert go_on.wait(PATIENCE)
-
-    held = store.submit(work)
-    assert begun.wait(PATIENCE)
-    try:
-        yield
-    finally:
-        go_on.set()
-        held.result(PATIENCE)
 
 
 async def remember(client: httpx.AsyncClient, *contents: str) -> list[int]:
