@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import pytest
 from sdk_harness import MakeClient
@@ -61,6 +63,25 @@ def test_a_key_is_kept_only_of_who_gave_one(make_client: MakeClient, tmp_path: P
     assert client.remember("agent_1", "with mine", idempotency_key="mine").id == first.id
     with closing(sqlite3.connect(tmp_path / "agent.db")) as store:
         assert store.execute("SELECT key FROM answers").fetchall() == [("mine",)]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_an_answer_that_comes_late_is_not_lost(tmp_path: Path, backend: str) -> None:
+    file = tmp_path / "agent.db"
+
+    async def run() -> None:
+        async with AsyncMemtrace(f"sqlite:///{file}", timeout=0.1) as client:
+            await client.remember("agent_1", "first")
+            with closing(sqlite3.connect(file, check_same_thread=False)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                letting_go = threading.Timer(0.3, other.rollback)
+                letting_go.start()
+                assert (await client.remember("agent_1", "second")).content == "second"
+                letting_go.join()
+            listed = await client.list_memories(order="asc")
+            assert [memory.content for memory in listed.memories] == ["first", "second"]
+
+    anyio.run(run, backend=backend)
 
 
 def test_who_gets_no_thread_in_time_is_told(tmp_path: Path) -> None:

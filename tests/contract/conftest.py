@@ -17,7 +17,6 @@ from attrs import define, frozen
 
 from memtrace import APIConnectionError, AsyncMemtrace, Memtrace, SessionHandle, _retries
 from memtrace._async.pool import AsyncPool
-from memtrace._embedded import AsyncEmbedded, Embedded
 from memtrace._sync.pool import Pool
 from memtrace_server import times
 from memtrace_server.store import Store, open_store
@@ -142,12 +141,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """What lies between clients and servers, embedded ones too; retries do not wait."""
+    """What lies between clients and servers, but for embedded ones, from which no answer is lost.
+
+    Retries do not wait.
+    """
     network = Network()
     monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
-    for sync_way, async_way in ((Pool, AsyncPool), (Embedded, AsyncEmbedded)):
-        monkeypatch.setattr(sync_way, "send", network.sync_way(sync_way.send))
-        monkeypatch.setattr(async_way, "send", network.async_way(async_way.send))
+    monkeypatch.setattr(Pool, "send", network.sync_way(Pool.send))
+    monkeypatch.setattr(AsyncPool, "send", network.async_way(AsyncPool.send))
     yield network
     assert network.loses <= 0, "what was to be lost was never sent"
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.anyio
 
-EMBEDDED = pytest.mark.parametrize("place", ["embedded"], indirect=True)
+HTTP, EMBEDDED = [pytest.mark.parametrize("place", [place], indirect=True) for place in ("http", "embedded")]
 
 
+@HTTP
 async def test_a_write_whose_answers_are_lost_is_carried_out_once(
     client: AsyncMemtrace, network: Network
 ) -> None:
@@ -34,6 +35,7 @@ async def test_a_write_whose_answers_are_lost_is_carried_out_once(
     assert await client.get_agent("registered") == agent
 
 
+@HTTP
 async def test_forgetting_and_deleting_again_give_the_first_answer(
     client: AsyncMemtrace, network: Network
 ) -> None:
@@ -50,6 +52,7 @@ async def test_forgetting_and_deleting_again_give_the_first_answer(
         await client.get_agent("agent_1")
 
 
+@HTTP
 async def test_a_patch_is_merged_once(client: AsyncMemtrace, network: Network) -> None:
     session = await client.create_session(agent_id="agent_1", metadata={"a": 1})
     network.loses = 1
@@ -59,6 +62,7 @@ async def test_a_patch_is_merged_once(client: AsyncMemtrace, network: Network) -
     assert patched == await client.get_session(session.id)
 
 
+@HTTP
 async def test_an_answer_that_never_comes_is_an_error_of_the_connection(
     client: AsyncMemtrace, network: Network
 ) -> None:
