@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from durability.store_audit import assert_whole
@@ -328,6 +329,45 @@ def test_a_store_that_was_never_used_makes_no_file_and_can_be_closed(file: Path)
     open_store(f"sqlite:///{file}").close()
 
     assert not file.exists()
+
+
+def refuse_to_turn_on_the_wal(monkeypatch: pytest.MonkeyPatch, code: int, times: int) -> list[int]:
+    """What SQLite does, seldom, when two turn on the WAL of a file; an item of the list for each time to come."""
+    to_come = [code] * times
+    connect = sqlite3.connect
+
+    class Contended(sqlite3.Connection):
+        def execute(self, sql: str, /, *values: Any) -> sqlite3.Cursor:
+            if sql == "PRAGMA journal_mode = WAL" and to_come:
+                error = sqlite3.OperationalError("refused")
+                error.sqlite_errorcode = to_come.pop()
+                raise error
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, factory=Contended, **k))
+    return to_come
+
+
+def test_a_new_file_may_be_opened_by_several_at_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_come = refuse_to_turn_on_the_wal(monkeypatch, sqlite3.SQLITE_BUSY | 1 << 8, 3)
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        org = tenants.create_org(store, "ours").number
+        assert store.write(register(org, "one")) == "one"
+    assert to_come == []
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY])
+def test_what_keeps_a_file_from_being_opened_is_told(
+    file: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_PATIENCE", 0.05)
+    to_come = refuse_to_turn_on_the_wal(monkeypatch, code, 1_000)
+    with closing(open_store(f"sqlite:///{file}")) as store:
+        with pytest.raises(StoreUnavailable, match="refused"):
+            store.write(lambda _: None)
+        assert (len(to_come) == 999) == (code == sqlite3.SQLITE_IOERR)
+        to_come.clear()
+        store.write(lambda _: None)
 
 
 def test_a_lost_write_ahead_log_is_none_after_closing(file: Path) -> None:

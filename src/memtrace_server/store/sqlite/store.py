@@ -15,6 +15,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -35,6 +36,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger("memtrace_server")
 
 _PATIENCE = 60.0  # seconds to wait for another process's write
+_PAUSE = 0.01  # seconds between two tries, where SQLite does not wait by itself
 _GROUP = 512  # writes in one transaction, at most
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
 _TIDY_EVERY = times.SECOND
@@ -288,7 +290,7 @@ class SqliteStore:
         if self._writer is None:
             connection = _connect(self._path or ":memory:")
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                _write_ahead(connection)
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
                 connection.execute("PRAGMA secure_delete = ON")
@@ -341,6 +343,20 @@ def _connect(path: str) -> sqlite3.Connection:
     connection.create_function("matches", 2, queries.matches, deterministic=True)
     connection.create_function("contains", 2, queries.contains, deterministic=True)
     return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn on the WAL. While others open a new file, too, SQLite refuses at once where it waits otherwise."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _reading(
