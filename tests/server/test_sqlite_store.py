@@ -332,7 +332,7 @@ def test_a_store_that_was_never_used_makes_no_file_and_can_be_closed(file: Path)
 
 
 def refuse_to_turn_on_the_wal(monkeypatch: pytest.MonkeyPatch, code: int, times: int) -> list[int]:
-    """What SQLite does, seldom, when two turn on the WAL of a file; an item of the list for each time to come."""
+    """What SQLite does, seldom, when two turn on the WAL of a file; each item stands for a time to come."""
     to_come = [code] * times
     connect = sqlite3.connect
 
