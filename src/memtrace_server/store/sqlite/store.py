@@ -223,17 +223,18 @@ class SqliteStore:
         """Commit works in one transaction; those of `done` are done, and it has begun."""
         with _told_apart():
             connection = self._open_writer()
+            if done is None:
+                connection.execute("BEGIN IMMEDIATE")
             try:
-                if done is None:
-                    connection.execute("BEGIN IMMEDIATE")
-                    done = _do(connection, works, _attempt)
-                return self._end(connection, done)
-            except _Spoilt:
+                return self._end(connection, done or _do(connection, works, _attempt))
+            except (_Spoilt, sqlite3.Error) as error:
+                if len(works) == 1 and not isinstance(error, _Spoilt):
+                    raise  # there is no other to spare it
                 connection.execute("BEGIN IMMEDIATE")
                 return self._end(connection, _do(connection, works, _attempt_carefully))
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
-        with _rolled_back(connection, done.attempt, len(done.outcomes)):
+        with _rolled_back(connection):
             connection.execute("COMMIT")
         self._unswept += done.transaction.additions
         self._unindexed += done.transaction.additions + done.transaction.length // _LONG
@@ -374,15 +375,11 @@ def _reading(
 def _transaction(connection: sqlite3.Connection) -> Iterator[SqliteTransaction]:
     """A transaction of its own, committed at the end."""
     connection.execute("BEGIN IMMEDIATE")
-    try:
+    with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
         yield transaction
         transaction.finish()
         connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-            connection.execute("ROLLBACK")
-        raise
 
 
 _Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], Outcome[Any]]
@@ -394,7 +391,6 @@ class _Done:
 
     transaction: SqliteTransaction
     outcomes: Sequence[Outcome[Any]]
-    attempt: _Attempt
 
 
 class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
@@ -416,23 +412,21 @@ def _begins_at_once(connection: sqlite3.Connection) -> bool:
 
 def _do(connection: sqlite3.Connection, works: Sequence[_Work], attempt: _Attempt) -> _Done:
     """Do works in the transaction that has begun."""
-    with _rolled_back(connection, attempt, len(works)):
+    with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
         outcomes = [attempt(connection, transaction, work) for work in works]
         transaction.finish()
-    return _Done(transaction, outcomes, attempt)
+    return _Done(transaction, outcomes)
 
 
 @contextmanager
-def _rolled_back(connection: sqlite3.Connection, attempt: _Attempt, works: int) -> Iterator[None]:
-    """Roll back what fails; if it may be the fault of one of several works, that is told."""
+def _rolled_back(connection: sqlite3.Connection) -> Iterator[None]:
+    """Roll back what fails."""
     try:
         yield
-    except BaseException as error:
+    except BaseException:
         if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
             connection.execute("ROLLBACK")
-        if attempt is _attempt and works > 1 and isinstance(error, sqlite3.Error):
-            raise _Spoilt from error
         raise
 
 
