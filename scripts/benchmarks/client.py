@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Self, cast
@@ -62,10 +62,7 @@ def _alone(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> list
 def _memory(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> Row:
     # Of many starts, as what a process has depends on how much of its libraries the system keeps ready.
     turns = [(float(ours.run("calls", url)), float(old.run("calls", url))) for _ in range(rounds)]
-    one, other = (median(turn[n] for turn in turns) for n in (0, 1))
-    ratio = median(a / b for a, b in turns)
-    name = "client: memory after the first calls"
-    return at_most(name, f"{one:.0f} MiB", f"0.2.0: {other:.0f} MiB", ratio, _MEMORY)
+    return _compared("client: memory after the first calls", turns, _MEMORY, lambda size: f"{size:.0f} MiB")
 
 
 def _imports(ours: _Interpreter, old: _Interpreter, rounds: int) -> Row:
@@ -97,10 +94,12 @@ def _together(ours: _Interpreter, url: str, rounds: int) -> list[Row]:
     return rows
 
 
-def _compared(name: str, turns: list[tuple[float, float]], bound: float) -> Row:
+def _compared(
+    name: str, turns: list[tuple[float, float]], bound: float, told: Callable[[float], str] = milliseconds
+) -> Row:
     one, other = (median(turn[n] for turn in turns) for n in (0, 1))
     ratio = median(a / b for a, b in turns)
-    return at_most(name, milliseconds(one), f"0.2.0: {milliseconds(other)}", ratio, bound)
+    return at_most(name, told(one), f"0.2.0: {told(other)}", ratio, bound)
 
 
 class _Interpreter:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks import samples
+from memtrace_server.store.sqlite import fulltext
 
 _SCHEMA = """
     CREATE TABLE memories (
@@ -20,9 +21,6 @@ _SCHEMA = """
     CREATE INDEX by_agent ON memories (org, agent_id, time);
     CREATE INDEX by_session ON memories (org, session_id, time);
     CREATE VIRTUAL TABLE words USING fts5(text, content='');
-    CREATE VIRTUAL TABLE pieces USING fts5(
-        text, content='', columnsize=0, detail=none, tokenize='trigram case_sensitive 1'
-    );
 """
 _ROW = tuple[object, ...]
 
@@ -36,6 +34,7 @@ class Floor:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(_SCHEMA)
+        fulltext.create_table(self._db, "pieces", "pieces")
         self._rows = _rows()
 
     def __enter__(self) -> Self:
