@@ -10,6 +10,7 @@ import ssl
 import struct
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -84,22 +85,29 @@ def test_sixty_threads_do_too_and_none_is_in_the_way_of_another(
     assert counted.connections <= 4
 
 
-def test_a_connection_that_the_server_has_closed_is_not_used_again(
-    make_client: MakeClient, serve: Any
+def resets(connection: socket.socket) -> None:
+    """Close with a reset, as a server does that is killed."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+@pytest.mark.parametrize(("end", "retries"), [(socket.socket.close, 0), (resets, 2)], ids=["closed", "reset"])
+def test_a_connection_that_the_server_has_ended_is_not_used_again(
+    make_client: MakeClient, serve: Any, end: Callable[[socket.socket], None], retries: int
 ) -> None:
-    closed = threading.Semaphore(0)
+    ended = threading.Semaphore(0)
 
     def answer_once(connection: socket.socket, _: threading.Event) -> None:
         connection.recv(65536)
         connection.sendall(OK)
-        connection.close()
-        closed.release()
+        end(connection)
+        ended.release()
 
-    client = make_client(serve(answer_once).url, max_retries=0)
+    client = make_client(serve(answer_once).url, max_retries=retries)
 
     for _ in range(3):
         assert client.ready().status == "ok"
-        assert closed.acquire(timeout=5)
+        assert ended.acquire(timeout=5)
 
 
 def test_connections_that_are_not_needed_any_more_are_closed(
@@ -289,12 +297,6 @@ def test_the_connection_can_be_asked_for_its_socket(make_client: MakeClient, ser
     assert stream.get_extra_info("colour") is None
 
 
-def resets(connection: socket.socket) -> None:
-    """Close with a reset, as a server does that is killed."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
 def test_an_answer_that_a_reset_cuts_off_is_an_error_of_ours(make_client: MakeClient, serve: Any) -> None:
     def answer_half(connection: socket.socket, _: threading.Event) -> None:
         connection.recv(65536)
@@ -316,24 +318,6 @@ def test_one_that_the_server_has_reset_is_seen_to_be_of_no_use() -> None:
 
         assert stream.get_extra_info("is_readable") is True
         stream.close()
-
-
-def test_a_connection_that_the_server_has_reset_is_not_used_again(
-    make_client: MakeClient, serve: Any
-) -> None:
-    reset = threading.Semaphore(0)
-
-    def answer_once(connection: socket.socket, _: threading.Event) -> None:
-        connection.recv(65536)
-        connection.sendall(OK)
-        resets(connection)
-        reset.release()
-
-    client = make_client(serve(answer_once).url, max_retries=2)
-
-    for _ in range(3):
-        assert client.ready().status == "ok"
-        assert reset.acquire(timeout=5)
 
 
 @pytest.mark.parametrize("most", [2, 4])

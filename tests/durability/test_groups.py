@@ -6,22 +6,21 @@ import os
 import random
 import re
 import sqlite3
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from attrs import frozen
 from durability.in_process import MEMORIES, Clock, InProcess, Tenant
 from durability.store_audit import assert_whole
+from server.writers import writer_held
 
 from memtrace_server.core import Exchange
 from memtrace_server.ids import memory_seq
 from memtrace_server.messages import Response
-from memtrace_server.store import Store
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import Key
 
@@ -97,35 +96,12 @@ def test_a_group_does_what_its_writes_do_one_by_one(
         assert_whole(file)
 
 
-class _Blocked:
-    """Holds up the writer of a store, so that what is submitted meanwhile is one group."""
-
-    def __init__(self, store: Store) -> None:
-        self.submit = store.submit
-        self._go_on = threading.Event()
-
-    def __enter__(self) -> Self:
-        is_blocked = threading.Event()
-
-        def block(_: Transaction) -> None:
-            is_blocked.set()
-            assert self._go_on.wait(PATIENCE)
-
-        self._blocker = self.submit(block)
-        assert is_blocked.wait(PATIENCE)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._go_on.set()
-        self._blocker.result(PATIENCE)
-
-
 def _do_at_once(server: InProcess, steps: Sequence[Step]) -> list[str]:
     memories = _memory_ids(server.tenant())
     exchanges = [step.begin(server.tenant(), memories) for step in steps]
-    with _Blocked(server.store) as blocked:
+    with writer_held(server.store):
         futures = [
-            blocked.submit(step.work(exchange)) for step, exchange in zip(steps, exchanges, strict=True)
+            server.store.submit(step.work(exchange)) for step, exchange in zip(steps, exchanges, strict=True)
         ]
     return [
         _told(server, exchange, _outcome(future)) for exchange, future in zip(exchanges, futures, strict=True)
