@@ -21,6 +21,7 @@ from memtrace_server.store import Store, open_store
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
 from memtrace_server.store.sqlite import SqliteStore
 from memtrace_server.store.sqlite import store as sqlite_store
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 PATIENCE = 10.0  # seconds
 
@@ -205,6 +206,28 @@ def test_a_refusal_that_wrote_nothing_is_told_without_doing_the_works_again(stor
 
     assert commit(store, [register(org, "two"), work]) == ["two", "Refused"]
     assert done == ["one"]
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_what_cannot_be_written_together_is_tried_one_by_one(
+    store: Store, org: int, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    finish, failures = SqliteTransaction.finish, 2  # once as it is started, and once as it is committed
+
+    def fail(transaction: SqliteTransaction) -> None:
+        nonlocal failures
+        failures -= 1
+        if failures >= 0:
+            raise sqlite3.OperationalError("disk I/O error")
+        finish(transaction)
+
+    monkeypatch.setattr(SqliteTransaction, "finish", fail)
+    told = [f"{n}" for n in range(number)]
+
+    assert commit(store, [register(org, name) for name in told]) == (
+        told if number > 1 else ["StoreUnavailable"]
+    )
+    assert names(store, org) == (set(told) if number > 1 else set())
 
 
 def test_nothing_is_started_while_another_thread_writes(store: Store, org: int) -> None:
