@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from memtrace.cli import main
 from memtrace_server import app
-from memtrace_server.cli import main
 from memtrace_server.store.sqlite import store
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def _end_with_input() -> None:
 
 
 if __name__ == "__main__":
-    from memtrace_server.cli import main
+    from memtrace.cli import main
 
     threading.Thread(target=_end_with_input, daemon=True).start()
     main()

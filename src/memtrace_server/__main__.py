@@ -1,6 +1,6 @@
 """`python -m memtrace_server` is `memtrace`."""
 
-from memtrace_server.cli import main
+from memtrace.cli import main
 
 if __name__ == "__main__":
     main()

@@ -17,10 +17,11 @@ import pytest
 from attrs import frozen
 from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from helpers.commands import Commands
 from live import LiveServer
 
 from memtrace import APIConnectionError, Memtrace
-from memtrace_server import cli, times
+from memtrace_server import times
 from memtrace_server.store import open_store
 from memtrace_server.store.sqlite import migrations
 
@@ -187,9 +188,7 @@ def test_what_is_no_duplicate_any_more_is_stored(old: Old, server: InProcess, cl
     assert_whole(old.file)
 
 
-def test_it_goes_on_as_a_store_of_this_version(
-    old: Old, server: InProcess, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, command: Commands) -> None:
     tenant = Tenant(server.core, old.expected["keys"]["default"])
     names = old.expected["names"]
     added = told(tenant.add(content="Written by a newer version: Timbuktu", tags=["ui"], ttl=DAY))
@@ -212,13 +211,11 @@ def test_it_goes_on_as_a_store_of_this_version(
     server.restart()
     assert found("timbuktu") == [added["id"]]
     assert_whole(old.file)
-    cli.main(["check", "--store", old.url])
-    assert capsys.readouterr().out == "The store is whole.\n"
+    assert command("check", "--store", old.url) == "The store is consistent.\n"
 
 
-def test_check_finds_it_whole(old: Old, capsys: pytest.CaptureFixture[str]) -> None:
-    cli.main(["check", "--store", old.url])
-    assert capsys.readouterr().out == "The store is whole.\n"
+def test_check_finds_it_consistent(old: Old, command: Commands) -> None:
+    assert command("check", "--store", old.url) == "The store is consistent.\n"
 
 
 def test_opening_it_again_changes_nothing(old: Old) -> None:
@@ -228,23 +225,20 @@ def test_opening_it_again_changes_nothing(old: Old) -> None:
     assert _dump(old.file) == first
 
 
-def test_a_store_of_a_newer_version_is_refused_and_left_alone(
-    old: Old, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_store_of_a_newer_version_is_refused_and_left_alone(old: Old, command: Commands) -> None:
     with closing(sqlite3.connect(old.file)) as store:
         store.execute("INSERT INTO migrations VALUES ('9999-from-the-future', 0)")
         store.commit()
     before = old.file.read_bytes()
     refused = "written by a newer Memtrace: it has 9999-from-the-future; upgrade memtrace-sdk"
-    for command in ("check", "vacuum"):
-        with pytest.raises(SystemExit, match=refused):
-            cli.main([command, "--store", old.url])
+    for name in ("check", "vacuum"):
+        assert refused in command.fail(name, "--store", old.url)
+        assert command.printed == ""
     with pytest.raises(RuntimeError, match=refused), LiveServer(old.file.parent):
         pytest.fail("the server started")
     with Memtrace(old.url) as client, pytest.raises(APIConnectionError, match=refused):
         client.remember("a", "b")
     assert old.file.read_bytes() == before
-    assert capsys.readouterr().out == ""
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,37 @@
+"""What commands print: a table for people, plain lines or JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, as_json: bool) -> None:
+    """Print rows: as a table on a terminal, otherwise with tabs between their values.
+
+    Args:
+        columns: The name of each value of a row.
+        rows: The rows.
+        as_json: Whether to print a JSON object a row instead.
+    """
+    if as_json:
+        for row in rows:
+            print(msgspec.json.encode(dict(zip(columns, row, strict=True))).decode())
+    elif sys.stdout.isatty():
+        table = Table(box=None, header_style="bold")
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        Console(markup=False, highlight=False).print(table)
+    else:
+        for row in rows:
+            print(*row, sep="\t")

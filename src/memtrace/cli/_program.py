@@ -1,0 +1,77 @@
+"""All commands in one program, and how it ends: with 0, 1 or 2, and at most one line of error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer import TyperException
+
+from memtrace._version import __version__
+from memtrace.cli import _keys, _orgs, _serve, _stores
+from memtrace.exceptions import MemtraceError
+
+_FAILED = 1
+
+program = typer.Typer(
+    name="memtrace",
+    help="Remember for AI agents.",
+    epilog=(
+        "Exit codes: 0 when the command succeeded; 1 when it failed, or found something wrong; 2 when it was"
+        " not run, because of how it was written or because the store that it names does not exist."
+    ),
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+program.command("serve")(_serve.serve)
+program.command("check")(_stores.check)
+program.command("vacuum")(_stores.vacuum)
+program.command("backup")(_stores.backup)
+program.add_typer(_orgs.commands, name="org")
+program.add_typer(_keys.commands, name="key")
+
+
+def run(arguments: Sequence[str] | None) -> None:
+    """Run a command, as `memtrace.cli.main` says."""
+    try:
+        code = program(args=arguments, prog_name="memtrace", standalone_mode=False)
+    except TyperException as error:
+        _fail(error.format_message().rstrip(".") + _hint(error), error.exit_code)
+    except (ValueError, OSError, MemtraceError) as error:
+        _fail(str(error), _FAILED)
+    except typer.Abort:
+        _fail("aborted", _FAILED)
+    else:
+        if code:
+            sys.exit(code)
+
+
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - the way in which typer calls it
+    if is_wanted:
+        typer.echo(f"memtrace {__version__}")
+        raise typer.Exit
+
+
+@program.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Remember for AI agents."""
+
+
+def _hint(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"; see {context.command_path} --help" if context else ""
+
+
+def _fail(message: str, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"memtrace: {line}", file=sys.stderr)
+    sys.exit(code)

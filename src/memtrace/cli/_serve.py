@@ -1,0 +1,89 @@
+"""Run a server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+from typer import TyperException
+
+from memtrace.cli._opened import DEFAULT_STORE, StoreOption, unavailability
+
+
+def serve(  # noqa: PLR0913 - an option each
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(min=0, max=65_535, metavar="N", help="The port to listen on; 0 for any free one."),
+    ] = 9100,
+    store: StoreOption = DEFAULT_STORE,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="How many processes serve.")] = 1,
+    bootstrap_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            envvar="MEMTRACE_BOOTSTRAP_KEY",
+            help="Make sure that this key of an admin of org_default exists: mtk_ and 32 or more letters or"
+            " digits. Other users of the machine can see an option, but not the variable.",
+            show_default="none",
+        ),
+    ] = None,
+    no_auth: Annotated[
+        bool, typer.Option("--no-auth", help="Ask for no key: everybody is an admin of org_default.")
+    ] = False,
+    rate_limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Requests a second with one key, in each worker; further ones get 429.",
+            show_default="no limit",
+        ),
+    ] = None,
+    max_connections: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Connections at once, in each worker; further ones get 503."),
+    ] = 1_000,
+    client_timeout: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="SECONDS",
+            help="How long a client may take to send a request, and a request to end after SIGTERM.",
+        ),
+    ] = 30,
+    metrics: Annotated[
+        bool,
+        typer.Option(
+            "--metrics", help="Count requests at /metrics, in Prometheus's format and without a key."
+        ),
+    ] = False,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="The least severe lines to log.")
+    ] = "info",
+) -> None:
+    """Run a server."""
+    try:
+        from memtrace_server import serving
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("memtrace"):
+            raise
+        raise TyperException(
+            f"{error.name} is not installed; run: pip install 'memtrace-sdk[server]'"
+        ) from error
+    options = serving.Options(
+        host=host,
+        port=port,
+        store_url=store,
+        workers=workers,
+        bootstrap_key=bootstrap_key,
+        auth=not no_auth,
+        log_level=log_level,
+        rate_limit=rate_limit,
+        max_connections=max_connections,
+        client_timeout=client_timeout,
+        metrics=metrics,
+    )
+    with unavailability():
+        serving.serve(options)

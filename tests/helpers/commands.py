@@ -1,0 +1,45 @@
+"""`memtrace` commands in the test's own process."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import define, field
+
+from memtrace import cli
+
+
+@define
+class Commands:
+    """Runs commands and checks how they end.
+
+    Attributes:
+        printed: What a failed command had printed to standard output.
+    """
+
+    _capture: pytest.CaptureFixture[str]
+    printed: str = field(default="", init=False)
+
+    def __call__(self, *arguments: str) -> str:
+        """Run a command that succeeds; return what it prints."""
+        cli.main(arguments)
+        printed = self._capture.readouterr()
+        assert printed.err == ""
+        return printed.out
+
+    def fail(self, *arguments: str, code: int = 1) -> str:
+        """Run a command that ends with an exit code; return its only line of error."""
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
+        printed = self._capture.readouterr()
+        assert ended.value.code == code, printed
+        assert printed.err.startswith("memtrace: ")
+        assert printed.err.endswith("\n")
+        assert printed.err.count("\n") == 1
+        self.printed = printed.out
+        return printed.err
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Commands:
+    """Run `memtrace` commands in this process."""
+    return Commands(capsys)

@@ -1,0 +1,126 @@
+"""`memtrace` as a program: help, errors, exit codes, completion, and what it says without its packages."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.commands import Commands
+
+COMMANDS = [
+    ["serve"], ["check"], ["vacuum"], ["backup"], ["org", "create"], ["org", "list"], ["key", "create"],
+    ["key", "list"], ["key", "revoke"],
+]  # fmt: skip
+IMPORT = "import sys; sys.modules[{missing!r}] = None; from memtrace.cli import main; main(sys.argv[1:])"
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Help texts are not wrapped."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
+def run_without(missing: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-I", "-c", IMPORT.format(missing=missing), *arguments]
+    return subprocess.run(program, capture_output=True, encoding="utf-8", timeout=60, check=False)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_help_of_a_command_names_each_options_default(words: list[str], command: Commands) -> None:
+    printed = command(*words, "--help")
+
+    options = [line for line in printed.splitlines() if re.match(r"│\W+--", line)]
+    assert any("--store" in line for line in options)
+    for line in options:
+        name = re.search(r"--(\S+)", line)
+        assert name
+        assert name[1].islower()
+        is_flag = re.match(rf"│\W+--{name[1]}( +-h)? +[A-Z]\w+ \w+", line)
+        assert is_flag or re.search(r"\[default: .+\] +│$", line), line
+        summary = re.search(r"  ([A-Z][^│]+)│$", line)
+        assert summary
+
+
+def test_the_help_lists_every_command_and_the_exit_codes(command: Commands) -> None:
+    printed = command("--help")
+
+    assert {words[0] for words in COMMANDS} <= set(re.findall(r"│ (\w+)  ", printed))
+    assert re.search(r"Exit codes: 0 .+ 1 .+ 2 ", printed)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_packages_the_script_says_what_to_install(missing: str) -> None:
+    done = run_without(missing, "--help")
+
+    assert done.returncode == 1
+    assert done.stderr == f"memtrace: {missing} is not installed; run: pip install 'memtrace-sdk[cli]'\n"
+
+
+def test_without_the_server_help_works_and_serve_says_what_to_install(tmp_path: Path) -> None:
+    assert run_without("uvicorn", "serve", "--help").returncode == 0
+
+    done = run_without("uvicorn", "serve", "--store", f"sqlite:///{tmp_path / 'x.db'}")
+
+    assert done.returncode == 1
+    assert done.stderr == "memtrace: uvicorn is not installed; run: pip install 'memtrace-sdk[server]'\n"
+
+
+def test_a_module_that_is_broken_is_not_called_missing() -> None:
+    done = run_without("memtrace._version", "--version")
+
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_installed_for_a_shell(shell: str) -> None:
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "memtrace_server", "--show-completion", shell],
+        env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0
+    assert "_MEMTRACE_COMPLETE" in done.stdout
+
+
+def test_completion_offers_the_commands_that_begin_so() -> None:
+    environment = {
+        **os.environ,
+        "_MEMTRACE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "memtrace ba",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "memtrace_server"],
+        env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.stdout.split() == ["backup"]
+
+
+def test_lists_are_json_lines_for_programs_and_a_table_on_a_terminal(
+    tmp_path: Path, command: Commands
+) -> None:
+    store = f"sqlite:///{tmp_path / 'x.db'}"
+    org_id = command("org", "create", "acme [bold]", "--store", store).strip()
+
+    assert json.loads(command("org", "list", "--json", "--store", store)) == {
+        "id": org_id,
+        "name": "acme [bold]",
+    }
+
+    master, terminal = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "memtrace_server", "org", "list", "--store", store],
+        stdout=terminal, timeout=60, check=True, env={**os.environ, "TERM": "dumb"},
+    )  # fmt: skip
+    os.close(terminal)
+    lines = os.read(master, 10_000).decode().splitlines()
+    os.close(master)
+    assert [line.split() for line in lines] == [["id", "name"], [org_id, "acme", "[bold]"]]
