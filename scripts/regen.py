@@ -8,9 +8,11 @@ import importlib.metadata
 import json
 import keyword
 import sys
+import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import derived
 import unasync
@@ -65,8 +67,15 @@ def generate(openapi: Path, package: Path) -> None:
     except (OSError, yaml.YAMLError) as error:
         raise DerivationError(f"{openapi}: {error}") from error
     _require_names(contract)
-    _run_generator(openapi, package)
+    with tempfile.TemporaryDirectory() as folder:
+        relaxed = Path(folder, "openapi.json")
+        relaxed.write_text(json.dumps(_relaxed(contract)), encoding="utf-8")
+        try:
+            _run_generator(relaxed, package)
+        except DerivationError as error:
+            raise DerivationError(f"{openapi}: {error}") from error
     _drop_empty_models(package / "models")
+    (package / "error_codes.py").write_text(_error_codes(contract), encoding="utf-8")
     (package / "openapi.json").write_text(_compact_json(contract), encoding="utf-8")
     (package / "py.typed").touch()
     # The templates import what any model may need (F401: what this one does not), in no order (I).
@@ -111,6 +120,31 @@ def _property_names(schema: object) -> Iterator[str]:
             yield from _property_names(item)
 
 
+def _relaxed(schema: object) -> Any:  # noqa: ANN401 - YAML
+    """Return the contract for the Python models, which also read responses of a Memtrace 0.x server.
+
+    A property that has `x-missing-in-0x` may be missing or null in them. The contract itself promises it.
+    """
+    if isinstance(schema, list):
+        return [_relaxed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    relaxed = {key: _relaxed(value) for key, value in schema.items()}
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        missing = {name for name, node in properties.items() if _is_missing_in_0x(node)}
+        relaxed["required"] = [name for name in schema.get("required", ()) if name not in missing]
+        for name in missing:
+            node = relaxed["properties"][name]
+            node["type"] = [node["type"], "null"]
+            node["description"] = f"{node['description'].rstrip()} Memtrace 0.x sends none."
+    return relaxed
+
+
+def _is_missing_in_0x(node: object) -> bool:
+    return isinstance(node, dict) and bool(node.get("x-missing-in-0x"))
+
+
 def _run_generator(openapi: Path, package: Path) -> None:
     derived.run(
         [
@@ -131,6 +165,13 @@ def _drop_empty_models(models: Path) -> None:
     init.write_text("".join(line for line in lines if not line.startswith(imports)), encoding="utf-8")
     for path in empty:
         path.unlink()
+
+
+def _error_codes(contract: Any) -> str:  # noqa: ANN401 - YAML
+    """Return a module with the type of the codes that `Error.code` lists."""
+    codes: list[str] = contract["components"]["schemas"]["Error"]["properties"]["code"]["x-extensible-enum"]
+    module = '"""The error codes of the contract."""\n\nfrom typing import Literal\n\n'
+    return f"{module}ErrorCode = Literal{codes}\n"
 
 
 def _compact_json(contract: object) -> str:

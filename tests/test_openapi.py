@@ -113,7 +113,7 @@ def test_every_operation_says_what_it_does(operation: dict[str, Any]) -> None:
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_every_operation_documents_its_errors(operation: dict[str, Any]) -> None:
     statuses = set(operation["responses"])
-    expected = {"400", "405"}
+    expected = {"400", "405", "500"}
     if operation.get("security") != []:
         expected |= {"401", "403", "429", "503"}
     if any(resolved(parameter)["in"] == "path" for parameter in operation["parameters"]):
@@ -216,3 +216,81 @@ def test_the_pattern_matches_the_days_of_1970_to_2199_and_no_others() -> None:
 )
 def test_the_pattern_matches_no_time_that_somebody_may_misread(text: str) -> None:
     assert not TIMESTAMP.fullmatch(text)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_every_choice_of_schemas_in_a_body_has_a_title(operation: dict[str, Any]) -> None:
+    # Generators name the type of an unnamed choice after its first branch, and so overwrite that.
+    bodies = [operation.get("requestBody", {}), *map(resolved, operation["responses"].values())]
+    for media in [media for body in bodies for media in body.get("content", {}).values()]:
+        if "oneOf" in media["schema"]:
+            assert media["schema"]["title"] not in SCHEMAS
+
+
+def test_a_json_value_has_no_keyword_that_names_a_type() -> None:
+    # openapi-typescript reads `items` as an array and `properties` as an object; under `then`, `unknown`.
+    assert set(SCHEMAS["JsonValue"]) == {"description", "if", "then", "examples"}
+
+
+@pytest.mark.parametrize(
+    ("name", "node"), properties(), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_a_property_that_0x_lacks_is_required_and_of_one_type(name: str, node: dict[str, Any]) -> None:
+    if node.get("x-missing-in-0x"):
+        schema, field = name.split(".")
+        assert field in SCHEMAS[schema]["required"]
+        assert isinstance(node["type"], str)
+
+
+def test_what_0x_lacks_is_marked_in_the_contract() -> None:
+    marked = {name for name, node in properties() if node.get("x-missing-in-0x")}
+    lists = ("AgentList", "SessionList", "SearchResult")
+    assert marked >= {"Memory.id", "Error.code", "Error.request_id", *(f"{name}.has_more" for name in lists)}
+
+
+def numbers(node: Any) -> Iterator[dict[str, Any]]:
+    """Each schema of a number inside a node."""
+    if isinstance(node, list):
+        for item in node:
+            yield from numbers(item)
+    elif isinstance(node, dict):
+        if {"integer", "number"} & set(one if isinstance(one := node.get("type"), list) else [one]):
+            yield node
+        for key, value in node.items():
+            if key not in {"default", "enum", "const", "example", "examples"}:
+                yield from numbers(value)
+
+
+def test_every_number_that_may_exceed_32_bits_says_so() -> None:
+    found = list(numbers(CONTRACT["components"]["schemas"]))
+    assert len(found) > 20
+    for node in found:
+        if "integer" in node["type"]:
+            assert node.get("format") in {"int32", "int64"} or node["maximum"] < 1 << 31, node
+        elif "string" not in node["type"]:
+            assert node.get("format") == "double", node
+
+
+def test_the_description_of_error_codes_names_each_that_is_listed() -> None:
+    code = SCHEMAS["Error"]["properties"]["code"]
+    assert re.findall("`([a-z_]+)`", code["description"]) == code["x-extensible-enum"]
+
+
+def test_every_example_of_an_error_has_a_listed_code() -> None:
+    codes = {response["content"]["application/json"]["example"]["code"] for response in errors()}
+    assert codes <= set(SCHEMAS["Error"]["properties"]["code"]["x-extensible-enum"])
+    assert len(codes) > 10
+
+
+def errors() -> list[dict[str, Any]]:
+    responses: dict[str, dict[str, Any]] = CONTRACT["components"]["responses"]
+    error = {"$ref": "#/components/schemas/Error"}
+    contents = [response for response in responses.values() if "content" in response]
+    return [response for response in contents if response["content"]["application/json"]["schema"] == error]
+
+
+def test_offset_is_deprecated_and_nothing_else_is() -> None:
+    deprecated = [
+        name for name, node in CONTRACT["components"]["parameters"].items() if node.get("deprecated")
+    ]
+    assert deprecated == ["Offset"]

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import regen
 import yaml
+from memtrace_api.error_codes import ErrorCode
+from memtrace_api.models import AgentList, Error, Memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,6 +138,22 @@ with httpx.Client(transport=EmbeddedTransport("sqlite://"), base_url="http://emb
             assert [detail["field"] for detail in answer.json()["details"]] == ["mood"]
 """,
     )
+
+
+def test_a_response_of_0x_is_read_without_what_it_lacks() -> None:
+    facts = {"time": "2026-01-01T00:00:00Z", "org_id": "o", "agent_id": "a", "content": "c"}
+    memory = Memory.from_dict({**facts, "memory_type": "episodic", "event_type": "general"})
+    assert memory.id is None
+    assert Memory.from_dict({**memory.to_dict(), "id": None}) == memory
+    assert AgentList.from_dict({"agents": [], "count": 0}).has_more is None
+    error = Error.from_dict({"error": "wrong", "hint": "x"})
+    assert (error.error, error.code, error.request_id) == ("wrong", None, None)
+    assert error.to_dict() == {"error": "wrong"}
+
+
+def test_the_error_codes_are_those_of_the_contract() -> None:
+    listed = CONTRACT["components"]["schemas"]["Error"]["properties"]["code"]["x-extensible-enum"]
+    assert list(get_args(ErrorCode)) == listed
 
 
 def test_a_failed_run_leaves_the_old_tree(tmp_path: Path) -> None:

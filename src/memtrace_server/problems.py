@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from attrs import frozen
+from memtrace_api.error_codes import ErrorCode
 
 
 @frozen
@@ -21,7 +22,7 @@ class Problem(Exception):  # noqa: N818 - it is an answer, and only sometimes an
 
     Attributes:
         status: The HTTP status.
-        code: A word for programs.
+        code: A word for programs, one of those that the contract lists.
         message: A sentence for people.
         details: For bad input, each field that is wrong.
         existing_id: For a conflict, what is there already.
@@ -31,7 +32,7 @@ class Problem(Exception):  # noqa: N818 - it is an answer, and only sometimes an
     def __init__(  # noqa: PLR0913 - one argument for each field of the contract's Error
         self,
         status: int,
-        code: str,
+        code: ErrorCode,
         message: str,
         *,
         details: Sequence[Detail] = (),
@@ -76,7 +77,7 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Problem:
     return Problem(405, "method_not_allowed", message, headers={"Allow": methods})
 
 
-def conflict(code: str, message: str, existing_id: str | None = None) -> Problem:
+def conflict(code: ErrorCode, message: str, existing_id: str | None = None) -> Problem:
     """409: it is there already."""
     return Problem(409, code, message, existing_id=existing_id)
 
@@ -114,7 +115,6 @@ def unavailable(message: str) -> Problem:
 
 
 def internal_error() -> Problem:
-    """500: a defect of ours; the log has the traceback."""
-    return Problem(
-        500, "internal_error", "The server made a mistake; its log tells which, under this request id"
-    )
+    """500: a defect of the server; its log has the traceback."""
+    message = "Internal server error; the server's log has the cause, under this request id"
+    return Problem(500, "internal_error", message)

@@ -28,7 +28,8 @@ class AddMemoryRequest:
         importance: From 0 to 1. What is important stays longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        time: When it happened, for imports and backfill; now if not given.
+        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+            from the years 1970 to 2199, up to nanoseconds.
         ttl: Seconds from now until the memory is forgotten by itself; never if not given.
     """
 

@@ -17,20 +17,27 @@ class Error:
 
     Attributes:
         error: What went wrong and what to do about it, for people.
-        code: What went wrong, in a word that stays the same.
-        request_id: Names this request in the server's log.
+        code: What went wrong, in a word that stays the same. 400: `invalid_request`. 401:
+            `unauthorized`. 403: `forbidden`. 404: `not_found`. 405: `method_not_allowed`. 408:
+            `request_timeout`. 409: `duplicate_memory`, `agent_exists`, `idempotency_key_reused`,
+            `answer_forgotten`. 413: `payload_too_large`. 415: `unsupported_media_type`. 429:
+            `rate_limited`. 500: `internal_error`. 503: `unavailable`. A newer server may send others.
+            Memtrace 0.x sends none.
+        request_id: Names this request in the server's log. Memtrace 0.x sends none.
         details: For bad input, each field that is wrong.
         existing_id: For a conflict, the id of what is there already.
     """
 
     error: str
-    code: str
-    request_id: str
+    code: str | None = None
+    request_id: str | None = None
     details: list[ErrorDetail] | None = None
     existing_id: str | None = None
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.code = None
+        self.request_id = None
         self.details = None
         self.existing_id = None
 
@@ -51,9 +58,11 @@ class Error:
         """
         data: dict[str, Any] = {
             "error": self.error,
-            "code": self.code,
-            "request_id": self.request_id,
         }
+        if self.code is not None:
+            data["code"] = self.code
+        if self.request_id is not None:
+            data["request_id"] = self.request_id
         if self.details is not None:
             data["details"] = [item.to_dict() for item in self.details]
         if self.existing_id is not None:

@@ -20,6 +20,7 @@ _MODELS: dict[int, tuple[type[MemoryList | Error], ...]] = {
     403: (Error,),
     405: (Error,),
     429: (Error,),
+    500: (Error,),
     503: (Error,),
 }
 

@@ -1,0 +1,21 @@
+"""The error codes of the contract."""
+
+from typing import Literal
+
+ErrorCode = Literal[
+    "invalid_request",
+    "unauthorized",
+    "forbidden",
+    "not_found",
+    "method_not_allowed",
+    "request_timeout",
+    "duplicate_memory",
+    "agent_exists",
+    "idempotency_key_reused",
+    "answer_forgotten",
+    "payload_too_large",
+    "unsupported_media_type",
+    "rate_limited",
+    "internal_error",
+    "unavailable",
+]
