@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,8 +50,11 @@ def has_description(node: dict[str, Any]) -> bool:
 
 
 def has_example(node: dict[str, Any]) -> bool:
-    """Whether it has an example, of its own or of what it refers to, or is made of what has one."""
-    if "example" in node or "examples" in node:
+    """Whether it has an example, of its own or of what it refers to, or is made of what has one.
+
+    A cursor has none: each is signed.
+    """
+    if "example" in node or "examples" in node or node is SCHEMAS["Cursor"]:
         return True
     if "$ref" in node:
         return has_example(resolved(node))
@@ -70,23 +74,24 @@ def properties() -> list[tuple[str, dict[str, Any]]]:
 
 def example_values() -> Iterator[tuple[str, dict[str, Any], Any]]:
     """Each example of the contract: where it is, its schema, its value."""
-    for name, schema in SCHEMAS.items():
+    for name, schema in [*SCHEMAS.items(), *properties()]:
         for example in schema.get("examples", []):
             yield name, schema, example
-    for name, node in properties():
-        for example in node.get("examples", []):
-            yield name, node, example
     for operation_id, operation in OPERATIONS.items():
         for parameter in map(resolved, operation["parameters"]):
-            yield f"{operation_id}.{parameter['name']}", parameter["schema"], parameter["example"]
-        contents = [resolved(answer).get("content", {}) for answer in operation["responses"].values()]
-        contents.append(operation.get("requestBody", {}).get("content", {}))
-        for content in contents:
-            for media in content.values():
-                values = [named["value"] for named in media.get("examples", {}).values()]
-                values += [media["example"]] if "example" in media else []
-                for value in values:
-                    yield operation_id, media["schema"], value
+            if "example" in parameter:
+                yield f"{operation_id}.{parameter['name']}", parameter["schema"], parameter["example"]
+        for media in media_types(operation):
+            values = [named["value"] for named in media.get("examples", {}).values()]
+            values += [media["example"]] if "example" in media else []
+            for value in values:
+                yield operation_id, media["schema"], value
+
+
+def media_types(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of the request and of each response."""
+    bodies = [operation.get("requestBody", {}), *map(resolved, operation["responses"].values())]
+    return [media for body in bodies for media in body.get("content", {}).values()]
 
 
 def test_it_is_valid_openapi() -> None:
@@ -110,13 +115,37 @@ def test_every_operation_says_what_it_does(operation: dict[str, Any]) -> None:
         assert has_example(media)
 
 
+def inputs(operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The parameters and the fields of a body, by name."""
+    found = {parameter["name"]: parameter for parameter in map(resolved, operation["parameters"])}
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        found |= resolved(media["schema"]).get("properties", {})
+    return found
+
+
+def test_no_cursor_is_shown_as_an_example() -> None:
+    # No server accepts one that it did not sign, so a request made of examples would fail.
+    for place, schema, _ in example_values():
+        assert "schemas/Cursor" not in json.dumps(schema), place
+    assert not {"cursor", "next_cursor"} & set(keys_of([value for _, _, value in example_values()]))
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """Each key of a JSON value, at any depth."""
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys_of(part)
+    if isinstance(value, dict):
+        yield from value
+
+
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_every_operation_documents_its_errors(operation: dict[str, Any]) -> None:
     statuses = set(operation["responses"])
     expected = {"400", "405", "500"}
     if operation.get("security") != []:
         expected |= {"401", "403", "429", "503"}
-    if any(resolved(parameter)["in"] == "path" for parameter in operation["parameters"]):
+    taken = inputs(operation)
+    if "cursor" in taken or any(node.get("in") == "path" for node in taken.values()):
         expected |= {"404"}
     if "requestBody" in operation:
         expected |= {"413", "415"}
@@ -221,8 +250,7 @@ def test_the_pattern_matches_no_time_that_somebody_may_misread(text: str) -> Non
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_every_choice_of_schemas_in_a_body_has_a_title(operation: dict[str, Any]) -> None:
     # Generators name the type of an unnamed choice after its first branch, and so overwrite that.
-    bodies = [operation.get("requestBody", {}), *map(resolved, operation["responses"].values())]
-    for media in [media for body in bodies for media in body.get("content", {}).values()]:
+    for media in media_types(operation):
         if "oneOf" in media["schema"]:
             assert media["schema"]["title"] not in SCHEMAS
 

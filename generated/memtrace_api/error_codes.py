@@ -7,6 +7,7 @@ ErrorCode = Literal[
     "unauthorized",
     "forbidden",
     "not_found",
+    "unknown_cursor",
     "method_not_allowed",
     "request_timeout",
     "duplicate_memory",

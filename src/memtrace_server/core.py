@@ -136,6 +136,7 @@ class Core:
             call = Call(
                 transaction=transaction,
                 principal=principal,
+                operation=operation.id,
                 parameters=arguments.parameters,
                 body=arguments.body,
                 now=now,

@@ -1,76 +1,70 @@
-"""Cursors: signed places in an order.
+"""Cursors: opaque, signed positions in the pages of one query.
 
-A cursor says "go on after this", so it holds while others write and delete. It is signed for one
-organisation: one that was made up, changed, or taken from another organisation is refused.
+A cursor names the position after which a page begins, so it holds while others write and delete. It is valid
+only for the organisation, the operation, the filters and the order that it was issued for.
 """
 
 from __future__ import annotations
 
+import binascii
 import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from attrs import field, frozen
+import msgspec
 
-from memtrace_server import problems
-from memtrace_server.ids import base32, number
-from memtrace_server.problems import Detail
+T = TypeVar("T")
 
-_PLACE = 13  # digits of a 64-bit number
-_SIGNATURE = 10
-_OFFSET = 1 << 63
+_VERSION = b"\x01"  # of the layout: version, signature, position in MessagePack; all in URL-safe base64
+_SIGNATURE = 16  # bytes
+_HEAD = len(_VERSION) + _SIGNATURE
+_NO_FILTERS = frozenset({"cursor", "limit", "offset"})  # these may change from page to page
 
 
-@frozen
 class Cursors:
-    """The cursors of one organisation, signed with the store's secret."""
+    """The cursors of one query.
 
-    _secret: bytes = field(repr=False)
-    _org: int
+    Args:
+        secret: The store's secret, which signs them.
+        org: The organisation.
+        operation: The contract's operationId.
+        arguments: The query's parameters and body fields, with the contract's defaults.
+    """
 
-    def memory(self, rank: int, seq: int) -> str:
-        """The place after a memory, ordered by `rank` (its time in ns, or its score), then by its row."""
-        return self._sign(base32(rank + _OFFSET, _PLACE) + base32(seq, _PLACE))
+    def __init__(self, secret: bytes, org: int, operation: str, arguments: Mapping[str, Any]) -> None:
+        filters = {name: value for name, value in arguments.items() if name not in _NO_FILTERS}
+        self._secret = secret
+        self._query = msgspec.json.encode(["cursor", org, operation, filters], order="sorted") + b"\n"
 
-    def read_memory(self, cursor: str, place: str) -> tuple[int, int]:
-        """The rank and the row that a cursor names.
+    def write(self, position: object) -> str:
+        """Return the cursor of a position.
+
+        Args:
+            position: Numbers, strings and lists of them; at most 751 bytes in MessagePack, so that the cursor
+                keeps to the contract's 1,024 characters.
+        """
+        encoded = msgspec.msgpack.encode(position)
+        return urlsafe_b64encode(_VERSION + self._sign(encoded) + encoded).rstrip(b"=").decode()
+
+    def read(self, cursor: str, kind: type[T]) -> T:
+        """Return the position that a cursor of this query names.
+
+        Args:
+            cursor: Text that the contract's pattern matches.
+            kind: The position's type.
 
         Raises:
-            Problem: 400, saying that the cursor in this place (query or body) is none of ours.
+            ValueError: The cursor was not issued for this query.
         """
-        text = self._verify(cursor, place)
-        return number(text[:_PLACE]) - _OFFSET, number(text[_PLACE:])
+        try:
+            raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        except binascii.Error as error:
+            raise ValueError("not base64") from error
+        version, signature, encoded = raw[:1], raw[1:_HEAD], raw[_HEAD:]
+        if version != _VERSION or not hmac.compare_digest(signature, self._sign(encoded)):
+            raise ValueError("not issued for this query")
+        return msgspec.msgpack.decode(encoded, type=kind)
 
-    def session(self, created_at: int, session_id: str) -> str:
-        """The place after a session, ordered by the time (ns) it was created, then by its id."""
-        return self._sign(f"{base32(created_at + _OFFSET, _PLACE)}.{session_id}")
-
-    def read_session(self, cursor: str) -> tuple[int, str]:
-        """The creation time (ns) and the id that a cursor names.
-
-        Raises:
-            Problem: 400.
-        """
-        text = self._verify(cursor, "query")
-        return number(text[:_PLACE]) - _OFFSET, text[_PLACE + 1 :]
-
-    def agent(self, agent_id: str) -> str:
-        """The place after an agent, ordered by its id."""
-        return self._sign(f".{agent_id}")
-
-    def read_agent(self, cursor: str) -> str:
-        """The agent's id that a cursor names.
-
-        Raises:
-            Problem: 400.
-        """
-        return self._verify(cursor, "query")[1:]
-
-    def _sign(self, text: str) -> str:
-        digest = hmac.digest(self._secret, f"{self._org} {text}".encode(), "sha256")
-        return base32(int.from_bytes(digest[:8]) >> 14, _SIGNATURE) + text
-
-    def _verify(self, cursor: str, place: str) -> str:
-        text = cursor[_SIGNATURE:]
-        if not hmac.compare_digest(self._sign(text), cursor):
-            message = "is none that this organisation was given; take it from next_cursor"
-            raise problems.invalid([Detail("cursor", place, message)])
-        return text
+    def _sign(self, encoded: bytes) -> bytes:
+        return hmac.digest(self._secret, self._query + encoded, "sha256")[:_SIGNATURE]

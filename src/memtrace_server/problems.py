@@ -70,6 +70,12 @@ def not_found(what: str) -> Problem:
     return Problem(404, "not_found", f"No {what}")
 
 
+def unknown_cursor(place: str) -> Problem:
+    """404: the cursor was not issued for this query."""
+    why = "not issued for this query; take next_cursor of a page with the same filters and order"
+    return Problem(404, "unknown_cursor", f"cursor: {why}", details=[Detail("cursor", place, why)])
+
+
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Problem:
     """405: the path exists, but not for this method."""
     methods = ", ".join(allowed)

@@ -185,12 +185,24 @@ async def test_a_moment_that_cannot_be_read_is_refused(client: AsyncMemtrace) ->
 async def test_a_filter_that_is_no_valid_value_is_refused(client: AsyncMemtrace) -> None:
     wrong: list[dict[str, Any]] = [
         {"limit": 0}, {"limit": 1001}, {"offset": -1}, {"order": "newest"}, {"memory_type": "dream"},
-        {"agent_id": "a b"}, {"cursor": "x"}, {"tags": ["a" * 65]}, {"event_type": "e" * 129},
+        {"agent_id": "a b"}, {"cursor": "!"}, {"tags": ["a" * 65]}, {"event_type": "e" * 129},
     ]  # fmt: skip
     for filters in wrong:
         with pytest.raises(BadRequestError) as refused:
             await client.list_memories(**filters)
         assert [detail.field.split(".")[0] for detail in refused.value.details] == list(filters), filters
+
+
+async def test_a_cursor_of_another_query_is_not_found(client: AsyncMemtrace) -> None:
+    await add(client, {"content": "One"}, {"content": "Two", "tags": ["t"]})
+    cursor = (await client.list_memories(limit=1)).next_cursor
+
+    for other in ({"order": "asc"}, {"agent_id": "agent_1"}, {"tags": "t"}):
+        with pytest.raises(NotFoundError) as refused:
+            await client.list_memories(cursor=cursor, **other)  # type: ignore[arg-type] # their values vary
+        assert refused.value.code == "unknown_cursor", other
+        assert [detail.field for detail in refused.value.details] == ["cursor"]
+    assert (await client.list_memories(cursor=cursor, limit=500)).count == 1
 
 
 async def test_every_filter_and_page_works_for_an_agent_and_for_a_session_too(client: AsyncMemtrace) -> None:

@@ -19,7 +19,7 @@ class AgentList:
         agents: The agents, in order of their id.
         count: How many agents this page has.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
-        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+        next_cursor: The `cursor` of the next page; missing on the last page.
     """
 
     agents: list[Agent]

@@ -18,8 +18,8 @@ class Error:
     Attributes:
         error: What went wrong and what to do about it, for people.
         code: What went wrong, in a word that stays the same. 400: `invalid_request`. 401:
-            `unauthorized`. 403: `forbidden`. 404: `not_found`. 405: `method_not_allowed`. 408:
-            `request_timeout`. 409: `duplicate_memory`, `agent_exists`, `idempotency_key_reused`,
+            `unauthorized`. 403: `forbidden`. 404: `not_found`, `unknown_cursor`. 405: `method_not_allowed`.
+            408: `request_timeout`. 409: `duplicate_memory`, `agent_exists`, `idempotency_key_reused`,
             `answer_forgotten`. 413: `payload_too_large`. 415: `unsupported_media_type`. 429:
             `rate_limited`. 500: `internal_error`. 503: `unavailable`. A newer server may send others.
             Memtrace 0.x sends none.

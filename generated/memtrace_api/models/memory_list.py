@@ -19,7 +19,7 @@ class MemoryList:
         memories: The memories, in the order asked for.
         count: How many memories this page has.
         has_more: Whether another page follows; exact.
-        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+        next_cursor: The `cursor` of the next page; missing on the last page.
     """
 
     memories: list[Memory]

@@ -31,7 +31,8 @@ class SearchQuery:
         until: Only memories from before this time.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: The most memories to answer. The server's default: 100.
-        cursor: `next_cursor` of the page before, asked for with the same conditions and order.
+        cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
+            `limit` may change.
     """
 
     query: str | None = None

@@ -20,7 +20,7 @@ class SearchResult:
         count: How many memories this page has.
         query_time_ms: How long the search took, in whole milliseconds.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
-        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+        next_cursor: The `cursor` of the next page; missing on the last page.
     """
 
     results: list[Memory]

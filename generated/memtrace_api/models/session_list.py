@@ -19,7 +19,7 @@ class SessionList:
         sessions: The sessions, newest first.
         count: How many sessions this page has.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
-        next_cursor: Give it as `cursor` to get the next page; missing on the last one.
+        next_cursor: The `cursor` of the next page; missing on the last page.
     """
 
     sessions: list[Session]

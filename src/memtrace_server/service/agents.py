@@ -29,9 +29,7 @@ def register_agent(call: Call) -> Response:
 def list_agents(call: Call) -> Response:
     """A page of agents."""
     limit = call.parameters["limit"]
-    cursor = call.parameters.get("cursor")
-    after = None if cursor is None else call.cursors.read_agent(cursor)
-    found = call.transaction.agents(call.org, after, limit + 1)
+    found = call.transaction.agents(call.org, call.position(str), limit + 1)
     page = found[:limit]
     view = {
         "agents": [_view(call, agent) for agent in page],
@@ -39,7 +37,7 @@ def list_agents(call: Call) -> Response:
         "has_more": len(found) > limit,
     }
     if view["has_more"]:
-        view["next_cursor"] = call.cursors.agent(page[-1].id)
+        view["next_cursor"] = call.cursor(page[-1].id)
     return answer(200, view)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from memtrace_server import problems
 from memtrace_server.auth import Principal
 from memtrace_server.cursors import Cursors
 from memtrace_server.store.protocol import Transaction
+
+T = TypeVar("T")
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +21,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         transaction: All that the call reads and writes.
         principal: Who asks.
+        operation: The contract's operationId.
         parameters: Path, query and header parameters, valid and with their defaults.
         body: The body, valid and with its defaults.
         now: The moment of the call, in ns.
@@ -26,17 +30,39 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     transaction: Transaction
     principal: Principal
+    operation: str
     parameters: Mapping[str, Any]
     body: Any
     now: int
     started_at: int
 
-    @property
-    def cursors(self) -> Cursors:
-        """The organisation's cursors."""
-        return Cursors(self.transaction.secret(), self.org)
+    def position(self, kind: type[T]) -> T | None:
+        """Return the position that the call's cursor names, or None for the first page.
+
+        Args:
+            kind: The position's type.
+
+        Raises:
+            Problem: 404. The cursor was not issued for this query.
+        """
+        place, arguments = ("body", self.body) if self.body else ("query", self.parameters)
+        cursor = arguments.get("cursor")
+        if cursor is None:
+            return None
+        try:
+            return self._cursors().read(cursor, kind)
+        except ValueError:
+            raise problems.unknown_cursor(place) from None
+
+    def cursor(self, position: object) -> str:
+        """Return the cursor with which the same query continues after a position."""
+        return self._cursors().write(position)
 
     @property
     def org(self) -> int:
         """The organisation that the call is about."""
         return self.principal.org
+
+    def _cursors(self) -> Cursors:
+        arguments = {**self.parameters, **(self.body or {})}
+        return Cursors(self.transaction.secret(), self.org, self.operation, arguments)

@@ -14,36 +14,32 @@ from memtrace_server.store.records import Direction, Filter, Found
 
 def memory_page(call: Call, wanted: Filter) -> Response:
     """The page of a `MemoryList` that the call's parameters ask for."""
-    found, rest = find_page(call, wanted, call.parameters, "query")
+    found, rest = find_page(call, wanted, call.parameters)
     return Response(status=200, body=join("memories", found, rest))
 
 
 def find_page(
-    call: Call, wanted: Filter, options: Mapping[str, Any], place: str
+    call: Call, wanted: Filter, options: Mapping[str, Any]
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """A page's memories, and the fields that tell what follows; `place` is where the options stand."""
+    """Return a page's memories, and the fields that say what follows."""
     order: Direction = options.get("order", "desc")
-    limit, cursor = options["limit"], options.get("cursor")
+    limit = options["limit"]
     found = call.transaction.page(
         call.org,
         wanted,
         call.now,
         order=order,
         limit=limit + 1,  # one more, to know whether there is more
-        after=None if cursor is None else call.cursors.read_memory(cursor, place),
+        after=call.position(tuple[int, int]),
         offset=options.get("offset", 0),
     )
     page = found[:limit]
     return page, what_follows(call, len(found) > limit, [(memory.time, memory.seq) for memory in page])
 
 
-def what_follows(call: Call, has_more: bool, places: Sequence[tuple[int, int]]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
-    """`has_more`, and the cursor of the last place if there is more."""
-    return (
-        {"has_more": True, "next_cursor": call.cursors.memory(*places[-1])}
-        if has_more
-        else {"has_more": False}
-    )
+def what_follows(call: Call, has_more: bool, positions: Sequence[tuple[int, int]]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
+    """Return `has_more`, and the cursor of the last position if there is more."""
+    return {"has_more": True, "next_cursor": call.cursor(positions[-1])} if has_more else {"has_more": False}
 
 
 def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:

@@ -25,7 +25,7 @@ def search_memories(call: Call) -> Response:
         found, rest = _most_relevant(call, wanted, wanted.words)
     else:
         options = {**call.body, "order": "asc" if call.body.get("order") == "asc" else "desc"}
-        found, rest = find_page(call, wanted, options, "body")
+        found, rest = find_page(call, wanted, options)
     took = (times.now() - call.now) // 1_000_000
     return Response(status=200, body=join("results", found, {"query_time_ms": max(took, 0), **rest}))
 
@@ -34,8 +34,8 @@ def _most_relevant(call: Call, wanted: Filter, words: Words) -> tuple[Sequence[F
     found = call.transaction.page(call.org, wanted, call.now, order="desc", limit=_CANDIDATES)
     ranked = [((score(words.wanted, msgspec.json.decode(m.doc)["content"]), m.seq), m) for m in found]
     ranked.sort(key=lambda scored: scored[0], reverse=True)
-    if "cursor" in call.body:
-        after = call.cursors.read_memory(call.body["cursor"], "body")
+    after = call.position(tuple[int, int])
+    if after is not None:
         ranked = [scored for scored in ranked if scored[0] < after]
     page = ranked[: call.body["limit"]]
     return [m for _, m in page], what_follows(call, len(ranked) > len(page), [place for place, _ in page])

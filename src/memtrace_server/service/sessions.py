@@ -33,12 +33,12 @@ def create_session(call: Call) -> Response:
 def list_sessions(call: Call) -> Response:
     """A page of sessions."""
     limit: int = call.parameters["limit"]
-    status, cursor = call.parameters.get("status"), call.parameters.get("cursor")
+    status = call.parameters.get("status")
     found = call.transaction.sessions(
         call.org,
         agent_id=call.parameters.get("agent_id"),
         is_active=None if status is None else status == "active",
-        after=None if cursor is None else call.cursors.read_session(cursor),
+        after=call.position(tuple[int, str]),
         limit=limit + 1,
     )
     page = found[:limit]
@@ -48,7 +48,7 @@ def list_sessions(call: Call) -> Response:
         "has_more": len(found) > limit,
     }
     if view["has_more"]:
-        view["next_cursor"] = call.cursors.session(page[-1].created_at, page[-1].id)
+        view["next_cursor"] = call.cursor((page[-1].created_at, page[-1].id))
     return answer(200, view)
 
 

@@ -16,6 +16,7 @@ _MODELS: dict[int, tuple[type[AgentList | Error], ...]] = {
     400: (Error,),
     401: (Error,),
     403: (Error,),
+    404: (Error,),
     405: (Error,),
     429: (Error,),
     500: (Error,),
@@ -55,7 +56,8 @@ def sync_detailed(
     Args:
         client: Where to send it.
         limit: The query parameter `limit`. The server's default: 1000.
-        cursor: A place between two agents. Take it from `next_cursor`; do not make one.
+        cursor: A position between two results. Take it from `next_cursor`; do not construct or parse
+            one.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.

@@ -17,6 +17,7 @@ _MODELS: dict[int, tuple[type[SearchResult | Error], ...]] = {
     400: (Error,),
     401: (Error,),
     403: (Error,),
+    404: (Error,),
     405: (Error,),
     408: (Error,),
     413: (Error,),

@@ -98,7 +98,8 @@ def sync_detailed(
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         order: `desc`: newest first. `asc`: oldest first.
         limit: The query parameter `limit`. The server's default: 100.
-        cursor: A place between two memories. Take it from `next_cursor`; do not make one.
+        cursor: A position between two results. Take it from `next_cursor`; do not construct or parse
+            one.
         offset: The query parameter `offset`. The server's default: 0.
 
     Raises:

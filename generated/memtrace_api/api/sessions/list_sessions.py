@@ -17,6 +17,7 @@ _MODELS: dict[int, tuple[type[SessionList | Error], ...]] = {
     400: (Error,),
     401: (Error,),
     403: (Error,),
+    404: (Error,),
     405: (Error,),
     429: (Error,),
     500: (Error,),
@@ -65,7 +66,8 @@ def sync_detailed(
             beginning with a letter, digit or `_`.
         status: A session is active until it is closed.
         limit: The query parameter `limit`. The server's default: 1000.
-        cursor: A place between two sessions. Take it from `next_cursor`; do not make one.
+        cursor: A position between two results. Take it from `next_cursor`; do not construct or parse
+            one.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
