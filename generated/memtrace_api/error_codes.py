@@ -17,6 +17,8 @@ ErrorCode = Literal[
     "payload_too_large",
     "unsupported_media_type",
     "rate_limited",
+    "headers_too_large",
     "internal_error",
     "unavailable",
+    "deadline_exceeded",
 ]

@@ -30,7 +30,8 @@ class SearchQuery:
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: If not given: `relevance` with a `query`, `desc` without.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
             `limit` may change.
     """

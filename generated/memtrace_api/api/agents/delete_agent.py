@@ -19,6 +19,7 @@ _MODELS: dict[int, tuple[type[Error], ...]] = {
     405: (Error,),
     409: (Error,),
     429: (Error,),
+    431: (Error,),
     500: (Error,),
     503: (Error,),
 }

@@ -23,6 +23,7 @@ _MODELS: dict[int, tuple[type[Agent | Error], ...]] = {
     413: (Error,),
     415: (Error,),
     429: (Error,),
+    431: (Error,),
     500: (Error,),
     503: (Error,),
 }

@@ -15,6 +15,7 @@ _MODELS: dict[int, tuple[type[Health | Error], ...]] = {
     200: (Health,),
     400: (Error,),
     405: (Error,),
+    431: (Error,),
     500: (Error,),
     503: (Error,),
 }

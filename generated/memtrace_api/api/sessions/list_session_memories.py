@@ -21,6 +21,7 @@ _MODELS: dict[int, tuple[type[MemoryList | Error], ...]] = {
     404: (Error,),
     405: (Error,),
     429: (Error,),
+    431: (Error,),
     500: (Error,),
     503: (Error,),
 }
