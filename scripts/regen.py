@@ -4,11 +4,12 @@ Needs no network, and gives the same bytes each time. `--check` writes nothing a
 """
 
 import argparse
+import contextlib
 import importlib.metadata
+import io
 import json
 import keyword
 import sys
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -67,13 +68,11 @@ def generate(openapi: Path, package: Path) -> None:
     except (OSError, yaml.YAMLError) as error:
         raise DerivationError(f"{openapi}: {error}") from error
     _require_names(contract)
-    with tempfile.TemporaryDirectory() as folder:
-        relaxed = Path(folder, "openapi.json")
-        relaxed.write_text(json.dumps(_relaxed(contract)), encoding="utf-8")
-        try:
-            _run_generator(relaxed, package)
-        except DerivationError as error:
-            raise DerivationError(f"{openapi}: {error}") from error
+    try:
+        parsed = _prepared(_relaxed(contract))
+    except (KeyError, TypeError) as error:
+        raise DerivationError(f"{openapi}: not the contract of a Memtrace server: {error!r}") from error
+    _run_generator(openapi, parsed, package)
     _drop_empty_models(package / "models")
     (package / "error_codes.py").write_text(_error_codes(contract), encoding="utf-8")
     (package / "openapi.json").write_text(_compact_json(contract), encoding="utf-8")
@@ -145,15 +144,76 @@ def _is_missing_in_0x(node: object) -> bool:
     return isinstance(node, dict) and bool(node.get("x-missing-in-0x"))
 
 
-def _run_generator(openapi: Path, package: Path) -> None:
-    derived.run(
-        [
-            *(sys.executable, "-m", "openapi_python_client", "generate"),
-            *("--path", str(openapi.resolve()), "--output-path", str(package)),
-            *("--config", str(TEMPLATES / "generator.yaml"), "--custom-template-path", str(TEMPLATES)),
-            *("--meta", "none", "--fail-on-warning", "--overwrite"),
-        ]
+def _prepared(contract: dict[str, Any]) -> dict[str, Any]:
+    """Prepare a copy of a contract for the generator, which knows less.
+
+    A parameter's own description goes into its schema, where the generator looks for it. The parameters of
+    `listMemories` become one more schema, `ListOptions`.
+    """
+    schemas, parameters = contract["components"]["schemas"], contract["components"]["parameters"]
+    schemas["ListOptions"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "description": "Which memories to list; each filter given must match.",
+        "properties": {
+            parameter["name"]: _optional_property(parameter)
+            for parameter in _resolved(contract["paths"]["/api/v1/memories"]["get"]["parameters"], parameters)
+        },
+    }
+    for parameter in _parameters(contract):
+        schema = parameter["schema"]
+        named = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+        # What becomes a class keeps its name.
+        if not named.keys() & {"enum", "properties"}:
+            parameter["schema"] = {**named, **schema, "description": parameter["description"]}
+            parameter["schema"].pop("$ref", None)
+    return contract
+
+
+def _parameters(contract: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from contract["components"]["parameters"].values()
+    for path in contract["paths"].values():
+        for given in (path, *(value for value in path.values() if isinstance(value, dict))):
+            yield from (parameter for parameter in given.get("parameters", ()) if "schema" in parameter)
+
+
+def _resolved(given: list[dict[str, Any]], parameters: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for parameter in given:
+        yield parameters[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else parameter
+
+
+def _optional_property(parameter: dict[str, Any]) -> dict[str, Any]:
+    schema = dict(parameter["schema"])
+    default = {"default": schema.pop("default")} if "default" in schema else {}
+    # A list in one parameter can be given as it is sent, too: separated by commas.
+    joined = [{"type": "string"}] if parameter.get("explode") is False else []
+    choices = [schema, *joined, {"type": "null"}]
+    return {"anyOf": choices, "description": parameter["description"], **default}
+
+
+def _run_generator(openapi: Path, contract: dict[str, Any], package: Path) -> None:
+    """Run the generator, and render two modules more with what it has parsed."""
+    # Here, after its version was checked.
+    from openapi_python_client import Project  # noqa: PLC0415
+    from openapi_python_client.config import Config, ConfigFile, MetaType  # noqa: PLC0415
+    from openapi_python_client.parser import GeneratorData  # noqa: PLC0415
+    from openapi_python_client.parser.errors import GeneratorError  # noqa: PLC0415
+
+    settings = ConfigFile.load_from_path(TEMPLATES / "generator.yaml")
+    config = Config.from_sources(
+        settings, MetaType.NONE, openapi, "utf-8", overwrite=True, output_path=package.resolve()
     )
+    parsed = GeneratorData.from_dict(contract, config=config)
+    if isinstance(parsed, GeneratorError):
+        raise DerivationError(f"{openapi}: {parsed.header}: {parsed.detail}")
+    project = Project(openapi=parsed, config=config, custom_template_path=TEMPLATES)
+    with contextlib.redirect_stdout(io.StringIO()):
+        errors = project.build()
+    if errors:
+        raise DerivationError("\n".join(f"{openapi}: {error.header}: {error.detail}" for error in errors))
+    for name in ("fields", "requests"):
+        text = project.env.get_template(f"{name}.py.jinja").render()
+        (package / f"{name}.py").write_text(text, encoding="utf-8")
 
 
 def _drop_empty_models(models: Path) -> None:

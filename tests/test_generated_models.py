@@ -20,7 +20,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memtrace_api import AuthenticatedClient, Client, errors, models, types
+from memtrace_api import AuthenticatedClient, Client, errors, models, requests, types
 from memtrace_api.api.agents import delete_agent, get_agent, list_agents
 from memtrace_api.api.health import get_health
 from memtrace_api.api.memories import (
@@ -30,7 +30,6 @@ from memtrace_api.api.memories import (
     get_memory,
     list_memories,
 )
-from memtrace_api.api.memories.add_memory import _get_kwargs as add_memory_kwargs
 from memtrace_api.api.sessions import get_session_context
 from memtrace_api.models import (
     AddMemoriesRequest,
@@ -320,7 +319,7 @@ def test_models_are_values() -> None:
 
 
 def test_a_request_is_what_the_contract_says() -> None:
-    kwargs = add_memory_kwargs(body=AddMemoryRequest(agent_id="a", content="c"), idempotency_key="k")
+    kwargs = requests.add_memory(body=AddMemoryRequest(agent_id="a", content="c"), idempotency_key="k")
     assert kwargs == {
         "method": "post",
         "url": "/api/v1/memories",
@@ -343,7 +342,7 @@ def test_what_is_not_given_is_not_sent() -> None:
 def test_no_argument_has_a_default_but_none() -> None:
     for path in sorted((PACKAGE / "api").glob("*/[a-z]*.py")):
         module = importlib.import_module(f"memtrace_api.api.{path.parent.name}.{path.stem}")
-        for name in ("_get_kwargs", "sync_detailed", "sync", "asyncio_detailed", "asyncio"):
+        for name in ("sync_detailed", "sync", "asyncio_detailed", "asyncio"):
             parameters = inspect.signature(getattr(module, name)).parameters.values()
             assert {parameter.default for parameter in parameters} <= {None, inspect.Parameter.empty}
 

@@ -238,7 +238,7 @@ def test_a_request_reaches_the_server_as_it_was_given(
         asked = {
             name: ",".join(value) if isinstance(value, list) else str(value)
             for name, value in instance.to_dict().items()
-            if hidden.get(name) != method
+            if (value or name != "tags") and hidden.get(name) != method
         }
         assert dict(ECHO.request.url.params) == asked
     else:

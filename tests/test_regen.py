@@ -32,9 +32,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def changed_contract(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy of the contract with a change to its schemas."""
+    return changed(folder, lambda contract: change(contract["components"]["schemas"]))
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
     """A copy of the contract with a change."""
     contract = json.loads(json.dumps(CONTRACT))
-    change(contract["components"]["schemas"])
+    change(contract)
     path = folder / "openapi.yaml"
     path.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return path
@@ -53,22 +58,39 @@ def run(script: str, *arguments: str | Path, **environment: str) -> subprocess.C
 
 @pytest.fixture(scope="module")
 def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose `memtrace_api` comes from a contract in which a memory has an optional `mood`."""
+    """A folder whose `memtrace_api` comes from a contract with an optional `mood` in each request."""
     folder = tmp_path_factory.mktemp("mood")
+    mood = {"type": ["string", "null"], "maxLength": 20, "description": "How it felt.", "examples": ["calm"]}
+    closed = {**mood, "type": "string"}
+    in_query = {"name": "mood", "in": "query", "description": "How it felt.", "schema": closed}
 
-    def add_mood(schemas: dict[str, Any]) -> None:
-        mood = {
-            "type": ["string", "null"],
-            "maxLength": 20,
-            "description": "How it felt.",
-            "examples": ["calm"],
-        }
-        schemas["AddMemoryRequest"]["properties"]["mood"] = mood
-        schemas["Memory"]["properties"]["mood"] = mood
+    def add_mood(contract: dict[str, Any]) -> None:
+        schemas = contract["components"]["schemas"]
+        for name in (
+            "AddMemoryRequest",
+            "Memory",
+            "SearchQuery",
+            "RegisterAgentRequest",
+            "CreateSessionRequest",
+            "UpdateSessionRequest",
+            "ContextOptions",
+        ):
+            schemas[name]["properties"]["mood"] = mood
+        schemas["ForgetFilter"]["properties"]["mood"] = closed
+        paths = contract["paths"]
+        for path in paths:
+            for operation in paths[path].values():
+                if isinstance(operation, dict) and operation.get("operationId") in {
+                    "listMemories",
+                    "listAgentMemories",
+                    "listSessionMemories",
+                    "listAgents",
+                    "listSessions",
+                    "deleteAgent",
+                }:
+                    operation.setdefault("parameters", []).append(in_query)
 
-    done = run(
-        "regen.py", "--openapi", changed_contract(folder, add_mood), "--output", folder / "memtrace_api"
-    )
+    done = run("regen.py", "--openapi", changed(folder, add_mood), "--output", folder / "memtrace_api")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -118,6 +140,147 @@ assert Memory.__annotations__["mood"] == "str | None"
 assert "How it felt." in Memory.__doc__
 """,
     )
+
+
+METHODS_WITH_FIELDS = """
+import asyncio, inspect, json, typing
+import httpx
+from memtrace import AsyncMemtrace, Memtrace, MemtraceError
+from memtrace import AsyncSessionHandle, AsyncWriteBuffer, SessionHandle, WriteBuffer
+
+METHODS = {
+    (Memtrace, AsyncMemtrace): {
+        "remember": ("a", "b"), "decide": ("a", "b", "c"), "add_memory": (),
+        "list_memories": (), "iter_memories": (), "recall": ("a",),
+        "get_agent_memories": ("a",), "get_session_memories": ("s",),
+        "search_memories": ("words",), "iter_search": ("words",), "forget_all": (),
+        "register_agent": ("a",), "list_agents": (), "delete_agent": ("a",), "get_agent_context": ("a",),
+        "create_session": ("a",), "list_sessions": (), "update_session": ("s",),
+        "get_session_context": ("s",),
+    },
+    (SessionHandle, AsyncSessionHandle): {
+        "remember": ("b",), "decide": ("b", "c"), "recall": (), "context": (),
+    },
+    (WriteBuffer, AsyncWriteBuffer): {
+        "remember": ("a", "b"), "decide": ("a", "b", "c"), "add_memory": (),
+    },
+}
+NEEDED = {"add_memory": {"agent_id": "a", "content": "c"}}
+"""
+
+
+def test_a_new_field_is_typed_and_described_on_every_method(with_mood: Path) -> None:
+    python(
+        with_mood,
+        METHODS_WITH_FIELDS
+        + """
+for kinds, methods in METHODS.items():
+    for kind in kinds:
+        for name in methods:
+            method = getattr(kind, name)
+            parameter = inspect.signature(method).parameters["mood"]
+            assert (parameter.kind, parameter.default) == (parameter.KEYWORD_ONLY, None), name
+            assert typing.get_type_hints(method)["mood"] == (str | None), name
+            assert inspect.getdoc(method).count("    mood: How it felt.") == 1, name
+""",
+    )
+
+
+def test_a_new_field_is_sent_by_every_method(with_mood: Path) -> None:
+    python(
+        with_mood,
+        METHODS_WITH_FIELDS
+        + """
+SESSION = {
+    "id": "s", "org_id": "o", "agent_id": "a", "status": "active",
+    "created_at": "2026-11-01T09:30:00Z", "updated_at": "2026-11-01T09:30:00Z",
+}
+sent = []
+
+def respond(request):
+    if "mood" not in str(request.url) + request.content.decode():
+        return httpx.Response(200, json=SESSION)
+    sent.append(request)
+    return httpx.Response(418, json={"error": "No"})
+
+def has_mood(request):
+    if not request.content:
+        return request.url.params["mood"] == "calm"
+    body = json.loads(request.content)
+    return (body["memories"][0] if "memories" in body else body)["mood"] == "calm"
+
+async def awaited(value):
+    if hasattr(value, "__anext__"):
+        value = anext(value)
+    if inspect.isawaitable(value):
+        await value
+    elif hasattr(value, "__next__"):
+        next(value)
+
+async def call(target, methods):
+    for name, arguments in methods.items():
+        before = len(sent)
+        try:
+            await awaited(getattr(target, name)(*arguments, mood="calm", **NEEDED.get(name, {})))
+            await awaited(target.flush())
+        except MemtraceError:
+            pass
+        (request,) = sent[before:]
+        assert has_mood(request), name
+
+async def main():
+    transport = httpx.MockTransport(respond)
+    of_client, of_session, of_buffer = METHODS.values()
+    with httpx.Client(transport=transport) as http, Memtrace("http://x", http_client=http) as client:
+        await call(client, of_client)
+        with client.session("a") as session:
+            await call(session, of_session)
+        await call(client.buffered(), of_buffer)
+    async with httpx.AsyncClient(transport=transport) as http:
+        async with AsyncMemtrace("http://x", http_client=http) as client:
+            await call(client, of_client)
+            async with client.session("a") as session:
+                await call(session, of_session)
+            await call(client.buffered(), of_buffer)
+
+asyncio.run(main())
+""",
+    )
+
+
+def test_a_new_field_of_the_wrong_type_is_an_error_of_both_checkers(with_mood: Path) -> None:
+    code = with_mood / "code.py"
+    code.write_text(
+        "from memtrace import Memtrace, SessionHandle, WriteBuffer\n"
+        "def use(client: Memtrace, session: SessionHandle, log: WriteBuffer) -> None:\n"
+        "    client.remember('a', 'b', mood='calm')\n"
+        "    client.remember('a', 'b', mood=1)\n"
+        "    client.recall('a', mood=1)\n"
+        "    client.list_memories(mood=1)\n"
+        "    client.search_memories('a', mood=1)\n"
+        "    session.decide('a', 'b', mood=1)\n"
+        "    log.remember('a', 'b', mood=1)\n",
+        "utf-8",
+    )
+    source = regen.OUTPUT.parent.parent / "src"
+    (with_mood / "pyrightconfig.json").write_text(
+        json.dumps({"extraPaths": [str(with_mood), str(source)], "include": ["code.py"]}), "utf-8"
+    )
+    commands: tuple[list[str | Path], ...] = (
+        ["mypy", "--strict", "--follow-imports=silent", "--cache-dir", with_mood / "cache", code],
+        ["pyright", "--project", with_mood],
+    )
+    for command in commands:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=with_mood,
+            env=os.environ | {"MYPYPATH": f"{with_mood}:{source}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        wrong = sorted(int(line.split(":")[1]) for line in done.stdout.splitlines() if " error: " in line)
+        assert wrong == [4, 5, 6, 7, 8, 9], done.stdout + done.stderr
 
 
 def test_a_new_optional_field_is_validated_by_the_server(with_mood: Path) -> None:

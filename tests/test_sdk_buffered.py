@@ -145,8 +145,6 @@ def test_all_is_stored_in_order_at_the_end_of_the_block(client: Memtrace, server
         {
             "agent_id": "agent_1",
             "content": "one",
-            "memory_type": "episodic",
-            "event_type": "general",
             "session_id": "sess_1",
             "tags": ["ui"],
         },

@@ -9,13 +9,13 @@ import re
 from typing import Any
 
 import pytest
+from memtrace_api.requests import get_health
 from sdk_harness import KEY
 
 import memtrace
 from memtrace import exceptions
 from memtrace._answers import Answer
 from memtrace._config import Config
-from memtrace._operations import get_health
 from memtrace._requests import call
 from memtrace._responses import error_of
 from memtrace.exceptions import (

@@ -18,6 +18,7 @@ from typing import Any
 import httpcore
 import httpx
 import pytest
+from memtrace_api.requests import get_ready
 from sdk_harness import MakeClient
 from socket_server import Server, Silent
 
@@ -26,7 +27,6 @@ from memtrace._async.pool import AsyncPool
 from memtrace._config import Config
 from memtrace._deadlines import Deadline
 from memtrace._network import Network, _Stream
-from memtrace._operations import get_ready
 from memtrace._requests import call
 from memtrace._sync.pool import Pool
 

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import attrs
@@ -17,10 +17,7 @@ from .errors import UnexpectedStatus
 if TYPE_CHECKING:
     import httpx
 
-    TimePoint: TypeAlias = str | datetime.timedelta | datetime.datetime
-else:
-    # msgspec decodes no union of types that are all strings in JSON.
-    TimePoint = Any
+TimePoint: TypeAlias = str | datetime.timedelta | datetime.datetime
 
 T = TypeVar("T")
 

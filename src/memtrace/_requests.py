@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec
 from urllib.parse import quote, urlencode
 
 import attrs
 
 from memtrace.exceptions import BadRequestError
-from memtrace.models import AddMemoryRequest, Memory
+from memtrace.models import AddMemoryRequest, ListOptions, Memory
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # As in httpx; servers take less.
@@ -110,21 +109,17 @@ def idempotent(key: str | None) -> str:
     return OwnKey(os.urandom(16).hex()) if key is None else key
 
 
-def chosen(model: type[T], given: T | None, **fields: object) -> T:
-    """Give the request object that a method was called with, or make it of the keywords.
+def parameters_of(given: ListOptions | Mapping[str, Any]) -> dict[str, Any]:
+    """Return filters as the query parameters of an operation; an empty list of tags filters nothing.
 
     Raises:
-        TypeError: If both were given, what was given is something else, or a required field is missing.
+        TypeError: If `since` or `until` is no point in time.
+        ValueError: If one of them has no time zone.
     """
-    named = {name: value for name, value in fields.items() if value is not None}
-    made: Callable[..., T] = model
-    if given is None:
-        return made(**named)
-    if named:
-        raise TypeError(f"give {_article(model)} or its fields as keywords, not both: {', '.join(named)}")
-    if not isinstance(given, model):
-        raise TypeError(f"give {_article(model)} or its fields as keywords, not {type(given).__name__}")
-    return given
+    parameters = given.to_dict() if isinstance(given, ListOptions) else dict(given)
+    if not parameters.get("tags", True):
+        del parameters["tags"]
+    return parameters
 
 
 def memory_id_of(memory: Memory | str) -> str:
@@ -183,7 +178,3 @@ def _content(body: object) -> bytes:
         raise BadRequestError(
             f"The request cannot be written as JSON: {error}", code="invalid_request"
         ) from None
-
-
-def _article(model: type) -> str:
-    return f"{'an' if model.__name__[0] in 'AEIOU' else 'a'} {model.__name__}"

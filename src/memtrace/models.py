@@ -14,6 +14,7 @@ from memtrace_api.models import (
     ForgetFilter,
     ForgetResult,
     Health,
+    ListOptions,
     Memory,
     MemoryBatch,
     MemoryList,
@@ -31,7 +32,6 @@ from memtrace_api.models import (
 )
 from memtrace_api.types import TimePoint
 
-from memtrace._options import ListOptions
 from memtrace._stored import StoredMemories
 
 __all__ = [

@@ -230,15 +230,15 @@ async def test_the_memories_of_nobody_and_of_no_session_are_not_found(client: As
         await client.get_session_memories("none")
 
 
-async def test_recalling_gives_the_last_day_unless_told_otherwise(client: AsyncMemtrace) -> None:
+async def test_recall_without_since_returns_the_newest_however_old(client: AsyncMemtrace) -> None:
     now = datetime.now(UTC)
     await add(
         client, {"content": "old", "time": now - timedelta(hours=25)}, {"content": "new", "tags": ["t"]}
     )
     await add(client, {"content": "of another", "agent_id": "agent_2"})
 
-    assert [m.content for m in (await client.recall("agent_1")).memories] == ["new"]
-    assert [m.content for m in (await client.recall("agent_1", since=None)).memories] == ["new", "old"]
+    assert [m.content for m in (await client.recall("agent_1")).memories] == ["new", "old"]
+    assert [m.content for m in (await client.recall("agent_1", since="24h")).memories] == ["new"]
     assert [m.content for m in (await client.recall("agent_1", "2d", limit=1)).memories] == ["new"]
     assert [m.content for m in (await client.recall("agent_1", None, tags="t")).memories] == ["new"]
     assert (await client.recall("nobody")).memories == []

@@ -45,6 +45,9 @@ def a_word_that_is_none_of_the_contract(client: Memtrace) -> None:
 
 def a_field_that_there_is_not(client: Memtrace, memory: Memory) -> None:
     client.remember("agent_1", "text", tag="ui")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.remember("agent_1", "text", mood="calm")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.decide("agent_1", "a", "b", memory_type="entity")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.iter_memories(limit=5)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.search_memories(contains="dark")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     SearchQuery(contains="dark")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     memory.importanec = 1.0  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
@@ -53,6 +56,10 @@ def a_field_that_there_is_not(client: Memtrace, memory: Memory) -> None:
 def a_field_that_must_be_given(client: Memtrace) -> None:
     client.remember("agent_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     client.decide("agent_1", "Use PostgreSQL")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.create_session()  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.create_session(metadata={})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.register_agent(description="text")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    client.add_memory(content="text")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     AddMemoryRequest(content="text")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
@@ -72,19 +79,19 @@ def another_type(client: Memtrace, memory: Memory) -> None:
     client.remember("agent_1", "text", time="now")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.remember("agent_1", "text", tags="ui")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.remember("agent_1", "text", ttl=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.forget_all(agent_id=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.forget([memory])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.add_memories(["text"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     client.remember("a", "b", time=datetime.now(UTC).date())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def a_request_for_something_else(client: Memtrace, session: SessionHandle) -> None:
-    client.add_memory(CreateSessionRequest(agent_id="a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.add_memory(CreateSessionRequest(agent_id="a"))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     client.list_memories(SearchQuery())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.iter_memories(ForgetFilter())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.search_memories(ListOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.forget_all(ListOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.register_agent("agent_1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.create_session("agent_1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.register_agent(5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     client.update_session("s", RegisterAgentRequest(name="a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.get_agent_memories("a", ContextOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     session.context(UpdateSessionRequest())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

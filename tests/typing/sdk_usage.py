@@ -103,6 +103,7 @@ def writing(client: Memtrace) -> None:
         idempotency_key="key",
     )
     assert_type(client.add_memory(AddMemoryRequest(agent_id="agent_1", content="First")), Memory)
+    assert_type(client.add_memory({"agent_id": "agent_1", "content": "First"}), Memory)
     client.add_memory(
         agent_id="agent_1",
         content="First",
@@ -244,12 +245,27 @@ def searching(client: Memtrace) -> None:
 
 def agents(client: Memtrace) -> None:
     assert_type(client.register_agent(RegisterAgentRequest(name="a", config={"model": "gpt-4"})), Agent)
+    client.register_agent("a", description="Customer support", idempotency_key="key")
+    client.register_agent({"name": "a"})
     client.register_agent(name="a", description="Customer support", config={}, idempotency_key="key")
     assert_type(client.get_agent("a"), Agent)
     assert_type(client.list_agents(limit=10, cursor=None), AgentList)
     assert_type(client.get_agent_stats("a"), AgentStats)
     assert_type(client.get_agent_stats("a").memory_types, dict[str, int])
     assert_type(client.get_agent_memories("a", ListOptions(limit=5)), MemoryList)
+    client.get_agent_memories(
+        "a",
+        session_id="sess_1",
+        memory_type="decision",
+        event_type="error",
+        tags="ui,dark",
+        since="7d",
+        until="1d",
+        limit=10,
+        offset=10,
+        order="asc",
+        cursor=None,
+    )
     assert_type(client.get_agent_context("a", max_tokens=2000), AgentContext)
     client.get_agent_context("a", ContextOptions(since=timedelta(days=7), include_types=["decision"]))
     client.get_agent_context("a", since="7d", until="1d", include_types=["decision"], max_tokens=2000)
@@ -266,6 +282,21 @@ def sessions(client: Memtrace) -> None:
     client.list_sessions(cursor=page.next_cursor)
     assert_type(client.get_session(session.id), Session)
     assert_type(client.get_session_memories(session.id, ListOptions(order="asc")), MemoryList)
+    client.get_session_memories(
+        session.id,
+        agent_id="agent_1",
+        memory_type="decision",
+        event_type="error",
+        tags=["ui"],
+        since="7d",
+        until="1d",
+        limit=10,
+        offset=10,
+        order="asc",
+        cursor=None,
+    )
+    assert_type(client.create_session("a", metadata={"task": "onboarding"}), Session)
+    assert_type(client.create_session({"agent_id": "a"}), Session)
     context = client.get_session_context(
         session.id, ContextOptions(since="2h", include_types=["episodic", "decision"], max_tokens=4000)
     )

@@ -14,6 +14,7 @@ from .error_detail_location import ErrorDetailLocation as ErrorDetailLocation
 from .forget_filter import ForgetFilter as ForgetFilter
 from .forget_result import ForgetResult as ForgetResult
 from .health import Health as Health
+from .list_options import ListOptions as ListOptions
 from .memory import Memory as Memory
 from .memory_batch import MemoryBatch as MemoryBatch
 from .memory_list import MemoryList as MemoryList

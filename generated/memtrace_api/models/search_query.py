@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
 from ..models.memory_type import MemoryType
 from ..models.search_order import SearchOrder
-from ..types import TimePoint, convert, time_point
+from ..types import convert, time_point
+
+if TYPE_CHECKING:
+    from ..types import TimePoint
+else:
+    # msgspec decodes no union of types that are all strings in JSON.
+    TimePoint = Any
 
 
 @attrs.define(kw_only=True, slots=True)

@@ -11,9 +11,9 @@ from time import monotonic
 from typing import cast
 
 import attrs
+from memtrace_api import requests
 
 from memtrace import _leftovers as leftovers
-from memtrace import _operations as operations
 from memtrace._async.connection import home
 from memtrace._async.sender import AsyncSender
 from memtrace._background import AsyncBackground
@@ -233,7 +233,7 @@ class AsyncFlusher:
             return partial(self.backlog.given_up, unknown)
 
     async def _answered(self, batch: Batch) -> Callable[[], None]:
-        write = call(operations.add_memory, body=AddMemoriesRequest(memories=[]), idempotency_key=batch.key)
+        write = call(requests.add_memory, body=AddMemoriesRequest(memories=[]), idempotency_key=batch.key)
         try:
             receipt = await self.sender.fetch(attrs.evolve(write, content=batch.content), Receipt)
         except ConflictError as conflict:
@@ -259,7 +259,7 @@ class AsyncFlusher:
         newest: dict[str, list[Memory]] = {}
         for place, request in enumerate(batch.requests):
             if request.agent_id not in newest:
-                listing = call(operations.list_memories, **newest_of(request.agent_id).to_dict())
+                listing = call(requests.list_memories, **newest_of(request.agent_id).to_dict())
                 newest[request.agent_id] = (await self.sender.fetch(listing, MemoryList)).memories
             if memory_for(request, newest[request.agent_id]) is not None:
                 there.add(place)

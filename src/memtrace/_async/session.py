@@ -1,33 +1,29 @@
 """A session, for as long as a block lasts."""
-# ruff: noqa: PLR0913  # a method has an argument for each field of its request, all of them named
-# a method has an argument for each field of its request, all of them named
 
 from __future__ import annotations
 
 import logging
-from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from memtrace.exceptions import MemtraceError
-from memtrace.models import (
-    ContextOptions,
-    Memory,
-    MemoryList,
-    MemoryType,
-    Session,
-    SessionContext,
-    TimePoint,
+from memtrace_api.fields import (
+    ContextFields,
+    SessionDecisionFields,
+    SessionMemoryFields,
+    SessionRecallFilters,
 )
+
+from memtrace._fields import shows_fields
+from memtrace.exceptions import MemtraceError
+from memtrace.models import ContextOptions, Memory, MemoryList, Session, SessionContext, TimePoint
 
 if TYPE_CHECKING:
     from memtrace._async.client import AsyncMemtrace
 
-_RECALLED = 100
-
 logger = logging.getLogger("memtrace")
 
 
+@shows_fields
 class AsyncSessionHandle:
     """A session that begins and ends with an `async with` block; `AsyncMemtrace.session` makes one.
 
@@ -76,34 +72,13 @@ class AsyncSessionHandle:
             logger.warning("Session %s is left open: %s", self.id, error)
 
     async def remember(
-        self,
-        content: str,
-        *,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
-        idempotency_key: str | None = None,
+        self, content: str, *, idempotency_key: str | None = None, **fields: Unpack[SessionMemoryFields]
     ) -> Memory:
         """Store what happened in the session; as `remember` of the client.
 
         Args:
             content: What happened, in words; stored exactly as given.
-            memory_type: What kind of memory it is; `episodic` if not given.
-            event_type: What happened, in a word of your own; `general` if not given.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-            time: When it happened, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -113,19 +88,7 @@ class AsyncSessionHandle:
             RuntimeError: Before the block.
         """
         return await self._client.remember(
-            self.agent_id,
-            content,
-            session_id=self.id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            importance=importance,
-            metadata=metadata,
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
-            idempotency_key=idempotency_key,
+            self.agent_id, content, session_id=self.id, idempotency_key=idempotency_key, **fields
         )
 
     async def decide(
@@ -133,28 +96,15 @@ class AsyncSessionHandle:
         decision: str,
         reasoning: str,
         *,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
         idempotency_key: str | None = None,
+        **fields: Unpack[SessionDecisionFields],
     ) -> Memory:
         """Store what was decided in the session, and why; as `decide` of the client.
 
         Args:
-            decision: What was decided; it becomes the content of a memory of type and event `decision`.
-            reasoning: Why; it becomes `reasoning` in the metadata, beside what `metadata` has.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-            time: When it was decided, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -168,35 +118,17 @@ class AsyncSessionHandle:
             decision,
             reasoning,
             session_id=self.id,
-            tags=tags,
-            importance=importance,
-            metadata=metadata,
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
             idempotency_key=idempotency_key,
+            **fields,
         )
 
     async def recall(
-        self,
-        since: TimePoint | None = None,
-        *,
-        until: TimePoint | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: str | list[str] | None = None,
-        limit: int = _RECALLED,
+        self, since: TimePoint | None = None, **filters: Unpack[SessionRecallFilters]
     ) -> MemoryList:
-        """Give what the session's agent remembers of it, newest first; all of it unless `since` is given.
+        """Return what the session's agent remembers of it, newest first.
 
         Args:
-            since: Only of this time or later.
-            until: Only from before this time.
-            memory_type: Only of this type.
-            event_type: Only of this event type.
-            tags: Only those that have every one of these tags: a list, or a comma-separated string.
-            limit: The most memories to give.
+            since: Only memories of this time or later.
 
         Returns:
             The memories; `has_more` says whether there are older ones.
@@ -204,34 +136,15 @@ class AsyncSessionHandle:
         Raises:
             RuntimeError: Before the block.
         """
-        return await self._client.recall(
-            self.agent_id,
-            since,
-            until=until,
-            session_id=self.id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            limit=limit,
-        )
+        return await self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
     async def context(
-        self,
-        options: ContextOptions | None = None,
-        *,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        include_types: list[MemoryType] | None = None,
-        max_tokens: int | None = None,
+        self, options: ContextOptions | None = None, **fields: Unpack[ContextFields]
     ) -> SessionContext:
-        """Give the session's memories as markdown for an LLM; as `get_session_context` of the client.
+        """Return the session's memories as markdown for an LLM; as `get_session_context` of the client.
 
         Args:
-            options: What to make it of. Or give the options as keywords:
-            since: Only memories of this time or later.
-            until: Only memories from before this time.
-            include_types: Only memories of these types.
-            max_tokens: The most tokens that it may take; never exceeded.
+            options: What the context is made of. Or pass the options as keywords.
 
         Returns:
             The context, and how many memories are in it.
@@ -240,11 +153,4 @@ class AsyncSessionHandle:
             TypeError: If options and keywords are mixed.
             RuntimeError: Before the block.
         """
-        return await self._client.get_session_context(
-            self.id,
-            options,
-            since=since,
-            until=until,
-            include_types=include_types,
-            max_tokens=max_tokens,
-        )
+        return await self._client.get_session_context(self.id, options, **fields)

@@ -1,32 +1,33 @@
 # Derived from src/memtrace/_async/buffered.py by scripts/unasync.py: edit that, then run `make regen`.
 """A buffer in front of a client, for agents that log much and must not wait."""
-# ruff: noqa: PLR0913  # a method has an argument for each field of its request, all of them named
 
 from __future__ import annotations
 
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 from weakref import WeakSet
 
 import attrs
+from memtrace_api import requests
+from memtrace_api.fields import AddMemoryFields, DecisionFields, MemoryFields
 
-from memtrace import _operations as operations
 from memtrace import _running as running
 from memtrace._buffer import Backlog, Limits, requests_of
-from memtrace._requests import batch, call, chosen
+from memtrace._fields import decided, request_of, shows_fields
+from memtrace._requests import batch, call
 from memtrace._sync.connection import home
 from memtrace._sync.flusher import Flusher
 from memtrace.exceptions import BufferedWriteError, MemtraceError
-from memtrace.models import AddMemoryRequest, MemoryType
+from memtrace.models import AddMemoryRequest
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
 
 
+@shows_fields
 class WriteBuffer:
     """Takes memories at once and stores them in the background, in batches.
 
@@ -95,37 +96,12 @@ class WriteBuffer:
         """
         self._flusher().flush()
 
-    def remember(
-        self,
-        agent_id: str,
-        content: str,
-        *,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
-    ) -> None:
+    def remember(self, agent_id: str, content: str, **fields: Unpack[MemoryFields]) -> None:
         """Take what an agent did, saw or was told, to store it soon.
 
         Args:
-            agent_id: Who remembers it.
+            agent_id: The agent that remembers it.
             content: What happened, in words; stored exactly as given.
-            session_id: The session that it belongs to.
-            memory_type: What kind of memory it is; `episodic` if not given.
-            event_type: What happened, in a word of your own; `general` if not given.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory": it is stored once in 24 hours.
-            time: When it happened, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
 
         Raises:
             BufferedWriteError: If memories that were taken before could not be stored.
@@ -133,50 +109,15 @@ class WriteBuffer:
         Example:
             >>> log.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
         """
-        self.add_memory(
-            agent_id=agent_id,
-            content=content,
-            session_id=session_id,
-            memory_type=memory_type or "episodic",
-            event_type=event_type or "general",
-            tags=tags,
-            importance=importance,
-            metadata=metadata,
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
-        )
+        self.add_memory(agent_id=agent_id, content=content, **fields)
 
-    def decide(
-        self,
-        agent_id: str,
-        decision: str,
-        reasoning: str,
-        *,
-        session_id: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
-    ) -> None:
+    def decide(self, agent_id: str, decision: str, reasoning: str, **fields: Unpack[DecisionFields]) -> None:
         """Take what an agent decided, and why, to store it soon.
 
         Args:
-            agent_id: Who decided.
-            decision: What was decided; it becomes the content of a memory of type and event `decision`.
-            reasoning: Why; it becomes `reasoning` in the metadata, beside what `metadata` has.
-            session_id: The session that it belongs to.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory": it is stored once in 24 hours.
-            time: When it was decided, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
+            agent_id: The agent that decided.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
 
         Raises:
             BufferedWriteError: If memories that were taken before could not be stored.
@@ -184,76 +125,27 @@ class WriteBuffer:
         Example:
             >>> log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
-        self.add_memory(
-            agent_id=agent_id,
-            content=decision,
-            session_id=session_id,
-            memory_type="decision",
-            event_type="decision",
-            tags=tags,
-            importance=importance,
-            metadata={**(metadata or {}), "reasoning": reasoning},
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
-        )
+        self.add_memory(agent_id=agent_id, content=decision, **decided(reasoning, fields))
+
+    @overload
+    def add_memory(self, request: AddMemoryRequest | Mapping[str, Any]) -> None: ...
+
+    @overload
+    def add_memory(self, **fields: Unpack[AddMemoryFields]) -> None: ...
 
     def add_memory(
-        self,
-        request: AddMemoryRequest | None = None,
-        *,
-        agent_id: str | None = None,
-        content: str | None = None,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
+        self, request: AddMemoryRequest | Mapping[str, Any] | None = None, **fields: object
     ) -> None:
         """Take a memory, to store it soon.
 
         Args:
-            request: The memory. Or give its fields as keywords:
-            agent_id: Who remembers it.
-            content: What happened, was seen or decided, in words; stored exactly as given.
-            session_id: The session that it belongs to.
-            memory_type: What kind of memory it is; `episodic` if not given.
-            event_type: What happened, in a word of your own; `general` if not given.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory": it is stored once in 24 hours.
-            time: When it happened, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
+            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
 
         Raises:
             BufferedWriteError: If memories that were taken before could not be stored.
             TypeError: If a request and keywords are mixed.
         """
-        memory = chosen(
-            AddMemoryRequest,
-            request,
-            agent_id=agent_id,
-            content=content,
-            session_id=session_id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            importance=importance,
-            metadata=metadata,
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
-        )
-        self._take([memory])
+        self._take([request_of(AddMemoryRequest, request, fields)])
 
     def add_memories(self, memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> None:
         """Take memories, all of them or none, to store them soon.
@@ -322,4 +214,4 @@ def _timed(memory: AddMemoryRequest, flusher: Flusher) -> AddMemoryRequest:
 
 
 def _json(memory: AddMemoryRequest) -> bytes:
-    return call(operations.add_memory, body=memory).content or b""
+    return call(requests.add_memory, body=memory).content or b""

@@ -1,6 +1,5 @@
 # Derived from src/memtrace/_async/client.py by scripts/unasync.py: edit that, then run `make regen`.
 """The client: one method for each thing that a Memtrace server can do, and a few that are made of them."""
-# ruff: noqa: PLR0913  # a method has an argument for each field of its request, all of them named
 
 from __future__ import annotations
 
@@ -8,17 +7,41 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from memtrace import _operations as operations
+from memtrace_api import requests
+from memtrace_api.fields import (
+    AddMemoryFields,
+    AgentFields,
+    AgentListFilters,
+    AgentMemoryFilters,
+    ContextFields,
+    CreateSessionFields,
+    DecisionFields,
+    DeleteAgentFields,
+    ForgetFilters,
+    IterFilters,
+    IterSearchConditions,
+    ListFilters,
+    MemoryFields,
+    RecallFilters,
+    RegisterAgentFields,
+    SearchConditions,
+    SessionFields,
+    SessionListFilters,
+    SessionMemoryFilters,
+    UpdateSessionFields,
+)
+
 from memtrace._answered import Answered, Method, listening
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
+from memtrace._fields import decided, named_request_of, request_of, search_query_of, shows_fields
 from memtrace._given import Given
 from memtrace._httpx import HttpClient, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
-from memtrace._requests import batch, call, chosen, idempotent, memory_id_of
+from memtrace._requests import batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._retries import Retries
 from memtrace._sync.connection import Connection
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
@@ -41,16 +64,12 @@ from memtrace.models import (
     Memory,
     MemoryBatch,
     MemoryList,
-    MemoryType,
-    Order,
     RegisterAgentRequest,
-    SearchOrder,
     SearchQuery,
     SearchResult,
     Session,
     SessionContext,
     SessionList,
-    SessionStatus,
     StoredMemories,
     TimePoint,
     UpdateSessionRequest,
@@ -67,12 +86,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-_RECALLED = 100
 _UNAVAILABLE = 503
 # Seconds that are left, though none are.
 _LEAST = 0.001
 
 
+@shows_fields
 class Memtrace:
     """A memory for AI agents, on a Memtrace server or in this process.
 
@@ -223,34 +242,15 @@ class Memtrace:
         agent_id: str,
         content: str,
         *,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
         idempotency_key: str | None = None,
+        **fields: Unpack[MemoryFields],
     ) -> Memory:
         """Store what an agent did, saw or was told.
 
         Args:
-            agent_id: Who remembers it.
+            agent_id: The agent that remembers it.
             content: What happened, in words; stored exactly as given.
-            session_id: The session that it belongs to.
-            memory_type: What kind of memory it is; `episodic` if not given.
-            event_type: What happened, in a word of your own; `general` if not given.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-            time: When it happened, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -261,21 +261,7 @@ class Memtrace:
         Example:
             >>> client.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
         """
-        return self.add_memory(
-            agent_id=agent_id,
-            content=content,
-            session_id=session_id,
-            memory_type=memory_type or "episodic",
-            event_type=event_type or "general",
-            tags=tags,
-            importance=importance,
-            metadata=metadata,
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
-            idempotency_key=idempotency_key,
-        )
+        return self.add_memory(agent_id=agent_id, content=content, idempotency_key=idempotency_key, **fields)
 
     def decide(
         self,
@@ -283,31 +269,16 @@ class Memtrace:
         decision: str,
         reasoning: str,
         *,
-        session_id: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
         idempotency_key: str | None = None,
+        **fields: Unpack[DecisionFields],
     ) -> Memory:
         """Store what an agent decided, and why.
 
         Args:
-            agent_id: Who decided.
-            decision: What was decided; it becomes the content of a memory of type and event `decision`.
-            reasoning: Why; it becomes `reasoning` in the metadata, beside what `metadata` has.
-            session_id: The session that it belongs to.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-            time: When it was decided, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            agent_id: The agent that decided.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -321,42 +292,18 @@ class Memtrace:
         return self.add_memory(
             agent_id=agent_id,
             content=decision,
-            session_id=session_id,
-            memory_type="decision",
-            event_type="decision",
-            tags=tags,
-            importance=importance,
-            metadata={**(metadata or {}), "reasoning": reasoning},
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
             idempotency_key=idempotency_key,
+            **decided(reasoning, fields),
         )
 
     def recall(
-        self,
-        agent_id: str,
-        since: TimePoint | None = "24h",
-        *,
-        until: TimePoint | None = None,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: str | list[str] | None = None,
-        limit: int = _RECALLED,
+        self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
     ) -> MemoryList:
-        """Give what an agent remembers of late, newest first.
+        """Return the newest memories of an agent, however old, newest first.
 
         Args:
-            agent_id: Whose memories.
-            since: Only of this time or later; None for all.
-            until: Only from before this time.
-            session_id: Only of this session.
-            memory_type: Only of this type.
-            event_type: Only of this event type.
-            tags: Only those that have every one of these tags.
-            limit: The most memories to give.
+            agent_id: The agent whose memories to return.
+            since: Only memories of this time or later.
 
         Returns:
             The memories; `has_more` says whether there are older ones.
@@ -365,57 +312,34 @@ class Memtrace:
             >>> for memory in (client.recall("agent_1", since="7d")).memories:
             ...     print(memory.time, memory.content)
         """
-        return self.list_memories(
-            agent_id=agent_id,
-            since=since,
-            until=until,
-            session_id=session_id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            limit=limit,
-            order="desc",
-        )
+        return self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
+
+    @overload
+    def add_memory(
+        self, request: AddMemoryRequest | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Memory: ...
+
+    @overload
+    def add_memory(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[AddMemoryFields]
+    ) -> Memory: ...
 
     def add_memory(
         self,
-        request: AddMemoryRequest | None = None,
+        request: AddMemoryRequest | Mapping[str, Any] | None = None,
         *,
-        agent_id: str | None = None,
-        content: str | None = None,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: list[str] | None = None,
-        importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        parent_id: str | None = None,
-        dedup_key: str | None = None,
-        time: datetime | None = None,
-        ttl: int | None = None,
         idempotency_key: str | None = None,
+        **fields: object,
     ) -> Memory:
         """Store a memory.
 
-        A Memtrace 0.x server may refuse a write that it has already stored, when its first answer was lost
-        and the write was tried again. That is no error: the memory is looked up there. If it cannot be found,
-        the result is made of the request, with an empty `org_id` and the time of the first try.
+        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
+        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
+        result is made from the request, with an empty `org_id` and the time of the first attempt.
 
         Args:
-            request: The memory. Or give its fields as keywords:
-            agent_id: Who remembers it.
-            content: What happened, was seen or decided, in words; stored exactly as given.
-            session_id: The session that it belongs to.
-            memory_type: What kind of memory it is; `episodic` if not given.
-            event_type: What happened, in a word of your own; `general` if not given.
-            tags: Words to find it by.
-            importance: From 0 to 1; what is important stays longest in a context.
-            metadata: Anything else, as a JSON object.
-            parent_id: Id of the memory that this one follows from.
-            dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-            time: When it happened, with a time zone; now if not given.
-            ttl: Seconds until it is forgotten by itself; never if not given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -424,23 +348,8 @@ class Memtrace:
             ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
             TypeError: If a request and keywords are mixed.
         """
-        body = chosen(
-            AddMemoryRequest,
-            request,
-            agent_id=agent_id,
-            content=content,
-            session_id=session_id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            importance=importance,
-            metadata=metadata,
-            parent_id=parent_id,
-            dedup_key=dedup_key,
-            time=time,
-            ttl=ttl,
-        )
-        write = call(operations.add_memory, body=body, idempotency_key=idempotent(idempotency_key))
+        body = request_of(AddMemoryRequest, request, fields)
+        write = call(requests.add_memory, body=body, idempotency_key=idempotent(idempotency_key))
         sent_at = datetime.now(UTC)
         retries = self._sender.retries()
         try:
@@ -475,10 +384,10 @@ class Memtrace:
             >>> stored = client.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
             >>> stored[0].id, stored.duplicates
         """
-        requests = batch(memories)
+        bodies = batch(memories)
         write = call(
-            operations.add_memory,
-            body=AddMemoriesRequest(memories=requests),
+            requests.add_memory,
+            body=AddMemoriesRequest(memories=bodies),
             idempotency_key=idempotent(idempotency_key),
         )
         retries = self._sender.retries()
@@ -487,7 +396,7 @@ class Memtrace:
         except ConflictError as error:
             if not may_have_landed(error, retries):
                 raise
-            return landed_batch(self._within(retries), requests, error)
+            return landed_batch(self._within(retries), bodies, error)
         return StoredMemories(stored.memories, stored.duplicates or ())
 
     def get_memory(self, memory_id: str) -> Memory:
@@ -502,90 +411,35 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(operations.get_memory, memory_id), Memory)
+        return self._sender.fetch(call(requests.get_memory, memory_id), Memory)
 
-    def list_memories(
-        self,
-        options: ListOptions | None = None,
-        *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: str | list[str] | None = None,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        limit: int | None = None,
-        offset: int | None = None,
-        order: Order | None = None,
-        cursor: str | None = None,
-    ) -> MemoryList:
+    def list_memories(self, options: ListOptions | None = None, **filters: Unpack[ListFilters]) -> MemoryList:
         """List memories in order of time, newest first unless `order` says otherwise.
 
         Args:
-            options: The filters. Or give them as keywords, each of which must match:
-            agent_id: Only of this agent.
-            session_id: Only of this session.
-            memory_type: Only of this type.
-            event_type: Only of this event type.
-            tags: Only those that have every one of these tags: a list, or a comma-separated string.
-            since: Only of this time or later.
-            until: Only from before this time.
-            limit: The most memories to give.
-            offset: How many memories to pass over; `cursor` is faster, and stable while others write.
-            order: `desc`: newest first. `asc`: oldest first.
-            cursor: `next_cursor` of the page before, asked for with the same filters and order.
+            options: The filters, each of which must match. Or pass them as keywords.
 
         Returns:
-            A page of memories; `iter_memories` gives them all.
+            A page of memories; `iter_memories` goes through all of them.
 
         Raises:
             TypeError: If options and keywords are mixed.
         """
-        chosen_options = chosen(
-            ListOptions,
-            options,
-            agent_id=agent_id,
-            session_id=session_id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            since=since,
-            until=until,
-            limit=limit,
-            offset=offset,
-            order=order,
-            cursor=cursor,
-        )
-        return self._sender.fetch(call(operations.list_memories, **chosen_options.to_dict()), MemoryList)
+        listing = call(requests.list_memories, **parameters_of(request_of(ListOptions, options, filters)))
+        return self._sender.fetch(listing, MemoryList)
 
     def iter_memories(
         self,
         options: ListOptions | None = None,
         *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: str | list[str] | None = None,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        order: Order | None = None,
         page_size: int | None = None,
+        **filters: Unpack[IterFilters],
     ) -> Iterator[Memory]:
-        """Go through all memories that match, asking for a page when it is needed.
+        """Iterate over all memories that match, requesting a page when it is needed.
 
         Args:
-            options: The filters; `limit` is the size of a page. Or give them as keywords:
-            agent_id: Only of this agent.
-            session_id: Only of this session.
-            memory_type: Only of this type.
-            event_type: Only of this event type.
-            tags: Only those that have every one of these tags: a list, or a comma-separated string.
-            since: Only of this time or later.
-            until: Only from before this time.
-            order: `desc`: newest first. `asc`: oldest first.
-            page_size: How many memories to ask for at a time.
+            options: The filters; `limit` is the size of a page. Or pass them as keywords.
+            page_size: How many memories to request at a time; 100 by default.
 
         Returns:
             The memories, one by one.
@@ -597,62 +451,19 @@ class Memtrace:
             >>> for memory in client.iter_memories(agent_id="agent_1", order="asc"):
             ...     print(memory.content)
         """
-        return self._iter_pages(
-            chosen(
-                ListOptions,
-                options,
-                agent_id=agent_id,
-                session_id=session_id,
-                memory_type=memory_type,
-                event_type=event_type,
-                tags=tags,
-                since=since,
-                until=until,
-                limit=page_size,
-                order=order,
-            )
-        )
+        return self._iter_pages(request_of(ListOptions, options, dict(filters, limit=page_size)))
 
     def search_memories(
-        self,
-        query: SearchQuery | str | None = None,
-        *,
-        content_contains: str | None = None,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        memory_types: list[MemoryType] | None = None,
-        event_types: list[str] | None = None,
-        tags: list[str] | None = None,
-        min_importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        order: SearchOrder | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
+        self, query: SearchQuery | str | None = None, **conditions: Unpack[SearchConditions]
     ) -> SearchResult:
         """Search memories.
 
         Args:
-            query: A whole `SearchQuery`; or the words that the content must have, a `"phrase in quotes"`, and
-                `-words` that it must not have, with the other conditions as keywords:
-            content_contains: A piece of text that the content must contain, whatever its case.
-            agent_id: Only of this agent.
-            session_id: Only of this session.
-            memory_types: Only of one of these types.
-            event_types: Only of one of these event types.
-            tags: Only those that have every one of these tags.
-            min_importance: Only those at least this important, from 0 to 1.
-            metadata: Only those whose metadata has each of these keys with an equal value.
-            since: Only of this time or later.
-            until: Only from before this time.
-            order: `relevance`, the default with words: best match first. `desc`, the default without: newest
-                first. `asc`: oldest first.
-            limit: The most memories to give.
-            cursor: `next_cursor` of the page before, asked for with the same conditions and order.
+            query: The words that the content must have, a `"phrase in quotes"`, and `-words` that it must not
+                have, with other conditions as keywords. Or a whole `SearchQuery`.
 
         Returns:
-            A page of what was found; `iter_search` gives all of it.
+            A page of what was found; `iter_search` goes through all of it.
 
         Raises:
             TypeError: If a SearchQuery and keywords are mixed.
@@ -660,60 +471,22 @@ class Memtrace:
         Example:
             >>> client.search_memories("dark mode -beta", agent_id="agent_1")
         """
-        body = chosen(
-            SearchQuery,
-            query if not isinstance(query, str) else None,
-            query=query if isinstance(query, str) else None,
-            content_contains=content_contains,
-            agent_id=agent_id,
-            session_id=session_id,
-            memory_types=memory_types,
-            event_types=event_types,
-            tags=tags,
-            min_importance=min_importance,
-            metadata=metadata,
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            cursor=cursor,
-        )
-        return self._sender.fetch(call(operations.search_memories, body=body), SearchResult)
+        body = search_query_of(query, conditions)
+        return self._sender.fetch(call(requests.search_memories, body=body), SearchResult)
 
     def iter_search(
         self,
         query: SearchQuery | str | None = None,
         *,
-        content_contains: str | None = None,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        memory_types: list[MemoryType] | None = None,
-        event_types: list[str] | None = None,
-        tags: list[str] | None = None,
-        min_importance: float | None = None,
-        metadata: dict[str, Any] | None = None,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        order: SearchOrder | None = None,
         page_size: int | None = None,
+        **conditions: Unpack[IterSearchConditions],
     ) -> Iterator[Memory]:
-        """Go through everything that a search finds, asking for a page when it is needed.
+        """Iterate over everything that a search finds, requesting a page when it is needed.
 
         Args:
-            query: A whole `SearchQuery`, whose `limit` is the size of a page; or the words to look for, with
-                the other conditions as keywords:
-            content_contains: A piece of text that the content must contain, whatever its case.
-            agent_id: Only of this agent.
-            session_id: Only of this session.
-            memory_types: Only of one of these types.
-            event_types: Only of one of these event types.
-            tags: Only those that have every one of these tags.
-            min_importance: Only those at least this important, from 0 to 1.
-            metadata: Only those whose metadata has each of these keys with an equal value.
-            since: Only of this time or later.
-            until: Only from before this time.
-            order: As for `search_memories`.
-            page_size: How many memories to ask for at a time; 100 if not given.
+            query: The words to look for, as in `search_memories`, with other conditions as keywords. Or a
+                whole `SearchQuery`, whose `limit` is the size of a page.
+            page_size: How many memories to request at a time; 100 by default.
 
         Returns:
             The memories, one by one.
@@ -721,25 +494,7 @@ class Memtrace:
         Raises:
             TypeError: If a SearchQuery and keywords are mixed.
         """
-        return self._iter_found(
-            chosen(
-                SearchQuery,
-                query if not isinstance(query, str) else None,
-                query=query if isinstance(query, str) else None,
-                content_contains=content_contains,
-                agent_id=agent_id,
-                session_id=session_id,
-                memory_types=memory_types,
-                event_types=event_types,
-                tags=tags,
-                min_importance=min_importance,
-                metadata=metadata,
-                since=since,
-                until=until,
-                order=order,
-                limit=page_size,
-            )
-        )
+        return self._iter_found(search_query_of(query, dict(conditions, limit=page_size)))
 
     def forget(self, memory: Memory | str, *, idempotency_key: str | None = None) -> None:
         """Forget one memory, for good.
@@ -753,7 +508,7 @@ class Memtrace:
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         write = call(
-            operations.forget_memory, memory_id_of(memory), idempotency_key=idempotent(idempotency_key)
+            requests.forget_memory, memory_id_of(memory), idempotency_key=idempotent(idempotency_key)
         )
         self._sender.execute(write)
 
@@ -761,27 +516,14 @@ class Memtrace:
         self,
         filters: ForgetFilter | None = None,
         *,
-        agent_id: str | None = None,
-        session_id: str | None = None,
-        memory_type: MemoryType | None = None,
-        event_type: str | None = None,
-        tags: list[str] | None = None,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
         idempotency_key: str | None = None,
+        **fields: Unpack[ForgetFilters],
     ) -> int:
         """Forget every memory that matches, for good. At least one filter must be given.
 
         Args:
-            filters: What to forget. Or give them as keywords, each of which must match:
-            agent_id: Only of this agent.
-            session_id: Only of this session.
-            memory_type: Only of this type.
-            event_type: Only of this event type.
-            tags: Only those that have every one of these tags.
-            since: Only of this time or later.
-            until: Only from before this time.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            filters: What to forget; each filter must match. Or pass them as keywords.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             How many memories were forgotten.
@@ -793,41 +535,40 @@ class Memtrace:
         Example:
             >>> client.forget_all(agent_id="agent_1", until="30d")
         """
-        chosen_filter = chosen(
-            ForgetFilter,
-            filters,
-            agent_id=agent_id,
-            session_id=session_id,
-            memory_type=memory_type,
-            event_type=event_type,
-            tags=tags,
-            since=since,
-            until=until,
-        )
         write = call(
-            operations.forget_memories,
-            filter_=chosen_filter,
+            requests.forget_memories,
+            filter_=request_of(ForgetFilter, filters, fields),
             idempotency_key=idempotent(idempotency_key),
         )
         return (self._sender.fetch(write, ForgetResult)).deleted
 
+    @overload
+    def register_agent(
+        self, request: RegisterAgentRequest | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Agent: ...
+
+    @overload
+    def register_agent(
+        self, name: str, /, *, idempotency_key: str | None = None, **fields: Unpack[AgentFields]
+    ) -> Agent: ...
+
+    @overload
+    def register_agent(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RegisterAgentFields]
+    ) -> Agent: ...
+
     def register_agent(
         self,
-        request: RegisterAgentRequest | None = None,
+        request: RegisterAgentRequest | Mapping[str, Any] | str | None = None,
         *,
-        name: str | None = None,
-        description: str | None = None,
-        config: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
+        **fields: object,
     ) -> Agent:
-        """Give an agent a description and configuration. Its name is its id.
+        """Register an agent, with a description and configuration. Its name is its id.
 
         Args:
-            request: The agent. Or give its fields as keywords:
-            name: Its name.
-            description: What it does.
-            config: Anything else about it, as a JSON object.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            request: The agent's name, with other fields as keywords. Or a request object or a mapping.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The agent.
@@ -835,9 +576,12 @@ class Memtrace:
         Raises:
             ConflictError: If an agent of that name is registered. A Memtrace 0.x server: BadRequestError.
             TypeError: If a request and keywords are mixed.
+
+        Example:
+            >>> client.register_agent("agent_1", description="Handles customer support")
         """
-        body = chosen(RegisterAgentRequest, request, name=name, description=description, config=config)
-        write = call(operations.register_agent, body=body, idempotency_key=idempotent(idempotency_key))
+        body = named_request_of(RegisterAgentRequest, "name", request, fields)
+        write = call(requests.register_agent, body=body, idempotency_key=idempotent(idempotency_key))
         retries = self._sender.retries()
         try:
             return self._sender.fetch(write, Agent, retries)
@@ -846,17 +590,13 @@ class Memtrace:
                 raise
             return landed_agent(self._within(retries), body, error)
 
-    def list_agents(self, *, limit: int | None = None, cursor: str | None = None) -> AgentList:
+    def list_agents(self, **filters: Unpack[AgentListFilters]) -> AgentList:
         """List agents in order of their id, registered or not.
-
-        Args:
-            limit: The most agents to give.
-            cursor: `next_cursor` of the page before.
 
         Returns:
             A page of agents.
         """
-        return self._sender.fetch(call(operations.list_agents, limit=limit, cursor=cursor), AgentList)
+        return self._sender.fetch(call(requests.list_agents, **parameters_of(filters)), AgentList)
 
     def get_agent(self, agent_id: str) -> Agent:
         """Give the agent of an id or name.
@@ -870,7 +610,7 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(operations.get_agent, agent_id), Agent)
+        return self._sender.fetch(call(requests.get_agent, agent_id), Agent)
 
     def get_agent_stats(self, agent_id: str) -> AgentStats:
         """Count what an agent remembers, by type and lately, and its sessions.
@@ -884,44 +624,37 @@ class Memtrace:
         Raises:
             NotFoundError: If there is no such agent.
         """
-        return self._sender.fetch(call(operations.get_agent_stats, agent_id), AgentStats)
+        return self._sender.fetch(call(requests.get_agent_stats, agent_id), AgentStats)
 
-    def get_agent_memories(self, agent_id: str, options: ListOptions | None = None) -> MemoryList:
+    def get_agent_memories(
+        self, agent_id: str, options: ListOptions | None = None, **filters: Unpack[AgentMemoryFilters]
+    ) -> MemoryList:
         """List the memories of an agent.
 
         Args:
-            agent_id: Whose memories.
-            options: Filters. An `agent_id` in them is passed over.
+            agent_id: The agent whose memories to list.
+            options: The filters; an `agent_id` in them is ignored. Or pass them as keywords.
 
         Returns:
             A page of memories, newest first unless the options say otherwise.
 
         Raises:
             NotFoundError: If there is no such agent.
+            TypeError: If options and keywords are mixed.
         """
-        filters = chosen(ListOptions, options).to_dict()
-        filters.pop("agent_id", None)
-        return self._sender.fetch(call(operations.list_agent_memories, agent_id, **filters), MemoryList)
+        parameters = parameters_of(request_of(ListOptions, options, filters))
+        parameters.pop("agent_id", None)
+        listing = call(requests.list_agent_memories, agent_id, **parameters)
+        return self._sender.fetch(listing, MemoryList)
 
     def get_agent_context(
-        self,
-        agent_id: str,
-        options: ContextOptions | None = None,
-        *,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        include_types: list[MemoryType] | None = None,
-        max_tokens: int | None = None,
+        self, agent_id: str, options: ContextOptions | None = None, **fields: Unpack[ContextFields]
     ) -> AgentContext:
-        """Give an agent's memories as markdown for an LLM.
+        """Return an agent's memories as markdown for an LLM.
 
         Args:
-            agent_id: Whose memories.
-            options: What to make it of. Or give the options as keywords:
-            since: Only memories of this time or later.
-            until: Only memories from before this time.
-            include_types: Only memories of these types.
-            max_tokens: The most tokens that it may take; never exceeded.
+            agent_id: The agent whose memories to return.
+            options: What the context is made of. Or pass the options as keywords.
 
         Returns:
             The context, and how many memories are in it.
@@ -930,34 +663,26 @@ class Memtrace:
             NotFoundError: If there is no such agent.
             TypeError: If options and keywords are mixed.
         """
-        body = chosen(
-            ContextOptions,
-            options,
-            since=since,
-            until=until,
-            include_types=include_types,
-            max_tokens=max_tokens,
-        )
-        return self._sender.fetch(call(operations.get_agent_context, agent_id, body=body), AgentContext)
+        body = request_of(ContextOptions, options, fields)
+        return self._sender.fetch(call(requests.get_agent_context, agent_id, body=body), AgentContext)
 
     def delete_agent(
-        self, agent_id: str, *, delete_memories: bool | None = None, idempotency_key: str | None = None
+        self, agent_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteAgentFields]
     ) -> None:
         """Delete an agent's registration.
 
         Args:
-            agent_id: Which agent.
-            delete_memories: True deletes its memories and sessions too, for good; otherwise they stay.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            agent_id: The agent to delete.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such agent.
         """
         write = call(
-            operations.delete_agent,
+            requests.delete_agent,
             agent_id,
-            delete_memories=delete_memories,
             idempotency_key=idempotent(idempotency_key),
+            **parameters_of(fields),
         )
         retries = self._sender.retries()
         try:
@@ -966,30 +691,45 @@ class Memtrace:
             if not may_have_landed(error, retries):
                 raise
 
+    @overload
+    def create_session(
+        self, request: CreateSessionRequest | Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> Session: ...
+
+    @overload
+    def create_session(
+        self, agent_id: str, /, *, idempotency_key: str | None = None, **fields: Unpack[SessionFields]
+    ) -> Session: ...
+
+    @overload
+    def create_session(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[CreateSessionFields]
+    ) -> Session: ...
+
     def create_session(
         self,
-        request: CreateSessionRequest | None = None,
+        request: CreateSessionRequest | Mapping[str, Any] | str | None = None,
         *,
-        agent_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
+        **fields: object,
     ) -> Session:
-        """Start a session. `session` does so too, and closes it at the end.
+        """Start a session. `session` does so too, and closes it at the end of a block.
 
         Args:
-            request: The session. Or give its fields as keywords:
-            agent_id: Whose session.
-            metadata: Anything about it, as a JSON object.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            request: The agent's id, with other fields as keywords. Or a request object or a mapping.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session; its `id` goes into the memories that belong to it.
 
         Raises:
             TypeError: If a request and keywords are mixed.
+
+        Example:
+            >>> client.create_session("agent_1", metadata={"task": "onboarding"})
         """
-        body = chosen(CreateSessionRequest, request, agent_id=agent_id, metadata=metadata)
-        write = call(operations.create_session, body=body, idempotency_key=idempotent(idempotency_key))
+        body = named_request_of(CreateSessionRequest, "agent_id", request, fields)
+        write = call(requests.create_session, body=body, idempotency_key=idempotent(idempotency_key))
         return self._sender.fetch(write, Session)
 
     def session(self, agent_id: str, *, metadata: dict[str, Any] | None = None) -> SessionHandle:
@@ -1065,25 +805,17 @@ class Memtrace:
         return WriteBuffer(self, limits, on_failure)
 
     def list_sessions(
-        self,
-        agent_id: str | None = None,
-        *,
-        status: SessionStatus | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
+        self, agent_id: str | None = None, **filters: Unpack[SessionListFilters]
     ) -> SessionList:
         """List sessions, newest first.
 
         Args:
-            agent_id: Only of this agent.
-            status: Only `active` or only `closed` ones.
-            limit: The most sessions to give.
-            cursor: `next_cursor` of the page before.
+            agent_id: Only sessions of this agent.
 
         Returns:
             A page of sessions.
         """
-        listing = call(operations.list_sessions, agent_id=agent_id, status=status, limit=limit, cursor=cursor)
+        listing = call(requests.list_sessions, agent_id=agent_id, **parameters_of(filters))
         return self._sender.fetch(listing, SessionList)
 
     def get_session(self, session_id: str) -> Session:
@@ -1098,44 +830,37 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(operations.get_session, session_id), Session)
+        return self._sender.fetch(call(requests.get_session, session_id), Session)
 
-    def get_session_memories(self, session_id: str, options: ListOptions | None = None) -> MemoryList:
+    def get_session_memories(
+        self, session_id: str, options: ListOptions | None = None, **filters: Unpack[SessionMemoryFilters]
+    ) -> MemoryList:
         """List the memories of a session.
 
         Args:
-            session_id: Which session.
-            options: Filters. A `session_id` in them is passed over.
+            session_id: The session whose memories to list.
+            options: The filters; a `session_id` in them is ignored. Or pass them as keywords.
 
         Returns:
             A page of memories, newest first unless the options say otherwise.
 
         Raises:
             NotFoundError: If there is no such session.
+            TypeError: If options and keywords are mixed.
         """
-        filters = chosen(ListOptions, options).to_dict()
-        filters.pop("session_id", None)
-        return self._sender.fetch(call(operations.list_session_memories, session_id, **filters), MemoryList)
+        parameters = parameters_of(request_of(ListOptions, options, filters))
+        parameters.pop("session_id", None)
+        listing = call(requests.list_session_memories, session_id, **parameters)
+        return self._sender.fetch(listing, MemoryList)
 
     def get_session_context(
-        self,
-        session_id: str,
-        options: ContextOptions | None = None,
-        *,
-        since: TimePoint | None = None,
-        until: TimePoint | None = None,
-        include_types: list[MemoryType] | None = None,
-        max_tokens: int | None = None,
+        self, session_id: str, options: ContextOptions | None = None, **fields: Unpack[ContextFields]
     ) -> SessionContext:
-        """Give a session's memories as markdown for an LLM.
+        """Return a session's memories as markdown for an LLM.
 
         Args:
-            session_id: Which session.
-            options: What to make it of. Or give the options as keywords:
-            since: Only memories of this time or later.
-            until: Only memories from before this time.
-            include_types: Only memories of these types.
-            max_tokens: The most tokens that it may take; never exceeded.
+            session_id: The session whose memories to return.
+            options: What the context is made of. Or pass the options as keywords.
 
         Returns:
             The context, and how many memories are in it.
@@ -1144,15 +869,8 @@ class Memtrace:
             NotFoundError: If there is no such session.
             TypeError: If options and keywords are mixed.
         """
-        body = chosen(
-            ContextOptions,
-            options,
-            since=since,
-            until=until,
-            include_types=include_types,
-            max_tokens=max_tokens,
-        )
-        context = call(operations.get_session_context, session_id, body=body)
+        body = request_of(ContextOptions, options, fields)
+        context = call(requests.get_session_context, session_id, body=body)
         return self._sender.fetch(context, SessionContext)
 
     def update_session(
@@ -1160,18 +878,15 @@ class Memtrace:
         session_id: str,
         request: UpdateSessionRequest | None = None,
         *,
-        status: SessionStatus | None = None,
-        metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
+        **fields: Unpack[UpdateSessionFields],
     ) -> Session:
         """Close or reopen a session, or change its metadata.
 
         Args:
-            session_id: Which session.
-            request: What to change. Or give it as keywords:
-            status: `closed` closes it, `active` opens it again.
-            metadata: Merged into what is there; a key given as None is removed.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            session_id: The session to change.
+            request: What to change. Or pass it as keywords.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session as it is now.
@@ -1180,9 +895,9 @@ class Memtrace:
             NotFoundError: If there is no such session.
             TypeError: If a request and keywords are mixed.
         """
-        body = chosen(UpdateSessionRequest, request, status=status, metadata=metadata)
+        body = request_of(UpdateSessionRequest, request, fields)
         write = call(
-            operations.update_session, session_id, body=body, idempotency_key=idempotent(idempotency_key)
+            requests.update_session, session_id, body=body, idempotency_key=idempotent(idempotency_key)
         )
         return self._sender.fetch(write, Session)
 
@@ -1207,7 +922,7 @@ class Memtrace:
         Raises:
             ServerError: If it is not well.
         """
-        return self._sender.fetch(call(operations.get_health), Health, self._patient_but_for_503())
+        return self._sender.fetch(call(requests.get_health), Health, self._patient_but_for_503())
 
     def ready(self) -> Health:
         """Ask whether the server can do its work. A 503 is not tried again: it is the answer.
@@ -1215,7 +930,7 @@ class Memtrace:
         Raises:
             ServerError: If it cannot.
         """
-        return self._sender.fetch(call(operations.get_ready), Health, self._patient_but_for_503())
+        return self._sender.fetch(call(requests.get_ready), Health, self._patient_but_for_503())
 
     def _iter_pages(self, options: ListOptions) -> Iterator[Memory]:
         next_options: ListOptions | None = options

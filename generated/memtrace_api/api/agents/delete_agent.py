@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
-from ...types import Response, path_segment, query, read_response
+from ...requests import delete_agent as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,29 +26,6 @@ _MODELS: dict[int, tuple[type[Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    agent_id: str,
-    *,
-    delete_memories: bool | None = None,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "delete",
-        "url": "/api/v1/agents/{agent_id}".format(
-            agent_id=path_segment(agent_id, "agent_id"),
-        ),
-        "params": query(
-            {
-                "delete_memories": delete_memories,
-            }
-        ),
-        "headers": {},
-    }
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     agent_id: str,
     *,
@@ -61,18 +39,20 @@ def sync_detailed(
     good; without, they stay in the organisation's log, and the agent comes back when it writes again.
 
     Args:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: Id or name of the agent.
         client: Where to send it.
-        delete_memories: The query parameter `delete_memories`. The server's default: False.
-        idempotency_key: The header `Idempotency-Key`.
+        delete_memories: Delete the agent's memories and sessions along with it. The server's default:
+            False.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             delete_memories=delete_memories,
             idempotency_key=idempotency_key,
@@ -103,7 +83,7 @@ async def asyncio_detailed(
 ) -> Response[Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             delete_memories=delete_memories,
             idempotency_key=idempotency_key,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.agent_context import AgentContext
 from ...models.context_options import ContextOptions
 from ...models.error import Error
-from ...types import Response, path_segment, read_response
+from ...requests import get_agent_context as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -29,24 +30,6 @@ _MODELS: dict[int, tuple[type[AgentContext | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    agent_id: str,
-    *,
-    body: ContextOptions | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/api/v1/agents/{agent_id}/context".format(
-            agent_id=path_segment(agent_id, "agent_id"),
-        ),
-        "headers": {},
-    }
-    if body is not None:
-        kwargs["json"] = body.to_dict()
-        kwargs["headers"]["Content-Type"] = "application/json"
-    return kwargs
-
-
 def sync_detailed(
     agent_id: str,
     *,
@@ -58,8 +41,7 @@ def sync_detailed(
     As `getSessionContext`, over everything that the agent remembers.
 
     Args:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: Id or name of the agent.
         client: Where to send it.
         body: What a context is made of.
 
@@ -68,7 +50,7 @@ def sync_detailed(
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             body=body,
         )
@@ -94,7 +76,7 @@ async def asyncio_detailed(
 ) -> Response[AgentContext | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             body=body,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.agent_stats import AgentStats
 from ...models.error import Error
-from ...types import Response, path_segment, read_response
+from ...requests import get_agent_stats as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,19 +26,6 @@ _MODELS: dict[int, tuple[type[AgentStats | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    agent_id: str,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/api/v1/agents/{agent_id}/stats".format(
-            agent_id=path_segment(agent_id, "agent_id"),
-        ),
-        "headers": {},
-    }
-    return kwargs
-
-
 def sync_detailed(
     agent_id: str,
     *,
@@ -48,8 +36,7 @@ def sync_detailed(
     How much the agent remembers, by type and lately, and how many sessions it has.
 
     Args:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: Id or name of the agent.
         client: Where to send it.
 
     Raises:
@@ -57,7 +44,7 @@ def sync_detailed(
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
         )
     )
@@ -80,7 +67,7 @@ async def asyncio_detailed(
 ) -> Response[AgentStats | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
         )
     )

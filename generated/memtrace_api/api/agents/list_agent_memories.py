@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.memory_list import MemoryList
 from ...models.memory_type import MemoryType
 from ...models.order import Order
-from ...types import Response, path_segment, query, read_response
+from ...requests import list_agent_memories as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,44 +26,6 @@ _MODELS: dict[int, tuple[type[MemoryList | Error], ...]] = {
     500: (Error,),
     503: (Error,),
 }
-
-
-def _get_kwargs(
-    agent_id: str,
-    *,
-    session_id: str | None = None,
-    memory_type: MemoryType | None = None,
-    event_type: str | None = None,
-    tags: list[str] | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    order: Order | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-    offset: int | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/api/v1/agents/{agent_id}/memories".format(
-            agent_id=path_segment(agent_id, "agent_id"),
-        ),
-        "params": query(
-            {
-                "session_id": session_id,
-                "memory_type": memory_type,
-                "event_type": event_type,
-                "tags": tags,
-                "since": since,
-                "until": until,
-                "order": order,
-                "limit": limit,
-                "cursor": cursor,
-                "offset": offset,
-            }
-        ),
-        "headers": {},
-    }
-    return kwargs
 
 
 def sync_detailed(
@@ -85,30 +48,29 @@ def sync_detailed(
     As `listMemories`, for one agent; 404 when there is no such agent.
 
     Args:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: Id or name of the agent.
         client: Where to send it.
-        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        session_id: Only of this session.
         memory_type: What kind of memory it is. Something that happened, something about the session, a
             decision, or a fact about somebody or something.
-        event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
-            `error` is counted and shown apart, and a context tells `action` from facts.
-        tags: Tags that a memory must all have. They match whole and exactly.
-        since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
-        until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
         order: `desc`: newest first. `asc`: oldest first.
-        limit: The query parameter `limit`. The server's default: 100.
-        cursor: A position between two results. Take it from `next_cursor`; do not construct or parse
-            one.
-        offset: The query parameter `offset`. The server's default: 0.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+        offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
+            stable while others write. The server's default: 0.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             session_id=session_id,
             memory_type=memory_type,
@@ -174,7 +136,7 @@ async def asyncio_detailed(
 ) -> Response[MemoryList | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             session_id=session_id,
             memory_type=memory_type,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.agent_list import AgentList
 from ...models.error import Error
-from ...types import Response, query, read_response
+from ...requests import list_agents as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,25 +26,6 @@ _MODELS: dict[int, tuple[type[AgentList | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    limit: int | None = None,
-    cursor: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/api/v1/agents",
-        "params": query(
-            {
-                "limit": limit,
-                "cursor": cursor,
-            }
-        ),
-        "headers": {},
-    }
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -56,16 +38,16 @@ def sync_detailed(
 
     Args:
         client: Where to send it.
-        limit: The query parameter `limit`. The server's default: 1000.
-        cursor: A position between two results. Take it from `next_cursor`; do not construct or parse
-            one.
+        limit: The most agents to answer. The server's default: 1000.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             limit=limit,
             cursor=cursor,
         )
@@ -91,7 +73,7 @@ async def asyncio_detailed(
 ) -> Response[AgentList | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             limit=limit,
             cursor=cursor,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.agent import Agent
 from ...models.error import Error
 from ...models.register_agent_request import RegisterAgentRequest
+from ...requests import register_agent as build_request
 from ...types import Response, read_response
 
 if TYPE_CHECKING:
@@ -29,24 +30,6 @@ _MODELS: dict[int, tuple[type[Agent | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    body: RegisterAgentRequest,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/api/v1/agents",
-        "headers": {},
-    }
-
-    kwargs["json"] = body.to_dict()
-    kwargs["headers"]["Content-Type"] = "application/json"
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -61,14 +44,16 @@ def sync_detailed(
     Args:
         client: Where to send it.
         body: An agent to register.
-        idempotency_key: The header `Idempotency-Key`.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             idempotency_key=idempotency_key,
             body=body,
         )
@@ -94,7 +79,7 @@ async def asyncio_detailed(
 ) -> Response[Agent | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             idempotency_key=idempotency_key,
             body=body,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.health import Health
+from ...requests import get_ready as build_request
 from ...types import Response, read_response
 
 if TYPE_CHECKING:
@@ -19,15 +20,6 @@ _MODELS: dict[int, tuple[type[Health | Error], ...]] = {
     500: (Error,),
     503: (Error,),
 }
-
-
-def _get_kwargs() -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/ready",
-        "headers": {},
-    }
-    return kwargs
 
 
 def sync_detailed(
@@ -45,7 +37,7 @@ def sync_detailed(
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
-    response = client.get_httpx_client().request(**_get_kwargs())
+    response = client.get_httpx_client().request(**build_request())
     return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
 
 
@@ -62,7 +54,7 @@ async def asyncio_detailed(
     client: Client,
 ) -> Response[Health | Error]:
     """As `sync_detailed`, without blocking."""
-    response = await client.get_async_httpx_client().request(**_get_kwargs())
+    response = await client.get_async_httpx_client().request(**build_request())
     return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
 
 

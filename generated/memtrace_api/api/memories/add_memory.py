@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.add_memories_request import AddMemoriesRequest
 from ...models.add_memory_request import AddMemoryRequest
 from ...models.error import Error
 from ...models.memory import Memory
 from ...models.memory_batch import MemoryBatch
+from ...requests import add_memory as build_request
 from ...types import Response, read_response
 
 if TYPE_CHECKING:
@@ -34,24 +35,6 @@ _MODELS: dict[int, tuple[type[Memory | MemoryBatch | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    body: AddMemoryRequest | AddMemoriesRequest,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/api/v1/memories",
-        "headers": {},
-    }
-
-    kwargs["json"] = body.to_dict()
-    kwargs["headers"]["Content-Type"] = "application/json"
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -71,14 +54,16 @@ def sync_detailed(
     Args:
         client: Where to send it.
         body: What to send.
-        idempotency_key: The header `Idempotency-Key`.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             idempotency_key=idempotency_key,
             body=body,
         )
@@ -104,7 +89,7 @@ async def asyncio_detailed(
 ) -> Response[Memory | MemoryBatch | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             idempotency_key=idempotency_key,
             body=body,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.forget_filter import ForgetFilter
 from ...models.forget_result import ForgetResult
-from ...types import Response, query, read_response
+from ...requests import forget_memories as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -26,26 +27,6 @@ _MODELS: dict[int, tuple[type[ForgetResult | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    filter_: ForgetFilter,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "delete",
-        "url": "/api/v1/memories",
-        "params": query(
-            {
-                **filter_.to_dict(),
-            }
-        ),
-        "headers": {},
-    }
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -60,14 +41,16 @@ def sync_detailed(
     Args:
         client: Where to send it.
         filter_: Which memories to forget; each filter given must match.
-        idempotency_key: The header `Idempotency-Key`.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             filter_=filter_,
             idempotency_key=idempotency_key,
         )
@@ -93,7 +76,7 @@ async def asyncio_detailed(
 ) -> Response[ForgetResult | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             filter_=filter_,
             idempotency_key=idempotency_key,
         )

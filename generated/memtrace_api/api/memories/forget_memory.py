@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
-from ...types import Response, path_segment, read_response
+from ...requests import forget_memory as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,23 +26,6 @@ _MODELS: dict[int, tuple[type[Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    memory_id: str,
-    *,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "delete",
-        "url": "/api/v1/memories/{memory_id}".format(
-            memory_id=path_segment(memory_id, "memory_id"),
-        ),
-        "headers": {},
-    }
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     memory_id: str,
     *,
@@ -54,16 +38,18 @@ def sync_detailed(
     again afterwards.
 
     Args:
-        memory_id: `mem_` and a ULID, so ids sort by time.
+        memory_id: Id of the memory.
         client: Where to send it.
-        idempotency_key: The header `Idempotency-Key`.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             memory_id=memory_id,
             idempotency_key=idempotency_key,
         )
@@ -89,7 +75,7 @@ async def asyncio_detailed(
 ) -> Response[Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             memory_id=memory_id,
             idempotency_key=idempotency_key,
         )

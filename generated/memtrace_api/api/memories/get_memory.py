@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.memory import Memory
-from ...types import Response, path_segment, read_response
+from ...requests import get_memory as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,19 +26,6 @@ _MODELS: dict[int, tuple[type[Memory | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    memory_id: str,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/api/v1/memories/{memory_id}".format(
-            memory_id=path_segment(memory_id, "memory_id"),
-        ),
-        "headers": {},
-    }
-    return kwargs
-
-
 def sync_detailed(
     memory_id: str,
     *,
@@ -48,7 +36,7 @@ def sync_detailed(
     The memory of this id.
 
     Args:
-        memory_id: `mem_` and a ULID, so ids sort by time.
+        memory_id: Id of the memory.
         client: Where to send it.
 
     Raises:
@@ -56,7 +44,7 @@ def sync_detailed(
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             memory_id=memory_id,
         )
     )
@@ -79,7 +67,7 @@ async def asyncio_detailed(
 ) -> Response[Memory | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             memory_id=memory_id,
         )
     )

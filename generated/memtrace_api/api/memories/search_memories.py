@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.search_query import SearchQuery
 from ...models.search_result import SearchResult
+from ...requests import search_memories as build_request
 from ...types import Response, read_response
 
 if TYPE_CHECKING:
@@ -29,21 +30,6 @@ _MODELS: dict[int, tuple[type[SearchResult | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    body: SearchQuery,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/api/v1/search",
-        "headers": {},
-    }
-
-    kwargs["json"] = body.to_dict()
-    kwargs["headers"]["Content-Type"] = "application/json"
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -63,7 +49,7 @@ def sync_detailed(
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             body=body,
         )
     )
@@ -86,7 +72,7 @@ async def asyncio_detailed(
 ) -> Response[SearchResult | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             body=body,
         )
     )

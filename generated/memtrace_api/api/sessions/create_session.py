@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.create_session_request import CreateSessionRequest
 from ...models.error import Error
 from ...models.session import Session
+from ...requests import create_session as build_request
 from ...types import Response, read_response
 
 if TYPE_CHECKING:
@@ -29,24 +30,6 @@ _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    body: CreateSessionRequest,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/api/v1/sessions",
-        "headers": {},
-    }
-
-    kwargs["json"] = body.to_dict()
-    kwargs["headers"]["Content-Type"] = "application/json"
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -60,14 +43,16 @@ def sync_detailed(
     Args:
         client: Where to send it.
         body: A session to start.
-        idempotency_key: The header `Idempotency-Key`.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             idempotency_key=idempotency_key,
             body=body,
         )
@@ -93,7 +78,7 @@ async def asyncio_detailed(
 ) -> Response[Session | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             idempotency_key=idempotency_key,
             body=body,
         )

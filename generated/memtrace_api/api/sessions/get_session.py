@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.session import Session
-from ...types import Response, path_segment, read_response
+from ...requests import get_session as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -25,19 +26,6 @@ _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    session_id: str,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/api/v1/sessions/{session_id}".format(
-            session_id=path_segment(session_id, "session_id"),
-        ),
-        "headers": {},
-    }
-    return kwargs
-
-
 def sync_detailed(
     session_id: str,
     *,
@@ -48,8 +36,7 @@ def sync_detailed(
     The session of this id. A session that memories named without its being started is found too.
 
     Args:
-        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        session_id: Id of the session.
         client: Where to send it.
 
     Raises:
@@ -57,7 +44,7 @@ def sync_detailed(
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             session_id=session_id,
         )
     )
@@ -80,7 +67,7 @@ async def asyncio_detailed(
 ) -> Response[Session | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             session_id=session_id,
         )
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.context_options import ContextOptions
 from ...models.error import Error
 from ...models.session_context import SessionContext
-from ...types import Response, path_segment, read_response
+from ...requests import get_session_context as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -29,24 +30,6 @@ _MODELS: dict[int, tuple[type[SessionContext | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    session_id: str,
-    *,
-    body: ContextOptions | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "post",
-        "url": "/api/v1/sessions/{session_id}/context".format(
-            session_id=path_segment(session_id, "session_id"),
-        ),
-        "headers": {},
-    }
-    if body is not None:
-        kwargs["json"] = body.to_dict()
-        kwargs["headers"]["Content-Type"] = "application/json"
-    return kwargs
-
-
 def sync_detailed(
     session_id: str,
     *,
@@ -60,8 +43,7 @@ def sync_detailed(
     stays, and the text says how much was left out.
 
     Args:
-        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        session_id: Id of the session.
         client: Where to send it.
         body: What a context is made of.
 
@@ -70,7 +52,7 @@ def sync_detailed(
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             session_id=session_id,
             body=body,
         )
@@ -96,7 +78,7 @@ async def asyncio_detailed(
 ) -> Response[SessionContext | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             session_id=session_id,
             body=body,
         )

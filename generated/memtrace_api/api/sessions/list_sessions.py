@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.session_list import SessionList
 from ...models.session_status import SessionStatus
-from ...types import Response, query, read_response
+from ...requests import list_sessions as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -26,29 +27,6 @@ _MODELS: dict[int, tuple[type[SessionList | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    *,
-    agent_id: str | None = None,
-    status: SessionStatus | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "get",
-        "url": "/api/v1/sessions",
-        "params": query(
-            {
-                "agent_id": agent_id,
-                "status": status,
-                "limit": limit,
-                "cursor": cursor,
-            }
-        ),
-        "headers": {},
-    }
-    return kwargs
-
-
 def sync_detailed(
     *,
     client: Client,
@@ -63,19 +41,18 @@ def sync_detailed(
 
     Args:
         client: Where to send it.
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: Only of this agent.
         status: A session is active until it is closed.
-        limit: The query parameter `limit`. The server's default: 1000.
-        cursor: A position between two results. Take it from `next_cursor`; do not construct or parse
-            one.
+        limit: The most sessions to answer. The server's default: 1000.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             status=status,
             limit=limit,
@@ -107,7 +84,7 @@ async def asyncio_detailed(
 ) -> Response[SessionList | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             agent_id=agent_id,
             status=status,
             limit=limit,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...models.error import Error
 from ...models.session import Session
 from ...models.update_session_request import UpdateSessionRequest
-from ...types import Response, path_segment, read_response
+from ...requests import update_session as build_request
+from ...types import Response, read_response
 
 if TYPE_CHECKING:
     from ...client import Client
@@ -30,27 +31,6 @@ _MODELS: dict[int, tuple[type[Session | Error], ...]] = {
 }
 
 
-def _get_kwargs(
-    session_id: str,
-    *,
-    body: UpdateSessionRequest,
-    idempotency_key: str | None = None,
-) -> dict[str, Any]:
-    kwargs: dict[str, Any] = {
-        "method": "put",
-        "url": "/api/v1/sessions/{session_id}".format(
-            session_id=path_segment(session_id, "session_id"),
-        ),
-        "headers": {},
-    }
-
-    kwargs["json"] = body.to_dict()
-    kwargs["headers"]["Content-Type"] = "application/json"
-    if idempotency_key is not None:
-        kwargs["headers"]["Idempotency-Key"] = idempotency_key
-    return kwargs
-
-
 def sync_detailed(
     session_id: str,
     *,
@@ -64,18 +44,19 @@ def sync_detailed(
     is set, a key given as null is removed, every other key stays.
 
     Args:
-        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        session_id: Id of the session.
         client: Where to send it.
         body: What to change about a session.
-        idempotency_key: The header `Idempotency-Key`.
+        idempotency_key: A key of your own making, new for each write and the same on each retry of it
+            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
+            with another request is 409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
         httpx.HTTPError: If there was no answer.
     """
     response = client.get_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             session_id=session_id,
             idempotency_key=idempotency_key,
             body=body,
@@ -106,7 +87,7 @@ async def asyncio_detailed(
 ) -> Response[Session | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
-        **_get_kwargs(
+        **build_request(
             session_id=session_id,
             idempotency_key=idempotency_key,
             body=body,

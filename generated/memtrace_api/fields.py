@@ -1,0 +1,548 @@
+"""The fields of requests, for methods that take them as keywords: `**fields: Unpack[MemoryFields]`."""
+
+import datetime
+from typing import Any, Required, TypedDict
+
+from .models.memory_type import MemoryType
+from .models.order import Order
+from .models.search_order import SearchOrder
+from .models.session_status import SessionStatus
+from .types import TimePoint
+
+
+class AddMemoryFields(TypedDict, total=False):
+    """Fields of `AddMemoryRequest`.
+
+    Attributes:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        content: What happened, was seen or decided, in words. Stored exactly as given.
+        memory_type: What kind of memory it is; `episodic` if not given.
+        event_type: What happened, in a word of your own; `general` if not given.
+        session_id: The session that it belongs to.
+        metadata: Anything else, as a JSON object.
+        tags: Words to find it by. A tag given twice counts once.
+        importance: From 0 to 1. What is important stays longest in a context.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+            from the years 1970 to 2199, up to nanoseconds.
+        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+    """
+
+    agent_id: Required[str]
+    content: Required[str]
+    memory_type: MemoryType | None
+    event_type: str | None
+    session_id: str | None
+    metadata: dict[str, Any] | None
+    tags: list[str] | None
+    importance: float | None
+    parent_id: str | None
+    dedup_key: str | None
+    time: datetime.datetime | None
+    ttl: int | None
+
+
+class MemoryFields(TypedDict, total=False):
+    """Fields of `AddMemoryRequest` without `agent_id`, `content`.
+
+    Attributes:
+        memory_type: What kind of memory it is; `episodic` if not given.
+        event_type: What happened, in a word of your own; `general` if not given.
+        session_id: The session that it belongs to.
+        metadata: Anything else, as a JSON object.
+        tags: Words to find it by. A tag given twice counts once.
+        importance: From 0 to 1. What is important stays longest in a context.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+            from the years 1970 to 2199, up to nanoseconds.
+        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+    """
+
+    memory_type: MemoryType | None
+    event_type: str | None
+    session_id: str | None
+    metadata: dict[str, Any] | None
+    tags: list[str] | None
+    importance: float | None
+    parent_id: str | None
+    dedup_key: str | None
+    time: datetime.datetime | None
+    ttl: int | None
+
+
+class SessionMemoryFields(TypedDict, total=False):
+    """Fields of `AddMemoryRequest` without `agent_id`, `content`, `session_id`.
+
+    Attributes:
+        memory_type: What kind of memory it is; `episodic` if not given.
+        event_type: What happened, in a word of your own; `general` if not given.
+        metadata: Anything else, as a JSON object.
+        tags: Words to find it by. A tag given twice counts once.
+        importance: From 0 to 1. What is important stays longest in a context.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+            from the years 1970 to 2199, up to nanoseconds.
+        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+    """
+
+    memory_type: MemoryType | None
+    event_type: str | None
+    metadata: dict[str, Any] | None
+    tags: list[str] | None
+    importance: float | None
+    parent_id: str | None
+    dedup_key: str | None
+    time: datetime.datetime | None
+    ttl: int | None
+
+
+class DecisionFields(TypedDict, total=False):
+    """Fields of `AddMemoryRequest` without `agent_id`, `content`, `memory_type`, `event_type`.
+
+    Attributes:
+        session_id: The session that it belongs to.
+        metadata: Anything else, as a JSON object.
+        tags: Words to find it by. A tag given twice counts once.
+        importance: From 0 to 1. What is important stays longest in a context.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+            from the years 1970 to 2199, up to nanoseconds.
+        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+    """
+
+    session_id: str | None
+    metadata: dict[str, Any] | None
+    tags: list[str] | None
+    importance: float | None
+    parent_id: str | None
+    dedup_key: str | None
+    time: datetime.datetime | None
+    ttl: int | None
+
+
+class SessionDecisionFields(TypedDict, total=False):
+    """Fields of `AddMemoryRequest` without `agent_id`, `content`, `session_id`, `memory_type`, `event_type`.
+
+    Attributes:
+        metadata: Anything else, as a JSON object.
+        tags: Words to find it by. A tag given twice counts once.
+        importance: From 0 to 1. What is important stays longest in a context.
+        parent_id: Id of the memory that this one follows from.
+        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+            from the years 1970 to 2199, up to nanoseconds.
+        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+    """
+
+    metadata: dict[str, Any] | None
+    tags: list[str] | None
+    importance: float | None
+    parent_id: str | None
+    dedup_key: str | None
+    time: datetime.datetime | None
+    ttl: int | None
+
+
+class ListFilters(TypedDict, total=False):
+    """Fields of `ListOptions`.
+
+    Attributes:
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: `desc`: newest first. `asc`: oldest first.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+        offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
+            stable while others write. The server's default: 0.
+    """
+
+    agent_id: str | None
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | str | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: Order | None
+    limit: int | None
+    cursor: str | None
+    offset: int | None
+
+
+class IterFilters(TypedDict, total=False):
+    """Fields of `ListOptions` without `limit`, `offset`, `cursor`.
+
+    Attributes:
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: `desc`: newest first. `asc`: oldest first.
+    """
+
+    agent_id: str | None
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | str | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: Order | None
+
+
+class RecallFilters(TypedDict, total=False):
+    """Fields of `ListOptions` without `agent_id`, `since`, `offset`, `order`, `cursor`.
+
+    Attributes:
+        session_id: Only of this session.
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        until: Only memories from before this time.
+        limit: The most memories to answer. The server's default: 100.
+    """
+
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | str | None
+    until: TimePoint | None
+    limit: int | None
+
+
+class SessionRecallFilters(TypedDict, total=False):
+    """Fields of `ListOptions` without `agent_id`, `session_id`, `since`, `offset`, `order`, `cursor`.
+
+    Attributes:
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        until: Only memories from before this time.
+        limit: The most memories to answer. The server's default: 100.
+    """
+
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | str | None
+    until: TimePoint | None
+    limit: int | None
+
+
+class AgentMemoryFilters(TypedDict, total=False):
+    """Fields of `ListOptions` without `agent_id`.
+
+    Attributes:
+        session_id: Only of this session.
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: `desc`: newest first. `asc`: oldest first.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+        offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
+            stable while others write. The server's default: 0.
+    """
+
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | str | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: Order | None
+    limit: int | None
+    cursor: str | None
+    offset: int | None
+
+
+class SessionMemoryFilters(TypedDict, total=False):
+    """Fields of `ListOptions` without `session_id`.
+
+    Attributes:
+        agent_id: Only of this agent.
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: `desc`: newest first. `asc`: oldest first.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+        offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
+            stable while others write. The server's default: 0.
+    """
+
+    agent_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | str | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: Order | None
+    limit: int | None
+    cursor: str | None
+    offset: int | None
+
+
+class ForgetFilters(TypedDict, total=False):
+    """Fields of `ForgetFilter`.
+
+    Attributes:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
+            digit or `_`. Those that the server gives are `sess_` and a ULID.
+        memory_type: What kind of memory it is. Something that happened, something about the session, a
+            decision, or a fact about somebody or something.
+        event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
+            `error` is counted and shown apart, and a context tells `action` from facts.
+        tags: Tags that a memory must all have. They match whole and exactly.
+        since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
+        until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
+    """
+
+    agent_id: str
+    session_id: str
+    memory_type: MemoryType
+    event_type: str
+    tags: list[str]
+    since: TimePoint
+    until: TimePoint
+
+
+class SearchConditions(TypedDict, total=False):
+    """Fields of `SearchQuery` without `query`.
+
+    Attributes:
+        content_contains: A piece of text that the content must contain, whatever its case.
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_types: Only of one of these types; any if empty.
+        event_types: Only of one of these event types; any if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        min_importance: Only memories at least this important.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: If not given: `relevance` with a `query`, `desc` without.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
+            `limit` may change.
+    """
+
+    content_contains: str | None
+    agent_id: str | None
+    session_id: str | None
+    memory_types: list[MemoryType] | None
+    event_types: list[str] | None
+    tags: list[str] | None
+    min_importance: float | None
+    metadata: dict[str, Any] | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: SearchOrder | None
+    limit: int | None
+    cursor: str | None
+
+
+class IterSearchConditions(TypedDict, total=False):
+    """Fields of `SearchQuery` without `query`, `limit`, `cursor`.
+
+    Attributes:
+        content_contains: A piece of text that the content must contain, whatever its case.
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_types: Only of one of these types; any if empty.
+        event_types: Only of one of these event types; any if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        min_importance: Only memories at least this important.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: If not given: `relevance` with a `query`, `desc` without.
+    """
+
+    content_contains: str | None
+    agent_id: str | None
+    session_id: str | None
+    memory_types: list[MemoryType] | None
+    event_types: list[str] | None
+    tags: list[str] | None
+    min_importance: float | None
+    metadata: dict[str, Any] | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: SearchOrder | None
+
+
+class SessionSearchConditions(TypedDict, total=False):
+    """Fields of `SearchQuery` without `query`, `agent_id`, `session_id`.
+
+    Attributes:
+        content_contains: A piece of text that the content must contain, whatever its case.
+        memory_types: Only of one of these types; any if empty.
+        event_types: Only of one of these event types; any if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        min_importance: Only memories at least this important.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: If not given: `relevance` with a `query`, `desc` without.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
+            `limit` may change.
+    """
+
+    content_contains: str | None
+    memory_types: list[MemoryType] | None
+    event_types: list[str] | None
+    tags: list[str] | None
+    min_importance: float | None
+    metadata: dict[str, Any] | None
+    since: TimePoint | None
+    until: TimePoint | None
+    order: SearchOrder | None
+    limit: int | None
+    cursor: str | None
+
+
+class RegisterAgentFields(TypedDict, total=False):
+    """Fields of `RegisterAgentRequest`.
+
+    Attributes:
+        name: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`, beginning
+            with a letter, digit or `_`.
+        description: What the agent does.
+        config: Anything else about it, as a JSON object.
+    """
+
+    name: Required[str]
+    description: str | None
+    config: dict[str, Any] | None
+
+
+class AgentFields(TypedDict, total=False):
+    """Fields of `RegisterAgentRequest` without `name`.
+
+    Attributes:
+        description: What the agent does.
+        config: Anything else about it, as a JSON object.
+    """
+
+    description: str | None
+    config: dict[str, Any] | None
+
+
+class AgentListFilters(TypedDict, total=False):
+    """Fields of `list_agents`.
+
+    Attributes:
+        limit: The most agents to answer. The server's default: 1000.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+    """
+
+    limit: int | None
+    cursor: str | None
+
+
+class DeleteAgentFields(TypedDict, total=False):
+    """Fields of `delete_agent`.
+
+    Attributes:
+        delete_memories: Delete the agent's memories and sessions along with it. The server's default:
+            False.
+    """
+
+    delete_memories: bool | None
+
+
+class CreateSessionFields(TypedDict, total=False):
+    """Fields of `CreateSessionRequest`.
+
+    Attributes:
+        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
+            beginning with a letter, digit or `_`.
+        metadata: Anything about it, as a JSON object.
+    """
+
+    agent_id: Required[str]
+    metadata: dict[str, Any] | None
+
+
+class SessionFields(TypedDict, total=False):
+    """Fields of `CreateSessionRequest` without `agent_id`.
+
+    Attributes:
+        metadata: Anything about it, as a JSON object.
+    """
+
+    metadata: dict[str, Any] | None
+
+
+class SessionListFilters(TypedDict, total=False):
+    """Fields of `list_sessions` without `agent_id`.
+
+    Attributes:
+        status: A session is active until it is closed.
+        limit: The most sessions to answer. The server's default: 1000.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+    """
+
+    status: SessionStatus | None
+    limit: int | None
+    cursor: str | None
+
+
+class UpdateSessionFields(TypedDict, total=False):
+    """Fields of `UpdateSessionRequest`.
+
+    Attributes:
+        status: `closed` closes it, `active` opens it again.
+        metadata: Merged into what is there; a key given as null is removed.
+    """
+
+    status: SessionStatus | None
+    metadata: dict[str, Any] | None
+
+
+class ContextFields(TypedDict, total=False):
+    """Fields of `ContextOptions`.
+
+    Attributes:
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        include_types: Only memories of these types; all if empty.
+        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+            exceeded. The server's default: 4000.
+    """
+
+    since: TimePoint | None
+    until: TimePoint | None
+    include_types: list[MemoryType] | None
+    max_tokens: int | None

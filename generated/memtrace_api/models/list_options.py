@@ -1,0 +1,112 @@
+"""The model ListOptions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
+
+from ..models.memory_type import MemoryType
+from ..models.order import Order
+from ..types import convert, time_point
+
+if TYPE_CHECKING:
+    from ..types import TimePoint
+else:
+    # msgspec decodes no union of types that are all strings in JSON.
+    TimePoint = Any
+
+
+@attrs.define(kw_only=True, slots=True)
+class ListOptions:
+    """Which memories to list; each filter given must match.
+
+    Attributes:
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_type: Only of this type.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        order: `desc`: newest first. `asc`: oldest first.
+        limit: The most memories to answer. The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+        offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
+            stable while others write. The server's default: 0.
+    """
+
+    agent_id: str | None = None
+    session_id: str | None = None
+    memory_type: MemoryType | None = None
+    event_type: str | None = None
+    tags: list[str] | str | None = None
+    since: TimePoint | None = None
+    until: TimePoint | None = None
+    order: Order | None = None
+    limit: int | None = None
+    cursor: str | None = None
+    offset: int | None = None
+
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.agent_id = None
+        self.session_id = None
+        self.memory_type = None
+        self.event_type = None
+        self.tags = None
+        self.since = None
+        self.until = None
+        self.order = None
+        self.limit = None
+        self.cursor = None
+        self.offset = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+            TypeError: If a point in time is none; the text names the field.
+        """
+        made = convert(src_dict, cls)
+        if made.since is not None:
+            time_point(made.since, "ListOptions.since")
+        if made.until is not None:
+            time_point(made.until, "ListOptions.until")
+        return made
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {}
+        if self.agent_id is not None:
+            data["agent_id"] = self.agent_id
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
+        if self.memory_type is not None:
+            data["memory_type"] = self.memory_type
+        if self.event_type is not None:
+            data["event_type"] = self.event_type
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.since is not None:
+            data["since"] = time_point(self.since, "ListOptions.since")
+        if self.until is not None:
+            data["until"] = time_point(self.until, "ListOptions.until")
+        if self.order is not None:
+            data["order"] = self.order
+        if self.limit is not None:
+            data["limit"] = self.limit
+        if self.cursor is not None:
+            data["cursor"] = self.cursor
+        if self.offset is not None:
+            data["offset"] = self.offset
+        return data
