@@ -161,7 +161,8 @@ class ListFilters(TypedDict, total=False):
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: `desc`: newest first. `asc`: oldest first.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
@@ -216,7 +217,8 @@ class RecallFilters(TypedDict, total=False):
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         until: Only memories from before this time.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
     """
 
     session_id: str | None
@@ -236,7 +238,8 @@ class SessionRecallFilters(TypedDict, total=False):
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         until: Only memories from before this time.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
     """
 
     memory_type: MemoryType | None
@@ -258,7 +261,8 @@ class AgentMemoryFilters(TypedDict, total=False):
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: `desc`: newest first. `asc`: oldest first.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
@@ -289,7 +293,8 @@ class SessionMemoryFilters(TypedDict, total=False):
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: `desc`: newest first. `asc`: oldest first.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
@@ -349,7 +354,8 @@ class SearchConditions(TypedDict, total=False):
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: If not given: `relevance` with a `query`, `desc` without.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
             `limit` may change.
     """
@@ -412,7 +418,8 @@ class SessionSearchConditions(TypedDict, total=False):
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: If not given: `relevance` with a `query`, `desc` without.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
             `limit` may change.
     """
@@ -461,7 +468,8 @@ class AgentListFilters(TypedDict, total=False):
     """Fields of `list_agents`.
 
     Attributes:
-        limit: The most agents to answer. The server's default: 1000.
+        limit: Maximum number of agents to return. A page ends early, with `next_cursor`, at 8 MiB. The
+            server's default: 1000.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
     """
@@ -509,7 +517,8 @@ class SessionListFilters(TypedDict, total=False):
 
     Attributes:
         status: A session is active until it is closed.
-        limit: The most sessions to answer. The server's default: 1000.
+        limit: Maximum number of sessions to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 1000.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
     """

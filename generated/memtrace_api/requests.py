@@ -43,6 +43,36 @@ def get_ready() -> dict[str, Any]:
     return kwargs
 
 
+def get_contract() -> dict[str, Any]:
+    """Get this contract."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/openapi.json",
+        "headers": {},
+    }
+    return kwargs
+
+
+def get_docs() -> dict[str, Any]:
+    """Read this contract as a page."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/docs",
+        "headers": {},
+    }
+    return kwargs
+
+
+def get_metrics() -> dict[str, Any]:
+    """Get metrics."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/metrics",
+        "headers": {},
+    }
+    return kwargs
+
+
 def list_memories(
     *,
     agent_id: str | None = None,

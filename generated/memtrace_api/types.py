@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
@@ -167,7 +167,8 @@ def read_response(
     parsed = None
     for model in expected or ():
         with contextlib.suppress(ValueError):
-            parsed = decode(response.content, model)
+            # A page is text; no response of the contract is a JSON string.
+            parsed = cast("T", response.text) if model is str else decode(response.content, model)
             break
     if parsed is None and expected != () and raise_on_unexpected_status:
         raise UnexpectedStatus(response.status_code, response.content)

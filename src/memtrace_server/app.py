@@ -12,19 +12,14 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 
-import msgspec
 from starlette.applications import Starlette
-from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse
-from starlette.responses import Response as HttpResponse
-from starlette.routing import Route
 from starlette.types import Lifespan, Receive, Scope, Send
 
-from memtrace_server import docs, problems, tenants
+from memtrace_server import problems, tenants
 from memtrace_server.core import Core, Exchange, Work
 from memtrace_server.limits import RateLimit
-from memtrace_server.messages import JSON, Request, Response
-from memtrace_server.metrics import CONTENT_TYPE, Metrics
+from memtrace_server.messages import Request, Response
+from memtrace_server.metrics import Metrics
 from memtrace_server.problems import Problem
 from memtrace_server.store import Store, open_store
 from memtrace_server.store.protocol import Outcome
@@ -59,7 +54,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         on_new_key: Is told the key that is made when the store has none at all.
         rate_limit: Requests a second that each key may send to this process; any number if None.
         client_timeout: Seconds for a client to send a request's body.
-        metrics: Whether `/metrics` tells how many requests were answered; it asks for no key.
+        metrics: Whether to count requests for `getMetrics`.
 
     Raises:
         ValueError: The URL or the key is not one.
@@ -70,9 +65,12 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         made = tenants.bootstrap(store, bootstrap_key)
         if made and on_new_key:
             on_new_key(made)
-    core = Core(store, local=None if auth else store.write(tenants.default_principal))
-    page = docs.render(core.contract.document)
-    document = msgspec.json.encode(core.contract.document)
+    counted = Metrics() if metrics else None
+    core = Core(
+        store,
+        local=None if auth else store.write(tenants.default_principal),
+        metrics=counted.response if counted else None,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -80,13 +78,6 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         yield
         await asyncio.to_thread(store.close)  # which finishes what was accepted
 
-    async def show_docs(_: HttpRequest) -> HttpResponse:
-        return HTMLResponse(page)
-
-    async def show_contract(_: HttpRequest) -> HttpResponse:
-        return HttpResponse(document, media_type=JSON)
-
-    counted = Metrics() if metrics else None
     api = Api(
         core,
         store,
@@ -94,26 +85,18 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         client_timeout=client_timeout,
         metrics=counted,
     )
-    routes = [Route("/docs", show_docs), Route("/openapi.json", show_contract)]
-    if counted:
-
-        async def show_metrics(_: HttpRequest) -> HttpResponse:
-            return HttpResponse(counted.render(), media_type=CONTENT_TYPE)
-
-        routes.append(Route("/metrics", show_metrics))
-    return _Application(api, routes, lifespan)
+    return _Application(api, lifespan)
 
 
 class _Application(Starlette):
-    """Pages, and the API, which finds its operations itself and so goes past Starlette's router."""
+    """The API, which finds its operations itself and so goes past Starlette's router."""
 
-    def __init__(self, api: Api, pages: Sequence[Route], lifespan: Lifespan[Starlette]) -> None:
-        super().__init__(routes=pages, lifespan=lifespan)
+    def __init__(self, api: Api, lifespan: Lifespan[Starlette]) -> None:
+        super().__init__(lifespan=lifespan)
         self._api = api
-        self._pages = {page.path for page in pages}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._pages:
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
         else:
             await self._api(scope, receive, send)

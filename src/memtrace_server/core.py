@@ -60,13 +60,23 @@ class Core:
     Args:
         store: Where memories live. The core does not close it.
         local: Who asks when no key is needed; None to ask each request for its key.
+        metrics: Returns the response to `getMetrics`; 404 if None.
     """
 
-    def __init__(self, store: Store, *, local: Principal | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        local: Principal | None = None,
+        metrics: Callable[[], Response] | None = None,
+    ) -> None:
         self.contract = Contract.load()
         self._store = store
         self._local = local
         self._started_at = times.now()
+        self._storeless = dict(STORELESS)
+        if metrics:
+            self._storeless["getMetrics"] = lambda _: metrics()
 
     def handle(self, request: Request) -> Response:
         """The answer to a request; blocks until a write is committed."""
@@ -98,11 +108,17 @@ class Core:
         todo: Response | Work
         if isinstance(arguments, Problem) and (operation.role is None or self._local):
             todo = refusal(arguments, request_id)
-        elif operation.id in STORELESS:
-            todo = STORELESS[operation.id](self._started_at)
+        elif operation.id in self._storeless:
+            todo = self._respond_without_store(operation.id, request_id)
         else:
             todo = self._work(request, operation, arguments, now)
         return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
+
+    def _respond_without_store(self, operation_id: str, request_id: str) -> Response:
+        try:
+            return self._storeless[operation_id](self._started_at)
+        except Problem as problem:
+            return refusal(problem, request_id)
 
     def refuse(self, request: Request, problem: Problem) -> Exchange:
         """A request that went wrong before anybody could tell what it means."""
@@ -125,7 +141,7 @@ class Core:
             response = refusal(problems.internal_error(), exchange.request_id)
         headers = {"X-Request-Id": exchange.request_id, **response.headers}
         if response.body:
-            headers["Content-Type"] = JSON
+            headers.setdefault("Content-Type", JSON)
         return msgspec.structs.replace(response, headers=headers)
 
     def _work(self, request: Request, operation: Operation, arguments: Arguments | Problem, now: int) -> Work:
@@ -189,12 +205,16 @@ def _replay(call: Call, known: Answer) -> Response:
         found = [call.transaction.memory(call.org, row, call.now) for row in known.rows]
         memories = [memory for memory in found if memory is not None]
         if len(memories) == len(found):
-            return _respond(Added(memories, known.duplicates))
+            return _replayed(_respond(Added(memories, known.duplicates)))
     elif known.body is not None:
         headers = {"Location": known.location} if known.location else {}
-        return Response(status=known.status, body=known.body, headers=headers)
+        return _replayed(Response(status=known.status, body=known.body, headers=headers))
     message = "What was stored under this Idempotency-Key has been forgotten since"
     raise problems.conflict("answer_forgotten", message)
+
+
+def _replayed(response: Response) -> Response:
+    return msgspec.structs.replace(response, headers={**response.headers, "Idempotent-Replayed": "true"})
 
 
 def _respond(outcome: Response | Added) -> Response:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
+from memtrace_server.messages import Response
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -31,6 +32,8 @@ class Metrics:
         self._requests.labels(name, str(status)).inc()
         self._seconds.labels(name).observe(seconds)
 
-    def render(self) -> bytes:
-        """All that was counted."""
-        return generate_latest(self._registry)
+    def response(self) -> Response:
+        """Return all that was counted."""
+        return Response(
+            status=200, body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )

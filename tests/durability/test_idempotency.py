@@ -82,6 +82,7 @@ def test_a_retry_gets_the_same_bytes_and_does_nothing(
     second = write.send(tenant, known)
 
     _assert_same(second, first)
+    assert "Idempotent-Replayed" not in first.headers
     assert _state(tmp_path) == done
 
 
@@ -215,6 +216,8 @@ def test_simultaneous_writes_with_one_key_are_one_write(
     answers = send_at_once(live_server.url, requests)
 
     assert {(a.status, a.body) for a in answers} == {(201, answers[0].body)}
+    replayed = Counter(a.headers.get("idempotent-replayed") for a in answers)
+    assert replayed == {None: 1, "true": MANY - 1}
     stored = answers[0].told.get("memories", [answers[0].told])
     assert _ids(live_server, tenant_key) == {memory["id"] for memory in stored}
 
@@ -234,6 +237,7 @@ def test_of_simultaneous_requests_with_one_key_one_is_done(live_server: LiveServ
 def _assert_same(response: Response, first: Response) -> None:
     assert (response.status, response.body) == (first.status, first.body)
     assert response.headers.get("Location") == first.headers.get("Location")
+    assert response.headers["Idempotent-Replayed"] == "true"
 
 
 def _assert_reused(response: Response) -> None:

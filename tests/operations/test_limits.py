@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import yaml
 from live import LiveServer
 
 from memtrace import Memtrace, RateLimitError
@@ -66,6 +67,12 @@ def limited_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSer
         yield server
 
 
+@pytest.fixture(scope="module")
+def measured_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("measured"), "--metrics") as server:
+        yield server
+
+
 def test_too_many_requests_are_answered_with_429_and_the_seconds_to_wait(limited_server: LiveServer) -> None:
     def ask_too_often(client: Memtrace) -> None:
         for _ in range(100):
@@ -91,7 +98,37 @@ def test_metrics_count_requests_by_operation_and_tell_no_tenant(limited_server: 
 
 
 def test_metrics_are_off_unless_asked_for(live_server: LiveServer) -> None:
-    assert httpx.get(f"{live_server.url}/metrics").status_code == 404
+    response = httpx.get(f"{live_server.url}/metrics")
+
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/openapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/metrics", "text/plain; version=1.0.0; charset=utf-8"),
+    ],
+)
+def test_each_page_of_the_server_keeps_to_the_contract(
+    measured_server: LiveServer, path: str, media_type: str
+) -> None:
+    with httpx.Client(base_url=measured_server.url) as client:
+        page = client.get(path).raise_for_status()
+        wrong = client.get(path, params={"x": 1})
+        posted = client.post(path)
+
+    assert page.headers["content-type"] == media_type
+    assert page.headers["x-request-id"].startswith("req_")
+    assert (wrong.status_code, wrong.json()["details"][0]["field"]) == (400, "x")
+    assert (posted.status_code, posted.headers["allow"]) == (405, "GET")
+
+
+def test_the_contract_is_served_as_it_is(live_server: LiveServer) -> None:
+    contract = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_bytes())
+
+    assert httpx.get(f"{live_server.url}/openapi.json").json() == contract
 
 
 def test_connections_beyond_the_limit_are_refused_until_others_end(limited_server: LiveServer) -> None:

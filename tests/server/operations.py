@@ -20,6 +20,7 @@ class Operation:
 
     Attributes:
         role: What its `x-role` says; None when no key is needed.
+        is_page: Whether it is a page of the server's own, which the SDK has no method for.
         names: The path's parameters.
         query: The query parameters that are required, from the contract's examples.
         bodies: The contract's examples of its body.
@@ -29,6 +30,7 @@ class Operation:
     method: str
     path: str
     role: str | None
+    is_page: bool
     names: tuple[str, ...]
     query: Mapping[str, str]
     bodies: tuple[Any, ...] = field(repr=False)
@@ -77,6 +79,7 @@ def _operation(path: str, method: str, item: Mapping[str, Any]) -> Operation:
         method=method.upper(),
         path=path,
         role=spec.get("x-role"),
+        is_page=spec["tags"] == ["server"],
         names=tuple(p["name"] for p in parameters if p["in"] == "path"),
         query=query,
         bodies=tuple(body for body in bodies if body is not None),

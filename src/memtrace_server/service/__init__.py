@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from memtrace_server.messages import Response
-from memtrace_server.service import agents, contexts, health, memories, searching, sessions
+from memtrace_server.service import agents, contexts, health, memories, reference, searching, sessions
 from memtrace_server.service.call import Call
 from memtrace_server.service.memories import Added
 
-STORELESS: Mapping[str, Callable[[int], Response]] = {"getHealth": health.get_health}
+STORELESS: Mapping[str, Callable[[int], Response]] = {
+    "getHealth": health.get_health,
+    "getContract": reference.get_contract,
+    "getDocs": reference.get_docs,
+    "getMetrics": reference.get_metrics,
+}
 """Operations that must answer without the store; they are given the moment the server started, in ns."""
 
 HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {

@@ -38,7 +38,8 @@ def sync_detailed(
 
     Args:
         client: Where to send it.
-        limit: The most agents to answer. The server's default: 1000.
+        limit: Maximum number of agents to return. A page ends early, with `next_cursor`, at 8 MiB. The
+            server's default: 1000.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
 

@@ -44,9 +44,13 @@ def sync_detailed(
     Args:
         client: Where to send it.
         body: An agent to register.
-        idempotency_key: A key of your own making, new for each write and the same on each retry of it
-            (a UUID, say). For 24 hours the same key and request give the first answer again; the same key
-            with another request is 409 with the code `idempotency_key_reused`.
+        idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
+            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
+            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
+            Error responses are not kept: the request is carried out at the next attempt. Requests that use
+            a key at the same time are carried out one after the other, so one of them is carried out and
+            the others are replays. The same key with another request is 409 with the code
+            `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.

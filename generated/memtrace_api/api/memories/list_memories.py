@@ -60,7 +60,8 @@ def sync_detailed(
         since: Only memories of this time or later.
         until: Only memories from before this time.
         order: `desc`: newest first. `asc`: oldest first.
-        limit: The most memories to answer. The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and

@@ -43,7 +43,8 @@ def sync_detailed(
         client: Where to send it.
         agent_id: Only of this agent.
         status: A session is active until it is closed.
-        limit: The most sessions to answer. The server's default: 1000.
+        limit: Maximum number of sessions to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 1000.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
 
