@@ -88,9 +88,7 @@ def test_every_description_can_be_read(page: Page) -> None:
 
 def test_a_call_is_shown_with_the_examples_of_the_contract(page: Page) -> None:
     assert "curl http://localhost:9100/api/v1/agents/support-bot/stats" in page.text
-    assert (
-        "curl -X DELETE 'http://localhost:9100/api/v1/memories?agent_id=support-bot&until=30d'" in page.text
-    )
+    assert "curl -X DELETE 'http://localhost:9100/api/v1/memories?agent_id=support-bot'" in page.text
     assert '-d \'{"agent_id": "support-bot", "metadata": {"task": "onboarding"}}\'' in page.text
 
 

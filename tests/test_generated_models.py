@@ -369,7 +369,7 @@ def test_a_list_that_cannot_be_sent_is_refused(tags: Any, error: type[Exception]
 def test_each_filter_is_a_parameter_of_its_own() -> None:
     server = Server(200, json({"deleted": 3}))
     chosen = ForgetFilter(agent_id="a", tags=["x", "y"], memory_type="decision", until=dt.timedelta(days=2))
-    answer = forget_memories.sync(client=server.client(), filter_=chosen, idempotency_key="k")
+    answer = forget_memories.sync(client=server.client(), **chosen.to_dict(), idempotency_key="k")
     assert answer == ForgetResult(deleted=3)
     assert server.requests[-1].method == "DELETE"
     assert dict(server.requests[-1].url.params) == {

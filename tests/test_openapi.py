@@ -174,6 +174,24 @@ def test_every_write_and_nothing_else_takes_an_idempotency_key(operation: dict[s
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_no_parameter_is_an_object(operation: dict[str, Any]) -> None:
+    # Clients of other languages send `filter[agent_id]`, whatever style it has.
+    for parameter in map(resolved, operation["parameters"]):
+        schema = resolved(parameter["schema"])
+        assert schema.get("type") != "object", parameter["name"]
+        assert "properties" not in schema, parameter["name"]
+
+
+def test_memories_are_forgotten_by_the_filters_that_they_are_listed_by() -> None:
+    listed, forgotten = (
+        {name: node for name, node in inputs(OPERATIONS[operation]).items() if node["in"] == "query"}
+        for operation in ("listMemories", "forgetMemories")
+    )
+    paging = {"order", "limit", "cursor", "offset"}
+    assert forgotten == {name: node for name, node in listed.items() if name not in paging}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_list_in_a_query_is_comma_separated(operation: dict[str, Any]) -> None:
     # The generator does not tell its templates how a list is written, so they know this one way.
     for parameter in map(resolved, operation["parameters"]):

@@ -76,7 +76,6 @@ def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "ContextOptions",
         ):
             schemas[name]["properties"]["mood"] = mood
-        schemas["ForgetFilter"]["properties"]["mood"] = closed
         paths = contract["paths"]
         for path in paths:
             for operation in paths[path].values():
@@ -87,6 +86,7 @@ def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "listAgents",
                     "listSessions",
                     "deleteAgent",
+                    "forgetMemories",
                 }:
                     operation.setdefault("parameters", []).append(in_query)
 

@@ -6,6 +6,7 @@ ErrorCode = Literal[
     "invalid_request",
     "unauthorized",
     "forbidden",
+    "filter_required",
     "not_found",
     "unknown_cursor",
     "method_not_allowed",

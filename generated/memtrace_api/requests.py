@@ -13,7 +13,6 @@ from .models.add_memories_request import AddMemoriesRequest
 from .models.add_memory_request import AddMemoryRequest
 from .models.context_options import ContextOptions
 from .models.create_session_request import CreateSessionRequest
-from .models.forget_filter import ForgetFilter
 from .models.memory_type import MemoryType
 from .models.order import Order
 from .models.register_agent_request import RegisterAgentRequest
@@ -132,7 +131,13 @@ def add_memory(
 
 def forget_memories(
     *,
-    filter_: ForgetFilter,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    memory_type: MemoryType | None = None,
+    event_type: str | None = None,
+    tags: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
     idempotency_key: str | None = None,
 ) -> dict[str, Any]:
     """Forget every memory that matches a filter."""
@@ -141,7 +146,13 @@ def forget_memories(
         "url": "/api/v1/memories",
         "params": query(
             {
-                **filter_.to_dict(),
+                "agent_id": agent_id,
+                "session_id": session_id,
+                "memory_type": memory_type,
+                "event_type": event_type,
+                "tags": tags,
+                "since": since,
+                "until": until,
             }
         ),
         "headers": {},

@@ -56,13 +56,15 @@ class Operation:
         self._places = [
             _Place(document, place, [p for p in parameters if p["in"] == place]) for place in _PLACES
         ]
+        queried = [p["name"] for p in parameters if p["in"] == "query"]
+        self._needed_filters = queried if spec.get("x-requires-filter") else []
         self._body = _Body(document, spec["requestBody"]) if "requestBody" in spec else None
 
     def read(self, request: Request, path_values: Mapping[str, str]) -> Arguments:
         """The request's arguments.
 
         Raises:
-            Problem: 400 that names each wrong field, or 415.
+            Problem: 400 that names each wrong field, 403 for a lack of filters, or 415.
         """
         details: list[Detail] = []
         parameters: dict[str, Any] = {}
@@ -76,6 +78,8 @@ class Operation:
             details += wrong
         if details:
             raise problems.invalid(details[:_DETAILS])
+        if self._needed_filters and not parameters.keys() & set(self._needed_filters):
+            raise problems.filter_required(self._needed_filters)
         return Arguments(parameters, body)
 
 
@@ -145,17 +149,10 @@ class _Place:
         }
         for parameter in parameters:
             name = parameter["name"]
-            parts = {name: parameter["schema"]}
-            if (
-                document.kind(parameter["schema"]) == "object"
-            ):  # exploded: each property is a parameter of its own
-                whole = document.resolve(parameter["schema"])
-                parts = whole["properties"]
-                schema["minProperties"] = whole.get("minProperties", 0)
-            elif parameter.get("required"):
+            schema["properties"][name] = parameter["schema"]
+            if parameter.get("required"):
                 schema["required"].append(name)
-            schema["properties"] |= parts
-            self._kinds |= {part: document.kind(part_schema) for part, part_schema in parts.items()}
+            self._kinds[name] = document.kind(parameter["schema"])
         self._headers = [(name, name.lower()) for name in self._kinds]
         self._schema = Schema(document, schema)
         self._values_of_nothing = self._check({})

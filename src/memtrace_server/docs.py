@@ -168,8 +168,8 @@ class _Page:
             example = p.get("example", p["name"])
             if p["in"] == "path":
                 path = path.replace(f"{{{p['name']}}}", str(example))
-            elif p["in"] == "query" and p.get("required"):
-                query |= example if isinstance(example, dict) else {p["name"]: example}
+            elif p["in"] == "query" and (p.get("required") or (op.get("x-requires-filter") and not query)):
+                query[p["name"]] = example
         url = self._contract["servers"][0]["url"] + path + (f"?{urlencode(query)}" if query else "")
         lines = [["curl", *(() if method == "get" else ("-X", method.upper())), url]]
         if op.get("security", self._contract.get("security")):

@@ -65,6 +65,13 @@ def forbidden(message: str) -> Problem:
     return Problem(403, "forbidden", message)
 
 
+def filter_required(names: Sequence[str]) -> Problem:
+    """403: without a filter, everything would be forgotten."""
+    why = f"give at least one of {', '.join(names)}"
+    message = f"Forgetting everything at once is not allowed; {why}"
+    return Problem(403, "filter_required", message, details=[Detail("query", "query", why)])
+
+
 def not_found(what: str) -> Problem:
     """404: there is no such thing in this organisation."""
     return Problem(404, "not_found", f"No {what}")

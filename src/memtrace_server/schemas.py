@@ -95,8 +95,6 @@ def _explain(
             yield ".".join([*at, name[:100]]), f"is unknown; known here: {known}"
     elif kind == "required":
         yield ".".join([*at, facts["property"]]), "is required"
-    elif kind == "minProperties":
-        yield field, f"give at least one of {', '.join(schema.get('properties', ()))}"
     elif kind == "enum":
         yield field, f"must be one of {', '.join(map(str, schema['enum']))}"
     elif isinstance(error.instance, str) and "\0" in error.instance:

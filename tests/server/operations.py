@@ -22,7 +22,7 @@ class Operation:
         role: What its `x-role` says; None when no key is needed.
         is_page: Whether it is a page of the server's own, which the SDK has no method for.
         names: The path's parameters.
-        query: The query parameters that are required, from the contract's examples.
+        query: The query parameters that are required, from the contract's examples; one if any will do.
         bodies: The contract's examples of its body.
     """
 
@@ -69,9 +69,9 @@ def _operation(path: str, method: str, item: Mapping[str, Any]) -> Operation:
     parameters = [_resolve(p) for p in [*item.get("parameters", ()), *spec.get("parameters", ())]]
     query: dict[str, str] = {}
     for parameter in parameters:
-        if parameter["in"] == "query" and parameter.get("required"):
-            example = parameter["example"]
-            query |= example if isinstance(example, dict) else {parameter["name"]: str(example)}
+        needs_one = not query and spec.get("x-requires-filter")
+        if parameter["in"] == "query" and (needs_one or parameter.get("required")):
+            query[parameter["name"]] = str(parameter["example"])
     content = _resolve(spec.get("requestBody", {})).get("content", {}).get("application/json", {})
     bodies = [e["value"] for e in content.get("examples", {}).values()] or [content.get("example")]
     return Operation(

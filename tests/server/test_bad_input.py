@@ -320,7 +320,9 @@ def test_a_header_that_is_sent_twice_is_no_choice_of_ours(tenant: Api, http: htt
 
 
 def test_forgetting_without_a_filter_is_refused(tenant: Api) -> None:
-    assert_refused(tenant("DELETE", MEMORIES), 400, "query", "query")
+    response = tenant("DELETE", MEMORIES, headers={"idempotency-key": "k"})
+    assert_refused(response, 403, "query", "query")
+    assert response.json()["code"] == "filter_required"
     assert_refused(tenant("DELETE", f"{MEMORIES}?limit=1"), 400, "query", "limit")
 
 

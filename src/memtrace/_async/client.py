@@ -544,11 +544,10 @@ class AsyncMemtrace:
         Example:
             >>> await client.forget_all(agent_id="agent_1", until="30d")
         """
-        write = call(
-            requests.forget_memories,
-            filter_=request_of(ForgetFilter, filters, fields),
-            idempotency_key=idempotent(idempotency_key),
-        )
+        chosen = request_of(ForgetFilter, filters, fields).to_dict()
+        if not chosen:
+            raise BadRequestError("forget_all: no filter given; give at least one", code="filter_required")
+        write = call(requests.forget_memories, **chosen, idempotency_key=idempotent(idempotency_key))
         return (await self._sender.fetch(write, ForgetResult)).deleted
 
     @overload

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...models.error import Error
-from ...models.forget_filter import ForgetFilter
 from ...models.forget_result import ForgetResult
+from ...models.memory_type import MemoryType
 from ...requests import forget_memories as build_request
 from ...types import Response, read_response
 
@@ -30,17 +30,32 @@ _MODELS: dict[int, tuple[type[ForgetResult | Error], ...]] = {
 def sync_detailed(
     *,
     client: Client,
-    filter_: ForgetFilter,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    memory_type: MemoryType | None = None,
+    event_type: str | None = None,
+    tags: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
     idempotency_key: str | None = None,
 ) -> Response[ForgetResult | Error]:
     """Forget every memory that matches a filter.
 
-    Deletes the memories that match every filter given, for good, and says how many there were. At least one
-    filter must be given.
+    Deletes the memories that match every filter given, for good, and returns how many there were.
+    Forgetting everything at once is not allowed: without a filter, the response is 403 with the code
+    `filter_required`.
 
     Args:
         client: Where to send it.
-        filter_: Which memories to forget; each filter given must match.
+        agent_id: Only of this agent.
+        session_id: Only of this session.
+        memory_type: What kind of memory it is. Something that happened, something about the session, a
+            decision, or a fact about somebody or something.
+        event_type: Only of this event type.
+        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
+            exactly.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
             retry of it. For 24 hours, a request with the same key and the same method, path, query and body
             is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
@@ -55,7 +70,13 @@ def sync_detailed(
     """
     response = client.get_httpx_client().request(
         **build_request(
-            filter_=filter_,
+            agent_id=agent_id,
+            session_id=session_id,
+            memory_type=memory_type,
+            event_type=event_type,
+            tags=tags,
+            since=since,
+            until=until,
             idempotency_key=idempotency_key,
         )
     )
@@ -65,23 +86,51 @@ def sync_detailed(
 def sync(
     *,
     client: Client,
-    filter_: ForgetFilter,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    memory_type: MemoryType | None = None,
+    event_type: str | None = None,
+    tags: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
     idempotency_key: str | None = None,
 ) -> ForgetResult | Error | None:
     """As `sync_detailed`, but only what was read from the answer."""
-    return sync_detailed(filter_=filter_, idempotency_key=idempotency_key, client=client).parsed
+    return sync_detailed(
+        agent_id=agent_id,
+        session_id=session_id,
+        memory_type=memory_type,
+        event_type=event_type,
+        tags=tags,
+        since=since,
+        until=until,
+        idempotency_key=idempotency_key,
+        client=client,
+    ).parsed
 
 
 async def asyncio_detailed(
     *,
     client: Client,
-    filter_: ForgetFilter,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    memory_type: MemoryType | None = None,
+    event_type: str | None = None,
+    tags: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
     idempotency_key: str | None = None,
 ) -> Response[ForgetResult | Error]:
     """As `sync_detailed`, without blocking."""
     response = await client.get_async_httpx_client().request(
         **build_request(
-            filter_=filter_,
+            agent_id=agent_id,
+            session_id=session_id,
+            memory_type=memory_type,
+            event_type=event_type,
+            tags=tags,
+            since=since,
+            until=until,
             idempotency_key=idempotency_key,
         )
     )
@@ -91,8 +140,26 @@ async def asyncio_detailed(
 async def asyncio(
     *,
     client: Client,
-    filter_: ForgetFilter,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    memory_type: MemoryType | None = None,
+    event_type: str | None = None,
+    tags: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
     idempotency_key: str | None = None,
 ) -> ForgetResult | Error | None:
     """As `asyncio_detailed`, but only what was read from the answer."""
-    return (await asyncio_detailed(filter_=filter_, idempotency_key=idempotency_key, client=client)).parsed
+    return (
+        await asyncio_detailed(
+            agent_id=agent_id,
+            session_id=session_id,
+            memory_type=memory_type,
+            event_type=event_type,
+            tags=tags,
+            since=since,
+            until=until,
+            idempotency_key=idempotency_key,
+            client=client,
+        )
+    ).parsed
