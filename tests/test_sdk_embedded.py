@@ -66,14 +66,18 @@ def test_a_key_is_kept_only_of_who_gave_one(make_client: MakeClient, tmp_path: P
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_answer_that_comes_late_is_not_lost(tmp_path: Path, backend: str) -> None:
+def test_an_async_write_waits_for_another_process_for_as_long_as_its_timeout(
+    tmp_path: Path, backend: str
+) -> None:
     file = tmp_path / "agent.db"
 
     async def run() -> None:
-        async with AsyncMemtrace(f"sqlite:///{file}", timeout=0.1) as client:
+        async with AsyncMemtrace(f"sqlite:///{file}") as client:
             await client.remember("agent_1", "first")
             with closing(sqlite3.connect(file, check_same_thread=False)) as other:
                 other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(APITimeoutError, match="others write to it all the time"):
+                    await client.with_options(timeout=0.1).remember("agent_1", "in vain")
                 letting_go = threading.Timer(0.3, other.rollback)
                 letting_go.start()
                 assert (await client.remember("agent_1", "second")).content == "second"
@@ -102,19 +106,18 @@ def test_who_gets_no_thread_in_time_is_told(tmp_path: Path) -> None:
 
 
 def test_without_the_server_it_says_what_to_install_for_which_store(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "memtrace_server.embedded", None)
     monkeypatch.setitem(sys.modules, "memtrace_server.transport", None)
 
     for ask in (
-        lambda: make_client("sqlite:///a.db").recall("a"),
-        lambda: embedded_transport("sqlite:///a.db"),
+        lambda: make_client(f"sqlite:///{tmp_path}/a.db").recall("a"),
+        lambda: embedded_transport(f"sqlite:///{tmp_path}/a.db"),
     ):
         with pytest.raises(ImportError) as caught:
             ask()
-        assert str(caught.value).startswith(
-            "an embedded store needs the server: pip install 'memtrace-sdk[server]' (sqlite:///a.db: "
-        )
+        need = "an embedded store needs the server: pip install 'memtrace-sdk[server]'"
+        assert str(caught.value).startswith(f"{need} (sqlite:///{tmp_path}/a.db: ")
         assert "memtrace_server" in str(caught.value.__cause__)
         assert str(caught.value.__cause__) in str(caught.value)

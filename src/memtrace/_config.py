@@ -13,6 +13,7 @@ import attrs
 
 from memtrace._httpx import Timeout
 from memtrace._requests import Call
+from memtrace._store_url import StoreUrl
 from memtrace._version import __version__
 
 DEFAULT_URL = "http://localhost:9100"
@@ -113,7 +114,7 @@ class Config:
 def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
     """Tell from a URL how to show it, where to send requests, which store to open, and what is to log in."""
     # The value is never quoted whole: it may hold a password, or be an API key in the wrong place.
-    scheme, separator, rest = base_url.partition("://")
+    scheme, separator, _ = base_url.partition("://")
     scheme = scheme.lower()
     if not separator:
         raise ValueError(f"base_url has no scheme; it must be one of {_KNOWN_SCHEMES}")
@@ -123,12 +124,11 @@ def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
         root, authorization = (plain[1], None) if plain and is_plain else _server(base_url)
         return root, root, None, authorization
     if scheme == "sqlite":
-        if rest and (not rest.startswith("/") or rest == "/"):
-            raise ValueError(
-                "base_url: a SQLite file takes three slashes and a path: sqlite:///agent.db, or four for an "
-                "absolute path; sqlite:// alone is a store in memory"
-            )
-        return base_url, _EMBEDDED_ROOT, base_url, None
+        try:
+            store = str(StoreUrl.parse(base_url))
+        except ValueError as error:
+            raise ValueError(f"base_url: {error}") from None
+        return store, _EMBEDDED_ROOT, store, None
     if scheme in {"postgresql", "postgres"}:
         raise ValueError(
             "base_url: storing straight on PostgreSQL is not in this version yet; use a Memtrace server's "

@@ -34,13 +34,14 @@ class Embedded:
     def __init__(self, store: str) -> None:
         self._server, self.failures = _server(store)
 
-    def send(self, call: Call, config: Config, deadline: Deadline) -> Answer:  # noqa: ARG002  # no network
+    def send(self, call: Call, config: Config, deadline: Deadline) -> Answer:
         """Answer a request; blocks until a write is committed.
 
         Raises:
-            Exception: One of `failures`, if the store cannot be opened.
+            Exception: One of `failures`, if the store cannot be opened, or another process wrote until the
+                deadline.
         """
-        return _answer(call, config, self._server.handle(_request(call)))
+        return _answer(call, config, self._server.handle(_request(call), deadline.left()))
 
     def close(self) -> None:
         """Let go of the store."""
@@ -70,7 +71,7 @@ class AsyncEmbedded:
             Exception: One of `failures`, if the store cannot be opened, or no thread became free in time.
         """
         with anyio.move_on_after(deadline.left()):
-            response = await anyio.to_thread.run_sync(self._server.handle, _request(call))
+            response = await anyio.to_thread.run_sync(self._server.handle, _request(call), deadline.left())
             return _answer(call, config, response)
         raise TimeoutError("timed out")
 

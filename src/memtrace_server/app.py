@@ -68,7 +68,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
     counted = Metrics() if metrics else None
     core = Core(
         store,
-        local=None if auth else store.write(tenants.default_principal),
+        local=None if auth else tenants.local_principal(store),
         metrics=counted.response if counted else None,
     )
 
@@ -166,7 +166,7 @@ class Api:
             if todo.is_write:
                 return await self._writes.outcome(todo)
             threads = self._searchers if exchange.operation == _SEARCH else self._readers
-            return await asyncio.get_running_loop().run_in_executor(threads, self._store.read, todo.run)
+            return await asyncio.get_running_loop().run_in_executor(threads, self._core.read, todo)
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
 

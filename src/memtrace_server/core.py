@@ -21,7 +21,7 @@ from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.problems import Problem
 from memtrace_server.service import HANDLERS, STORELESS, Added, Call
 from memtrace_server.store import Store
-from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavailable, Transaction
 from memtrace_server.store.records import Answer
 
 _LOG = logging.getLogger("memtrace_server")
@@ -29,14 +29,16 @@ _SHORT = 8 << 10  # bytes of a body; what takes longest is a batch of 150 small 
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request needs of the store; run it with `Store.read`, or `Store.write` if it `is_write`.
+    """What a request needs of the store; run it with `Core.read`, or `Store.write` if it `is_write`.
 
     Attributes:
         is_short: Whether it takes so little time that nobody minds to wait for it.
+        is_probe: Whether it asks if the store could be written.
     """
 
     is_write: bool
     is_short: bool
+    is_probe: bool
     run: Callable[[Transaction], Response]
 
 
@@ -78,19 +80,35 @@ class Core:
         if metrics:
             self._storeless["getMetrics"] = lambda _: metrics()
 
-    def handle(self, request: Request) -> Response:
-        """The answer to a request; blocks until a write is committed."""
+    def handle(self, request: Request, deadline: float | None = None) -> Response:
+        """Return the response to a request; blocks until a write is committed.
+
+        Args:
+            request: The request.
+            deadline: The moment of `time.monotonic` until which to wait for the store's lock.
+
+        Raises:
+            StoreBusy: They held it until then; nothing was done.
+        """
         exchange = self.begin(request)
         todo = exchange.todo
         if isinstance(todo, Response):
             return self.finish(exchange, todo)
         try:
-            outcome: Response | Exception = (self._store.write if todo.is_write else self._store.read)(
-                todo.run
+            outcome: Response | Exception = (
+                self._store.write(todo.run, deadline) if todo.is_write else self.read(todo, deadline)
             )
+        except StoreBusy:
+            raise
         except Exception as error:  # noqa: BLE001 - `finish` tells each from the others
             outcome = error
         return self.finish(exchange, outcome)
+
+    def read(self, work: Work, deadline: float | None = None) -> Response:
+        """Do what writes nothing."""
+        if work.is_probe:
+            self._store.probe(deadline)
+        return self._store.read(work.run, deadline)
 
     def begin(self, request: Request) -> Exchange:
         """Find out what a request means; what is wrong with it is told once it is known who asks."""
@@ -135,7 +153,11 @@ class Core:
             response = refusal(outcome, exchange.request_id)
         elif isinstance(outcome, StoreUnavailable):
             _LOG.error("%s: %s", exchange.request_id, outcome)
-            response = refusal(problems.unavailable("The storage does not answer"), exchange.request_id)
+            problem = problems.unavailable(f"The storage is not available: {outcome.reason}")
+            response = refusal(problem, exchange.request_id)
+        elif isinstance(outcome, StoreReadOnly):
+            problem = problems.forbidden("The store was opened to be read only (mode=ro)")
+            response = refusal(problem, exchange.request_id)
         else:
             _LOG.error("%s: a defect", exchange.request_id, exc_info=outcome)
             response = refusal(problems.internal_error(), exchange.request_id)
@@ -163,6 +185,7 @@ class Core:
 
         return Work(
             is_write=operation.is_write and isinstance(arguments, Arguments),
+            is_probe=operation.id == "getReady",
             is_short=len(request.body) <= _SHORT and operation.method != "DELETE",  # which may go on for long
             run=run,
         )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from memtrace_server import tenants
 from memtrace_server.core import Core
 from memtrace_server.messages import Request, Response
 from memtrace_server.store import open_store
-from memtrace_server.store.protocol import StoreUnavailable
+from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
 
 
 class ConnectError(Exception):
@@ -30,24 +31,38 @@ class EmbeddedServer:
         self._core: Core | None = None
         self._opening = threading.Lock()
 
-    def handle(self, request: Request) -> Response:
-        """Answer a request; blocks until a write is committed.
+    def handle(self, request: Request, timeout: float | None = None) -> Response:
+        """Return the response to a request; blocks until a write is committed.
+
+        Args:
+            request: The request.
+            timeout: Seconds to wait for other processes that hold the store's lock.
 
         Raises:
             ConnectError: The store cannot be opened.
+            TimeoutError: Others held the lock all the time; nothing was done.
         """
-        return (self._core or self._open()).handle(request)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        try:
+            return (self._core or self._open(deadline)).handle(request, deadline)
+        except StoreBusy as error:
+            raise TimeoutError(str(error)) from error
 
     def close(self) -> None:
         """Let go of the store."""
         self._store.close()
 
-    def _open(self) -> Core:
-        with self._opening:
+    def _open(self, deadline: float | None) -> Core:
+        seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._opening.acquire(timeout=seconds):
+            raise TimeoutError("another thread opens the store")
+        try:
             if self._core is None:
-                try:
-                    principal = self._store.write(tenants.default_principal)
-                except (StoreUnavailable, ValueError) as error:  # ValueError: a newer Memtrace wrote the file
-                    raise ConnectError(str(error)) from error
-                self._core = Core(self._store, local=principal)
-            return self._core
+                self._core = Core(self._store, local=tenants.local_principal(self._store, deadline))
+        except StoreBusy:
+            raise
+        except (StoreUnavailable, ValueError) as error:
+            raise ConnectError(str(error)) from error
+        finally:
+            self._opening.release()
+        return self._core

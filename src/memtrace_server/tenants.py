@@ -11,9 +11,18 @@ from memtrace_server.store.records import Key, Org
 DEFAULT_ORG = "org_default"
 
 
-def default_principal(transaction: Transaction) -> Principal:
-    """The default organisation's admin, which an embedded client is; makes the organisation if need be."""
-    return Principal(_default_org(transaction).number, DEFAULT_ORG, "admin")
+def local_principal(store: Store, deadline: float | None = None) -> Principal:
+    """Return the default organisation's admin, as embedded clients are; create the organisation if missing.
+
+    Raises:
+        ValueError: There is no such organisation, and nothing may be written.
+    """
+    found = store.read(_find_default_org, deadline)
+    if found is None:
+        if store.is_read_only:
+            raise ValueError(f"the store has no organisation {DEFAULT_ORG}, and is opened to be read only")
+        found = store.write(_default_org, deadline)
+    return Principal(found.number, DEFAULT_ORG, "admin")
 
 
 def bootstrap(store: Store, key: str | None) -> str | None:
@@ -97,9 +106,12 @@ def _bootstrap(transaction: Transaction, given: str | None) -> str | None:
     return None
 
 
+def _find_default_org(transaction: Transaction) -> Org | None:
+    return next((org for org in transaction.orgs() if org.id == DEFAULT_ORG), None)
+
+
 def _default_org(transaction: Transaction) -> Org:
-    found = next((org for org in transaction.orgs() if org.id == DEFAULT_ORG), None)
-    made = found or transaction.add_org(DEFAULT_ORG, "default", times.now())
+    made = _find_default_org(transaction) or transaction.add_org(DEFAULT_ORG, "default", times.now())
     if made is None:
         raise ValueError(f"an organisation named 'default' is in the way of {DEFAULT_ORG}")
     return made

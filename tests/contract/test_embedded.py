@@ -115,7 +115,7 @@ async def test_a_file_of_a_newer_version_is_an_error_that_says_so(connect: Conne
     await client.remember("agent_1", "Hello")
     await client.close()
     with closing(sqlite3.connect(file)) as database, database:
-        database.execute("INSERT INTO migrations VALUES ('9999-from-the-future', 0)")
+        database.execute("INSERT INTO migrations (name, applied_at) VALUES ('9999-from-the-future', 0)")
 
     with pytest.raises(APIConnectionError, match="newer"):
         await connect(f"sqlite:///{file}", max_retries=0).list_memories()

@@ -62,7 +62,7 @@ def test_a_damaged_file_is_told(store: str, command: Commands) -> None:
     damaged[8192:] = bytes(len(damaged) - 8192)
     path.write_bytes(damaged)
     error = command.fail("check", "--store", store)
-    assert re.match(r"memtrace: (SQLite: |the store is not consistent)", error)
+    assert re.match(r"memtrace: (.+: is damaged; |the store is not consistent)", error)
     assert "The store is consistent." not in command.printed
 
 
@@ -90,7 +90,7 @@ def test_a_backup_is_made_while_the_store_is_written_to(
 def test_a_backup_never_replaces_a_file(store: str, tmp_path: Path, command: Commands) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
-    assert "is there already" in command.fail("backup", str(precious), "--store", store)
+    assert "exists already" in command.fail("backup", str(precious), "--store", store)
     assert precious.read_text() == "mine"
     assert not list(tmp_path.glob("*.part"))
 

@@ -29,7 +29,7 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture
 def client(store: Store) -> httpx.AsyncClient:
-    core = Core(store, local=store.write(tenants.default_principal))
+    core = Core(store, local=tenants.local_principal(store))
     api: Any = Api(core, store, limit=None, client_timeout=PATIENCE, metrics=None)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=api))
 

@@ -80,14 +80,20 @@ def test_a_revoked_key_is_listed_as_such_and_revoked_once(run: Commands) -> None
         (["key", "create", "--org", "nobody"], "there is no organisation 'nobody'"),
         (["key", "revoke", "key_none"], "there is no key 'key_none'"),
         (["org", "list", "--store", "mysql://x"], "'mysql://x' names no store"),
-        (["org", "list", "--store", "sqlite:///"], "names no store"),
-        (["org", "list", "--store", "sqlite:////missing/folder/x.db"], "unable to open database file"),
+        (["org", "list", "--store", "sqlite:///"], "a file takes three slashes and a path"),
+        (["org", "list", "--store", "sqlite:///x.db?mode=rw"], "unknown option 'mode=rw'"),
+        (
+            ["org", "create", "x", "--store", "sqlite:////missing/y/x.db"],
+            "the folder /missing/y does not exist",
+        ),
+        (["org", "create", "x", "--store", "sqlite:////"], "/: is a folder; name a file in it"),
         (["serve", "--workers", "2", "--store", "sqlite://"], "belongs to one process"),
         (["serve", "--workers", "2", "--store", "sqlite:///:memory:"], "belongs to one process"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_command_that_fails_says_why_in_one_line(run: Commands, arguments: list[str], message: str) -> None:
+    run("org", "create", "ours")
     assert message in run.fail(*arguments)
 
 

@@ -20,20 +20,35 @@ StoreOption = Annotated[
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Store]:
-    """Open the store of a URL, and close it in the end."""
+def opened(url: str, *, create: bool = False) -> Iterator[Store]:
+    """Open the store of a URL, and close it in the end.
+
+    Args:
+        url: The URL.
+        create: Whether to create the store when it does not exist.
+    """
     from memtrace_server.store import open_store
 
-    with unavailability(), closing(open_store(url)) as store:
+    with unavailability(), closing(open_store(url, create=create)) as store:
         yield store
 
 
 @contextmanager
 def unavailability() -> Iterator[None]:
     """Fail with one line when the store is not available."""
-    from memtrace_server.store.protocol import StoreUnavailable
+    from memtrace_server.store.protocol import StoreNotFound, StoreReadOnly, StoreUnavailable
 
     try:
         yield
+    except StoreNotFound as error:
+        raise NoSuchStore(str(error)) from error
     except StoreUnavailable as error:
         raise TyperException(str(error)) from error
+    except StoreReadOnly as error:
+        raise TyperException("this writes to the store; use its URL without ?mode=ro") from error
+
+
+class NoSuchStore(TyperException):
+    """The command cannot be run, as there is no such store."""
+
+    exit_code = 2

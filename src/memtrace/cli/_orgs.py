@@ -21,7 +21,7 @@ def create(
     """Create an organisation and print its id."""
     from memtrace_server import tenants
 
-    with opened(store) as opened_store:
+    with opened(store, create=True) as opened_store:
         print(tenants.create_org(opened_store, name).id)
 
 

@@ -30,6 +30,7 @@ def vacuum(*, store: StoreOption = DEFAULT_STORE) -> None:
 def backup(
     file: Annotated[str, typer.Argument(help="The new file.")], *, store: StoreOption = DEFAULT_STORE
 ) -> None:
-    """Copy the store to a new file, while others read and write it."""
+    """Copy the store to a new file, while others read and write it, and verify the copy."""
     with opened(store) as opened_store:
-        opened_store.backup(file)
+        memories = opened_store.backup(file)
+    print(f"{file} holds {memories:,} memories and was verified.")

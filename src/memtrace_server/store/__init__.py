@@ -5,25 +5,25 @@ Each `open_store` URL leads to one implementation; a conformance suite holds for
 
 from __future__ import annotations
 
+from memtrace._store_url import StoreUrl
 from memtrace_server.store.protocol import Store
 from memtrace_server.store.sqlite import SqliteStore
 
 __all__ = ["Store", "open_store"]
 
 
-def open_store(url: str) -> Store:
-    """The store that a URL names: `sqlite:///file.db`, or `sqlite://` for one in memory.
+def open_store(url: str, *, create: bool = True) -> Store:
+    """Return the store that a URL names: `sqlite:///file.db`, or `sqlite://` for one in memory.
 
-    The file is made if it is missing, and brought to this version's schema.
+    The file is opened at the first use, and brought to this version's schema.
+
+    Args:
+        url: The URL; with `?mode=ro`, nothing is written.
+        create: Whether to create the file when it does not exist.
 
     Raises:
         ValueError: The URL names no store that this version has.
+        StoreNotFound: The file does not exist and is not to be created.
     """
-    scheme, _, rest = url.partition("://")
-    if scheme == "sqlite" and rest in {"", "/:memory:"}:
-        return SqliteStore(None)
-    if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return SqliteStore(rest[1:])
-    raise ValueError(
-        f"{url!r} names no store; use sqlite:///agent.db, sqlite:////absolute/path.db, or sqlite://"
-    )
+    location = StoreUrl.parse(url)
+    return SqliteStore(location.path, is_read_only=location.is_read_only, create=create)

@@ -132,22 +132,35 @@ class Transaction(Protocol):
 
 
 class Store(Protocol):
-    """A place where memories live. All methods can be called from any thread."""
+    """A place where memories live. All methods can be called from any thread.
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
+    A `deadline` is a moment of `time.monotonic`; without one, the store's own patience ends a wait.
+
+    Attributes:
+        is_read_only: Whether nothing may be written.
+    """
+
+    is_read_only: bool
+
+    def read(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
         """What `work` finds in a transaction that writes nothing.
 
         It may be called more than once: again when what it searches had to be indexed first.
+
+        Raises:
+            StoreUnavailable: The store cannot be read.
         """
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
+    def write(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
         """What `work` returns, once what it wrote is committed to disk.
 
         Raises:
+            StoreBusy: Another process was writing until the deadline; nothing was written.
+            StoreReadOnly: Nothing may be written.
             StoreUnavailable: The store could not commit; nothing was written.
         """
 
-    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
+    def submit(self, work: Callable[[Transaction], T], deadline: float | None = None) -> Future[T]:
         """As `write`, without waiting."""
 
     def start(self, works: Sequence[Callable[[Transaction], T]]) -> Callable[[], Sequence[Outcome[T]]] | None:
@@ -158,8 +171,15 @@ class Store(Protocol):
             the works would have to wait, for somebody else who writes.
         """
 
+    def probe(self, deadline: float | None = None) -> None:
+        """Commit a write that changes nothing.
+
+        Raises:
+            StoreUnavailable: A write would fail, or the file was found damaged since it was opened.
+        """
+
     def check(self) -> Iterator[str]:
-        """Everything that is wrong with the store, in words; nothing if it is whole."""
+        """Everything that is wrong with the store, in words; nothing if it is consistent."""
 
     def vacuum(self) -> None:
         """Write the store anew, so that nothing is left in it of what was forgotten; others wait meanwhile.
@@ -168,8 +188,11 @@ class Store(Protocol):
             StoreUnavailable: It could not be done; the store is as it was.
         """
 
-    def backup(self, path: str) -> None:
-        """Copy one state of the store to a new file, while others read and write.
+    def backup(self, path: str) -> int:
+        """Copy one state of the store to a new file, while others read and write, and verify the copy.
+
+        Returns:
+            How many memories the copy has.
 
         Raises:
             ValueError: There is such a file.
@@ -184,4 +207,28 @@ class Store(Protocol):
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state, as in "503 Service Unavailable"
-    """The store cannot answer now: its disk is full, say. Nothing was written."""
+    """The store cannot be read or written now: its disk is full, for instance. Nothing was written.
+
+    Args:
+        reason: What is wrong, and what to do about it.
+        path: The file that it is about; clients elsewhere are not told it.
+
+    Attributes:
+        reason: What is wrong, without the path.
+    """
+
+    def __init__(self, reason: str, path: object = None) -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.reason = reason
+
+
+class StoreBusy(StoreUnavailable):
+    """Another process holds the lock for as long as a caller can wait."""
+
+
+class StoreNotFound(StoreUnavailable):
+    """There is no such store, and none is to be created."""
+
+
+class StoreReadOnly(Exception):  # noqa: N818 - a state, too
+    """The store was opened to be read only."""

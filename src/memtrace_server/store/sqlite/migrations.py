@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
+from memtrace._version import __version__
+from memtrace_server.store.protocol import StoreUnavailable
+
+APPLICATION_ID = int.from_bytes(b"Mtrc")
+"""What marks a SQLite file as a store, for us and for `file` (https://www.sqlite.org/fileformat.html)."""
+
 _STEPS = {
     "0001-memories": """
         CREATE TABLE secrets (secret BLOB NOT NULL) STRICT;
@@ -154,37 +160,94 @@ _STEPS = {
         CREATE TABLE indexed (seq INTEGER NOT NULL) STRICT;
         INSERT INTO indexed SELECT coalesce(max(seq), 0) FROM memories;
     """,
+    "0002-marks": f"""
+        PRAGMA application_id = {APPLICATION_ID};
+        ALTER TABLE migrations ADD COLUMN version TEXT; -- of Memtrace, which applied the step
+    """,
 }
+
+
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """Return whether a database is a store, or empty and may become one."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    if application != 0:
+        return bool(application == APPLICATION_ID)
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    # The first stores had no application id.
+    return not tables or ("migrations" in tables and next(iter(_STEPS)) in _applied(connection))
 
 
 def migrate(connection: sqlite3.Connection, now: int) -> None:
     """Bring the schema up to date, each step in a transaction of its own.
 
     Raises:
-        ValueError: The file was written by a newer Memtrace.
+        StoreUnavailable: A newer Memtrace wrote the store.
     """
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
-    )
-    applied = {name for (name,) in connection.execute("SELECT name FROM migrations")}
+    missing = _missing(connection)
+    for name in missing:
+        _apply(connection, name, now)
+    if missing:
+        connection.executemany(
+            "UPDATE migrations SET version = ? WHERE name = ? AND version IS NULL",
+            [(__version__, name) for name in missing],
+        )
+
+
+def require_current(connection: sqlite3.Connection) -> None:
+    """Check that a store that may not be written has this version's schema.
+
+    Raises:
+        StoreUnavailable: It has not.
+    """
+    if _missing(connection):
+        raise StoreUnavailable(
+            "an older Memtrace wrote it, and it is opened to be read only; open it once without ?mode=ro"
+        )
+
+
+def _missing(connection: sqlite3.Connection) -> list[str]:
+    """Return the steps that are still to be applied."""
+    applied = _applied(connection)
     unknown = sorted(applied - _STEPS.keys())
     if unknown:
-        raise ValueError(
-            f"the store was written by a newer Memtrace: it has {', '.join(unknown)}; upgrade memtrace-sdk"
+        raise StoreUnavailable(
+            f"{_writer(connection, unknown[-1])} wrote it, which is newer than this {__version__} and knows"
+            f" {', '.join(unknown)}; upgrade memtrace-sdk"
         )
-    for name, statements in _STEPS.items():
-        if name not in applied:
-            _apply(connection, name, statements, now)
+    return [name for name in _STEPS if name not in applied]
 
 
-def _apply(connection: sqlite3.Connection, name: str, statements: str, now: int) -> None:
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM migrations")}
+    except sqlite3.OperationalError as error:
+        if "no such" in str(error):  # the table, or its column, which is another program's table then
+            return set()
+        raise
+
+
+def _writer(connection: sqlite3.Connection, step: str) -> str:
+    has_version = connection.execute("SELECT 1 FROM pragma_table_info('migrations') WHERE name = 'version'")
+    version = None
+    if has_version.fetchone():
+        sql = "SELECT version FROM migrations WHERE name = ?"
+        (version,) = connection.execute(sql, (step,)).fetchone()
+    return f"Memtrace {version}" if version else "a Memtrace"
+
+
+def _apply(connection: sqlite3.Connection, name: str, now: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS migrations"
+            " (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
+        )
         # Asked again under the write lock: another process may have done it meanwhile.
-        if not connection.execute("SELECT 1 FROM migrations WHERE name = ?", (name,)).fetchone():
-            for statement in _split(statements):
+        if name not in _applied(connection):
+            for statement in _split(_STEPS[name]):
                 connection.execute(statement)
-            connection.execute("INSERT INTO migrations VALUES (?, ?)", (name, now))
+            connection.execute("INSERT INTO migrations (name, applied_at) VALUES (?, ?)", (name, now))
+            connection.execute(f"PRAGMA user_version = {list(_STEPS).index(name) + 1}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")

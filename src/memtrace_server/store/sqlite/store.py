@@ -12,7 +12,6 @@ itself (`start`), all but the wait for the disk, and leaves long ones to a threa
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -21,22 +20,33 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
 from attrs import frozen
 
 from memtrace_server import times
-from memtrace_server.store.protocol import Outcome, StoreUnavailable, Transaction
-from memtrace_server.store.sqlite import fulltext, inspection, migrations, queries
+from memtrace_server.store.protocol import (
+    Outcome,
+    StoreBusy,
+    StoreReadOnly,
+    StoreUnavailable,
+    Transaction,
+)
+from memtrace_server.store.sqlite import backups, fulltext, inspection, migrations, queries
+from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 from memtrace_server.store.sqlite.transaction import NotIndexed, SqliteTransaction
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("memtrace_server")
 
-_PATIENCE = 60.0  # seconds to wait for another process's write
-_PAUSE = 0.01  # seconds between two tries, where SQLite does not wait by itself
+_PATIENCE = 60.0  # seconds to wait for another process's write, for callers without a deadline
+_TIDY_PATIENCE = 0.25  # seconds, for what nobody waits for
+_PROBE_PATIENCE = 2.0  # seconds, within what those who probe a server usually wait
+_PROBED_FOR = 1.0  # seconds for which a probe's outcome holds, as strangers may ask for one
+_DELAYS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # seconds between attempts to lock the file
 _GROUP = 512  # writes in one transaction, at most
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
 _TIDY_EVERY = times.SECOND
@@ -45,21 +55,31 @@ _KEPT = times.DAY
 _INDEXED = 1_000  # rows that are added to the full-text index at once
 _LONG = 2_000  # characters that count as a row more: a thousand long ones would hold up others for seconds
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
-_WAL_PATIENCE = 1_000  # ms to wait for readers before the WAL may grow on
+_WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
 
 _Work = Callable[[Transaction], Any]
-_Waiting = tuple[_Work, Future[Any]]
+_Waiting = tuple[_Work, Future[Any], float]
+"""A work, where its outcome goes, and its deadline."""
 
 
 class SqliteStore:
-    """A store in the SQLite file `path`, or in memory if it is None; the file is opened at the first use."""
+    """A store in a SQLite file or in memory; it is opened at the first use.
 
-    def __init__(self, path: str | None) -> None:
-        self._path = path
+    Args:
+        path: The file; None for a store in memory.
+        is_read_only: Whether nothing may be written.
+        create: Whether to create the file when it does not exist.
+    """
+
+    def __init__(self, path: str | None, *, is_read_only: bool = False, create: bool = True) -> None:
+        self.is_read_only = is_read_only
+        self._file = None if path is None else StoreFile(path, is_read_only=is_read_only, create=create)
+        self._path = self._file.path if self._file else None
         self._waiting: deque[_Waiting] = deque()
         self._writing = threading.Lock()
         self._writer: sqlite3.Connection | None = None
+        self._is_readable = False
         self._readers: deque[sqlite3.Connection] = deque()
         self._committer: threading.Thread | None = None
         self._wake = threading.Condition()
@@ -69,32 +89,44 @@ class SqliteStore:
         self._unswept = 0
         self._unindexed = 0
         self._longest_wal = _LONGEST_WAL
+        self._damage: StoreUnavailable | None = None
+        self._probing = threading.Lock()
+        self._probed_at = -_PROBED_FOR
+        self._probe_failure: StoreUnavailable | None = None
 
-    def read(self, work: Callable[[Transaction], T]) -> T:
+    def read(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
+        ends_at = _or_patience(deadline)
         searchable: int | None = None
         while True:
             try:
-                return self._read(work, searchable)
+                return _patiently(partial(self._read, work, searchable, ends_at), ends_at)
             except NotIndexed as unindexed:
                 # What others store from now on a search may lack, or it might never come to its end.
                 searchable = unindexed.last if searchable is None else searchable
-            with self._writing, _told_apart():
+            with self._locked(ends_at), self._told_apart():
                 self._see_that_it_is_open()
-                connection = self._open_writer()
+                connection = self._open_writer(ends_at)
                 try:
-                    self._index(connection)
-                except sqlite3.OperationalError:  # such as a full disk, which keeps nobody from reading
+                    self._index(connection, ends_at)
+                except (sqlite3.OperationalError, StoreUnavailable):  # which keeps nobody from reading
                     return _reading(connection, work, SqliteTransaction(connection))
 
-    def write(self, work: Callable[[Transaction], T]) -> T:
-        future = self._enqueue(work)
-        with self._writing:
-            while not future.done():  # a group may be full before its turn comes
+    def write(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
+        ends_at = _or_patience(deadline)
+        future = self._enqueue(work, ends_at)
+        while not future.done():  # a group may be full before its turn comes
+            if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
+                if future.cancel():
+                    raise self._busy()
+                break  # it is being committed
+            try:
                 self._commit_waiting()
+            finally:
+                self._writing.release()
         return future.result()
 
-    def submit(self, work: Callable[[Transaction], T]) -> Future[T]:
-        future = self._enqueue(work)
+    def submit(self, work: Callable[[Transaction], T], deadline: float | None = None) -> Future[T]:
+        future = self._enqueue(work, _or_patience(deadline))
         self.tend()
         return future
 
@@ -110,7 +142,7 @@ class SqliteStore:
 
         def commit() -> Sequence[Outcome[T]]:
             try:
-                return _told(partial(self._run, works, done), len(works))
+                return self._noted(_told(partial(self._run, works, done), len(works)))
             finally:
                 self._is_due = self._unindexed >= _INDEXED
                 self._writing.release()
@@ -128,33 +160,41 @@ class SqliteStore:
                 self._committer.start()
             self._wake.notify()
 
-    def check(self) -> Iterator[str]:
-        with _told_apart(), self._separate() as connection:
-            yield from inspection.inspect(connection)
+    def probe(self, deadline: float | None = None) -> None:
+        with self._probing:
+            if time.monotonic() - self._probed_at >= _PROBED_FOR:
+                self._probe_failure = None
+                try:
+                    self._probe(_or_patience(deadline, _PROBE_PATIENCE))
+                except StoreUnavailable as error:
+                    self._probe_failure = error
+                self._probed_at = time.monotonic()
+            failure = self._damage or self._probe_failure
+        if failure:
+            raise failure
+        self._see_that_its_file_is_there()
 
-    def backup(self, path: str) -> None:
-        target = Path(path)
-        if target.exists():
-            raise ValueError(f"{path} is there already")
-        partial = target.with_name(f"{target.name}.part")
-        partial.unlink(missing_ok=True)
-        try:
-            with _told_apart(), self._separate() as connection:
-                connection.execute("VACUUM INTO ?", (str(partial),))
-            with partial.open("rb") as copy:
-                os.fsync(copy.fileno())
-            partial.rename(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    def check(self) -> Iterator[str]:
+        is_consistent = True
+        with self._told_apart(), self._separate() as connection:
+            for wrong in inspection.inspect(connection):
+                is_consistent = False
+                yield wrong
+        if is_consistent:
+            self._damage = None
+
+    def backup(self, path: str) -> int:
+        with self._told_apart(), self._separate() as connection:
+            return backups.make(connection, Path(path))
 
     def vacuum(self) -> None:
-        with _told_apart(), self._writing:
-            connection = self._open_writer()
-            for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
-                fulltext.optimize(connection, org)
-            connection.execute("VACUUM")
-            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        with self._told_apart(), self._locked(_or_patience(None)):
+            connection = self._open_writer(_or_patience(None))
+            with _waiting_for_others(connection, _PATIENCE):
+                for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+                    fulltext.optimize(connection, org)
+                connection.execute("VACUUM")
+                (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if is_busy:
                 raise StoreUnavailable("somebody reads an older state of the file all the time; try again")
 
@@ -173,21 +213,76 @@ class SqliteStore:
                 self._writer.close()
                 self._writer = None
 
-    def _read(self, work: Callable[[Transaction], T], searchable: int | None) -> T:
-        with _told_apart(), self._reader() as connection:
+    def _read(self, work: Callable[[Transaction], T], searchable: int | None, ends_at: float) -> T:
+        with self._told_apart(), self._reader(ends_at) as connection:
             transaction = SqliteTransaction(connection, read_only=True, searchable=searchable)
             return _reading(connection, work, transaction)
+
+    def _probe(self, ends_at: float) -> None:
+        if self.is_read_only:
+            self._read(lambda transaction: transaction.secret(), None, ends_at)
+            return
+        with self._locked(ends_at), self._told_apart():
+            connection = self._open_writer(ends_at)
+            _begin(connection, ends_at)
+            with _rolled_back(connection):
+                connection.execute("UPDATE secrets SET secret = secret")
+                self._see_that_its_file_is_there()
+                connection.execute("COMMIT")
 
     def _see_that_it_is_open(self) -> None:
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
 
-    def _enqueue(self, work: Callable[[Transaction], T]) -> Future[T]:
+    def _see_that_its_file_is_there(self) -> None:
+        if self._file and self._file.is_lost():
+            raise StoreUnavailable(
+                "the store's file was removed or replaced while it was open; restart what has it open",
+                self._file.path,
+            )
+
+    def _busy(self) -> StoreBusy:
+        return StoreBusy("others write to it all the time; try again later", self._path)
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes."""
+        try:
+            with _told_apart(self._path):
+                yield
+        except StoreUnavailable as error:
+            self._note(error)
+            raise
+
+    def _noted(self, outcomes: Sequence[Outcome[T]]) -> Sequence[Outcome[T]]:
+        for _, failure in outcomes:
+            self._note(failure)
+        return outcomes
+
+    def _note(self, failure: BaseException | None) -> None:
+        """Remember that the file was found damaged."""
+        if isinstance(failure, StoreUnavailable) and is_damage(failure.__cause__):
+            self._damage = failure
+
+    def _enqueue(self, work: Callable[[Transaction], T], ends_at: float) -> Future[T]:
         future: Future[T] = Future()
         with self._wake:
-            self._see_that_it_is_open()
-            self._waiting.append((work, future))
+            if self._is_closed:
+                raise StoreUnavailable("the store is closed")
+            if self.is_read_only:
+                raise StoreReadOnly
+            self._waiting.append((work, future, ends_at))
         return future
+
+    @contextmanager
+    def _locked(self, ends_at: float) -> Iterator[None]:
+        """Hold the writer's lock."""
+        if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
+            raise self._busy()
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _commit_for_others(self) -> None:
         while True:
@@ -206,35 +301,69 @@ class SqliteStore:
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
+        begun = _told(lambda: [(self._begin_for_waiting(), None)], 1)
+        [(connection, failure)] = begun
         taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
         # Whoever gave up waiting may be told nothing any more, and need not be served.
-        group = [(work, future) for work, future in taken if future.set_running_or_notify_cancel()]
-        if not group:
-            return
-        outcomes = _told(partial(self._run, [work for work, _ in group]), len(group))
-        for (_, future), (result, failure) in zip(group, outcomes, strict=True):
-            if failure is None:
+        group = [(work, future) for work, future, _ in taken if future.set_running_or_notify_cancel()]
+        works = [work for work, _ in group]
+        outcomes: Sequence[Outcome[Any]] = [(None, failure)] * len(group)
+        if connection is not None:
+            outcomes = self._noted(_told(partial(self._run_begun, connection, works), len(group)))
+        for (_, future), (result, failed) in zip(group, outcomes, strict=True):
+            if failed is None:
                 future.set_result(result)
             else:
-                future.set_exception(failure)
+                future.set_exception(failed)
         self._tidy()
 
-    def _run(self, works: Sequence[_Work], done: _Done | None = None) -> Sequence[Outcome[Any]]:
-        """Commit works in one transaction; those of `done` are done, and it has begun."""
-        with _told_apart():
-            connection = self._open_writer()
-            if done is None:
+    def _begin_for_waiting(self) -> sqlite3.Connection | None:
+        """Begin to write; whoever's time ends before that is told. None when nobody is left."""
+        for delay in _delays():
+            with suppress(StoreBusy), self._told_apart():
+                connection = self._open_writer(0.0)
                 connection.execute("BEGIN IMMEDIATE")
+                return connection
+            self._tell_those_whose_time_ended()
+            if not self._waiting:
+                break
+            time.sleep(delay)
+        return None
+
+    def _tell_those_whose_time_ended(self) -> None:
+        now = time.monotonic()
+        with self._wake:
+            waiting = list(self._waiting)
+            self._waiting.clear()
+            self._waiting.extend(each for each in waiting if each[2] > now)
+        for _, future, ends_at in waiting:
+            if ends_at <= now and future.set_running_or_notify_cancel():
+                future.set_exception(self._busy())
+
+    def _run(self, works: Sequence[_Work], done: _Done | None) -> Sequence[Outcome[Any]]:
+        """Commit works in one transaction; those of `done` are done, and it has begun."""
+        with self._told_apart():
+            connection = self._open_writer(_or_patience(None))
+            if done is None:
+                _begin(connection, _or_patience(None))
+            return self._run_begun(connection, works, done)
+
+    def _run_begun(
+        self, connection: sqlite3.Connection, works: Sequence[_Work], done: _Done | None = None
+    ) -> Sequence[Outcome[Any]]:
+        """Commit works in the transaction that has begun; those of `done` are done."""
+        with self._told_apart():
             try:
                 return self._end(connection, done or _do(connection, works, _attempt))
             except (_Spoilt, sqlite3.Error) as error:
                 if len(works) == 1 and not isinstance(error, _Spoilt):
                     raise  # there is no other to spare it
-                connection.execute("BEGIN IMMEDIATE")
+                _begin(connection, _or_patience(None))
                 return self._end(connection, _do(connection, works, _attempt_carefully))
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
         with _rolled_back(connection):
+            self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._unswept += done.transaction.additions
         self._unindexed += done.transaction.additions + done.transaction.length // _LONG
@@ -251,21 +380,23 @@ class SqliteStore:
                 self._sweep(self._writer, now)
                 self._shorten_wal(self._writer)
             while self._unindexed >= _INDEXED or (has_time and self._unindexed and not self._waiting):
-                self._index(self._writer)
-        except (OSError, sqlite3.DatabaseError) as error:
+                self._index(self._writer, _or_patience(None, _TIDY_PATIENCE))
+        except StoreBusy:
+            _LOG.debug("The store is tidied later, as others write")
+        except (OSError, sqlite3.DatabaseError, StoreUnavailable) as error:
             _LOG.warning("The store cannot be tidied now: %s", error)
         except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
             _LOG.exception("The store could not be tidied")
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
-        with _transaction(connection) as transaction:
+        with _transaction(connection, _or_patience(None, _TIDY_PATIENCE)) as transaction:
             # Twice what came in, or what is to be swept would pile up.
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
 
-    def _index(self, connection: sqlite3.Connection) -> None:
+    def _index(self, connection: sqlite3.Connection, ends_at: float) -> None:
         """Add some rows to the full-text index."""
-        with _transaction(connection) as transaction:
+        with _transaction(connection, ends_at) as transaction:
             indexed = transaction.index(_INDEXED)
         # Others may have stored rows, and indexed ours: when there were too few to fill a step, none is left.
         self._unindexed = max(1, self._unindexed - indexed) if indexed == _INDEXED else 0
@@ -276,60 +407,94 @@ class SqliteStore:
         SQLite does it by itself only in a moment without readers, which may never come. Here, the writer
         waits for those who read now; those who come after them do not need the WAL.
         """
-        if self._path is None or Path(f"{self._path}-wal").stat().st_size < self._longest_wal:
+        if self._file is None or self._file.wal.stat().st_size < self._longest_wal:
             return
         self._longest_wal += _LONGEST_WAL
-        connection.execute(f"PRAGMA busy_timeout = {_WAL_PATIENCE}")
-        try:
+        with _waiting_for_others(connection, _WAL_PATIENCE):
             (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
         if not is_busy:
             self._longest_wal = _LONGEST_WAL
 
-    def _open_writer(self) -> sqlite3.Connection:
+    def _open_writer(self, ends_at: float) -> sqlite3.Connection:
+        """Return the connection that writes. Needs the writer's lock."""
         if self._writer is None:
-            connection = _connect(self._path or ":memory:")
-            try:
-                _write_ahead(connection)
+            with self._told_apart():
+                self._writer = _patiently(self._opened, ends_at)
+        return self._writer
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._file is not None:
+            self._file.prepare()
+        connection = self._connect()
+        try:
+            with self._told_apart():
+                if self._file is not None:
+                    self._file.recognise(connection)
+                connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
                 connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 migrations.migrate(connection, times.now())
                 self._unindexed = SqliteTransaction(connection).unindexed(_INDEXED)
-            except BaseException:
-                connection.close()
-                raise
-            self._writer = connection
-        return self._writer
+            if self._file is not None:
+                self._file.remember()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _connect(self, patience: float = 0.0) -> sqlite3.Connection:
+        if self._file is None:
+            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        else:
+            connection = self._file.connect(patience)
+        connection.create_function("matches", 2, queries.matches, deterministic=True)
+        connection.create_function("contains", 2, queries.contains, deterministic=True)
+        return connection
+
+    def _open(self, ends_at: float) -> None:
+        """Open the store, unless that was done. Needs the writer's lock."""
+        if not self.is_read_only:
+            self._open_writer(ends_at)
+        elif self._file is not None and not self._is_readable:
+            self._file.prepare()
+            with closing(self._connect()) as connection:
+                self._file.recognise(connection)
+                migrations.require_current(connection)
+            self._is_readable = True
 
     @contextmanager
     def _separate(self) -> Iterator[sqlite3.Connection]:
         """A connection for what takes long; a store in memory has but one, which others then wait for."""
-        if self._path is None:
-            with self._writing:
-                yield self._open_writer()
-            return
-        with self._writing:
-            self._open_writer()
-        with closing(_connect(self._path)) as connection:
+        ends_at = _or_patience(None)
+        with self._locked(ends_at):
+            self._open(ends_at)
+            if self._file is None:
+                yield self._open_writer(ends_at)
+                return
+        with closing(self._connect(_PATIENCE)) as connection:
             yield connection
 
     @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        if self._path is None or self._writer is None:
-            with self._writing:
+    def _reader(self, ends_at: float) -> Iterator[sqlite3.Connection]:
+        if self._file is None or not (self._writer or self._is_readable):
+            with self._locked(ends_at):
                 self._see_that_it_is_open()
-                writer = self._open_writer()
-                if self._path is None:  # memory has one connection only
-                    yield writer
+                self._open(ends_at)
+                if self._file is None:  # memory has one connection only
+                    yield self._open_writer(ends_at)
                     return
         self._see_that_it_is_open()
+        self._see_that_its_file_is_there()
+        if self.is_read_only and self._file.is_sealed():
+            with self._file.unchanged(), closing(self._connect()) as connection:
+                yield connection
+            return
         try:
             connection = self._readers.pop()
         except IndexError:
-            connection = _connect(self._path)
+            connection = self._connect()
             connection.execute("PRAGMA query_only = ON")
         try:
             yield connection
@@ -337,27 +502,52 @@ class SqliteStore:
             self._readers.append(connection)
 
 
-def _connect(path: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False, cached_statements=1_024
-    )
-    connection.create_function("matches", 2, queries.matches, deterministic=True)
-    connection.create_function("contains", 2, queries.contains, deterministic=True)
-    return connection
+def _or_patience(deadline: float | None, patience: float | None = None) -> float:
+    """Return a deadline, or the moment when patience ends (both of `time.monotonic`)."""
+    if deadline is not None:
+        return deadline
+    return time.monotonic() + (_PATIENCE if patience is None else patience)
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Turn on the WAL. While others open a new file, too, SQLite refuses at once where it waits otherwise."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
+def _delays() -> Iterator[float]:
+    """Return the seconds between attempts, without end."""
+    return chain(_DELAYS, repeat(_DELAYS[-1]))
+
+
+def _patiently(attempt: Callable[[], T], ends_at: float) -> T:
+    """Return what an attempt does that another process's lock does not prevent.
+
+    Raises:
+        StoreBusy: The lock was not free until the end.
+    """
+    for delay in _delays():
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            return attempt()
+        except StoreBusy:
+            if time.monotonic() + delay > ends_at:
                 raise
-            time.sleep(_PAUSE)
-        else:
-            return
+        time.sleep(delay)
+    raise AssertionError("delays have no end")
+
+
+def _begin(connection: sqlite3.Connection, ends_at: float) -> None:
+    """Begin to write."""
+
+    def attempt() -> None:
+        with _told_apart():
+            connection.execute("BEGIN IMMEDIATE")
+
+    _patiently(attempt, ends_at)
+
+
+@contextmanager
+def _waiting_for_others(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Let SQLite wait for locks by itself, in what it does step by step."""
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1_000)}")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA busy_timeout = 0")
 
 
 def _reading(
@@ -372,9 +562,9 @@ def _reading(
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[SqliteTransaction]:
+def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[SqliteTransaction]:
     """A transaction of its own, committed at the end."""
-    connection.execute("BEGIN IMMEDIATE")
+    _begin(connection, ends_at)
     with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
         yield transaction
@@ -400,11 +590,7 @@ class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
 def _begins_at_once(connection: sqlite3.Connection) -> bool:
     """Begin to write, if another process does not; of whatever else is wrong, those tell who can wait."""
     try:
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1_000)}")
+        connection.execute("BEGIN IMMEDIATE")
     except sqlite3.Error:
         return False
     return True
@@ -477,11 +663,11 @@ def _attempt_carefully(
 
 
 @contextmanager
-def _told_apart() -> Iterator[None]:
+def _told_apart(path: Path | None = None) -> Iterator[None]:
     """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
         raise
     except sqlite3.DatabaseError as error:
-        raise StoreUnavailable(f"SQLite: {error}") from error
+        raise unavailable(error, path) from error

@@ -1,0 +1,180 @@
+"""The file of a store: created for its owner alone, recognised as ours, and still the one that is open."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from memtrace_server.store.protocol import StoreBusy, StoreNotFound, StoreUnavailable
+from memtrace_server.store.sqlite import migrations
+
+_PRIVATE = 0o600
+_CREATION = threading.Lock()
+"""Held while a file is created: to close a file drops the locks that this process has on it."""
+
+_Identity = tuple[tuple[int, int] | None, ...]
+
+
+class StoreFile:
+    """A store's file and its write-ahead log.
+
+    Args:
+        path: Its path; symbolic links are followed now, and not again.
+        is_read_only: Whether nothing may be written.
+        create: Whether to create the file when it does not exist.
+    """
+
+    def __init__(self, path: str, *, is_read_only: bool = False, create: bool = True) -> None:
+        self.path = Path(os.path.realpath(path))
+        self.is_read_only = is_read_only
+        self._create = create and not is_read_only
+        self._identity: _Identity | None = None
+
+    @property
+    def wal(self) -> Path:
+        """The write-ahead log beside the file."""
+        return self.path.with_name(f"{self.path.name}-wal")
+
+    def exists(self) -> bool:
+        """Return whether the file exists."""
+        return os.path.lexists(self.path)
+
+    def require(self) -> None:
+        """Check that the file exists, unless it is to be created.
+
+        Raises:
+            StoreNotFound: It does not.
+        """
+        if not self._create and not self.exists():
+            raise StoreNotFound("there is no such file; check the path", self.path)
+
+    def prepare(self) -> None:
+        """Create the file if need be, and check that it is no other program's.
+
+        Raises:
+            StoreNotFound: The file does not exist and is not to be created.
+            StoreUnavailable: It cannot be created or read, or it is not ours.
+        """
+        self.require()
+        try:
+            if self._create and not self.exists():
+                self._make()
+            if self.path.is_dir():
+                raise StoreUnavailable("is a folder; name a file in it", self.path)
+        except OSError as error:
+            raise StoreUnavailable(_remedy_of(error, self.path.parent), self.path) from error
+        # So that a foreign file is not touched, SQLite is told that nobody writes it. Who does may show.
+        with closing(self._connect("immutable=1", 0.0)) as connection, suppress(sqlite3.DatabaseError):
+            self.recognise(connection)
+
+    def recognise(self, connection: sqlite3.Connection) -> None:
+        """Check that the file is ours.
+
+        Raises:
+            StoreUnavailable: It is not.
+        """
+        if not migrations.is_ours(connection):
+            raise StoreUnavailable(
+                "is another program's database; it was not changed, name another file", self.path
+            )
+
+    def connect(self, patience: float) -> sqlite3.Connection:
+        """Connect to the file, which exists; `patience` is how long SQLite waits for locks, in seconds."""
+        mode = "mode=ro" if self.is_read_only else "mode=rw"
+        return self._connect("immutable=1" if self.is_read_only and self.is_sealed() else mode, patience)
+
+    def is_sealed(self) -> bool:
+        """Return whether the file has no write-ahead log, and can get none, as its folder is read-only."""
+        return not self.wal.exists() and not os.access(self.path.parent, os.W_OK)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Check that nobody, who may do what we may not, changed the file meanwhile.
+
+        Raises:
+            StoreBusy: Somebody did.
+        """
+        before = self._stamp()
+        yield
+        if self._stamp() != before:
+            raise StoreBusy("was written while it was read; try again", self.path)
+
+    def remember(self) -> None:
+        """Take the files that are there now for those that are open."""
+        self._identity = self._look()
+
+    def is_lost(self) -> bool:
+        """Return whether the files at the path are no longer those that are open."""
+        return self._identity is not None and self._look() != self._identity
+
+    def _make(self) -> None:
+        with _CREATION, suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
+
+    def _connect(self, option: str, patience: float) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"{self.path.as_uri()}?{option}",
+            uri=True,
+            timeout=patience,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=1_024,
+        )
+
+    def _stamp(self) -> tuple[int, int, bool]:
+        found = self.path.stat()
+        return found.st_mtime_ns, found.st_size, self.wal.exists()
+
+    def _look(self) -> _Identity:
+        return tuple(_identity_of(path) for path in (self.path, self.wal))
+
+
+def unavailable(error: sqlite3.Error, path: Path | None) -> StoreUnavailable:
+    """Return SQLite's error as ours, with what is wrong and what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    kind = StoreBusy if code == sqlite3.SQLITE_BUSY else StoreUnavailable
+    return kind(_REASONS.get(code, f"SQLite: {error}"), path)
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another connection's lock is in the way."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Return whether an error says that the file itself is damaged."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "another process holds its lock; try again when that has finished",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check the permissions of the file and its folder",
+    sqlite3.SQLITE_CORRUPT: "is damaged; run `memtrace check`, and put a backup in place with"
+    " `memtrace restore`",
+    sqlite3.SQLITE_FULL: "the disk is full; free some space",
+    sqlite3.SQLITE_IOERR: "the disk cannot be read or written; see the system's log",
+    sqlite3.SQLITE_NOTADB: "is no SQLite database; name another file, or put a backup in place with"
+    " `memtrace restore`",
+    sqlite3.SQLITE_READONLY: "cannot be written; change the permissions of the file and its folder, or"
+    " add ?mode=ro to read it only",
+}
+
+
+def _remedy_of(error: OSError, folder: Path) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"the folder {folder} does not exist; create it, or name another file"
+    if isinstance(error, PermissionError):
+        return f"cannot be created; change the permissions of {folder}, or name another file"
+    return f"{error.strerror}; name another file"
+
+
+def _identity_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - before each commit, and twice as quick as pathlib's
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
