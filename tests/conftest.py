@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from memtrace.testing import MemtraceServer
 
-pytest_plugins = ["helpers.commands", "sdk_harness", "socket_server"]
+pytest_plugins = ["helpers.clock", "helpers.commands", "sdk_harness", "socket_server"]
 
 
 @pytest.fixture(scope="session")

@@ -66,20 +66,22 @@ def time_point(value: TimePoint, name: str = "time") -> str:
     raise ValueError(f"{name}: {value} is too long; the most is {_MOST_UNITS} days")
 
 
-def timestamp(value: datetime.datetime, name: str = "time") -> str:
-    """Write a datetime in RFC 3339, in UTC.
+def timestamp(value: datetime.datetime | str, name: str = "time") -> str:
+    """Write a time in RFC 3339, in UTC.
 
     Args:
-        value: A datetime with a time zone.
+        value: A datetime with a time zone, or a string, which is passed on as it is.
         name: What the value is called in an error.
 
     Returns:
         For example `2026-11-01T09:30:00Z`.
 
     Raises:
-        TypeError: If the value is no datetime.
+        TypeError: If the value is neither.
         ValueError: If it has no time zone, or is outside the years 1 to 9999 in UTC.
     """
+    if isinstance(value, str):
+        return value
     if not isinstance(value, datetime.datetime):
         raise TypeError(f"{name}: {value!r} is no time; give a datetime with a time zone")
     if value.utcoffset() is None:

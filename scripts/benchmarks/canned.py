@@ -6,6 +6,7 @@ Run as a script, it prints its port, and answers until its standard input is clo
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 from typing import Any, cast
@@ -42,6 +43,12 @@ def _page(size: int) -> bytes:
     return _answer({"memories": memories, "count": size, "has_more": False}, "200 OK")
 
 
+@functools.cache
+def _batch(size: int) -> bytes:
+    memories = [_memory(number) for number in range(size)]
+    return _answer({"memories": memories, "count": size, "duplicates": []}, "201 Created")
+
+
 _STORED = _answer(_memory(1), "201 Created")
 _PAGES = {b"agent_id=hundred": _page(100), b"agent_id=thousand": _page(1000)}
 
@@ -61,7 +68,10 @@ class _Connection(asyncio.Protocol):
             return
         self._asked = b""
         query = head.partition(b"\r\n")[0]
-        self._write(next((page for agent, page in _PAGES.items() if agent in query), _STORED))
+        if rest.startswith(b'{"memories":'):
+            self._write(_batch(rest.count(b'"content":')))
+        else:
+            self._write(next((page for agent, page in _PAGES.items() if agent in query), _STORED))
 
 
 async def _serve() -> None:

@@ -27,6 +27,8 @@ _CALLS = {
     "hundred": ("recall of 100", 60, 0.45),
     "thousand": ("recall of 1,000", 15, 0.35),
 }
+_BUFFERED_CALLS = 5000
+_BUFFERED = 0.1
 _IMPORT = 0.6
 _MEMORY = 0.8
 _TOGETHER = {"remember": 512, "hundred": 256}
@@ -56,7 +58,24 @@ def _alone(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> list
                 for _ in range(rounds)
             ]
             rows.append(_compared(f"client: {name}", turns, bound))
+        rows.append(_buffered(process, rounds))
     return rows
+
+
+def _buffered(process: _Process, rounds: int) -> Row:
+    process.ask(f"buffered {_BUFFERED_CALLS}")
+    times = _CALLS["remember"][1]
+    turns = [
+        (
+            process.ask(f"buffered {_BUFFERED_CALLS}") / _BUFFERED_CALLS,
+            process.ask(f"remember {times}") / times,
+        )
+        for _ in range(rounds)
+    ]
+    one, other = (median(turn[n] for turn in turns) for n in (0, 1))
+    ratio = median(a / b for a, b in turns)
+    name, compared = "client: remember through buffered()", f"unbuffered: {milliseconds(other)}"
+    return at_most(name, milliseconds(one), compared, ratio, _BUFFERED)
 
 
 def _memory(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> Row:

@@ -4,7 +4,8 @@ Run as a script, with
 
 - `import`, it prints the CPU seconds that the import of the client takes.
 - `calls URL`, it makes some calls and prints the MiB of memory that the process has by then. Then it reads
-  lines of METHOD TIMES, and prints the CPU seconds that so many calls took.
+  lines of METHOD TIMES, and prints the CPU seconds that so many calls took; METHOD `buffered` is `remember`
+  through a buffer, which is then closed.
 - `tasks URL`, it does so for lines of WAY TASKS METHOD TIMES, and makes the calls in so many tasks.
 """
 
@@ -45,11 +46,19 @@ def call_alone(client: Any) -> None:  # noqa: ANN401  # it is of either SDK
     print(resident(), flush=True)
     for line in sys.stdin:
         method, times = line.split()
-        call = calls[method]
         started = time.process_time()
-        for _ in range(int(times)):
-            call()
+        if method == "buffered":
+            with client.buffered() as log:
+                repeat(methods(log)["remember"], int(times))
+        else:
+            repeat(calls[method], int(times))
         print(time.process_time() - started, flush=True)
+
+
+def repeat(call: Callable[[], object], times: int) -> None:
+    """Make a call again and again."""
+    for _ in range(times):
+        call()
 
 
 def resident() -> float:

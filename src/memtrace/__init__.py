@@ -9,10 +9,10 @@ from memtrace._version import __version__
 
 if TYPE_CHECKING:
     from memtrace._answered import Answered
-    from memtrace._async.buffered import AsyncWriteBuffer
+    from memtrace._async.buffer import AsyncWriteBuffer
     from memtrace._async.client import AsyncMemtrace
     from memtrace._async.session import AsyncSessionHandle
-    from memtrace._sync.buffered import WriteBuffer
+    from memtrace._sync.buffer import WriteBuffer
     from memtrace._sync.client import Memtrace
     from memtrace._sync.session import SessionHandle
     from memtrace.exceptions import (
@@ -65,10 +65,10 @@ else:
         "Answered": "memtrace._answered",
         "AsyncMemtrace": "memtrace._async.client",
         "AsyncSessionHandle": "memtrace._async.session",
-        "AsyncWriteBuffer": "memtrace._async.buffered",
+        "AsyncWriteBuffer": "memtrace._async.buffer",
         "Memtrace": "memtrace._sync.client",
         "SessionHandle": "memtrace._sync.session",
-        "WriteBuffer": "memtrace._sync.buffered",
+        "WriteBuffer": "memtrace._sync.buffer",
     }
 
     def __getattr__(name: str) -> object:

@@ -75,8 +75,7 @@ from memtrace.models import (
 )
 
 if TYPE_CHECKING:
-    from memtrace._async.buffered import AsyncWriteBuffer
-    from memtrace._async.flusher import AsyncFlusher
+    from memtrace._async.buffer import AsyncWriteBuffer
 else:
     # Imported with the first buffer; few clients have one. Frameworks read annotations when a program runs.
     AsyncWriteBuffer = Any
@@ -146,7 +145,7 @@ class AsyncMemtrace:
         if given is not None and config.store is not None:
             raise ValueError("http_client is for a server; an embedded store has no use for it")
         self._sender = AsyncSender(config, AsyncConnection(config.store, given))
-        self._flushers: WeakSet[AsyncFlusher] = WeakSet()
+        self._buffers: WeakSet[AsyncWriteBuffer] = WeakSet()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -234,13 +233,32 @@ class AsyncMemtrace:
         await self._finish(exc_value)
 
     async def _finish(self, exception: BaseException | None) -> None:
+        errors: list[BufferedWriteError] = []
         try:
-            if self._flushers:
-                from memtrace._async.buffered import finish_all  # noqa: PLC0415
+            for buffer in list(self._buffers):
+                try:
+                    await buffer._finish(exception)  # noqa: SLF001  # it is a part of the client
+                except BufferedWriteError as error:
+                    errors.append(error)
+            if errors:
+                from memtrace._buffer import write_error  # noqa: PLC0415  # as with the first buffer
 
-                await finish_all(self._flushers, exception)
+                raise write_error([failure for error in errors for failure in error.failed])
         finally:
             await self._sender.connection.aclose()
+
+    def _blocking(self) -> object:  # unasync: remove
+        """Return a client that needs no event loop; None if the caller supplied one that does."""
+        from memtrace._sync.client import Memtrace  # noqa: PLC0415  # few programs need them
+        from memtrace._sync.connection import Connection  # noqa: PLC0415
+        from memtrace._sync.sender import Sender  # noqa: PLC0415
+
+        config = self._sender.config
+        if self._sender.connection.is_given:
+            return None
+        client = Memtrace("sqlite://")
+        client._sender = Sender(config, Connection(config.store, None))  # noqa: SLF001  # the same client
+        return client
 
     async def remember(
         self,
@@ -769,42 +787,42 @@ class AsyncMemtrace:
     ) -> AsyncWriteBuffer:
         """Make a buffer that takes memories at once and stores them in the background, in batches.
 
-        Those that one thread or task gives are stored in that order. One that has no `time` gets the one of
-        the call, not of the batch. So what is logged twice is stored twice, other than by `remember` of the
-        client: give a `dedup_key` to what is to be stored once.
+        Memories of one thread or task are stored in its order. A memory without `time` gets the time of the
+        call, so that equal memories stay distinct.
 
-        The buffer is flushed when a batch is full or has waited for long enough, by `flush()`, at the end of
-        the block, by closing the client, and when the interpreter ends. It holds so many memories and bytes
-        at the most; when it is full, its methods wait until there is room.
+        A batch is sent when it is full, when its first memory has waited for `max_delay`, by `flush()`, at
+        the end of the block, when the buffer or the client is closed, and when the event loop or the
+        interpreter ends. Callers wait while the buffer is full.
 
-        Batches are sent and tried again as this client's other requests (see `with_options`), and a batch
-        that is tried again is stored once. A memory that the server refuses has failed alone. When there is
-        no way to the server, all that the buffer holds has failed. What failed is logged as a warning, and
-        raised as a `BufferedWriteError` that has the memories in `failed`, each with the reason: by the next
-        call of any method of the buffer, or at the end of the block. An exception that ends the block is not
-        replaced; the memories are then in `failed` of the buffer.
+        A batch is sent and retried like the other requests of this client (see `with_options`), with one
+        idempotency key, so it is stored once. A memory that the server refuses fails alone. If the server
+        cannot be reached, all that the buffer holds fails. Failures are logged as a warning, and raised as a
+        `BufferedWriteError`, which has the memories and the reasons in `failed`, by the next call of any
+        method or at the end of the block. An exception that ends the block is not replaced; the failures stay
+        in `failed` of the buffer.
 
         Args:
-            max_batch: Memories in a batch at the most, up to 1,000; as many are sent at once.
-            max_delay: Seconds that a memory waits for others at the most.
-            max_pending: Memories held at the most, with those that failed and were not raised yet.
-            max_bytes: Bytes held at the most, as JSON.
-            on_failure: Is called with the error, from wherever the batch is sent, in place of raising it.
+            max_batch: Most memories in a batch.
+            max_delay: Most seconds that a memory waits for others.
+            max_pending: Most memories held.
+            max_bytes: Most bytes held, counted as JSON.
+            on_failure: A function to call with the error, in the thread or task that sent the batch, instead
+                of raising it.
 
         Returns:
-            A context manager that gives a buffer with `remember`, `decide`, `add_memory`, `add_memories`,
-            `flush` and `close`. It may be used without a block too.
+            A buffer with `remember`, `decide`, `add_memory`, `add_memories`, `flush` and `close`, for use in
+            a `with` block or without.
 
         Raises:
-            ValueError: If a limit cannot work.
-            TypeError: If `on_failure` has to be awaited.
+            ValueError: If a limit is out of range.
+            TypeError: If `on_failure` would have to be awaited.
 
         Example:
             >>> async with client.buffered() as log:
             ...     await log.remember("agent_1", "User prefers dark mode")
             ...     await log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
-        from memtrace._async.buffered import AsyncWriteBuffer  # noqa: PLC0415
+        from memtrace._async.buffer import AsyncWriteBuffer  # noqa: PLC0415
         from memtrace._buffer import Limits  # noqa: PLC0415
 
         limits = Limits(

@@ -76,8 +76,7 @@ from memtrace.models import (
 )
 
 if TYPE_CHECKING:
-    from memtrace._sync.buffered import WriteBuffer
-    from memtrace._sync.flusher import Flusher
+    from memtrace._sync.buffer import WriteBuffer
 else:
     # Imported with the first buffer; few clients have one. Frameworks read annotations when a program runs.
     WriteBuffer = Any
@@ -147,7 +146,7 @@ class Memtrace:
         if given is not None and config.store is not None:
             raise ValueError("http_client is for a server; an embedded store has no use for it")
         self._sender = Sender(config, Connection(config.store, given))
-        self._flushers: WeakSet[Flusher] = WeakSet()
+        self._buffers: WeakSet[WriteBuffer] = WeakSet()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
@@ -229,11 +228,17 @@ class Memtrace:
         self._finish(exc_value)
 
     def _finish(self, exception: BaseException | None) -> None:
+        errors: list[BufferedWriteError] = []
         try:
-            if self._flushers:
-                from memtrace._sync.buffered import finish_all  # noqa: PLC0415
+            for buffer in list(self._buffers):
+                try:
+                    buffer._finish(exception)  # noqa: SLF001  # it is a part of the client
+                except BufferedWriteError as error:
+                    errors.append(error)
+            if errors:
+                from memtrace._buffer import write_error  # noqa: PLC0415  # as with the first buffer
 
-                finish_all(self._flushers, exception)
+                raise write_error([failure for error in errors for failure in error.failed])
         finally:
             self._sender.connection.close()
 
@@ -760,35 +765,35 @@ class Memtrace:
     ) -> WriteBuffer:
         """Make a buffer that takes memories at once and stores them in the background, in batches.
 
-        Those that one thread or task gives are stored in that order. One that has no `time` gets the one of
-        the call, not of the batch. So what is logged twice is stored twice, other than by `remember` of the
-        client: give a `dedup_key` to what is to be stored once.
+        Memories of one thread or task are stored in its order. A memory without `time` gets the time of the
+        call, so that equal memories stay distinct.
 
-        The buffer is flushed when a batch is full or has waited for long enough, by `flush()`, at the end of
-        the block, by closing the client, and when the interpreter ends. It holds so many memories and bytes
-        at the most; when it is full, its methods wait until there is room.
+        A batch is sent when it is full, when its first memory has waited for `max_delay`, by `flush()`, at
+        the end of the block, when the buffer or the client is closed, and when the event loop or the
+        interpreter ends. Callers wait while the buffer is full.
 
-        Batches are sent and tried again as this client's other requests (see `with_options`), and a batch
-        that is tried again is stored once. A memory that the server refuses has failed alone. When there is
-        no way to the server, all that the buffer holds has failed. What failed is logged as a warning, and
-        raised as a `BufferedWriteError` that has the memories in `failed`, each with the reason: by the next
-        call of any method of the buffer, or at the end of the block. An exception that ends the block is not
-        replaced; the memories are then in `failed` of the buffer.
+        A batch is sent and retried like the other requests of this client (see `with_options`), with one
+        idempotency key, so it is stored once. A memory that the server refuses fails alone. If the server
+        cannot be reached, all that the buffer holds fails. Failures are logged as a warning, and raised as a
+        `BufferedWriteError`, which has the memories and the reasons in `failed`, by the next call of any
+        method or at the end of the block. An exception that ends the block is not replaced; the failures stay
+        in `failed` of the buffer.
 
         Args:
-            max_batch: Memories in a batch at the most, up to 1,000; as many are sent at once.
-            max_delay: Seconds that a memory waits for others at the most.
-            max_pending: Memories held at the most, with those that failed and were not raised yet.
-            max_bytes: Bytes held at the most, as JSON.
-            on_failure: Is called with the error, from wherever the batch is sent, in place of raising it.
+            max_batch: Most memories in a batch.
+            max_delay: Most seconds that a memory waits for others.
+            max_pending: Most memories held.
+            max_bytes: Most bytes held, counted as JSON.
+            on_failure: A function to call with the error, in the thread or task that sent the batch, instead
+                of raising it.
 
         Returns:
-            A context manager that gives a buffer with `remember`, `decide`, `add_memory`, `add_memories`,
-            `flush` and `close`. It may be used without a block too.
+            A buffer with `remember`, `decide`, `add_memory`, `add_memories`, `flush` and `close`, for use in
+            a `with` block or without.
 
         Raises:
-            ValueError: If a limit cannot work.
-            TypeError: If `on_failure` has to be awaited.
+            ValueError: If a limit is out of range.
+            TypeError: If `on_failure` would have to be awaited.
 
         Example:
             >>> with client.buffered() as log:
@@ -796,7 +801,7 @@ class Memtrace:
             ...     log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
         from memtrace._buffer import Limits  # noqa: PLC0415
-        from memtrace._sync.buffered import WriteBuffer  # noqa: PLC0415
+        from memtrace._sync.buffer import WriteBuffer  # noqa: PLC0415
 
         limits = Limits(
             max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes

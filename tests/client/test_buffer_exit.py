@@ -1,0 +1,221 @@
+"""The end of a process, or of an event loop, with memories in a buffer that nobody closed; and forks."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from memtrace import Memtrace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FIRST = ("main", "first")
+BEGIN = """
+import asyncio, atexit, gc, multiprocessing, os, signal, sys, threading
+import anyio, httpx, trio
+from memtrace import AsyncMemtrace, BufferedWriteError, Memtrace
+
+log = Memtrace(sys.argv[1], max_retries=0).buffered(max_delay=3600)
+async_log = AsyncMemtrace(sys.argv[1], max_retries=0).buffered(max_delay=3600)
+log.remember("main", "first")
+
+async def forget():
+    await async_log.remember("task", "second")
+    await async_log.remember("task", "third")
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/agent.db"
+
+
+def run(url: str, code: str, returncode: int = 0) -> str:
+    """Run code after BEGIN in an interpreter of its own; return what it writes to stderr."""
+    command = [sys.executable, "-I", "-c", BEGIN + code, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == returncode, done.stderr
+    return done.stderr
+
+
+def stored(url: str) -> list[tuple[str, str]]:
+    with Memtrace(url) as client:
+        return [(memory.agent_id, memory.content) for memory in client.iter_memories(order="asc")]
+
+
+def test_program_that_ends_has_stored_all(url: str) -> None:
+    assert run(url, "") == ""
+    assert stored(url) == [FIRST]
+
+
+@pytest.mark.parametrize("code", ["sys.exit(1)", "raise LookupError"], ids=["exit", "exception"])
+def test_program_that_fails_has_stored_all(url: str, code: str) -> None:
+    run(url, code, returncode=1)
+    assert stored(url) == [FIRST]
+
+
+def test_thread_that_outlives_the_main_thread_has_stored_all(url: str) -> None:
+    code = """
+def late():
+    threading.main_thread().join()
+    log.remember("thread", "second")
+
+threading.Thread(target=late).start()
+"""
+    assert run(url, code) == ""
+    assert stored(url) == [FIRST, ("thread", "second")]
+
+
+def test_function_of_atexit_can_still_remember(url: str) -> None:
+    stderr = run(url, 'atexit.register(log.remember, "atexit", "second")')
+
+    assert stored(url) == [FIRST, ("atexit", "second")]
+    assert "Traceback" not in stderr
+
+
+def test_buffer_without_references_still_stores_all(url: str) -> None:
+    code = """
+Memtrace(sys.argv[1]).buffered(max_delay=3600).remember("dropped", "second")
+gc.collect()
+"""
+    run(url, code)
+
+    assert sorted(stored(url)) == [("dropped", "second"), FIRST]
+
+
+def test_forked_process_stores_its_own_memories_only(url: str) -> None:
+    code = """
+child = os.fork()
+if child == 0:
+    assert (log.pending, log.failed) == (0, [])
+    log.remember("child", "second")
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+log.remember("main", "third")
+"""
+    assert "Traceback" not in run(url, code)
+    assert sorted(stored(url)) == [("child", "second"), FIRST, ("main", "third")]
+
+
+def test_process_of_multiprocessing_stores_its_own_memories(url: str) -> None:
+    code = """
+child = multiprocessing.get_context("fork").Process(target=log.remember, args=["child", "second"])
+child.start()
+child.join()
+"""
+    assert run(url, code) == ""
+    assert sorted(stored(url)) == [("child", "second"), FIRST]
+
+
+def test_fork_during_a_batch_leaves_the_batch_to_the_parent(url: str) -> None:
+    code = """
+sending, go_on = threading.Event(), threading.Event()
+
+def handle(request):
+    sending.set()
+    assert go_on.wait(60)
+    return httpx.Response(503)
+
+http_client = httpx.Client(transport=httpx.MockTransport(handle))
+busy = Memtrace(http_client=http_client, max_retries=0).buffered(max_batch=1, on_failure=lambda error: None)
+busy.remember("main", "in flight")
+assert sending.wait(60)
+child = os.fork()
+if child == 0:
+    busy.close()  # another thread of the parent holds its locks
+    os._exit(busy.pending)
+assert os.waitpid(child, 0)[1] == 0
+go_on.set()
+busy.close()
+"""
+    assert "Traceback" not in run(url, code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["asyncio.run(forget())", "trio.run(forget)", "anyio.run(forget)"],
+    ids=["asyncio", "trio", "anyio"],
+)
+def test_event_loop_that_ends_has_stored_all(url: str, code: str) -> None:
+    assert run(url, code) == ""
+    assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
+
+
+@pytest.mark.parametrize("close", ["loop.close()", ""], ids=["closed", "left"])
+def test_event_loop_that_drops_its_tasks_leaves_them_to_the_exit(url: str, close: str) -> None:
+    code = f"""
+loop = asyncio.new_event_loop()
+loop.run_until_complete(forget())
+{close}
+"""
+    stderr = run(url, code)
+
+    assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
+    assert "Sending 2 memories as the interpreter ends; close buffers before\n" in stderr
+
+
+def test_forked_process_leaves_the_memories_of_tasks_to_its_parent(url: str) -> None:
+    code = """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(async_log.remember("task", "second"))
+child = os.fork()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    assert run(url, code).count("Sending 1 memory as the interpreter ends") == 1
+    assert sorted(stored(url)) == [FIRST, ("task", "second")]
+
+
+def test_block_that_is_interrupted_stores_all(url: str) -> None:
+    # A parent in the background may have had its children ignore the signal.
+    code = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+async def interrupted():
+    async with async_log:
+        await async_log.remember("task", "second")
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(3600)
+
+asyncio.run(interrupted())
+"""
+    assert "KeyboardInterrupt" in run(url, code, returncode=-signal.SIGINT)
+    assert sorted(stored(url)) == [FIRST, ("task", "second")]
+
+
+def test_exit_without_the_loop_of_an_http_client_logs_the_loss(url: str) -> None:
+    code = """
+http_client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: sys.exit("sent")))
+async_log = AsyncMemtrace(http_client=http_client).buffered(max_delay=3600)
+loop = asyncio.new_event_loop()
+loop.run_until_complete(async_log.remember("task", "second"))
+"""
+    assert (
+        "Lost: 1 memory could not be stored: http_client works only on its event loop, which has ended\n"
+        in run(url, code)
+    )
+    assert stored(url) == [FIRST]
+
+
+def test_exit_without_a_server_logs_the_loss() -> None:
+    stderr = run("http://127.0.0.1:9", 'log.remember("main", "second")')
+
+    warning, error = stderr.splitlines()
+    assert warning.startswith("2 memories could not be stored: POST /api/v1/memories")
+    assert error == f"Lost: {warning}"
+
+
+def test_exit_without_a_server_calls_on_failure() -> None:
+    code = """
+def spool(error):
+    print([request.content for request, _ in error.failed], file=sys.stderr)
+
+async_log = AsyncMemtrace(sys.argv[1], max_retries=0).buffered(on_failure=spool)
+asyncio.run(async_log.remember("task", "second"))
+"""
+    assert "['second']\n" in run("http://127.0.0.1:9", code)
