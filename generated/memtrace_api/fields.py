@@ -16,18 +16,18 @@ class AddMemoryFields(TypedDict, total=False):
     Attributes:
         agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
             beginning with a letter, digit or `_`.
-        content: What happened, was seen or decided, in words. Stored exactly as given.
-        memory_type: What kind of memory it is; `episodic` if not given.
+        content: What happened, was seen or was decided, in words. Stored exactly as given.
+        memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
-        session_id: The session that it belongs to.
+        session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find it by. A tag given twice counts once.
-        importance: From 0 to 1. What is important stays longest in a context.
+        tags: Words to find the memory by. A tag given twice counts once.
+        importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
-        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+        ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
     agent_id: Required[str]
@@ -48,17 +48,17 @@ class MemoryFields(TypedDict, total=False):
     """Fields of `AddMemoryRequest` without `agent_id`, `content`.
 
     Attributes:
-        memory_type: What kind of memory it is; `episodic` if not given.
+        memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
-        session_id: The session that it belongs to.
+        session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find it by. A tag given twice counts once.
-        importance: From 0 to 1. What is important stays longest in a context.
+        tags: Words to find the memory by. A tag given twice counts once.
+        importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
-        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+        ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
     memory_type: MemoryType | None
@@ -77,16 +77,16 @@ class SessionMemoryFields(TypedDict, total=False):
     """Fields of `AddMemoryRequest` without `agent_id`, `content`, `session_id`.
 
     Attributes:
-        memory_type: What kind of memory it is; `episodic` if not given.
+        memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
         metadata: Anything else, as a JSON object.
-        tags: Words to find it by. A tag given twice counts once.
-        importance: From 0 to 1. What is important stays longest in a context.
+        tags: Words to find the memory by. A tag given twice counts once.
+        importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
-        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+        ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
     memory_type: MemoryType | None
@@ -104,15 +104,15 @@ class DecisionFields(TypedDict, total=False):
     """Fields of `AddMemoryRequest` without `agent_id`, `content`, `memory_type`, `event_type`.
 
     Attributes:
-        session_id: The session that it belongs to.
+        session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find it by. A tag given twice counts once.
-        importance: From 0 to 1. What is important stays longest in a context.
+        tags: Words to find the memory by. A tag given twice counts once.
+        importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
-        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+        ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
     session_id: str | None
@@ -130,13 +130,13 @@ class SessionDecisionFields(TypedDict, total=False):
 
     Attributes:
         metadata: Anything else, as a JSON object.
-        tags: Words to find it by. A tag given twice counts once.
-        importance: From 0 to 1. What is important stays longest in a context.
+        tags: Words to find the memory by. A tag given twice counts once.
+        importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
-        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+        ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
     metadata: dict[str, Any] | None
@@ -152,10 +152,10 @@ class ListFilters(TypedDict, total=False):
     """Fields of `ListOptions`.
 
     Attributes:
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.
@@ -186,10 +186,10 @@ class IterFilters(TypedDict, total=False):
     """Fields of `ListOptions` without `limit`, `offset`, `cursor`.
 
     Attributes:
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.
@@ -211,9 +211,9 @@ class RecallFilters(TypedDict, total=False):
     """Fields of `ListOptions` without `agent_id`, `since`, `offset`, `order`, `cursor`.
 
     Attributes:
-        session_id: Only of this session.
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        session_id: Only memories of this session.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         until: Only memories from before this time.
@@ -233,8 +233,8 @@ class SessionRecallFilters(TypedDict, total=False):
     """Fields of `ListOptions` without `agent_id`, `session_id`, `since`, `offset`, `order`, `cursor`.
 
     Attributes:
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         until: Only memories from before this time.
@@ -253,9 +253,9 @@ class AgentMemoryFilters(TypedDict, total=False):
     """Fields of `ListOptions` without `agent_id`.
 
     Attributes:
-        session_id: Only of this session.
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        session_id: Only memories of this session.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.
@@ -285,9 +285,9 @@ class SessionMemoryFilters(TypedDict, total=False):
     """Fields of `ListOptions` without `session_id`.
 
     Attributes:
-        agent_id: Only of this agent.
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        agent_id: Only results of this agent.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.
@@ -320,12 +320,12 @@ class ForgetFilters(TypedDict, total=False):
         agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
             beginning with a letter, digit or `_`.
         session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. Those that the server gives are `sess_` and a ULID.
-        memory_type: What kind of memory it is. Something that happened, something about the session, a
-            decision, or a fact about somebody or something.
+            digit or `_`. The server's own are `sess_` and a ULID.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
-            `error` is counted and shown apart, and a context tells `action` from facts.
-        tags: Tags that a memory must all have. They match whole and exactly.
+            `error` is counted separately.
+        tags: Tags of which a memory must have every one. They match whole and exactly.
         since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
     """
@@ -344,12 +344,12 @@ class SearchConditions(TypedDict, total=False):
 
     Attributes:
         content_contains: A piece of text that the content must contain, whatever its case.
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_types: Only of one of these types; any if empty.
-        event_types: Only of one of these event types; any if empty.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_types: Only memories of one of these types; of any if empty.
+        event_types: Only memories of one of these event types; of any if empty.
         tags: Only memories that have every one of these tags. Tags match whole and exactly.
-        min_importance: Only memories at least this important.
+        min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
@@ -380,12 +380,12 @@ class IterSearchConditions(TypedDict, total=False):
 
     Attributes:
         content_contains: A piece of text that the content must contain, whatever its case.
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_types: Only of one of these types; any if empty.
-        event_types: Only of one of these event types; any if empty.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_types: Only memories of one of these types; of any if empty.
+        event_types: Only memories of one of these event types; of any if empty.
         tags: Only memories that have every one of these tags. Tags match whole and exactly.
-        min_importance: Only memories at least this important.
+        min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
@@ -410,10 +410,10 @@ class SessionSearchConditions(TypedDict, total=False):
 
     Attributes:
         content_contains: A piece of text that the content must contain, whatever its case.
-        memory_types: Only of one of these types; any if empty.
-        event_types: Only of one of these event types; any if empty.
+        memory_types: Only memories of one of these types; of any if empty.
+        event_types: Only memories of one of these event types; of any if empty.
         tags: Only memories that have every one of these tags. Tags match whole and exactly.
-        min_importance: Only memories at least this important.
+        min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
@@ -444,7 +444,7 @@ class RegisterAgentFields(TypedDict, total=False):
         name: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`, beginning
             with a letter, digit or `_`.
         description: What the agent does.
-        config: Anything else about it, as a JSON object.
+        config: Anything else about the agent, as a JSON object.
     """
 
     name: Required[str]
@@ -457,7 +457,7 @@ class AgentFields(TypedDict, total=False):
 
     Attributes:
         description: What the agent does.
-        config: Anything else about it, as a JSON object.
+        config: Anything else about the agent, as a JSON object.
     """
 
     description: str | None
@@ -482,7 +482,7 @@ class DeleteAgentFields(TypedDict, total=False):
     """Fields of `delete_agent`.
 
     Attributes:
-        delete_memories: Delete the agent's memories and sessions along with it. The server's default:
+        delete_memories: Whether to delete the agent's memories and sessions too. The server's default:
             False.
     """
 
@@ -495,7 +495,7 @@ class CreateSessionFields(TypedDict, total=False):
     Attributes:
         agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
             beginning with a letter, digit or `_`.
-        metadata: Anything about it, as a JSON object.
+        metadata: Anything about the session, as a JSON object.
     """
 
     agent_id: Required[str]
@@ -506,7 +506,7 @@ class SessionFields(TypedDict, total=False):
     """Fields of `CreateSessionRequest` without `agent_id`.
 
     Attributes:
-        metadata: Anything about it, as a JSON object.
+        metadata: Anything about the session, as a JSON object.
     """
 
     metadata: dict[str, Any] | None
@@ -532,8 +532,8 @@ class UpdateSessionFields(TypedDict, total=False):
     """Fields of `UpdateSessionRequest`.
 
     Attributes:
-        status: `closed` closes it, `active` opens it again.
-        metadata: Merged into what is there; a key given as null is removed.
+        status: `closed` closes the session, `active` opens it again.
+        metadata: Merged into the session's metadata; a key with null is removed.
     """
 
     status: SessionStatus | None

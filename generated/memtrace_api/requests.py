@@ -33,7 +33,7 @@ def get_health() -> dict[str, Any]:
 
 
 def get_ready() -> dict[str, Any]:
-    """Can the server do its work?"""
+    """Is the server ready?"""
     kwargs: dict[str, Any] = {
         "method": "get",
         "url": "/ready",

@@ -19,18 +19,18 @@ class AddMemoryRequest:
     Attributes:
         agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
             beginning with a letter, digit or `_`.
-        content: What happened, was seen or decided, in words. Stored exactly as given.
-        memory_type: What kind of memory it is; `episodic` if not given.
+        content: What happened, was seen or was decided, in words. Stored exactly as given.
+        memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
-        session_id: The session that it belongs to.
+        session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find it by. A tag given twice counts once.
-        importance: From 0 to 1. What is important stays longest in a context.
+        tags: Words to find the memory by. A tag given twice counts once.
+        importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
-        ttl: Seconds from now until the memory is forgotten by itself; never if not given.
+        ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
     agent_id: str

@@ -16,13 +16,13 @@ class Agent:
     """An agent.
 
     Attributes:
-        id: Its id.
-        org_id: The organisation that it belongs to.
-        name: Its name; the same as its id, on servers from 1.0.
-        created_at: When it was registered, or first wrote.
+        id: Id of the agent.
+        org_id: Id of the organisation.
+        name: The agent's name. Equal to `id`; with Memtrace 0.x, it may differ.
+        created_at: When the agent was registered, or first wrote a memory.
         description: What the agent does.
-        config: Anything else about it.
-        last_active_at: When it last wrote a memory or started a session.
+        config: Anything else about the agent.
+        last_active_at: When the agent last wrote a memory or started a session.
     """
 
     id: str

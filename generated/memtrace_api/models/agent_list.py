@@ -17,7 +17,7 @@ class AgentList:
 
     Attributes:
         agents: The agents, in order of their id.
-        count: How many agents this page has.
+        count: Number of agents on this page.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
         next_cursor: The `cursor` of the next page; missing on the last page.
     """

@@ -13,17 +13,17 @@ from ..types import convert, timestamp
 
 @attrs.define(kw_only=True, slots=True)
 class AgentStats:
-    """How much an agent remembers.
+    """Counts of an agent's memories and sessions.
 
     Attributes:
         agent_id: The agent.
-        memory_count: Its memories.
-        memories_24h: Its memories of the last 24 hours.
-        errors_24h: Those of the last 24 hours whose event type is `error`.
-        session_count: Its sessions.
-        active_sessions: Those of its sessions that are active.
-        memory_types: Its memories by type; types that it has none of are missing.
-        last_active_at: When it last wrote a memory or started a session.
+        memory_count: Number of memories.
+        memories_24h: Number of memories of the last 24 hours.
+        errors_24h: Number of memories of the last 24 hours with the event type `error`.
+        session_count: Number of sessions.
+        active_sessions: Number of active sessions.
+        memory_types: Number of memories by type; a type without memories is missing.
+        last_active_at: When the agent last wrote a memory or started a session.
     """
 
     agent_id: str

@@ -17,7 +17,7 @@ class CreateSessionRequest:
     Attributes:
         agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
             beginning with a letter, digit or `_`.
-        metadata: Anything about it, as a JSON object.
+        metadata: Anything about the session, as a JSON object.
     """
 
     agent_id: str

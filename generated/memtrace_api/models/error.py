@@ -13,10 +13,10 @@ from ..types import convert
 
 @attrs.define(kw_only=True, slots=True)
 class Error:
-    """What went wrong.
+    """An error.
 
     Attributes:
-        error: What went wrong and what to do about it, for people.
+        error: What went wrong and how to mend it, for people.
         code: What went wrong, in a word that stays the same. 400: `invalid_request`. 401:
             `unauthorized`. 403: `forbidden`, `filter_required`. 404: `not_found`, `unknown_cursor`. 405:
             `method_not_allowed`. 408: `request_timeout`. 409: `duplicate_memory`, `agent_exists`,
@@ -24,9 +24,9 @@ class Error:
             `unsupported_media_type`. 429: `rate_limited`. 431: `headers_too_large`. 500: `internal_error`.
             503: `unavailable`, `deadline_exceeded`. A newer server may send others. Memtrace 0.x sends
             none.
-        request_id: Names this request in the server's log. Memtrace 0.x sends none.
-        details: For bad input, each field that is wrong.
-        existing_id: For a conflict, the id of what is there already.
+        request_id: Id of this request in the server's log. Memtrace 0.x sends none.
+        details: For bad input: each field that is wrong.
+        existing_id: For a conflict: the id of the existing memory or agent.
     """
 
     error: str

@@ -12,12 +12,12 @@ from ..types import convert
 
 @attrs.define(kw_only=True, slots=True)
 class ErrorDetail:
-    """One thing that is wrong with a request.
+    """One field that is wrong.
 
     Attributes:
         field: Name of the parameter, or path of the field in the body: `memories.3.content`.
-        location: Where the field is.
-        message: What is wrong with it.
+        location: Part of the request that has the field.
+        message: What is wrong with the field.
     """
 
     field: str

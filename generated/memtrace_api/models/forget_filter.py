@@ -25,12 +25,12 @@ class ForgetFilter:
         agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
             beginning with a letter, digit or `_`.
         session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. Those that the server gives are `sess_` and a ULID.
-        memory_type: What kind of memory it is. Something that happened, something about the session, a
-            decision, or a fact about somebody or something.
+            digit or `_`. The server's own are `sess_` and a ULID.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
-            `error` is counted and shown apart, and a context tells `action` from facts.
-        tags: Tags that a memory must all have. They match whole and exactly.
+            `error` is counted separately.
+        tags: Tags of which a memory must have every one. They match whole and exactly.
         since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
     """

@@ -12,10 +12,10 @@ from ..types import convert
 
 @attrs.define(kw_only=True, slots=True)
 class ForgetResult:
-    """What was forgotten.
+    """Result of forgetting by filter.
 
     Attributes:
-        deleted: How many memories were forgotten.
+        deleted: Number of memories that were forgotten.
     """
 
     deleted: int

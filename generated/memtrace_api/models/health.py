@@ -12,13 +12,13 @@ from ..types import convert
 
 @attrs.define(kw_only=True, slots=True)
 class Health:
-    """How the server is.
+    """State of the server.
 
     Attributes:
-        status: `ok` when all is well.
+        status: `ok` if the server works.
         service: Always `memtrace`.
         version: The server's version.
-        uptime: How long the server has run, in seconds. Memtrace 0.x sends text.
+        uptime: Time since the server started, in seconds. Memtrace 0.x sends text.
     """
 
     status: str

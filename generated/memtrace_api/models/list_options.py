@@ -23,10 +23,10 @@ class ListOptions:
     """Which memories to list; each filter given must match.
 
     Attributes:
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_type: Only of this type.
-        event_type: Only of this event type.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Only memories of this type.
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.

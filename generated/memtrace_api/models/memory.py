@@ -16,20 +16,20 @@ class Memory:
     """A stored memory.
 
     Attributes:
-        time: When it happened.
-        org_id: The organisation that it belongs to.
-        agent_id: The agent that remembers it.
-        memory_type: What kind of memory it is, one of `MemoryType`; a newer server may send others.
+        time: When the event happened.
+        org_id: Id of the organisation.
+        agent_id: Agent that wrote the memory.
+        memory_type: Kind of memory, one of `MemoryType`; a newer server may send others.
         event_type: What happened, in a word.
-        content: What happened, was seen or decided, exactly as it was given.
+        content: What happened, was seen or was decided, exactly as given.
         id: `mem_` and a ULID, so ids sort by time. Memtrace 0.x sends none.
-        session_id: The session that it belongs to.
+        session_id: Session that the memory belongs to.
         metadata: Anything else, as it was given.
-        tags: Words to find it by.
-        importance: From 0 to 1.
+        tags: Words to find the memory by.
+        importance: Importance from 0 to 1.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: The key for "the same memory" that it was given.
-        expires_at: When it is forgotten by itself; never if missing.
+        dedup_key: Deduplication key that was given.
+        expires_at: When the memory expires; never if missing.
     """
 
     time: datetime.datetime

@@ -17,7 +17,7 @@ class MemoryBatch:
 
     Attributes:
         memories: One for each memory given, in the same order; for a duplicate, the original.
-        count: How many `memories` are.
+        count: Number of `memories`.
         duplicates: Places in `memories`, from 0, that hold the original of a duplicate.
     """
 

@@ -16,8 +16,8 @@ class MemoryList:
     """A page of memories.
 
     Attributes:
-        memories: The memories, in the order asked for.
-        count: How many memories this page has.
+        memories: The memories, in the requested order.
+        count: Number of memories on this page.
         has_more: Whether another page follows; exact.
         next_cursor: The `cursor` of the next page; missing on the last page.
     """

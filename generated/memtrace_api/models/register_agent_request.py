@@ -18,7 +18,7 @@ class RegisterAgentRequest:
         name: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`, beginning
             with a letter, digit or `_`.
         description: What the agent does.
-        config: Anything else about it, as a JSON object.
+        config: Anything else about the agent, as a JSON object.
     """
 
     name: str

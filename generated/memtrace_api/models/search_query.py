@@ -20,18 +20,18 @@ else:
 
 @attrs.define(kw_only=True, slots=True)
 class SearchQuery:
-    """What to search for; each condition given must hold.
+    """Conditions of a search; each one given must hold.
 
     Attributes:
         query: Words that the content must have, a `"phrase in quotes"`, and `-words` that it must not
             have. Case and accents do not matter.
         content_contains: A piece of text that the content must contain, whatever its case.
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_types: Only of one of these types; any if empty.
-        event_types: Only of one of these event types; any if empty.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_types: Only memories of one of these types; of any if empty.
+        event_types: Only memories of one of these event types; of any if empty.
         tags: Only memories that have every one of these tags. Tags match whole and exactly.
-        min_importance: Only memories at least this important.
+        min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.

@@ -13,12 +13,12 @@ from ..types import convert
 
 @attrs.define(kw_only=True, slots=True)
 class SearchResult:
-    """A page of what was found.
+    """A page of memories that match.
 
     Attributes:
-        results: The memories, in the order asked for.
-        count: How many memories this page has.
-        query_time_ms: How long the search took, in whole milliseconds.
+        results: The memories, in the requested order.
+        count: Number of memories on this page.
+        query_time_ms: Duration of the search, in whole milliseconds.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
         next_cursor: The `cursor` of the next page; missing on the last page.
     """

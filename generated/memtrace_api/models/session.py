@@ -16,14 +16,14 @@ class Session:
     """A bounded piece of an agent's work.
 
     Attributes:
-        id: Its id.
-        org_id: The organisation that it belongs to.
-        agent_id: The agent that started it.
+        id: Id of the session.
+        org_id: Id of the organisation.
+        agent_id: Agent that started the session.
         status: One of `SessionStatus`; a newer server may send others.
-        created_at: When it was started.
+        created_at: When the session was started.
         updated_at: When its status or metadata last changed.
-        metadata: Anything about it.
-        closed_at: When it was closed; missing while it is active.
+        metadata: Anything about the session.
+        closed_at: When the session was closed; missing while it is active.
     """
 
     id: str

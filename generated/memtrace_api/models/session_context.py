@@ -17,7 +17,7 @@ class SessionContext:
     Attributes:
         session_id: The session.
         context: The memories as markdown.
-        memory_count: How many memories the context has.
+        memory_count: Number of memories in the context.
         omitted_count: How many matching memories were left out to fit `max_tokens`, of the newest 2,000
             and the newest 1,000 important ones.
         token_count: The tokens that the context takes at the most.

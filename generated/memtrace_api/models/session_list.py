@@ -17,7 +17,7 @@ class SessionList:
 
     Attributes:
         sessions: The sessions, newest first.
-        count: How many sessions this page has.
+        count: Number of sessions on this page.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
         next_cursor: The `cursor` of the next page; missing on the last page.
     """

@@ -13,11 +13,11 @@ from ..types import convert
 
 @attrs.define(kw_only=True, slots=True)
 class UpdateSessionRequest:
-    """What to change about a session.
+    """Changes to a session.
 
     Attributes:
-        status: `closed` closes it, `active` opens it again.
-        metadata: Merged into what is there; a key given as null is removed.
+        status: `closed` closes the session, `active` opens it again.
+        metadata: Merged into the session's metadata; a key with null is removed.
     """
 
     status: SessionStatus | None = None

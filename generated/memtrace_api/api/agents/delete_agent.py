@@ -35,13 +35,14 @@ def sync_detailed(
 ) -> Response[Error]:
     """Delete an agent.
 
-    Deletes the agent's registration. With `delete_memories=true` its memories and its sessions go too, for
-    good; without, they stay in the organisation's log, and the agent comes back when it writes again.
+    Deletes the agent's registration. With `delete_memories=true`, its memories and sessions are deleted
+    too, for good. Without, they stay in the organisation's log, and the agent exists again from its next
+    memory or session on.
 
     Args:
         agent_id: Id or name of the agent.
         client: Where to send it.
-        delete_memories: Delete the agent's memories and sessions along with it. The server's default:
+        delete_memories: Whether to delete the agent's memories and sessions too. The server's default:
             False.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
             retry of it. For 24 hours, a request with the same key and the same method, path, query and body

@@ -33,7 +33,7 @@ def sync_detailed(
 ) -> Response[Agent | Error]:
     """Get an agent.
 
-    The agent of this id or name. An agent that only ever wrote memories is found too.
+    Returns the agent with this id, registered or not.
 
     Args:
         agent_id: Id or name of the agent.

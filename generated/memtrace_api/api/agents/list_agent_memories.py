@@ -45,15 +45,15 @@ def sync_detailed(
 ) -> Response[MemoryList | Error]:
     """List an agent's memories.
 
-    As `listMemories`, for one agent; 404 when there is no such agent.
+    As `listMemories`, for one agent; 404 if there is no such agent.
 
     Args:
         agent_id: Id or name of the agent.
         client: Where to send it.
-        session_id: Only of this session.
-        memory_type: What kind of memory it is. Something that happened, something about the session, a
-            decision, or a fact about somebody or something.
-        event_type: Only of this event type.
+        session_id: Only memories of this session.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.

@@ -34,7 +34,7 @@ def sync_detailed(
 ) -> Response[AgentList | Error]:
     """List agents.
 
-    The organisation's agents, registered or not, in order of their id.
+    Returns the organisation's agents, registered or not, in order of their id.
 
     Args:
         client: Where to send it.

@@ -38,8 +38,8 @@ def sync_detailed(
 ) -> Response[Agent | Error]:
     """Register an agent.
 
-    Gives an agent a description and configuration. The name is the agent's id from then on; what was
-    already remembered under that id belongs to the agent. 409 when the name is registered already.
+    Gives an agent a description and configuration. Its name is its id; memories already stored under that
+    id belong to the agent. 409 if the name is registered already.
 
     Args:
         client: Where to send it.

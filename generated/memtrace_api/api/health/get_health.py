@@ -28,7 +28,7 @@ def sync_detailed(
 ) -> Response[Health | Error]:
     """Is the server alive?
 
-    Answers as long as the process serves requests, whatever the state of its storage.
+    Responds as long as the process serves requests, whatever the state of its storage.
 
     Args:
         client: Where to send it.

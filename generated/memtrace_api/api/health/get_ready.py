@@ -1,4 +1,4 @@
-"""Can the server do its work?"""
+"""Is the server ready?"""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def sync_detailed(
     *,
     client: Client,
 ) -> Response[Health | Error]:
-    """Can the server do its work?
+    """Is the server ready?
 
-    Asks the storage; 503 when it does not answer.
+    Checks the storage; 503 if it does not respond.
 
     Args:
         client: Where to send it.

@@ -34,7 +34,7 @@ def sync_detailed(
 ) -> Response[Error]:
     """Forget one memory.
 
-    Deletes the memory of this id for good, from the full-text index too. The same memory may be stored
+    Deletes the memory with this id for good, from the full-text index too. The same memory can be stored
     again afterwards.
 
     Args:

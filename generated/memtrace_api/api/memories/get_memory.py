@@ -33,7 +33,7 @@ def sync_detailed(
 ) -> Response[Memory | Error]:
     """Get one memory.
 
-    The memory of this id.
+    Returns the memory with this id.
 
     Args:
         memory_id: Id of the memory.

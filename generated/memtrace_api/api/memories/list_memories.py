@@ -45,16 +45,15 @@ def sync_detailed(
 ) -> Response[MemoryList | Error]:
     """List memories in order of time.
 
-    The memories of the organisation that match every filter given, newest first unless `order` says
-    otherwise.
+    Returns the organisation's memories that match every filter given, newest first unless `order` is `asc`.
 
     Args:
         client: Where to send it.
-        agent_id: Only of this agent.
-        session_id: Only of this session.
-        memory_type: What kind of memory it is. Something that happened, something about the session, a
-            decision, or a fact about somebody or something.
-        event_type: Only of this event type.
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.

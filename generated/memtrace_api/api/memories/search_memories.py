@@ -42,7 +42,7 @@ def sync_detailed(
 
     Args:
         client: Where to send it.
-        body: What to search for; each condition given must hold.
+        body: Conditions of a search; each one given must hold.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.

@@ -38,7 +38,7 @@ def sync_detailed(
 ) -> Response[Session | Error]:
     """Start a session.
 
-    Starts a session of an agent, registered or not. Its id goes into the memories that belong to it.
+    Starts a session of an agent, registered or not. Memories that name its id belong to it.
 
     Args:
         client: Where to send it.

@@ -33,7 +33,7 @@ def sync_detailed(
 ) -> Response[Session | Error]:
     """Get a session.
 
-    The session of this id. A session that memories named without its being started is found too.
+    Returns the session with this id, whether it was started or only named by memories.
 
     Args:
         session_id: Id of the session.

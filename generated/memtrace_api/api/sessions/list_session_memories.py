@@ -45,15 +45,15 @@ def sync_detailed(
 ) -> Response[MemoryList | Error]:
     """List a session's memories.
 
-    As `listMemories`, for one session; 404 when there is no such session.
+    As `listMemories`, for one session; 404 if there is no such session.
 
     Args:
         session_id: Id of the session.
         client: Where to send it.
-        agent_id: Only of this agent.
-        memory_type: What kind of memory it is. Something that happened, something about the session, a
-            decision, or a fact about somebody or something.
-        event_type: Only of this event type.
+        agent_id: Only results of this agent.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
             exactly.
         since: Only memories of this time or later.

@@ -37,11 +37,11 @@ def sync_detailed(
 ) -> Response[SessionList | Error]:
     """List sessions.
 
-    The organisation's sessions, newest first.
+    Returns the organisation's sessions, newest first.
 
     Args:
         client: Where to send it.
-        agent_id: Only of this agent.
+        agent_id: Only results of this agent.
         status: A session is active until it is closed.
         limit: Maximum number of sessions to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 1000.

@@ -40,13 +40,13 @@ def sync_detailed(
 ) -> Response[Session | Error]:
     """Close or reopen a session, or change its metadata.
 
-    Sets the status, and merges `metadata` into what is there as a JSON Merge Patch (RFC 7396): a key given
-    is set, a key given as null is removed, every other key stays.
+    Sets the status, and merges `metadata` into the session's metadata as a JSON Merge Patch (RFC 7396): a
+    key with a value is set, a key with null is removed, every other key stays.
 
     Args:
         session_id: Id of the session.
         client: Where to send it.
-        body: What to change about a session.
+        body: Changes to a session.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
             retry of it. For 24 hours, a request with the same key and the same method, path, query and body
             is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
