@@ -14,8 +14,8 @@ import pytest
 from helpers.commands import Commands
 
 COMMANDS = [
-    ["serve"], ["check"], ["vacuum"], ["backup"], ["org", "create"], ["org", "list"], ["key", "create"],
-    ["key", "list"], ["key", "revoke"],
+    ["serve"], ["check"], ["vacuum"], ["backup"], ["restore"], ["org", "create"], ["org", "list"],
+    ["key", "create"], ["key", "list"], ["key", "revoke"],
 ]  # fmt: skip
 IMPORT = "import sys; sys.modules[{missing!r}] = None; from memtrace.cli import main; main(sys.argv[1:])"
 

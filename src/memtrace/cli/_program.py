@@ -30,6 +30,7 @@ program.command("serve")(_serve.serve)
 program.command("check")(_stores.check)
 program.command("vacuum")(_stores.vacuum)
 program.command("backup")(_stores.backup)
+program.command("restore")(_stores.restore)
 program.add_typer(_orgs.commands, name="org")
 program.add_typer(_keys.commands, name="key")
 

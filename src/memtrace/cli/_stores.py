@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
+from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened, unavailability
 
 
 def check(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -34,3 +34,19 @@ def backup(
     with opened(store) as opened_store:
         memories = opened_store.backup(file)
     print(f"{file} holds {memories:,} memories and was verified.")
+
+
+def restore(
+    file: Annotated[str, typer.Argument(metavar="BACKUP", help="The file that `memtrace backup` wrote.")],
+    *,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Put a backup in the place of the store, which nobody may have open; the old store is kept."""
+    from memtrace._store_url import StoreUrl
+    from memtrace_server.store import restore_store
+
+    with unavailability():
+        done = restore_store(store, file)
+    print(f"Restored {done.memories:,} memories from {file} to {StoreUrl.parse(store).path}.")
+    if done.replaced:
+        print(f"The store that was there before is now {done.replaced}.")

@@ -5,11 +5,14 @@ Each `open_store` URL leads to one implementation; a conformance suite holds for
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from memtrace._store_url import StoreUrl
 from memtrace_server.store.protocol import Store
 from memtrace_server.store.sqlite import SqliteStore
+from memtrace_server.store.sqlite.backups import Restored, restore
 
-__all__ = ["Store", "open_store"]
+__all__ = ["Restored", "Store", "open_store", "restore_store"]
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
@@ -27,3 +30,18 @@ def open_store(url: str, *, create: bool = True) -> Store:
     """
     location = StoreUrl.parse(url)
     return SqliteStore(location.path, is_read_only=location.is_read_only, create=create)
+
+
+def restore_store(url: str, backup: str) -> Restored:
+    """Put a backup, a file, in the place of a store that nobody has open.
+
+    Raises:
+        ValueError: The URL names no store in a file, or the store is the backup.
+        StoreBusy: Somebody has the store open.
+        StoreNotFound: There is no such backup.
+        StoreUnavailable: The backup cannot be used; the store is as it was.
+    """
+    location = StoreUrl.parse(url)
+    if location.path is None or location.is_read_only:
+        raise ValueError(f"{url!r}: a backup can only be restored to a file that may be written")
+    return restore(Path(backup), Path(location.path))

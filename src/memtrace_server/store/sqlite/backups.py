@@ -1,16 +1,25 @@
-"""Copies of a store in one file, verified."""
+"""Copies of a store in one file, verified; and such a copy in the place of a store."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from contextlib import closing
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from memtrace_server.store.protocol import StoreUnavailable
-from memtrace_server.store.sqlite import inspection
+from attrs import frozen
+
+from memtrace_server import times
+from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
+from memtrace_server.store.sqlite import inspection, migrations
+from memtrace_server.store.sqlite.file import StoreFile, unavailable
 
 _PRIVATE = 0o600
+_LOCKS = (0x40000000, 512)
+"""Where SQLite locks a file, and how many bytes (https://www.sqlite.org/fileformat.html#the_lock_byte_page)."""
 
 
 def make(connection: sqlite3.Connection, target: Path) -> int:
@@ -25,11 +34,7 @@ def make(connection: sqlite3.Connection, target: Path) -> int:
         raise ValueError(f"{target}: exists already; name a new file")
     partial = target.with_name(f"{target.name}.part")
     try:
-        partial.unlink(missing_ok=True)
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
-        connection.execute("VACUUM INTO ?", (str(partial),))
-        memories = verify(partial)
-        sync(partial)
+        memories = _copy(connection, partial)
         _name(partial, target)
     except FileExistsError as error:
         raise ValueError(f"{target}: exists already; name a new file") from error
@@ -38,6 +43,136 @@ def make(connection: sqlite3.Connection, target: Path) -> int:
     finally:
         partial.unlink(missing_ok=True)
     sync(target.parent)
+    return memories
+
+
+@frozen
+class Restored:
+    """What `restore` did.
+
+    Attributes:
+        memories: How many memories the store has now.
+        replaced: Where the store that was there before is now; None if there was none.
+    """
+
+    memories: int
+    replaced: Path | None
+
+
+def restore(backup: Path, target: Path) -> Restored:
+    """Put a copy of a backup in the place of a store.
+
+    At each moment there is a whole store in the place, the old or the new one.
+
+    Raises:
+        StoreBusy: Somebody has the store open.
+        StoreNotFound: There is no such backup.
+        StoreUnavailable: The backup is damaged, no store or a newer Memtrace's; the store is as it was.
+    """
+    backup, target = (Path(os.path.realpath(path)) for path in (backup, target))
+    if backup == target:
+        raise ValueError(f"{backup}: is the store itself; name a backup of it")
+    partial = target.with_name(f"{target.name}.restoring")
+    try:
+        memories = _copy_backup(backup, partial)
+        with _alone(target):
+            replaced = _set_aside(target)
+            partial.replace(target)
+            sync(target.parent)
+    except OSError as error:
+        raise StoreUnavailable(f"cannot be restored: {error.strerror}", target) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return Restored(memories, replaced)
+
+
+def _copy_backup(backup: Path, partial: Path) -> int:
+    source = StoreFile(str(backup), is_read_only=True)
+    source.prepare()
+    option = "mode=ro" if source.wal.exists() else "immutable=1"  # which leaves no files beside it
+    try:
+        with closing(sqlite3.connect(f"{backup.as_uri()}?{option}", uri=True)) as connection:
+            source.recognise(connection)
+            migrations.require_known(connection)
+            return _copy(connection, partial)
+    except sqlite3.DatabaseError as error:
+        raise unavailable(error, backup) from error
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Keep others from opening a store.
+
+    Raises:
+        StoreBusy: Somebody has it open.
+    """
+    if not target.exists():
+        yield
+        return
+    _fold_log(target)
+    with target.open("r+b") as file:
+        if sys.platform != "win32":  # where an open file cannot be replaced anyway
+            import fcntl  # noqa: PLC0415 - see above
+
+            start, length = _LOCKS
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+            except OSError as error:
+                raise _open_elsewhere(target) from error
+        yield
+
+
+def _fold_log(target: Path) -> None:
+    """Bring what the write-ahead log has into the file, and remove the log; not of a damaged file."""
+    if not StoreFile(str(target)).wal.exists():
+        return  # which whoever has it open would have
+    uri = f"{target.as_uri()}?mode=rw"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            raise _open_elsewhere(target) from error
+    except sqlite3.DatabaseError:
+        return
+
+
+def _open_elsewhere(target: Path) -> StoreBusy:
+    return StoreBusy("somebody has the store open; stop its server, and close embedded clients", target)
+
+
+def _set_aside(target: Path) -> Path | None:
+    """Give a store another name, its log too, and remove the log; the store keeps its name, too."""
+    if not target.exists():
+        return None
+    moment = times.render(times.now() // times.SECOND * times.SECOND).translate(str.maketrans("", "", ":-"))
+    aside = target.with_name(f"{target.name}.before-{moment}")
+    # The log goes before the file is replaced: SQLite would take it for the new file's.
+    for end in ("", "-wal"):
+        _link(target.with_name(target.name + end), aside.with_name(aside.name + end))
+    for end in ("-wal", "-shm"):
+        target.with_name(target.name + end).unlink(missing_ok=True)
+    sync(target.parent)
+    return aside
+
+
+def _link(file: Path, name: Path) -> None:
+    if file.exists():
+        name.unlink(missing_ok=True)  # of an attempt in the same second
+        try:
+            os.link(file, name)
+        except OSError:  # a file system without links
+            shutil.copy2(file, name)
+            sync(name)
+
+
+def _copy(connection: sqlite3.Connection, partial: Path) -> int:
+    """Copy what a connection sees, durably, and return how many memories the copy has."""
+    partial.unlink(missing_ok=True)
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
+    connection.execute("VACUUM INTO ?", (str(partial),))
+    memories = verify(partial)
+    sync(partial)
     return memories
 
 

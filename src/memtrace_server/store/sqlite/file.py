@@ -32,6 +32,7 @@ class StoreFile:
         self.path = Path(os.path.realpath(path))
         self.is_read_only = is_read_only
         self._create = create and not is_read_only
+        self._prepared: tuple[int, int] | None = None
         self._identity: _Identity | None = None
 
     @property
@@ -70,6 +71,7 @@ class StoreFile:
         # So that a foreign file is not touched, SQLite is told that nobody writes it. Who does may show.
         with closing(self._connect("immutable=1", 0.0)) as connection, suppress(sqlite3.DatabaseError):
             self.recognise(connection)
+        self._prepared = _identity_of(self.path)
 
     def recognise(self, connection: sqlite3.Connection) -> None:
         """Check that the file is ours.
@@ -104,8 +106,14 @@ class StoreFile:
             raise StoreBusy("was written while it was read; try again", self.path)
 
     def remember(self) -> None:
-        """Take the files that are there now for those that are open."""
+        """Take the files that are there now for those that were opened since `prepare`.
+
+        Raises:
+            StoreBusy: The file was replaced meanwhile.
+        """
         self._identity = self._look()
+        if self._identity[0] != self._prepared:
+            raise StoreBusy("was replaced while it was opened", self.path)
 
     def is_lost(self) -> bool:
         """Return whether the files at the path are no longer those that are open."""

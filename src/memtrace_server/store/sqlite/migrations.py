@@ -205,6 +205,15 @@ def require_current(connection: sqlite3.Connection) -> None:
         )
 
 
+def require_known(connection: sqlite3.Connection) -> None:
+    """Check that no newer Memtrace wrote a store.
+
+    Raises:
+        StoreUnavailable: One did.
+    """
+    _missing(connection)
+
+
 def _missing(connection: sqlite3.Connection) -> list[str]:
     """Return the steps that are still to be applied."""
     applied = _applied(connection)
