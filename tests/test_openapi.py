@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 import re
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -252,6 +253,12 @@ def test_an_example_of_a_page_has_the_examples_of_what_it_lists(name: str) -> No
     [example] = SCHEMAS[name]["examples"]
     listed = resolved(SCHEMAS[name]["properties"][PAGES[name]]["items"])
     assert example[PAGES[name]] == listed["examples"]
+
+
+def test_the_fuzzer_leaves_out_no_check_and_no_operation() -> None:
+    settings = tomllib.loads(OPENAPI.with_name("schemathesis.toml").read_text("utf-8"))
+    assert not settings.keys() & {"checks", "operations", "hooks"}
+    assert not settings["phases"].keys() - {"examples", "stateful"}
 
 
 TIMESTAMP = re.compile(SCHEMAS["Timestamp"]["pattern"].removeprefix("^").removesuffix("$"))
