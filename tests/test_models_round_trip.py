@@ -236,13 +236,19 @@ def test_a_request_reaches_the_server_as_it_was_given(
     if model is models.ListOptions:
         hidden = {"agent_id": "get_agent_memories", "session_id": "get_session_memories"}
         asked = {
-            name: ",".join(value) if isinstance(value, list) else str(value)
+            name: _as_text(value)
             for name, value in instance.to_dict().items()
             if (value or name != "tags") and hidden.get(name) != method
         }
         assert dict(ECHO.request.url.params) == asked
     else:
         assert msgspec.json.decode(ECHO.request.content, type=model) == read_back(instance)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, list) else str(value)
 
 
 ANSWERS = {

@@ -12,6 +12,7 @@ ErrorCode = Literal[
     "method_not_allowed",
     "request_timeout",
     "duplicate_memory",
+    "already_superseded",
     "agent_exists",
     "idempotency_key_reused",
     "answer_forgotten",

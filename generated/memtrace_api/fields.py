@@ -4,6 +4,7 @@ import datetime
 from typing import Any, Required, TypedDict
 
 from .models.memory_type import MemoryType
+from .models.on_duplicate import OnDuplicate
 from .models.order import Order
 from .models.search_order import SearchOrder
 from .models.session_status import SessionStatus
@@ -14,8 +15,9 @@ class AddMemoryFields(TypedDict, total=False):
     """Fields of `AddMemoryRequest`.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
+            and `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
         content: What happened, was seen or was decided, in words. Stored exactly as given.
         memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
@@ -25,6 +27,10 @@ class AddMemoryFields(TypedDict, total=False):
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+            `return` or `store`.
+        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
+            together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -40,6 +46,8 @@ class AddMemoryFields(TypedDict, total=False):
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
+    on_duplicate: OnDuplicate | None
+    supersedes: str | None
     time: datetime.datetime | None
     ttl: int | None
 
@@ -56,6 +64,10 @@ class MemoryFields(TypedDict, total=False):
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+            `return` or `store`.
+        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
+            together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -69,6 +81,8 @@ class MemoryFields(TypedDict, total=False):
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
+    on_duplicate: OnDuplicate | None
+    supersedes: str | None
     time: datetime.datetime | None
     ttl: int | None
 
@@ -84,6 +98,10 @@ class SessionMemoryFields(TypedDict, total=False):
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+            `return` or `store`.
+        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
+            together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -96,6 +114,8 @@ class SessionMemoryFields(TypedDict, total=False):
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
+    on_duplicate: OnDuplicate | None
+    supersedes: str | None
     time: datetime.datetime | None
     ttl: int | None
 
@@ -110,6 +130,10 @@ class DecisionFields(TypedDict, total=False):
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+            `return` or `store`.
+        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
+            together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -121,6 +145,8 @@ class DecisionFields(TypedDict, total=False):
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
+    on_duplicate: OnDuplicate | None
+    supersedes: str | None
     time: datetime.datetime | None
     ttl: int | None
 
@@ -134,6 +160,10 @@ class SessionDecisionFields(TypedDict, total=False):
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+            `return` or `store`.
+        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
+            together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -144,6 +174,8 @@ class SessionDecisionFields(TypedDict, total=False):
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
+    on_duplicate: OnDuplicate | None
+    supersedes: str | None
     time: datetime.datetime | None
     ttl: int | None
 
@@ -156,10 +188,16 @@ class ListFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -176,6 +214,8 @@ class ListFilters(TypedDict, total=False):
     tags: list[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: Order | None
     limit: int | None
     cursor: str | None
@@ -190,10 +230,16 @@ class IterFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
     """
 
@@ -204,6 +250,8 @@ class IterFilters(TypedDict, total=False):
     tags: list[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: Order | None
 
 
@@ -214,9 +262,15 @@ class RecallFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
     """
@@ -226,6 +280,8 @@ class RecallFilters(TypedDict, total=False):
     event_type: str | None
     tags: list[str] | str | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     limit: int | None
 
 
@@ -235,9 +291,15 @@ class SessionRecallFilters(TypedDict, total=False):
     Attributes:
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
     """
@@ -246,6 +308,8 @@ class SessionRecallFilters(TypedDict, total=False):
     event_type: str | None
     tags: list[str] | str | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     limit: int | None
 
 
@@ -256,10 +320,16 @@ class AgentMemoryFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -275,6 +345,8 @@ class AgentMemoryFilters(TypedDict, total=False):
     tags: list[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: Order | None
     limit: int | None
     cursor: str | None
@@ -288,10 +360,16 @@ class SessionMemoryFilters(TypedDict, total=False):
         agent_id: Only results of this agent.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -307,6 +385,8 @@ class SessionMemoryFilters(TypedDict, total=False):
     tags: list[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: Order | None
     limit: int | None
     cursor: str | None
@@ -317,10 +397,12 @@ class ForgetFilters(TypedDict, total=False):
     """Fields of `ForgetFilter`.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
-        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. The server's own are `sess_` and a ULID.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
+            and `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
+        session_id: A session's id: any text of 1 to 128 characters, but for `.` and `..`, without
+            control characters or line separators, and without white space at the ends. The server's own are
+            `sess_` and a ULID.
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
@@ -353,6 +435,10 @@ class SearchConditions(TypedDict, total=False):
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -370,6 +456,8 @@ class SearchConditions(TypedDict, total=False):
     metadata: dict[str, Any] | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: SearchOrder | None
     limit: int | None
     cursor: str | None
@@ -389,6 +477,10 @@ class IterSearchConditions(TypedDict, total=False):
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
         order: If not given: `relevance` with a `query`, `desc` without.
     """
 
@@ -402,6 +494,8 @@ class IterSearchConditions(TypedDict, total=False):
     metadata: dict[str, Any] | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: SearchOrder | None
 
 
@@ -417,6 +511,10 @@ class SessionSearchConditions(TypedDict, total=False):
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -432,6 +530,8 @@ class SessionSearchConditions(TypedDict, total=False):
     metadata: dict[str, Any] | None
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     order: SearchOrder | None
     limit: int | None
     cursor: str | None
@@ -441,8 +541,9 @@ class RegisterAgentFields(TypedDict, total=False):
     """Fields of `RegisterAgentRequest`.
 
     Attributes:
-        name: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`, beginning
-            with a letter, digit or `_`.
+        name: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.` and
+            `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
         description: What the agent does.
         config: Anything else about the agent, as a JSON object.
     """
@@ -493,8 +594,9 @@ class CreateSessionFields(TypedDict, total=False):
     """Fields of `CreateSessionRequest`.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
+            and `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
         metadata: Anything about the session, as a JSON object.
     """
 
@@ -546,6 +648,10 @@ class ContextFields(TypedDict, total=False):
     Attributes:
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
         include_types: Only memories of these types; all if empty.
         max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
             exceeded. The server's default: 4000.
@@ -553,5 +659,7 @@ class ContextFields(TypedDict, total=False):
 
     since: TimePoint | None
     until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
     include_types: list[MemoryType] | None
     max_tokens: int | None

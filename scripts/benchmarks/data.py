@@ -114,6 +114,7 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
     doc = {
         "id": ids.memory_id(moment, moment),
         "time": times.render(moment),
+        "created_at": times.render(moment),
         "org_id": tenants.DEFAULT_ORG,
         "agent_id": agent_id,
         "session_id": session_id,
@@ -131,6 +132,7 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
         event_type=event_type,
         time=moment,
         importance=0.5,
+        created_at=moment,
         expires_at=None,
         tags=tags,
         doc=msgspec.json.encode(doc).decode(),

@@ -7,10 +7,11 @@ leaves in the generated package.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote, unquote_plus
 
 import msgspec
 
@@ -24,6 +25,7 @@ _PLACES = ("path", "query", "header")
 _DETAILS = 20  # as many as one answer tells
 _CONTAINERS = (dict, list)
 _DEEPEST = 100  # levels of a body, which is to be checked, stored and compared without a RecursionError
+_BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")  # percent-encoding
 _LONGEST_INTEGER = 20  # characters of -2⁶³
 
 
@@ -158,6 +160,9 @@ class _Place:
         self._values_of_nothing = self._check({})
 
     def read(self, request: Request, path_values: Mapping[str, str]) -> tuple[dict[str, Any], list[Detail]]:
+        broken = [name for name, text in path_values.items() if _BROKEN.search(text)]
+        if broken and self._place == "path":
+            return {}, [Detail(name, "path", "has a % without two hexadecimal digits") for name in broken]
         try:
             texts = self._texts(request, path_values)
         except UnicodeDecodeError:
@@ -180,10 +185,16 @@ class _Place:
             given = request.headers
             return {name: [given[low]] for name, low in self._headers if low in given}
         texts: dict[str, list[str]] = {}
-        if not request.query:
-            return texts
-        for name, text in parse_qsl(request.query, keep_blank_values=True, errors="strict"):
-            texts.setdefault(name, []).append(text)
+        for pair in filter(None, request.query.split("&")):
+            raw_name, _, raw_text = pair.partition("=")
+            name = unquote_plus(raw_name, errors="strict")
+            is_array = self._kinds.get(name) == "array"
+            # Plain commas separate the items of an array; where there is none, those that were encoded do.
+            parts = raw_text.split(",") if is_array else [raw_text]
+            values = [unquote_plus(part, errors="strict") for part in parts]
+            if is_array and len(values) == 1:
+                values = values[0].split(",")
+            texts.setdefault(name, []).extend(values)
         return texts
 
 
@@ -229,7 +240,7 @@ def _coerce(kind: str | None, texts: Sequence[str]) -> object:
     """The JSON value that a text means; the text itself, which the schema refuses, where it means none."""
     text = texts[0]
     if kind == "array":
-        return [part for text in texts for part in text.split(",")]
+        return list(texts)
     if (
         kind == "integer"
         and text.isascii()

@@ -76,6 +76,7 @@ class Core:
         self._store = store
         self._local = local
         self._started_at = times.now()
+        self._clock = times.Clock()
         self._storeless = dict(STORELESS)
         if metrics:
             self._storeless["getMetrics"] = lambda _: metrics()
@@ -129,7 +130,7 @@ class Core:
         elif operation.id in self._storeless:
             todo = self._respond_without_store(operation.id, request_id)
         else:
-            todo = self._work(request, operation, arguments, now)
+            todo = self._work(request, operation, arguments)
         return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
 
     def _respond_without_store(self, operation_id: str, request_id: str) -> Response:
@@ -166,7 +167,7 @@ class Core:
             headers.setdefault("Content-Type", JSON)
         return msgspec.structs.replace(response, headers=headers)
 
-    def _work(self, request: Request, operation: Operation, arguments: Arguments | Problem, now: int) -> Work:
+    def _work(self, request: Request, operation: Operation, arguments: Arguments | Problem) -> Work:
         def run(transaction: Transaction) -> Response:
             principal = self._principal(transaction, request, operation)
             if isinstance(arguments, Problem):
@@ -177,8 +178,9 @@ class Core:
                 operation=operation.id,
                 parameters=arguments.parameters,
                 body=arguments.body,
-                now=now,
-                started_at=self._started_at,
+                now=times.now(),  # not when the request came: one write follows another in the store, so
+                started_at=self._started_at,  # that what they store rises with the clock
+                clock=self._clock,
             )
             key = arguments.parameters.get("Idempotency-Key")
             return _once(call, request, operation, key) if key else _respond(HANDLERS[operation.id](call))
@@ -206,7 +208,7 @@ def _once(call: Call, request: Request, operation: Operation, key: str) -> Respo
     asked = hashlib.sha256(
         f"{operation.id} {request.path}?{request.query}\n".encode() + request.body
     ).digest()
-    known = call.transaction.answer(call.org, key, call.now - times.DAY)
+    known = call.transaction.answer(call.org, key, call.now - times.DAY, call.now + times.DAY)
     if known is not None:
         if known.request != asked:
             message = "This Idempotency-Key was used for another request; use a new one for each write"
@@ -228,7 +230,8 @@ def _replay(call: Call, known: Answer) -> Response:
         found = [call.transaction.memory(call.org, row, call.now) for row in known.rows]
         memories = [memory for memory in found if memory is not None]
         if len(memories) == len(found):
-            return _replayed(_respond(Added(memories, known.duplicates)))
+            added = Added(status=known.status, memories=memories, duplicates=known.duplicates)
+            return _replayed(_respond(added))
     elif known.body is not None:
         headers = {"Location": known.location} if known.location else {}
         return _replayed(Response(status=known.status, body=known.body, headers=headers))

@@ -33,7 +33,10 @@ class Cursors:
     """
 
     def __init__(self, secret: bytes, org: int, operation: str, arguments: Mapping[str, Any]) -> None:
-        filters = {name: value for name, value in arguments.items() if name not in _NO_FILTERS}
+        # A switch that is off filters nothing, so a cursor stays valid when a later version adds one.
+        filters = {
+            name: value for name, value in arguments.items() if name not in _NO_FILTERS and value is not False
+        }
         self._secret = secret
         self._query = msgspec.json.encode(["cursor", org, operation, filters], order="sorted") + b"\n"
 

@@ -50,9 +50,14 @@ class Problem(Exception):  # noqa: N818 - it is an answer, and only sometimes an
 
 def invalid(details: Sequence[Detail]) -> Problem:
     """400: the request is not what the contract says."""
+    return Problem(400, "invalid_request", _told(details), details=details)
+
+
+def _told(details: Sequence[Detail]) -> str:
+    """The first few details in one line."""
     shown = "; ".join(f"{d.field}: {d.message}" for d in details[:3])
     more = f"; and {len(details) - 3} more" if len(details) > 3 else ""  # noqa: PLR2004 - as many as a line holds
-    return Problem(400, "invalid_request", shown + more, details=details)
+    return shown + more
 
 
 def unauthorized(message: str) -> Problem:
@@ -70,6 +75,11 @@ def filter_required(names: Sequence[str]) -> Problem:
     why = f"give at least one of {', '.join(names)}"
     message = f"Forgetting everything at once is not allowed; {why}"
     return Problem(403, "filter_required", message, details=[Detail("query", "query", why)])
+
+
+def unknown_reference(detail: Detail) -> Problem:
+    """404: a field names what is not there."""
+    return Problem(404, "not_found", f"{detail.field}: {detail.message}", details=[detail])
 
 
 def not_found(what: str) -> Problem:
@@ -90,9 +100,15 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Problem:
     return Problem(405, "method_not_allowed", message, headers={"Allow": methods})
 
 
-def conflict(code: ErrorCode, message: str, existing_id: str | None = None) -> Problem:
-    """409: it is there already."""
-    return Problem(409, code, message, existing_id=existing_id)
+def conflict(
+    code: ErrorCode,
+    message: str | None = None,
+    *,
+    details: Sequence[Detail] = (),
+    existing_id: str | None = None,
+) -> Problem:
+    """409: it exists already; the message is made of the details if none is given."""
+    return Problem(409, code, message or _told(details), details=details, existing_id=existing_id)
 
 
 def too_large(limit: int) -> Problem:

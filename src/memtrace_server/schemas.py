@@ -95,6 +95,9 @@ def _explain(
             yield ".".join([*at, name[:100]]), f"is unknown; known here: {known}"
     elif kind == "required":
         yield ".".join([*at, facts["property"]]), "is required"
+    elif kind == "not" and "required" in facts["schema"]:
+        first, *others = facts["schema"]["required"]
+        yield ".".join([*at, first]), f"cannot be given together with {', '.join(others)}"
     elif kind == "enum":
         yield field, f"must be one of {', '.join(map(str, schema['enum']))}"
     elif isinstance(error.instance, str) and "\0" in error.instance:

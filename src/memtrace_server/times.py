@@ -6,13 +6,34 @@ Nanoseconds, because deployed 0.x servers write nine digits and an import must n
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from calendar import timegm
+
+_LOG = logging.getLogger("memtrace_server")
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
 _BEGINNING = -(1 << 63)  # the first moment that the store can compare with
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+class Clock:
+    """Tells when the machine's clock was set back behind what is stored."""
+
+    def __init__(self) -> None:
+        self._behind = 0
+
+    def compare(self, newest: int, moment: int) -> None:
+        """Log a warning if the clock is further behind the newest row than it was (both in ns)."""
+        behind = newest - moment
+        if behind > self._behind + SECOND:
+            _LOG.warning(
+                "The clock is %.0f s behind the newest memory, which was stored while it was ahead;"
+                " new memories have the clock's time",
+                behind / SECOND,
+            )
+        self._behind = max(behind, 0)
 
 
 def now() -> int:

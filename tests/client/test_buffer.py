@@ -1167,7 +1167,7 @@ def test_equal_memories_are_stored_unless_they_share_a_key(live_server: LiveServ
         with client.buffered() as log:
             for _ in range(3):
                 log.remember("agent_1", "Polled the queue")
-                log.remember("agent_1", "Started", dedup_key="start")
+                log.remember("agent_1", "Started", dedup_key="start", on_duplicate="return")
             log.remember("agent_1", "x" * 70_000)
             with pytest.raises(BufferedWriteError, match="longer than 65536 characters") as caught:
                 log.flush()

@@ -103,7 +103,12 @@ async def test_a_batch_is_stored_in_the_order_given(client: AsyncMemtrace) -> No
 
 async def test_a_batch_with_one_bad_memory_stores_nothing(client: AsyncMemtrace) -> None:
     good = {"agent_id": "agent_1", "content": "Good"}
-    wrongs: list[dict[str, Any]] = [{"content": ""}, {"agent_id": "no spaces"}, {"tags": ["a,b"]}, {"ttl": 0}]
+    wrongs: list[dict[str, Any]] = [
+        {"content": ""},
+        {"agent_id": "space "},
+        {"tags": ["a\tb"]},
+        {"ttl": 0},
+    ]
 
     for wrong in wrongs:
         with pytest.raises(BadRequestError) as refused:

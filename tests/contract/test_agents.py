@@ -93,7 +93,7 @@ async def test_nobody_is_not_found(client: AsyncMemtrace) -> None:
 
 
 async def test_a_name_that_is_no_id_is_refused(client: AsyncMemtrace) -> None:
-    for name in (".", "..", "-a", "a/b", "a b", "ä", "a" * 129, "a\n"):
+    for name in (".", "..", "a" * 129, "a\n", " a", "a\u00a0", "a\x7fb", "a\u2028b", "a\x85b", "a\x00b"):
         with pytest.raises(BadRequestError) as refused:
             await client.register_agent(name=name)
         assert [detail.field for detail in refused.value.details] == ["name"]

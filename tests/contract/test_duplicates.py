@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from memtrace import AsyncMemtrace, ConflictError
+from memtrace import AddMemoryRequest, AsyncMemtrace, ConflictError
 
 if TYPE_CHECKING:
     from contract.conftest import Clock
@@ -53,6 +53,12 @@ async def test_whatever_makes_a_memory_what_it_is_makes_it_no_duplicate(client: 
         {"metadata": {}},
         {"time": NOON},
         {"dedup_key": "my own"},
+        {"tags": ["x"]},
+        {"tags": ["x", "y"]},
+        {"importance": 0.5},
+        {"parent_id": "p"},
+        {"ttl": 60},
+        {"ttl": 61},
     ]
 
     ids = {(await client.add_memory(**{**MEMORY, **change})).id for change in changes}
@@ -61,19 +67,13 @@ async def test_whatever_makes_a_memory_what_it_is_makes_it_no_duplicate(client: 
     assert (await client.list_memories()).count == len(changes)
 
 
-async def test_what_only_describes_a_memory_leaves_it_a_duplicate(client: AsyncMemtrace) -> None:
-    first = await client.add_memory(**MEMORY)
-    descriptions: list[dict[str, Any]] = [
-        {"tags": ["x"]},
-        {"importance": 1.0},
-        {"ttl": 60},
-        {"parent_id": "p"},
-    ]
+async def test_the_order_of_tags_does_not_matter(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(**MEMORY, tags=["x", "y", "x"])
 
-    for description in descriptions:
-        with pytest.raises(ConflictError) as refused:
-            await client.add_memory(**MEMORY, **description)
-        assert refused.value.existing_id == first.id
+    with pytest.raises(ConflictError) as refused:
+        await client.add_memory(**MEMORY, tags=["y", "x"])
+
+    assert refused.value.existing_id == first.id
 
 
 async def test_the_order_of_metadatas_keys_does_not_matter(client: AsyncMemtrace) -> None:
@@ -119,22 +119,86 @@ async def test_a_given_time_is_the_same_in_every_zone(client: AsyncMemtrace) -> 
         await client.remember("agent_1", "Backed up", time=NOON.astimezone(timezone(timedelta(hours=5))))
 
 
-async def test_in_a_batch_a_duplicates_place_holds_the_original(client: AsyncMemtrace) -> None:
+async def test_a_conflict_says_what_to_do(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(**MEMORY)
+
+    with pytest.raises(ConflictError, match=f"memory {first.id} .* says the same; send on_duplicate=store "):
+        await client.add_memory(**MEMORY)
+
+
+async def test_an_equal_memory_is_stored_again_if_asked(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(AddMemoryRequest(**MEMORY))
+
+    second = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="store"))
+
+    assert (second.content, second.tags) == (first.content, first.tags)
+    assert (await client.list_memories(order="asc")).memories == [first, second]
+
+
+async def test_the_first_memory_is_returned_if_asked(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="return"))
+    await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="store"))
+
+    again = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="return"))
+
+    assert again == first
+    assert (await client.list_memories()).count == 2
+
+
+async def test_the_next_memory_is_the_first_once_that_is_forgotten(client: AsyncMemtrace) -> None:
+    first = await client.add_memory(AddMemoryRequest(**MEMORY))
+    second = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="store"))
+
+    await client.forget(first)
+
+    assert await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="return")) == second
+
+
+async def test_a_batch_with_a_duplicate_is_refused_as_a_whole(client: AsyncMemtrace) -> None:
     original = await client.remember("agent_1", "Known")
+    contents = ["New", "Known", "New", "Newer", "Known"]
+
+    with pytest.raises(ConflictError) as refused:
+        await client.add_memories(
+            {"agent_id": "agent_1", "content": content, "on_duplicate": "reject"} for content in contents
+        )
+
+    assert (refused.value.code, refused.value.existing_id) == ("duplicate_memory", original.id)
+    assert [detail.field for detail in refused.value.details] == ["memories.1", "memories.2", "memories.4"]
+    assert "memories.0 of this batch" in refused.value.details[1].message
+    assert (await client.list_memories()).memories == [original]
+
+
+async def test_in_a_batch_the_index_of_a_duplicate_holds_the_first(client: AsyncMemtrace) -> None:
+    original = await client.remember("agent_1", "Known")
+    contents = ["New", "Known", "New", "Newer", "Known"]
 
     stored = await client.add_memories(
-        {"agent_id": "agent_1", "content": content} for content in ("New", "Known", "New", "Newer", "Known")
+        {"agent_id": "agent_1", "content": content, "on_duplicate": "return"} for content in contents
     )
 
-    assert [memory.content for memory in stored] == ["New", "Known", "New", "Newer", "Known"]
+    assert [memory.content for memory in stored] == contents
     assert stored.duplicates == [1, 2, 4]
     assert stored[1] == stored[4] == original
     assert stored[2] == stored[0]
     assert (await client.list_memories()).count == 3
 
 
-async def test_a_batch_of_duplicates_stores_nothing_and_is_no_error(client: AsyncMemtrace) -> None:
-    batch = [{"agent_id": "agent_1", "content": "One"}, {"agent_id": "agent_1", "content": "Two"}]
+async def test_each_memory_of_a_batch_has_its_own_on_duplicate(client: AsyncMemtrace) -> None:
+    original = await client.remember("agent_1", "Known")
+    choices: list[Any] = ["store", "return", "store"]
+
+    stored = await client.add_memories(
+        {"agent_id": "agent_1", "content": "Known", "on_duplicate": choice} for choice in choices
+    )
+
+    assert stored.duplicates == [1]
+    assert stored[1] == original
+    assert len({memory.id for memory in stored}) == 3
+
+
+async def test_a_batch_of_duplicates_stores_nothing_if_asked(client: AsyncMemtrace) -> None:
+    batch = [{"agent_id": "agent_1", "content": text, "on_duplicate": "return"} for text in ("One", "Two")]
     first = await client.add_memories(batch)
 
     again = await client.add_memories(batch)

@@ -84,7 +84,9 @@ async def test_the_same_key_and_request_give_the_first_answer_again(client: Asyn
 
 
 async def test_a_batch_tried_again_has_the_first_answers_duplicates(client: AsyncMemtrace) -> None:
-    batch = [{"agent_id": "agent_1", "content": text} for text in ("One", "One", "Two")]
+    batch = [
+        {"agent_id": "agent_1", "content": text, "on_duplicate": "return"} for text in ("One", "One", "Two")
+    ]
     first = await client.add_memories(batch, idempotency_key="k")
 
     again = await client.add_memories(batch, idempotency_key="k")

@@ -43,6 +43,7 @@ def assert_whole(path: Path) -> list[Row]:
             for seq, org, time, doc in store.execute("SELECT seq, org, time, doc FROM memories ORDER BY seq")
         ]
         _assert_columns(store, rows)
+        _assert_superseded(store, rows)
         _assert_labels(store, rows)
         _assert_counts(store, rows)
         _assert_named(store, rows)
@@ -54,22 +55,44 @@ def assert_whole(path: Path) -> list[Row]:
 
 
 def _assert_columns(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    sql = "SELECT agent_id, session_id, memory_type, event_type, importance, expires_at, time FROM memories"
+    sql = (
+        "SELECT agent_id, session_id, memory_type, event_type, importance, expires_at, time, created_at"
+        " FROM memories"
+    )
     for row, columns in zip(rows, store.execute(f"{sql} ORDER BY seq"), strict=True):
-        *texts, expires_at, time = columns
+        *texts, expires_at, time, created_at = columns
         names = ("agent_id", "session_id", "memory_type", "event_type", "importance")
         assert texts == [row.doc.get(name) for name in names]
         assert row.doc.get("expires_at") == (None if expires_at is None else times.render(expires_at))
         assert row.doc["time"] == times.render(time)
+        assert row.doc["created_at"] == times.render(created_at)
+
+
+def _assert_superseded(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Each link of a chain is known at both of its ends, and leads from an older to a newer memory."""
+    sql = "SELECT seq, supersedes, superseded_by, superseded_at, created_at FROM memories"
+    links = {seq: link for seq, *link in store.execute(sql)}
+    agents = {row.seq: (row.org, row.doc["agent_id"]) for row in rows}
+    for seq, (older, newer, superseded_at, created_at) in links.items():
+        if older is not None:
+            assert older < seq
+            assert agents[older] == agents[seq]
+            assert links[older][1:3] == [seq, created_at]
+        if newer is None:
+            assert superseded_at is None
+        else:
+            assert links[newer][0] == seq
 
 
 def _assert_labels(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    sql = "SELECT seq FROM memories WHERE superseded_by IS NOT NULL"
+    superseded = {seq for (seq,) in store.execute(sql)}
     expected = sorted(
-        (row.org, label, row.time, row.seq)
+        (row.org, label, row.seq in superseded, row.time, row.seq)
         for row in rows
         for label in queries.labels(row.doc["memory_type"], row.doc["event_type"], row.doc.get("tags", []))
     )
-    assert sorted(store.execute("SELECT org, label, time, seq FROM labels")) == expected
+    assert sorted(store.execute("SELECT org, label, is_superseded, time, seq FROM labels")) == expected
 
 
 def _assert_counts(store: sqlite3.Connection, rows: Sequence[Row]) -> None:

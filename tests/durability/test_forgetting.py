@@ -190,7 +190,10 @@ def test_what_was_forgotten_is_in_no_table_and_no_answer(
     assert_whole(tmp_path / "memtrace.db")
     for search in ({"query": markers["word"].text}, {"content_contains": markers["piece"].text[3:7]}):
         assert told(tenant.send("POST", "/api/v1/search", search))["results"] == []
-    for once, body in (("one", _marked(markers)), ("batch", {"memories": [_marked(markers)]})):
+    for once, body in (
+        ("one", _marked(markers)),
+        ("batch", {"memories": [{**_marked(markers), "on_duplicate": "return"}]}),
+    ):
         retried = tenant.send("POST", MEMORIES, body, once=once)
         assert (retried.status, told(retried)["code"]) == (409, "answer_forgotten")
         assert not _found(retried.body, markers)
@@ -283,7 +286,8 @@ def _remember(tenant: Tenant, markers: Mapping[str, Marker]) -> str:
     assert tenant.send("POST", MEMORIES, {"memories": others[: OTHERS // 2]}).status == 201
     response = tenant.send("POST", MEMORIES, _marked(markers), once="one")
     assert response.status == 201
-    assert tenant.send("POST", MEMORIES, {"memories": [_marked(markers)]}, once="batch").status == 201
+    again = {"memories": [{**_marked(markers), "on_duplicate": "return"}]}
+    assert tenant.send("POST", MEMORIES, again, once="batch").status == 200
     assert tenant.send("POST", MEMORIES, {"memories": others[OTHERS // 2 :]}).status == 201
     return str(told(response)["id"])
 

@@ -28,7 +28,8 @@ ONE = {
     "metadata": {"ä": [1, 1.5, None]},
     "ttl": 2 * DAY,
 }
-BATCH = {"memories": [ONE, {"agent_id": "b", "content": "two"}, {"agent_id": "a", "content": "known"}]}
+KNOWN = {"agent_id": "a", "content": "known", "on_duplicate": "return"}
+BATCH = {"memories": [ONE, {"agent_id": "b", "content": "two"}, KNOWN]}
 
 
 @frozen

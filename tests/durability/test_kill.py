@@ -67,7 +67,7 @@ class Write:
         """The memories that the answer names."""
         assert self.answer is not None
         status, body = self.answer
-        assert status == 201, body
+        assert status in {200, 201}, body
         answer = msgspec.json.decode(body)
         return list(answer["memories"]) if "memories" in answer else [answer]
 
@@ -180,7 +180,10 @@ def _kill_while_writing(server: LiveServer, ledger: Ledger, importer: str, dice:
         requests = [_request(dice) | {"time": _moment(dice)} for _ in range(dice.randint(3, 15))]
         ledger.send(_batch(dice, requests, importer), client)
 
-    works = [_store_one, _store_one, _store_one, _store_many, _store_many, _store_and_forget, import_some]
+    works = [
+        _store_one, _store_one, _store_one, _store_many, _store_many, _store_and_forget, _store_and_supersede,
+        import_some,
+    ]  # fmt: skip
     with ThreadPoolExecutor(len(works)) as threads:
         writers = [threads.submit(write_until_killed, work, dice.getrandbits(64)) for work in works]
         try:
@@ -205,15 +208,24 @@ def _store_and_forget(ledger: Ledger, client: httpx.Client, dice: random.Random)
     ledger.send(Write(path=path, forgets=memory["content"], once=_name(dice)), client)
 
 
+def _store_and_supersede(ledger: Ledger, client: httpx.Client, dice: random.Random) -> None:
+    [memory] = ledger.send(_single(dice), client).stored
+    request = {"agent_id": memory["agent_id"], "content": _name(dice), "supersedes": memory["id"]}
+    once = _name(dice) if dice.random() < 0.7 else None
+    ledger.send(Write(body=msgspec.json.encode(request), contents=[request["content"]], once=once), client)
+
+
 def _single(dice: random.Random) -> Write:
     request = _request(dice)
     once = _name(dice) if dice.random() < 0.7 else None
     return Write(body=msgspec.json.encode(request), contents=[request["content"]], once=once)
 
 
-def _batch(dice: random.Random, requests: Sequence[Mapping[str, Any]], api_key: str | None = None) -> Write:
-    body = msgspec.json.encode({"memories": requests})
+def _batch(dice: random.Random, requests: Sequence[dict[str, Any]], api_key: str | None = None) -> Write:
     once = _name(dice) if dice.random() < 0.7 else None
+    if once is None:  # so that what was stored is returned when it is sent again
+        requests = [request | {"on_duplicate": "return"} for request in requests]
+    body = msgspec.json.encode({"memories": requests})
     return Write(api_key=api_key, body=body, contents=[r["content"] for r in requests], once=once)
 
 
@@ -280,8 +292,16 @@ def _assert_kept(file: Path, writes: Sequence[Write], neighbour: Mapping[str, st
                 assert found.get(memory["content"]) == [memory] or memory["content"] in forgotten
     for content, memory_id in neighbour.items():
         assert [memory["id"] for memory in found[content]] == [memory_id]
+    superseded = {memory["supersedes"] for [memory] in found.values() if "supersedes" in memory}
+    assert superseded == _superseded(file)
     heard_of = {content for write in writes for content in write.contents}
     assert all(content in heard_of or content.startswith("neighbour ") for content in found)
+
+
+def _superseded(file: Path) -> set[str]:
+    with closing(sqlite3.connect(file)) as store:
+        rows = store.execute("SELECT doc ->> 'id' FROM memories WHERE superseded_by IS NOT NULL")
+        return {memory_id for (memory_id,) in rows}
 
 
 def _assert_order(file: Path, rows: Sequence[Row]) -> None:

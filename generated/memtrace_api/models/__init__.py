@@ -19,6 +19,7 @@ from .memory import Memory as Memory
 from .memory_batch import MemoryBatch as MemoryBatch
 from .memory_list import MemoryList as MemoryList
 from .memory_type import MemoryType as MemoryType
+from .on_duplicate import OnDuplicate as OnDuplicate
 from .order import Order as Order
 from .register_agent_request import RegisterAgentRequest as RegisterAgentRequest
 from .search_order import SearchOrder as SearchOrder

@@ -9,6 +9,7 @@ from typing import Any, Self
 import attrs
 
 from ..models.memory_type import MemoryType
+from ..models.on_duplicate import OnDuplicate
 from ..types import convert, timestamp
 
 
@@ -17,8 +18,9 @@ class AddMemoryRequest:
     """One memory to store.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
+            and `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
         content: What happened, was seen or was decided, in words. Stored exactly as given.
         memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
@@ -28,6 +30,10 @@ class AddMemoryRequest:
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+            `return` or `store`.
+        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
+            together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -43,6 +49,8 @@ class AddMemoryRequest:
     importance: float | None = None
     parent_id: str | None = None
     dedup_key: str | None = None
+    on_duplicate: OnDuplicate | None = None
+    supersedes: str | None = None
     time: datetime.datetime | None = None
     ttl: int | None = None
 
@@ -56,6 +64,8 @@ class AddMemoryRequest:
         self.importance = None
         self.parent_id = None
         self.dedup_key = None
+        self.on_duplicate = None
+        self.supersedes = None
         self.time = None
         self.ttl = None
 
@@ -94,6 +104,10 @@ class AddMemoryRequest:
             data["parent_id"] = self.parent_id
         if self.dedup_key is not None:
             data["dedup_key"] = self.dedup_key
+        if self.on_duplicate is not None:
+            data["on_duplicate"] = self.on_duplicate
+        if self.supersedes is not None:
+            data["supersedes"] = self.supersedes
         if self.time is not None:
             data["time"] = timestamp(self.time, "AddMemoryRequest.time")
         if self.ttl is not None:

@@ -24,6 +24,10 @@ class ContextOptions:
     Attributes:
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
         include_types: Only memories of these types; all if empty.
         max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
             exceeded. The server's default: 4000.
@@ -31,6 +35,8 @@ class ContextOptions:
 
     since: TimePoint | None = None
     until: TimePoint | None = None
+    as_of: TimePoint | None = None
+    include_superseded: bool | None = None
     include_types: list[MemoryType] | None = None
     max_tokens: int | None = None
 
@@ -38,6 +44,8 @@ class ContextOptions:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.since = None
         self.until = None
+        self.as_of = None
+        self.include_superseded = None
         self.include_types = None
         self.max_tokens = None
 
@@ -54,6 +62,8 @@ class ContextOptions:
             time_point(made.since, "ContextOptions.since")
         if made.until is not None:
             time_point(made.until, "ContextOptions.until")
+        if made.as_of is not None:
+            time_point(made.as_of, "ContextOptions.as_of")
         return made
 
     def to_dict(self) -> dict[str, Any]:
@@ -67,6 +77,10 @@ class ContextOptions:
             data["since"] = time_point(self.since, "ContextOptions.since")
         if self.until is not None:
             data["until"] = time_point(self.until, "ContextOptions.until")
+        if self.as_of is not None:
+            data["as_of"] = time_point(self.as_of, "ContextOptions.as_of")
+        if self.include_superseded is not None:
+            data["include_superseded"] = self.include_superseded
         if self.include_types is not None:
             data["include_types"] = self.include_types
         if self.max_tokens is not None:

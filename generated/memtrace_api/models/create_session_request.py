@@ -15,8 +15,9 @@ class CreateSessionRequest:
     """A session to start.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
+            and `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
         metadata: Anything about the session, as a JSON object.
     """
 

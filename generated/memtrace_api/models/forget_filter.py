@@ -22,10 +22,12 @@ class ForgetFilter:
     """Which memories to forget; each filter given must match.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: 1 to 128 letters, digits and `_ . : @ -`,
-            beginning with a letter, digit or `_`.
-        session_id: A session's id: 1 to 128 letters, digits and `_ . : @ -`, beginning with a letter,
-            digit or `_`. The server's own are `sess_` and a ULID.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
+            and `..`, without control characters or line separators, and without white space at the ends.
+            Compared exactly; percent-encoded in a path.
+        session_id: A session's id: any text of 1 to 128 characters, but for `.` and `..`, without
+            control characters or line separators, and without white space at the ends. The server's own are
+            `sess_` and a ULID.
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.

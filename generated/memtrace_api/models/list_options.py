@@ -27,10 +27,16 @@ class ListOptions:
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -47,6 +53,8 @@ class ListOptions:
     tags: list[str] | str | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
+    as_of: TimePoint | None = None
+    include_superseded: bool | None = None
     order: Order | None = None
     limit: int | None = None
     cursor: str | None = None
@@ -61,6 +69,8 @@ class ListOptions:
         self.tags = None
         self.since = None
         self.until = None
+        self.as_of = None
+        self.include_superseded = None
         self.order = None
         self.limit = None
         self.cursor = None
@@ -79,6 +89,8 @@ class ListOptions:
             time_point(made.since, "ListOptions.since")
         if made.until is not None:
             time_point(made.until, "ListOptions.until")
+        if made.as_of is not None:
+            time_point(made.as_of, "ListOptions.as_of")
         return made
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +114,10 @@ class ListOptions:
             data["since"] = time_point(self.since, "ListOptions.since")
         if self.until is not None:
             data["until"] = time_point(self.until, "ListOptions.until")
+        if self.as_of is not None:
+            data["as_of"] = time_point(self.as_of, "ListOptions.as_of")
+        if self.include_superseded is not None:
+            data["include_superseded"] = self.include_superseded
         if self.order is not None:
             data["order"] = self.order
         if self.limit is not None:

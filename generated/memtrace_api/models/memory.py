@@ -23,6 +23,7 @@ class Memory:
         event_type: What happened, in a word.
         content: What happened, was seen or was decided, exactly as given.
         id: `mem_` and a ULID, so ids sort by time. Memtrace 0.x sends none.
+        created_at: When it was stored; later than `time` if `time` was given. Memtrace 0.x sends none.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as it was given.
         tags: Words to find the memory by.
@@ -30,6 +31,8 @@ class Memory:
         parent_id: Id of the memory that this one follows from.
         dedup_key: Deduplication key that was given.
         expires_at: When the memory expires; never if missing.
+        supersedes: Id of the memory that this one replaced, as it was given.
+        superseded_by: Id of the memory that replaced this one; missing if none has.
     """
 
     time: datetime.datetime
@@ -39,6 +42,7 @@ class Memory:
     event_type: str
     content: str
     id: str | None = None
+    created_at: datetime.datetime | None = None
     session_id: str | None = None
     metadata: dict[str, Any] | None = None
     tags: list[str] | None = None
@@ -46,10 +50,13 @@ class Memory:
     parent_id: str | None = None
     dedup_key: str | None = None
     expires_at: datetime.datetime | None = None
+    supersedes: str | None = None
+    superseded_by: str | None = None
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.id = None
+        self.created_at = None
         self.session_id = None
         self.metadata = None
         self.tags = None
@@ -57,6 +64,8 @@ class Memory:
         self.parent_id = None
         self.dedup_key = None
         self.expires_at = None
+        self.supersedes = None
+        self.superseded_by = None
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -83,6 +92,8 @@ class Memory:
         }
         if self.id is not None:
             data["id"] = self.id
+        if self.created_at is not None:
+            data["created_at"] = timestamp(self.created_at, "Memory.created_at")
         if self.session_id is not None:
             data["session_id"] = self.session_id
         if self.metadata is not None:
@@ -97,4 +108,8 @@ class Memory:
             data["dedup_key"] = self.dedup_key
         if self.expires_at is not None:
             data["expires_at"] = timestamp(self.expires_at, "Memory.expires_at")
+        if self.supersedes is not None:
+            data["supersedes"] = self.supersedes
+        if self.superseded_by is not None:
+            data["superseded_by"] = self.superseded_by
         return data

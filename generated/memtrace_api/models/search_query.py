@@ -35,6 +35,10 @@ class SearchQuery:
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -53,6 +57,8 @@ class SearchQuery:
     metadata: dict[str, Any] | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
+    as_of: TimePoint | None = None
+    include_superseded: bool | None = None
     order: SearchOrder | None = None
     limit: int | None = None
     cursor: str | None = None
@@ -70,6 +76,8 @@ class SearchQuery:
         self.metadata = None
         self.since = None
         self.until = None
+        self.as_of = None
+        self.include_superseded = None
         self.order = None
         self.limit = None
         self.cursor = None
@@ -87,6 +95,8 @@ class SearchQuery:
             time_point(made.since, "SearchQuery.since")
         if made.until is not None:
             time_point(made.until, "SearchQuery.until")
+        if made.as_of is not None:
+            time_point(made.as_of, "SearchQuery.as_of")
         return made
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +128,10 @@ class SearchQuery:
             data["since"] = time_point(self.since, "SearchQuery.since")
         if self.until is not None:
             data["until"] = time_point(self.until, "SearchQuery.until")
+        if self.as_of is not None:
+            data["as_of"] = time_point(self.as_of, "SearchQuery.as_of")
+        if self.include_superseded is not None:
+            data["include_superseded"] = self.include_superseded
         if self.order is not None:
             data["order"] = self.order
         if self.limit is not None:

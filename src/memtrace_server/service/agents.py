@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -22,7 +23,7 @@ def register_agent(call: Call) -> Response:
         raise problems.conflict("agent_exists", f"An agent {name} is registered already", existing_id=name)
     config = msgspec.json.encode(call.body["config"]).decode() if "config" in call.body else None
     call.transaction.register_agent(call.org, name, call.body.get("description"), config, call.now)
-    location = {"Location": f"/api/v1/agents/{name}"}
+    location = {"Location": f"/api/v1/agents/{quote(name, safe='')}"}
     return answer(201, _view(call, existing_agent(call, name)), location, agent_id=name)
 
 
@@ -50,7 +51,8 @@ def delete_agent(call: Call) -> Response:
     """Delete an agent, and its memories if asked to."""
     agent = existing_agent(call, call.parameters["agent_id"])
     if call.parameters["delete_memories"]:
-        call.transaction.forget(call.org, Filter(agent_id=agent.id), call.now)
+        everything = Filter(agent_id=agent.id, include_superseded=True)
+        call.transaction.forget(call.org, everything, call.now)
         call.transaction.delete_sessions(call.org, agent.id)
         call.transaction.forget_answers(call.org, agent.id)
     call.transaction.delete_agent(call.org, agent.id)

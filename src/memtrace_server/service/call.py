@@ -11,6 +11,7 @@ from memtrace_server import problems
 from memtrace_server.auth import Principal
 from memtrace_server.cursors import Cursors
 from memtrace_server.store.protocol import Transaction
+from memtrace_server.times import Clock
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         body: The body, valid and with its defaults.
         now: The moment of the call, in ns.
         started_at: When the server started, in ns.
+        clock: Tells when the clock was set back.
     """
 
     transaction: Transaction
@@ -35,6 +37,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     body: Any
     now: int
     started_at: int
+    clock: Clock
 
     def position(self, kind: type[T]) -> T | None:
         """Return the position that the call's cursor names, or None for the first page.

@@ -22,6 +22,8 @@ def from_parameters(parameters: Mapping[str, Any], now: int) -> Filter:
         tags=parameters.get("tags", ()),
         since=_point(parameters.get("since"), now),
         until=_point(parameters.get("until"), now),
+        as_of=_point(parameters.get("as_of"), now),
+        include_superseded=parameters.get("include_superseded", False),
     )
 
 
@@ -40,6 +42,8 @@ def from_search(query: Mapping[str, Any], now: int) -> Filter:
         metadata=query.get("metadata"),
         contains=query.get("content_contains"),
         words=None if text is None else _words(text),
+        as_of=_point(query.get("as_of"), now),
+        include_superseded=query["include_superseded"],
     )
 
 
@@ -53,6 +57,8 @@ def from_context(
         memory_types=options.get("include_types", ()),
         since=_point(options.get("since"), now),
         until=_point(options.get("until"), now),
+        as_of=_point(options.get("as_of"), now),
+        include_superseded=options["include_superseded"],
     )
 
 

@@ -6,47 +6,51 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import msgspec
 
 from memtrace_server import ids, problems, times
 from memtrace_server.messages import Response, answer
+from memtrace_server.problems import Detail, Problem
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
-from memtrace_server.service.pages import join, memory_page
+from memtrace_server.service.pages import join, memory_page, shown
 from memtrace_server.store.records import Found, NewMemory
 
+_ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
+_NOT_KEPT = {"on_duplicate", "time", "ttl"}  # as a memory has them
 
-class Added(msgspec.Struct, frozen=True):
+
+class Added(msgspec.Struct, frozen=True, kw_only=True):
     """Memories that were added, in the order given.
 
     Attributes:
-        memories: The memories; for a duplicate, the original.
-        duplicates: Places in `memories` that hold the original of a duplicate; None when a single memory
-            was added.
+        status: 201, or 200 if nothing new was stored.
+        memories: The memories; for a duplicate, the first memory that says the same.
+        duplicates: Indexes in `memories` of duplicates; None when a single memory was added.
     """
 
+    status: int
     memories: Sequence[Found]
     duplicates: Sequence[int] | None
 
     def response(self) -> Response:
-        """A `Memory`, or a `MemoryBatch`."""
+        """Return a `Memory`, or a `MemoryBatch`."""
         if self.duplicates is None:
-            return Response(status=201, body=self.memories[0].doc.encode())
-        return Response(status=201, body=join("memories", self.memories, {"duplicates": self.duplicates}))
+            return Response(status=self.status, body=self.memories[0].doc.encode())
+        body = join("memories", self.memories, {"duplicates": self.duplicates})
+        return Response(status=self.status, body=body)
 
 
 def add_memory(call: Call) -> Added:
     """Store one memory or a batch."""
-    if "memories" in call.body:
-        return _add(call, call.body["memories"])
-    added = _add(call, [call.body])
-    if added.duplicates:
-        raise problems.conflict(
-            "duplicate_memory",
-            "This memory was stored within the last 24 hours",
-            existing_id=msgspec.json.decode(added.memories[0].doc)["id"],
-        )
-    return Added(added.memories, None)
+    is_batch = "memories" in call.body
+    memories, duplicates = _Addition(call, is_batch=is_batch).run()
+    return Added(
+        status=201 if len(duplicates) < len(memories) else 200,
+        memories=memories,
+        duplicates=duplicates if is_batch else None,
+    )
 
 
 def list_memories(call: Call) -> Response:
@@ -57,12 +61,13 @@ def list_memories(call: Call) -> Response:
 def forget_memories(call: Call) -> Response:
     """Forget by filter."""
     wanted = filters.from_parameters(call.parameters, call.now)
-    return answer(200, {"deleted": call.transaction.forget(call.org, wanted, call.now)})
+    everything = attrs.evolve(wanted, include_superseded=True)
+    return answer(200, {"deleted": call.transaction.forget(call.org, everything, call.now)})
 
 
 def get_memory(call: Call) -> Response:
     """One memory."""
-    return Response(status=200, body=_existing(call).doc.encode())
+    return Response(status=200, body=shown(_existing(call)).encode())
 
 
 def forget_memory(call: Call) -> Response:
@@ -79,28 +84,115 @@ def _existing(call: Call) -> Found:
     return found
 
 
-def _add(call: Call, requests: Sequence[Mapping[str, Any]]) -> Added:
-    transaction = call.transaction
-    seq = transaction.next_seq(call.now)
-    added: list[Found] = []
-    duplicates: list[int] = []
-    fresh: dict[bytes, NewMemory] = {}
-    fingerprints = [_fingerprint(request) for request in requests]
-    originals = transaction.originals(call.org, fingerprints, call.now - times.DAY, call.now)
-    for place, (request, fingerprint) in enumerate(zip(requests, fingerprints, strict=True)):
-        twin = originals.get(fingerprint) or fresh.get(fingerprint)
-        if twin is not None:
-            duplicates.append(place)
-        else:
-            twin = fresh[fingerprint] = _memory(call, request, seq + len(fresh))
-        added.append(twin)
-    if fresh:
-        transaction.add_memories(call.org, list(fresh.items()), call.now)
-    return Added(added, duplicates)
+class _Addition:
+    """Memories on their way into the log: which are duplicates, and which supersede others."""
+
+    def __init__(self, call: Call, *, is_batch: bool) -> None:
+        self._call = call
+        self._requests: Sequence[Mapping[str, Any]] = call.body["memories"] if is_batch else [call.body]
+        self._is_batch = is_batch
+        self._fresh: list[tuple[bytes, NewMemory]] = []
+        self._superseded: dict[int, int] = {}  # by row, the index of the memory that supersedes it
+
+    def run(self) -> tuple[Sequence[Found], Sequence[int]]:
+        """Store them all.
+
+        Returns:
+            The memories, and the indexes of those that are duplicates.
+
+        Raises:
+            Problem: 409 or 404; nothing is stored.
+        """
+        call = self._call
+        row = call.transaction.next_seq(call.now)
+        call.clock.compare(row, call.now)
+        fingerprints = [_fingerprint(request) for request in self._requests]
+        originals = dict(self._originals(fingerprints))
+        memories: list[Found] = []
+        duplicates: list[int] = []
+        rejected: list[int] = []
+        for index, (request, fingerprint) in enumerate(zip(self._requests, fingerprints, strict=True)):
+            twin = None if request["on_duplicate"] == "store" else originals.get(fingerprint)
+            if twin is None:
+                twin = self._memory(index, row + len(self._fresh))
+                self._fresh.append((fingerprint, twin))
+                originals.setdefault(fingerprint, twin)
+            else:
+                (rejected if request["on_duplicate"] == "reject" else duplicates).append(index)
+            memories.append(twin)
+        if rejected:
+            raise self._duplicates(memories, rejected)
+        if self._fresh:
+            call.transaction.add_memories(call.org, self._fresh, call.now)
+        return memories, duplicates
+
+    def _originals(self, fingerprints: Sequence[bytes]) -> Mapping[bytes, Found]:
+        """The first memory of each fingerprint within a day: of the clock, which may have been ahead then."""
+        call = self._call
+        compared = [
+            fingerprint
+            for request, fingerprint in zip(self._requests, fingerprints, strict=True)
+            if request["on_duplicate"] != "store"
+        ]
+        if not compared:
+            return {}
+        since, until = call.now - times.DAY, call.now + times.DAY
+        return call.transaction.originals(call.org, compared, since, until, call.now)
+
+    def _memory(self, index: int, row: int) -> NewMemory:
+        request = self._requests[index]
+        supersedes = self._row_to_supersede(index, request) if "supersedes" in request else None
+        return _memory(self._call, request, row, supersedes)
+
+    def _row_to_supersede(self, index: int, request: Mapping[str, Any]) -> int:
+        """Return the row that a memory asks to supersede.
+
+        Raises:
+            Problem: 404 if its agent has no such memory, 409 if another memory superseded it.
+        """
+        call, memory_id = self._call, request["supersedes"]
+        row = ids.memory_seq(memory_id)
+        found = call.transaction.memory(call.org, row, call.now)
+        doc = {} if found is None else msgspec.json.decode(found.doc)
+        if found is None or (doc["id"], doc["agent_id"]) != (memory_id, request["agent_id"]):
+            message = f"agent {request['agent_id']} has no memory {memory_id}"
+            raise problems.unknown_reference(Detail(self._field(index, "supersedes"), "body", message))
+        newer = found.superseded_by
+        if newer is not None or row in self._superseded:
+            by = newer or f"memories.{self._superseded[row]} of this batch"
+            message = f"memory {memory_id} is superseded by {by}; supersede that one"
+            detail = Detail(self._field(index, "supersedes"), "body", message)
+            raise problems.conflict("already_superseded", details=[detail], existing_id=newer)
+        self._superseded[row] = index
+        return row
+
+    def _duplicates(self, memories: Sequence[Found], rejected: Sequence[int]) -> Problem:
+        """Return the problem that names each duplicate and the memory that is first."""
+        fresh = {memory.seq for _, memory in self._fresh}
+        existing_ids: list[str] = []
+        details: list[Detail] = []
+        for index in rejected:
+            first = memories[index]
+            if first.seq in fresh:
+                name = f"memories.{memories.index(first)} of this batch"
+            else:
+                existing_ids.append(msgspec.json.decode(first.doc)["id"])
+                name = f"memory {existing_ids[-1]} of the last 24 hours"
+            has = "has this dedup_key" if "dedup_key" in self._requests[index] else "says the same"
+            message = f"{name} {has}; send on_duplicate=store to store both, or return to get the first"
+            details.append(Detail(self._field(index), "body", message))
+        return problems.conflict(
+            "duplicate_memory", details=details, existing_id=existing_ids[0] if existing_ids else None
+        )
+
+    def _field(self, index: int, name: str | None = None) -> str:
+        """The path of a memory in the body, or of one of its fields."""
+        steps = ["memories", str(index)] if self._is_batch else []
+        return ".".join([*steps, *([name] if name else [])]) or "body"
 
 
 def _fingerprint(request: Mapping[str, Any]) -> bytes:
-    """What two equal memories have in common.
+    """What two equal memories have in common: a `dedup_key`, or all that was said.
 
     A time that was given tells memories apart, too: an import may well have the same words at several times.
     """
@@ -110,21 +202,26 @@ def _fingerprint(request: Mapping[str, Any]) -> bytes:
         fields = ("agent_id", "session_id", "memory_type", "event_type", "content", "metadata")
         moment = times.parse(request["time"]) if "time" in request else None  # in whatever zone it is written
         same = [*(request.get(field) for field in fields), moment]
+        more = {name: request[name] for name in _ALSO_COMPARED if name in request}
+        if request.get("tags"):
+            more["tags"] = sorted(set(request["tags"]))
+        if more:
+            same.append(more)
     return hashlib.blake2b(msgspec.json.encode(same, order="sorted"), digest_size=16).digest()
 
 
-def _memory(call: Call, request: Mapping[str, Any], seq: int) -> NewMemory:
-    given = request.get("time")
-    # Rows rise, so memories of now are in order by time too. Microseconds, which Python's datetime can hold.
-    time = seq - seq % 1_000 if given is None else times.parse(given)
+def _memory(call: Call, request: Mapping[str, Any], seq: int, supersedes: int | None) -> NewMemory:
+    created_at = call.now - call.now % 1_000  # microseconds, which Python's datetime can hold
+    time = times.parse(request["time"]) if "time" in request else created_at
     ttl = request.get("ttl")
     expires_at = None if ttl is None else call.now + ttl * times.SECOND
     tags = list(dict.fromkeys(request.get("tags", ())))
     doc: dict[str, Any] = {
         "id": ids.memory_id(time, seq),
         "time": times.render(time),
+        "created_at": times.render(created_at),
         "org_id": call.principal.org_id,
-        **{name: value for name, value in request.items() if name not in {"time", "ttl"}},
+        **{name: value for name, value in request.items() if name not in _NOT_KEPT},
     }
     if "tags" in request:
         doc["tags"] = tags
@@ -138,7 +235,9 @@ def _memory(call: Call, request: Mapping[str, Any], seq: int) -> NewMemory:
         event_type=request["event_type"],
         time=time,
         importance=request.get("importance"),
+        created_at=created_at,
         expires_at=expires_at,
         tags=tags,
+        supersedes=supersedes,
         doc=msgspec.json.encode(doc).decode(),
     )

@@ -42,8 +42,15 @@ def what_follows(call: Call, has_more: bool, positions: Sequence[tuple[int, int]
     return {"has_more": True, "next_cursor": call.cursor(positions[-1])} if has_more else {"has_more": False}
 
 
+def shown(memory: Found) -> str:
+    """Return a memory as JSON, with the id of the one that supersedes it, if any."""
+    if memory.superseded_by is None:
+        return memory.doc
+    return f'{memory.doc[:-1]},"superseded_by":"{memory.superseded_by}"}}'
+
+
 def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:
     """A JSON object with the memories under a name, their count, and the rest."""
     tail = msgspec.json.encode({"count": len(found), **rest})
-    memories = ",".join([memory.doc for memory in found])
+    memories = ",".join([m.doc if m.superseded_by is None else shown(m) for m in found])
     return b'{"%b":[%b],%b' % (name.encode(), memories.encode(), tail[1:])

@@ -48,8 +48,8 @@ class Transaction(Protocol):
     def revoke_key(self, key_id: str, now: int) -> bool:
         """Revoke the key of this id; False when there is none that is not revoked already."""
 
-    def answer(self, org: int, key: str, since: int) -> Answer | None:
-        """The answer kept under an Idempotency-Key, if not older than `since` (ns)."""
+    def answer(self, org: int, key: str, since: int, until: int) -> Answer | None:
+        """Return the response kept under an Idempotency-Key between two moments (ns)."""
 
     def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
         """Keep an answer."""
@@ -61,15 +61,18 @@ class Transaction(Protocol):
         """A row number above all that were ever given: `now` (ns), or the last one plus one."""
 
     def originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+        self, org: int, fingerprints: Sequence[bytes], since: int, until: int, now: int
     ) -> Mapping[bytes, Found]:
-        """The memories stored under these fingerprints since then (ns), as far as they are still there."""
+        """Return the first memory of each fingerprint stored between two moments (ns) that still exists."""
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
-        """Store memories, each under its fingerprint, with their agents and sessions."""
+        """Store memories, each under its fingerprint, with their agents and sessions.
+
+        What they supersede is superseded in the same transaction.
+        """
 
     def memory(self, org: int, seq: int, now: int) -> Found | None:
-        """The memory of this row."""
+        """Return the memory of this row, superseded or not."""
 
     def page(  # noqa: PLR0913 - a page is what it is
         self,
@@ -85,10 +88,13 @@ class Transaction(Protocol):
         """Memories in order of (time, row), after a (time, row) if one is given."""
 
     def forget(self, org: int, wanted: Filter, now: int) -> int:
-        """Delete every memory that matches; how many there were."""
+        """Delete every memory that matches, and return how many there were.
+
+        What a deleted memory superseded is superseded by the one that superseded the deleted memory, if any.
+        """
 
     def forget_one(self, org: int, seq: int) -> None:
-        """Delete the memory of this row."""
+        """Delete the memory of this row, as `forget` does."""
 
     def agent(self, org: int, agent_id: str) -> Agent | None:
         """The agent of this id."""

@@ -35,14 +35,18 @@ class Org:
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored memory: its row, its time (ns), and the whole of it as JSON.
+    """A stored memory: its row, its time (ns), and the whole of it as JSON, as it was stored.
 
     A page makes a hundred of them, so it is a struct, which is made in a third of the time.
+
+    Attributes:
+        superseded_by: Id of the memory that supersedes it, where superseded memories are asked for.
     """
 
     seq: int
     time: int
     doc: str
+    superseded_by: str | None = None
 
 
 class NewMemory(Found, frozen=True, kw_only=True):
@@ -50,7 +54,9 @@ class NewMemory(Found, frozen=True, kw_only=True):
 
     Attributes:
         seq: Its row: rises with each memory that the store takes in, whatever its time.
+        created_at: When it is stored, in ns.
         expires_at: When it is forgotten by itself, in ns.
+        supersedes: The row of the memory that it supersedes, which no other supersedes.
     """
 
     agent_id: str
@@ -58,8 +64,10 @@ class NewMemory(Found, frozen=True, kw_only=True):
     memory_type: str
     event_type: str
     importance: float | None
+    created_at: int
     expires_at: int | None
     tags: Sequence[str]
+    supersedes: int | None = None
 
 
 @frozen(kw_only=True)
@@ -72,7 +80,12 @@ class Words:
 
 @frozen(kw_only=True)
 class Filter:
-    """Which memories; each condition given must hold. Times in ns, `until` itself excluded."""
+    """Which memories; each condition given must hold. Times in ns, `until` itself excluded.
+
+    Attributes:
+        as_of: Only memories that were stored by then, and were not superseded or expired by then.
+        include_superseded: Also memories that were superseded, now or by `as_of`.
+    """
 
     agent_id: str | None = None
     session_id: str | None = None
@@ -85,6 +98,8 @@ class Filter:
     metadata: Mapping[str, Any] | None = None
     contains: str | None = None
     words: Words | None = None
+    as_of: int | None = None
+    include_superseded: bool = False
 
 
 @frozen(kw_only=True)

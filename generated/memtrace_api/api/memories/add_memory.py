@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ...client import Client
 
 _MODELS: dict[int, tuple[type[Memory | MemoryBatch | Error], ...]] = {
+    200: (
+        Memory,
+        MemoryBatch,
+    ),
     201: (
         Memory,
         MemoryBatch,
@@ -23,6 +27,7 @@ _MODELS: dict[int, tuple[type[Memory | MemoryBatch | Error], ...]] = {
     400: (Error,),
     401: (Error,),
     403: (Error,),
+    404: (Error,),
     405: (Error,),
     408: (Error,),
     409: (Error,),
@@ -46,10 +51,20 @@ def sync_detailed(
     Stores one memory, or up to 1,000 as `{"memories": [...]}`. A batch is atomic: all of it is stored or
     none. Agents and sessions that are named for the first time come into being.
 
-    **Duplicates.** A memory is a duplicate when, within the last 24 hours, its agent stored one with the
-    same `dedup_key`; or, if it has none, one equal in agent, session, type, event, content, metadata and
-    given `time`. A single duplicate is answered with 409 and the `existing_id`; in a batch its place in
-    `memories` holds the original, and `duplicates` lists the places.
+    **Duplicates.** A memory is a duplicate when its agent stored one with the same `dedup_key` within the
+    last 24 hours; or, without a `dedup_key`, one that is equal in every other field (a `time` in any zone,
+    tags in any order). `on_duplicate` decides what becomes of it: `reject` (the default) is 409 with
+    `existing_id`; `return` stores nothing and responds with the first such memory; `store` stores it as
+    another event. In a batch, `reject` refuses the whole batch, `details` names the duplicates, and for
+    `return` the index of a duplicate in `memories` holds the first memory, and `duplicates` lists these
+    indexes. A memory of a batch may be a duplicate of an earlier one in it.
+
+    **Superseding.** `supersedes` names a memory of the same agent that is true no longer. From then on it
+    is absent from lists, search and contexts, unless `include_superseded` asks for it. Each memory is
+    superseded once: a second attempt is 409 with the code `already_superseded`, and `existing_id` names the
+    newer memory, which can be superseded instead. An id that the agent has no memory of is 404. Forgetting
+    the newer memory brings the older one back; forgetting one in the middle of a chain joins its
+    neighbours.
 
     Args:
         client: Where to send it.

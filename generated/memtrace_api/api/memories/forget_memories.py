@@ -52,8 +52,9 @@ def sync_detailed(
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each

@@ -38,6 +38,8 @@ def sync_detailed(
     tags: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    as_of: str | None = None,
+    include_superseded: bool | None = None,
     order: Order | None = None,
     limit: int | None = None,
     cursor: str | None = None,
@@ -54,10 +56,16 @@ def sync_detailed(
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, comma-separated. Tags match whole and
-            exactly.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
         since: Only memories of this time or later.
         until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
+            The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -79,6 +87,8 @@ def sync_detailed(
             tags=tags,
             since=since,
             until=until,
+            as_of=as_of,
+            include_superseded=include_superseded,
             order=order,
             limit=limit,
             cursor=cursor,
@@ -98,6 +108,8 @@ def sync(
     tags: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    as_of: str | None = None,
+    include_superseded: bool | None = None,
     order: Order | None = None,
     limit: int | None = None,
     cursor: str | None = None,
@@ -112,6 +124,8 @@ def sync(
         tags=tags,
         since=since,
         until=until,
+        as_of=as_of,
+        include_superseded=include_superseded,
         order=order,
         limit=limit,
         cursor=cursor,
@@ -130,6 +144,8 @@ async def asyncio_detailed(
     tags: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    as_of: str | None = None,
+    include_superseded: bool | None = None,
     order: Order | None = None,
     limit: int | None = None,
     cursor: str | None = None,
@@ -145,6 +161,8 @@ async def asyncio_detailed(
             tags=tags,
             since=since,
             until=until,
+            as_of=as_of,
+            include_superseded=include_superseded,
             order=order,
             limit=limit,
             cursor=cursor,
@@ -164,6 +182,8 @@ async def asyncio(
     tags: list[str] | None = None,
     since: str | None = None,
     until: str | None = None,
+    as_of: str | None = None,
+    include_superseded: bool | None = None,
     order: Order | None = None,
     limit: int | None = None,
     cursor: str | None = None,
@@ -179,6 +199,8 @@ async def asyncio(
             tags=tags,
             since=since,
             until=until,
+            as_of=as_of,
+            include_superseded=include_superseded,
             order=order,
             limit=limit,
             cursor=cursor,

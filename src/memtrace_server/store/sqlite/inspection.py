@@ -20,11 +20,15 @@ _DERIVED = {
         "SELECT org, agent_id, count(*), sum(closed_at IS NULL) FROM sessions GROUP BY 1, 2",
     ),
     "label": (
-        "SELECT org, label, time, seq FROM labels",
+        "SELECT org, label, is_superseded, time, seq FROM labels",
         (
-            "SELECT m.org, l.value, m.time, m.seq FROM memories m,"
+            "SELECT m.org, l.value, m.is_superseded, m.time, m.seq FROM memories m,"
             " json_each(labels_of(m.memory_type, m.event_type, m.doc)) l"
         ),
+    ),
+    "superseding": (
+        "SELECT org, seq, superseded_by, superseded_at FROM memories WHERE superseded_by IS NOT NULL",
+        "SELECT org, supersedes, seq, created_at FROM memories WHERE supersedes IS NOT NULL",
     ),
 }
 _NAMED = {

@@ -164,6 +164,64 @@ _STEPS = {
         PRAGMA application_id = {APPLICATION_ID};
         ALTER TABLE migrations ADD COLUMN version TEXT; -- of Memtrace, which applied the step
     """,
+    "0003-supersede": """
+        ALTER TABLE memories ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0; -- ns
+        ALTER TABLE memories ADD COLUMN supersedes INTEGER; -- the row that this one supersedes, if it exists,
+        ALTER TABLE memories ADD COLUMN superseded_by INTEGER; -- the row that supersedes this one,
+        ALTER TABLE memories ADD COLUMN superseded_at INTEGER; -- and when that was stored
+        ALTER TABLE memories ADD COLUMN is_superseded INTEGER AS (superseded_by IS NOT NULL) VIRTUAL;
+        UPDATE memories SET created_at = seq - seq % 1000,
+            doc = substr(doc, 1, length(doc) - 1) || ',"created_at":"'
+                || strftime('%Y-%m-%dT%H:%M:%S', seq / 1000000000, 'unixepoch')
+                || printf('.%06dZ"}', seq / 1000 % 1000000);
+
+        -- What is superseded lies apart in each index, so that it does not slow down who walks the rest.
+        DROP INDEX memories_by_time;
+        DROP INDEX memories_by_agent;
+        DROP INDEX memories_by_session;
+        DROP INDEX memories_by_type;
+        DROP INDEX memories_by_event;
+        DROP INDEX important_by_agent;
+        DROP INDEX important_by_session;
+        CREATE INDEX memories_by_time ON memories (org, is_superseded, time);
+        CREATE INDEX memories_by_agent ON memories (org, agent_id, is_superseded, time);
+        CREATE INDEX memories_by_session ON memories (org, session_id, is_superseded, time)
+            WHERE session_id IS NOT NULL;
+        CREATE INDEX memories_by_type ON memories (org, agent_id, memory_type, is_superseded, time)
+            WHERE memory_type <> 'episodic';
+        CREATE INDEX memories_by_event ON memories (org, agent_id, event_type, is_superseded, time)
+            WHERE event_type <> 'general';
+        CREATE INDEX important_by_agent ON memories (org, agent_id, is_superseded, time)
+            WHERE importance >= 0.7;
+        CREATE INDEX important_by_session ON memories (org, session_id, is_superseded, time)
+            WHERE importance >= 0.7;
+
+        ALTER TABLE labels RENAME TO old_labels;
+        CREATE TABLE labels (
+            org INTEGER NOT NULL,
+            label TEXT NOT NULL,
+            is_superseded INTEGER NOT NULL,
+            time INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (org, label, is_superseded, time, seq)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO labels SELECT org, label, 0, time, seq FROM old_labels ORDER BY org, label, time, seq;
+        DROP TABLE old_labels;
+
+        -- Several rows a fingerprint: the same may be stored again, and the first be forgotten.
+        ALTER TABLE duplicates RENAME TO old_duplicates;
+        CREATE TABLE duplicates (
+            org INTEGER NOT NULL,
+            fingerprint BLOB NOT NULL,
+            seq INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            PRIMARY KEY (org, fingerprint, seq)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO duplicates SELECT org, fingerprint, seq, seq FROM old_duplicates
+            ORDER BY org, fingerprint;
+        DROP TABLE old_duplicates;
+        CREATE INDEX duplicates_by_row ON duplicates (seq);
+    """,
 }
 
 

@@ -32,6 +32,7 @@ class Pending:
         answers: By organisation and key.
         agents: When each agent, by organisation and id, was last active.
         sessions: For each session, by organisation and id: its agent, and when it was first named.
+        superseded: The row of each memory that was superseded, the row that supersedes it, and when (ns).
         counts: By organisation, agent and type.
         recent: By organisation, agent and period: memories, and errors among them.
     """
@@ -40,7 +41,9 @@ class Pending:
     length: int = 0
     memories: list[Row] = field(factory=list)
     labels: list[Row] = field(factory=list)
-    duplicates: dict[tuple[int, bytes], int] = field(factory=dict)
+    duplicates: list[Row] = field(factory=list)
+    fingerprints: set[tuple[int, bytes]] = field(factory=set)
+    superseded: list[tuple[int, int, int]] = field(factory=list)
     latest: dict[int, int] = field(factory=dict)
     answers: dict[tuple[int, str], Row] = field(factory=dict)
     agents: dict[tuple[int, str], int] = field(factory=dict)
@@ -59,12 +62,15 @@ class Pending:
             self.memories.append(
                 (
                     m.seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
-                    m.expires_at, m.doc,
+                    m.created_at, m.expires_at, m.supersedes, m.doc,
                 )
             )  # fmt: skip
             for label in queries.labels(m.memory_type, m.event_type, m.tags):
-                self.labels.append((org, label, m.time, m.seq))
-            self.duplicates[org, fingerprint] = m.seq
+                self.labels.append((org, label, 0, m.time, m.seq))
+            self.duplicates.append((org, fingerprint, m.seq, m.created_at))
+            self.fingerprints.add((org, fingerprint))
+            if m.supersedes is not None:
+                self.superseded.append((m.supersedes, m.seq, m.created_at))
             self.agents[org, m.agent_id] = now
             if m.session_id is not None:
                 self.sessions.setdefault((org, m.session_id), (m.agent_id, now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -24,6 +25,10 @@ def labels(memory_type: str, event_type: str, tags: Sequence[str]) -> list[str]:
     return of_kind + [f"tag:{tag}" for tag in tags]
 
 
+NEWER = "(SELECT n.doc ->> 'id' FROM memories n WHERE n.seq = m.superseded_by)"
+"""The id of the memory that supersedes `m`."""
+
+
 @define
 class Query:
     """A SELECT in the making.
@@ -31,10 +36,12 @@ class Query:
     Attributes:
         sql: Its text.
         values: What its question marks stand for.
+        has_newer: Whether it has a column `newer`: the id of the memory that supersedes the row.
     """
 
     sql: str
     values: list[Any] = field(factory=list)
+    has_newer: bool = False
 
     def add(self, condition: str, *values: object) -> None:
         """Ask for one more condition."""
@@ -47,33 +54,117 @@ def page(  # noqa: PLR0913 - a page is what it is
     wanted: Filter,
     now: int,
     *,
-    columns: str,
     order: Direction,
     limit: int,
     after: tuple[int, int] | None = None,
     offset: int = 0,
     in_order: bool = False,
+    has_docs: bool = True,
 ) -> Query:
-    """The query for a page of memories, in order of (time, seq).
+    """Return the query for a page of memories, in order of (time, seq).
 
-    `in_order` says that the organisation's rows rise with its times, so that the full-text index can be read
-    in its own order.
+    Args:
+        org: The organisation.
+        wanted: Which memories.
+        now: The moment of the call, in ns.
+        order: Newest first, or oldest.
+        limit: Maximum number of rows.
+        after: Where the page before ended.
+        offset: How many rows to pass over.
+        in_order: Whether the organisation's rows rise with its times, so that the full-text index can be read
+            in its own order.
+        has_docs: Whether to select `doc`, and `newer` if superseded memories are wanted, beside `seq` and
+            `time`.
     """
-    query, place = _drive(org, wanted, in_order=in_order)
-    query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
-    _narrow(query, org, wanted, is_bounded=place[0] == "l.time")
-    if after is not None:
-        sign = "<" if order == "desc" else ">"
-        query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
-    ordering = ", ".join(f"{column} {order}" for column in place)
-    query.sql = f"SELECT {columns} {query.sql} ORDER BY {ordering} LIMIT ? OFFSET ?"
-    query.values += [limit, offset]
-    return query
+    selects: list[str] = []
+    values: list[Any] = []
+    columns, has_newer = _columns(wanted, has_docs=has_docs)
+    for part in _parts(wanted):
+        query, place = _drive(org, wanted, part, in_order=in_order)
+        narrow(query, org, wanted, now, is_bounded=place[0] == "l.time", is_part=part is not None)
+        if after is not None:
+            sign = "<" if order == "desc" else ">"
+            query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
+        time = place[0] if len(place) > 1 else "m.time"
+        selects.append(f"SELECT {place[-1]} AS seq, {time} AS time{columns} {query.sql}")
+        values += query.values
+    # One of two parts is sorted by names, as SQLite merges them then, row by row.
+    names = ("time", "seq")[-len(place) :]
+    ordering = ", ".join(f"{name} {order}" for name in names)
+    sql = f"{' UNION ALL '.join(selects)} ORDER BY {ordering} LIMIT ? OFFSET ?"
+    return Query(sql, [*values, limit, offset], has_newer)
+
+
+def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
+    """The columns beside row and time, and whether `newer` is one of them."""
+    if not (has_docs and wanted.include_superseded):
+        return (", m.doc AS doc" if has_docs else ""), False
+    newer = NEWER if wanted.as_of is None else f"iif(m.superseded_at <= {wanted.as_of:d}, {NEWER}, NULL)"
+    return f", m.doc AS doc, {newer} AS newer", True
+
+
+def _parts(wanted: Filter) -> tuple[int | None, ...]:
+    """What to walk of each index: what is not superseded (0), what is (1); or else what full-text finds."""
+    if is_driven_by_text(wanted):
+        return (None,)
+    return (0, 1) if wanted.include_superseded or wanted.as_of is not None else (0,)
 
 
 def is_search(wanted: Filter) -> bool:
     """Whether the full-text index is asked."""
     return wanted.words is not None or _piece(0, wanted) is not None
+
+
+def is_driven_by_text(wanted: Filter) -> bool:
+    """Whether a query walks what the full-text index found."""
+    return (_words(0, wanted) or _piece(0, wanted)) is not None
+
+
+def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
+    query: Query, org: int, wanted: Filter, now: int, *, is_bounded: bool = False, is_part: bool = False
+) -> None:
+    """Ask for every condition of a filter, and that the memory `m` is known: the one place that does.
+
+    Conditions that drive the query are asked again, at little cost. But SQLite sorts what comes in order when
+    there are too many: so those on the time are not asked again, and those that no index serves are made one.
+
+    Args:
+        query: The query.
+        org: The organisation.
+        wanted: Which memories.
+        now: The moment of the call, in ns.
+        is_bounded: Whether the query is bounded by time already.
+        is_part: Whether the query walks only memories that are superseded, or only those that are not.
+    """
+    as_of = now if wanted.as_of is None else wanted.as_of
+    query.add("(m.expires_at IS NULL OR m.expires_at > ?)", max(now, as_of))
+    conditions: list[tuple[str, object]] = [
+        ("m.agent_id = ?", wanted.agent_id),
+        ("m.session_id = ?", wanted.session_id),
+        ("m.importance >= ?", wanted.min_importance),
+        ("m.time >= ?", None if is_bounded else wanted.since),
+        ("m.time < ?", None if is_bounded else wanted.until),
+    ]
+    for condition, value in conditions:
+        if value is not None:
+            query.add(condition, value)
+    for column, values in (("memory_type", wanted.memory_types), ("event_type", wanted.event_types)):
+        if values:
+            query.add(f"m.{column} IN ({', '.join('?' * len(values))})", *values)
+    rest = _known(wanted, is_part=is_part) + _rest(org, wanted)
+    if rest:
+        cases = " ".join(f"WHEN NOT ({condition}) THEN 0" for condition, *_ in rest)
+        query.add(f"CASE {cases} ELSE 1 END", *chain.from_iterable(values for _, *values in rest))
+
+
+def _known(wanted: Filter, *, is_part: bool) -> list[tuple[object, ...]]:
+    """The conditions that a memory was stored and not superseded, now or by `as_of`; each with its values."""
+    if wanted.as_of is None:
+        return [] if wanted.include_superseded or is_part else [("m.superseded_by IS NULL",)]
+    known: list[tuple[object, ...]] = [("m.created_at <= ?", wanted.as_of)]
+    if not wanted.include_superseded:
+        known.append(("(m.superseded_at IS NULL OR m.superseded_at > ?)", wanted.as_of))
+    return known
 
 
 def matches(doc: str, metadata: str) -> bool:
@@ -89,11 +180,11 @@ def contains(doc: str, folded: str) -> bool:
     return folded in fold(msgspec.json.decode(doc)["content"])
 
 
-def _drive(org: int, wanted: Filter, *, in_order: bool) -> tuple[Query, tuple[str, ...]]:
-    """What the query walks, and the columns that tell a place in it.
+def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tuple[Query, tuple[str, ...]]:
+    """What the query walks, and the columns that tell a position in it.
 
     The full-text index if words or a piece of text are asked for; else the rarest of the labels that we can
-    tell; else the time index of the session, the agent or the organisation.
+    tell; else the time index of the session, the agent or the organisation. Of both, one part.
     """
     match = _words(org, wanted) or _piece(org, wanted)
     if match is not None:
@@ -109,9 +200,10 @@ def _drive(org: int, wanted: Filter, *, in_order: bool) -> tuple[Query, tuple[st
     label = _rarest_label(wanted)
     if label is None:
         index, condition = _index(wanted)
-        return Query(f"FROM memories m INDEXED BY {index} WHERE m.org = ?{condition}", [org]), _PLACE
+        walked = f"FROM memories m INDEXED BY {index} WHERE m.org = ? AND m.is_superseded = {part}"
+        return Query(f"{walked}{condition}", [org]), _PLACE
     sql = "FROM labels l CROSS JOIN memories m ON m.seq = l.seq WHERE l.org = ? AND l.label = ?"
-    query = Query(sql, [org, label])
+    query = Query(f"{sql} AND l.is_superseded = {part}", [org, label])
     for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
         if bound is not None:
             query.add(f"l.time {sign} ?", bound)
@@ -120,11 +212,12 @@ def _drive(org: int, wanted: Filter, *, in_order: bool) -> tuple[Query, tuple[st
 
 def _bound_rows(query: Query, org: int, wanted: Filter, row: str) -> None:
     """Where rows rise with times, a span of time is a span of rows."""
-    first = "(SELECT seq FROM memories WHERE org = ? AND time >= ? ORDER BY time, seq LIMIT 1)"
-    if wanted.since is not None:
-        query.add(f"{row} >= {first}", org, wanted.since)
-    if wanted.until is not None:
-        query.add(f"{row} < coalesce({first}, {_LAST_ROW})", org, wanted.until)
+    first = "ifnull((SELECT seq FROM memories WHERE {} ORDER BY time, seq LIMIT 1), {})"
+    parts = [f"org = ? AND is_superseded = {part} AND time >= ?" for part in (0, 1)]
+    first_row = f"min({', '.join(first.format(part, _LAST_ROW) for part in parts)})"
+    for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
+        if bound is not None:
+            query.add(f"{row} {sign} {first_row}", org, bound, org, bound)
 
 
 def _rarest_label(wanted: Filter) -> str | None:
@@ -161,35 +254,13 @@ def _index(wanted: Filter) -> tuple[str, str]:
     return ("important_by_agent", important) if is_important else ("memories_by_agent", "")
 
 
-def _narrow(query: Query, org: int, wanted: Filter, *, is_bounded: bool) -> None:
-    """Ask for every condition; those that drive the query are asked again, at little cost.
-
-    But SQLite sorts what comes in order when there are too many: so those on the time are not asked again,
-    and those that no index serves are made one.
-    """
-    conditions: list[tuple[str, object]] = [
-        ("m.agent_id = ?", wanted.agent_id),
-        ("m.session_id = ?", wanted.session_id),
-        ("m.importance >= ?", wanted.min_importance),
-        ("m.time >= ?", None if is_bounded else wanted.since),
-        ("m.time < ?", None if is_bounded else wanted.until),
-    ]
-    for condition, value in conditions:
-        if value is not None:
-            query.add(condition, value)
-    for column, values in (("memory_type", wanted.memory_types), ("event_type", wanted.event_types)):
-        if values:
-            query.add(f"m.{column} IN ({', '.join('?' * len(values))})", *values)
-    rest = _rest(org, wanted)
-    if rest:
-        cases = " ".join(f"WHEN NOT ({condition}) THEN 0" for condition, _ in rest)
-        query.add(f"CASE {cases} ELSE 1 END", *[value for _, value in rest])
-
-
-def _rest(org: int, wanted: Filter) -> list[tuple[str, object]]:
-    """Conditions that no index of `memories` serves, each with its value."""
-    has_tag = "EXISTS (SELECT 1 FROM labels WHERE (org, label, time, seq) = (m.org, ?, m.time, m.seq))"
-    rest: list[tuple[str, object]] = [(has_tag, f"tag:{tag}") for tag in wanted.tags]
+def _rest(org: int, wanted: Filter) -> list[tuple[object, ...]]:
+    """Conditions that no index of `memories` serves, each with its values."""
+    has_tag = (
+        "EXISTS (SELECT 1 FROM labels l WHERE"
+        " (l.org, l.label, l.is_superseded, l.time, l.seq) = (m.org, ?, m.is_superseded, m.time, m.seq))"
+    )
+    rest: list[tuple[object, ...]] = [(has_tag, f"tag:{tag}") for tag in wanted.tags]
     if wanted.metadata:
         rest.append(("matches(m.doc, ?)", msgspec.json.encode(wanted.metadata)))
     if wanted.words and not wanted.words.wanted:

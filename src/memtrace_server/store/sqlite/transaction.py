@@ -30,6 +30,10 @@ _CHUNK = 500
 _KEY = "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at"
 _AGENT = "id, is_registered, description, config, created_at, last_active_at"
 _SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
+_MEMORY = (
+    "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
+    " supersedes, doc"
+)
 _LATEST = 2**63 - 1
 _PLACE = attrgetter("time", "seq")
 
@@ -153,13 +157,13 @@ class SqliteTransaction:
 
     # --- answers to writes that may be tried again
 
-    def answer(self, org: int, key: str, since: int) -> Answer | None:
+    def answer(self, org: int, key: str, since: int, until: int) -> Answer | None:
         if (org, key) in self._pending.answers:
             self.flush()
         row = self._db.execute(
             "SELECT request, status, body, agent_id, location, memories FROM answers"
-            " WHERE (org, key) = (?, ?) AND answered_at >= ?",
-            (org, key, since),
+            " WHERE (org, key) = (?, ?) AND answered_at BETWEEN ? AND ?",
+            (org, key, since, until),
         ).fetchone()
         if row is None:
             return None
@@ -195,20 +199,24 @@ class SqliteTransaction:
         return max(now, self._last_seq + 1)
 
     def originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+        self, org: int, fingerprints: Sequence[bytes], since: int, until: int, now: int
     ) -> Mapping[bytes, Found]:
-        if any((org, fingerprint) in self._pending.duplicates for fingerprint in fingerprints):
+        if any((org, fingerprint) in self._pending.fingerprints for fingerprint in fingerprints):
             self.flush()
+        first = (
+            "SELECT d.seq FROM duplicates d JOIN memories o ON o.seq = d.seq"
+            " WHERE (d.org, d.fingerprint) = (?, f.column1) AND d.created_at BETWEEN ? AND ?"
+            " AND (o.expires_at IS NULL OR o.expires_at > ?) ORDER BY d.seq LIMIT 1"
+        )
         found: dict[bytes, Found] = {}
         for some in bulk.parts(fingerprints):
             rows = self._db.execute(
-                "SELECT d.fingerprint, m.seq, m.time, m.doc"
-                " FROM duplicates d JOIN memories m ON m.seq = d.seq"
-                f" WHERE d.org = ? AND d.fingerprint IN ({', '.join('?' * len(some))}) AND d.seq >= ?"
-                " AND (m.expires_at IS NULL OR m.expires_at > ?)",
-                (org, *some, since, now),
+                f"SELECT f.column1, m.seq, m.time, m.doc, {queries.NEWER}"
+                f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
+                (*some, org, since, until, now),
             )
-            found |= {print_: Found(seq=seq, time=time, doc=doc) for print_, seq, time, doc in rows}
+            for fingerprint, seq, time, doc, newer in rows:
+                found[fingerprint] = Found(seq=seq, time=time, doc=doc, superseded_by=newer)
         return found
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
@@ -219,11 +227,11 @@ class SqliteTransaction:
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         self.flush()
         row = self._db.execute(
-            "SELECT seq, time, doc FROM memories WHERE org = ? AND seq = ?"
-            " AND (expires_at IS NULL OR expires_at > ?)",
+            f"SELECT m.seq, m.time, m.doc, {queries.NEWER} FROM memories m WHERE m.org = ? AND m.seq = ?"
+            " AND (m.expires_at IS NULL OR m.expires_at > ?)",
             (org, seq, now),
         ).fetchone()
-        return Found(seq=row[0], time=row[1], doc=row[2]) if row else None
+        return Found(seq=row[0], time=row[1], doc=row[2], superseded_by=row[3]) if row else None
 
     def index(self, most: int) -> int:
         """Add to the full-text index the next rows that lack in it; how many there were."""
@@ -260,8 +268,8 @@ class SqliteTransaction:
         self.flush()
         self._see_to_index(wanted)
         query = queries.page(
-            org, wanted, now, columns="m.seq, m.time, m.doc", order=order, limit=limit, after=after,
-            offset=offset, in_order=self._order(org).is_kept,
+            org, wanted, now, order=order, limit=limit, after=after, offset=offset,
+            in_order=self._order(org).is_kept,
         )  # fmt: skip
         found = _found(self._db, query)
         found.sort(key=_PLACE, reverse=order == "desc")
@@ -271,10 +279,10 @@ class SqliteTransaction:
         self.flush()
         self._see_to_index(wanted)
         in_order = self._order(org).is_kept
-        query = queries.page(org, wanted, now, columns="m.seq", order="desc", limit=_CHUNK, in_order=in_order)
+        query = queries.page(org, wanted, now, order="desc", limit=_CHUNK, in_order=in_order, has_docs=False)
         forgotten = 0
         while True:
-            rows = [seq for (seq,) in self._db.execute(query.sql, query.values)]
+            rows = [seq for seq, _ in self._db.execute(query.sql, query.values)]
             if not rows:
                 return forgotten
             self._remove(rows)
@@ -289,9 +297,16 @@ class SqliteTransaction:
         self.flush()
         expired = self._db.execute("SELECT seq FROM memories WHERE expires_at <= ? LIMIT ?", (now, limit))
         self._remove([seq for (seq,) in expired.fetchall()])
-        for table, key, age in (("duplicates", "fingerprint", "seq"), ("answers", "key", "answered_at")):
-            old = f"SELECT org, {key} FROM {table} WHERE {age} < ? LIMIT ?"
-            self._db.execute(f"DELETE FROM {table} WHERE (org, {key}) IN ({old})", (keep_since, limit))
+        # What was written while the clock was far ahead is as useless as what is old.
+        keep_until = 2 * now - keep_since
+        self._db.execute(
+            "DELETE FROM duplicates WHERE (org, fingerprint, seq) IN (SELECT org, fingerprint, seq FROM"
+            " (SELECT * FROM duplicates ORDER BY seq LIMIT ?) WHERE created_at NOT BETWEEN ? AND ?)",
+            (limit, keep_since, keep_until),
+        )
+        for outside, bound in (("<", keep_since), (">", keep_until)):
+            old = f"SELECT org, key FROM answers WHERE answered_at {outside} ? LIMIT ?"
+            self._db.execute(f"DELETE FROM answers WHERE (org, key) IN ({old})", (bound, limit))
         self._db.execute(
             "DELETE FROM recent_counts WHERE (org, agent_id, period) IN"
             " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
@@ -336,7 +351,8 @@ class SqliteTransaction:
         self.flush()
         self._db.execute(
             "DELETE FROM sessions WHERE org = ? AND agent_id = ? AND NOT EXISTS"
-            " (SELECT 1 FROM memories m WHERE m.org = sessions.org AND m.session_id = sessions.id)",
+            " (SELECT 1 FROM memories m WHERE m.org = sessions.org AND m.session_id = sessions.id"
+            " AND m.is_superseded IN (0, 1))",
             (org, agent_id),
         )
 
@@ -466,13 +482,11 @@ class SqliteTransaction:
         self._indexed = None
 
     def _write(self, pending: Pending) -> None:
-        bulk.insert(self._db, "INSERT INTO memories", pending.memories)
+        bulk.insert(self._db, f"INSERT INTO memories ({_MEMORY})", pending.memories)
         bulk.insert(self._db, "INSERT INTO labels", pending.labels)
-        bulk.insert(
-            self._db,
-            "INSERT OR REPLACE INTO duplicates",
-            [(*key, seq) for key, seq in pending.duplicates.items()],
-        )
+        bulk.insert(self._db, "INSERT INTO duplicates", pending.duplicates)
+        for older, newer, at in pending.superseded:
+            self._supersede(older, newer, at)
         bulk.insert(self._db, "INSERT OR REPLACE INTO answers", list(pending.answers.values()))
         self._db.executemany(
             "UPDATE orgs SET in_order = ?, latest = ? WHERE number = ?",
@@ -521,7 +535,10 @@ class SqliteTransaction:
             (org, agent_id, first),
         ).fetchone()
         edge = (org, agent_id, since, first * PERIOD)
-        sql = "SELECT count(*) FROM memories WHERE (org, agent_id) = (?, ?) AND time >= ? AND time < ?"
+        sql = (
+            "SELECT count(*) FROM memories"
+            " WHERE (org, agent_id) = (?, ?) AND is_superseded IN (0, 1) AND time >= ? AND time < ?"
+        )
         (more,) = self._db.execute(sql, edge).fetchone()
         (more_errors,) = self._db.execute(
             f"{sql} AND event_type <> 'general' AND event_type = 'error'", edge
@@ -532,27 +549,66 @@ class SqliteTransaction:
         """Delete memories with all that was derived from them."""
         gone = Pending()
         for seq in rows:
-            org, agent_id, memory_type, event_type, time, doc = self._db.execute(
-                "SELECT org, agent_id, memory_type, event_type, time, doc FROM memories WHERE seq = ?", (seq,)
+            org, agent_id, memory_type, event_type, time, doc, older, newer = self._db.execute(
+                "SELECT org, agent_id, memory_type, event_type, time, doc, supersedes, superseded_by"
+                " FROM memories WHERE seq = ?",
+                (seq,),
             ).fetchone()
             memory = msgspec.json.decode(doc)
             if seq <= self._last_indexed():
                 self._removals.add((org, seq, memory["content"], agent_id))
             self._db.executemany(
-                "DELETE FROM labels WHERE (org, label, time, seq) = (?, ?, ?, ?)",
+                "DELETE FROM labels WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
                 [
-                    (org, label, time, seq)
+                    (org, label, newer is not None, time, seq)
                     for label in queries.labels(memory_type, event_type, memory.get("tags", []))
                 ],
             )
             gone.remove(org, agent_id, memory_type, event_type, time)
             self._db.execute("DELETE FROM memories WHERE seq = ?", (seq,))
+            self._db.execute("DELETE FROM duplicates WHERE seq = ?", (seq,))
+            self._join(older, newer)
         self._count(gone.counts)
         self._db.executemany(  # but for periods that have been swept
             "UPDATE recent_counts SET memories = memories + ?, errors = errors + ?"
             " WHERE (org, agent_id, period) = (?, ?, ?)",
             [(by, gone.recent_errors[key], *key) for key, by in gone.recent.items()],
         )
+
+    def _join(self, older: int | None, newer: int | None) -> None:
+        """Close the gap that a memory left between what it superseded and what superseded it."""
+        if newer is not None:
+            self._db.execute("UPDATE memories SET supersedes = ? WHERE seq = ?", (older, newer))
+        if older is None:
+            return
+        if newer is None:
+            self._supersede(older, None, None)
+        else:
+            sql = "SELECT created_at FROM memories WHERE seq = ?"
+            (superseded_at,) = self._db.execute(sql, (newer,)).fetchone()
+            self._supersede(older, newer, superseded_at)
+
+    def _supersede(self, older: int, newer: int | None, superseded_at: int | None) -> None:
+        """Note by which row a memory is superseded, and since when (ns); by none if both are None."""
+        org, memory_type, event_type, time, doc, was_superseded = self._db.execute(
+            "SELECT org, memory_type, event_type, time, doc, is_superseded FROM memories WHERE seq = ?",
+            (older,),
+        ).fetchone()
+        self._db.execute(
+            "UPDATE memories SET superseded_by = ?, superseded_at = ? WHERE seq = ?",
+            (newer, superseded_at, older),
+        )
+        is_superseded = newer is not None
+        if is_superseded != was_superseded:
+            tags = msgspec.json.decode(doc).get("tags", [])
+            self._db.executemany(
+                "UPDATE labels SET is_superseded = ?"
+                " WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
+                [
+                    (is_superseded, org, label, was_superseded, time, older)
+                    for label in queries.labels(memory_type, event_type, tags)
+                ],
+            )
 
 
 class NotIndexed(Exception):  # noqa: N818 - no error, but a reason to index first
@@ -577,15 +633,19 @@ class _Order:
 
 def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
     """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
-    lines = "group_concat(seq, char(10)), group_concat(time, char(10)), group_concat(doc, char(10))"
+    names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
+    lines = ", ".join(f"group_concat({name}, char(10))" for name in names)
     columns = connection.execute(f"SELECT {lines} FROM ({query.sql})", query.values).fetchone()
     if columns[0] is None:
         return []
-    rows, moments, docs = [column.split("\n") for column in columns]  # JSON has no line breaks of its own
-    return [
+    rows, moments, docs, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
+    found = [
         Found(seq=seq, time=time, doc=doc)
         for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
     ]
+    if not newer:
+        return found
+    return [msgspec.structs.replace(m, superseded_by=by or None) for m, by in zip(found, *newer, strict=True)]
 
 
 def _key(row: tuple[str, int, str, str, str, int, int | None]) -> Key:
