@@ -15,15 +15,20 @@ from memtrace_server.store.protocol import Transaction
 ROLES = ("reader", "writer", "admin")
 """Each may do what those before it may."""
 
+UNAUTHORIZED = 401
+"""The status of a request without a valid key."""
+
+_LONGEST = 1_024  # characters that are looked at
 _PATTERN = re.compile(r"mtk_[A-Za-z0-9]{32,}")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: an organisation, with a role in it."""
+    """Who asks: an organisation, with a role in it, by a key."""
 
     org: int
     org_id: str
     role: str
+    key_id: str | None = None
 
 
 def new_key() -> str:
@@ -53,19 +58,38 @@ def given_key(headers: Mapping[str, str]) -> str | None:
     return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else None)
 
 
+def given_digest(headers: Mapping[str, str]) -> bytes:
+    """The digest of the key that headers carry.
+
+    Raises:
+        Problem: 401 without a key, or with what cannot be one.
+    """
+    given = given_key(headers)
+    if not given:
+        raise problems.unauthorized("Send an API key, as x-api-key or as a bearer token")
+    if len(given) > _LONGEST:
+        raise unknown()
+    return digest(given)
+
+
 def authenticate(transaction: Transaction, headers: Mapping[str, str]) -> Principal:
     """Who sent these headers; asked in the request's own transaction, so a revoked key stops at once.
 
     Raises:
         Problem: 401.
     """
-    given = given_key(headers)
-    if not given:
-        raise problems.unauthorized("Send an API key, as x-api-key or as a bearer token")
-    key = transaction.key(digest(given))
-    if key is None or key.revoked_at is not None:
-        raise problems.unauthorized("Unknown or revoked API key")
-    return Principal(key.org, key.org_id, key.role)
+    principal = find(transaction, given_digest(headers))
+    if principal is None:
+        raise unknown()
+    return principal
+
+
+def find(transaction: Transaction, key: bytes) -> Principal | None:
+    """Whose key has this digest; None if nobody's, or no longer."""
+    found = transaction.key(key)
+    if found is None or found.revoked_at is not None:
+        return None
+    return Principal(found.org, found.org_id, found.role, found.id)
 
 
 def authorise(principal: Principal, needed: str) -> None:
@@ -76,3 +100,8 @@ def authorise(principal: Principal, needed: str) -> None:
     """
     if ROLES.index(principal.role) < ROLES.index(needed):
         raise problems.forbidden(f"This needs a key of role {needed}; yours is {principal.role}")
+
+
+def unknown() -> problems.Problem:
+    """401: nobody has this key, or not any longer."""
+    return problems.unauthorized("Unknown or revoked API key")

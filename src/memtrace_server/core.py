@@ -1,15 +1,15 @@
 """The server's core: a request in, a response out, whatever carries them.
 
-Data flows one way: request → contract (what does it mean, is it valid) → key (who asks, may they) → service
-(what is done) → store → response. A request's errors are told in this order too: 404 or 405, then 401, 403,
-and 400.
+Data flows one way: request → operation (what does it mean) → key (who asks, may they) → contract (is it
+valid) → service (what is done) → store → response. Errors are reported in this order: 404 or 405, then 401,
+403, and 400.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from attrs import evolve
@@ -17,6 +17,7 @@ from attrs import evolve
 from memtrace_server import auth, ids, problems, times
 from memtrace_server.auth import Principal
 from memtrace_server.contract import Arguments, Contract, Operation
+from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.problems import Problem
 from memtrace_server.service import HANDLERS, STORELESS, Added, Call
@@ -32,7 +33,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What a request needs of the store; run it with `Core.read`, or `Store.write` if it `is_write`.
 
     Attributes:
-        is_short: Whether it takes so little time that nobody minds to wait for it.
+        is_short: Whether it takes so little time that others can wait for it.
         is_probe: Whether it asks if the store could be written.
     """
 
@@ -42,18 +43,25 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     run: Callable[[Transaction], Response]
 
 
+class Match(msgspec.Struct, frozen=True):
+    """The operation that a request means, and the values in its path."""
+
+    operation: Operation
+    path_values: Mapping[str, str]
+
+
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """A request on its way through the server.
 
     Attributes:
         operation: The contract's operationId, if the request means one.
-        todo: The response, or the work that leads to it.
+        todo: The response, what was wrong, or the work that leads to a response.
     """
 
     request: Request
     request_id: str
     operation: str | None
-    todo: Response | Work
+    todo: Response | Exception | Work
 
 
 class Core:
@@ -81,70 +89,76 @@ class Core:
         if metrics:
             self._storeless["getMetrics"] = lambda _: metrics()
 
-    def handle(self, request: Request, deadline: float | None = None) -> Response:
+    def handle(self, request: Request, deadline: Deadline | None = None) -> Response:
         """Return the response to a request; blocks until a write is committed.
 
         Args:
             request: The request.
-            deadline: The moment of `time.monotonic` until which to wait for the store's lock.
+            deadline: When to stop; never if None.
 
         Raises:
-            StoreBusy: They held it until then; nothing was done.
+            StoreBusy: Others held the store's lock until then; nothing was done.
+            DeadlineExceeded: It was not done until then, and nothing was written.
         """
-        exchange = self.begin(request)
+        deadline = deadline or Deadline()
+        try:
+            exchange = self.begin(request, self.match(request), deadline)
+        except Problem as problem:
+            exchange = self.refuse(request, problem)
         todo = exchange.todo
-        if isinstance(todo, Response):
+        if not isinstance(todo, Work):
             return self.finish(exchange, todo)
         try:
             outcome: Response | Exception = (
                 self._store.write(todo.run, deadline) if todo.is_write else self.read(todo, deadline)
             )
-        except StoreBusy:
+        except (StoreBusy, DeadlineExceeded):
             raise
         except Exception as error:  # noqa: BLE001 - `finish` tells each from the others
             outcome = error
         return self.finish(exchange, outcome)
 
-    def read(self, work: Work, deadline: float | None = None) -> Response:
+    def read(self, work: Work, deadline: Deadline | None = None) -> Response:
         """Do what writes nothing."""
         if work.is_probe:
             self._store.probe(deadline)
         return self._store.read(work.run, deadline)
 
-    def begin(self, request: Request) -> Exchange:
-        """Find out what a request means; what is wrong with it is told once it is known who asks."""
-        try:
-            operation, path_values = self.contract.match(request.method, request.path)
-        except Problem as problem:
-            return self.refuse(request, problem)
+    def match(self, request: Request) -> Match:
+        """Find out what a request means, by its method and path alone.
+
+        Raises:
+            Problem: 404 or 405.
+        """
+        return Match(*self.contract.match(request.method, request.path))
+
+    def begin(self, request: Request, match: Match, deadline: Deadline) -> Exchange:
+        """Validate a request; errors in it are reported once it is known who asks."""
+        operation = match.operation
         now = times.now()
         request_id = ids.new_id("req_", now)
         arguments: Arguments | Problem
         try:
-            arguments = operation.read(request, path_values)
+            arguments = operation.read(request, match.path_values)
         except Problem as problem:
             arguments = problem
-        todo: Response | Work
+        todo: Response | Exception | Work
         if isinstance(arguments, Problem) and (operation.role is None or self._local):
-            todo = refusal(arguments, request_id)
+            todo = arguments
         elif operation.id in self._storeless:
-            todo = self._respond_without_store(operation.id, request_id)
+            try:
+                todo = self._storeless[operation.id](self._started_at)
+            except Problem as problem:
+                todo = problem
         else:
-            todo = self._work(request, operation, arguments)
+            todo = self._work(request, operation, arguments, deadline)
         return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
 
-    def _respond_without_store(self, operation_id: str, request_id: str) -> Response:
-        try:
-            return self._storeless[operation_id](self._started_at)
-        except Problem as problem:
-            return refusal(problem, request_id)
-
-    def refuse(self, request: Request, problem: Problem) -> Exchange:
-        """A request that went wrong before anybody could tell what it means."""
+    def refuse(self, request: Request, error: Exception, match: Match | None = None) -> Exchange:
+        """A request that is not even validated."""
         request_id = ids.new_id("req_", times.now())
-        return Exchange(
-            request=request, request_id=request_id, operation=None, todo=refusal(problem, request_id)
-        )
+        operation = match.operation.id if match else None
+        return Exchange(request=request, request_id=request_id, operation=operation, todo=error)
 
     def finish(self, exchange: Exchange, outcome: Response | Exception) -> Response:
         """The response to a request whose work returned, or raised, this."""
@@ -152,6 +166,8 @@ class Core:
             response = outcome
         elif isinstance(outcome, Problem):
             response = refusal(outcome, exchange.request_id)
+        elif isinstance(outcome, DeadlineExceeded):
+            response = refusal(problems.deadline_exceeded(), exchange.request_id)
         elif isinstance(outcome, StoreUnavailable):
             _LOG.error("%s: %s", exchange.request_id, outcome)
             problem = problems.unavailable(f"The storage is not available: {outcome.reason}")
@@ -167,8 +183,15 @@ class Core:
             headers.setdefault("Content-Type", JSON)
         return msgspec.structs.replace(response, headers=headers)
 
-    def _work(self, request: Request, operation: Operation, arguments: Arguments | Problem) -> Work:
+    def _work(
+        self,
+        request: Request,
+        operation: Operation,
+        arguments: Arguments | Problem,
+        deadline: Deadline,
+    ) -> Work:
         def run(transaction: Transaction) -> Response:
+            deadline.check()
             principal = self._principal(transaction, request, operation)
             if isinstance(arguments, Problem):
                 raise arguments
@@ -181,6 +204,7 @@ class Core:
                 now=times.now(),  # not when the request came: one write follows another in the store, so
                 started_at=self._started_at,  # that what they store rises with the clock
                 clock=self._clock,
+                deadline=deadline,
             )
             key = arguments.parameters.get("Idempotency-Key")
             return _once(call, request, operation, key) if key else _respond(HANDLERS[operation.id](call))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from memtrace_server import tenants
 from memtrace_server.core import Core
+from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.messages import Request, Response
 from memtrace_server.store import open_store
 from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
@@ -36,25 +36,24 @@ class EmbeddedServer:
 
         Args:
             request: The request.
-            timeout: Seconds to wait for other processes that hold the store's lock.
+            timeout: Seconds to wait for other processes that hold the store's lock, or to read.
 
         Raises:
             ConnectError: The store cannot be opened.
-            TimeoutError: Others held the lock all the time; nothing was done.
+            TimeoutError: It was not done until then, and nothing was written.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = Deadline(timeout)
         try:
             return (self._core or self._open(deadline)).handle(request, deadline)
-        except StoreBusy as error:
+        except (StoreBusy, DeadlineExceeded) as error:
             raise TimeoutError(str(error)) from error
 
     def close(self) -> None:
         """Let go of the store."""
         self._store.close()
 
-    def _open(self, deadline: float | None) -> Core:
-        seconds = -1 if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._opening.acquire(timeout=seconds):
+    def _open(self, deadline: Deadline) -> Core:
+        if not self._opening.acquire(timeout=deadline.left()):
             raise TimeoutError("another thread opens the store")
         try:
             if self._core is None:

@@ -1,49 +1,119 @@
-"""How much one key may ask for."""
+"""How many requests, and how many failures, the server takes from whom."""
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable
 
-from memtrace_server import auth, problems
+from memtrace_server import problems
 
-_MANY = 10_000  # keys; so many are remembered before idle ones are dropped
+_MAX_BUCKETS = 10_000  # the least recently used go first
+_SUBNET = 64  # bits; a customer of a provider usually has a whole /64 of IPv6 addresses
+
+
+class Buckets:
+    """Token buckets by name: each refills by `per_second` tokens, up to `size`.
+
+    Args:
+        per_second: Tokens a second.
+        size: Tokens in a full bucket.
+        clock: Seconds that only rise.
+    """
+
+    def __init__(
+        self, per_second: float, size: float, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._rate = per_second
+        self._size = size
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when counted
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, name: str) -> int:
+        """Take one token; return 0, or the whole seconds to wait for one if there is none."""
+        tokens = self._count(name)
+        wait = self._wait(tokens)
+        self._buckets[name] = (tokens if wait else tokens - 1, self._clock())
+        self._buckets.move_to_end(name)
+        if len(self._buckets) > _MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        return wait
+
+    def wait(self, name: str) -> int:
+        """Return the whole seconds to wait for a token; 0 if there is one."""
+        return self._wait(self._count(name))
+
+    def _count(self, name: str) -> float:
+        now = self._clock()
+        tokens, counted_at = self._buckets.get(name, (self._size, now))
+        return min(self._size, tokens + (now - counted_at) * self._rate)
+
+    def _wait(self, tokens: float) -> int:
+        return 0 if tokens >= 1 else math.ceil((1 - tokens) / self._rate)
 
 
 class RateLimit:
-    """At most so many requests a second with each key, in one process; a token bucket of one second's size.
+    """At most so many requests a second with each key, in one process.
 
     Args:
-        per_second: Requests a second.
+        per_second: Requests a second; as many may come at once.
         clock: Seconds that only rise.
     """
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rate = per_second
-        self._most = max(per_second, 1.0)
-        self._clock = clock
-        self._buckets: dict[
-            bytes, tuple[float, float]
-        ] = {}  # key's digest → tokens, and when they were counted
+        self._per_second = per_second
+        self._buckets = Buckets(per_second, max(per_second, 1.0), clock=clock)
 
-    def check(self, headers: Mapping[str, str]) -> None:
-        """Count one request; those without a key, which are refused anyhow, share one bucket.
+    def check(self, key_id: str) -> None:
+        """Count one request with a key.
 
         Raises:
             Problem: 429, with the seconds to wait.
         """
-        now = self._clock()
-        digest = auth.digest(auth.given_key(headers) or "")
-        tokens, counted_at = self._buckets.get(digest, (self._most, now))
-        tokens = min(self._most, tokens + (now - counted_at) * self._rate)
-        if tokens < 1:
-            raise problems.rate_limited(self._rate, math.ceil((1 - tokens) / self._rate))
-        self._buckets[digest] = (tokens - 1, now)
-        if len(self._buckets) > _MANY:
-            self._forget_idle(now)
+        wait = self._buckets.take(key_id)
+        if wait:
+            raise problems.rate_limited(self._per_second, wait)
 
-    def _forget_idle(self, now: float) -> None:
-        """Drop the buckets that are full again; a new one is just the same."""
-        recovery = self._most / self._rate
-        self._buckets = {key: bucket for key, bucket in self._buckets.items() if now - bucket[1] < recovery}
+
+class FailureLimit:
+    """At most so many failed authentications a minute from each address, in one process.
+
+    Args:
+        per_minute: Failures a minute; as many may come at once.
+        clock: Seconds that only rise.
+    """
+
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._buckets = Buckets(per_minute / 60, per_minute, clock=clock)
+
+    def check(self, address: str) -> None:
+        """Refuse an address that has failed too often.
+
+        Raises:
+            Problem: 429, with the seconds to wait.
+        """
+        wait = self._buckets.wait(_network(address))
+        if wait:
+            raise problems.too_many_failures(wait)
+
+    def count(self, address: str) -> None:
+        """Count a failure."""
+        self._buckets.take(_network(address))
+
+
+def _network(address: str) -> str:
+    """What one client can choose its addresses from."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, _SUBNET), strict=False))

@@ -60,6 +60,11 @@ def _told(details: Sequence[Detail]) -> str:
     return shown + more
 
 
+def malformed(message: str) -> Problem:
+    """400: the request cannot be read as HTTP, or not by everybody in the same way."""
+    return Problem(400, "invalid_request", message)
+
+
 def unauthorized(message: str) -> Problem:
     """401: no key, or none that we know."""
     return Problem(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
@@ -138,9 +143,26 @@ def rate_limited(per_second: float, wait: int) -> Problem:
     return Problem(429, "rate_limited", message, headers={"Retry-After": str(wait)})
 
 
+def too_many_failures(wait: int) -> Problem:
+    """429: too many requests without a valid key from this address."""
+    message = "Too many failed authentications from this address; check the API key"
+    return Problem(429, "rate_limited", message, headers={"Retry-After": str(wait)})
+
+
+def head_too_large(what: str) -> Problem:
+    """431: the request line and the headers are more than the server takes."""
+    return Problem(431, "headers_too_large", f"The request has {what} in its head")
+
+
 def unavailable(message: str) -> Problem:
     """503: the storage cannot answer now, and nothing was done."""
     return Problem(503, "unavailable", message, headers={"Retry-After": "1"})
+
+
+def deadline_exceeded() -> Problem:
+    """503: the request took too long."""
+    message = "The request took longer than the server allows (--request-timeout); ask for less at once"
+    return Problem(503, "deadline_exceeded", message, headers={"Retry-After": "1"})
 
 
 def internal_error() -> Problem:

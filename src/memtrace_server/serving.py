@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
+import ipaddress
 import os
 import signal
 import socket
 import sys
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
 
 import attrs
 import msgspec
 import uvicorn
 from attrs import field, frozen
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from memtrace_server import logs
-from memtrace_server.app import HAS_ARRIVED, create_app
+from memtrace_server.app import create_app
+from memtrace_server.connections import Connection, Limits
 
 _OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
 _BACKLOG = 2048
+_SPARE_FILES = 256  # what a worker opens besides connections, and connections that are refused
+_HEALTHCHECK = 30  # seconds until a worker that does not respond is replaced; a busy machine is no reason
+_HEADERS = [("cache-control", "no-store"), ("x-content-type-options", "nosniff")]
 
 
 @frozen(kw_only=True)
@@ -34,10 +38,15 @@ class Options:
     workers: int
     bootstrap_key: str | None = field(repr=False)
     auth: bool
+    no_auth_on_network: bool
+    cors_origins: Sequence[str]
+    forwarded_allow_ips: str | None
     log_level: str
     rate_limit: float | None
+    auth_failure_limit: float | None
     max_connections: int
     client_timeout: int
+    request_timeout: float
     metrics: bool
 
 
@@ -54,9 +63,10 @@ def serve(options: Options) -> None:
     if options.workers > 1 and options.metrics:
         raise ValueError("each worker would count for itself: use --metrics with one worker")
     logs.configure(options.log_level)
+    _allow_files(options.max_connections)
     # Also with workers: what is wrong with the store or the key is told here, and the first key is made.
     application = _application(options)
-    listener = _listen(options.host, options.port)
+    listener = _listen(options)
     # uvicorn raises a signal again after it has stopped for it; we have stopped, and that is all.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -76,128 +86,40 @@ def worker() -> Starlette:
 
 
 def _application(options: Options) -> Starlette:
-    _ImpatientProtocol.patience = options.client_timeout  # on the class: uvicorn makes the instances
     return create_app(
         options.store_url,
         bootstrap_key=options.bootstrap_key,
         auth=options.auth,
         on_new_key=_show_key,
+        any_host=options.no_auth_on_network,
+        cors_origins=options.cors_origins,
         rate_limit=options.rate_limit,
+        failure_limit=options.auth_failure_limit,
         client_timeout=options.client_timeout,
+        request_timeout=options.request_timeout,
         metrics=options.metrics,
     )
 
 
 def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
+    limits = Limits(client_timeout=options.client_timeout, max_connections=options.max_connections)
     return uvicorn.Config(
         application,
         factory=isinstance(application, str),
         workers=options.workers,
-        http=_ImpatientProtocol,
-        limit_concurrency=options.max_connections,
+        http=partial(Connection, limits=limits),  # type: ignore[arg-type] # uvicorn only calls it
+        ws="none",
         backlog=_BACKLOG,
+        timeout_keep_alive=options.client_timeout,
         timeout_graceful_shutdown=options.client_timeout,
+        timeout_worker_healthcheck=_HEALTHCHECK,
         log_config=None,
         access_log=False,
-        proxy_headers=False,  # nothing asks where a client is
+        proxy_headers=options.forwarded_allow_ips is not None,
+        forwarded_allow_ips=options.forwarded_allow_ips,
         server_header=False,
+        headers=_HEADERS,
     )
-
-
-class _ImpatientProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP, which would wait for a request's head for ever, with an end to its patience.
-
-    Attributes:
-        patience: Seconds for a client to send the head.
-    """
-
-    patience: float
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        self._whole = _Whole(transport)
-        super().connection_made(self._whole)
-        self._lacks_head = False
-        self._deadline: asyncio.TimerHandle | None = None
-        self._be_impatient()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._lacks_head:
-            self._be_patient()
-        elif self._deadline is None:
-            self._be_impatient()
-
-    def on_message_begin(self) -> None:
-        self._lacks_head = True
-        self._be_patient()
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._lacks_head = False
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self.scope["extensions"] = {HAS_ARRIVED: {}}
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        self._whole.flush()
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._be_patient()
-        super().connection_lost(exc)
-
-    def _be_impatient(self) -> None:
-        self._deadline = self.loop.call_later(self.patience, self.transport.close)
-
-    def _be_patient(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-
-class _Whole(asyncio.Transport):
-    """A connection that sends the head of a response together with its body, which spares a system call.
-
-    To hold back a head is safe: what follows it comes without any waiting between, and nothing follows the
-    head that is the whole response only when it is complete.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self._transport = transport
-        self._head = b""
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.writelines((head, data))
-        elif data[:9] == b"HTTP/1.1 " and data[9:12] != b"100":
-            self._head = bytes(data)
-        else:
-            self._transport.write(data)
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        if self._head:
-            self.write(b"")
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - as asyncio has it
-        return self._transport.get_extra_info(name, default)
-
-    def pause_reading(self) -> None:
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        self._transport.resume_reading()
 
 
 class _Server(uvicorn.Server):
@@ -213,8 +135,36 @@ class _Server(uvicorn.Server):
             _announce(self._url)
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+def _allow_files(connections: int) -> None:
+    """Allow as many open files as there may be connections: without a free one, not even the store works.
+
+    Raises:
+        ValueError: The system does not allow so many.
+    """
+    if sys.platform == "win32":  # has no such limit
+        return
+    import resource  # noqa: PLC0415 - of Unix only
+
+    needed = connections + _SPARE_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        if hard != resource.RLIM_INFINITY and hard < needed:
+            raise ValueError(
+                f"--max-connections: {connections} need {needed} open files, but the system allows {hard};"
+                " raise its limit (ulimit -n) or lower --max-connections"
+            )
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+
+
+def _listen(options: Options) -> socket.socket:
+    found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, address = found[0]
+    is_open = not options.auth and not options.no_auth_on_network
+    if is_open and not ipaddress.ip_address(address[0]).is_loopback:
+        raise ValueError(
+            f"--no-auth: {address[0]} can be reached from the network, by everybody and without a key;"
+            " listen on 127.0.0.1, or insist with --insecure-no-auth-on-network"
+        )
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

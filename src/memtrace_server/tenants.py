@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memtrace_server import auth, ids, times
 from memtrace_server.auth import Principal
+from memtrace_server.deadlines import Deadline
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import Key, Org
@@ -11,7 +12,7 @@ from memtrace_server.store.records import Key, Org
 DEFAULT_ORG = "org_default"
 
 
-def local_principal(store: Store, deadline: float | None = None) -> Principal:
+def local_principal(store: Store, deadline: Deadline | None = None) -> Principal:
     """Return the default organisation's admin, as embedded clients are; create the organisation if missing.
 
     Raises:

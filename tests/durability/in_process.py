@@ -10,6 +10,7 @@ from attrs import define, frozen
 
 from memtrace_server import tenants, times
 from memtrace_server.core import Core, Exchange
+from memtrace_server.deadlines import Deadline
 from memtrace_server.messages import Request, Response
 from memtrace_server.store import Store, open_store
 
@@ -44,7 +45,8 @@ class Tenant:
         self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
     ) -> Exchange:
         """A request as it stands before the store."""
-        return self.core.begin(self._request(method, path, body, query, once))
+        request = self._request(method, path, body, query, once)
+        return self.core.begin(request, self.core.match(request), Deadline())
 
     def add(self, **memory: Any) -> Response:
         """Store a memory, of an agent `a` if not told otherwise."""

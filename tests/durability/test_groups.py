@@ -16,9 +16,9 @@ import pytest
 from attrs import frozen
 from durability.in_process import MEMORIES, Clock, InProcess, Tenant
 from durability.store_audit import assert_whole
-from server.writers import writer_held
+from server.writers import submit, writer_held
 
-from memtrace_server.core import Exchange
+from memtrace_server.core import Exchange, Work
 from memtrace_server.ids import memory_seq
 from memtrace_server.messages import Response
 from memtrace_server.store.protocol import Transaction
@@ -63,7 +63,7 @@ class Step:
     def work(self, exchange: Exchange) -> Callable[[Transaction], Response]:
         """What the store is to do."""
         todo = exchange.todo
-        assert not isinstance(todo, Response)
+        assert isinstance(todo, Work)
         assert todo.is_write
 
         def run(transaction: Transaction) -> Response:
@@ -75,12 +75,12 @@ class Step:
         return run
 
 
-@pytest.mark.parametrize("way", ["submitted", "started"])
+@pytest.mark.parametrize("way", ["apart", "together"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_group_does_what_its_writes_do_one_by_one(
     tmp_path: Path, clock: Clock, seed: int, way: str
 ) -> None:
-    do_at_once = {"submitted": _do_at_once, "started": _start_at_once}[way]
+    do_at_once = {"apart": _submit_apart, "together": _submit_together}[way]
     dice = random.Random(seed)  # noqa: S311 - nothing here is secret
     files = [tmp_path / f"{name}.db" for name in ("grouped", "alone")]
     with InProcess(files[0]) as grouped, InProcess(files[1]) as alone:
@@ -96,26 +96,23 @@ def test_a_group_does_what_its_writes_do_one_by_one(
         assert_whole(file)
 
 
-def _do_at_once(server: InProcess, steps: Sequence[Step]) -> list[str]:
+def _submit_apart(server: InProcess, steps: Sequence[Step]) -> list[str]:
     memories = _memory_ids(server.tenant())
     exchanges = [step.begin(server.tenant(), memories) for step in steps]
     with writer_held(server.store):
         futures = [
-            server.store.submit(step.work(exchange)) for step, exchange in zip(steps, exchanges, strict=True)
+            submit(server.store, step.work(exchange)) for step, exchange in zip(steps, exchanges, strict=True)
         ]
     return [
         _told(server, exchange, _outcome(future)) for exchange, future in zip(exchanges, futures, strict=True)
     ]
 
 
-def _start_at_once(server: InProcess, steps: Sequence[Step]) -> list[str]:
+def _submit_together(server: InProcess, steps: Sequence[Step]) -> list[str]:
     memories = _memory_ids(server.tenant())
     exchanges = [step.begin(server.tenant(), memories) for step in steps]
     works = [step.work(exchange) for step, exchange in zip(steps, exchanges, strict=True)]
-    commit = server.store.start(works)
-    assert commit is not None
-    outcomes = commit()
-    server.store.write(lambda _: None)  # after which what has expired is swept, as after what was submitted
+    outcomes = server.store.submit(works).result(PATIENCE)
     return [
         _told(server, exchange, _checked(response, failure))
         for exchange, (response, failure) in zip(exchanges, outcomes, strict=True)

@@ -130,15 +130,14 @@ def test_a_server_indexes_by_itself(file: Path) -> None:
     assert_whole(file)
 
 
-def test_what_is_started_at_once_is_indexed_by_itself_when_it_is_much(
+def test_what_is_submitted_is_indexed_by_itself_when_it_is_much(
     in_process: InProcess, tenant: Tenant, file: Path
 ) -> None:
     memories = [{"agent_id": "a", "content": f"red {n}"} for n in range(STEP)]
     todo = tenant.begin("POST", MEMORIES, {"memories": memories}).todo
     assert isinstance(todo, Work)
-    commit = in_process.store.start([todo.run])
-    assert commit is not None
-    assert [response.status for response, _ in commit() if response] == [201]
+    outcomes = in_process.store.submit([todo.run]).result(PATIENCE)
+    assert [response.status for response, _ in outcomes if response] == [201]
     deadline = time.monotonic() + PATIENCE
     while unindexed(file):
         assert time.monotonic() < deadline

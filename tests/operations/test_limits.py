@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from memtrace import Memtrace, RateLimitError
 from memtrace_server import app, limits
 from memtrace_server.problems import Problem
 
-KEY = {"x-api-key": "mtk_one"}
-
 
 class Clock:
     def __init__(self) -> None:
@@ -30,34 +29,46 @@ class Clock:
 def test_a_key_may_send_as_many_requests_a_second_as_it_is_allowed() -> None:
     clock = Clock()
     limit = limits.RateLimit(2, clock)
-    limit.check(KEY)
-    limit.check(KEY)
+    limit.check("key_1")
+    limit.check("key_1")
     with pytest.raises(Problem) as refused:
-        limit.check(KEY)
+        limit.check("key_1")
     assert (refused.value.status, refused.value.headers["Retry-After"]) == (429, "1")
-    limit.check({"authorization": "Bearer mtk_other"})
+    limit.check("key_2")
     clock.seconds += 0.5
-    limit.check(KEY)
+    limit.check("key_1")
     with pytest.raises(Problem):
-        limit.check(KEY)
+        limit.check("key_1")
 
 
-def test_a_key_is_the_same_whichever_way_it_is_sent() -> None:
-    limit = limits.RateLimit(1, Clock())
-    limit.check(KEY)
-    with pytest.raises(Problem):
-        limit.check({"authorization": "Bearer mtk_one"})
+def test_buckets_are_bounded_and_the_least_recently_used_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_MAX_BUCKETS", 10)
+    buckets = limits.Buckets(1, 1, clock=Clock())
+    assert buckets.take("recent") == 0
+    for n in range(100):
+        buckets.take(f"{n}")
+        assert buckets.take("recent") == 1  # still known
+    assert len(buckets) == 10
 
 
-def test_idle_keys_are_not_remembered_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_MANY", 10)
-    clock = Clock()
-    limit = limits.RateLimit(1, clock)
-    for n in range(10):
-        limit.check({"x-api-key": str(n)})
-    clock.seconds += 60
-    limit.check({"x-api-key": "newest"})
-    assert len(limit._buckets) == 1  # noqa: SLF001 - it is memory, which shows nowhere else
+@pytest.mark.parametrize(
+    ("addresses", "is_one"),
+    [
+        (("203.0.113.7", "203.0.113.8"), False),
+        (("2001:db8::1", "2001:db8::2"), True),
+        (("2001:db8::1", "2001:db8:0:1::1"), False),
+        (("::ffff:203.0.113.7", "203.0.113.7"), True),
+        (("::ffff:203.0.113.7", "::ffff:203.0.113.8"), False),
+        (("unix", "other"), False),
+    ],
+    ids=["IPv4", "one IPv6 network", "two IPv6 networks", "IPv4 as IPv6", "two IPv4 as IPv6", "no address"],
+)
+def test_failures_are_counted_by_what_one_client_can_have(addresses: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001 - what is expected
+    limit = limits.FailureLimit(1, Clock())
+    limit.count(addresses[0])
+    refused = pytest.raises(Problem, match="Too many failed authentications")
+    with refused if is_one else nullcontext():
+        limit.check(addresses[1])
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +171,11 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
         "path": "/api/v1/memories",
         "raw_path": b"/api/v1/memories",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json"), (b"transfer-encoding", b"chunked")],
+        "headers": [
+            (b"host", b"localhost"),
+            (b"content-type", b"application/json"),
+            (b"transfer-encoding", b"chunked"),
+        ],
     }
 
     async def ask() -> None:

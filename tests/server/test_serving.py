@@ -88,7 +88,8 @@ def test_there_is_one_json_line_a_request_with_its_request_id(finished: Finished
     assert len({line["request_id"] for line in lines}) == len(lines)
     for line in lines:
         assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["time"])
-        assert (line["level"], line["message"]) == ("info", "request")
+        expected = "warning" if line["status"] == 401 else "info"
+        assert (line["level"], line["message"]) == (expected, "request")
         assert line["duration_ms"] >= 0
         assert re.fullmatch("req_[0-9A-Z]{26}", line["request_id"])
     operations = {line["path"]: line["operation"] for line in lines if line["method"] == "GET"}
@@ -176,27 +177,6 @@ def test_a_request_that_was_begun_before_sigterm_is_answered(tmp_path: Path) -> 
         assert answer(connection).status == 201
         ending.join(60)
         assert server.returncode == 0
-
-
-def test_an_answer_comes_in_one_piece_whatever_it_consists_of(live_server: LiveServer) -> None:
-    asked = f"HTTP/1.1\r\nHost: x\r\nx-api-key: {live_server.key}\r\n"
-    with connect(live_server.url) as connection:  # on which each answer lets the next one come
-        for _ in range(20):
-            connection.sendall(f"GET /health {asked}\r\n".encode())
-            head, _, body = connection.recv(100_000).partition(b"\r\n\r\n")
-            assert (head[:12], body[:1], body[-1:]) == (b"HTTP/1.1 200", b"{", b"}")
-        connection.sendall(f"HEAD /health {asked}\r\n".encode())
-        head = connection.recv(100_000)
-        assert (head[:12], head[-4:]) == (b"HTTP/1.1 200", b"\r\n\r\n")
-        connection.sendall(f"POST {MEMORIES} {asked}content-type: application/json\r\n".encode())
-        content = b'{"agent_id": "whole", "content": "To be forgotten"}'
-        connection.sendall(f"content-length: {len(content)}\r\n\r\n".encode() + content)
-        memory = json.loads(connection.recv(100_000).partition(b"\r\n\r\n")[2])
-        connection.sendall(f"DELETE {MEMORIES}/{memory['id']} {asked}\r\n".encode())
-        assert connection.recv(100_000)[:12] == b"HTTP/1.1 204"
-        connection.sendall(f"GET /health {asked}Connection: close\r\n\r\n".encode())
-        last = b"".join(iter(lambda: connection.recv(100_000), b""))
-        assert (last[:12], last[-1:]) == (b"HTTP/1.1 200", b"}")
 
 
 def listens(url: str) -> bool:

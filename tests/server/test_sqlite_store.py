@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from durability.store_audit import assert_whole
-from server.writers import writer_held
+from server.writers import submit, writer_held
 
 from memtrace import Memtrace
 from memtrace_server import tenants, times
@@ -69,7 +69,7 @@ def names(store: Store, org: int) -> set[str]:
 
 def test_a_write_returns_what_its_work_returns_and_is_read_at_once(store: Store, org: int) -> None:
     assert store.write(register(org, "one")) == "one"
-    assert store.submit(register(org, "two")).result(PATIENCE) == "two"
+    assert submit(store, register(org, "two")).result(PATIENCE) == "two"
 
     assert names(store, org) == {"one", "two"}
 
@@ -96,7 +96,9 @@ def test_in_a_group_one_failing_work_never_harms_its_neighbours(
 ) -> None:
     with writer_held(store):
         futures = [
-            store.submit(register_and_fail(org, f"bad_{n}", failure) if n % 3 == 1 else register(org, f"{n}"))
+            submit(
+                store, register_and_fail(org, f"bad_{n}", failure) if n % 3 == 1 else register(org, f"{n}")
+            )
             for n in range(30)
         ]
 
@@ -111,7 +113,7 @@ def test_of_many_threads_each_gets_its_own_outcome(store: Store, org: int) -> No
         name = f"agent_{n}"
         work = register_and_fail(org, name, Refused(name)) if n % 4 == 0 else register(org, name)
         try:
-            return store.write(work) if n % 2 else store.submit(work).result(PATIENCE)
+            return store.write(work) if n % 2 else submit(store, work).result(PATIENCE)
         except Refused as refused:
             return f"refused {refused}"
 
@@ -143,10 +145,10 @@ def test_every_write_is_done_however_many_wait(
 
 def test_a_write_that_nobody_waits_for_any_more_harms_no_other(store: Store, org: int) -> None:
     with writer_held(store):
-        given_up = store.submit(register(org, "given up"))
+        given_up = submit(store, register(org, "given up"))
         assert given_up.cancel()
-        others: list[Future[str]] = [store.submit(register(org, "neighbour"))]
-    others.append(store.submit(register(org, "later")))
+        others: list[Future[str]] = [submit(store, register(org, "neighbour"))]
+    others.append(submit(store, register(org, "later")))
 
     assert [other.result(PATIENCE) for other in others] == ["neighbour", "later"]
     assert names(store, org) == {"neighbour", "later"}
@@ -154,30 +156,16 @@ def test_a_write_that_nobody_waits_for_any_more_harms_no_other(store: Store, org
 
 def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) -> None:
     with writer_held(store):
-        first = store.submit(register(org, "one"))
-        second = store.submit(lambda transaction: transaction.agent(org, "one") is not None)
+        first = submit(store, register(org, "one"))
+        second = submit(store, lambda transaction: transaction.agent(org, "one") is not None)
 
     assert (first.result(PATIENCE), second.result(PATIENCE)) == ("one", True)
 
 
 def commit(store: Store, works: Sequence[Callable[[Transaction], str]]) -> list[str]:
-    """Start works and commit them: what each returned, or the name of what it raised."""
-    finish = store.start(works)
-    assert finish is not None
-    with ThreadPoolExecutor(1) as thread:
-        outcomes = thread.submit(finish).result(PATIENCE)
+    """Submit works together: what each returned, or the name of what it raised."""
+    outcomes = store.submit(works).result(PATIENCE)
     return [result or type(error).__name__ for result, error in outcomes]
-
-
-def test_works_that_are_started_are_there_once_they_are_committed(file: Path) -> None:
-    with closing(open_store(f"sqlite:///{file}")) as store:
-        org = tenants.create_org(store, "ours").number
-        finish = store.start([register(org, "one"), register(org, "two")])
-        assert finish is not None
-        assert names(store, org) == set()
-        assert finish() == [("one", None), ("two", None)]
-        assert names(store, org) == {"one", "two"}
-    assert_whole(file)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +173,7 @@ def test_works_that_are_started_are_there_once_they_are_committed(file: Path) ->
     [Refused(), sqlite3.IntegrityError("UNIQUE"), sqlite3.OperationalError("disk I/O error")],
     ids=repr,
 )
-def test_of_works_that_are_started_a_failing_one_harms_no_other(
+def test_a_failing_work_harms_none_that_is_submitted_with_it(
     store: Store, org: int, failure: Exception
 ) -> None:
     works = [
@@ -212,7 +200,7 @@ def test_a_refusal_that_wrote_nothing_is_told_without_doing_the_works_again(stor
 def test_what_cannot_be_written_together_is_tried_one_by_one(
     store: Store, org: int, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    finish, failures = SqliteTransaction.finish, 2  # once as it is started, and once as it is committed
+    finish, failures = SqliteTransaction.finish, 1
 
     def fail(transaction: SqliteTransaction) -> None:
         nonlocal failures
@@ -230,51 +218,18 @@ def test_what_cannot_be_written_together_is_tried_one_by_one(
     assert names(store, org) == (set(told) if number > 1 else set())
 
 
-def test_nothing_is_started_while_another_thread_writes(store: Store, org: int) -> None:
-    with writer_held(store):
-        assert store.start([register(org, "one")]) is None
-    assert names(store, org) == set()
-    assert commit(store, [register(org, "one")]) == ["one"]
-
-
-def test_nothing_is_started_before_what_waits_already(
-    store: Store, org: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(store, "tend", lambda: None)  # the thread that would do it at once
-        waiting = store.submit(register(org, "first"))
-        assert store.start([register(org, "second")]) is None
-    store.tend()
-    assert waiting.result(PATIENCE) == "first"
-
-
-def test_nothing_is_started_and_nobody_waits_while_another_process_writes(file: Path) -> None:
+def test_a_submitted_write_waits_for_another_process(file: Path) -> None:
     with closing(open_store(f"sqlite:///{file}")) as store, closing(sqlite3.connect(file)) as other:
         org = tenants.create_org(store, "ours").number
         other.execute("BEGIN IMMEDIATE")
-        started = time.monotonic()
-        assert store.start([register(org, "one")]) is None
-        assert time.monotonic() - started < PATIENCE / 2  # others' patience is a minute
-        waiting = store.submit(register(org, "two"))  # for as long as it takes
+        waiting = submit(store, register(org, "one"))  # for as long as it takes
         with pytest.raises(TimeoutError):
             waiting.result(0.1)
         other.rollback()
-        assert waiting.result(PATIENCE) == "two"
-        assert commit(store, [register(org, "three")]) == ["three"]
+        assert waiting.result(PATIENCE) == "one"
 
 
-def test_others_write_once_what_was_started_is_committed(store: Store, org: int) -> None:
-    finish = store.start([register(org, "one")])
-    assert finish is not None
-    other = store.submit(lambda transaction: transaction.agent(org, "one") is not None)
-    with pytest.raises(TimeoutError):
-        other.result(0.05)
-
-    finish()
-    assert other.result(PATIENCE)
-
-
-def test_what_was_started_on_a_full_disk_is_refused_and_leaves_the_store_usable(file: Path) -> None:
+def test_a_group_on_a_full_disk_is_refused_and_leaves_the_store_usable(file: Path) -> None:
     with closing(SqliteStore(str(file))) as store:
         org = tenants.create_org(store, "ours").number
         assert store._writer is not None  # noqa: SLF001 - there is no other way to fill a disk
@@ -287,11 +242,6 @@ def test_what_was_started_on_a_full_disk_is_refused_and_leaves_the_store_usable(
         store._writer.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
         assert commit(store, many) == [f"{n:04d}" * 60 for n in range(200)]
     assert_whole(file)
-
-
-def test_a_closed_store_starts_nothing(store: Store, org: int) -> None:
-    store.close()
-    assert store.start([register(org, "one")]) is None
 
 
 def test_readers_see_only_what_is_committed(file: Path) -> None:
@@ -325,9 +275,9 @@ def test_closing_finishes_what_was_submitted(file: Path) -> None:
         begun.set()
         assert go_on.wait(PATIENCE)
 
-    store.submit(hold)
+    submit(store, hold)
     assert begun.wait(PATIENCE)
-    futures = [store.submit(register(org, f"{n}")) for n in range(700)]
+    futures = [submit(store, register(org, f"{n}")) for n in range(700)]
     closing_thread = threading.Thread(target=store.close)
     closing_thread.start()
     go_on.set()
@@ -343,7 +293,7 @@ def test_a_closed_store_says_so_and_closing_twice_is_fine(store: Store) -> None:
     store.close()
     store.close()
 
-    for use in (store.write, store.read, store.submit):
+    for use in (store.write, store.read, partial(submit, store)):
         with pytest.raises(StoreUnavailable, match="closed"):
             use(lambda _: None)
 

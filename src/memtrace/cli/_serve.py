@@ -32,6 +32,41 @@ def serve(  # noqa: PLR0913 - an option each
     no_auth: Annotated[
         bool, typer.Option("--no-auth", help="Ask for no key: everybody is an admin of org_default.")
     ] = False,
+    insecure_no_auth_on_network: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-no-auth-on-network",
+            help="Listen on any address and answer for any host name with --no-auth: everybody who reaches"
+            " the server reads, changes and deletes everything.",
+        ),
+    ] = False,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Let pages of this origin (https://app.example.com) call the server from a browser; may be"
+            " given more than once.",
+            show_default="none",
+        ),
+    ] = None,
+    forwarded_allow_ips: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESSES",
+            help="Take a client's address from the X-Forwarded-For header if the request comes from one of"
+            " these addresses or networks of proxies, comma-separated.",
+            show_default="none",
+        ),
+    ] = None,
+    auth_failure_limit: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Failed authentications a minute from one address, in each worker; further ones get 429. 0"
+            " for no limit.",
+        ),
+    ] = 120,
     rate_limit: Annotated[
         int | None,
         typer.Option(
@@ -50,8 +85,13 @@ def serve(  # noqa: PLR0913 - an option each
         typer.Option(
             min=1,
             metavar="SECONDS",
-            help="How long a client may take to send a request, and a request to end after SIGTERM.",
+            help="How long a client may take in each state of a connection, such as sending a head, sending a"
+            " body, or reading a response; and requests to end after SIGTERM.",
         ),
+    ] = 30,
+    request_timeout: Annotated[
+        int,
+        typer.Option(min=1, metavar="SECONDS", help="How long the answer to a request may take."),
     ] = 30,
     metrics: Annotated[
         bool,
@@ -79,10 +119,15 @@ def serve(  # noqa: PLR0913 - an option each
         workers=workers,
         bootstrap_key=bootstrap_key,
         auth=not no_auth,
+        no_auth_on_network=insecure_no_auth_on_network,
+        cors_origins=cors_origin or [],
+        forwarded_allow_ips=forwarded_allow_ips,
         log_level=log_level,
         rate_limit=rate_limit,
+        auth_failure_limit=auth_failure_limit or None,
         max_connections=max_connections,
         client_timeout=client_timeout,
+        request_timeout=request_timeout,
         metrics=metrics,
     )
     with unavailability():

@@ -10,6 +10,7 @@ import msgspec
 from memtrace_server import problems
 from memtrace_server.auth import Principal
 from memtrace_server.cursors import Cursors
+from memtrace_server.deadlines import Deadline
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.times import Clock
 
@@ -28,6 +29,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         now: The moment of the call, in ns.
         started_at: When the server started, in ns.
         clock: Tells when the clock was set back.
+        deadline: When nobody waits for the response any more; work that may take long checks it.
     """
 
     transaction: Transaction
@@ -38,6 +40,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     now: int
     started_at: int
     clock: Clock
+    deadline: Deadline
 
     def position(self, kind: type[T]) -> T | None:
         """Return the position that the call's cursor names, or None for the first page.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol, TypeVar
 
+from memtrace_server.deadlines import Deadline
 from memtrace_server.store.records import (
     Agent,
     AgentCounts,
@@ -140,7 +141,7 @@ class Transaction(Protocol):
 class Store(Protocol):
     """A place where memories live. All methods can be called from any thread.
 
-    A `deadline` is a moment of `time.monotonic`; without one, the store's own patience ends a wait.
+    A `deadline` ends every wait, and every read. The store's own patience ends a wait, too.
 
     Attributes:
         is_read_only: Whether nothing may be written.
@@ -148,16 +149,17 @@ class Store(Protocol):
 
     is_read_only: bool
 
-    def read(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
+    def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         """What `work` finds in a transaction that writes nothing.
 
         It may be called more than once: again when what it searches had to be indexed first.
 
         Raises:
             StoreUnavailable: The store cannot be read.
+            DeadlineExceeded: The deadline was over before the work was done.
         """
 
-    def write(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
+    def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         """What `work` returns, once what it wrote is committed to disk.
 
         Raises:
@@ -166,18 +168,12 @@ class Store(Protocol):
             StoreUnavailable: The store could not commit; nothing was written.
         """
 
-    def submit(self, work: Callable[[Transaction], T], deadline: float | None = None) -> Future[T]:
-        """As `write`, without waiting."""
+    def submit(
+        self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
+    ) -> Future[Sequence[Outcome[T]]]:
+        """As `write` for each of several works, without waiting; they are committed together."""
 
-    def start(self, works: Sequence[Callable[[Transaction], T]]) -> Callable[[], Sequence[Outcome[T]]] | None:
-        """Do short works at once, but for the wait for the disk.
-
-        Returns:
-            What commits them and tells the outcome of each; it must be called, once, in any thread. None if
-            the works would have to wait, for somebody else who writes.
-        """
-
-    def probe(self, deadline: float | None = None) -> None:
+    def probe(self, deadline: Deadline | None = None) -> None:
         """Commit a write that changes nothing.
 
         Raises:

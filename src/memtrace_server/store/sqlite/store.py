@@ -5,13 +5,14 @@ which wait share a transaction and so a sync to disk. When one of them fails hal
 again, each with a savepoint of its own, so none can spoil its neighbours'.
 
 Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own
-write included, so a lone caller pays for no thread switch. A caller that must not block does short writes
-itself (`start`), all but the wait for the disk, and leaves long ones to a thread (`submit`).
+write included, so a lone caller pays for no thread switch. For callers that must not block (`submit`), a
+thread does the same.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -20,13 +21,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import frozen
 
 from memtrace_server import times
+from memtrace_server.deadlines import Deadline
 from memtrace_server.store.protocol import (
     Outcome,
     StoreBusy,
@@ -56,11 +58,12 @@ _INDEXED = 1_000  # rows that are added to the full-text index at once
 _LONG = 2_000  # characters that count as a row more: a thousand long ones would hold up others for seconds
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
 _WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
+_STEPS = 10_000  # of SQLite's virtual machine between two looks at the deadline; less than a millisecond
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
 
 _Work = Callable[[Transaction], Any]
-_Waiting = tuple[_Work, Future[Any], float]
-"""A work, where its outcome goes, and its deadline."""
+_Waiting = tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]], float]
+"""Works, where their outcomes go, and when their time ends."""
 
 
 class SqliteStore:
@@ -94,12 +97,12 @@ class SqliteStore:
         self._probed_at = -_PROBED_FOR
         self._probe_failure: StoreUnavailable | None = None
 
-    def read(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
+    def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         ends_at = _or_patience(deadline)
         searchable: int | None = None
         while True:
             try:
-                return _patiently(partial(self._read, work, searchable, ends_at), ends_at)
+                return _patiently(partial(self._read, work, searchable, ends_at, deadline), ends_at)
             except NotIndexed as unindexed:
                 # What others store from now on a search may lack, or it might never come to its end.
                 searchable = unindexed.last if searchable is None else searchable
@@ -111,9 +114,9 @@ class SqliteStore:
                 except (sqlite3.OperationalError, StoreUnavailable):  # which keeps nobody from reading
                     return _reading(connection, work, SqliteTransaction(connection))
 
-    def write(self, work: Callable[[Transaction], T], deadline: float | None = None) -> T:
+    def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         ends_at = _or_patience(deadline)
-        future = self._enqueue(work, ends_at)
+        future = self._enqueue([work], ends_at)
         while not future.done():  # a group may be full before its turn comes
             if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
                 if future.cancel():
@@ -123,33 +126,17 @@ class SqliteStore:
                 self._commit_waiting()
             finally:
                 self._writing.release()
-        return future.result()
+        ((result, failure),) = future.result()
+        if failure is not None:
+            raise failure
+        return cast("T", result)
 
-    def submit(self, work: Callable[[Transaction], T], deadline: float | None = None) -> Future[T]:
-        future = self._enqueue(work, _or_patience(deadline))
+    def submit(
+        self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
+    ) -> Future[Sequence[Outcome[T]]]:
+        future = self._enqueue(works, _or_patience(deadline))
         self.tend()
         return future
-
-    def start(self, works: Sequence[Callable[[Transaction], T]]) -> Callable[[], Sequence[Outcome[T]]] | None:
-        if self._waiting or not self._writing.acquire(blocking=False):
-            return None
-        if self._writer is None or not _begins_at_once(self._writer):
-            self._writing.release()
-            return None
-        done: _Done | None = None
-        with suppress(Exception):  # all is done again to commit it, and what fails there is told
-            done = _do(self._writer, works, _attempt)
-
-        def commit() -> Sequence[Outcome[T]]:
-            try:
-                return self._noted(_told(partial(self._run, works, done), len(works)))
-            finally:
-                self._is_due = self._unindexed >= _INDEXED
-                self._writing.release()
-                if self._is_due:
-                    self.tend()
-
-        return commit
 
     def tend(self) -> None:
         with self._wake:
@@ -160,7 +147,7 @@ class SqliteStore:
                 self._committer.start()
             self._wake.notify()
 
-    def probe(self, deadline: float | None = None) -> None:
+    def probe(self, deadline: Deadline | None = None) -> None:
         with self._probing:
             if time.monotonic() - self._probed_at >= _PROBED_FOR:
                 self._probe_failure = None
@@ -213,14 +200,20 @@ class SqliteStore:
                 self._writer.close()
                 self._writer = None
 
-    def _read(self, work: Callable[[Transaction], T], searchable: int | None, ends_at: float) -> T:
-        with self._told_apart(), self._reader(ends_at) as connection:
+    def _read(
+        self,
+        work: Callable[[Transaction], T],
+        searchable: int | None,
+        ends_at: float,
+        deadline: Deadline | None,
+    ) -> T:
+        with self._told_apart(), self._reader(ends_at) as connection, _interrupted(connection, deadline):
             transaction = SqliteTransaction(connection, read_only=True, searchable=searchable)
             return _reading(connection, work, transaction)
 
     def _probe(self, ends_at: float) -> None:
         if self.is_read_only:
-            self._read(lambda transaction: transaction.secret(), None, ends_at)
+            self._read(lambda transaction: transaction.secret(), None, ends_at, None)
             return
         with self._locked(ends_at), self._told_apart():
             connection = self._open_writer(ends_at)
@@ -264,14 +257,16 @@ class SqliteStore:
         if isinstance(failure, StoreUnavailable) and is_damage(failure.__cause__):
             self._damage = failure
 
-    def _enqueue(self, work: Callable[[Transaction], T], ends_at: float) -> Future[T]:
-        future: Future[T] = Future()
+    def _enqueue(
+        self, works: Sequence[Callable[[Transaction], T]], ends_at: float
+    ) -> Future[Sequence[Outcome[T]]]:
+        future: Future[Sequence[Outcome[T]]] = Future()
         with self._wake:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
             if self.is_read_only:
                 raise StoreReadOnly
-            self._waiting.append((work, future, ends_at))
+            self._waiting.append((works, future, ends_at))
         return future
 
     @contextmanager
@@ -303,18 +298,22 @@ class SqliteStore:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
         begun = _told(lambda: [(self._begin_for_waiting(), None)], 1)
         [(connection, failure)] = begun
-        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _GROUP))]
-        # Whoever gave up waiting may be told nothing any more, and need not be served.
-        group = [(work, future) for work, future, _ in taken if future.set_running_or_notify_cancel()]
-        works = [work for work, _ in group]
-        outcomes: Sequence[Outcome[Any]] = [(None, failure)] * len(group)
+        if connection is None and failure is None:
+            return  # nobody is left; who came since has not been waited for yet
+        group: list[tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]]]] = []
+        number = 0
+        while self._waiting and number < _GROUP:
+            works, future, _ = self._waiting.popleft()
+            if future.set_running_or_notify_cancel():  # whoever gave up waiting need not be served
+                group.append((works, future))
+                number += len(works)
+        outcomes: Sequence[Outcome[Any]] = [(None, failure)] * number
         if connection is not None:
-            outcomes = self._noted(_told(partial(self._run_begun, connection, works), len(group)))
-        for (_, future), (result, failed) in zip(group, outcomes, strict=True):
-            if failed is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failed)
+            todo = [work for works, _ in group for work in works]
+            outcomes = self._noted(_told(partial(self._run, connection, todo), number))
+        left = iter(outcomes)
+        for works, future in group:
+            future.set_result(list(islice(left, len(works))))
         self._tidy()
 
     def _begin_for_waiting(self) -> sqlite3.Connection | None:
@@ -340,21 +339,11 @@ class SqliteStore:
             if ends_at <= now and future.set_running_or_notify_cancel():
                 future.set_exception(self._busy())
 
-    def _run(self, works: Sequence[_Work], done: _Done | None) -> Sequence[Outcome[Any]]:
-        """Commit works in one transaction; those of `done` are done, and it has begun."""
-        with self._told_apart():
-            connection = self._open_writer(_or_patience(None))
-            if done is None:
-                _begin(connection, _or_patience(None))
-            return self._run_begun(connection, works, done)
-
-    def _run_begun(
-        self, connection: sqlite3.Connection, works: Sequence[_Work], done: _Done | None = None
-    ) -> Sequence[Outcome[Any]]:
-        """Commit works in the transaction that has begun; those of `done` are done."""
+    def _run(self, connection: sqlite3.Connection, works: Sequence[_Work]) -> Sequence[Outcome[Any]]:
+        """Commit works in the transaction that has begun."""
         with self._told_apart():
             try:
-                return self._end(connection, done or _do(connection, works, _attempt))
+                return self._end(connection, _do(connection, works, _attempt))
             except (_Spoilt, sqlite3.Error) as error:
                 if len(works) == 1 and not isinstance(error, _Spoilt):
                     raise  # there is no other to spare it
@@ -502,10 +491,10 @@ class SqliteStore:
             self._readers.append(connection)
 
 
-def _or_patience(deadline: float | None, patience: float | None = None) -> float:
-    """Return a deadline, or the moment when patience ends (both of `time.monotonic`)."""
-    if deadline is not None:
-        return deadline
+def _or_patience(deadline: Deadline | None, patience: float | None = None) -> float:
+    """Return the moment of `time.monotonic` when a wait ends: at the deadline, or when patience ends."""
+    if deadline is not None and deadline.at != math.inf:
+        return deadline.at
     return time.monotonic() + (_PATIENCE if patience is None else patience)
 
 
@@ -572,6 +561,24 @@ def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[Sql
         connection.execute("COMMIT")
 
 
+@contextmanager
+def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> Iterator[None]:
+    """Have SQLite stop what it does on this connection once the deadline is over."""
+    if deadline is None:
+        yield
+        return
+    deadline.check()
+    connection.set_progress_handler(deadline.is_over, _STEPS)
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            deadline.check()
+        raise
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
 _Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], Outcome[Any]]
 
 
@@ -585,15 +592,6 @@ class _Done:
 
 class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
     """A work of the group failed when it had written something."""
-
-
-def _begins_at_once(connection: sqlite3.Connection) -> bool:
-    """Begin to write, if another process does not; of whatever else is wrong, those tell who can wait."""
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-    except sqlite3.Error:
-        return False
-    return True
 
 
 def _do(connection: sqlite3.Connection, works: Sequence[_Work], attempt: _Attempt) -> _Done:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
@@ -29,8 +29,9 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture
 def client(store: Store) -> httpx.AsyncClient:
-    core = Core(store, local=tenants.local_principal(store))
-    api: Any = Api(core, store, limit=None, client_timeout=PATIENCE, metrics=None)
+    local = tenants.local_principal(store)
+    core = Core(store, local=local)
+    api: Any = Api(core, store, local=local)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=api))
 
 
@@ -46,25 +47,24 @@ async def contents(client: httpx.AsyncClient) -> set[str]:
     return {memory["content"] for memory in listed}
 
 
-class Starts:
-    """Counts how many works a store starts at once; 0 where somebody else writes."""
+class Submits:
+    """Counts how many works are submitted to a store at once."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
-        start = store.start
+        submit = store.submit
 
-        def counted(works: Any) -> Any:
-            commit = start(works)
-            self.sizes.append(len(works) if commit else 0)
-            return commit
+        def counted(works: Any, deadline: Any) -> Any:
+            self.sizes.append(len(works))
+            return submit(works, deadline)
 
-        monkeypatch.setattr(store, "start", counted)
+        monkeypatch.setattr(store, "submit", counted)
 
 
-def test_what_arrives_together_is_committed_together(
+def test_writes_that_arrive_together_are_committed_together(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    starts = Starts(store, monkeypatch)
+    submits = Submits(store, monkeypatch)
     many = [f"memory {n}" for n in range(100)]
 
     async def run() -> None:
@@ -72,24 +72,23 @@ def test_what_arrives_together_is_committed_together(
         assert await contents(client) == set(many)
 
     asyncio.run(run())
-    assert sum(starts.sizes) > 50  # the others came alone, or while those were written
-    assert max(starts.sizes) > 10
+    assert sum(submits.sizes) == 101
+    assert max(submits.sizes) > 10
 
 
-def test_one_alone_and_what_may_take_long_are_left_to_a_thread(
+def test_a_write_that_may_take_long_is_in_no_group_of_short_ones(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    starts = Starts(store, monkeypatch)
+    submits = Submits(store, monkeypatch)
 
     async def run() -> None:
-        assert await remember(client, "alone") == [201]
         assert await remember(client, "long" * 3_000, "longer" * 3_000) == [201, 201]
         ids = [m["id"] for m in (await client.get(MEMORIES)).json()["memories"]]
         gone = await asyncio.gather(*[client.delete(f"{MEMORIES}/{one}") for one in ids])
-        assert [answer.status_code for answer in gone] == [204] * 3
+        assert [answer.status_code for answer in gone] == [204] * 2
 
     asyncio.run(run())
-    assert starts.sizes == []
+    assert submits.sizes == [1] * 4
 
 
 def test_while_another_thread_writes_they_wait_without_the_event_loop(
@@ -120,41 +119,6 @@ def test_who_gives_up_has_written_nothing_and_harms_nobody(store: Store, client:
     asyncio.run(run())
 
 
-def test_who_gives_up_while_others_are_committed_has_written_nothing(
-    store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = threading.Event()
-    start = store.start
-
-    def held(works: Any) -> Any:
-        commit = start(works)
-        assert commit is not None
-
-        def later() -> Any:
-            assert go_on.wait(PATIENCE)
-            return commit()
-
-        return later
-
-    monkeypatch.setattr(store, "start", held)
-
-    async def run() -> None:
-        first = asyncio.create_task(remember(client, "one", "two"))
-        await asyncio.sleep(0.05)
-        given_up = asyncio.create_task(remember(client, "given up", "too"))
-        await asyncio.sleep(0.05)
-        given_up.cancel()
-        await asyncio.wait([given_up], timeout=PATIENCE)
-        last = asyncio.create_task(remember(client, "three", "four"))
-        await asyncio.sleep(0.05)
-        go_on.set()
-        assert await asyncio.wait_for(first, PATIENCE) == [201, 201]
-        assert await asyncio.wait_for(last, PATIENCE) == [201, 201]
-        assert await contents(client) == {"one", "two", "three", "four"}
-
-    asyncio.run(run())
-
-
 @pytest.mark.parametrize("number", [1, 5])
 def test_when_the_store_has_been_closed_everybody_is_told(
     store: Store, client: httpx.AsyncClient, number: int
@@ -171,10 +135,9 @@ def test_when_the_store_has_been_closed_everybody_is_told(
 def test_when_a_commit_breaks_everybody_is_told(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken() -> Any:
-        raise RuntimeError("no commit")
-
-    monkeypatch.setattr(store, "start", lambda _: broken)
+    broken: Future[Any] = Future()
+    broken.set_exception(RuntimeError("no commit"))
+    monkeypatch.setattr(store, "submit", lambda *_: broken)
 
     async def run() -> None:
         assert await asyncio.wait_for(remember(client, "one", "two"), PATIENCE) == [500, 500]

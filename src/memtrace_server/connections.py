@@ -1,0 +1,291 @@
+"""One connection: uvicorn's HTTP/1.1, but every state ends in time, and nothing is read before its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from attrs import frozen
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from memtrace_server import ids, logs, problems, times
+from memtrace_server.messages import Response, refusal
+from memtrace_server.problems import Problem
+
+CONNECTION = "memtrace.connection"
+"""Among a scope's extensions, the `Connection` that carries the request."""
+
+_LOG = logging.getLogger("memtrace_server.requests")
+_MAX_HEAD = 64 << 10  # bytes
+_MAX_HEADERS = 100
+_MAX_PATH = (
+    4 << 10
+)  # bytes; the contract's longest is 1,600, and to decode 64 KiB takes as long as 30 requests
+_END_OF_HEAD = b"\r\n\r\n"
+_MAX_SKIPPED = 64 << 10  # bytes of an unwanted body that are read so that the connection can be used again
+_LINGER = 1.0  # seconds for a client to read a response whose request was not read to its end
+_MAX_REFUSED = 100  # connections beyond the limit that still get a response
+
+
+@frozen(kw_only=True)
+class Limits:
+    """Limits of a server's connections.
+
+    Attributes:
+        client_timeout: Seconds that a client may take in each state of its connection.
+        max_connections: Connections that are served at once.
+    """
+
+    client_timeout: float
+    max_connections: int
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that waits for its client at most `client_timeout` seconds in each state.
+
+    The states: connected, or between two requests; in a head; a request is being answered, and nothing more
+    is read but what the application asks for (`accept_body`); what is left of a request that has its response
+    is being skipped; closing. The application limits the time for a body and for the answer.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._unread = b""
+        self._reads_head = True
+        self._reads_body = False
+        self._head_size = 0
+        self._end_of_last = b""  # the last bytes of the head so far: its end may come in parts
+        self._is_complete = True  # whether the request has been read to its end
+        self._can_skip = False
+        self._problem: Problem | None = None
+        self._waits_since: float | None = None  # the loop's time; None while the client waits for the server
+        self._patience = limits.client_timeout
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._on_lost: Callable[[], None] | None = None
+
+    def accept_body(self) -> None:
+        """Read the body of the request that is being answered; called before the first `receive`."""
+        if not self._is_complete:
+            self._reads_body = True
+            self._read()
+
+    def when_lost(self, call: Callable[[], None] | None) -> None:
+        """Have a function called when the client is gone; None for no function."""
+        self._on_lost = call
+
+    # --- what the transport calls
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.max_connections + _MAX_REFUSED:
+            transport.abort()
+            return
+        self._wait()
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += data
+        self._read()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(self._limits.client_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unread = b""
+        for timer in (self._timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+        if self._on_lost is not None:
+            self._on_lost()
+
+    # --- what the parser calls
+
+    def on_message_begin(self) -> None:
+        self._wait()
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= _MAX_HEADERS:
+            raise self._refused(problems.head_too_large(f"more than {_MAX_HEADERS} headers"))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._waits_since = None
+        self._reads_head = self._is_complete = False
+        named = [name for name, _ in self.headers]
+        if self.parser.get_http_version() != "1.0" and named.count(b"host") != 1:
+            raise self._refused(problems.malformed("Send one Host header"))
+        if len(self.url.partition(b"?")[0]) > _MAX_PATH:
+            raise self._refused(problems.head_too_large(f"a path of more than {_MAX_PATH >> 10} KiB"))
+        if len(self.connections) > self._limits.max_connections:
+            raise self._refused(problems.unavailable("Too many connections are open; retry later"))
+        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
+        has_body = length != b"0" or b"transfer-encoding" in named
+        if has_body and self.parser.should_upgrade():  # the parser would take the body for a request
+            raise self._refused(problems.malformed("A request with a body cannot ask for an upgrade"))
+        self._can_skip = (
+            length.isdigit()
+            and len(length) < 10  # noqa: PLR2004 - a small number
+            and int(length) <= _MAX_SKIPPED
+            and b"transfer-encoding" not in named
+            and not self.expect_100_continue  # a body that will not come cannot be skipped
+        )
+        extensions: dict[str, Any] = {CONNECTION: self}
+        self.scope["extensions"] = extensions
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_complete = True
+        self._reads_body = False
+        if self.cycle.response_complete:
+            self._begin_head()
+        super().on_message_complete()
+
+    # --- what the application calls, through uvicorn
+
+    def on_response_complete(self) -> None:
+        next_was_read = bool(self.pipeline)
+        super().on_response_complete()
+        self._on_lost = None
+        if next_was_read:
+            return
+        self.cycle.body.clear()
+        self._wait()
+        if self.transport.is_closing():
+            return
+        if self._is_complete:
+            self._begin_head()
+        elif self._can_skip:
+            self._reads_body = True
+        else:
+            self._linger()
+            return
+        self._read()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - our own says what is wrong
+        self._refuse(self._problem or problems.malformed("This is not HTTP/1.1"))
+
+    # --- what these lean on
+
+    def _read(self) -> None:
+        """Parse what has come, as far as it is wanted now.
+
+        A head is parsed up to its end and no further, so that what follows can wait for what becomes of it.
+        """
+        while self._unread and not self.transport.is_closing():
+            if self._reads_head:
+                cut = self._rest_of_head()
+                self._head_size += cut
+                if self._head_size > _MAX_HEAD:
+                    self._refuse(problems.head_too_large(f"more than {_MAX_HEAD >> 10} KiB"))
+                    return
+            elif self._reads_body:
+                cut = len(self._unread)
+            else:
+                self.flow.pause_reading()
+                return
+            piece, self._unread = self._unread[:cut], self._unread[cut:]
+            super().data_received(piece)
+
+    def _rest_of_head(self) -> int:
+        """The number of unread bytes up to the end of the head, or all of them."""
+        seen = len(self._end_of_last)
+        known = self._end_of_last + self._unread
+        end = known.find(_END_OF_HEAD)
+        if end < 0:
+            self._end_of_last = known[-len(_END_OF_HEAD) + 1 :]
+            return len(self._unread)
+        self._end_of_last = b""
+        return end + len(_END_OF_HEAD) - seen
+
+    def _begin_head(self) -> None:
+        self._reads_head = True
+        self._head_size = 0
+        self._end_of_last = b""
+
+    def _wait(self) -> None:
+        """Wait for the client from now on, but not for ever."""
+        self._waits_since = self.loop.time()
+
+    def _look(self) -> None:
+        """Close the connection if its client took too long, or look again when it will have.
+
+        One timer serves all states: to set one for each of them would cost every request a tenth.
+        """
+        patience = self._patience
+        if self._waits_since is not None:
+            patience += self._waits_since - self.loop.time()
+        if patience <= 0:
+            self.transport.abort()
+        else:
+            self._timer = self.loop.call_later(patience, self._look)
+
+    def _refused(self, problem: Problem) -> Problem:
+        """The problem, to be raised through the parser, which has `send_400_response` called."""
+        self._problem = problem
+        return problem
+
+    def _refuse(self, problem: Problem) -> None:
+        """Respond to a request that cannot be given to the application, and close the connection."""
+        self._unread = b""
+        self._reads_head = self._reads_body = False
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # a request before this one gets its response first
+            return
+        request_id = ids.new_id("req_", times.now())
+        response = refusal(problem, request_id)
+        self.transport.write(self._rendered(response, request_id))
+        logs.request(_LOG, request_id, status=response.status, client=self.client and self.client[0])
+        self._linger()
+
+    def _rendered(self, response: Response, request_id: str) -> bytes:
+        headers = {
+            **{name.decode(): value.decode() for name, value in self.server_state.default_headers},
+            **response.headers,
+            "content-type": "application/json",
+            "content-length": str(len(response.body)),
+            "x-request-id": request_id,
+            "connection": "close",
+        }
+        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + response.body
+
+    def _linger(self) -> None:
+        """Close the connection, but leave the client the time to read its response.
+
+        To close at once while there is something unread makes the system reset the connection, and the client
+        may lose the response (https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
+        """
+        self._unread = b""
+        self._reads_head = self._reads_body = False
+        self.flow.pause_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._patience = min(_LINGER, self._limits.client_timeout)
+        self._wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look()

@@ -1,0 +1,48 @@
+"""When a request must have been answered."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+
+class DeadlineExceeded(Exception):  # noqa: N818 - the state, as in "503 Service Unavailable"
+    """Nobody waits any more for what was being done; nothing was written."""
+
+
+class Deadline:
+    """The moment from which nobody waits for a response any more.
+
+    Args:
+        seconds: The time from now; for ever if None.
+        clock: Seconds that only rise.
+
+    Attributes:
+        at: The moment, by the clock; infinite if there is none, or if the client is gone.
+    """
+
+    def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self.at = math.inf if seconds is None else clock() + seconds
+
+    def cancel(self) -> None:
+        """Let the deadline be over: the client is gone."""
+        self.at = -math.inf
+
+    def left(self) -> float:
+        """Return the seconds that are left, as locks take them: -1 if there is no deadline."""
+        return -1 if self.at == math.inf else max(0.0, self.at - self._clock())
+
+    def is_over(self) -> bool:
+        """Return whether nobody waits any more."""
+        return self._clock() >= self.at
+
+    def check(self) -> None:
+        """Stop work that nobody waits for.
+
+        Raises:
+            DeadlineExceeded: The deadline is over.
+        """
+        if self.is_over():
+            raise DeadlineExceeded

@@ -1,0 +1,115 @@
+"""Who may have a request read: whoever sends a key that the store knows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from memtrace_server import auth
+from memtrace_server.auth import Principal
+from memtrace_server.limits import FailureLimit
+from memtrace_server.problems import Problem
+from memtrace_server.store import Store
+from memtrace_server.store.protocol import Transaction
+
+_FRESH = 5.0  # seconds for which a key that the store knew is not looked up again
+_MAX_KNOWN = 10_000  # keys; the least recently used go first
+
+_Found = Sequence[Principal | None]
+
+
+class Gate:
+    """Checks keys before anything else of a request is read. For the event loop's thread only.
+
+    It decides whether a request is worth reading, and which organisation bears its cost. What the request
+    may do is decided in its own transaction, which looks the key up again: a revoked key stops at once.
+
+    Args:
+        store: Where keys are.
+        failures: How many failures an address may have; any number if None.
+    """
+
+    def __init__(self, store: Store, failures: FailureLimit | None) -> None:
+        self._store = store
+        self._failures = failures
+        self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()  # and when looked up
+        self._waiting: dict[bytes, asyncio.Future[Principal | None]] = {}
+        self._is_busy = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="memtrace-gate")
+
+    async def admit(self, headers: Mapping[str, str], address: str) -> Principal:
+        """Return who sends these headers.
+
+        Args:
+            headers: The request's headers.
+            address: The client's address, which bears failures.
+
+        Raises:
+            Problem: 401, or 429 if the address has failed too often.
+        """
+        try:
+            key = auth.given_digest(headers)
+            principal = self._fresh(key)
+            if principal is None:
+                if self._failures and key not in self._known:
+                    self._failures.check(address)
+                principal = await self._look_up(key)
+            if principal is None:
+                raise auth.unknown()
+        except Problem as problem:
+            if problem.status == auth.UNAUTHORIZED and self._failures:
+                self._failures.check(address)
+                self._failures.count(address)
+            raise
+        return principal
+
+    def _fresh(self, key: bytes) -> Principal | None:
+        known = self._known.get(key)
+        return known[0] if known and time.monotonic() - known[1] < _FRESH else None
+
+    async def _look_up(self, key: bytes) -> Principal | None:
+        """Ask the store, for all keys that wait in one go, so that many unknown ones cost little each."""
+        loop = asyncio.get_running_loop()
+        waiter = self._waiting.get(key)
+        if waiter is None:
+            waiter = self._waiting[key] = loop.create_future()
+            if not self._is_busy:
+                self._start(loop)
+        return await asyncio.shield(waiter)  # others may wait for it, too
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        asked, self._waiting = self._waiting, {}
+        self._is_busy = True
+        keys = list(asked)
+        done = loop.run_in_executor(self._thread, self._store.read, partial(_find, keys=keys))
+        done.add_done_callback(partial(self._finish, loop, asked))
+
+    def _finish(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        asked: Mapping[bytes, asyncio.Future[Principal | None]],
+        done: asyncio.Future[_Found],
+    ) -> None:
+        failure = done.exception()
+        found: _Found = [None] * len(asked) if failure else done.result()
+        for (key, waiter), principal in zip(asked.items(), found, strict=True):
+            if failure:
+                waiter.set_exception(failure)
+                continue
+            waiter.set_result(principal)
+            self._known.pop(key, None)
+            if principal is not None:
+                self._known[key] = (principal, time.monotonic())
+        while len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+        self._is_busy = False
+        if self._waiting:
+            self._start(loop)
+
+
+def _find(transaction: Transaction, *, keys: Sequence[bytes]) -> _Found:
+    return [auth.find(transaction, key) for key in keys]
