@@ -241,7 +241,7 @@ def test_a_time_without_a_zone_is_refused_by_name() -> None:
 
 def test_a_time_that_is_no_datetime_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match=r"AddMemoryRequest\.time"):
-        AddMemoryRequest(agent_id="a", content="c", time="now").to_dict()  # type: ignore[arg-type]
+        AddMemoryRequest(agent_id="a", content="c", time=5).to_dict()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", [SearchQuery, ContextOptions, ForgetFilter])
@@ -287,7 +287,7 @@ def test_a_timedelta_that_is_no_time_ago_is_refused(value: dt.timedelta) -> None
         types.time_point(value, "since")
 
 
-@pytest.mark.parametrize("value", [5, 5.0, True, None, dt.date(2026, 11, 1), dt.time(9)])
+@pytest.mark.parametrize("value", [5, 5.0, True, None, dt.time(9)])
 def test_what_is_no_point_in_time_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^since: "):
         types.time_point(value, "since")

@@ -33,6 +33,7 @@ MODELS: dict[str, Any] = {
 READ = {name: model for name, model in MODELS.items() if hasattr(model, "from_dict")}
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+IDS = TEXT.filter(lambda text: text not in {"", ".", ".."})
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | FLOATS | TEXT,
@@ -80,8 +81,12 @@ def instances(model: Any) -> st.SearchStrategy[Any]:
     """Instances of a model; what may be left out sometimes is."""
     hints = get_type_hints(model)
     fields = attrs.fields(model)
-    given_always = {field.name: values(hints[field.name]) for field in fields if field.default is not None}
-    given_or_not = {field.name: values(hints[field.name]) for field in fields if field.default is None}
+    made = {
+        field.name: IDS if field.name == "name" or field.name.endswith("_id") else values(hints[field.name])
+        for field in fields
+    }
+    given_always = {field.name: made[field.name] for field in fields if field.default is not None}
+    given_or_not = {field.name: made[field.name] for field in fields if field.default is None}
     return st.fixed_dictionaries(given_always, optional=given_or_not).map(lambda given: model(**given))
 
 
@@ -97,7 +102,7 @@ def read_back(value: Any) -> Any:
         for name, held in attrs.asdict(value, recurse=False).items()
         if held is not None
     }
-    return attrs.evolve(value, **changed)
+    return type(value)(**changed)
 
 
 each_model = pytest.mark.parametrize("model", READ.values(), ids=READ)
@@ -292,8 +297,6 @@ UNWRITABLE: dict[str, Any] = {
     "infinity": math.inf,
     "minus infinity": -math.inf,
     "bytes": b"x",
-    "a set": {1},
-    "a time": dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
     "more digits than Python writes": 10**5000,
     "an object": object(),
 }
@@ -306,7 +309,7 @@ UNWRITABLE: dict[str, Any] = {
 def test_what_json_does_not_have_is_refused_wherever_it_is(wrapped: Any, value: Any) -> None:
     ECHO.request = httpx.Request("GET", "http://memtrace.test/untouched")
 
-    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+    with pytest.raises(BadRequestError, match=r"^metadata\.k(\[0\]\.deep\[0\])?: "):
         ECHO.client.remember("a", "b", metadata=wrapped(value))
 
     assert ECHO.request.url.path == "/untouched"
@@ -335,5 +338,5 @@ def test_an_object_that_holds_itself_is_refused() -> None:
     metadata: dict[str, Any] = {}
     metadata["self"] = metadata
 
-    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+    with pytest.raises(BadRequestError, match="metadata: is nested too deeply"):
         ECHO.client.remember("a", "b", metadata=metadata)

@@ -289,7 +289,7 @@ def test_fields_that_a_memory_does_not_have_are_named_beside_those_that_it_has(s
 
     assert str(caught.value) == (
         "memories[0] has unknown fields: colour, mood; known are agent_id, content, dedup_key, event_type, "
-        "importance, memory_type, metadata, parent_id, session_id, tags, time, ttl"
+        "importance, memory_type, metadata, on_duplicate, parent_id, session_id, supersedes, tags, time, ttl"
     )
 
 
@@ -386,9 +386,9 @@ def test_a_memory_without_an_id_cannot_be_forgotten(sdk: Memtrace) -> None:
 
 
 def test_what_is_no_memory_cannot_be_forgotten(sdk: Memtrace) -> None:
-    with pytest.raises(TypeError, match=r"^give a Memory or its id, not NoneType$"):
+    with pytest.raises(TypeError, match=r"^memory: None is not text"):
         sdk.forget(None)  # type: ignore[arg-type]  # that is what is tested
-    with pytest.raises(TypeError, match=r"^give a Memory or its id, not int$"):
+    with pytest.raises(TypeError, match=r"^memory: 7 is not text"):
         sdk.forget(7)  # type: ignore[arg-type]  # that is what is tested
 
 
@@ -402,17 +402,6 @@ def test_forget_all_tells_how_many(sdk: Memtrace, fake_server: FakeServer) -> No
         "DELETE /api/v1/memories?agent_id=a&memory_type=entity&tags=t,u&until=2026-11-01T12:00:00Z",
         "DELETE /api/v1/memories?session_id=s",
     ]
-
-
-def test_a_filter_that_is_empty_is_never_left_out_of_forget_all(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.answer(400, {"error": "No", "code": "invalid_request"})
-
-    with pytest.raises(BadRequestError):
-        sdk.forget_all(agent_id="", tags=[])
-
-    assert fake_server.request.url.query == b"agent_id=&tags="
 
 
 def test_agents(sdk: Memtrace, fake_server: FakeServer) -> None:
@@ -539,8 +528,6 @@ def test_health_and_ready(sdk: Memtrace, fake_server: FakeServer) -> None:
 @pytest.mark.parametrize(
     ("given", "raw"),
     [
-        ("..", b"%2E%2E"),
-        (".", b"%2E"),
         ("a/../b", b"a%2F..%2Fb"),
         ("a b?c#d%2F", b"a%20b%3Fc%23d%252F"),
         ("ä", b"%C3%A4"),
@@ -563,27 +550,6 @@ def test_an_id_stays_one_segment_of_the_path(
     ]
 
 
-def test_an_empty_id_is_refused_before_it_leads_elsewhere(sdk: Memtrace) -> None:
-    calls: list[Any] = [
-        sdk.get_memory,
-        sdk.forget,
-        sdk.get_agent,
-        sdk.get_agent_stats,
-        sdk.get_agent_memories,
-        sdk.get_agent_context,
-        sdk.delete_agent,
-        sdk.get_session,
-        sdk.get_session_memories,
-        sdk.get_session_context,
-        sdk.update_session,
-        sdk.close_session,
-    ]
-    for call in calls:
-        with pytest.raises(BadRequestError, match="_id is empty") as caught:
-            call("")
-        assert (caught.value.status_code, caught.value.code) == (400, "invalid_request")
-
-
 def test_an_id_that_is_no_string_is_refused(sdk: Memtrace) -> None:
     with pytest.raises(TypeError, match="agent_id"):
         sdk.get_agent(None)  # type: ignore[arg-type]  # that is what is tested
@@ -591,7 +557,7 @@ def test_an_id_that_is_no_string_is_refused(sdk: Memtrace) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [math.nan, math.inf, {1, 2}, object(), "\ud800", b"bytes"],
+    [math.nan, math.inf, object(), "\ud800", b"bytes"],
     ids=lambda value: type(value).__name__,
 )
 def test_what_json_cannot_say_is_refused_before_it_is_sent(sdk: Memtrace, value: Any) -> None:
@@ -681,13 +647,11 @@ def test_what_is_special_in_a_query_is_quoted(sdk: Memtrace, fake_server: FakeSe
 
 def test_what_cannot_be_sent_is_a_bad_request_that_says_so(sdk: Memtrace) -> None:
     calls: dict[str, Callable[[], object]] = {
-        "The request cannot be written in UTF-8: 'utf-8' codec": lambda: sdk.list_memories(
+        "event_type: cannot be written in UTF-8: 'utf-8' codec": lambda: sdk.list_memories(
             event_type="\ud800"
         ),
-        "The request cannot be written as JSON: Out of range": lambda: sdk.remember(
-            "a", "b", importance=math.nan
-        ),
-        "agent_id is empty; give the id of what you mean": lambda: sdk.get_agent(""),
+        "importance: nan is not a number in JSON": lambda: sdk.remember("a", "b", importance=math.nan),
+        "agent_id: '' is not an id; give the id of what you mean": lambda: sdk.get_agent(""),
         "The URL would be too long: 100000 characters; the most is 65536": lambda: sdk.get_agent_memories(
             "a" * (100_000 - 31),
             ListOptions(limit=1),  # the rest of path and query

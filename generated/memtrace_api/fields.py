@@ -1,6 +1,8 @@
 """The fields of requests, for methods that take them as keywords: `**fields: Unpack[MemoryFields]`."""
 
 import datetime
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Required, TypedDict
 
 from .models.memory_type import MemoryType
@@ -41,15 +43,15 @@ class AddMemoryFields(TypedDict, total=False):
     memory_type: MemoryType | None
     event_type: str | None
     session_id: str | None
-    metadata: dict[str, Any] | None
-    tags: list[str] | None
+    metadata: Mapping[str, Any] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
     on_duplicate: OnDuplicate | None
     supersedes: str | None
-    time: datetime.datetime | None
-    ttl: int | None
+    time: datetime.datetime | str | None
+    ttl: int | datetime.timedelta | None
 
 
 class MemoryFields(TypedDict, total=False):
@@ -76,15 +78,15 @@ class MemoryFields(TypedDict, total=False):
     memory_type: MemoryType | None
     event_type: str | None
     session_id: str | None
-    metadata: dict[str, Any] | None
-    tags: list[str] | None
+    metadata: Mapping[str, Any] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
     on_duplicate: OnDuplicate | None
     supersedes: str | None
-    time: datetime.datetime | None
-    ttl: int | None
+    time: datetime.datetime | str | None
+    ttl: int | datetime.timedelta | None
 
 
 class SessionMemoryFields(TypedDict, total=False):
@@ -109,15 +111,15 @@ class SessionMemoryFields(TypedDict, total=False):
 
     memory_type: MemoryType | None
     event_type: str | None
-    metadata: dict[str, Any] | None
-    tags: list[str] | None
+    metadata: Mapping[str, Any] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
     on_duplicate: OnDuplicate | None
     supersedes: str | None
-    time: datetime.datetime | None
-    ttl: int | None
+    time: datetime.datetime | str | None
+    ttl: int | datetime.timedelta | None
 
 
 class DecisionFields(TypedDict, total=False):
@@ -140,15 +142,15 @@ class DecisionFields(TypedDict, total=False):
     """
 
     session_id: str | None
-    metadata: dict[str, Any] | None
-    tags: list[str] | None
+    metadata: Mapping[str, Any] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
     on_duplicate: OnDuplicate | None
     supersedes: str | None
-    time: datetime.datetime | None
-    ttl: int | None
+    time: datetime.datetime | str | None
+    ttl: int | datetime.timedelta | None
 
 
 class SessionDecisionFields(TypedDict, total=False):
@@ -169,15 +171,15 @@ class SessionDecisionFields(TypedDict, total=False):
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
 
-    metadata: dict[str, Any] | None
-    tags: list[str] | None
+    metadata: Mapping[str, Any] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     importance: float | None
     parent_id: str | None
     dedup_key: str | None
     on_duplicate: OnDuplicate | None
     supersedes: str | None
-    time: datetime.datetime | None
-    ttl: int | None
+    time: datetime.datetime | str | None
+    ttl: int | datetime.timedelta | None
 
 
 class ListFilters(TypedDict, total=False):
@@ -211,7 +213,7 @@ class ListFilters(TypedDict, total=False):
     session_id: str | None
     memory_type: MemoryType | None
     event_type: str | None
-    tags: list[str] | str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -247,7 +249,7 @@ class IterFilters(TypedDict, total=False):
     session_id: str | None
     memory_type: MemoryType | None
     event_type: str | None
-    tags: list[str] | str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -278,7 +280,7 @@ class RecallFilters(TypedDict, total=False):
     session_id: str | None
     memory_type: MemoryType | None
     event_type: str | None
-    tags: list[str] | str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | str | None
     until: TimePoint | None
     as_of: TimePoint | None
     include_superseded: bool | None
@@ -306,7 +308,7 @@ class SessionRecallFilters(TypedDict, total=False):
 
     memory_type: MemoryType | None
     event_type: str | None
-    tags: list[str] | str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | str | None
     until: TimePoint | None
     as_of: TimePoint | None
     include_superseded: bool | None
@@ -342,7 +344,7 @@ class AgentMemoryFilters(TypedDict, total=False):
     session_id: str | None
     memory_type: MemoryType | None
     event_type: str | None
-    tags: list[str] | str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -382,7 +384,7 @@ class SessionMemoryFilters(TypedDict, total=False):
     agent_id: str | None
     memory_type: MemoryType | None
     event_type: str | None
-    tags: list[str] | str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | str | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -416,7 +418,7 @@ class ForgetFilters(TypedDict, total=False):
     session_id: str
     memory_type: MemoryType
     event_type: str
-    tags: list[str]
+    tags: list[str] | tuple[str, ...] | AbstractSet[str]
     since: TimePoint
     until: TimePoint
 
@@ -449,11 +451,11 @@ class SearchConditions(TypedDict, total=False):
     content_contains: str | None
     agent_id: str | None
     session_id: str | None
-    memory_types: list[MemoryType] | None
-    event_types: list[str] | None
-    tags: list[str] | None
+    memory_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType] | None
+    event_types: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     min_importance: float | None
-    metadata: dict[str, Any] | None
+    metadata: Mapping[str, Any] | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -487,11 +489,11 @@ class IterSearchConditions(TypedDict, total=False):
     content_contains: str | None
     agent_id: str | None
     session_id: str | None
-    memory_types: list[MemoryType] | None
-    event_types: list[str] | None
-    tags: list[str] | None
+    memory_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType] | None
+    event_types: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     min_importance: float | None
-    metadata: dict[str, Any] | None
+    metadata: Mapping[str, Any] | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -523,11 +525,11 @@ class SessionSearchConditions(TypedDict, total=False):
     """
 
     content_contains: str | None
-    memory_types: list[MemoryType] | None
-    event_types: list[str] | None
-    tags: list[str] | None
+    memory_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType] | None
+    event_types: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
     min_importance: float | None
-    metadata: dict[str, Any] | None
+    metadata: Mapping[str, Any] | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None
@@ -550,7 +552,7 @@ class RegisterAgentFields(TypedDict, total=False):
 
     name: Required[str]
     description: str | None
-    config: dict[str, Any] | None
+    config: Mapping[str, Any] | None
 
 
 class AgentFields(TypedDict, total=False):
@@ -562,7 +564,7 @@ class AgentFields(TypedDict, total=False):
     """
 
     description: str | None
-    config: dict[str, Any] | None
+    config: Mapping[str, Any] | None
 
 
 class AgentListFilters(TypedDict, total=False):
@@ -601,7 +603,7 @@ class CreateSessionFields(TypedDict, total=False):
     """
 
     agent_id: Required[str]
-    metadata: dict[str, Any] | None
+    metadata: Mapping[str, Any] | None
 
 
 class SessionFields(TypedDict, total=False):
@@ -611,7 +613,7 @@ class SessionFields(TypedDict, total=False):
         metadata: Anything about the session, as a JSON object.
     """
 
-    metadata: dict[str, Any] | None
+    metadata: Mapping[str, Any] | None
 
 
 class SessionListFilters(TypedDict, total=False):
@@ -639,7 +641,7 @@ class UpdateSessionFields(TypedDict, total=False):
     """
 
     status: SessionStatus | None
-    metadata: dict[str, Any] | None
+    metadata: Mapping[str, Any] | None
 
 
 class ContextFields(TypedDict, total=False):
@@ -661,5 +663,5 @@ class ContextFields(TypedDict, total=False):
     until: TimePoint | None
     as_of: TimePoint | None
     include_superseded: bool | None
-    include_types: list[MemoryType] | None
+    include_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType] | None
     max_tokens: int | None

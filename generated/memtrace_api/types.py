@@ -6,7 +6,7 @@ import contextlib
 import datetime
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
 from urllib.parse import quote
 
 import attrs
@@ -17,9 +17,12 @@ from .errors import UnexpectedStatus
 if TYPE_CHECKING:
     import httpx
 
-TimePoint: TypeAlias = str | datetime.timedelta | datetime.datetime
+TimePoint: TypeAlias = str | datetime.timedelta | datetime.date | datetime.datetime
 
 T = TypeVar("T")
+
+# In place of a value that was not given, where None would be one.
+NOT_GIVEN: Any = object()
 
 # Units of a duration in seconds, finest first, and how many of one a duration may have.
 _UNITS = (("s", 1), ("m", 60), ("h", 3600), ("d", 86400))
@@ -40,8 +43,8 @@ def time_point(value: TimePoint, name: str = "time") -> str:
     """Write a point in time as the API takes it.
 
     Args:
-        value: A string, which is passed on as it is; a timedelta, meant as that long ago; or a datetime with
-            a time zone.
+        value: A string, which is passed on as it is; a timedelta, meant as that long ago; a date, meant as
+            its first moment in UTC; or a datetime with a time zone.
         name: What the value is called in an error.
 
     Returns:
@@ -54,6 +57,8 @@ def time_point(value: TimePoint, name: str = "time") -> str:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return f"{value.isoformat()}T00:00:00Z"
     if not isinstance(value, datetime.timedelta):
         return timestamp(value, name)
     if value <= datetime.timedelta(0):
@@ -90,6 +95,16 @@ def timestamp(value: datetime.datetime | str, name: str = "time") -> str:
         return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
     except OverflowError:
         raise ValueError(f"{name}: {value!r} is no year from 1 to 9999 in UTC") from None
+
+
+def require_value(value: object, name: str) -> None:
+    """Check that a value which was given is one.
+
+    Raises:
+        TypeError: If it is None.
+    """
+    if value is None:
+        raise TypeError(f"{name}: None is given; give a value, or leave it out to mean all")
 
 
 def convert(data: object, model: type[T]) -> T:
@@ -190,6 +205,7 @@ def _status(code: int) -> HTTPStatus | int:
 
 
 __all__ = [
+    "NOT_GIVEN",
     "Response",
     "TimePoint",
     "convert",
@@ -197,6 +213,7 @@ __all__ = [
     "path_segment",
     "query",
     "read_response",
+    "require_value",
     "time_point",
     "timestamp",
 ]

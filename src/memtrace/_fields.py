@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_overloads, get_type_hints
 
 from memtrace_api.fields import DecisionFields, MemoryFields
 
+from memtrace._values import fields_of, prepared
 from memtrace.models import SearchQuery
 
 T = TypeVar("T")
@@ -38,9 +39,9 @@ def request_of(model: type[T], given: T | Mapping[str, Any] | None, fields: Mapp
         TypeError: If both were given, a field is unknown or missing, or what was given is something else.
     """
     _require_known(model, fields)
-    named = {name: value for name, value in fields.items() if value is not None}
     if given is None:
-        return model(**named)
+        return model(**fields_of(model, fields))
+    named = [name for name, value in fields.items() if value is not None]
     article = "an" if model.__name__[0] in "AEIOU" else "a"
     if named:
         raise TypeError(
@@ -48,13 +49,14 @@ def request_of(model: type[T], given: T | Mapping[str, Any] | None, fields: Mapp
         )
     if isinstance(given, Mapping):
         _require_known(model, given)
-        made: T = model.from_dict(given)  # type: ignore[attr-defined]  # each of the generated models has it
-        return made
+        plain = fields_of(model, given)
+        model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types
+        return model(**plain)
     if not isinstance(given, model):
         raise TypeError(
             f"give {article} {model.__name__} or its fields as keywords, not {type(given).__name__}"
         )
-    return given
+    return prepared(given)
 
 
 def named_request_of(

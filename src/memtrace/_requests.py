@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import attrs
 
+from memtrace._values import fields_of, identifier, parameter, prepared
 from memtrace.exceptions import BadRequestError
 from memtrace.models import AddMemoryRequest, ListOptions, Memory
 
@@ -65,29 +66,33 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         ValueError: If a time has no time zone.
         TypeError: If an id is no string.
     """
+    # A body is prepared where it is made, with the names that the caller knows.
+    names: tuple[str, ...] = operation.__code__.co_varnames
+    path: Any = [identifier(value, name) for value, name in zip(args, names, strict=False)]
+    others: Any = {
+        name: value if name == "body" or isinstance(value, OwnKey) else parameter(value, name)
+        for name, value in kwargs.items()
+        if value is not None
+    }
     try:
-        request = operation(*args, **kwargs)
+        request = operation(*path, **others)
         query = urlencode(request.get("params") or {}, quote_via=quote, safe="")
     except UnicodeEncodeError as error:
         raise BadRequestError(
-            f"The request cannot be written in UTF-8: {error}", code="invalid_request"
+            f"The request cannot be written in UTF-8: {error}", 0, code="invalid_request"
         ) from None
-    except ValueError as error:
-        # The positional arguments are the ids in the path. An empty one would lead to another operation.
-        if "" in args:
-            raise BadRequestError(f"{error}; give the id of what you mean", code="invalid_request") from None
-        raise
     if len(request["url"]) + len(query) > _LONGEST_URL:
         raise BadRequestError(
             f"The URL would be too long: {len(request['url']) + len(query)} characters; the most is "
             f"{_LONGEST_URL}",
+            0,
             code="invalid_request",
         )
     headers: dict[str, str] = request["headers"]
     for name, value in headers.items():
         if not (value.isascii() and value.isprintable()):
             raise BadRequestError(
-                f"{name}: {value!r} has characters that no header can carry", code="invalid_request"
+                f"{name}: {value!r} has characters that no header can carry", 0, code="invalid_request"
             )
     return Call(
         method=request["method"].upper(),
@@ -129,13 +134,12 @@ def memory_id_of(memory: Memory | str) -> str:
         BadRequestError: If it has none.
         TypeError: If it is neither a memory nor an id.
     """
-    if isinstance(memory, str):
-        return memory
     if not isinstance(memory, Memory):
-        raise TypeError(f"give a Memory or its id, not {type(memory).__name__}")
+        return identifier(memory, "memory")
     if not memory.id:
         raise BadRequestError(
             "The memory has no id, as a Memtrace 0.x server gives none, and cannot be forgotten",
+            0,
             code="invalid_request",
         )
     return memory.id
@@ -152,8 +156,9 @@ def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddM
 
 
 def _batched(place: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMemoryRequest:
+    where = f"memories[{place}]."
     if isinstance(memory, AddMemoryRequest):
-        return memory
+        return prepared(memory, where)
     try:
         fields = dict(memory)
     except (TypeError, ValueError):
@@ -164,10 +169,12 @@ def _batched(place: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMem
     if unknown:
         known = ", ".join(sorted(_BATCH_FIELDS))
         raise ValueError(f"memories[{place}] has unknown fields: {', '.join(unknown)}; known are {known}")
+    plain = fields_of(AddMemoryRequest, fields, where)
     try:
-        return AddMemoryRequest.from_dict(fields)
+        AddMemoryRequest.from_dict(plain)  # it checks the types
     except ValueError as error:
         raise ValueError(f"memories[{place}]: {error}") from None
+    return AddMemoryRequest(**plain)
 
 
 def _content(body: object) -> bytes:
@@ -176,5 +183,5 @@ def _content(body: object) -> bytes:
     # Not JSON are NaN, infinity and lone surrogates (ValueError), and objects of any other class (TypeError).
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequestError(
-            f"The request cannot be written as JSON: {error}", code="invalid_request"
+            f"The request cannot be written as JSON: {error}", 0, code="invalid_request"
         ) from None

@@ -36,7 +36,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
-from memtrace_api.types import time_point, timestamp
+from memtrace_api.types import NOT_GIVEN, time_point, timestamp
 
 from memtrace.exceptions import BadRequestError
 from memtrace.models import ErrorDetail
@@ -48,24 +48,39 @@ _WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)
 _SECOND = timedelta(seconds=1)
 
 
-def prepared(request: T) -> T:
+def prepared(request: T, where: str = "") -> T:
     """Return a copy of a request object that holds only what JSON has, and shares nothing with it.
+
+    Args:
+        request: A request object, or filters.
+        where: What comes before the names of its fields in errors.
 
     Raises:
         BadRequestError: If a value cannot be sent; `details` names its path.
         TypeError: If a value has a type that the field cannot have.
         ValueError: If a time has no time zone, or a duration is out of range.
     """
-    kind: Any = type(request)
-    fields = {}
-    for name, is_required, convert in _converters(kind):
-        value = getattr(request, name)
+    model = type(request)
+    given = {field: getattr(request, field.name) for field in attrs.fields(model)}  # type: ignore[arg-type]
+    # None in a request object may be a field that was left out.
+    known = {
+        field.name: value
+        for field, value in given.items()
+        if value is not None or field.default is attrs.NOTHING
+    }
+    return model(**fields_of(model, known, where))
+
+
+def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dict[str, Any]:
+    """Return the fields of a model as they are sent, without those that are None; raises as `prepared`."""
+    plain = {}
+    for name, needs_value, convert in _converters(model):
+        value = fields.get(name)
         if value is not None:
-            fields[name] = convert(value, name)
-        elif is_required:
-            raise TypeError(f"{name}: None is given; give a value")
-    made: T = kind(**fields)
-    return made
+            plain[name] = convert(value, where + name)
+        elif needs_value and name in fields:
+            raise TypeError(f"{where}{name}: None is given; give a value")
+    return plain
 
 
 def identifier(value: object, name: str) -> str:
@@ -82,19 +97,12 @@ def identifier(value: object, name: str) -> str:
 
 
 def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of any parameter
-    """Return a value for a query or a header.
-
-    Raises:
-        BadRequestError: If it cannot be sent.
-        TypeError: If it is of no type that a parameter can have.
-    """
+    """Return a value for a query or a header; raises as `prepared`."""
     if name.endswith("_id"):
         return identifier(value, name)
-    return (
-        _scalar(value, name)
-        if isinstance(value, str | Enum) or not isinstance(value, Iterable)
-        else texts(value, name)
-    )
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return texts(value, name)
+    return _scalar(value, name)
 
 
 def point(value: object, name: str) -> str:
@@ -107,9 +115,7 @@ def point(value: object, name: str) -> str:
     if isinstance(value, str | Enum):
         text = _text(value, name)
         return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else _with_zone(text, name)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return f"{value.isoformat()}T00:00:00Z"
-    if not isinstance(value, timedelta | datetime):
+    if not isinstance(value, timedelta | date):
         raise TypeError(
             f"{name}: {value!r} is not a point in time; "
             "give '24h', a date, a timedelta or a datetime with a time zone"
@@ -124,12 +130,16 @@ def moment(value: object, name: str) -> str:
         TypeError: If it is neither text nor a datetime.
         ValueError: If it has no time zone.
     """
-    if not isinstance(value, str | Enum):
-        return timestamp(value, name)  # type: ignore[arg-type]  # it checks the type
-    text = _text(value, name)
-    if _DATE.fullmatch(text):
-        raise ValueError(f"{name}: {text!r} is a date; give the time too, such as '{text}T00:00:00Z'")
-    return _with_zone(text, name)
+    if isinstance(value, str | Enum):
+        text = _text(value, name)
+        if _DATE.fullmatch(text):
+            raise ValueError(f"{name}: {text!r} is a date; give the time too, such as '{text}T00:00:00Z'")
+        return _with_zone(text, name)
+    if not isinstance(value, datetime):
+        raise TypeError(
+            f"{name}: {value!r} is not a time; give a datetime with a time zone, or ISO 8601 text"
+        )
+    return timestamp(value, name)
 
 
 def seconds(value: object, name: str) -> object:
@@ -220,7 +230,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912  # any va
     if isinstance(value, str):
         return _encodable(str.__str__(value))
     if isinstance(value, int):
-        return int.__int__(value)
+        return _writable(int.__int__(value))
     if isinstance(value, float):
         if not math.isfinite(value):
             raise _UnencodableError(f"{value!r} is not a number in JSON")
@@ -244,6 +254,14 @@ def _plain(value: Any) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912  # any va
     raise _UnencodableError(
         f"a value of type {type(value).__name__} cannot be written as JSON; convert it first"
     )
+
+
+def _writable(number: int) -> int:
+    try:
+        str(number)
+    except ValueError as error:
+        raise _UnencodableError(f"cannot be written as JSON: {error}") from None
+    return number
 
 
 def _time(value: datetime) -> str:
@@ -283,8 +301,8 @@ def _with_zone(text: str, name: str) -> str:
     return text
 
 
-def _memories(value: Iterable[Any], _: str) -> list[Any]:
-    return [prepared(memory) for memory in value]
+def _memories(value: Iterable[Any], name: str) -> list[Any]:
+    return [prepared(memory, f"{name}[{index}].") for index, memory in enumerate(value)]
 
 
 def _refusal(name: str, problem: str) -> BadRequestError:
@@ -294,14 +312,20 @@ def _refusal(name: str, problem: str) -> BadRequestError:
 
 @functools.cache
 def _converters(model: type) -> list[tuple[str, bool, Callable[[Any, str], object]]]:
+    """Return the name of each field, whether None is no value for it, and what converts it."""
+    defaults: Mapping[str, object] = model.__init__.__kwdefaults__ or {}  # type: ignore[misc]  # of this class
     return [
-        (field.name, field.default is attrs.NOTHING, _converter(field.name, str(field.type)))
+        (
+            field.name,
+            defaults.get(field.name, NOT_GIVEN) is NOT_GIVEN,
+            _converter(field.name, str(field.type)),
+        )
         for field in attrs.fields(model)
     ]
 
 
 def _converter(name: str, annotation: str) -> Callable[[Any, str], object]:
-    if name.endswith("_id"):
+    if name.endswith("_id") or name in {"name", "supersedes"}:  # the name of an agent is its id
         return identifier
     if name == "ttl":
         return seconds

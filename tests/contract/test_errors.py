@@ -50,7 +50,7 @@ async def test_an_error_says_what_went_wrong_to_people_and_to_programs(client: A
 async def test_a_bad_request_names_every_field_and_why(client: AsyncMemtrace) -> None:
     with pytest.raises(BadRequestError) as refused:
         await client.add_memory(
-            AddMemoryRequest(agent_id="", content="x" * 65_537, importance=2, tags=["ok", "a\n"], ttl=0)
+            AddMemoryRequest(agent_id=" a", content="x" * 65_537, importance=2, tags=["ok", "a\n"], ttl=0)
         )
 
     error = refused.value

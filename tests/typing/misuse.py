@@ -5,7 +5,7 @@ Each line says which error it is, for either checker; a line that is none, or an
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import httpx
 
@@ -75,8 +75,8 @@ async def an_answer_to_what_cannot_be_awaited(client: AsyncMemtrace) -> None:
 
 def another_type(client: Memtrace, memory: Memory) -> None:
     client.recall("agent_1", since=24)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.recall("agent_1", since=date(2026, 11, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    client.remember("agent_1", "text", time="now")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.recall("agent_1", since=b"24h")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.remember("agent_1", "text", time=1763631000)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.remember("agent_1", "text", tags="ui")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.remember("agent_1", "text", ttl=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.forget_all(agent_id=None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

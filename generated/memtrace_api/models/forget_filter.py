@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from ..models.memory_type import MemoryType
-from ..types import convert, time_point
+from ..types import NOT_GIVEN, convert, require_value, time_point
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -17,7 +17,7 @@ else:
     TimePoint = Any
 
 
-@attrs.define(kw_only=True, slots=True)
+@attrs.define(kw_only=True, slots=True, init=False, repr=False)
 class ForgetFilter:
     """Which memories to forget; each filter given must match.
 
@@ -44,6 +44,46 @@ class ForgetFilter:
     tags: list[str] | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
+
+    def __init__(
+        self,
+        *,
+        agent_id: str = NOT_GIVEN,
+        session_id: str = NOT_GIVEN,
+        memory_type: MemoryType = NOT_GIVEN,
+        event_type: str = NOT_GIVEN,
+        tags: list[str] = NOT_GIVEN,
+        since: TimePoint = NOT_GIVEN,
+        until: TimePoint = NOT_GIVEN,
+    ) -> None:
+        self.__attrs_pre_init__()
+        if agent_id is not NOT_GIVEN:
+            require_value(agent_id, "ForgetFilter.agent_id")
+            self.agent_id = agent_id
+        if session_id is not NOT_GIVEN:
+            require_value(session_id, "ForgetFilter.session_id")
+            self.session_id = session_id
+        if memory_type is not NOT_GIVEN:
+            require_value(memory_type, "ForgetFilter.memory_type")
+            self.memory_type = memory_type
+        if event_type is not NOT_GIVEN:
+            require_value(event_type, "ForgetFilter.event_type")
+            self.event_type = event_type
+        if tags is not NOT_GIVEN:
+            require_value(tags, "ForgetFilter.tags")
+            self.tags = tags
+        if since is not NOT_GIVEN:
+            require_value(since, "ForgetFilter.since")
+            self.since = since
+        if until is not NOT_GIVEN:
+            require_value(until, "ForgetFilter.until")
+            self.until = until
+
+    def __repr__(self) -> str:
+        values = attrs.asdict(self, recurse=False).items()
+        return (
+            f"ForgetFilter({', '.join(f'{name}={value!r}' for name, value in values if value is not None)})"
+        )
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.

@@ -46,6 +46,7 @@ from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
 from memtrace._requests import batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._retries import Retries
+from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, BufferedWriteError, ConflictError, NotFoundError
 from memtrace.models import (
     AddMemoriesRequest,
@@ -337,6 +338,7 @@ class AsyncMemtrace:
             >>> for memory in (await client.recall("agent_1", since="7d")).memories:
             ...     print(memory.time, memory.content)
         """
+        agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
         return await self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
 
     @overload
@@ -563,8 +565,13 @@ class AsyncMemtrace:
             >>> await client.forget_all(agent_id="agent_1", until="30d")
         """
         chosen = request_of(ForgetFilter, filters, fields).to_dict()
+        for name, value in chosen.items():
+            if value == []:
+                raise BadRequestError(
+                    f"{name}: it is empty; leave it out to mean all", 0, code="invalid_request"
+                )
         if not chosen:
-            raise BadRequestError("forget_all: no filter given; give at least one", code="filter_required")
+            raise BadRequestError("forget_all: no filter given; give at least one", 0, code="filter_required")
         write = call(requests.forget_memories, **chosen, idempotency_key=idempotent(idempotency_key))
         return (await self._sender.fetch(write, ForgetResult)).deleted
 

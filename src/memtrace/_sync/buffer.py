@@ -20,7 +20,6 @@ from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
 from memtrace._fields import decided, request_of, shows_fields
 from memtrace._landed import memory_for, newest_of
 from memtrace._requests import batch
-from memtrace._values import prepared
 from memtrace._worker import BUFFERS, Worker
 from memtrace.exceptions import (
     BadRequestError,
@@ -189,8 +188,6 @@ class WriteBuffer:
 
     def _take(self, requests: list[AddMemoryRequest]) -> None:
         worker = self._here()
-        # Copies, so that what cannot be sent is an error of this call, and later changes have no effect.
-        requests = [prepared(request) for request in requests]
         with self._mutex:
             for request in requests:
                 request.time = request.time or self._queue.stamp(datetime.now(UTC))
@@ -255,12 +252,11 @@ class WriteBuffer:
 
     def _drain(self, worker: Worker) -> None:
         last = self._queue.added
-        while not self._is_settled(last):
+        while True:
+            with self._mutex:
+                if self._queue.is_settled(last):
+                    return
             self._send(worker)
-
-    def _is_settled(self, last: int) -> bool:
-        with self._mutex:
-            return self._queue.is_settled(last)
 
     def _send(self, worker: Worker, *, only_if_due: bool = False) -> None:
         """Send the next batch. Callers that need room, or a flush, take a turn at it too."""

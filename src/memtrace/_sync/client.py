@@ -47,6 +47,7 @@ from memtrace._sync.connection import Connection
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
 from memtrace._sync.sender import Sender
 from memtrace._sync.session import SessionHandle
+from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, BufferedWriteError, ConflictError, NotFoundError
 from memtrace.models import (
     AddMemoriesRequest,
@@ -317,6 +318,7 @@ class Memtrace:
             >>> for memory in (client.recall("agent_1", since="7d")).memories:
             ...     print(memory.time, memory.content)
         """
+        agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
         return self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
 
     @overload
@@ -541,8 +543,13 @@ class Memtrace:
             >>> client.forget_all(agent_id="agent_1", until="30d")
         """
         chosen = request_of(ForgetFilter, filters, fields).to_dict()
+        for name, value in chosen.items():
+            if value == []:
+                raise BadRequestError(
+                    f"{name}: it is empty; leave it out to mean all", 0, code="invalid_request"
+                )
         if not chosen:
-            raise BadRequestError("forget_all: no filter given; give at least one", code="filter_required")
+            raise BadRequestError("forget_all: no filter given; give at least one", 0, code="filter_required")
         write = call(requests.forget_memories, **chosen, idempotency_key=idempotent(idempotency_key))
         return (self._sender.fetch(write, ForgetResult)).deleted
 

@@ -1,0 +1,168 @@
+"""Values that cannot be sent: the error names the field by its path, and nothing is sent."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from memtrace import BadRequestError, Memtrace
+
+if TYPE_CHECKING:
+    from sdk_harness import FakeServer
+
+NAIVE = datetime(2026, 11, 20, 9, 30)  # noqa: DTZ001  # that is what is tested
+MEMORY = {"agent_id": "a", "content": "b"}
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field", "problem"),
+    [
+        ({"order": {"items": [1, 2, 3, object()]}}, "metadata.order.items[3]", "type object cannot be"),
+        ({"file": b"\x00"}, "metadata.file", "a value of type bytes cannot be written as JSON; convert it"),
+        ({"for": timedelta(1)}, "metadata.for", "a value of type timedelta cannot be"),
+        ({"at": time(12)}, "metadata.at", "a value of type time cannot be"),
+        ({"at": NAIVE}, "metadata.at", "has no time zone"),
+        ({"x": float("nan")}, "metadata.x", "nan is not a number in JSON"),
+        ({"x": [float("-inf")]}, "metadata.x[0]", "-inf is not a number in JSON"),
+        ({"x": Decimal("NaN")}, "metadata.x", "is not a number in JSON"),
+        ({"x": {1: "one"}}, "metadata.x", r"the key 1, and JSON has only text as keys; give str\(1\)"),
+        ({"x": {None: "one"}}, "metadata.x", "the key None"),
+        ({"x": (1, {"y": "\ud800"})}, "metadata.x[1].y", "cannot be written in UTF-8"),
+        ({"\ud800": 1}, "metadata", "cannot be written in UTF-8"),
+        ({"x": CYCLE}, "metadata", "is nested too deeply"),
+        (UserDict({"x": object()}), "metadata.x", "type object cannot be"),
+    ],
+    ids=[
+        "deep", "bytes", "timedelta", "time", "naive", "nan", "infinity", "decimal", "int key", "None key",
+        "surrogate", "surrogate key", "cycle", "mapping",
+    ],
+)  # fmt: skip
+def test_metadata_that_is_no_json_is_named_by_its_path(
+    sdk: Memtrace, metadata: dict[str, Any], field: str, problem: str
+) -> None:
+    calls: list[tuple[str, Callable[[], object]]] = [
+        ("", lambda: sdk.remember("a", "b", metadata=metadata)),
+        ("memories[1].", lambda: sdk.add_memories([MEMORY, {**MEMORY, "metadata": metadata}])),
+        ("", lambda: sdk.create_session("a", metadata=metadata)),
+        ("", lambda: sdk.search_memories(metadata=metadata)),
+        ("", lambda: sdk.buffered().remember("a", "b", metadata=metadata)),
+    ]
+    for where, call in calls:
+        with pytest.raises(BadRequestError, match=problem) as caught:
+            call()
+        assert caught.value.message.startswith(f"{where}{field}: ")
+        assert [detail.field for detail in caught.value.details] == [where + field]
+        assert (caught.value.status_code, caught.value.code) == (0, "invalid_request")
+
+
+def test_two_keys_that_become_one_are_refused(sdk: Memtrace) -> None:
+    class Key(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    with pytest.raises(BadRequestError, match="metadata: has the key 'x' twice"):
+        sdk.remember("a", "b", metadata={"x": 1, Key("x"): 2})
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "problem"),
+    [
+        ({"tags": "ui"}, TypeError, r"tags: 'ui' is not a list of strings; give a list, such as \['ui'\]"),
+        ({"tags": b"ui"}, TypeError, "tags: b'ui' is not a list of strings"),
+        ({"tags": {"ui": 1}}, TypeError, "tags: .* is not a list of strings"),
+        ({"tags": 5}, TypeError, "tags: 5 is not a list of strings"),
+        ({"tags": ["ui", 5]}, TypeError, r"tags\[1\]: 5 is not text"),
+        ({"tags": [None]}, TypeError, r"tags\[0\]: None is not text"),
+        ({"time": NAIVE}, ValueError, "time: .* has no time zone"),
+        ({"time": "2026-11-20T09:30"}, ValueError, "time: .* no time zone; give '2026-11-20T09:30Z' for UTC"),
+        ({"time": "2026-11-20 09:30:01.5"}, ValueError, "time: .* has no time zone"),
+        ({"time": "2026-11-20"}, ValueError, "time: '2026-11-20' is a date; give the time too, such as"),
+        ({"time": date(2026, 11, 20)}, TypeError, "time: .* is not a time; give a datetime with a time zone"),
+        ({"time": 1763631000}, TypeError, "time: 1763631000 is not a time"),
+        ({"ttl": timedelta(seconds=1.5)}, ValueError, "ttl: 0:00:01.500000 is not a number of whole seconds"),
+        ({"metadata": [1]}, TypeError, r"metadata: \[1\] is not a mapping; give a dict"),
+        ({"content": b"b"}, BadRequestError, "content: a value of type bytes cannot be written as JSON"),
+        ({"content": "\udc80"}, BadRequestError, "content: cannot be written in UTF-8"),
+        ({"importance": float("nan")}, BadRequestError, "importance: nan is not a number in JSON"),
+        ({"session_id": 5}, TypeError, "session_id: 5 is not text; give a string"),
+        ({"agent_id": b"a"}, TypeError, "agent_id: b'a' is not text"),
+    ],
+    ids=str,
+)
+def test_field_of_a_memory_that_cannot_be_meant_is_named(
+    sdk: Memtrace, fields: dict[str, Any], kind: type[Exception], problem: str
+) -> None:
+    for call in (
+        lambda: sdk.add_memory(**{**MEMORY, **fields}),
+        lambda: sdk.add_memories([MEMORY, {**MEMORY, **fields}]),
+        lambda: sdk.buffered().add_memory(**{**MEMORY, **fields}),
+    ):
+        with pytest.raises(kind, match=problem):
+            call()
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize(
+    ("value", "kind", "problem"),
+    [
+        ("2026-11-20T09:30:00", ValueError, "no time zone; give '2026-11-20T09:30:00Z' for UTC, or '2026"),
+        ("2026-11-20T09", ValueError, "has no time zone"),
+        (NAIVE, ValueError, "has no time zone"),
+        (timedelta(0), ValueError, "give a positive timedelta"),
+        (24, TypeError, "24 is not a point in time; give '24h', a date, a timedelta or a datetime"),
+        (["24h"], TypeError, "is not a point in time"),
+    ],
+    ids=["text", "hour", "datetime", "no duration", "number", "list"],
+)
+def test_point_in_time_that_cannot_be_meant_is_named(
+    sdk: Memtrace, name: str, value: Any, kind: type[Exception], problem: str
+) -> None:
+    for call in (
+        sdk.list_memories,
+        sdk.search_memories,
+        sdk.forget_all,
+        lambda **filters: sdk.get_agent_context("a", **filters),
+        lambda **filters: next(sdk.iter_memories(**filters)),
+        lambda **filters: sdk.get_agent_memories("a", **filters),
+    ):
+        with pytest.raises(kind, match=f"^{name}: .*{problem}"):
+            call(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("value", "wire"),
+    [
+        ("24h", "24h"),
+        (timedelta(hours=2), "7200s"),
+        ("2026-11-20", "2026-11-20T00:00:00Z"),
+        (date(2026, 11, 20), "2026-11-20T00:00:00Z"),
+        ("2026-11-20T09:30:00.123456789+01:00", "2026-11-20T09:30:00.123456789+01:00"),
+        (datetime(2026, 11, 20, 9, 30, tzinfo=UTC), "2026-11-20T09:30:00Z"),
+    ],
+    ids=["duration", "timedelta", "date text", "date", "text", "datetime"],
+)
+def test_point_in_time_is_sent_as_the_contract_writes_it(
+    sdk: Memtrace, fake_server: FakeServer, value: Any, wire: str
+) -> None:
+    for _ in range(2):
+        fake_server.answer(
+            200, {"memories": [], "count": 0, "has_more": False, "results": [], "query_time_ms": 1}
+        )
+    sdk.list_memories(since=value, until=value)
+    sdk.search_memories(since=value)
+
+    listed, searched = fake_server.requests
+    assert (listed.url.params["since"], listed.url.params["until"]) == (wire, wire)
+    assert f'"since":"{wire}"' in searched.content.decode()
