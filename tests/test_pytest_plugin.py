@@ -232,7 +232,7 @@ def test_a_server_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pyte
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path, "--port", "nonsense")
 
-    with pytest.raises(RuntimeError, match=r"The server did not start:(.|\n)*argument --port"):
+    with pytest.raises(RuntimeError, match=r"The server did not start:(.|\n)*--port"):
         server.__enter__()
 
     assert server.returncode == 2

@@ -52,6 +52,16 @@ def get_contract() -> dict[str, Any]:
     return kwargs
 
 
+def get_home() -> dict[str, Any]:
+    """Read this contract as a page."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/",
+        "headers": {},
+    }
+    return kwargs
+
+
 def get_docs() -> dict[str, Any]:
     """Read this contract as a page."""
     kwargs: dict[str, Any] = {

@@ -48,7 +48,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
     *,
     bootstrap_key: str | None = None,
     auth: bool = True,
-    on_new_key: Callable[[str], None] | None = None,
+    on_keys: Callable[[str | None, int], None] | None = None,
     any_host: bool = False,
     cors_origins: Sequence[str] = (),
     rate_limit: float | None = None,
@@ -63,7 +63,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         store_url: Where memories live, as `open_store` takes it.
         bootstrap_key: An admin's key to make sure of.
         auth: Whether a key is needed; without, everybody is the default organisation's admin.
-        on_new_key: Is told the key that is made when the store has none at all.
+        on_keys: Called with the key that was made as the store had none, if one was, and how many it has now.
         any_host: Whether requests for any host are answered without `auth`; otherwise only those for this
             machine, so that no page in a browser can reach the server under a name of its own.
         cors_origins: Origins whose pages may call the server from a browser.
@@ -78,10 +78,10 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         StoreUnavailable: The store cannot be opened.
     """
     store = open_store(store_url)
-    if auth and (bootstrap_key or on_new_key):
+    if auth and (bootstrap_key or on_keys):
         made = tenants.bootstrap(store, bootstrap_key)
-        if made and on_new_key:
-            on_new_key(made)
+        if on_keys:
+            on_keys(made, sum(key.revoked_at is None for key in tenants.list_keys(store)))
     counted = Metrics() if metrics else None
     local = None if auth else tenants.local_principal(store)
     core = Core(store, local=local, metrics=counted.response if counted else None)

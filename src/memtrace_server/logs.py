@@ -1,4 +1,4 @@
-"""The server's log: one JSON object a line, on standard error."""
+"""The server's log on standard error: one JSON object a line, or text for a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 import traceback
+from datetime import datetime
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -15,11 +16,18 @@ from memtrace_server import times
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-def configure(level: str) -> None:
-    """Send every log of this process to standard error, as JSON."""
+def configure(level: str, *, as_text: bool = False) -> None:
+    """Send every log of this process to standard error.
+
+    Args:
+        level: The least severe level to log.
+        as_text: Whether to write for people instead of JSON.
+    """
     handler = _Handler(sys.stderr)
-    handler.setFormatter(_JsonFormatter())
+    handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if as_text:
+        logging.getLogger("uvicorn.error").setLevel("WARNING")  # our own lines say that the server started
     # What no line tells need not be found out (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
@@ -69,7 +77,18 @@ def _loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-class _JsonFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
+        """Where it happened and the kind of error; not its text, which may quote a memory or a key."""
+        parts: list[str] = []
+        error = ei[1]
+        while error is not None:
+            parts.append("".join([*traceback.format_tb(error.__traceback__), type(error).__name__]))
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(reversed(parts))
+
+
+class _JsonFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": times.render(round(record.created * 1_000) * 1_000_000),
@@ -80,14 +99,26 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        # ASCII only: a terminal shows no control, and no text that runs the other way.
-        return json.dumps(line).replace("\x7f", "\\u007f")
+        return _escaped(line)
 
-    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
-        """Where it happened and the kind of error; not its text, which may quote a memory or a key."""
-        parts: list[str] = []
-        error = ei[1]
-        while error is not None:
-            parts.append("".join([*traceback.format_tb(error.__traceback__), type(error).__name__]))
-            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        return "\n".join(reversed(parts))
+
+class _TextFormatter(_Formatter):
+    """Writes what people read while they try something: the time of day, and no field without need."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        request = getattr(record, "request", None)
+        if request is None:
+            line = f"{moment} {record.levelname.lower()}: {record.getMessage()}"
+        else:
+            line = f"{moment} {' '.join(str(request[name]) for name in _SHOWN)} ms {request['request_id']}"
+        line = _escaped(line)[1:-1]
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+_SHOWN = ("method", "path", "status", "duration_ms")
+
+
+def _escaped(value: object) -> str:
+    """JSON of ASCII only: a terminal shows no control, and no text that runs the other way."""
+    return json.dumps(value).replace("\x7f", "\\u007f")

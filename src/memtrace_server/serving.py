@@ -17,9 +17,11 @@ from attrs import field, frozen
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
+from memtrace._store_url import StoreUrl
 from memtrace_server import logs
 from memtrace_server.app import create_app
 from memtrace_server.connections import Connection, Limits
+from memtrace_server.greeting import Greeting
 
 _OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
 _BACKLOG = 2048
@@ -42,6 +44,7 @@ class Options:
     cors_origins: Sequence[str]
     forwarded_allow_ips: str | None
     log_level: str
+    log_format: str
     rate_limit: float | None
     auth_failure_limit: float | None
     max_connections: int
@@ -62,35 +65,40 @@ def serve(options: Options) -> None:
         raise ValueError("a store in memory belongs to one process: give --workers a file to share")
     if options.workers > 1 and options.metrics:
         raise ValueError("each worker would count for itself: use --metrics with one worker")
-    logs.configure(options.log_level)
+    as_text = options.log_format == "text" or (options.log_format == "auto" and sys.stderr.isatty())
+    options = attrs.evolve(
+        options, store_url=str(StoreUrl.parse(options.store_url)), log_format="text" if as_text else "json"
+    )
+    logs.configure(options.log_level, as_text=as_text)
     _allow_files(options.max_connections)
-    # Also with workers: what is wrong with the store or the key is told here, and the first key is made.
-    application = _application(options)
     listener = _listen(options)
+    greeting = Greeting(_url(listener), options.store_url, as_text, options.auth)
+    # Also with workers: what is wrong with the store or the key is told here, and the first key is made.
+    application = _application(options, greeting)
     # uvicorn raises a signal again after it has stopped for it; we have stopped, and that is all.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     if options.workers == 1:
-        _Server(_config(application, options), _url(listener)).run(sockets=[listener])
+        _Server(_config(application, options), greeting).run(sockets=[listener])
         return
     os.environ[_OPTIONS] = msgspec.json.encode(attrs.evolve(options, bootstrap_key=None)).decode()
-    _announce(_url(listener))  # connections wait in the socket's queue until a worker takes them
+    greeting.tell()  # connections wait in the socket's queue until a worker takes them
     Multiprocess(_config("memtrace_server.serving:worker", options), sockets=[listener]).run()
 
 
 def worker() -> Starlette:
     """The application of one of several workers."""
     options = msgspec.json.decode(os.environ[_OPTIONS], type=Options)
-    logs.configure(options.log_level)
+    logs.configure(options.log_level, as_text=options.log_format == "text")
     return _application(options)
 
 
-def _application(options: Options) -> Starlette:
+def _application(options: Options, greeting: Greeting | None = None) -> Starlette:
     return create_app(
         options.store_url,
         bootstrap_key=options.bootstrap_key,
         auth=options.auth,
-        on_new_key=_show_key,
+        on_keys=greeting.note_keys if greeting else None,
         any_host=options.no_auth_on_network,
         cors_origins=options.cors_origins,
         rate_limit=options.rate_limit,
@@ -125,14 +133,14 @@ def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
 class _Server(uvicorn.Server):
     """A server that says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, url: str) -> None:
+    def __init__(self, config: uvicorn.Config, greeting: Greeting) -> None:
         super().__init__(config)
-        self._url = url
+        self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            _announce(self._url)
+            self._greeting.tell()
 
 
 def _allow_files(connections: int) -> None:
@@ -157,6 +165,16 @@ def _allow_files(connections: int) -> None:
 
 
 def _listen(options: Options) -> socket.socket:
+    try:
+        return _bound(options)
+    except OSError as error:
+        where = f"{options.host}, port {options.port}"
+        raise OSError(
+            f"cannot listen on {where}: {error.strerror}; choose another --host or --port"
+        ) from error
+
+
+def _bound(options: Options) -> socket.socket:
     found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
     is_open = not options.auth and not options.no_auth_on_network
@@ -180,11 +198,3 @@ def _listen(options: Options) -> socket.socket:
 def _url(listener: socket.socket) -> str:
     host, port, *_ = listener.getsockname()
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _announce(url: str) -> None:
-    print(f"Memtrace serves on {url}", file=sys.stderr, flush=True)
-
-
-def _show_key(key: str) -> None:
-    print(f"API key of org_default, shown only now: {key}", flush=True)

@@ -98,12 +98,8 @@ def test_there_is_one_json_line_a_request_with_its_request_id(finished: Finished
     assert operations["/nowhere"] is None
 
 
-def test_the_whole_log_is_json_but_for_the_line_that_says_where_it_serves(finished: Finished) -> None:
-    first, *others = [line for line in finished.log if not line.startswith("{")]
-
-    assert re.fullmatch(r"Memtrace serves on http://127\.0\.0\.1:\d+\n", first)
-    assert others == []
-    assert all(json.loads(line)["level"] in {"info", "warning"} for line in finished.log if line[0] == "{")
+def test_the_log_of_a_server_without_a_terminal_is_json(finished: Finished) -> None:
+    assert {json.loads(line)["level"] for line in finished.log} <= {"info", "warning"}
 
 
 def test_no_key_and_nothing_that_was_remembered_is_in_the_log(finished: Finished) -> None:

@@ -102,6 +102,10 @@ def serve(  # noqa: PLR0913 - an option each
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="The least severe lines to log.")
     ] = "info",
+    log_format: Annotated[
+        Literal["auto", "text", "json"],
+        typer.Option(help="How to log; auto is text on a terminal, and one JSON object a line elsewhere."),
+    ] = "auto",
 ) -> None:
     """Run a server."""
     try:
@@ -123,6 +127,7 @@ def serve(  # noqa: PLR0913 - an option each
         cors_origins=cors_origin or [],
         forwarded_allow_ips=forwarded_allow_ips,
         log_level=log_level,
+        log_format=log_format,
         rate_limit=rate_limit,
         auth_failure_limit=auth_failure_limit or None,
         max_connections=max_connections,

@@ -20,7 +20,7 @@ from memtrace._async.client import AsyncMemtrace
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
 from memtrace._sync.client import Memtrace
 
-_READY = re.compile(r"Memtrace serves on (http://\S+)")
+_READY = re.compile(r"Memtrace serves on (http://[^\s;]+)")
 _PATIENCE = 60.0  # Seconds until a server that is not ready, or does not stop, has failed.
 
 

@@ -13,6 +13,7 @@ STORELESS: Mapping[str, Callable[[int], Response]] = {
     "getHealth": health.get_health,
     "getContract": reference.get_contract,
     "getDocs": reference.get_docs,
+    "getHome": reference.get_docs,
     "getMetrics": reference.get_metrics,
 }
 """Operations that must answer without the store; they are given the moment the server started, in ns."""

@@ -1,0 +1,63 @@
+"""Read this contract as a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...models.error import Error
+from ...requests import get_home as build_request
+from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
+
+_MODELS: dict[int, tuple[type[str | Error], ...]] = {
+    200: (str,),
+    400: (Error,),
+    405: (Error,),
+    500: (Error,),
+}
+
+
+def sync_detailed(
+    *,
+    client: Client,
+) -> Response[str | Error]:
+    """Read this contract as a page.
+
+    The same page as `/docs`, for people who follow the server's URL.
+
+    Args:
+        client: Where to send it.
+
+    Raises:
+        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
+        httpx.HTTPError: If there was no answer.
+    """
+    response = client.get_httpx_client().request(**build_request())
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+) -> str | Error | None:
+    """As `sync_detailed`, but only what was read from the answer."""
+    return sync_detailed(client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+) -> Response[str | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(**build_request())
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+) -> str | Error | None:
+    """As `asyncio_detailed`, but only what was read from the answer."""
+    return (await asyncio_detailed(client=client)).parsed

@@ -1,0 +1,69 @@
+"""What a server says when it starts: where it is, where it stores, and how to get a key."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from attrs import define, field
+
+from memtrace._store_url import StoreUrl
+from memtrace._version import __version__
+
+_LOG = logging.getLogger("memtrace_server.start")
+_CREATE_KEY = "memtrace key create --role admin"
+
+
+@define
+class Greeting:
+    """Facts of a start, and how to tell them.
+
+    Attributes:
+        url: Where the server listens.
+        store: The URL of its store.
+        as_text: Whether to tell them in lines for people, otherwise in one JSON line.
+        auth: Whether a key is needed.
+        first_key: The key that was made as there was none.
+        keys: How many keys are not revoked.
+    """
+
+    url: str
+    store: str
+    as_text: bool
+    auth: bool
+    first_key: str | None = field(default=None, repr=False)
+    keys: int = 0
+
+    def note_keys(self, first_key: str | None, keys: int) -> None:
+        """Take in what is known of the keys."""
+        self.first_key = first_key
+        self.keys = keys
+
+    def tell(self) -> None:
+        """Tell them, on standard error; but the first key on standard output, as it belongs into no log."""
+        hint = self._hint()
+        if self.as_text:
+            lines = {"Docs": f"{self.url}/docs", "Store": _shown(self.store), "Keys": hint}
+            text = "".join(f"  {name:<6} {value}\n" for name, value in lines.items())
+            print(
+                f"Memtrace {__version__}\nMemtrace serves on {self.url}\n{text}", file=sys.stderr, flush=True
+            )
+        else:
+            facts = {"version": __version__, "url": self.url, "store": _shown(self.store), "keys": self.keys}
+            _LOG.setLevel(logging.INFO)  # whatever the level of others: starting once is no noise
+            _LOG.info("Memtrace serves on %s; %s", self.url, hint, extra={"request": facts})
+        if self.first_key:
+            print(f"API key of org_default, shown only now: {self.first_key}", flush=True)
+
+    def _hint(self) -> str:
+        create = f"{_CREATE_KEY} --store {StoreUrl.parse(self.store)}"
+        if not self.auth:
+            return "no API key is needed (--no-auth): everybody is an admin of org_default"
+        if self.first_key:
+            return f"the first API key is shown once, on standard output; when it is lost: {create}"
+        keys = "1 API key is" if self.keys == 1 else f"{self.keys} API keys are"
+        return f"{keys} in use; one that is lost cannot be shown again, but replaced: {create}"
+
+
+def _shown(store: str) -> str:
+    return StoreUrl.parse(store).path or "in memory, gone when the server ends"
