@@ -32,7 +32,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> Iterator[str]:
     with subprocess.Popen([*SERVE, *arguments], cwd=folder, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
         said = ""
-        while not re.search(r"Keys .*\r\n\r\n(API key.*\r\n)?|serves on [^\n]*\}\r\n", said):
+        while not re.search(r"API key of .*\r\n", said):  # which a first start says last
             said += os.read(master, 10_000).decode()
         try:
             yield said
