@@ -369,7 +369,6 @@ BAD_PATHS: list[tuple[bytes, int, str]] = [
     (b"/api/v1/agents/known/unknown", 404, ""),
     (b"/api/v1/agents/known/memories/", 404, ""),
     (b"/api/v1", 404, ""),
-    (b"/", 404, ""),
     (b"//api/v1/agents", 404, ""),
     (b"/api/v1/../v1/agents", 404, ""),
     (b"/API/v1/agents", 404, ""),
