@@ -65,20 +65,18 @@ def fuzz(url: str, keys: list[str], options: argparse.Namespace) -> int:
 
 
 def configure(folder: Path, users: dict[str, str]) -> Path:
-    """Complete schemathesis.toml with the users of this run."""
+    """Complete schemathesis.toml with the users of this run, whose data should reach every operation."""
     headers = {user: [{"name": "x-api-key", "value": key}] for user, key in users.items()}
     document = {"auth": [{"name": user, "fixedHeaders": fixed} for user, fixed in headers.items()]}
     (folder / "users.json").write_text(json.dumps(document), "utf-8")
-    section: dict[str, object] = {"path": str(folder / "users.json"), "user": next(iter(users))}
+    lines = ["[warnings]", "fail-on = true", "[auth.wfc]"]
+    lines += [f"path = {json.dumps(str(folder / 'users.json'))}", f"user = {json.dumps(next(iter(users)))}"]
     if len(users) > 1:
-        section["peers"] = [*users]
+        lines.append(f"peers = {json.dumps([*users])}")
     else:
         print("Only one key is given: whether tenants see each other's data is not checked.")
     config = folder / "schemathesis.toml"
-    lines = [f"{name} = {json.dumps(value)}" for name, value in section.items()]
-    config.write_text(
-        "\n".join([(ROOT / "schemathesis.toml").read_text("utf-8"), "[auth.wfc]", *lines, ""]), "utf-8"
-    )
+    config.write_text("\n".join([(ROOT / "schemathesis.toml").read_text("utf-8"), *lines, ""]), "utf-8")
     return config
 
 
