@@ -22,12 +22,13 @@ serve: .venv/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --stor
 regen: .venv/.dev ## write again all that is derived from openapi.yaml
 	$(BIN)/python scripts/regen.py
 
-check: .venv/.dev ## lint, formatting, strict types (inside and as users see them), and whether a fresh regen differs
+check: .venv/.dev ## lint, formatting, strict types (inside and as users see them), whether a fresh regen differs, and what the contract breaks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python scripts/typed.py
 	$(BIN)/python scripts/regen.py --check
+	$(BIN)/python scripts/compatibility.py
 
 coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
