@@ -32,8 +32,8 @@ check: .venv/.dev ## lint, formatting, strict types (inside and as users see the
 
 coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests/client tests/test_sdk_*.py tests/test_failing_on_purpose.py \
-		tests/test_pytest_plugin.py tests/surfaces/test_*command*.py $(ARGS)
+	$(BIN)/coverage run -m pytest tests/client tests/test_sdk_*.py tests/package/test_fail_next.py \
+		tests/package/test_pytest_plugin.py tests/surfaces/test_*command*.py $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("documented_server")
 
-SEED: dict[str, Snippet] = {s.heading: s for s in snippets(Path(__file__).parent / "data" / "python-sdk.md")}
+SEED: dict[str, Snippet] = {
+    s.heading: s for s in snippets(Path(__file__).parents[1] / "data" / "python-sdk.md")
+}
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ class OldSdk:
 
     def __init__(self, python: Path, client: str, url: str, key: str) -> None:
         self.called: set[str] = set()
-        script = Path(__file__).parent / "data" / "call_old_sdk.py"
+        script = Path(__file__).parents[1] / "data" / "call_old_sdk.py"
         self._process = subprocess.Popen(
             [python, script, client, url, key],
             stdin=subprocess.PIPE,

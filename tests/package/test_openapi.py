@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OPENAPI = Path(__file__).resolve().parent.parent / "openapi.yaml"
+OPENAPI = Path(__file__).parents[2] / "openapi.yaml"
 CONTRACT: dict[str, Any] = yaml.safe_load(OPENAPI.read_bytes())
 SCHEMAS: dict[str, Any] = CONTRACT["components"]["schemas"]
 METHODS = ("get", "put", "post", "delete", "patch")

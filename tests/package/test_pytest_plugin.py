@@ -20,7 +20,7 @@ import memtrace.testing.server
 from memtrace import APIConnectionError
 from memtrace.testing import MemtraceServer, ServerProcess
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 class Project:

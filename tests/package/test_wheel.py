@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from memtrace.testing import MemtraceServer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LIST_INSTALLED = """
 import importlib.metadata, json
 print(json.dumps([distribution.name.lower() for distribution in importlib.metadata.distributions()]))
