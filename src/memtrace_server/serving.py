@@ -24,6 +24,7 @@ from memtrace_server.connections import Connection, Limits
 from memtrace_server.greeting import Greeting
 
 _OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
+_BOOTSTRAP_KEY = "MEMTRACE_BOOTSTRAP_KEY"
 _BACKLOG = 2048
 _SPARE_FILES = 256  # what a worker opens besides connections, and connections that are refused
 _HEALTHCHECK = 30  # seconds until a worker that does not respond is replaced; a busy machine is no reason
@@ -81,6 +82,7 @@ def serve(options: Options) -> None:
     if options.workers == 1:
         _Server(_config(application, options), greeting).run(sockets=[listener])
         return
+    os.environ.pop(_BOOTSTRAP_KEY, None)  # workers have no use for the key, and inherit this environment
     os.environ[_OPTIONS] = msgspec.json.encode(attrs.evolve(options, bootstrap_key=None)).decode()
     greeting.tell()  # connections wait in the socket's queue until a worker takes them
     Multiprocess(_config("memtrace_server.serving:worker", options), sockets=[listener]).run()

@@ -572,7 +572,8 @@ def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> I
     try:
         yield
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+        # An error of the module itself, such as text that is not UTF-8, has no code of SQLite's.
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
             deadline.check()
         raise
     finally:

@@ -1,0 +1,49 @@
+"""`memtrace serve` as processes: where it listens, and what its workers are told."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from live import LiveServer
+
+
+def test_url_of_an_ipv6_address_has_brackets(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--host", "::1") as server:
+        assert re.fullmatch(r"http://\[::1\]:\d+", server.url)
+        assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the environment of a process is in /proc")
+def test_workers_do_not_inherit_the_bootstrap_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "mtk_" + "8" * 64
+    monkeypatch.setenv("MEMTRACE_BOOTSTRAP_KEY", key)
+    with LiveServer(tmp_path, "--workers", "2") as server:
+        # A worker has taken the request, so its environment is complete.
+        assert httpx.get(f"{server.url}/ready", headers={"x-api-key": key}).status_code == 200
+        workers = descendants(server.pid)
+        told = b"".join((Path("/proc") / str(pid) / name).read_bytes() for pid in workers for name in TOLD)
+
+    assert len(workers) >= 2
+    assert b"MEMTRACE_WORKER_OPTIONS" in told
+    assert key.encode() not in told
+    assert server.key.encode() not in told
+
+
+TOLD = ("environ", "cmdline")
+
+
+def descendants(ancestor: int) -> list[int]:
+    parents = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            stat = (Path(entry.path) / "stat").read_text()
+            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found = [ancestor]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found[1:]
