@@ -10,6 +10,7 @@ from .models.on_duplicate import OnDuplicate
 from .models.order import Order
 from .models.search_order import SearchOrder
 from .models.session_status import SessionStatus
+from .models.tail_memories_start import TailMemoriesStart
 from .types import TimePoint
 
 
@@ -421,6 +422,42 @@ class ForgetFilters(TypedDict, total=False):
     tags: list[str] | tuple[str, ...] | AbstractSet[str]
     since: TimePoint
     until: TimePoint
+
+
+class TailOptions(TypedDict, total=False):
+    """Fields of `tail_memories`.
+
+    Attributes:
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        event_type: Only memories of this event type.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
+            separates too, as older clients send it.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
+            The server's default: 100.
+        cursor: `next_cursor` of the previous page, requested with the same filters and order; only
+            `limit` may change.
+        start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
+            or with the next one (`now`).
+        wait: Seconds to wait for a memory if there is none yet. The server's default: 0.
+    """
+
+    agent_id: str | None
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    since: str | None
+    until: str | None
+    limit: int | None
+    cursor: str | None
+    start: TailMemoriesStart | None
+    wait: int | None
 
 
 class SearchConditions(TypedDict, total=False):

@@ -18,6 +18,7 @@ from .models.order import Order
 from .models.register_agent_request import RegisterAgentRequest
 from .models.search_query import SearchQuery
 from .models.session_status import SessionStatus
+from .models.tail_memories_start import TailMemoriesStart
 from .models.update_session_request import UpdateSessionRequest
 from .types import path_segment, query
 
@@ -205,6 +206,44 @@ def forget_memory(
     }
     if idempotency_key is not None:
         kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def tail_memories(
+    *,
+    agent_id: str | None = None,
+    session_id: str | None = None,
+    memory_type: MemoryType | None = None,
+    event_type: str | None = None,
+    tags: list[str] | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+    start: TailMemoriesStart | None = None,
+    wait: int | None = None,
+) -> dict[str, Any]:
+    """Follow memories in the order in which they are stored."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/api/v1/tail",
+        "params": query(
+            {
+                "agent_id": agent_id,
+                "session_id": session_id,
+                "memory_type": memory_type,
+                "event_type": event_type,
+                "tags": tags,
+                "since": since,
+                "until": until,
+                "limit": limit,
+                "cursor": cursor,
+                "start": start,
+                "wait": wait,
+            }
+        ),
+        "headers": {},
+    }
     return kwargs
 
 

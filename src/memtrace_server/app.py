@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from memtrace_server import auth, logs, problems, tenants
 from memtrace_server.auth import Principal
 from memtrace_server.connections import CONNECTION, Connection
-from memtrace_server.core import Core, Exchange, Match, Work
+from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work
 from memtrace_server.deadlines import Deadline
 from memtrace_server.gate import Gate
 from memtrace_server.limits import FailureLimit, RateLimit
@@ -186,7 +186,7 @@ class Api:
             return
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             exchange = self._core.refuse(request, error, match)
-        response = self._core.finish(exchange, await self._outcome(exchange, principal, deadline))
+        response = self._core.finish(exchange, await self._outcome(exchange, principal, deadline, incoming))
         seconds = time.perf_counter() - started
         self._log(exchange, response, principal, incoming.address, seconds)
         if self._metrics:
@@ -226,7 +226,7 @@ class Api:
         return await self._readers.run(principal.org, partial(self._core.begin, request, match, deadline))
 
     async def _outcome(
-        self, exchange: Exchange, principal: Principal | None, deadline: Deadline
+        self, exchange: Exchange, principal: Principal | None, deadline: Deadline, incoming: _Incoming
     ) -> Response | Exception:
         work = exchange.todo
         if not isinstance(work, Work):
@@ -236,9 +236,26 @@ class Api:
                 return await self._writes.outcome(work, deadline)
             threads = self._searchers if exchange.operation == _SEARCH else self._readers
             org = principal.org if principal else 0
-            return await threads.run(org, partial(self._core.read, work, deadline))
+            read = partial(threads.run, org, partial(self._core.read, work, deadline))
+            return await (self._until_found(read, work, deadline, incoming) if work.wait else read())
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
+
+    async def _until_found(
+        self, read: Callable[[], Awaitable[Response]], work: Work, deadline: Deadline, incoming: _Incoming
+    ) -> Response:
+        """Read again after each change of the store, until something is found; no thread waits meanwhile."""
+        deadline.extend(work.wait)
+        wait = Deadline(work.wait)
+        while True:
+            version = self._store.version()
+            response = await read()
+            while True:
+                if not response.is_idle or wait.is_over() or deadline.is_over() or incoming.is_stopping:
+                    return response
+                if version != self._store.version():
+                    break
+                await asyncio.sleep(CHANGE_DELAY)
 
     def _log(
         self,
@@ -352,6 +369,11 @@ class _Incoming:
         self.is_read = False
         self._receive = receive
         self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server is about to stop."""
+        return self._connection is not None and self._connection.is_stopping
 
     def when_lost(self, call: Callable[[], None]) -> None:
         """Have a function called if the client leaves."""

@@ -51,6 +51,9 @@ class Connection(HttpToolsProtocol):
     The states: connected, or between two requests; in a head; a request is being answered, and nothing more
     is read but what the application asks for (`accept_body`); what is left of a request that has its response
     is being skipped; closing. The application limits the time for a body and for the answer.
+
+    Attributes:
+        is_stopping: Whether the server is about to stop.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._on_lost: Callable[[], None] | None = None
+        self.is_stopping = False
 
     def accept_body(self) -> None:
         """Read the body of the request that is being answered; called before the first `receive`."""
@@ -87,6 +91,11 @@ class Connection(HttpToolsProtocol):
     def when_lost(self, call: Callable[[], None] | None) -> None:
         """Have a function called when the client is gone; None for no function."""
         self._on_lost = call
+
+    def shutdown(self) -> None:
+        """End after the response that is being made, which should not be waited for long any more."""
+        self.is_stopping = True
+        super().shutdown()
 
     # --- what the transport calls
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -26,6 +27,9 @@ from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavai
 from memtrace_server.store.records import Answer
 
 _LOG = logging.getLogger("memtrace_server")
+CHANGE_DELAY = 0.05
+"""Seconds between two looks whether the store has changed, for those who wait for a memory."""
+
 _SHORT = 8 << 10  # bytes of a body; what takes longest is a batch of 150 small memories, some 10 ms
 
 
@@ -35,11 +39,13 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         is_short: Whether it takes so little time that others can wait for it.
         is_probe: Whether it asks if the store could be written.
+        wait: Seconds for which it is done again until it finds something.
     """
 
     is_write: bool
     is_short: bool
     is_probe: bool
+    wait: float
     run: Callable[[Transaction], Response]
 
 
@@ -109,9 +115,11 @@ class Core:
         if not isinstance(todo, Work):
             return self.finish(exchange, todo)
         try:
-            outcome: Response | Exception = (
-                self._store.write(todo.run, deadline) if todo.is_write else self.read(todo, deadline)
-            )
+            outcome: Response | Exception
+            if todo.is_write:
+                outcome = self._store.write(todo.run, deadline)
+            else:
+                outcome = self._read_until_found(todo, deadline)
         except (StoreBusy, DeadlineExceeded):
             raise
         except Exception as error:  # noqa: BLE001 - `finish` tells each from the others
@@ -123,6 +131,18 @@ class Core:
         if work.is_probe:
             self._store.probe(deadline)
         return self._store.read(work.run, deadline)
+
+    def _read_until_found(self, work: Work, deadline: Deadline) -> Response:
+        wait = Deadline(work.wait)
+        while True:
+            version = self._store.version()
+            response = self.read(work, deadline)
+            while True:
+                if not response.is_idle or wait.is_over() or deadline.is_over():
+                    return response
+                if version != self._store.version():
+                    break
+                time.sleep(CHANGE_DELAY)
 
     def match(self, request: Request) -> Match:
         """Find out what a request means, by its method and path alone.
@@ -212,6 +232,7 @@ class Core:
         return Work(
             is_write=operation.is_write and isinstance(arguments, Arguments),
             is_probe=operation.id == "getReady",
+            wait=arguments.parameters.get("wait", 0) if isinstance(arguments, Arguments) else 0,
             is_short=len(request.body) <= _SHORT and operation.method != "DELETE",  # which may go on for long
             run=run,
         )

@@ -19,7 +19,7 @@ T = TypeVar("T")
 _VERSION = b"\x01"  # of the layout: version, signature, position in MessagePack; all in URL-safe base64
 _SIGNATURE = 16  # bytes
 _HEAD = len(_VERSION) + _SIGNATURE
-_NO_FILTERS = frozenset({"cursor", "limit", "offset"})  # these may change from page to page
+_NO_FILTERS = frozenset({"cursor", "limit", "offset", "start", "wait"})  # these may change from page to page
 
 
 class Cursors:

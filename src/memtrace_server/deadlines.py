@@ -30,6 +30,10 @@ class Deadline:
         """Let the deadline be over: the client is gone."""
         self.at = -math.inf
 
+    def extend(self, seconds: float) -> None:
+        """Move the deadline."""
+        self.at += seconds
+
     def left(self) -> float:
         """Return the seconds that are left, as locks take them: -1 if there is no deadline."""
         return -1 if self.at == math.inf else max(0.0, self.at - self._clock())

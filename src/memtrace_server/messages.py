@@ -42,12 +42,14 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         body: JSON, or empty.
         agent_id: The agent that the body tells about, if it is to be forgotten with that agent.
+        is_idle: Whether there was nothing yet of what the client may wait for.
     """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     agent_id: str | None = None
+    is_idle: bool = False
 
     def __repr__(self) -> str:
         """Without what was remembered."""

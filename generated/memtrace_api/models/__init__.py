@@ -18,6 +18,7 @@ from .list_options import ListOptions as ListOptions
 from .memory import Memory as Memory
 from .memory_batch import MemoryBatch as MemoryBatch
 from .memory_list import MemoryList as MemoryList
+from .memory_tail import MemoryTail as MemoryTail
 from .memory_type import MemoryType as MemoryType
 from .on_duplicate import OnDuplicate as OnDuplicate
 from .order import Order as Order
@@ -29,4 +30,5 @@ from .session import Session as Session
 from .session_context import SessionContext as SessionContext
 from .session_list import SessionList as SessionList
 from .session_status import SessionStatus as SessionStatus
+from .tail_memories_start import TailMemoriesStart as TailMemoriesStart
 from .update_session_request import UpdateSessionRequest as UpdateSessionRequest

@@ -30,6 +30,7 @@ from memtrace_api.fields import (
     SessionFields,
     SessionListFilters,
     SessionMemoryFilters,
+    TailOptions,
     UpdateSessionFields,
 )
 
@@ -64,6 +65,7 @@ from memtrace.models import (
     Memory,
     MemoryBatch,
     MemoryList,
+    MemoryTail,
     RegisterAgentRequest,
     SearchQuery,
     SearchResult,
@@ -481,6 +483,18 @@ class AsyncMemtrace:
             ...     print(memory.content)
         """
         return self._iter_pages(request_of(ListOptions, options, dict(filters, limit=page_size)))
+
+    async def tail_memories(self, **options: Unpack[TailOptions]) -> MemoryTail:
+        """Return the memories that were stored after a position, in the order in which they were stored.
+
+        Returns:
+            The memories, and the `next_cursor` with which to continue; `tail` goes on by itself.
+
+        Example:
+            >>> page = await client.tail_memories(start="beginning", limit=1000)
+            >>> page = await client.tail_memories(cursor=page.next_cursor, wait=20)
+        """
+        return await self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
 
     async def search_memories(
         self, query: SearchQuery | str | None = None, **conditions: Unpack[SearchConditions]

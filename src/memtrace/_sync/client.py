@@ -31,6 +31,7 @@ from memtrace_api.fields import (
     SessionFields,
     SessionListFilters,
     SessionMemoryFilters,
+    TailOptions,
     UpdateSessionFields,
 )
 
@@ -65,6 +66,7 @@ from memtrace.models import (
     Memory,
     MemoryBatch,
     MemoryList,
+    MemoryTail,
     RegisterAgentRequest,
     SearchQuery,
     SearchResult,
@@ -459,6 +461,18 @@ class Memtrace:
             ...     print(memory.content)
         """
         return self._iter_pages(request_of(ListOptions, options, dict(filters, limit=page_size)))
+
+    def tail_memories(self, **options: Unpack[TailOptions]) -> MemoryTail:
+        """Return the memories that were stored after a position, in the order in which they were stored.
+
+        Returns:
+            The memories, and the `next_cursor` with which to continue; `tail` goes on by itself.
+
+        Example:
+            >>> page = client.tail_memories(start="beginning", limit=1000)
+            >>> page = client.tail_memories(cursor=page.next_cursor, wait=20)
+        """
+        return self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
 
     def search_memories(
         self, query: SearchQuery | str | None = None, **conditions: Unpack[SearchConditions]

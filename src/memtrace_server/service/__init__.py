@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from memtrace_server.messages import Response
-from memtrace_server.service import agents, contexts, health, memories, reference, searching, sessions
+from memtrace_server.service import (
+    agents,
+    contexts,
+    health,
+    memories,
+    reference,
+    searching,
+    sessions,
+    tailing,
+)
 from memtrace_server.service.call import Call
 from memtrace_server.service.memories import Added
 
@@ -26,6 +35,7 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "getMemory": memories.get_memory,
     "forgetMemory": memories.forget_memory,
     "searchMemories": searching.search_memories,
+    "tailMemories": tailing.tail_memories,
     "registerAgent": agents.register_agent,
     "listAgents": agents.list_agents,
     "getAgent": agents.get_agent,

@@ -88,6 +88,17 @@ class Transaction(Protocol):
     ) -> list[Found]:
         """Memories in order of (time, row), after a (time, row) if one is given."""
 
+    def last_seq(self) -> int:
+        """The highest row number ever given, in any organisation; 0 if none was."""
+
+    def tail(
+        self, org: int, wanted: Filter, now: int, *, after: int, limit: int
+    ) -> tuple[Sequence[Found], int]:
+        """Memories in the order of their rows, after a row, and the row up to which was looked.
+
+        It may look no further than some thousand rows. No row up to the one returned is added later.
+        """
+
     def forget(self, org: int, wanted: Filter, now: int) -> int:
         """Delete every memory that matches, and return how many there were.
 
@@ -172,6 +183,9 @@ class Store(Protocol):
         self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
     ) -> Future[Sequence[Outcome[T]]]:
         """As `write` for each of several works, without waiting; they are committed together."""
+
+    def version(self) -> int:
+        """A number that changes with each commit, by whichever process; cheap enough to be asked often."""
 
     def probe(self, deadline: Deadline | None = None) -> None:
         """Commit a write that changes nothing.

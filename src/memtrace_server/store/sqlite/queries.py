@@ -95,6 +95,17 @@ def page(  # noqa: PLR0913 - a page is what it is
     return Query(sql, [*values, limit, offset], has_newer)
 
 
+def tail(  # noqa: PLR0913 - a page is what it is
+    org: int, wanted: Filter, now: int, *, after: int, end: int, limit: int
+) -> Query:
+    """Return the query for memories in the order of their rows, after one row and up to another."""
+    columns, has_newer = _columns(wanted, has_docs=True)
+    query = Query("m.seq > ? AND m.seq <= ? AND m.org = ?", [after, end, org], has_newer)
+    narrow(query, org, wanted, now)
+    sql = f"SELECT m.seq AS seq, m.time AS time{columns} FROM memories m NOT INDEXED WHERE {query.sql}"
+    return Query(f"{sql} ORDER BY m.seq LIMIT ?", [*query.values, limit], has_newer)
+
+
 def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
     """The columns beside row and time, and whether `newer` is one of them."""
     if not (has_docs and wanted.include_superseded):

@@ -93,6 +93,8 @@ class SqliteStore:
         self._unindexed = 0
         self._longest_wal = _LONGEST_WAL
         self._damage: StoreUnavailable | None = None
+        self._watching = threading.Lock()
+        self._watcher: sqlite3.Connection | None = None
         self._probing = threading.Lock()
         self._probed_at = -_PROBED_FOR
         self._probe_failure: StoreUnavailable | None = None
@@ -147,6 +149,15 @@ class SqliteStore:
                 self._committer.start()
             self._wake.notify()
 
+    def version(self) -> int:
+        with self._watching:
+            if self._file is None:
+                return self._writer.total_changes if self._writer else 0
+            if self._watcher is None:
+                self._watcher = self._file.connect(0.0)
+            version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+            return version
+
     def probe(self, deadline: Deadline | None = None) -> None:
         with self._probing:
             if time.monotonic() - self._probed_at >= _PROBED_FOR:
@@ -196,6 +207,10 @@ class SqliteStore:
                 self._commit_waiting()
             while self._readers:
                 self._readers.pop().close()
+            with self._watching:
+                if self._watcher is not None:
+                    self._watcher.close()
+                    self._watcher = None
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None

@@ -26,6 +26,7 @@ from memtrace_server.store.records import (
 from memtrace_server.store.sqlite import bulk, fulltext, queries
 from memtrace_server.store.sqlite.pending import PERIOD, Pending
 
+_LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
 _CHUNK = 500
 _KEY = "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at"
 _AGENT = "id, is_registered, description, config, created_at, last_active_at"
@@ -192,11 +193,14 @@ class SqliteTransaction:
 
     # --- memories
 
-    def next_seq(self, now: int) -> int:
+    def last_seq(self) -> int:
         if self._last_seq is None:
             row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'memories'").fetchone()
             self._last_seq = row[0] if row else 0
-        return max(now, self._last_seq + 1)
+        return self._last_seq
+
+    def next_seq(self, now: int) -> int:
+        return max(now, self.last_seq() + 1)
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, until: int, now: int
@@ -274,6 +278,17 @@ class SqliteTransaction:
         found = _found(self._db, query)
         found.sort(key=_PLACE, reverse=order == "desc")
         return found
+
+    def tail(
+        self, org: int, wanted: Filter, now: int, *, after: int, limit: int
+    ) -> tuple[Sequence[Found], int]:
+        self.flush()
+        far = "SELECT seq FROM memories WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
+        row = self._db.execute(far, (after, _LOOKED_THROUGH)).fetchone()
+        end = row[0] if row else self.last_seq()
+        query = queries.tail(org, wanted, now, after=after, end=end, limit=limit)
+        found = _found(self._db, query)
+        return found, found[-1].seq if len(found) == limit else end
 
     def forget(self, org: int, wanted: Filter, now: int) -> int:
         self.flush()
@@ -634,7 +649,7 @@ class _Order:
 def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
     """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
     names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
-    lines = ", ".join(f"group_concat({name}, char(10))" for name in names)
+    lines = ", ".join(f"group_concat(ifnull({name}, ''), char(10))" for name in names)
     columns = connection.execute(f"SELECT {lines} FROM ({query.sql})", query.values).fetchone()
     if columns[0] is None:
         return []

@@ -1,0 +1,53 @@
+"""The model MemoryTail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.memory import Memory
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class MemoryTail:
+    """Memories in the order in which they were stored.
+
+    Attributes:
+        memories: The memories; none if nothing was stored.
+        count: Number of memories on this page.
+        has_more: Whether to continue at once. A page can be empty all the same, when none of the many
+            memories that were looked at matched.
+        next_cursor: A position between two results. Take it from `next_cursor`; do not construct or
+            parse one.
+    """
+
+    memories: list[Memory]
+    count: int
+    has_more: bool
+    next_cursor: str
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "memories": [item.to_dict() for item in self.memories],
+            "count": self.count,
+            "has_more": self.has_more,
+            "next_cursor": self.next_cursor,
+        }
+        return data

@@ -1,0 +1,5 @@
+"""The values of TailMemoriesStart."""
+
+from typing import Literal
+
+TailMemoriesStart = Literal["beginning", "now"]

@@ -1,0 +1,45 @@
+"""Following memories in the order in which they are stored."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+
+from memtrace_server.messages import Response
+from memtrace_server.service import filters
+from memtrace_server.service.call import Call
+from memtrace_server.service.pages import join
+
+_NONCE = 8  # bytes
+
+
+def tail_memories(call: Call) -> Response:
+    """The memories stored after a position, and the position to continue from."""
+    hidden = call.position(bytes)
+    if hidden is not None:
+        after = _shown(call, hidden)
+    elif call.parameters["start"] == "beginning":
+        after = 0
+    else:
+        after = call.transaction.last_seq()
+    wanted = filters.from_parameters({**call.parameters, "include_superseded": True}, call.now)
+    found, position = call.transaction.tail(
+        call.org, wanted, call.now, after=after, limit=call.parameters["limit"]
+    )
+    has_more = position < call.transaction.last_seq()
+    rest = {"has_more": has_more, "next_cursor": call.cursor(_hidden(call, position))}
+    return Response(status=200, body=join("memories", found, rest), is_idle=not found and not has_more)
+
+
+def _hidden(call: Call, position: int) -> bytes:
+    """Hide a position, which would tell when another organisation last stored something."""
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + (position ^ _mask(call, nonce)).to_bytes(8)
+
+
+def _shown(call: Call, hidden: bytes) -> int:
+    return int.from_bytes(hidden[_NONCE:]) ^ _mask(call, hidden[:_NONCE])
+
+
+def _mask(call: Call, nonce: bytes) -> int:
+    return int.from_bytes(hmac.digest(call.transaction.secret(), b"tail" + nonce, "sha256")[:8])
