@@ -122,7 +122,9 @@ async def test_clients_that_write_at_once_are_followed_without_gap_or_repeat(
             cursor = more.next_cursor
         return found
 
-    found, *_ = await asyncio.gather(follow(), *(write(w, f"w{n}") for n, w in enumerate(writers)))
+    following = asyncio.ensure_future(follow())
+    await asyncio.gather(*(write(w, f"w{n}") for n, w in enumerate(writers)))
+    found = await following
     assert sorted(found) == sorted(f"w{n} {number}" for n in range(3) for number in range(20))
     for name in ("w0", "w1", "w2"):
         assert [each for each in found if each.startswith(name)] == [

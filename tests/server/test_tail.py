@@ -44,9 +44,12 @@ def test_a_tail_through_one_worker_sees_what_another_stores(tmp_path: Path) -> N
 
 def test_a_server_that_stops_answers_those_who_wait_at_once(tmp_path: Path) -> None:
     """With five seconds to end, it would cut off a request that waits for 29."""
-    with LiveServer(tmp_path, "--client-timeout", "5") as server:
-        with Memtrace(server.url, server.key, max_retries=0) as client, ThreadPoolExecutor(1) as threads:
-            waiting = threads.submit(client.tail_memories, wait=29)
-            time.sleep(1)  # so that it waits; if it does not yet, the test is weaker
-            os.kill(server.pid, signal.SIGTERM)
-            assert waiting.result().memories == []
+    with (
+        LiveServer(tmp_path, "--client-timeout", "5") as server,
+        Memtrace(server.url, server.key, max_retries=0) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        waiting = threads.submit(client.tail_memories, wait=29)
+        time.sleep(1)  # so that it waits; if it does not yet, the test is weaker
+        os.kill(server.pid, signal.SIGTERM)
+        assert waiting.result().memories == []
