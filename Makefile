@@ -5,10 +5,10 @@ EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve regen check coverage mutants format fuzz fuzz-long bench bench-quick build clean
+.PHONY: help demo test serve regen check clients-check coverage mutants format fuzz fuzz-long bench bench-quick build clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: .venv/.server ## start a server, store memories over HTTP and recall them
 	@$(BIN)/python scripts/demo.py
@@ -29,6 +29,9 @@ check: .venv/.dev ## lint, formatting, strict types (inside and as users see the
 	$(BIN)/python scripts/typed.py
 	$(BIN)/python scripts/regen.py --check
 	$(BIN)/python scripts/compatibility.py
+
+clients-check: .venv/.dev ## lint the contract, and try what tools of TypeScript and pydantic make of it
+	@$(BIN)/python scripts/clients_check.py
 
 coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
