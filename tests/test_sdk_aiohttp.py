@@ -87,7 +87,7 @@ def test_it_does_what_any_client_does(memtrace_server: MemtraceServer) -> None:
             with pytest.raises(NotFoundError):
                 await client.get_memory(first.id or "")
             with pytest.raises(ConflictError) as caught:
-                await client.remember("agent_1", "number 1")
+                await client.remember("agent_1", "number 1", on_duplicate="reject")
             assert caught.value.existing_id
             with pytest.raises(BadRequestError):
                 await client.list_memories(limit=2000)

@@ -46,7 +46,11 @@ def test_remember(sdk: Memtrace, fake_server: FakeServer) -> None:
     assert line(fake_server.request) == "POST /api/v1/memories"
     assert fake_server.request.headers["content-type"] == "application/json"
     assert fake_server.request.headers["accept"] == "application/json"
-    assert fake_server.sent == {"agent_id": "agent_1", "content": "User prefers dark mode"}
+    assert fake_server.sent == {
+        "agent_id": "agent_1",
+        "content": "User prefers dark mode",
+        "on_duplicate": "store",
+    }
 
 
 def test_remember_with_everything(sdk: Memtrace, fake_server: FakeServer) -> None:
@@ -63,6 +67,8 @@ def test_remember_with_everything(sdk: Memtrace, fake_server: FakeServer) -> Non
         metadata={"ticket": 4711, "nested": {"none": None}},
         parent_id="mem_1",
         dedup_key="key",
+        on_duplicate="return",
+        supersedes="mem_2",
         time=NOON,
         ttl=60,
         idempotency_key="my-key",
@@ -81,6 +87,8 @@ def test_remember_with_everything(sdk: Memtrace, fake_server: FakeServer) -> Non
         "metadata": {"ticket": 4711, "nested": {"none": None}},
         "parent_id": "mem_1",
         "dedup_key": "key",
+        "on_duplicate": "return",
+        "supersedes": "mem_2",
         "time": "2026-11-01T12:00:00Z",
         "ttl": 60,
     }
@@ -99,6 +107,7 @@ def test_decide_stores_a_decision_with_its_reasoning(sdk: Memtrace, fake_server:
         "memory_type": "decision",
         "event_type": "decision",
         "metadata": {"reasoning": "Better JSON support"},
+        "on_duplicate": "store",
     }
     assert second["metadata"] == {"ticket": 1, "reasoning": "Because"}
     assert second["tags"] == ["db"]
@@ -228,7 +237,41 @@ def test_add_memory_takes_a_request_or_its_fields(sdk: Memtrace, fake_server: Fa
     sdk.add_memory(agent_id="a", content="c", tags=["t"])
 
     one, other = (request.content for request in fake_server.requests)
-    assert one == other == b'{"agent_id":"a","content":"c","tags":["t"]}'
+    assert one == other == b'{"agent_id":"a","content":"c","tags":["t"],"on_duplicate":"store"}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "store"),
+        ({"dedup_key": "k"}, "reject"),
+        ({"on_duplicate": "return"}, "return"),
+        ({"on_duplicate": "store", "dedup_key": "k"}, "store"),
+        ({"on_duplicate": "reject"}, "reject"),
+    ],
+    ids=["nothing", "a key", "return", "a key and store", "reject"],
+)
+def test_on_duplicate_is_store_unless_a_key_or_a_choice_is_given(
+    sdk: Memtrace, fake_server: FakeServer, fields: dict[str, Any], expected: str
+) -> None:
+    request = AddMemoryRequest(agent_id="a", content="c", **fields)
+    batch = {"memories": [MEMORY], "count": 1}
+    for body in (MEMORY, MEMORY, MEMORY, MEMORY, batch, batch, batch):
+        fake_server.answer(201, body)
+
+    sdk.remember("a", "c", **fields)
+    sdk.decide("a", "c", "because", **fields)
+    sdk.add_memory(agent_id="a", content="c", **fields)
+    sdk.add_memory(request)
+    sdk.add_memories([request])
+    sdk.add_memories([{"agent_id": "a", "content": "c", **fields}])
+    with sdk.buffered() as log:
+        log.remember("a", "c", **fields)
+
+    sent = [json.loads(request.content) for request in fake_server.requests]
+    memories = [memory for body in sent for memory in body.get("memories", [body])]
+    assert [memory["on_duplicate"] for memory in memories] == [expected] * 7
+    assert request.on_duplicate == fields.get("on_duplicate")
 
 
 def test_add_memories_takes_requests_and_mappings(sdk: Memtrace, fake_server: FakeServer) -> None:
@@ -244,10 +287,11 @@ def test_add_memories_takes_requests_and_mappings(sdk: Memtrace, fake_server: Fa
     assert line(fake_server.request) == "POST /api/v1/memories"
     assert fake_server.sent == {
         "memories": [
-            {"agent_id": "a", "content": "First"},
+            {"agent_id": "a", "content": "First", "on_duplicate": "store"},
             {
                 "agent_id": "a",
                 "content": "Second",
+                "on_duplicate": "store",
                 "time": "2026-11-01T12:00:00Z",
                 "metadata": {"k": None},
             },
@@ -698,7 +742,12 @@ def test_an_id_or_a_name_stands_for_its_request(sdk: Memtrace, fake_server: Fake
     assert [json.loads(request.content) for request in fake_server.requests] == [
         {"agent_id": "agent_1", "metadata": {"task": "onboarding"}},
         {"name": "agent_1", "description": "Support"},
-        {"agent_id": "agent_1", "content": "c", "time": "2026-11-01T09:30:00Z"},
+        {
+            "agent_id": "agent_1",
+            "content": "c",
+            "on_duplicate": "store",
+            "time": "2026-11-01T09:30:00Z",
+        },
     ]
     with pytest.raises(TypeError, match="agent_id is given twice"):
         sdk.create_session("agent_1", agent_id="agent_2")  # type: ignore[call-overload]

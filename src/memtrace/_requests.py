@@ -145,8 +145,18 @@ def memory_id_of(memory: Memory | str) -> str:
     return memory.id
 
 
+def as_event(request: AddMemoryRequest) -> AddMemoryRequest:
+    """Return a request with the default of `on_duplicate` filled in.
+
+    What happens twice is two events, however alike they are; a `dedup_key` says that they are one.
+    """
+    if request.on_duplicate is not None:
+        return request
+    return attrs.evolve(request, on_duplicate="store" if request.dedup_key is None else "reject")
+
+
 def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddMemoryRequest]:
-    """Give the memories of a batch as request objects.
+    """Return the memories of a batch as request objects.
 
     Raises:
         TypeError: If one is neither a request object nor a mapping.

@@ -11,7 +11,7 @@ class StoredMemories(list[Memory]):
     """The memories of a batch as they are stored: a list, one for each memory given, in the same order.
 
     Attributes:
-        duplicates: Places in the list, from 0, that hold the original of a duplicate.
+        duplicates: Indexes, from 0, of duplicates, where the list has the first memory.
 
     Example:
         >>> stored = client.add_memories([{"agent_id": "a", "content": "Opened ticket 4711"}])

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 BACKENDS = ["asyncio", "trio"]
 BODY = 1_000_000  # bytes of the largest body that a buffer sends
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
-ONE = b'{"agent_id":"a","content":"b","time":"2026-11-01T12:00:00Z"}'
+ONE = b'{"agent_id":"a","content":"b","on_duplicate":"store","time":"2026-11-01T12:00:00Z"}'
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -152,6 +152,7 @@ def test_block_end_stores_all_in_order(client: Memtrace, server: BatchServer) ->
     assert (log.pending, server.batches) == (0, [["one", "two", "three", "four", "five"]])
     times = [datetime.fromisoformat(memory.pop("time")) for memory in server.memories]
     assert before < times[0] < times[1] < times[2] < times[3] < times[4] < datetime.now(UTC)
+    assert {memory.pop("on_duplicate") for memory in server.memories} == {"store"}
     assert server.memories == [
         {
             "agent_id": "agent_1",

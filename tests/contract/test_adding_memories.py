@@ -185,10 +185,10 @@ async def test_a_memory_with_a_ttl_is_forgotten_by_itself(client: AsyncMemtrace,
 async def test_what_has_expired_is_no_duplicate(client: AsyncMemtrace, clock: Clock) -> None:
     first = await client.remember("agent_1", "On call", ttl=60)
     with pytest.raises(ConflictError):
-        await client.remember("agent_1", "On call", ttl=60)
+        await client.remember("agent_1", "On call", ttl=60, on_duplicate="reject")
     clock.advance(60)
 
-    again = await client.remember("agent_1", "On call", ttl=60)
+    again = await client.remember("agent_1", "On call", ttl=60, on_duplicate="reject")
 
     assert again.id != first.id
     assert (await client.list_memories()).memories == [again]

@@ -24,7 +24,9 @@ MEMORY: dict[str, Any] = {
     "event_type": "answer",
     "content": "yes",
     "metadata": {"a": 1, "b": {"c": [True]}},
+    "on_duplicate": "reject",
 }
+EQUAL: dict[str, Any] = {name: value for name, value in MEMORY.items() if name != "on_duplicate"}
 
 
 async def test_an_equal_memory_is_a_conflict_that_names_the_first(client: AsyncMemtrace) -> None:
@@ -80,7 +82,9 @@ async def test_the_order_of_metadatas_keys_does_not_matter(client: AsyncMemtrace
     await client.remember("agent_1", "yes", metadata={"a": 1, "b": {"c": 2, "d": 3}})
 
     with pytest.raises(ConflictError):
-        await client.remember("agent_1", "yes", metadata={"b": {"d": 3, "c": 2}, "a": 1})
+        await client.remember(
+            "agent_1", "yes", metadata={"b": {"d": 3, "c": 2}, "a": 1}, on_duplicate="reject"
+        )
 
 
 async def test_the_full_content_is_compared(client: AsyncMemtrace) -> None:
@@ -109,14 +113,16 @@ async def test_a_given_time_tells_equal_memories_apart(client: AsyncMemtrace) ->
     await client.remember("agent_1", "Backed up", time=NOON + timedelta(microseconds=1))
 
     with pytest.raises(ConflictError):
-        await client.remember("agent_1", "Backed up", time=NOON)
+        await client.remember("agent_1", "Backed up", time=NOON, on_duplicate="reject")
 
 
 async def test_a_given_time_is_the_same_in_every_zone(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "Backed up", time=NOON)
 
     with pytest.raises(ConflictError):
-        await client.remember("agent_1", "Backed up", time=NOON.astimezone(timezone(timedelta(hours=5))))
+        await client.remember(
+            "agent_1", "Backed up", time=NOON.astimezone(timezone(timedelta(hours=5))), on_duplicate="reject"
+        )
 
 
 async def test_a_conflict_says_what_to_do(client: AsyncMemtrace) -> None:
@@ -127,31 +133,31 @@ async def test_a_conflict_says_what_to_do(client: AsyncMemtrace) -> None:
 
 
 async def test_an_equal_memory_is_stored_again_if_asked(client: AsyncMemtrace) -> None:
-    first = await client.add_memory(AddMemoryRequest(**MEMORY))
+    first = await client.add_memory(AddMemoryRequest(**EQUAL))
 
-    second = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="store"))
+    second = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="store"))
 
     assert (second.content, second.tags) == (first.content, first.tags)
     assert (await client.list_memories(order="asc")).memories == [first, second]
 
 
 async def test_the_first_memory_is_returned_if_asked(client: AsyncMemtrace) -> None:
-    first = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="return"))
-    await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="store"))
+    first = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="return"))
+    await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="store"))
 
-    again = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="return"))
+    again = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="return"))
 
     assert again == first
     assert (await client.list_memories()).count == 2
 
 
 async def test_the_next_memory_is_the_first_once_that_is_forgotten(client: AsyncMemtrace) -> None:
-    first = await client.add_memory(AddMemoryRequest(**MEMORY))
-    second = await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="store"))
+    first = await client.add_memory(AddMemoryRequest(**EQUAL))
+    second = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="store"))
 
     await client.forget(first)
 
-    assert await client.add_memory(AddMemoryRequest(**MEMORY, on_duplicate="return")) == second
+    assert await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="return")) == second
 
 
 async def test_a_batch_with_a_duplicate_is_refused_as_a_whole(client: AsyncMemtrace) -> None:
@@ -222,14 +228,14 @@ async def test_after_24_hours_an_equal_memory_is_news(client: AsyncMemtrace, clo
     first = await client.remember("agent_1", "Backed up")
     clock.advance(24 * 3600)
     with pytest.raises(ConflictError):
-        await client.remember("agent_1", "Backed up")
+        await client.remember("agent_1", "Backed up", on_duplicate="reject")
     clock.advance(1)
 
     second = await client.remember("agent_1", "Backed up")
 
     assert (await client.list_memories(order="asc")).memories == [first, second]
     with pytest.raises(ConflictError) as refused:
-        await client.remember("agent_1", "Backed up")
+        await client.remember("agent_1", "Backed up", on_duplicate="reject")
     assert refused.value.existing_id == second.id
 
 
@@ -238,7 +244,7 @@ async def test_of_many_simultaneous_equals_one_is_stored(client: AsyncMemtrace) 
 
     async def remember() -> None:
         try:
-            stored.append((await client.remember("agent_1", "Simultaneous")).id)
+            stored.append((await client.remember("agent_1", "Simultaneous", on_duplicate="reject")).id)
         except ConflictError as conflict:
             refused.append(conflict.existing_id)
 

@@ -66,7 +66,7 @@ async def test_a_conflict_names_what_is_there_already(client: AsyncMemtrace) -> 
     memory = await client.remember("agent_1", "Once")
 
     with pytest.raises(ConflictError) as refused:
-        await client.remember("agent_1", "Once")
+        await client.remember("agent_1", "Once", on_duplicate="reject")
 
     assert (refused.value.status_code, refused.value.existing_id) == (409, memory.id)
 

@@ -114,10 +114,10 @@ async def test_the_same_key_with_another_request_is_a_conflict(client: AsyncMemt
 async def test_a_key_is_not_used_up_by_a_refusal(client: AsyncMemtrace) -> None:
     first = await client.remember("agent_1", "Once")
     with pytest.raises(ConflictError):
-        await client.remember("agent_1", "Once", idempotency_key="k")
+        await client.remember("agent_1", "Once", on_duplicate="reject", idempotency_key="k")
     await client.forget(first)
 
-    again = await client.remember("agent_1", "Once", idempotency_key="k")
+    again = await client.remember("agent_1", "Once", on_duplicate="reject", idempotency_key="k")
 
     assert (await client.list_memories()).memories == [again]
 

@@ -108,7 +108,7 @@ def test_two_processes_on_one_file_store_each_memory_once(tmp_path: Path) -> Non
         start.wait()
         for content in contents:
             try:
-                memory = client.remember("a", content)
+                memory = client.remember("a", content, on_duplicate="reject")
             except ConflictError as conflict:
                 named[content].add(conflict.existing_id)
             else:

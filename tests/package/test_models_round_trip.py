@@ -82,7 +82,9 @@ def instances(model: Any) -> st.SearchStrategy[Any]:
     hints = get_type_hints(model)
     fields = attrs.fields(model)
     made = {
-        field.name: IDS if field.name == "name" or field.name.endswith("_id") else values(hints[field.name])
+        field.name: IDS
+        if field.name in {"name", "supersedes"} or field.name.endswith("_id")
+        else values(hints[field.name])
         for field in fields
     }
     given_always = {field.name: made[field.name] for field in fields if field.default is not None}
@@ -232,6 +234,8 @@ def test_a_request_reaches_the_server_as_it_was_given(
     method: str, parameter: str, model: Any, data: st.DataObject
 ) -> None:
     instance = data.draw(instances(model))
+    if model is models.AddMemoryRequest:  # or a default is filled in
+        instance.on_duplicate = data.draw(st.sampled_from(["reject", "return", "store"]))
     if any("," in tag for tag in getattr(instance, "tags", None) or ()) and model is models.ListOptions:
         return
     ECHO.answer = b"{}"

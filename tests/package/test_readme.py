@@ -74,6 +74,15 @@ def test_every_snippet_works_after_those_before_it(
     assert re.fullmatch(r".*nonexistent.* not_found req_\w+\n", printed["Errors"])
 
 
+@pytest.mark.usefixtures("documented_server")
+def test_every_snippet_can_be_run_twice(
+    run_snippet: Callable[[Snippet], dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for snippet in snippets(README) * 2:
+        run_snippet(snippet)
+
+
 def test_the_quick_start_is_the_one_that_was_promised() -> None:
     promised = next(
         s for s in snippets(ROOT / "tests" / "data" / "python-sdk.md") if s.heading == "Quick Start"

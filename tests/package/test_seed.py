@@ -62,14 +62,13 @@ def test_async_support(run: Run) -> None:
     assert [memory.content for memory in names["memories"].memories] == ["User prefers dark mode"]
 
 
-def test_the_same_memory_again_is_a_conflict_that_names_the_first(run: Run, client: Memtrace) -> None:
-    run("Quick Start")
-    first = client.recall("agent_1").memories[-1]
-
-    with pytest.raises(ConflictError) as caught:
+def test_every_snippet_that_only_remembers_can_be_run_twice(run: Run, client: Memtrace) -> None:
+    for _ in range(2):
+        run("Quick Start")
         run("Async Support")
 
-    assert caught.value.existing_id == first.id
+    contents = [memory.content for memory in client.recall("agent_1").memories]
+    assert contents.count("User prefers dark mode") == 4
 
 
 def test_memory_operations(run: Run, client: Memtrace) -> None:

@@ -156,7 +156,7 @@ def test_no_write_is_let_through_when_the_lookup_of_duplicates_fails(
     with monkeypatch.context() as broken:
         broken.setattr(SqliteTransaction, "originals", fail)
         with pytest.raises(ServerError) as refused:
-            client.remember("a", "After")
+            client.remember("a", "After", on_duplicate="reject")
     assert (refused.value.status_code, refused.value.code) == (503, "unavailable")
     assert [memory.content for memory in client.list_memories().memories] == ["Before"]
 

@@ -85,6 +85,8 @@ def writing(client: Memtrace) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=3600,
+        on_duplicate="store",
+        supersedes="mem_1",
         idempotency_key="key",
     )
     assert_type(client.decide("agent_1", "Use PostgreSQL", "Better JSON support"), Memory)
@@ -100,6 +102,8 @@ def writing(client: Memtrace) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=3600,
+        on_duplicate="store",
+        supersedes="mem_1",
         idempotency_key="key",
     )
     assert_type(client.add_memory(AddMemoryRequest(agent_id="agent_1", content="First")), Memory)
@@ -117,6 +121,8 @@ def writing(client: Memtrace) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=60,
+        on_duplicate="store",
+        supersedes="mem_1",
         idempotency_key="key",
     )
 
@@ -167,7 +173,16 @@ def reading(client: Memtrace) -> None:
     page = client.recall("agent_1", since="24h")
     assert_type(page, MemoryList)
     assert_type(page.memories, list[Memory])
-    client.recall("agent_1", timedelta(hours=2), until=when, tags="ui,dark", memory_type=kind, limit=10)
+    client.recall(
+        "agent_1",
+        timedelta(hours=2),
+        until=when,
+        as_of="1h",
+        include_superseded=True,
+        tags="ui,dark",
+        memory_type=kind,
+        limit=10,
+    )
     client.recall("agent_1", since=None, session_id="sess_1", event_type="error")
     client.list_memories()
     client.list_memories(ListOptions(agent_id="agent_1", memory_type="decision", since="7d", order="desc"))
@@ -180,6 +195,8 @@ def reading(client: Memtrace) -> None:
         tags=["ui"],
         since=when,
         until="1h",
+        as_of="1h",
+        include_superseded=True,
         limit=10,
         offset=10,
         order="asc",
@@ -195,6 +212,8 @@ def reading(client: Memtrace) -> None:
         tags="ui,dark",
         since="7d",
         until=when,
+        as_of="1h",
+        include_superseded=True,
         order="desc",
         page_size=500,
     )
@@ -220,6 +239,8 @@ def searching(client: Memtrace) -> None:
         metadata={"ticket": 4711},
         since=when,
         until="1d",
+        as_of="1h",
+        include_superseded=True,
         order="relevance",
         limit=5,
         cursor=found.next_cursor,
@@ -237,6 +258,8 @@ def searching(client: Memtrace) -> None:
         metadata={"ticket": 4711},
         since=when,
         until="1d",
+        as_of="1h",
+        include_superseded=True,
         order="asc",
         page_size=50,
     )
@@ -261,6 +284,8 @@ def agents(client: Memtrace) -> None:
         tags="ui,dark",
         since="7d",
         until="1d",
+        as_of="1h",
+        include_superseded=True,
         limit=10,
         offset=10,
         order="asc",
@@ -268,7 +293,15 @@ def agents(client: Memtrace) -> None:
     )
     assert_type(client.get_agent_context("a", max_tokens=2000), AgentContext)
     client.get_agent_context("a", ContextOptions(since=timedelta(days=7), include_types=["decision"]))
-    client.get_agent_context("a", since="7d", until="1d", include_types=["decision"], max_tokens=2000)
+    client.get_agent_context(
+        "a",
+        since="7d",
+        until="1d",
+        as_of="1h",
+        include_superseded=True,
+        include_types=["decision"],
+        max_tokens=2000,
+    )
     assert_type(client.delete_agent("a"), None)
     client.delete_agent("a", delete_memories=True, idempotency_key="key")
 
@@ -290,6 +323,8 @@ def sessions(client: Memtrace) -> None:
         tags=["ui"],
         since="7d",
         until="1d",
+        as_of="1h",
+        include_superseded=True,
         limit=10,
         offset=10,
         order="asc",
@@ -302,7 +337,13 @@ def sessions(client: Memtrace) -> None:
     )
     assert_type(context, SessionContext)
     client.get_session_context(
-        session.id, since="2h", until=datetime.now(UTC), include_types=["episodic"], max_tokens=4000
+        session.id,
+        since="2h",
+        until=datetime.now(UTC),
+        as_of="1h",
+        include_superseded=True,
+        include_types=["episodic"],
+        max_tokens=4000,
     )
     status: SessionStatus = "closed"
     changed = client.update_session(
@@ -329,6 +370,8 @@ def in_a_session(session: SessionHandle) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=60,
+        on_duplicate="store",
+        supersedes="mem_1",
         idempotency_key="key",
     )
     assert_type(memory, Memory)
@@ -342,15 +385,26 @@ def in_a_session(session: SessionHandle) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=60,
+        on_duplicate="store",
+        supersedes="mem_1",
         idempotency_key="key",
     )
     assert_type(decided, Memory)
     page = session.recall(
-        timedelta(hours=1), until="1m", memory_type="entity", event_type="observation", tags="ui", limit=5
+        timedelta(hours=1),
+        until="1m",
+        as_of="1h",
+        include_superseded=True,
+        memory_type="entity",
+        event_type="observation",
+        tags="ui",
+        limit=5,
     )
     assert_type(page, MemoryList)
     assert_type(session.context(ContextOptions(max_tokens=1000)).context, str)
-    context = session.context(since="1h", until="1m", include_types=["entity"], max_tokens=1000)
+    context = session.context(
+        since="1h", until="1m", as_of="1h", include_superseded=True, include_types=["entity"], max_tokens=1000
+    )
     assert_type(context, SessionContext)
 
 
@@ -402,6 +456,8 @@ def in_a_buffer(log: WriteBuffer) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=3600,
+        on_duplicate="store",
+        supersedes="mem_1",
     )
     assert_type(log.decide("agent_1", "Use PostgreSQL", "Better JSON support"), None)
     log.decide(
@@ -416,6 +472,8 @@ def in_a_buffer(log: WriteBuffer) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=3600,
+        on_duplicate="store",
+        supersedes="mem_1",
     )
     assert_type(log.add_memory(AddMemoryRequest(agent_id="agent_1", content="First")), None)
     log.add_memory(
@@ -431,6 +489,8 @@ def in_a_buffer(log: WriteBuffer) -> None:
         dedup_key="key",
         time=datetime.now(UTC),
         ttl=60,
+        on_duplicate="store",
+        supersedes="mem_1",
     )
     rows: list[dict[str, Any]] = [{"agent_id": "agent_1", "content": "Second"}]
     assert_type(log.add_memories(rows), None)

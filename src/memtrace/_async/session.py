@@ -84,7 +84,9 @@ class AsyncSessionHandle:
             The memory as it is stored.
 
         Raises:
-            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
             RuntimeError: Before the block.
         """
         return await self._client.remember(
@@ -110,7 +112,9 @@ class AsyncSessionHandle:
             The memory as it is stored.
 
         Raises:
-            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
             RuntimeError: Before the block.
         """
         return await self._client.decide(

@@ -19,13 +19,14 @@ from memtrace_api.fields import AddMemoryFields, DecisionFields, MemoryFields
 from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
 from memtrace._fields import decided, request_of, shows_fields
 from memtrace._landed import memory_for, newest_of
-from memtrace._requests import batch
+from memtrace._requests import as_event, batch
 from memtrace._worker import BUFFERS, Worker
 from memtrace.exceptions import (
     BadRequestError,
     BufferedWriteError,
     ConflictError,
     MemtraceError,
+    NotFoundError,
     ResponseValidationError,
 )
 from memtrace.models import AddMemoryRequest, Memory
@@ -188,6 +189,7 @@ class WriteBuffer:
 
     def _take(self, requests: list[AddMemoryRequest]) -> None:
         worker = self._here()
+        requests = [as_event(request) for request in requests]
         with self._mutex:
             for request in requests:
                 request.time = request.time or self._queue.stamp(datetime.now(UTC))
@@ -284,7 +286,7 @@ class WriteBuffer:
         """Send a batch, and return the function that records its outcome."""
         try:
             return partial(self._queue.settle, taken, self._stored(taken))
-        except (BadRequestError, ConflictError) as error:
+        except (BadRequestError, ConflictError, NotFoundError) as error:
             return partial(self._queue.refuse, taken, error)
         except MemtraceError as error:
             return partial(self._queue.give_up, error)

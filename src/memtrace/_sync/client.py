@@ -42,7 +42,7 @@ from memtrace._given import Given
 from memtrace._httpx import HttpClient, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
-from memtrace._requests import batch, call, idempotent, memory_id_of, parameters_of
+from memtrace._requests import as_event, batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._retries import Retries
 from memtrace._sync.connection import Connection
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
@@ -255,6 +255,8 @@ class Memtrace:
     ) -> Memory:
         """Store what an agent did, saw or was told.
 
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
         Args:
             agent_id: The agent that remembers it.
             content: What happened, in words; stored exactly as given.
@@ -264,7 +266,9 @@ class Memtrace:
             The memory as it is stored.
 
         Raises:
-            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
 
         Example:
             >>> client.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
@@ -292,7 +296,9 @@ class Memtrace:
             The memory as it is stored.
 
         Raises:
-            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
 
         Example:
             >>> client.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
@@ -354,10 +360,12 @@ class Memtrace:
             The memory as it is stored.
 
         Raises:
-            ConflictError: If the agent has stored the same within 24 hours; `existing_id` names it.
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
             TypeError: If a request and keywords are mixed.
         """
-        body = request_of(AddMemoryRequest, request, fields)
+        body = as_event(request_of(AddMemoryRequest, request, fields))
         write = call(requests.add_memory, body=body, idempotency_key=idempotent(idempotency_key))
         sent_at = datetime.now(UTC)
         retries = self._sender.retries()
@@ -382,18 +390,20 @@ class Memtrace:
             idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
 
         Returns:
-            A list of the memories as they are stored, in the same order. `duplicates` has the places of
-            those that were there already.
+            A list of the memories as they are stored, in the same order. `duplicates` has the indexes of
+            duplicates with `on_duplicate="return"`, where the list has the first memory.
 
         Raises:
             ValueError: If a mapping has an unknown field, or lacks a required one.
-            ConflictError: If a Memtrace 0.x server refuses a duplicate; what comes before it may be stored.
+            ConflictError: If one is refused as a duplicate, as by `add_memory`; `details` names each. Nothing
+                is stored then. (A Memtrace 0.x server may have stored what comes before it.)
+            NotFoundError: If an agent has no memory of the id in `supersedes`.
 
         Example:
             >>> stored = client.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
             >>> stored[0].id, stored.duplicates
         """
-        bodies = batch(memories)
+        bodies = [as_event(memory) for memory in batch(memories)]
         write = call(
             requests.add_memory,
             body=AddMemoriesRequest(memories=bodies),
