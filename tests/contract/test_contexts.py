@@ -37,7 +37,7 @@ async def fill(client: AsyncMemtrace) -> None:
 async def test_decisions_errors_actions_and_facts_are_told_apart(client: AsyncMemtrace) -> None:
     await fill(client)
 
-    context = (await client.get_session_context("s1")).context
+    context = (await client.get_session_context("s1", layout="sections")).context
 
     sections = {part.splitlines()[0].strip(): part for part in context.split("## ")[1:]}
     assert list(sections) == ["Decisions", "Errors", "Actions", "Facts"]
@@ -83,6 +83,69 @@ async def test_the_options_choose_what_is_in_it(client: AsyncMemtrace) -> None:
     assert "dark mode" in early.context
     assert none.memory_count == 0
     assert (await client.get_agent_context("agent_1", include_types=[])).memory_count == 5
+
+
+async def test_filters_narrow_a_context_and_a_question_does_not(client: AsyncMemtrace) -> None:
+    await client.remember("a", "Red", tags=["x", "y"], metadata={"n": 1, "m": 2}, event_type="user")
+    await client.remember("a", "Green", tags=["x"], metadata={"n": 1}, event_type="tool")
+    await client.remember("a", "Blue", tags=["y"], metadata={"n": 2}, event_type="user")
+
+    async def contents(**options: Any) -> list[str]:
+        context = await client.get_agent_context("a", format="json", **options)
+        return [entry.content for entry in context.entries or []]
+
+    assert await contents() == ["Red", "Green", "Blue"]
+    assert await contents(tags=["x"]) == ["Red", "Green"]
+    assert await contents(tags=["x", "y"]) == ["Red"]
+    assert await contents(metadata={"n": 1}) == ["Red", "Green"]
+    assert await contents(event_types=["user"]) == ["Red", "Blue"]
+    assert await contents(event_types=["user"], tags=["y"], metadata={"n": 2}) == ["Blue"]
+    assert await contents(query="green") == ["Red", "Green", "Blue"]
+
+
+async def test_matches_of_a_question_come_first(client: AsyncMemtrace) -> None:
+    await client.remember("a", "The vault opens with the number 4711", time=NOON - timedelta(days=900))
+    await client.add_memories(
+        {"agent_id": "a", "content": f"Small talk number {n}", "importance": 0.9} for n in range(100)
+    )
+
+    without = await client.get_agent_context("a", max_tokens=300)
+    with_question = await client.get_agent_context("a", max_tokens=300, query="vault")
+
+    assert "4711" not in without.context
+    assert "4711" in with_question.context
+    assert "Small talk number 99" in with_question.context
+
+
+async def test_context_says_what_it_has_and_what_it_left_out(client: AsyncMemtrace) -> None:
+    stored = [
+        await client.remember("a", f"Number {n} of many", importance=0.8 if n < 5 else None)
+        for n in range(60)
+    ]
+
+    context = await client.get_agent_context("a", max_tokens=400, format="json")
+
+    assert context.memory_ids is not None
+    assert context.omitted is not None
+    assert context.entries is not None
+    kept = [memory.id for memory in stored if memory.id in context.memory_ids]
+    assert kept == context.memory_ids
+    assert kept[:5] == [memory.id for memory in stored[:5]]
+    assert kept[-1] == stored[-1].id
+    assert len(kept) == context.memory_count == 60 - context.omitted.over_budget
+    assert context.omitted.over_budget == context.omitted_count
+    assert (context.omitted.important, context.omitted.shortened, context.omitted.older) == (0, 0, False)
+    assert [one for entry in context.entries for one in entry.memory_ids] == context.memory_ids
+    assert (await client.get_agent_context("a")).entries is None
+
+
+async def test_times_are_those_of_the_time_zone(client: AsyncMemtrace) -> None:
+    await client.remember("a", "Happy new year", session_id="s", time=datetime(2025, 12, 31, 15, tzinfo=UTC))
+
+    context = (await client.get_session_context("s", timezone="Asia/Tokyo")).context
+
+    assert "times in Asia/Tokyo" in context
+    assert "## Thursday 2026-01-01\n00:00 Happy new year\n" in context
 
 
 async def test_max_tokens_is_never_exceeded_whatever_the_tokenizer(client: AsyncMemtrace) -> None:
@@ -145,7 +208,9 @@ async def test_an_empty_context_is_no_error(client: AsyncMemtrace) -> None:
 async def test_options_that_are_none_are_refused(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
     wrong: list[dict[str, Any]] = [
-        {"max_tokens": 0}, {"max_tokens": 1_000_001}, {"include_types": ["dream"]}, {"since": "soon"}
+        {"max_tokens": 0}, {"max_tokens": 1_000_001}, {"include_types": ["dream"]}, {"since": "soon"},
+        {"timezone": "Europe/Berln"}, {"layout": "table"}, {"format": "xml"}, {"show": ["id"]},
+        {"tags": [" x"]}, {"query": ""}, {"event_types": [""]},
     ]  # fmt: skip
     for options in wrong:
         with pytest.raises(BadRequestError) as refused:

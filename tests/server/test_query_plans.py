@@ -30,6 +30,7 @@ FIELDS: dict[str, Sequence[Any]] = {
     "since": (None, 1),
     "until": (None, 2),
     "min_importance": (None, 0.5, 0.7),
+    "is_important": (False, True),
     "metadata": (None, {"a": 1}),
     "contains": (None, "ab", "abc"),
     "words": (

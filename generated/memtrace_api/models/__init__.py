@@ -6,6 +6,11 @@ from .agent import Agent as Agent
 from .agent_context import AgentContext as AgentContext
 from .agent_list import AgentList as AgentList
 from .agent_stats import AgentStats as AgentStats
+from .context_entry import ContextEntry as ContextEntry
+from .context_field import ContextField as ContextField
+from .context_format import ContextFormat as ContextFormat
+from .context_layout import ContextLayout as ContextLayout
+from .context_omissions import ContextOmissions as ContextOmissions
 from .context_options import ContextOptions as ContextOptions
 from .create_session_request import CreateSessionRequest as CreateSessionRequest
 from .error import Error as Error

@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import attrs
 
+from ..models.context_entry import ContextEntry
+from ..models.context_omissions import ContextOmissions
 from ..types import convert
 
 
@@ -18,9 +20,12 @@ class AgentContext:
         agent_id: The agent.
         context: The memories as markdown.
         memory_count: Number of memories in the context.
-        omitted_count: How many matching memories were left out to fit `max_tokens`, of the newest 2,000
-            and the newest 1,000 important ones.
+        omitted_count: How many memories were left out to fit `max_tokens`; the same as
+            `omitted.over_budget`.
         token_count: The tokens that the context takes at the most.
+        memory_ids: The memories that the context has, in its order. Memtrace 0.x sends none.
+        omitted: What was left out, and why. Memtrace 0.x sends none.
+        entries: The same selection as data, in the same order; only with the format `json`.
     """
 
     agent_id: str
@@ -28,11 +33,17 @@ class AgentContext:
     memory_count: int
     omitted_count: int | None = None
     token_count: int | None = None
+    memory_ids: list[str] | None = None
+    omitted: ContextOmissions | None = None
+    entries: list[ContextEntry] | None = None
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.omitted_count = None
         self.token_count = None
+        self.memory_ids = None
+        self.omitted = None
+        self.entries = None
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -58,4 +69,10 @@ class AgentContext:
             data["omitted_count"] = self.omitted_count
         if self.token_count is not None:
             data["token_count"] = self.token_count
+        if self.memory_ids is not None:
+            data["memory_ids"] = self.memory_ids
+        if self.omitted is not None:
+            data["omitted"] = self.omitted.to_dict()
+        if self.entries is not None:
+            data["entries"] = [item.to_dict() for item in self.entries]
         return data

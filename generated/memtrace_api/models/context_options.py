@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
+from ..models.context_field import ContextField
+from ..models.context_format import ContextFormat
+from ..models.context_layout import ContextLayout
 from ..models.memory_type import MemoryType
 from ..types import convert, time_point
 
@@ -19,9 +22,11 @@ else:
 
 @attrs.define(kw_only=True, slots=True)
 class ContextOptions:
-    """What a context is made of.
+    """What a context is made of, and how it is written. A memory must meet every filter given.
 
     Attributes:
+        query: A question or words, as for a search. The best matches take up to half of the budget,
+            before anything else; what is left is shared as usual. It filters nothing.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -29,25 +34,49 @@ class ContextOptions:
             forgotten.
         include_superseded: Also memories that a newer one supersedes. The server's default: False.
         include_types: Only memories of these types; all if empty.
+        event_types: Only memories of one of these event types; all if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
         max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
             exceeded. The server's default: 4000.
+        timezone: The time zone of the days and times in the context, by its IANA name. The server's
+            default: UTC.
+        layout: How the context is arranged. The server's default: timeline.
+        format: Whether the selection comes as data too. The server's default: markdown.
+        show: What to show of each memory besides what it says; nothing if empty.
     """
 
+    query: str | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
     as_of: TimePoint | None = None
     include_superseded: bool | None = None
     include_types: list[MemoryType] | None = None
+    event_types: list[str] | None = None
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
     max_tokens: int | None = None
+    timezone: str | None = None
+    layout: ContextLayout | None = None
+    format: ContextFormat | None = None
+    show: list[ContextField] | None = None
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.query = None
         self.since = None
         self.until = None
         self.as_of = None
         self.include_superseded = None
         self.include_types = None
+        self.event_types = None
+        self.tags = None
+        self.metadata = None
         self.max_tokens = None
+        self.timezone = None
+        self.layout = None
+        self.format = None
+        self.show = None
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -73,6 +102,8 @@ class ContextOptions:
             ValueError: If a time has no time zone; the text names the field.
         """
         data: dict[str, Any] = {}
+        if self.query is not None:
+            data["query"] = self.query
         if self.since is not None:
             data["since"] = time_point(self.since, "ContextOptions.since")
         if self.until is not None:
@@ -83,6 +114,20 @@ class ContextOptions:
             data["include_superseded"] = self.include_superseded
         if self.include_types is not None:
             data["include_types"] = self.include_types
+        if self.event_types is not None:
+            data["event_types"] = self.event_types
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
         if self.max_tokens is not None:
             data["max_tokens"] = self.max_tokens
+        if self.timezone is not None:
+            data["timezone"] = self.timezone
+        if self.layout is not None:
+            data["layout"] = self.layout
+        if self.format is not None:
+            data["format"] = self.format
+        if self.show is not None:
+            data["show"] = self.show
         return data

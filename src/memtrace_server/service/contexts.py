@@ -1,4 +1,4 @@
-"""What an agent or a session remembers, as markdown for an LLM."""
+"""What an agent or a session remembers, as text for an LLM."""
 
 from __future__ import annotations
 
@@ -6,49 +6,79 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-import msgspec
 
-from memtrace_server.context import render
+from memtrace_server.context import Options, compose
 from memtrace_server.messages import Response, answer
 from memtrace_server.service import filters
 from memtrace_server.service.agents import existing_agent
 from memtrace_server.service.call import Call
+from memtrace_server.service.searching import best_matches
 from memtrace_server.service.sessions import existing_session
-from memtrace_server.store.records import Filter
+from memtrace_server.store.records import Filter, Found
 
-# How many memories are looked at; the contract says so at `omitted_count`.
+# How many memories are considered, and how many bytes of them, as the contract says at `ContextOmissions`.
 _NEWEST = 2_000
 _NEWEST_IMPORTANT = 1_000
-_IMPORTANT = 0.7
+_BYTES = 16 << 20
+_PAGE = 250  # memories that are read at once, which may have 128 KiB each
+_MATCHES = 100
 
 
 def get_agent_context(call: Call) -> Response:
-    """The context of an agent."""
+    """Return the context of an agent."""
     agent = existing_agent(call, call.parameters["agent_id"])
     wanted = filters.from_context(call.body, call.now, agent_id=agent.id)
-    return answer(200, {"agent_id": agent.id, **_context(call, wanted)})
+    return answer(200, {"agent_id": agent.id, **_context(call, wanted, sessions=True)})
 
 
 def get_session_context(call: Call) -> Response:
-    """The context of a session."""
+    """Return the context of a session."""
     session = existing_session(call)
     wanted = filters.from_context(call.body, call.now, session_id=session.id)
-    return answer(200, {"session_id": session.id, **_context(call, wanted)})
+    return answer(200, {"session_id": session.id, **_context(call, wanted, sessions=False)})
 
 
-def _context(call: Call, wanted: Filter) -> Mapping[str, Any]:
-    found = call.transaction.page(call.org, wanted, call.now, order="desc", limit=_NEWEST + 1)
-    has_more = len(found) > _NEWEST
-    if has_more:
-        important = attrs.evolve(wanted, min_importance=_IMPORTANT)
-        found = found[:_NEWEST] + call.transaction.page(
-            call.org, important, call.now, order="desc", limit=_NEWEST_IMPORTANT
-        )
-    memories = [msgspec.json.decode(doc) for doc in {memory.seq: memory.doc for memory in found}.values()]
-    context = render(memories, call.body["max_tokens"], more=has_more)
-    return {
-        "context": context.markdown,
-        "memory_count": context.memory_count,
-        "omitted_count": context.omitted_count,
+def _context(call: Call, wanted: Filter, *, sessions: bool) -> Mapping[str, Any]:
+    options = Options(
+        max_tokens=call.body["max_tokens"],
+        timezone=call.body["timezone"],
+        sections=call.body["layout"] == "sections",
+        sessions=sessions,
+        show=call.body.get("show", ()),
+    )
+    found, older = _newest(call, wanted, _NEWEST)
+    if older:
+        found += _newest(call, attrs.evolve(wanted, is_important=True), _NEWEST_IMPORTANT)[0]
+    question = call.body.get("query")
+    matches = [] if question is None else best_matches(call, wanted, question, limit=_MATCHES)
+    memories = {memory.seq: memory for memory in (*found, *matches)}
+    context = compose(memories.values(), options, matches=[match.seq for match in matches], older=older)
+    view = {
+        "context": context.text,
+        "memory_count": len(context.memory_ids),
+        "omitted_count": context.omitted,
         "token_count": context.token_count,
+        "memory_ids": context.memory_ids,
+        "omitted": {
+            "over_budget": context.omitted,
+            "important": context.omitted_important,
+            "shortened": context.shortened,
+            "older": older,
+        },
     }
+    return {**view, "entries": context.entries} if call.body["format"] == "json" else view
+
+
+def _newest(call: Call, wanted: Filter, most: int) -> tuple[list[Found], bool]:
+    """Return the newest memories, as many and as large as may be considered, and whether there are more."""
+    found: list[Found] = []
+    size = 0
+    while len(found) < most and size < _BYTES:
+        after = (found[-1].time, found[-1].seq) if found else None
+        limit = min(_PAGE, most - len(found))
+        page = call.transaction.page(call.org, wanted, call.now, order="desc", limit=limit + 1, after=after)
+        found += page[:limit]
+        size += sum(len(memory.doc) for memory in page)
+        if len(page) <= limit:
+            return found, False
+    return found, True

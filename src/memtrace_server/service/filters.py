@@ -41,7 +41,7 @@ def from_search(query: Mapping[str, Any], now: int) -> Filter:
         min_importance=query.get("min_importance"),
         metadata=query.get("metadata"),
         contains=query.get("content_contains"),
-        words=None if text is None else _words(text),
+        words=None if text is None else words(text),
         as_of=_point(query.get("as_of"), now),
         include_superseded=query["include_superseded"],
     )
@@ -55,6 +55,9 @@ def from_context(
         agent_id=agent_id,
         session_id=session_id,
         memory_types=options.get("include_types", ()),
+        event_types=options.get("event_types", ()),
+        tags=options.get("tags", ()),
+        metadata=options.get("metadata"),
         since=_point(options.get("since"), now),
         until=_point(options.get("until"), now),
         as_of=_point(options.get("as_of"), now),
@@ -62,7 +65,8 @@ def from_context(
     )
 
 
-def _words(text: str) -> Words | None:
+def words(text: str) -> Words | None:
+    """Return the words that a query asks for; None if it asks for nothing."""
     wanted: list[str] = []
     unwanted: list[str] = []
     for minus, phrase, word in _TERM.findall(text):

@@ -10,6 +10,11 @@ from attrs import frozen
 
 Direction = Literal["asc", "desc"]
 
+# What counts as important: an importance from here on; without one, a memory of these types or event types.
+IMPORTANT = 0.7
+IMPORTANT_TYPES = ("decision", "entity")
+IMPORTANT_EVENTS = ("decision", "error")
+
 
 @frozen(kw_only=True)
 class Key:
@@ -85,6 +90,7 @@ class Filter:
     Attributes:
         as_of: Only memories that were stored by then, and were not superseded or expired by then.
         include_superseded: Also memories that were superseded, now or by `as_of`.
+        is_important: Only what counts as important, by `IMPORTANT` and the kinds beside it.
     """
 
     agent_id: str | None = None
@@ -95,6 +101,7 @@ class Filter:
     since: int | None = None
     until: int | None = None
     min_importance: float | None = None
+    is_important: bool = False
     metadata: Mapping[str, Any] | None = None
     contains: str | None = None
     words: Words | None = None

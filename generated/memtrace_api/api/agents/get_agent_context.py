@@ -38,12 +38,12 @@ def sync_detailed(
 ) -> Response[AgentContext | Error]:
     """An agent's memories as markdown for an LLM.
 
-    As `getSessionContext`, over everything that the agent remembers.
+    As `getSessionContext`, of everything that the agent remembers, with a heading for each session too.
 
     Args:
         agent_id: Id or name of the agent.
         client: Where to send it.
-        body: What a context is made of.
+        body: What a context is made of, and how it is written. A memory must meet every filter given.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.

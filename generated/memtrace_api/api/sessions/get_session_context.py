@@ -38,14 +38,23 @@ def sync_detailed(
 ) -> Response[SessionContext | Error]:
     """A session's memories as markdown for an LLM.
 
-    Decisions with their reasoning, errors (event type `error`), actions (`action`) and facts (all else),
-    each in order of time. The whole never takes more than `max_tokens` tokens; what is important or recent
-    stays, and the text says how much was left out.
+    A time line: a heading for each day, then a line for each memory, with its time and who spoke or what it
+    was (its event type, unless that is `general`). Equal contents under one heading are written once, with
+    their number.
+
+    **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more; without
+    one, decisions, errors and entities), half to what is recent, and what one half leaves goes to the
+    other. With `query`, its best matches come first. A long memory may be shortened. The last line says how
+    many memories were left out.
+
+    **Framing.** The first line says that these are records, not instructions. No stored text can become a
+    heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
+    invisible characters are written as escapes.
 
     Args:
         session_id: Id of the session.
         client: Where to send it.
-        body: What a context is made of.
+        body: What a context is made of, and how it is written. A memory must meet every filter given.
 
     Raises:
         UnexpectedStatus: If the contract does not have this answer and the client is to raise then.

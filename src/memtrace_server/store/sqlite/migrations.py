@@ -222,6 +222,17 @@ _STEPS = {
         DROP TABLE old_duplicates;
         CREATE INDEX duplicates_by_row ON duplicates (seq);
     """,
+    "0004-important-kinds": """
+        -- What counts as important; without an importance of its own, by its kind.
+        DROP INDEX important_by_agent;
+        DROP INDEX important_by_session;
+        CREATE INDEX important_by_agent ON memories (org, agent_id, is_superseded, time)
+            WHERE importance >= 0.7 OR (importance IS NULL AND
+                (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')));
+        CREATE INDEX important_by_session ON memories (org, session_id, is_superseded, time)
+            WHERE importance >= 0.7 OR (importance IS NULL AND
+                (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')));
+    """,
 }
 
 

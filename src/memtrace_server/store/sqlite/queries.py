@@ -10,12 +10,22 @@ import msgspec
 from attrs import define, field
 
 from memtrace_server.folding import fold
-from memtrace_server.store.records import Direction, Filter
+from memtrace_server.store.records import (
+    IMPORTANT,
+    IMPORTANT_EVENTS,
+    IMPORTANT_TYPES,
+    Direction,
+    Filter,
+)
 from memtrace_server.store.sqlite import fulltext
 
 _PLACE = ("m.time", "m.seq")
 _LAST_ROW = 2**63 - 1
-_IMPORTANT = 0.7  # from here on there is an index
+# As it is in the indexes: a query that repeats it is served by them.
+_IMPORTANT = (
+    f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
+    f" OR m.event_type IN {IMPORTANT_EVENTS})))"
+)
 _USUAL = {"type:episodic", "event:general"}  # what most memories are: no label, the time index serves as well
 
 
@@ -251,8 +261,8 @@ def _index(wanted: Filter) -> tuple[str, str]:
 
     Chosen here, as SQLite without statistics takes the one with most equal columns.
     """
-    is_important = wanted.min_importance is not None and wanted.min_importance >= _IMPORTANT
-    important = f" AND m.importance >= {_IMPORTANT}"
+    is_important = wanted.is_important or (wanted.min_importance or 0.0) >= IMPORTANT
+    important = f" AND {_IMPORTANT}"
     if wanted.session_id is not None:
         return ("important_by_session", important) if is_important else ("memories_by_session", "")
     if wanted.agent_id is None:
@@ -272,6 +282,8 @@ def _rest(org: int, wanted: Filter) -> list[tuple[object, ...]]:
         " (l.org, l.label, l.is_superseded, l.time, l.seq) = (m.org, ?, m.is_superseded, m.time, m.seq))"
     )
     rest: list[tuple[object, ...]] = [(has_tag, f"tag:{tag}") for tag in wanted.tags]
+    if wanted.is_important:
+        rest.append((_IMPORTANT,))
     if wanted.metadata:
         rest.append(("matches(m.doc, ?)", msgspec.json.encode(wanted.metadata)))
     if wanted.words and not wanted.words.wanted:

@@ -1,0 +1,103 @@
+"""The model ContextEntry."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert, timestamp
+
+
+@attrs.define(kw_only=True, slots=True)
+class ContextEntry:
+    """One entry of a context. Its texts are as they were stored, or the beginning of that.
+
+    Attributes:
+        time: When it happened; the first time, if it happened several times.
+        agent_id: The agent that remembers it.
+        memory_type: What kind of memory it is.
+        event_type: What happened, or who spoke.
+        content: What happened, in words.
+        count: How many memories with this content the entry stands for.
+        memory_ids: Their ids, in order of time.
+        last_time: The last time that it happened, if it happened several times.
+        session_id: The session that it belongs to.
+        reasoning: Why it was decided, if it is a decision.
+        superseded_by: Id of the memory that supersedes it, with `include_superseded`.
+        more_characters: How many more characters its texts have, if it was shortened.
+        importance: Its importance, if one was given.
+        tags: Its tags, if `show` asks for them.
+        metadata: Its metadata, if `show` asks for it.
+    """
+
+    time: datetime.datetime
+    agent_id: str
+    memory_type: str
+    event_type: str
+    content: str
+    count: int
+    memory_ids: list[str]
+    last_time: datetime.datetime | None = None
+    session_id: str | None = None
+    reasoning: str | None = None
+    superseded_by: str | None = None
+    more_characters: int | None = None
+    importance: float | None = None
+    tags: list[str] | None = None
+    metadata: dict[str, Any] | None = None
+
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.last_time = None
+        self.session_id = None
+        self.reasoning = None
+        self.superseded_by = None
+        self.more_characters = None
+        self.importance = None
+        self.tags = None
+        self.metadata = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "time": timestamp(self.time, "ContextEntry.time"),
+            "agent_id": self.agent_id,
+            "memory_type": self.memory_type,
+            "event_type": self.event_type,
+            "content": self.content,
+            "count": self.count,
+            "memory_ids": self.memory_ids,
+        }
+        if self.last_time is not None:
+            data["last_time"] = timestamp(self.last_time, "ContextEntry.last_time")
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
+        if self.reasoning is not None:
+            data["reasoning"] = self.reasoning
+        if self.superseded_by is not None:
+            data["superseded_by"] = self.superseded_by
+        if self.more_characters is not None:
+            data["more_characters"] = self.more_characters
+        if self.importance is not None:
+            data["importance"] = self.importance
+        if self.tags is not None:
+            data["tags"] = self.tags
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
+        return data

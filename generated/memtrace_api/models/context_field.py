@@ -1,0 +1,5 @@
+"""The values of ContextField."""
+
+from typing import Literal
+
+ContextField = Literal["metadata", "tags"]

@@ -1,0 +1,5 @@
+"""The values of ContextFormat."""
+
+from typing import Literal
+
+ContextFormat = Literal["json", "markdown"]

@@ -1,0 +1,5 @@
+"""The values of ContextLayout."""
+
+from typing import Literal
+
+ContextLayout = Literal["sections", "timeline"]

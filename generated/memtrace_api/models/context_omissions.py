@@ -1,0 +1,51 @@
+"""The model ContextOmissions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class ContextOmissions:
+    """What a context leaves out of the memories that meet its filters, and why.
+
+    Attributes:
+        over_budget: Memories that did not fit `max_tokens`.
+        important: How many of those count as important.
+        shortened: Memories that are in the context with a part of their text only.
+        older: Whether there are older memories that were not considered. The newest 2,000 are, and the
+            newest 1,000 important ones, up to 16 MiB of each; and the best matches of `query`.
+    """
+
+    over_budget: int
+    important: int
+    shortened: int
+    older: bool
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "over_budget": self.over_budget,
+            "important": self.important,
+            "shortened": self.shortened,
+            "older": self.older,
+        }
+        return data

@@ -1,0 +1,102 @@
+"""Which memories a server reads for a context: a bounded number of the newest, and of what is important."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from memtrace import Memtrace
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def client() -> Iterator[Memtrace]:
+    with Memtrace("sqlite://") as client:
+        yield client
+
+
+def add(client: Memtrace, number: int, **fields: Any) -> None:
+    """Store memories a second apart, of one agent and one session."""
+    for first in range(0, number, 1_000):
+        client.add_memories(
+            {
+                "agent_id": "a",
+                "session_id": "s",
+                "content": f"Number {n}",
+                "time": START + timedelta(seconds=n),
+                **fields,
+            }
+            for n in range(first, min(first + 1_000, number))
+        )
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param({"importance": 0.7}, id="a given importance"),
+        pytest.param({"memory_type": "decision"}, id="a decision"),
+        pytest.param({"memory_type": "entity"}, id="an entity"),
+        pytest.param({"event_type": "error"}, id="an error"),
+        pytest.param({"event_type": "decision"}, id="an event that decides"),
+    ],
+)
+def test_important_memory_is_considered_however_old_it_is(client: Memtrace, kind: dict[str, Any]) -> None:
+    add(client, 2_001)
+    client.add_memory(
+        agent_id="a", session_id="s", content="Remember me", time=START - timedelta(days=900), **kind
+    )
+    client.add_memory(
+        agent_id="b", session_id="t", content="Not me", time=START - timedelta(days=900), **kind
+    )
+
+    for context in (client.get_agent_context("a"), client.get_session_context("s")):
+        assert "Remember me" in context.context
+        assert "Not me" not in context.context
+        assert "Number 2000\n" in context.context
+        assert context.context.endswith(" Older memories were not considered.\n")
+        assert context.omitted is not None
+        assert context.omitted.older
+
+
+def test_newest_2000_are_considered_and_none_is_counted_twice(client: Memtrace) -> None:
+    add(client, 2_000, importance=0.9)
+
+    everything = client.get_agent_context("a", max_tokens=1_000_000)
+    client.add_memory(agent_id="a", content="One more", time=START - timedelta(days=1))
+    more = client.get_agent_context("a", max_tokens=1_000_000)
+
+    assert (everything.memory_count, everything.omitted_count) == (2_000, 0)
+    assert everything.omitted is not None
+    assert not everything.omitted.older
+    assert more.memory_count == len(set(more.memory_ids or [])) == 2_000
+    assert more.omitted is not None
+    assert more.omitted.older
+
+
+def test_large_memories_are_considered_up_to_16_mib(client: Memtrace) -> None:
+    text = "large " * 10_900
+    for first in range(0, 600, 100):
+        client.add_memories(
+            {"agent_id": "a", "content": f"{n} {text}", "time": START + timedelta(seconds=n)}
+            for n in range(first, first + 100)
+        )
+
+    context = client.get_agent_context("a")
+
+    assert context.omitted is not None
+    assert context.omitted.older
+    assert 16 << 20 <= (context.memory_count + context.omitted.over_budget) * len(text) < 34 << 20
+    assert "599 large" in context.context
+
+
+def test_match_of_a_question_is_considered_however_old_it_is(client: Memtrace) -> None:
+    add(client, 2_001)
+    client.add_memory(agent_id="a", content="The vault is open", time=START - timedelta(days=900))
+
+    context = client.get_agent_context("a", query="vault")
+
+    assert "The vault is open" in context.context

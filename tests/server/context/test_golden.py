@@ -1,0 +1,28 @@
+"""Whole contexts are as they were reviewed, and the documentation shows real ones."""
+
+from __future__ import annotations
+
+import pytest
+from markdown_it import MarkdownIt
+from server.context.golden_files import DOCS, NAMES, SHOWN, context_of, load
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_context_is_the_one_that_was_reviewed(name: str) -> None:
+    golden = load(name)
+
+    assert context_of(golden) == golden["context"]
+
+
+def test_documentation_shows_three_of_them_as_they_are() -> None:
+    shown = SHOWN.findall(DOCS.read_text("utf-8"))
+
+    assert len(shown) == 3
+    for _, name, text, _ in shown:
+        assert text == load(name)["context"], name
+
+
+def test_golden_contexts_have_headings_and_paragraphs_only() -> None:
+    for name in NAMES:
+        kinds = {token.type for token in MarkdownIt("commonmark").parse(load(name)["context"])}
+        assert kinds <= {"heading_open", "heading_close", "paragraph_open", "paragraph_close", "inline"}, name

@@ -1,0 +1,216 @@
+"""Which memories a context has when not all of them fit."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from server.context.made import content_of, context, decision, memory
+
+from memtrace_server.store.records import Found
+
+LONG = " ".join(f"word{n}" for n in range(2_000))
+
+
+def numbers(text: str) -> set[int]:
+    """Return the numbers of the memories `… number N` in a context."""
+    return {int(number) for number in re.findall(r"number (\d+)", text)}
+
+
+@pytest.mark.parametrize(
+    "important",
+    [
+        pytest.param({"importance": 0.95}, id="a given importance"),
+        pytest.param({"importance": 0.7}, id="the least importance"),
+        pytest.param({"memory_type": "decision"}, id="a decision"),
+        pytest.param({"event_type": "decision"}, id="an event that decides"),
+        pytest.param({"event_type": "error"}, id="an error"),
+        pytest.param({"memory_type": "entity"}, id="an entity"),
+    ],
+)
+def test_what_is_important_stays_though_it_is_the_oldest(important: dict[str, Any]) -> None:
+    memories = [memory(f"Chatter number {n}", n=n) for n in range(1, 200)]
+    memories.append(memory("The user is allergic to nuts", n=0, **important))
+
+    for budget in range(200, 900, 50):
+        shown = context(memories, budget)
+        assert "allergic" in shown.text
+        assert "Chatter number 199" in shown.text
+        assert shown.omitted_important == 0
+
+
+@pytest.mark.parametrize(
+    "unimportant",
+    [
+        pytest.param({"importance": 0.69}, id="too little importance"),
+        pytest.param({"memory_type": "decision", "importance": 0.1}, id="a decision that is said not to be"),
+        pytest.param({"event_type": "error", "importance": 0.0}, id="an error that is said not to be"),
+        pytest.param({"memory_type": "session"}, id="a note on the session"),
+    ],
+)
+def test_what_is_not_important_goes_with_its_age(unimportant: dict[str, Any]) -> None:
+    memories = [memory(f"Chatter number {n}", n=n) for n in range(1, 200)]
+    memories.append(memory("The user is allergic to nuts", n=0, **unimportant))
+
+    assert "allergic" not in context(memories, 800).text
+
+
+def test_half_of_the_budget_is_for_what_is_important_and_half_for_what_is_recent() -> None:
+    memories = [decision(f"Decision number {n:03}", "that is how it is", n=n) for n in range(200)]
+    memories += [memory(f"Some of the chatter number {n}", n=n) for n in range(200, 400)]
+
+    kept = numbers(context(memories, 2_000).text)
+
+    decisions, chatter = {n for n in kept if n < 200}, {n for n in kept if n >= 200}
+    assert decisions == set(range(200 - len(decisions), 200))
+    assert chatter == set(range(400 - len(chatter), 400))
+    assert 0.7 < len(decisions) * 30 / (len(chatter) * 22) < 1.4
+
+
+def test_more_important_memories_go_first_then_newer_ones() -> None:
+    memories = [memory(f"Matter number {n}", n=n, importance=0.9 if n < 10 else 0.8) for n in range(100)]
+    memories += [memory(f"{'chatter ' * 20}", n=n) for n in range(100, 120)]
+
+    kept = sorted(numbers(context(memories, 600).text))
+
+    assert set(range(10)) <= set(kept)
+    assert [n for n in kept if n >= 10] == list(range(100 - (len(kept) - 10), 100))
+
+
+def test_what_is_recent_gets_what_the_important_leaves() -> None:
+    memories = [memory(f"Chatter number {n}", n=n) for n in range(200)]
+
+    shown = context(memories, 1_000)
+
+    assert shown.token_count > 950
+    assert numbers(shown.text) == set(range(200 - len(shown.memory_ids), 200))
+
+
+def test_what_is_important_gets_what_the_recent_leaves() -> None:
+    memories = [decision(f"Decision number {n}", "that is how it is", n=n) for n in range(200)]
+
+    assert context(memories, 1_000).token_count > 950
+
+
+def test_matches_come_first_the_best_of_them_before_others() -> None:
+    memories = [decision(f"Decision number {n}", "that is how it is", n=n) for n in range(300)]
+    memories += [memory(f"Chatter number {n}", n=n) for n in range(300, 400)]
+    matches = [5, 3, 8, *range(20, 100)]
+
+    for budget in (150, 200, 1_000):
+        kept = numbers(context(memories, budget, matches=matches).text)
+        assert 5 in kept
+    kept = numbers(context(memories, 1_000, matches=matches).text)
+    assert {5, 3, 8, 20, 21} <= kept
+    assert 99 not in kept
+    assert 399 in kept
+    assert 299 in kept
+
+
+def test_question_leaves_nothing_out_that_fits() -> None:
+    memories = [memory(f"Chatter number {n}", n=n) for n in range(20)]
+
+    assert context(memories, matches=[3]).text == context(memories).text
+
+
+def test_long_memory_takes_what_the_others_leave() -> None:
+    shown = context([memory(LONG), memory("Short", n=1)], 1_000)
+
+    assert "Short" in shown.text
+    assert shown.token_count > 950
+
+
+def test_many_long_memories_share_the_budget() -> None:
+    shown = context([memory(f"{n} {LONG}", n=n) for n in range(100)], 2_000)
+
+    assert 8 <= len(shown.memory_ids) <= 9
+    assert shown.shortened == len(shown.memory_ids)
+    assert shown.token_count > 1_900
+
+
+@pytest.mark.parametrize(
+    ("count", "kinds", "older", "last"),
+    [
+        pytest.param(1, 0, False, None, id="nothing"),
+        pytest.param(1, 0, True, "Older memories were not considered.", id="only older ones"),
+        pytest.param(300, 0, False, "{} memories were left out to fit the budget.", id="chatter"),
+        pytest.param(
+            300, 290, False,
+            "{} memories were left out to fit the budget, {} of them important.", id="important ones",
+        ),
+        pytest.param(
+            300, 0, True,
+            "{} memories were left out to fit the budget. Older memories were not considered.", id="both",
+        ),
+    ],
+)  # fmt: skip
+def test_last_line_counts_what_was_left_out(count: int, kinds: int, older: bool, last: str | None) -> None:  # noqa: FBT001 - a parameter of the test
+    memories = [memory(f"Number {n}", n=n, importance=0.8 if n < kinds else None) for n in range(count)]
+
+    shown = context(memories, 500, older=older)
+
+    line = shown.text.splitlines()[-1]
+    assert len(shown.memory_ids) + shown.omitted == count
+    assert line == (last.format(shown.omitted, shown.omitted_important) if last else "00:00 Number 0")
+    assert shown.omitted_important == max(0, kinds - sum(f"Number {n}\n" in shown.text for n in range(kinds)))
+
+
+@pytest.mark.parametrize(
+    ("importance", "word"), [(None, ""), (1.0, "important ")], ids=["chatter", "important"]
+)
+def test_single_memory_that_was_left_out_is_one(importance: float | None, word: str) -> None:
+    memories = [memory("x y z " * 40 + str(n), n=n, importance=importance) for n in range(2)]
+    both = context(memories).token_count
+
+    shown = context(memories, both - 120)
+
+    assert shown.omitted == 1
+    assert shown.text.splitlines()[-1] == f"1 {word}memory was left out to fit the budget."
+
+
+def test_context_without_memories_says_so() -> None:
+    assert context([]).text == "No memories.\n"
+    assert (context([], 1).text, context([], 1).token_count) == ("", 0)
+
+
+def test_budget_that_is_too_small_for_a_first_line_gives_an_empty_text() -> None:
+    shown = context([memory("Something")], 30)
+
+    assert (shown.text, shown.token_count, shown.memory_ids, shown.omitted) == ("", 0, [], 1)
+
+
+chatter = st.builds(
+    memory,
+    st.text("ab \n", min_size=1, max_size=200).map(lambda text: f"x{text}"),
+    n=st.integers(0, 1_439),
+)
+important = st.builds(
+    memory,
+    st.text("ab \n", min_size=1, max_size=200).map(lambda text: f"i{text}"),
+    n=st.integers(0, 1_439),
+    importance=st.floats(0.7, 1),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(chatter | important, max_size=40, unique_by=lambda found: found.seq), st.integers(1, 1_500))
+def test_nothing_important_is_left_out_while_older_chatter_stays(
+    memories: list[Found], max_tokens: int
+) -> None:
+    shown = context(memories, max_tokens)
+
+    kept = set(shown.memory_ids)
+    out = [found for found in memories if f"mem_{found.seq - 1:026}" not in kept]
+    newest_out = max((found.time for found in out if content_of(found).startswith("i")), default=None)
+    if newest_out is not None:
+        stays = [found for found in memories if f"mem_{found.seq - 1:026}" in kept]
+        assert all(content_of(found).startswith("i") or found.time > newest_out for found in stays)
+
+
+@settings(deadline=None)
+@given(st.lists(chatter | important, max_size=30, unique_by=lambda found: found.seq), st.integers(1, 3_000))
+def test_order_in_which_memories_are_given_does_not_matter(memories: list[Found], max_tokens: int) -> None:
+    assert context(memories, max_tokens) == context(memories[::-1], max_tokens)
