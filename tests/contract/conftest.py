@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio.to_thread
@@ -45,6 +46,9 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.now += int(seconds * times.SECOND)
+
+    def moment(self) -> datetime:
+        return datetime.fromtimestamp(self.now / times.SECOND, UTC)
 
 
 @define

@@ -177,6 +177,8 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("keep_answer", (ORG, "k", Answer(request=b"", status=201), NOW), {}),
         ("answer", (ORG, "k", 0, NOW), {}),
         ("page", (ORG, Filter(), NOW), {"order": "asc", "limit": 1}),
+        ("last_seq", (), {}),
+        ("tail", (ORG, Filter(agent_id="a"), NOW), {"after": 0, "limit": 1}),
         ("register_agent", (ORG, "b", None, None, NOW), {}),
         ("agent", (ORG, "a"), {}),
         ("agents", (ORG, None, 10), {}),
