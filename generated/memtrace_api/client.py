@@ -16,8 +16,9 @@ class Client:
     """Talks to a server without a key.
 
     Attributes:
-        raise_on_unexpected_status: Whether to raise errors.UnexpectedStatus for an answer that the contract
-            does not have, or that cannot be read. If not, such an answer's `parsed` is None.
+        raise_on_unexpected_status: Whether to raise errors.UnexpectedStatus for an error status, for a status
+            that the contract does not have, and for content that cannot be read. If not, `parsed` is a
+            models.Error or None.
 
     It also takes `cookies`, `headers`, `timeout` (30 seconds if not given), `verify_ssl`, `follow_redirects`,
     and as `httpx_args` anything else for the constructors of httpx.Client and httpx.AsyncClient.

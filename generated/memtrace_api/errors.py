@@ -2,7 +2,12 @@
 
 
 class UnexpectedStatus(Exception):
-    """An answer that the contract does not have, or that cannot be read."""
+    """A response with an error status, with a status that the contract does not have, or that cannot be read.
+
+    Attributes:
+        status_code: The HTTP status.
+        content: The body; `models.Error` describes that of an error.
+    """
 
     def __init__(self, status_code: int, content: bytes) -> None:
         super().__init__(status_code, content)

@@ -21,6 +21,8 @@ TimePoint: TypeAlias = str | datetime.timedelta | datetime.date | datetime.datet
 
 T = TypeVar("T")
 
+_FIRST_ERROR = 400
+
 # In place of a value that was not given, where None would be one.
 NOT_GIVEN: Any = object()
 
@@ -169,16 +171,16 @@ def _query_value(name: str, value: object) -> str | int | float:
 def read_response(
     response: httpx.Response, models: Mapping[int, tuple[type[T], ...]], *, raise_on_unexpected_status: bool
 ) -> Response[T]:
-    """Read an answer as the first of its status's models that fits.
+    """Read a response as the first of its status's models that fits.
 
     Args:
-        response: The answer.
+        response: The response.
         models: The models that each documented status may have; none for a status without content.
-        raise_on_unexpected_status: Whether to raise for an answer that the contract does not have, or that
-            cannot be read.
+        raise_on_unexpected_status: Whether to raise for an error status, for a status that the contract does
+            not have, and for content that cannot be read.
 
     Raises:
-        UnexpectedStatus: If there is such an answer and raise_on_unexpected_status is True.
+        UnexpectedStatus: raise_on_unexpected_status is True, and there is such a response.
     """
     expected = models.get(response.status_code)
     parsed = None
@@ -187,7 +189,8 @@ def read_response(
             # A page is text; no response of the contract is a JSON string.
             parsed = cast("T", response.text) if model is str else decode(response.content, model)
             break
-    if parsed is None and expected != () and raise_on_unexpected_status:
+    is_expected = response.status_code < _FIRST_ERROR and (parsed is not None or expected == ())
+    if raise_on_unexpected_status and not is_expected:
         raise UnexpectedStatus(response.status_code, response.content)
     return Response(
         status_code=_status(response.status_code),

@@ -456,6 +456,20 @@ def test_an_answer_that_is_not_in_the_contract_is_no_crash(status: int, content:
     assert str(status) in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [ERROR, {"error": "no such agent", "hint": "x"}],
+    ids=["of a server of ours", "of Memtrace 0.x"],
+)
+def test_an_error_status_is_parsed_or_raised(body: dict[str, Any]) -> None:
+    server = Server(404, json(body))
+    assert get_agent.sync("a", client=server.client()) == Error.from_dict(body)
+    with pytest.raises(errors.UnexpectedStatus) as raised:
+        get_agent.sync("a", client=server.client(raise_on_unexpected_status=True))
+    assert raised.value.status_code == 404
+    assert types.decode(raised.value.content, Error).error == body["error"]
+
+
 def test_a_status_that_python_knows_has_a_name() -> None:
     answer = get_health.sync_detailed(client=Server(502, b"").client())
     assert answer.status_code is HTTPStatus.BAD_GATEWAY

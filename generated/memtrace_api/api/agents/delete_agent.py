@@ -53,8 +53,9 @@ def sync_detailed(
             `idempotency_key_reused`.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -73,7 +74,7 @@ def sync(
     delete_memories: bool | None = None,
     idempotency_key: str | None = None,
 ) -> Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(
         agent_id=agent_id, delete_memories=delete_memories, idempotency_key=idempotency_key, client=client
     ).parsed
@@ -104,7 +105,7 @@ async def asyncio(
     delete_memories: bool | None = None,
     idempotency_key: str | None = None,
 ) -> Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (
         await asyncio_detailed(
             agent_id=agent_id, delete_memories=delete_memories, idempotency_key=idempotency_key, client=client

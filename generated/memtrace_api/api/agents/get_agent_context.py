@@ -46,8 +46,9 @@ def sync_detailed(
         body: What a context is made of, and how it is written. A memory must meet every filter given.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -64,7 +65,7 @@ def sync(
     client: Client,
     body: ContextOptions | None = None,
 ) -> AgentContext | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(agent_id=agent_id, body=body, client=client).parsed
 
 
@@ -90,5 +91,5 @@ async def asyncio(
     client: Client,
     body: ContextOptions | None = None,
 ) -> AgentContext | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(agent_id=agent_id, body=body, client=client)).parsed

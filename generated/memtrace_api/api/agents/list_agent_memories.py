@@ -75,8 +75,9 @@ def sync_detailed(
             stable while others write. The server's default: 0.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -115,7 +116,7 @@ def sync(
     cursor: str | None = None,
     offset: int | None = None,
 ) -> MemoryList | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(
         agent_id=agent_id,
         session_id=session_id,
@@ -189,7 +190,7 @@ async def asyncio(
     cursor: str | None = None,
     offset: int | None = None,
 ) -> MemoryList | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (
         await asyncio_detailed(
             agent_id=agent_id,

@@ -44,8 +44,9 @@ def sync_detailed(
             `limit` may change.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -62,7 +63,7 @@ def sync(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> AgentList | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(limit=limit, cursor=cursor, client=client).parsed
 
 
@@ -88,5 +89,5 @@ async def asyncio(
     limit: int | None = None,
     cursor: str | None = None,
 ) -> AgentList | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(limit=limit, cursor=cursor, client=client)).parsed

@@ -78,8 +78,9 @@ def sync_detailed(
             `idempotency_key_reused`.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -96,7 +97,7 @@ def sync(
     body: AddMemoryRequest | AddMemoriesRequest,
     idempotency_key: str | None = None,
 ) -> Memory | MemoryBatch | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(idempotency_key=idempotency_key, body=body, client=client).parsed
 
 
@@ -122,5 +123,5 @@ async def asyncio(
     body: AddMemoryRequest | AddMemoriesRequest,
     idempotency_key: str | None = None,
 ) -> Memory | MemoryBatch | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(idempotency_key=idempotency_key, body=body, client=client)).parsed

@@ -66,8 +66,9 @@ def sync_detailed(
             `idempotency_key_reused`.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -96,7 +97,7 @@ def sync(
     until: str | None = None,
     idempotency_key: str | None = None,
 ) -> ForgetResult | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(
         agent_id=agent_id,
         session_id=session_id,
@@ -150,7 +151,7 @@ async def asyncio(
     until: str | None = None,
     idempotency_key: str | None = None,
 ) -> ForgetResult | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (
         await asyncio_detailed(
             agent_id=agent_id,

@@ -40,8 +40,9 @@ def sync_detailed(
         client: Where to send it.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -56,7 +57,7 @@ def sync(
     *,
     client: Client,
 ) -> Memory | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(memory_id=memory_id, client=client).parsed
 
 
@@ -79,5 +80,5 @@ async def asyncio(
     *,
     client: Client,
 ) -> Memory | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(memory_id=memory_id, client=client)).parsed

@@ -45,8 +45,9 @@ def sync_detailed(
         body: Conditions of a search; each one given must hold.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -61,7 +62,7 @@ def sync(
     client: Client,
     body: SearchQuery,
 ) -> SearchResult | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(body=body, client=client).parsed
 
 
@@ -84,5 +85,5 @@ async def asyncio(
     client: Client,
     body: SearchQuery,
 ) -> SearchResult | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(body=body, client=client)).parsed

@@ -72,8 +72,9 @@ def sync_detailed(
         wait: Seconds to wait for a memory if there is none yet. The server's default: 0.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -108,7 +109,7 @@ def sync(
     start: TailMemoriesStart | None = None,
     wait: int | None = None,
 ) -> MemoryTail | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(
         agent_id=agent_id,
         session_id=session_id,
@@ -174,7 +175,7 @@ async def asyncio(
     start: TailMemoriesStart | None = None,
     wait: int | None = None,
 ) -> MemoryTail | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (
         await asyncio_detailed(
             agent_id=agent_id,

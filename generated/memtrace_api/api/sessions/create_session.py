@@ -52,8 +52,9 @@ def sync_detailed(
             `idempotency_key_reused`.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -70,7 +71,7 @@ def sync(
     body: CreateSessionRequest,
     idempotency_key: str | None = None,
 ) -> Session | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(idempotency_key=idempotency_key, body=body, client=client).parsed
 
 
@@ -96,5 +97,5 @@ async def asyncio(
     body: CreateSessionRequest,
     idempotency_key: str | None = None,
 ) -> Session | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(idempotency_key=idempotency_key, body=body, client=client)).parsed

@@ -57,8 +57,9 @@ def sync_detailed(
         body: What a context is made of, and how it is written. A memory must meet every filter given.
 
     Raises:
-        UnexpectedStatus: If the contract does not have this answer and the client is to raise then.
-        httpx.HTTPError: If there was no answer.
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
     """
     response = client.get_httpx_client().request(
         **build_request(
@@ -75,7 +76,7 @@ def sync(
     client: Client,
     body: ContextOptions | None = None,
 ) -> SessionContext | Error | None:
-    """As `sync_detailed`, but only what was read from the answer."""
+    """As `sync_detailed`, but return only what was read from the response."""
     return sync_detailed(session_id=session_id, body=body, client=client).parsed
 
 
@@ -101,5 +102,5 @@ async def asyncio(
     client: Client,
     body: ContextOptions | None = None,
 ) -> SessionContext | Error | None:
-    """As `asyncio_detailed`, but only what was read from the answer."""
+    """As `asyncio_detailed`, but return only what was read from the response."""
     return (await asyncio_detailed(session_id=session_id, body=body, client=client)).parsed
