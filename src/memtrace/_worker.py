@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from memtrace import _running as running
 
@@ -22,8 +23,9 @@ _NAME = "memtrace-buffer"
 # Seconds. The end of the main thread wakes no other thread, so a thread has to look.
 _POLL = 0.1
 
-# Every buffer that took memories and is not closed: what it holds must not vanish with its last reference.
-BUFFERS: set[Any] = set()
+# All buffers, and those that hold memories, which must not vanish with the last reference.
+BUFFERS: WeakSet[Any] = WeakSet()
+HOLDING: set[Any] = set()
 
 
 class Worker:
@@ -110,16 +112,16 @@ def _event_loop() -> Any:  # noqa: ANN401  # neither asyncio nor trio need be in
 
 @atexit.register
 def finish_at_exit() -> None:
-    """Finish the buffers that were not closed; threads and event loops have ended by then."""
-    for buffer in list(BUFFERS):
+    """Finish the buffers that still hold memories; threads and event loops have ended by then."""
+    for buffer in list(HOLDING):
         buffer._finish_at_exit()  # noqa: SLF001  # no method for users
 
 
 def after_fork() -> None:
     """Empty the buffers in a forked process; its parent stores what they hold."""
+    HOLDING.clear()
     for buffer in list(BUFFERS):
         buffer._empty()  # noqa: SLF001  # the same
-    BUFFERS.clear()
 
 
 if hasattr(os, "register_at_fork"):

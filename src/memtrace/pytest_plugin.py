@@ -1,7 +1,7 @@
-"""Fixtures for tests of what uses Memtrace; pytest finds them wherever memtrace-sdk is installed.
+"""Fixtures for tests of programs that use Memtrace; pytest finds them where memtrace-sdk is installed.
 
-They need the extra `memtrace-sdk[server]`. Nothing is imported before a test asks for one of them, so that a
-test run which asks for none pays nothing; `-p no:memtrace` leaves them out altogether.
+They need the extra `memtrace-sdk[server]`. Nothing is imported before a test asks for one of them, so other
+test runs pay nothing; `-p no:memtrace` removes them.
 """
 
 # ruff: noqa: PLC0415  # as the docstring says
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from memtrace_server.store import Store
     from memtrace_server.transport import EmbeddedTransport
 
-# For the clients of an embedded server, which asks for none; so that none is taken from the environment.
+# The embedded server needs no key; without one, the client would take it from the environment.
 _KEY = "mtk_test"
 _URL = "http://embedded"
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @pytest.fixture(name="memtrace")
 def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Iterator[Memtrace]:
-    """A `Memtrace` client with a memory of its own: embedded, empty, and gone after the test."""
+    """A `Memtrace` with a memory of its own: embedded, empty, and gone after the test."""
     import httpx
 
     from memtrace import Memtrace
@@ -46,7 +46,7 @@ def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Ite
 
 @pytest.fixture(name="async_memtrace")
 def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> AsyncMemtrace:
-    """An `AsyncMemtrace` client with the memory that the fixture `memtrace` has in the same test.
+    """An `AsyncMemtrace` with the memory that the fixture `memtrace` has in the same test.
 
     It works with every plugin that runs async tests, on asyncio and trio. Only its buffers need closing.
     """
@@ -54,7 +54,7 @@ def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) 
 
     from memtrace import AsyncMemtrace
 
-    # Neither holds a connection, so nothing is left open without an event loop to close it on.
+    # Neither holds a connection, so nothing needs an event loop to be closed on.
     http_client = httpx.AsyncClient(transport=fail_next.between(_memtrace_embedded), trust_env=False)
     client = AsyncMemtrace(_URL, _KEY, http_client=http_client)
     fail_next.listen(client)
@@ -63,12 +63,11 @@ def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) 
 
 @pytest.fixture(name="fail_next")
 def _fail_next() -> Iterator[FailNext]:
-    """Makes the next request of `memtrace` or `async_memtrace` fail: `fail_next(status=503)`.
+    """A function that makes the next request of `memtrace` or `async_memtrace` fail: `fail_next(status=503)`.
 
-    Also with `retry_after=1`, `exception=httpx.ConnectError` or `timeout=True`; with `times=3`; with
-    `acted=True` when only the answer is lost; with `on="POST *"` for some requests only. What was asked for
-    and never happened is an error of the test. Pauses before retries are not slept, but listed in
-    `fail_next.pauses`.
+    Or with `exception=httpx.ConnectError` or `timeout=True`; also `retry_after=1`, `times=3`, `acted=True` if
+    only the response is lost, and `on="POST *"` for some requests only. A failure that never happens is an
+    error of the test. Delays before retries are not slept, but listed in `fail_next.pauses`.
     """
     from memtrace.testing import FailNext
 
@@ -81,7 +80,7 @@ def _fail_next() -> Iterator[FailNext]:
 def _memtrace_server(_memtrace_process: ServerProcess, _memtrace_store: Store) -> Iterator[MemtraceServer]:
     """A live server on a free port, with `.url`, `.key`, `.client()`, `.async_client()` and `.environment`.
 
-    It is started once; each test has an organisation of its own on it, which no other test sees.
+    It is started once for all tests; each test has an organisation of its own on it.
     """
     from memtrace.testing import MemtraceServer
     from memtrace_server import tenants
@@ -120,7 +119,7 @@ def _memtrace_store(_memtrace_process: ServerProcess) -> Iterator[Store]:
 
 
 def _plainly(attempt: Callable[[], T], kind: type[Exception]) -> T:
-    """Let an error of a kind fail the test with what it says, without a traceback through this package."""
+    """Fail the test with the text of an error of this kind, without a traceback through this package."""
     try:
         return attempt()
     except kind as error:

@@ -37,14 +37,14 @@ def contents(client: Memtrace) -> list[str]:
 
 
 @pytest.mark.parametrize("content", ["One", "Another"])
-def test_each_test_begins_with_an_empty_memory(memtrace: Memtrace, content: str) -> None:
+def test_memtrace_is_empty_in_each_test(memtrace: Memtrace, content: str) -> None:
     assert contents(memtrace) == []
     memtrace.remember("agent_1", content)
     assert contents(memtrace) == [content]
 
 
 @pytest.mark.parametrize("run", [anyio.run, trio.run])
-def test_both_clients_of_a_test_share_its_memory(
+def test_memtrace_and_async_memtrace_share_a_memory(
     run: Run, memtrace: Memtrace, async_memtrace: AsyncMemtrace
 ) -> None:
     async def remember() -> None:
@@ -56,7 +56,7 @@ def test_both_clients_of_a_test_share_its_memory(
     assert contents(memtrace) == ["Written async"]
 
 
-def test_a_client_needs_nothing_of_the_environment(
+def test_memtrace_ignores_the_environment(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -67,7 +67,7 @@ def test_a_client_needs_nothing_of_the_environment(
     assert client.ready().status == "ok"
 
 
-def test_failures_come_in_order_and_are_passed_by_retries(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_failures_happen_in_order_and_are_retried(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(status=503)
     fail_next(exception=httpx.ConnectError)
 
@@ -77,7 +77,7 @@ def test_failures_come_in_order_and_are_passed_by_retries(memtrace: Memtrace, fa
     assert len(fail_next.pauses) == 2
 
 
-def test_failures_reach_the_async_client(async_memtrace: AsyncMemtrace, fail_next: FailNext) -> None:
+def test_failures_reach_async_memtrace(async_memtrace: AsyncMemtrace, fail_next: FailNext) -> None:
     async def remember() -> None:
         fail_next(timeout=True, acted=True, times=2)
         memory = await async_memtrace.remember("agent_1", "Once")
@@ -92,7 +92,7 @@ def test_failures_reach_the_async_client(async_memtrace: AsyncMemtrace, fail_nex
     assert all(pause >= 0 for pause in fail_next.pauses)
 
 
-def test_more_failures_than_tries_are_an_error(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_more_failures_than_attempts_raise(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(status=502, times=3)
 
     with pytest.raises(ServerError) as caught:
@@ -102,7 +102,7 @@ def test_more_failures_than_tries_are_an_error(memtrace: Memtrace, fail_next: Fa
     assert contents(memtrace) == []
 
 
-def test_a_client_may_be_told_not_to_retry(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_client_without_retries_raises_the_first_failure(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(status=503)
 
     with pytest.raises(ServerError):
@@ -111,7 +111,7 @@ def test_a_client_may_be_told_not_to_retry(memtrace: Memtrace, fail_next: FailNe
     assert fail_next.pauses == []
 
 
-def test_a_lost_answer_is_a_write_that_was_carried_out(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_acted_failure_lets_the_server_store(memtrace: Memtrace, fail_next: FailNext) -> None:
     for failure in ({"status": 502}, {"timeout": True}, {"exception": httpx.ReadError("cut")}):
         fail_next(acted=True, **failure)
         with pytest.raises(MemtraceError):
@@ -120,7 +120,7 @@ def test_a_lost_answer_is_a_write_that_was_carried_out(memtrace: Memtrace, fail_
     assert len(contents(memtrace)) == 3
 
 
-def test_a_write_whose_answer_is_lost_is_stored_once(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_acted_failure_of_a_retried_write_stores_once(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(timeout=True, acted=True)
 
     memory = memtrace.remember("agent_1", "Once")
@@ -128,9 +128,7 @@ def test_a_write_whose_answer_is_lost_is_stored_once(memtrace: Memtrace, fail_ne
     assert memtrace.list_memories().memories == [memory]
 
 
-def test_the_pause_that_a_server_asks_for_is_obeyed_and_not_slept(
-    memtrace: Memtrace, fail_next: FailNext
-) -> None:
+def test_retry_after_is_recorded_and_not_slept(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(status=429, retry_after=20)
 
     memtrace.with_options(max_retries=1).remember("agent_1", "Later")
@@ -154,7 +152,7 @@ def test_the_pause_that_a_server_asks_for_is_obeyed_and_not_slept(
         ({"exception": httpx.RemoteProtocolError("cut short")}, APIConnectionError),
     ],
 )
-def test_a_failure_is_the_error_that_a_server_would_be(
+def test_failure_raises_the_error_of_its_status(
     memtrace: Memtrace, fail_next: FailNext, failure: dict[str, Any], expected: type[MemtraceError]
 ) -> None:
     fail_next(**failure)
@@ -167,7 +165,7 @@ def test_a_failure_is_the_error_that_a_server_would_be(
     assert caught.value.code == CODES.get(failure.get("status", 0))
 
 
-def test_a_failure_says_what_our_server_would_say() -> None:
+def test_failure_has_the_code_that_the_server_sends() -> None:
     said: list[Problem] = [
         problems.unauthorized(""),
         problems.forbidden(""),
@@ -183,7 +181,7 @@ def test_a_failure_says_what_our_server_would_say() -> None:
     assert {problem.status: problem.code for problem in said} == CODES
 
 
-def test_a_failure_waits_for_the_request_that_it_is_for(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_failure_on_a_pattern_waits_for_its_request(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(status=403, on="POST *")
     fail_next(status=404, on="GET /api/v1/memories/mem_*")
 
@@ -195,7 +193,7 @@ def test_a_failure_waits_for_the_request_that_it_is_for(memtrace: Memtrace, fail
     assert contents(memtrace) == []
 
 
-def test_threads_get_each_failure_once(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_threads_share_failures_without_repeating_one(memtrace: Memtrace, fail_next: FailNext) -> None:
     fail_next(status=403, times=20)
 
     def health(_: int) -> int:
@@ -209,7 +207,7 @@ def test_threads_get_each_failure_once(memtrace: Memtrace, fail_next: FailNext) 
         assert sum(threads.map(health, range(40))) == 20
 
 
-def test_what_is_to_come_is_told(memtrace: Memtrace, fail_next: FailNext) -> None:
+def test_repr_lists_the_failures_to_come(memtrace: Memtrace, fail_next: FailNext) -> None:
     assert repr(fail_next) == "<FailNext: nothing to come>"
     fail_next(status=503, times=2, on="GET *")
     fail_next(timeout=True, acted=True)
@@ -228,16 +226,21 @@ def test_what_is_to_come_is_told(memtrace: Memtrace, fail_next: FailNext) -> Non
     [
         ({}, "give one of status, exception and timeout"),
         ({"status": 503, "timeout": True}, "give one of status, exception and timeout"),
-        ({"timeout": True, "retry_after": 1}, "retry_after belongs to an answer"),
-        ({"status": 200}, "from 400 to 599, not 200"),
-        ({"status": 503, "retry_after": -1}, "retry_after must be 0 seconds or more"),
-        ({"status": 503, "retry_after": float("nan")}, "retry_after must be 0 seconds or more"),
-        ({"status": 503, "times": 0}, "times must be 1 or more, not 0"),
-        ({"exception": OSError}, "httpx raises no OSError"),
-        ({"exception": RateLimitError()}, "httpx raises no RateLimitError"),
-        ({"exception": httpx.ConnectError, "acted": True}, "with ConnectError, no request reaches a server"),
+        ({"timeout": True, "retry_after": 1}, "retry_after: it belongs to a response"),
+        ({"status": 200}, "status: 200 is not an error; give one from 400 to 599"),
+        ({"status": 503, "retry_after": -1}, "retry_after: -1 is out of range"),
+        ({"status": 503, "retry_after": float("nan")}, "retry_after: nan is out of range"),
+        ({"status": 503, "times": 0}, "times: 0 is out of range; give 1 or more"),
+        ({"exception": OSError}, "exception: httpx never raises OSError"),
+        ({"exception": RateLimitError()}, "exception: httpx never raises RateLimitError"),
+        (
+            {"exception": httpx.ConnectError, "acted": True},
+            "acted: after ConnectError no request has",
+        ),
     ],
 )
-def test_what_cannot_happen_is_refused(fail_next: FailNext, arguments: dict[str, Any], problem: str) -> None:
+def test_fail_next_with_impossible_arguments_raises(
+    fail_next: FailNext, arguments: dict[str, Any], problem: str
+) -> None:
     with pytest.raises((TypeError, ValueError), match=problem):
         fail_next(**arguments)

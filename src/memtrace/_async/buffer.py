@@ -19,7 +19,7 @@ from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
 from memtrace._fields import decided, request_of, shows_fields
 from memtrace._landed import memory_for, newest_of
 from memtrace._requests import as_event, batch
-from memtrace._worker import BUFFERS, AsyncWorker
+from memtrace._worker import BUFFERS, HOLDING, AsyncWorker
 from memtrace.exceptions import (
     BadRequestError,
     BufferedWriteError,
@@ -60,14 +60,14 @@ class AsyncWriteBuffer:
         self._is_closed = False
         self._empty(queue)
         client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
+        BUFFERS.add(self)
 
     def _empty(self, queue: Queue | None = None) -> None:
         """Hold nothing, like a new buffer; or what is in a queue."""
         self._queue = queue or Queue(self._limits)
         self._worker: AsyncWorker | None = None
         self._is_working = False
-        # Guards all of these; never held during I/O.
-        self._mutex = threading.Lock()
+        self._mutex = threading.Lock()  # guards all of these; never held during I/O
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client.base_url!r})"
@@ -170,9 +170,9 @@ class AsyncWriteBuffer:
             await self._drain(worker)
         worker.wake.set()
         with self._mutex:
-            if exception is None or not self._queue.failed:
+            if exception is None:
                 self._raise_failed()
-            else:
+            elif self._queue.failed:
                 exception.add_note(f"{write_error(self._queue.failed)}; see `failed` of the buffer")
 
     def _finish_at_exit(self) -> None:
@@ -198,7 +198,7 @@ class AsyncWriteBuffer:
 
         client: Any = self._client._blocking()  # noqa: SLF001  # a buffer is a part of its client
         if client is not None:
-            BUFFERS.add(WriteBuffer(client, self._limits, self._on_failure, self._queue))
+            HOLDING.add(WriteBuffer(client, self._limits, self._on_failure, self._queue))
         return client
 
     async def _take(self, requests: list[AddMemoryRequest]) -> None:
@@ -239,7 +239,7 @@ class AsyncWriteBuffer:
             if not self._queue.has_room(sizes):
                 return False
             self._queue.add(requests, sizes, monotonic())
-            BUFFERS.add(self)
+            HOLDING.add(self)
             return True
 
     async def _work(self, worker: AsyncWorker) -> None:
@@ -288,6 +288,8 @@ class AsyncWriteBuffer:
                 if new := self._queue.failed[before:]:
                     logger.warning("%s", write_error(new))
                 failed = self._take_failed() if self._on_failure else []
+                if not (self._queue.pending or self._queue.failed):
+                    HOLDING.discard(self)
         if failed and self._on_failure:
             # Not in the turn, as the function may well use this buffer.
             try:
@@ -295,6 +297,7 @@ class AsyncWriteBuffer:
             except Exception:
                 logger.exception("on_failure: it raised an error; what it was given is raised instead")
                 self._queue.failed += failed
+                HOLDING.add(self)
 
     async def _outcome(self, taken: Batch) -> Callable[[], None]:
         """Send a batch, and return the function that records its outcome."""
@@ -339,8 +342,8 @@ class AsyncWriteBuffer:
 
     def _raise_failed(self) -> None:
         failed = self._take_failed()
-        if self._is_closed:
-            BUFFERS.discard(self)
+        if not self._queue.pending:
+            HOLDING.discard(self)
         if failed:
             raise write_error(failed)
 

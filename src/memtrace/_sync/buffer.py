@@ -20,7 +20,7 @@ from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
 from memtrace._fields import decided, request_of, shows_fields
 from memtrace._landed import memory_for, newest_of
 from memtrace._requests import as_event, batch
-from memtrace._worker import BUFFERS, Worker
+from memtrace._worker import BUFFERS, HOLDING, Worker
 from memtrace.exceptions import (
     BadRequestError,
     BufferedWriteError,
@@ -61,14 +61,14 @@ class WriteBuffer:
         self._is_closed = False
         self._empty(queue)
         client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
+        BUFFERS.add(self)
 
     def _empty(self, queue: Queue | None = None) -> None:
         """Hold nothing, like a new buffer; or what is in a queue."""
         self._queue = queue or Queue(self._limits)
         self._worker: Worker | None = None
         self._is_working = False
-        # Guards all of these; never held during I/O.
-        self._mutex = threading.Lock()
+        self._mutex = threading.Lock()  # guards all of these; never held during I/O
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client.base_url!r})"
@@ -165,9 +165,9 @@ class WriteBuffer:
             self._drain(worker)
         worker.wake.set()
         with self._mutex:
-            if exception is None or not self._queue.failed:
+            if exception is None:
                 self._raise_failed()
-            else:
+            elif self._queue.failed:
                 exception.add_note(f"{write_error(self._queue.failed)}; see `failed` of the buffer")
 
     def _finish_at_exit(self) -> None:
@@ -225,7 +225,7 @@ class WriteBuffer:
             if not self._queue.has_room(sizes):
                 return False
             self._queue.add(requests, sizes, monotonic())
-            BUFFERS.add(self)
+            HOLDING.add(self)
             return True
 
     def _work(self, worker: Worker) -> None:
@@ -274,6 +274,8 @@ class WriteBuffer:
                 if new := self._queue.failed[before:]:
                     logger.warning("%s", write_error(new))
                 failed = self._take_failed() if self._on_failure else []
+                if not (self._queue.pending or self._queue.failed):
+                    HOLDING.discard(self)
         if failed and self._on_failure:
             # Not in the turn, as the function may well use this buffer.
             try:
@@ -281,6 +283,7 @@ class WriteBuffer:
             except Exception:
                 logger.exception("on_failure: it raised an error; what it was given is raised instead")
                 self._queue.failed += failed
+                HOLDING.add(self)
 
     def _outcome(self, taken: Batch) -> Callable[[], None]:
         """Send a batch, and return the function that records its outcome."""
@@ -325,8 +328,8 @@ class WriteBuffer:
 
     def _raise_failed(self) -> None:
         failed = self._take_failed()
-        if self._is_closed:
-            BUFFERS.discard(self)
+        if not self._queue.pending:
+            HOLDING.discard(self)
         if failed:
             raise write_error(failed)
 

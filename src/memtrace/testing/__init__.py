@@ -1,6 +1,6 @@
-"""What a test needs of Memtrace: a server of its own, and failures on demand.
+"""What tests need of Memtrace: a server of their own, and failures on demand.
 
-The fixtures of `memtrace.pytest_plugin` hand these out; they also work without pytest.
+The fixtures of `memtrace.pytest_plugin` return these classes; they also work without pytest.
 """
 
 from memtrace.testing.failures import FailNext

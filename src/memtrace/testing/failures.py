@@ -16,7 +16,7 @@ from memtrace._failures import was_sent
 from memtrace._sync.client import Memtrace
 from memtrace.exceptions import APIConnectionError
 
-# What a Memtrace server says with these; other statuses come from something between it and the client.
+# The code in the body of a Memtrace server; other statuses come from a proxy between server and client.
 CODES = {
     401: "unauthorized",
     403: "forbidden",
@@ -33,7 +33,7 @@ _FAILURES = range(400, 600)
 
 @attrs.define
 class _Failure:
-    """What is to happen instead of an answer."""
+    """What happens in place of a response."""
 
     told: str
     on: str
@@ -43,7 +43,7 @@ class _Failure:
 
     def happen(self, request: httpx.Request) -> httpx.Response:
         if isinstance(self.answer, type):
-            raise self.answer(f"{self.told} was asked for", request=request)
+            raise self.answer(f"{self.told}, as the test demands", request=request)
         if isinstance(self.answer, httpx.RequestError):
             raise self.answer
         return httpx.Response(
@@ -55,17 +55,17 @@ class _Failure:
 
 
 class FailNext:
-    """Makes the next request of a client fail; called again, also the one after it, and so on.
+    """Make the next request of a client fail; a second call, the request after that, and so on.
 
-    The client tries again as ever, but its pauses are not slept.
+    The client retries as always, but the delays are not slept.
 
     Attributes:
-        pauses: For how many seconds the client would have slept before each retry so far.
+        pauses: The seconds that the client would have slept before each retry so far.
 
     Example:
-        >>> def test_an_outage_is_survived(memtrace, fail_next):
+        >>> def test_outage_is_survived(memtrace, fail_next):
         ...     fail_next(status=503, times=2)
-        ...     memtrace.remember("agent_1", "Hello")  # the third try stores it
+        ...     memtrace.remember("agent_1", "Hello")  # the third attempt stores it
     """
 
     def __init__(self) -> None:
@@ -87,29 +87,29 @@ class FailNext:
         times: int = 1,
         on: str = "*",
     ) -> None:
-        """Ask for a failure; give one of `status`, `exception` and `timeout`.
+        """Add a failure, described by one of `status`, `exception` and `timeout`.
 
         Args:
-            status: The HTTP status that is answered, from 400 to 599.
-            retry_after: Seconds that the answer asks to wait for, in its `Retry-After`.
+            status: The HTTP status of the response, from 400 to 599.
+            retry_after: The seconds in the `Retry-After` of the response.
             exception: What httpx raises: a `httpx.RequestError`, such as `httpx.ConnectError`, or its class.
-            timeout: Whether no answer comes in time.
-            acted: Whether the server carries the request out all the same, so that only the answer is lost.
-            times: How many requests fail like this. Each retry is a request.
-            on: Which requests can fail like this: method and path as in a shell, such as `POST *` or
-                `GET /api/v1/memories/*`. The others are answered as ever.
+            timeout: Whether the request times out.
+            acted: Whether the server carries out the request first, so that only the response is lost.
+            times: How many requests fail like this; each retry is a request.
+            on: The requests that can fail like this: a shell pattern of method and path, such as `POST *` or
+                `GET /api/v1/memories/*`.
 
         Raises:
-            TypeError: If it is not one failure that is asked for.
-            ValueError: If it cannot happen.
+            TypeError: If none or several of the three are given.
+            ValueError: If no request can fail like this.
         """
         given = [status is not None, exception is not None, timeout]
         if sum(given) != 1:
-            raise TypeError("give one of status, exception and timeout")
+            raise TypeError("fail_next: give one of status, exception and timeout")
         if retry_after is not None and status is None:
-            raise TypeError("retry_after belongs to an answer: give a status")
+            raise TypeError("retry_after: it belongs to a response; give a status too")
         if times < 1:
-            raise ValueError(f"times must be 1 or more, not {times!r}")
+            raise ValueError(f"times: {times!r} is out of range; give 1 or more")
         answer: httpx.Response | type[httpx.RequestError] | httpx.RequestError
         if status is not None:
             answer = _response(status, retry_after)
@@ -123,16 +123,16 @@ class FailNext:
             self._failures.append(_Failure(told, on, acted, times, answer))
 
     def between(self, inner: _Transport) -> _Failing:
-        """Give a transport for an httpx client that fails as it is told, and else does as another one."""
+        """Return a transport for an httpx client that fails on demand, and else passes requests on."""
         return _Failing(inner, self)
 
     def listen(self, client: Memtrace | AsyncMemtrace) -> None:
-        """Have a client, and copies of it, tell the pauses before its retries instead of making them."""
+        """Make a client, and copies of it, record the delays before retries instead of sleeping them."""
         sender = client._sender  # noqa: SLF001  # it is no business of its users
         sender.config = attrs.evolve(sender.config, on_pause=self.pauses.append)
 
     def take(self, request: httpx.Request) -> _Failure | None:
-        """Give what is to happen to a request; None if nothing is."""
+        """Return the failure of a request; None if it is passed on."""
         named = f"{request.method} {request.url.raw_path.decode('ascii').partition('?')[0]}"
         with self._lock:
             found = next((f for f in self._failures if fnmatchcase(named, f.on)), None)
@@ -142,15 +142,15 @@ class FailNext:
         return found
 
     def verify(self) -> None:
-        """See to it that all that was asked for has happened, as a test that fails to fail shows nothing.
+        """Check that every failure has happened, because a test without its failure shows nothing.
 
         Raises:
-            AssertionError: If something has not.
+            AssertionError: If one has not.
         """
         if self._failures:
             raise AssertionError(
-                f"fail_next: asked for, but never happened: {self._told()}. Were there fewer requests than "
-                "expected, or none by the client of the fixture `memtrace` or `async_memtrace`?"
+                f"fail_next: never happened: {self._told()}; the clients of the fixtures `memtrace` and "
+                "`async_memtrace` sent fewer requests than that"
             )
 
     def _told(self) -> str:
@@ -166,7 +166,7 @@ class _Transport(Protocol):
 
 
 class _Failing(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Fails as it is told; closing what it leads to is left to whoever opened that."""
+    """Fails on demand. Whoever opened the inner transport closes it."""
 
     def __init__(self, inner: _Transport, fail_next: FailNext) -> None:
         self._inner = inner
@@ -191,18 +191,18 @@ class _Failing(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
 def _response(status: int, retry_after: float | None) -> httpx.Response:
     if status not in _FAILURES:
-        raise ValueError(f"status must be one of a failure, from 400 to 599, not {status!r}")
+        raise ValueError(f"status: {status!r} is not an error; give one from 400 to 599")
     headers: dict[str, str] = {}
     if retry_after is not None:
         if not 0 <= retry_after < float("inf"):
-            raise ValueError(f"retry_after must be 0 seconds or more, not {retry_after!r}")
+            raise ValueError(f"retry_after: {retry_after!r} is out of range; give 0 or more seconds")
         headers["Retry-After"] = f"{retry_after:g}"
     code = CODES.get(status)
     if code is None:
         text = f"{status} {HTTPStatus(status).phrase}" if status in set(HTTPStatus) else str(status)
         return httpx.Response(status, headers={"Content-Type": "text/plain", **headers}, text=text)
     request_id = "req_fail_next"
-    body = {"error": f"A test asked for status {status}", "code": code, "request_id": request_id}
+    body = {"error": f"Status {status}, as the test demands", "code": code, "request_id": request_id}
     headers |= {"Content-Type": "application/json", "X-Request-Id": request_id}
     return httpx.Response(status, headers=headers, content=json.dumps(body))
 
@@ -213,10 +213,10 @@ def _checked(
     kind = exception if isinstance(exception, type) else type(exception)
     if not issubclass(kind, httpx.RequestError):
         raise TypeError(
-            f"exception: httpx raises no {kind.__name__}; give a httpx.RequestError, or the status for it"
+            f"exception: httpx never raises {kind.__name__} here; give a httpx.RequestError or a status"
         )
     error = APIConnectionError()
     error.__cause__ = kind("")
     if acted and not was_sent(error):
-        raise ValueError(f"exception: with {kind.__name__}, no request reaches a server that could act on it")
+        raise ValueError(f"acted: after {kind.__name__} no request has reached a server; leave it out")
     return exception

@@ -1,4 +1,4 @@
-"""A live server for tests: a process on a free port, and organisations on it that do not see each other."""
+"""A live server for tests: a process on a free port, and isolated organisations on it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
 from memtrace._sync.client import Memtrace
 
 _READY = re.compile(r"Memtrace serves on (http://[^\s;]+)")
-_PATIENCE = 60.0  # Seconds until a server that is not ready, or does not stop, has failed.
 
 
 class ServerProcess:
-    """Runs `memtrace serve` on a free port while it is entered.
+    """Run `memtrace serve` on a free port in a `with` block.
 
-    It ends with the process that started it, whatever becomes of that.
+    The server ends with the process that started it, even if that is killed.
 
     Args:
-        folder: Where it runs and keeps its database; a second server there finds the data again.
+        folder: The working directory, which has the database; a second server there finds the data again.
         *arguments: More arguments for `memtrace serve`.
-        memtrace: The command `memtrace`; as it is installed beside this interpreter if not given.
+        memtrace: The command; by default `memtrace` of this interpreter.
+        patience: Seconds until a server that does not start, or does not stop, is killed.
 
     Attributes:
-        url: Where the server listens.
-        store_url: Where it stores memories.
+        url: The URL of the server.
+        store_url: The URL of its store.
         key: An admin's key of the organisation `org_default`.
-        log: Every line that the server wrote so far.
-        returncode: How the server ended; None while it runs.
+        log: The lines that the server has written so far.
+        returncode: The exit code of the server; None while it runs.
+        patience: As given.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class ServerProcess:
         folder: Path,
         *arguments: str,
         memtrace: tuple[str, ...] = (sys.executable, "-m", "memtrace._tethered"),
+        patience: float = 60.0,
     ) -> None:
+        self.patience = patience
         self.url: str = ""
         self.key: str = f"mtk_{secrets.token_hex(32)}"
         self.log: list[str] = []
@@ -63,7 +66,7 @@ class ServerProcess:
         """Start the server and wait until it is ready.
 
         Raises:
-            RuntimeError: If it does not start; the error has its log.
+            RuntimeError: If the server does not start; the error has its log.
         """
         self._process = subprocess.Popen(  # noqa: S603  # the caller's own command
             [*self._memtrace, "serve", *self._arguments],
@@ -76,7 +79,7 @@ class ServerProcess:
         )
         self._reader = threading.Thread(target=self._read, name="memtrace-server-log", daemon=True)
         self._reader.start()
-        if not (self._ready.wait(_PATIENCE) and self.url):
+        if not (self._ready.wait(self.patience) and self.url):
             self._process.kill()
             self._end()
             raise RuntimeError("The server did not start:\n" + "".join(self.log))
@@ -88,10 +91,10 @@ class ServerProcess:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop the server as a process manager would, and wait for its end."""
+        """Stop the server by SIGTERM, as a process manager does, and wait for its end."""
         self._process.terminate()
         try:
-            self._process.wait(_PATIENCE)
+            self._process.wait(self.patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
         self._end()
@@ -114,10 +117,10 @@ class ServerProcess:
 
 @attrs.define
 class MemtraceServer:
-    """An organisation on a live server that nobody else sees.
+    """An organisation of its own on a live server.
 
     Attributes:
-        url: Where the server listens, such as `http://127.0.0.1:40123`.
+        url: The URL of the server, such as `http://127.0.0.1:40123`.
         key: An admin's key of the organisation.
     """
 
@@ -127,7 +130,7 @@ class MemtraceServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes a client of a program find this server: MEMTRACE_URL and MEMTRACE_API_KEY."""
+        """The variables by which a program finds this server: MEMTRACE_URL and MEMTRACE_API_KEY."""
         return {"MEMTRACE_URL": self.url, "MEMTRACE_API_KEY": self.key}
 
     def client(
@@ -137,7 +140,7 @@ class MemtraceServer:
         max_retries: int = DEFAULT_MAX_RETRIES,
         http_client: httpx.Client | None = None,
     ) -> Memtrace:
-        """Make a client, whose arguments `Memtrace` explains; it is closed at the end of the test."""
+        """Make a client with the arguments of `Memtrace`; it is closed at the end of the test."""
         made = Memtrace(self.url, self.key, timeout=timeout, max_retries=max_retries, http_client=http_client)
         return self._opened.enter_context(made)
 
@@ -148,11 +151,11 @@ class MemtraceServer:
         max_retries: int = DEFAULT_MAX_RETRIES,
         http_client: httpx.AsyncClient | None = None,
     ) -> AsyncMemtrace:
-        """Make an async client; close it on the event loop that it was used on, best by `async with`."""
+        """Make an async client; close it on its event loop, best by `async with`."""
         return AsyncMemtrace(
             self.url, self.key, timeout=timeout, max_retries=max_retries, http_client=http_client
         )
 
     def close(self) -> None:
-        """Close what `client` made."""
+        """Close the clients that `client` made."""
         self._opened.close()
