@@ -67,6 +67,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._is_excess = False
         self._unread = b""
         self._reads_head = True
         self._reads_body = False
@@ -101,7 +102,9 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        if len(self.connections) > self._limits.max_connections + _MAX_REFUSED:
+        excess = len(self.connections) - self._limits.max_connections
+        self._is_excess = excess > 0
+        if excess > _MAX_REFUSED:
             transport.abort()
             return
         self._wait()
@@ -148,7 +151,8 @@ class Connection(HttpToolsProtocol):
             raise self._refused(problems.malformed("Send one Host header"))
         if len(self.url.partition(b"?")[0]) > _MAX_PATH:
             raise self._refused(problems.head_too_large(f"a path of more than {_MAX_PATH >> 10} KiB"))
-        if len(self.connections) > self._limits.max_connections:
+        self._is_excess = self._is_excess and len(self.connections) > self._limits.max_connections
+        if self._is_excess:  # connections that came before it stay served
             raise self._refused(problems.unavailable("Too many connections are open; retry later"))
         length = next((value for name, value in self.headers if name == b"content-length"), b"0")
         has_body = length != b"0" or b"transfer-encoding" in named
@@ -159,7 +163,6 @@ class Connection(HttpToolsProtocol):
             and len(length) < 10  # noqa: PLR2004 - a small number
             and int(length) <= _MAX_SKIPPED
             and b"transfer-encoding" not in named
-            and not self.expect_100_continue  # a body that will not come cannot be skipped
         )
         extensions: dict[str, Any] = {CONNECTION: self}
         self.scope["extensions"] = extensions

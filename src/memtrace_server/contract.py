@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
 import msgspec
+from attrs import evolve
 
 from memtrace_server import problems
 from memtrace_server.messages import JSON, Request
 from memtrace_server.problems import Detail
-from memtrace_server.schemas import Document, Schema
+from memtrace_server.schemas import MAX_DETAILS, Document, Schema
+
+MAX_VALUES = 1_000_000
+"""JSON values in a body; the contract says so at PayloadTooLarge."""
 
 _METHODS = ("get", "put", "post", "delete", "patch")
 _PLACES = ("path", "query", "header")
-_DETAILS = 20  # as many as one answer tells
 _CONTAINERS = (dict, list)
+_LARGE = 64 << 10  # bytes of a body that is worth a look before it is decoded
+_MAX_PAIRS = 100  # parameters in a query; the contract has some fifty at most
+_MAX_ITEMS = 1_000  # items of an array in a query that are looked at
+_LONGEST_NAME = 300  # characters of a parameter's name that are looked at, encoded
+_SLICE = 1 << 20
+_QUOTE = ord('"')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{,]', re.DOTALL)
 _DEEPEST = 100  # levels of a body, which is to be checked, stored and compared without a RecursionError
 _BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")  # percent-encoding
+_TOO_DEEP = Detail("body", "body", f"is nested more than {_DEEPEST} levels deep")
 _LONGEST_INTEGER = 20  # characters of -2⁶³
 
 
@@ -79,7 +90,7 @@ class Operation:
             body, wrong = self._body.read(request)
             details += wrong
         if details:
-            raise problems.invalid(details[:_DETAILS])
+            raise problems.invalid(details[:MAX_DETAILS])
         if self._needed_filters and not parameters.keys() & set(self._needed_filters):
             raise problems.filter_required(self._needed_filters)
         return Arguments(parameters, body)
@@ -163,6 +174,8 @@ class _Place:
         broken = [name for name, text in path_values.items() if _BROKEN.search(text)]
         if broken and self._place == "path":
             return {}, [Detail(name, "path", "has a % without two hexadecimal digits") for name in broken]
+        if self._place == "query" and request.query.count("&") >= _MAX_PAIRS:
+            return {}, [Detail("query", "query", f"has more than {_MAX_PAIRS} parameters")]
         try:
             texts = self._texts(request, path_values)
         except UnicodeDecodeError:
@@ -187,15 +200,20 @@ class _Place:
         texts: dict[str, list[str]] = {}
         for pair in filter(None, request.query.split("&")):
             raw_name, _, raw_text = pair.partition("=")
-            name = unquote_plus(raw_name, errors="strict")
-            is_array = self._kinds.get(name) == "array"
-            # Plain commas separate the items of an array; where there is none, those that were encoded do.
-            parts = raw_text.split(",") if is_array else [raw_text]
-            values = [unquote_plus(part, errors="strict") for part in parts]
-            if is_array and len(values) == 1:
-                values = values[0].split(",")
-            texts.setdefault(name, []).extend(values)
+            name = unquote_plus(raw_name[:_LONGEST_NAME], errors="strict")
+            texts.setdefault(name, []).extend(self._values(name, raw_text))
         return texts
+
+    def _values(self, name: str, raw_text: str) -> list[str]:
+        """The values of a query parameter; those of an unknown one are not worth decoding."""
+        if name not in self._kinds:
+            return [""]
+        if self._kinds[name] != "array":
+            return [unquote_plus(raw_text, errors="strict")]
+        # Plain commas separate the items of an array; where there is none, those that were encoded do.
+        parts = raw_text.split(",", _MAX_ITEMS)
+        values = [unquote_plus(part, errors="strict") for part in parts[:_MAX_ITEMS]]
+        return values if len(values) > 1 else values[0].split(",", _MAX_ITEMS)
 
 
 class _Body:
@@ -203,8 +221,10 @@ class _Body:
 
     def __init__(self, document: Document, body: Mapping[str, Any]) -> None:
         schema = body["content"][JSON]["schema"]
+        branches = [document.resolve(branch) for branch in schema.get("oneOf", [schema])]
         self._is_required = body.get("required", False)
-        self._schemas = [Schema(document, branch) for branch in schema.get("oneOf", [schema])]
+        self._schemas = [Schema(document, branch) for branch in branches]
+        self._batches = [batch for branch in branches for batch in _Batch.found_in(document, branch)]
 
     def read(self, request: Request) -> tuple[Any, list[Detail]]:
         if not request.body:
@@ -214,14 +234,74 @@ class _Body:
         if not _is_json(content_type):
             raise problems.unsupported_media_type(content_type)
         try:
-            value = msgspec.json.decode(request.body)
-            if _is_deep(value):
-                return None, [Detail("body", "body", f"is nested more than {_DEEPEST} levels deep")]
-            schema = next((s for s in self._schemas if s.has_required(value)), self._schemas[0])
-            details = schema.check(value, "body")
+            return self._read(request.body)
         except (ValueError, RecursionError) as error:  # no JSON, or nested deeper than can be checked
             return None, [Detail("body", "body", f"cannot be read as JSON: {error}")]
+
+    def _read(self, body: bytes) -> tuple[Any, list[Detail]]:
+        if len(body) > _LARGE:
+            if has_more_values(body, MAX_VALUES):
+                raise problems.too_many_values(MAX_VALUES)
+            parts = _parts(body)
+            for batch in self._batches:
+                items = _items(parts.get(batch.name))
+                if items is not None:
+                    return batch.read(parts, items)
+        value = msgspec.json.decode(body)
+        if _is_deep(value, _DEEPEST):
+            return None, [_TOO_DEEP]
+        schema = next((s for s in self._schemas if s.has_required(value)), self._schemas[0])
+        details = schema.check(value, "body")
         return (None if details else schema.fill(value)), details
+
+
+class _Batch:
+    """A body that lists objects, which is read object by object.
+
+    To decode and validate a large one in one go takes a second in which no other thread runs.
+
+    Attributes:
+        name: The property that lists them.
+    """
+
+    def __init__(self, document: Document, schema: Mapping[str, Any], name: str) -> None:
+        items = document.resolve(schema["properties"][name])
+        listed = {key: part for key, part in items.items() if key != "items"}
+        self.name = name
+        self._around = Schema(document, {**schema, "properties": {**schema["properties"], name: listed}})
+        self._item = Schema(document, items["items"])
+        self._most = items["maxItems"] + 1
+
+    @classmethod
+    def found_in(cls, document: Document, schema: Mapping[str, Any]) -> Iterator[_Batch]:
+        """The batch that a schema describes, if it does."""
+        for name, part in schema.get("properties", {}).items():
+            resolved = document.resolve(part)
+            if document.kind(resolved) == "array" and document.kind(resolved.get("items", {})) == "object":
+                yield cls(document, schema, name)
+
+    def read(
+        self, parts: Mapping[str, msgspec.Raw], items: Sequence[msgspec.Raw]
+    ) -> tuple[Any, list[Detail]]:
+        """The body's value, or what is wrong with it."""
+        around = {name: msgspec.json.decode(raw) for name, raw in parts.items() if name != self.name}
+        details = self._around.check({**around, self.name: [None] * min(len(items), self._most)}, "body")
+        if details:
+            return None, details
+        read: list[Any] = []
+        for position, raw in enumerate(items):
+            item = msgspec.json.decode(raw)
+            if _is_deep(item, _DEEPEST - 2):
+                return None, [_TOO_DEEP]
+            wrong = self._item.check(item, "body")
+            details += [
+                evolve(d, field=f"{self.name}.{position}.{d.field}".removesuffix(".body")) for d in wrong
+            ]
+            if len(details) >= MAX_DETAILS:
+                break
+            if not details:
+                read.append(self._item.fill(item))
+        return (None if details else {**self._around.fill(around), self.name: read}), details
 
 
 def _match(template: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
@@ -253,9 +333,48 @@ def _coerce(kind: str | None, texts: Sequence[str]) -> object:
     return text
 
 
-def _is_deep(value: Any) -> bool:  # noqa: ANN401 - JSON
+def _parts(body: bytes) -> Mapping[str, msgspec.Raw]:
+    """The properties of an object, undecoded; none if the body is not one."""
+    try:
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return {}
+
+
+def _items(raw: msgspec.Raw | None) -> Sequence[msgspec.Raw] | None:
+    """The items of an array, undecoded; None if it is not one."""
+    if raw is None:
+        return None
+    try:
+        return msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except msgspec.ValidationError:
+        return None
+
+
+def has_more_values(body: bytes, most: int) -> bool:
+    """Return whether JSON has more values than `most`, roughly; without making any of them.
+
+    A value takes two bytes in a body, and up to a hundred in memory.
+    """
+    rough = 0
+    for start in range(0, len(body), _SLICE):  # between two slices, other threads can run
+        rough += sum(body.count(sign, start, start + _SLICE) for sign in (b",", b"[", b"{"))
+        if rough > most:
+            break
+    else:
+        return False
+    found = 0
+    for token in _TOKEN.finditer(body):  # those in strings do not count
+        if body[token.start()] != _QUOTE:
+            found += 1
+            if found > most:
+                return True
+    return False
+
+
+def _is_deep(value: Any, deepest: int) -> bool:  # noqa: ANN401 - JSON
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(_DEEPEST):
+    for _ in range(deepest):
         if not level:
             return False
         inner = [each.values() if isinstance(each, dict) else each for each in level]

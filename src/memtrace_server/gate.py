@@ -25,8 +25,9 @@ _Found = Sequence[Principal | None]
 class Gate:
     """Checks keys before anything else of a request is read. For the event loop's thread only.
 
-    It decides whether a request is worth reading, and which organisation bears its cost. What the request
-    may do is decided in its own transaction, which looks the key up again: a revoked key stops at once.
+    It decides whether a request is worth reading, and which organisation bears its cost. A good key always
+    passes, however often its address has failed: others may share the address. What the request may do is
+    decided in its own transaction, which looks the key up again: a revoked key stops at once.
 
     Args:
         store: Where keys are.
@@ -53,16 +54,11 @@ class Gate:
         """
         try:
             key = auth.given_digest(headers)
-            principal = self._fresh(key)
-            if principal is None:
-                if self._failures and key not in self._known:
-                    self._failures.check(address)
-                principal = await self._look_up(key)
+            principal = self._fresh(key) or await self._look_up(key)
             if principal is None:
                 raise auth.unknown()
         except Problem as problem:
             if problem.status == auth.UNAUTHORIZED and self._failures:
-                self._failures.check(address)
                 self._failures.count(address)
             raise
         return principal

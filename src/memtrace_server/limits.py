@@ -36,25 +36,15 @@ class Buckets:
 
     def take(self, name: str) -> int:
         """Take one token; return 0, or the whole seconds to wait for one if there is none."""
-        tokens = self._count(name)
-        wait = self._wait(tokens)
-        self._buckets[name] = (tokens if wait else tokens - 1, self._clock())
+        now = self._clock()
+        tokens, counted_at = self._buckets.get(name, (self._size, now))
+        tokens = min(self._size, tokens + (now - counted_at) * self._rate)
+        wait = 0 if tokens >= 1 else math.ceil((1 - tokens) / self._rate)
+        self._buckets[name] = (tokens if wait else tokens - 1, now)
         self._buckets.move_to_end(name)
         if len(self._buckets) > _MAX_BUCKETS:
             self._buckets.popitem(last=False)
         return wait
-
-    def wait(self, name: str) -> int:
-        """Return the whole seconds to wait for a token; 0 if there is one."""
-        return self._wait(self._count(name))
-
-    def _count(self, name: str) -> float:
-        now = self._clock()
-        tokens, counted_at = self._buckets.get(name, (self._size, now))
-        return min(self._size, tokens + (now - counted_at) * self._rate)
-
-    def _wait(self, tokens: float) -> int:
-        return 0 if tokens >= 1 else math.ceil((1 - tokens) / self._rate)
 
 
 class RateLimit:
@@ -91,19 +81,15 @@ class FailureLimit:
     def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._buckets = Buckets(per_minute / 60, per_minute, clock=clock)
 
-    def check(self, address: str) -> None:
-        """Refuse an address that has failed too often.
+    def count(self, address: str) -> None:
+        """Count a failure.
 
         Raises:
-            Problem: 429, with the seconds to wait.
+            Problem: 429, with the seconds to wait, if the address has failed too often.
         """
-        wait = self._buckets.wait(_network(address))
+        wait = self._buckets.take(_network(address))
         if wait:
             raise problems.too_many_failures(wait)
-
-    def count(self, address: str) -> None:
-        """Count a failure."""
-        self._buckets.take(_network(address))
 
 
 def _network(address: str) -> str:

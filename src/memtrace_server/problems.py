@@ -123,6 +123,13 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "payload_too_large", f"The body is {text}", details=[detail])
 
 
+def too_many_values(limit: int) -> Problem:
+    """413: the body has more JSON values than the server takes."""
+    text = f"of more than {limit:,} JSON values"
+    detail = Detail("body", "body", text)
+    return Problem(413, "payload_too_large", f"The body is {text}", details=[detail])
+
+
 def unsupported_media_type(content_type: str) -> Problem:
     """415: the body is not JSON."""
     is_now = f"is {content_type[:100]}" if content_type else "is missing"

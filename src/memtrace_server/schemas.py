@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from itertools import islice
 from typing import Any
 
-import jsonschema_rs
-from jsonschema_rs import ValidationError
+import msgspec
+from jsonschema_rs import Draft202012Validator, ValidationError
 
 from memtrace_server.problems import Detail
 
+MAX_DETAILS = 20
+"""As many errors as are computed, and as one response reports."""
+
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_SIZES: Sequence[tuple[type[Sized], str, str]] = (
+    (str, "maxLength", "characters"),
+    (list, "maxItems", "items"),
+    (dict, "maxProperties", "keys"),
+)
 _Fill = Callable[[Any], Any]
+_Error = tuple[Sequence[str], str]
+"""A path to a value, and why the value is wrong."""
+_Weigh = Callable[[Any, Sequence[str]], Iterator[_Error]]
 
 
 class Document:
@@ -42,20 +55,25 @@ class Schema:
 
     def __init__(self, document: Document, schema: Mapping[str, Any]) -> None:
         self._schema = document.resolve(schema)
-        self._whole = {"$schema": _DIALECT, **self._schema, "components": document.components}
-        self._validator = jsonschema_rs.validator_for(self._whole, validate_formats=True, mask="the value")
+        self._validator = _compile(document, self._schema)
+        self._level = _Level(document, self._schema)
+        self._weigh = _weigher(document, self._schema)
         self._fill = _filler(document, self._schema)
         self._required = frozenset(self._schema.get("required", ()))
 
     def check(self, value: object, place: str) -> list[Detail]:
-        """What is wrong with a value; empty when it is valid.
+        """What is wrong with a value, up to as many details as a response has; empty when it is valid.
 
         The texts never quote the value, which may be long, or secret.
         """
-        if self._validator.is_valid(value):  # much faster than iterating, and nearly always true
+        wrong = self._weigh(value, []) if self._weigh else iter(())
+        heavy = list(islice(wrong, MAX_DETAILS))
+        if not heavy and self._validator.is_valid(
+            value
+        ):  # much faster than iterating, and nearly always true
             return []
-        errors = self._validator.iter_errors(value)
-        return [Detail(field or place, place, why) for error in errors for field, why in self._causes(error)]
+        found = heavy or islice(self._level.errors(value, []), MAX_DETAILS)
+        return [Detail(".".join(at) or place, place, why) for at, why in found]
 
     def has_required(self, value: object) -> bool:
         """Whether all required fields are there, valid or not."""
@@ -65,51 +83,172 @@ class Schema:
         """A valid value with the contract's defaults, and without the nulls of optional fields."""
         return self._fill(value) if self._fill else value
 
-    def _causes(self, error: ValidationError) -> Iterator[tuple[str, str]]:
+
+class _Level:
+    """One level of a schema, which finds errors one by one.
+
+    The validator computes all errors of a value before it reports the first, 20 µs each; a body may have a
+    million. So the sizes of a level are checked first, then the level itself, and only then what is in it.
+    """
+
+    def __init__(self, document: Document, schema: Mapping[str, Any]) -> None:
+        schema = document.resolve(schema)
+        branches = [branch for branch in schema.get("anyOf", ()) if branch.get("type") != "null"]
+        if len(branches) == 1:  # or null
+            schema = document.resolve(branches[0])
+        self._document = document
+        self._schema = {**schema, **document.resolve(schema.get("then", {}))}
+        self._known: Mapping[str, Any] = self._schema.get("properties", {})
+        self._is_closed = self._schema.get("additionalProperties") is False
+
+    def errors(self, value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
+        """Find what is wrong with a value at a path."""
+        if self._all.is_valid(value):
+            return
+        for kind, limit, unit in _SIZES:
+            most = self._schema.get(limit)
+            if isinstance(value, kind) and most is not None and len(value) > most:
+                yield at, f"has more than {most} {unit}"
+                return
+        if isinstance(value, dict) and self._is_closed:
+            known = ", ".join(self._known) or "none"
+            unknown = (name for name in value if name not in self._known)
+            yield from (([*at, name[:100]], f"is unknown; known here: {known}") for name in unknown)
+            value = {name: inner for name, inner in value.items() if name in self._known}
+        probe = value
+        if isinstance(value, (dict, list)) and not self._has_inside(value):
+            probe = type(value)()  # its type is what is wrong, whatever is in it
+        own = [each for error in self._own.iter_errors(probe) for each in self._explain(error)]
+        yield from (([*at, *path], why) for path, why in own)
+        if not own or (isinstance(value, dict) and self._known):
+            yield from self._inside(value, at)
+
+    def _has_inside(self, value: dict[str, Any] | list[Any]) -> bool:
+        return bool(self._known or self._additional) if isinstance(value, dict) else self._items is not None
+
+    def _inside(self, value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
+        if isinstance(value, list) and self._items is not None:
+            for position, inner in enumerate(value):
+                yield from self._items.errors(inner, [*at, str(position)])
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                level = self._property(name)
+                if level is not None:
+                    yield from level.errors(inner, [*at, name[:100]])
+
+    @functools.cached_property
+    def _all(self) -> Draft202012Validator:
+        return _compile(self._document, self._schema)
+
+    @functools.cached_property
+    def _own(self) -> Draft202012Validator:
+        return _compile(self._document, self._own_schema)
+
+    @functools.cached_property
+    def _own_schema(self) -> Mapping[str, Any]:
+        """The schema without what it says of the values inside."""
+        inside = {"if", "then", "items", "properties", "additionalProperties"}
+        own = {name: part for name, part in self._schema.items() if name not in inside}
+        return {**own, "properties": dict.fromkeys(self._known, True)}
+
+    @functools.cached_property
+    def _items(self) -> _Level | None:
+        return _Level(self._document, self._schema["items"]) if "items" in self._schema else None
+
+    @functools.cached_property
+    def _additional(self) -> _Level | None:
+        schema = self._schema.get("additionalProperties")
+        return _Level(self._document, schema) if isinstance(schema, dict) else None
+
+    @functools.cached_property
+    def _properties(self) -> dict[str, _Level]:
+        return {name: _Level(self._document, schema) for name, schema in self._known.items()}
+
+    def _property(self, name: str) -> _Level | None:
+        return self._properties.get(name, self._additional)
+
+    def _explain(self, error: ValidationError) -> Iterator[_Error]:
         at = [str(step) for step in error.instance_path]
         kind, facts = error.kind.name, error.kind.as_dict()
         if kind in {"anyOf", "oneOf"}:
             branches = [b for b in facts["context"] if not _is_type_mismatch(b, error.instance_path)]
             if len(branches) == 1:
                 for cause in branches[0]:
-                    yield from self._causes(cause)
+                    yield from self._explain(cause)
                 return
         yield from _explain(at, kind, facts, error, self._around(error.schema_path))
 
     def _around(self, schema_path: Sequence[str | int]) -> Mapping[str, Any]:
         """The schema whose keyword a path leads to."""
-        node: Any = self._whole
+        node: Any = {**self._own_schema, "components": self._document.components}
         for step in schema_path[:-1]:
             node = node[step]
         return node if isinstance(node, dict) else {}
 
 
+def _compile(document: Document, schema: Mapping[str, Any]) -> Draft202012Validator:
+    whole = {"$schema": _DIALECT, **schema, "components": document.components}
+    return Draft202012Validator(whole, validate_formats=True, mask="the value")
+
+
 def _explain(
-    at: list[str], kind: str, facts: Mapping[str, Any], error: ValidationError, schema: Mapping[str, Any]
-) -> Iterator[tuple[str, str]]:
-    field = ".".join(at)
+    at: Sequence[str], kind: str, facts: Mapping[str, Any], error: ValidationError, schema: Mapping[str, Any]
+) -> Iterator[_Error]:
     described = schema.get("description")
-    if kind == "additionalProperties":
-        known = ", ".join(schema.get("properties", ())) or "none"
-        for name in facts["unexpected"]:
-            yield ".".join([*at, name[:100]]), f"is unknown; known here: {known}"
-    elif kind == "required":
-        yield ".".join([*at, facts["property"]]), "is required"
+    if kind == "required":
+        yield [*at, facts["property"]], "is required"
     elif kind == "not" and "required" in facts["schema"]:
         first, *others = facts["schema"]["required"]
-        yield ".".join([*at, first]), f"cannot be given together with {', '.join(others)}"
+        yield [*at, first], f"cannot be given together with {', '.join(others)}"
+    elif kind == "minProperties":
+        yield at, f"give at least one of {', '.join(schema.get('properties', ()))}"
     elif kind == "enum":
-        yield field, f"must be one of {', '.join(map(str, schema['enum']))}"
+        yield at, f"must be one of {', '.join(map(str, schema['enum']))}"
     elif isinstance(error.instance, str) and "\0" in error.instance:
-        yield field, "must not have a NUL character"
+        yield at, "must not have a NUL character"
     elif kind in {"pattern", "format", "anyOf", "oneOf"} and described:
-        yield field, f"is not valid. {described}"
+        yield at, f"is not valid. {described}"
     else:
-        yield field, error.message
+        yield at, error.message
 
 
 def _is_type_mismatch(errors: Sequence[ValidationError], path: Sequence[str | int]) -> bool:
     return any(e.kind.name == "type" and list(e.instance_path) == list(path) for e in errors)
+
+
+def _weigher(document: Document, schema: Mapping[str, Any]) -> _Weigh | None:
+    """A function that finds values larger than their `x-max-bytes`, or None when there is no such limit."""
+    schema = document.resolve(schema)
+    if "x-max-bytes" in schema:
+        return _weigh_one(schema["x-max-bytes"])
+    for branch in schema.get("anyOf", ()):
+        found = _weigher(document, branch)
+        if found:
+            return found
+    inner = {name: _weigher(document, part) for name, part in schema.get("properties", {}).items()}
+    heavy = {name: found for name, found in inner.items() if found}
+    each = _weigher(document, schema["items"]) if "items" in schema else None
+    return _weigh_inside(heavy, each) if heavy or each else None
+
+
+def _weigh_one(most: int) -> _Weigh:
+    def weigh(value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
+        if value is not None and len(msgspec.json.encode(value)) > most:
+            yield at, f"is larger than {most >> 10} KiB as JSON"
+
+    return weigh
+
+
+def _weigh_inside(properties: Mapping[str, _Weigh], each: _Weigh | None) -> _Weigh:
+    def weigh(value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
+        if isinstance(value, dict):
+            for name in properties.keys() & value.keys():
+                yield from properties[name](value[name], [*at, name])
+        elif isinstance(value, list) and each:
+            for position, item in enumerate(value):
+                yield from each(item, [*at, str(position)])
+
+    return weigh
 
 
 def _filler(document: Document, schema: Mapping[str, Any]) -> _Fill | None:

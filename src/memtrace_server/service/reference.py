@@ -20,7 +20,11 @@ def get_contract(_started_at: int) -> Response:
 def get_docs(_started_at: int) -> Response:
     """Return the contract as a page."""
     page = docs.render(Contract.load().document)
-    return Response(status=200, body=page.encode(), headers={"Content-Type": "text/html; charset=utf-8"})
+    headers = {
+        "Content-Type": "text/html; charset=utf-8",
+        "Content-Security-Policy": docs.content_security_policy(),
+    }
+    return Response(status=200, body=page.encode(), headers=headers)
 
 
 def get_metrics(_started_at: int) -> Response:

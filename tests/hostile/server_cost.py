@@ -1,0 +1,59 @@
+"""What requests cost a server: CPU time, and memory, of its process; never wall time, which others share."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable
+from http.client import HTTPResponse
+from pathlib import Path
+
+from live import LiveServer
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
+_ROUNDS = 3
+
+
+def cpu(server: LiveServer) -> float:
+    """Seconds that all threads of the server have run."""
+    tasks = Path(f"/proc/{server.pid}/task")
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+
+
+def memory(server: LiveServer) -> int:
+    """Bytes of the server's memory that are in use."""
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    assert found
+    return int(found[1]) << 10
+
+
+def cost(server: LiveServer, act: Callable[[], None], trivial: Callable[[], None], times: int) -> float:
+    """What an action costs, in trivial ones (`GET /health`): the least of some rounds."""
+    return min(_spent(server, act, times) / _spent(server, trivial, times) for _ in range(_ROUNDS))
+
+
+def ask(connection: socket.socket, request: bytes, method: str = "GET") -> int:
+    """Send a request; the status of its response, which is read to its end."""
+    connection.sendall(request)
+    return read(connection, method)
+
+
+def read(connection: socket.socket, method: str = "GET") -> int:
+    """Read a response to its end; its status."""
+    response = HTTPResponse(connection, method=method)
+    response.begin()
+    response.read()
+    return response.status
+
+
+def _spent(server: LiveServer, act: Callable[[], None], times: int) -> float:
+    before = cpu(server)
+    for _ in range(times):
+        act()
+    return (cpu(server) - before) / times
+
+
+def open_files(server: LiveServer) -> int:
+    """How many files and connections the server has open."""
+    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))

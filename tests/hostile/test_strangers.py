@@ -1,0 +1,613 @@
+"""What somebody without a key can do to a server: nearly nothing, at nearly no cost."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from attrs import frozen
+from durability.in_process import MEMORIES
+from durability.sockets import PATIENCE, answer, connect, post
+from hostile.server_cost import HEALTH, ask, cost, memory, open_files, read
+from live import LiveServer
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
+
+MAX_CONNECTIONS = 12
+MAX_HEAD = 64 << 10
+UNKNOWN_KEY = b"x-api-key: mtk_" + b"0" * 64 + b"\r\n"
+MANY_ITEMS = b'{"memories":[' + b",".join([b"{}"] * 100_000) + b"]}"
+
+
+def get(path: bytes, headers: bytes = b"") -> bytes:
+    return b"GET " + path + b" HTTP/1.1\r\nHost: test\r\n" + headers + b"\r\n"
+
+
+def send_body(body: bytes, headers: bytes = b"") -> bytes:
+    return (
+        b"POST /api/v1/memories HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+        + headers
+        + f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server as it is by default."""
+    with LiveServer(tmp_path_factory.mktemp("strangers")) as server:
+        yield server
+    assert server.returncode == 0
+    assert "traceback" not in "".join(server.log)
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server that soon gives up waiting for a client, and serves few at once."""
+    arguments = ("--client-timeout", "1", "--max-connections", str(MAX_CONNECTIONS))
+    with LiveServer(tmp_path_factory.mktemp("impatient"), *arguments) as server:
+        with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
+            large = [{"agent_id": "large", "content": f"{n} " + "x" * 60_000} for n in range(100)]
+            assert client.post(MEMORIES, json={"memories": large}).status_code == 201
+        yield server
+    assert server.returncode == 0
+    assert "traceback" not in "".join(server.log)
+
+
+# --- the key comes first
+
+COSTLY = {
+    "no key": get(b"/api/v1/memories"),
+    "an unknown key": get(b"/api/v1/memories", UNKNOWN_KEY),
+    "a long key": get(b"/api/v1/memories", b"x-api-key: mtk_" + b"0" * 60_000 + b"\r\n"),
+    "many items": send_body(MANY_ITEMS),
+    "many items and an unknown key": send_body(MANY_ITEMS, UNKNOWN_KEY),
+    "many small chunks": (
+        b"POST /api/v1/memories HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"1\r\nx\r\n" * 50_000
+    ),
+    "many commas in the query": get(b"/api/v1/memories?tags=" + b"," * 60_000),
+    "many ampersands in a query without a key": get(b"/health?" + b"&" * 60_000),
+    "many names in a query without a key": get(
+        b"/health?" + b"&".join([b"%%41%d=1" % n for n in range(9_000)])
+    ),
+    "many escapes in a query without a key": get(b"/health?a=" + b"%41" * 20_000),
+    "many escapes in the path": get(b"/" + b"%41" * 20_000),
+    "a long path": get(b"/" + b"%41" * 1_300),
+    "many headers": get(b"/api/v1/memories", b"".join([b"h%d: x\r\n" % n for n in range(5_000)])),
+    "long headers": get(b"/api/v1/memories", b"".join([b"h%d: %s\r\n" % (n, b"x" * 600) for n in range(98)])),
+    "an endless header": get(b"/api/v1/memories", b"h: " + b"x" * 250_000),
+    "no HTTP": b"\x16\x03\x01" * 20_000,
+    "an unknown path": get(b"/nowhere"),
+    "readiness": get(b"/ready"),
+    "the reference": get(b"/docs"),
+}
+
+
+@pytest.mark.parametrize("request_", COSTLY.values(), ids=COSTLY.keys())
+def test_a_request_without_a_key_costs_little_whatever_it_sends(server: LiveServer, request_: bytes) -> None:
+    def act(request: bytes) -> Callable[[], None]:
+        def send() -> None:
+            with connect(server.url) as connection:
+                connection.sendall(request)
+                assert read(connection) in {200, 400, 401, 404, 429, 431}
+
+        return send
+
+    assert cost(server, act(request_), act(HEALTH), times=20) <= 3
+
+
+def test_unknown_keys_on_one_connection_cost_little(server: LiveServer) -> None:
+    with connect(server.url) as connection:
+        refused = send_body(b'{"memories":[{}]}', UNKNOWN_KEY)
+        costs = cost(
+            server,
+            lambda: assert_status(connection, refused, 401, 429),
+            lambda: assert_status(connection, HEALTH, 200),
+            times=100,
+        )
+    assert costs <= 3
+
+
+def assert_status(connection: socket.socket, request: bytes, *statuses: int) -> None:
+    assert ask(connection, request) in statuses
+
+
+def test_connections_without_a_key_hold_little_of_what_they_send(server: LiveServer) -> None:
+    body = b"x" * (1 << 20)
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(server.url)) for _ in range(200)]
+        before = memory(server)
+        for connection in connections:
+            connection.sendall(send_body(body, UNKNOWN_KEY)[: 256 << 10])
+        for connection in connections:
+            assert read(connection) in {401, 429}
+        assert (memory(server) - before) / len(connections) <= 64 << 10
+
+
+def test_a_body_is_not_asked_for_before_the_key_is_checked(server: LiveServer) -> None:
+    with connect(server.url) as connection:
+        connection.sendall(send_body(b"{}", b"Expect: 100-continue\r\n")[:-2])
+        response = answer(connection)
+        assert response.status in {401, 429}
+        assert response.headers["connection"] == "close"  # or the next request would be taken for the body
+        assert connection.recv(1) == b""
+
+
+def test_a_small_body_without_a_key_leaves_the_connection_usable(server: LiveServer) -> None:
+    with connect(server.url) as connection:
+        for _ in range(3):
+            assert ask(connection, send_body(b'{"agent_id": "a", "content": "c"}', UNKNOWN_KEY)) in {401, 429}
+            assert ask(connection, HEALTH) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        (MANY_ITEMS, ["memories"]),
+        (b'{"memories":[' + b",".join([b"{}"] * 1_000) + b"]}", None),
+        (b'{"agent_id": "a", "content": "' + b"x" * 20_000_000 + b'"}', ["content"]),
+        (b'{"agent_id": "a", "content": "c", "tags": [' + b'"t",' * 900_000 + b'"t"]}', ["tags"]),
+        (b'{"agent_id": "a", "content": "c", "metadata": {"": [' + b"[]," * 300_000 + b"[]]}}", ["metadata"]),
+        (b'{"agent_id": "a", "content": "c", "metadata": {"m": [' + b'"\\u0000",' * 990 + b'""]}}', None),
+        (b'{"agent_id": ["' + b'","' * 300_000 + b'"], "content": "c"}', ["agent_id"]),
+        (b"[" + b"[]," * 300_000 + b"[]]", ["body"]),
+        (b"{" + b",".join([b'"k%d": 1' % n for n in range(100_000)]) + b"}", None),
+    ],
+    ids=[
+        "too many items", "wrong items", "long content", "many tags", "much metadata", "wrong metadata",
+        "another type", "a list", "unknown fields",
+    ],
+)  # fmt: skip
+def test_the_errors_of_a_large_body_are_few_and_cheap(
+    server: LiveServer, body: bytes, fields: list[str] | None
+) -> None:
+    request = post(MEMORIES, server.key, body)
+    with connect(server.url) as connection:
+
+        def send() -> None:
+            connection.sendall(request)
+            response = answer(connection)
+            assert response.status == 400
+            details = response.told["details"]
+            assert 0 < len(details) <= 20
+            if fields is not None:
+                assert [detail["field"] for detail in details] == fields
+
+        # 100,000 errors took 20,000 times as long as a request for /health.
+        assert cost(server, send, lambda: assert_status(connection, HEALTH, 200), times=3) <= 1_000
+
+
+def test_a_body_of_very_many_values_is_refused_before_they_are_made(server: LiveServer) -> None:
+    values = b'{"agent_id": "a", "content": "c", "metadata": {"m": [' + b"{}," * 10_000_000 + b"{}]}}"
+    before = memory(server)
+    with connect(server.url) as connection:
+        connection.sendall(post(MEMORIES, server.key, values))
+        response = answer(connection)
+    assert (response.status, response.told["code"]) == (413, "payload_too_large")
+    assert memory(server) - before < 3 * len(values)  # as objects they take 700 MiB
+
+
+def test_commas_in_a_content_are_no_values(server: LiveServer) -> None:
+    memories = [{"agent_id": "commas", "content": f"{n}" + ",[{" * 20_000} for n in range(100)]
+    with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
+        assert client.post(MEMORIES, json={"memories": memories}).status_code == 201
+
+
+# --- every state of a connection ends
+
+
+@frozen
+class State:
+    """How a client brings its connection into a state, and leaves it there."""
+
+    enter: Callable[[socket.socket, LiveServer], None]
+
+
+def says(*requests: bytes) -> State:
+    """Sends requests, reads a response to each but the last, and sends no more."""
+
+    def enter(connection: socket.socket, _: LiveServer) -> None:
+        *asked, last = requests
+        for request in asked:
+            ask(connection, request)
+        connection.sendall(last)
+
+    return State(enter)
+
+
+def stalls_in_the_body(connection: socket.socket, server: LiveServer) -> None:
+    connection.sendall(post(MEMORIES, server.key, b'{"agent_id": "a", "content": "c"}')[:-5])
+
+
+def stalls_in_a_chunk(connection: socket.socket, server: LiveServer) -> None:
+    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {server.key}\r\n"
+    connection.sendall(
+        f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{{".encode()
+    )
+
+
+def reads_nothing(connection: socket.socket, server: LiveServer) -> None:
+    for _ in range(3):
+        path = f"{MEMORIES}?agent_id=large&limit=100".encode()
+        connection.sendall(get(path, f"x-api-key: {server.key}\r\n".encode()))
+
+
+def unread(request: bytes) -> State:
+    """Has its response, of a request whose body was never read to its end."""
+
+    def enter(connection: socket.socket, _: LiveServer) -> None:
+        ask(connection, request)
+        connection.sendall(b"x")
+
+    return State(enter)
+
+
+STATES = {
+    "connected": State(lambda *_: None),
+    "two bytes": says(b"GE"),
+    "in the head": says(HEALTH[:-2]),
+    "before a head": says(b"\r\n"),
+    "between requests": says(HEALTH, b""),
+    "a line between requests": says(HEALTH, b"\r\n"),
+    "in a second head": says(HEALTH, HEALTH[:-2]),
+    "in the body": State(stalls_in_the_body),
+    "in a chunk": State(stalls_in_a_chunk),
+    "in an unwanted body": says(send_body(b"{}")[:-1]),
+    "after a 401": unread(send_body(b"x" * 70_000)[:-1]),
+    "after a 401 of a small body": unread(send_body(b"x" * 100)[:-2]),
+    "after a 401 of chunks": unread(
+        b"POST /api/v1/memories HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nxx"
+    ),
+    "after a 404": unread(b"POST /nowhere HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"),
+    "after a 405": unread(b"POST /health HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n"),
+    "after a 413": unread(b"POST /health HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999999\r\n\r\n"),
+    "after a 431": unread(get(b"/", b"h: " + b"x" * MAX_HEAD)),
+    "after a 400": unread(b"no HTTP\r\n\r\n"),
+    "an upgrade": says(get(b"/health", b"Connection: upgrade\r\nUpgrade: websocket\r\n"), b"x"),
+    "reading nothing": State(reads_nothing),
+    "after HTTP/1.0": says(b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b""),
+}
+
+
+def assert_ends(connection: socket.socket) -> None:
+    connection.settimeout(PATIENCE)
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        pass
+
+
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
+def test_every_state_of_a_connection_ends_and_keeps_nobody_out(impatient: LiveServer, state: State) -> None:
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(impatient.url)) for _ in range(MAX_CONNECTIONS)]
+        for connection in connections:
+            state.enter(connection, impatient)
+        deadline = time.monotonic() + PATIENCE
+        while httpx.get(f"{impatient.url}/health", timeout=PATIENCE).status_code == 503:
+            assert time.monotonic() < deadline
+        for connection in connections:
+            assert_ends(connection)
+
+
+def test_connections_beyond_the_limit_keep_out_nobody_who_came_before(impatient: LiveServer) -> None:
+    with (
+        httpx.Client(base_url=impatient.url, headers={"x-api-key": impatient.key}) as polite,
+        ExitStack() as stack,
+    ):
+        assert polite.get("/health").status_code == 200
+        for _ in range(MAX_CONNECTIONS + 50):
+            stack.enter_context(connect(impatient.url))
+        assert ask(stack.enter_context(connect(impatient.url)), HEALTH) == 503
+        for n in range(20):
+            stored = polite.post(MEMORIES, json={"agent_id": "polite", "content": f"{time.time_ns()} {n}"})
+            assert stored.status_code == 201
+
+
+def test_responses_that_are_not_read_are_let_go(impatient: LiveServer) -> None:
+    with ExitStack() as stack:
+        idle = open_files(impatient)
+        for _ in range(20):
+            reads_nothing(stack.enter_context(connect(impatient.url)), impatient)
+        deadline = time.monotonic() + PATIENCE
+        while open_files(impatient) > idle + 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_a_response_that_is_read_late_but_in_time_is_whole(server: LiveServer) -> None:
+    with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
+        large = [{"agent_id": "late", "content": f"{n} " + "x" * 60_000} for n in range(100)]
+        assert client.post(MEMORIES, json={"memories": large}, timeout=PATIENCE).status_code == 201
+        with client.stream("GET", MEMORIES, params={"agent_id": "late"}) as response:
+            time.sleep(0.2)
+            assert json.loads(response.read())["count"] == 100
+
+
+def test_requests_that_arrive_together_are_answered_in_their_order(server: LiveServer) -> None:
+    key = f"x-api-key: {server.key}\r\n".encode()
+    body = b'{"agent_id": "pipeline", "content": "second"}'
+    requests = [
+        get(b"/health"), send_body(body, key), get(b"/nowhere"), send_body(body, UNKNOWN_KEY), get(b"/docs"),
+        send_body(b"", key), get(b"/ready"),
+    ]  # fmt: skip
+    with connect(server.url) as connection, connection.makefile("rb") as responses:
+        connection.sendall(b"".join(requests))
+        assert [next_status(responses) for _ in requests] == [200, 201, 404, 401, 200, 400, 200]
+
+
+def next_status(responses: Any) -> int:
+    head = b"".join(iter(responses.readline, b"\r\n"))
+    length = re.search(rb"content-length: (\d+)", head)
+    responses.read(int(length[1]) if length else 0)
+    return int(head.split()[1])
+
+
+def test_nonsense_behind_a_request_does_not_take_its_response(server: LiveServer) -> None:
+    body = b'{"agent_id": "nonsense", "content": "before"}'
+    with connect(server.url) as connection:
+        connection.sendall(get(b"/ready") + b"no HTTP\r\n\r\n")
+        assert [answer(connection, "GET").status for _ in range(2)] == [200, 400]
+        assert_ends(connection)
+    with connect(server.url) as connection:
+        connection.sendall(post(MEMORIES, server.key, body) + b"no HTTP\r\n\r\n")
+        response = answer(connection)
+        assert (response.status, response.headers["connection"]) == (201, "close")
+        assert_ends(connection)
+
+
+def test_connections_beyond_the_limit_never_use_up_the_servers_files(tmp_path: Path) -> None:
+    limited = ("sh", "-c", 'ulimit -n 400 && exec "$@"', "sh", sys.executable, "-m", "memtrace_server")
+    with (
+        LiveServer(tmp_path, "--max-connections", "50", "--client-timeout", "5", memtrace=limited) as server,
+        ExitStack() as stack,
+        httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as polite,
+    ):
+        assert polite.post(MEMORIES, json={"agent_id": "a", "content": "before"}).status_code == 201
+        for _ in range(600):
+            stack.enter_context(connect(server.url))
+        assert polite.post(MEMORIES, json={"agent_id": "a", "content": "meanwhile"}).status_code in {
+            201,
+            503,
+        }
+        assert open_files(server) < 250
+        stack.close()
+        deadline = time.monotonic() + PATIENCE
+        while polite.get("/ready").status_code == 503:
+            assert time.monotonic() < deadline
+
+
+def test_more_connections_than_the_system_allows_files_are_refused(tmp_path: Path) -> None:
+    command = (
+        'ulimit -n 300 && exec "$0" -m memtrace_server serve --port 0 --max-connections 1000 --store "$1"'
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", command, sys.executable, f"sqlite:///{tmp_path / 'x.db'}"],
+        capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "--max-connections: 1000 need 1256 open files, but the system allows 300" in done.stderr
+
+
+# --- the head
+
+
+def head_of(size: int) -> bytes:
+    padding = size - len(get(b"/health", b"h: \r\n"))
+    return get(b"/health", b"h: " + b"x" * padding + b"\r\n")
+
+
+HEADS = {
+    "as large as is allowed": (head_of(MAX_HEAD), 200),
+    "a byte larger": (head_of(MAX_HEAD + 1), 431),
+    "96 MiB": (get(b"/health", b"h: " + b"x" * (96 << 20)), 431),
+    "100 headers": (get(b"/health", b"h: x\r\n" * 99), 200),
+    "101 headers": (get(b"/health", b"h: x\r\n" * 100), 431),
+    "a path of 4 KiB": (get(b"/" + b"x" * 4_095), 404),
+    "a path of 4 KiB and a byte": (get(b"/" + b"x" * 4_096), 431),
+    "no Host": (b"GET /health HTTP/1.1\r\n\r\n", 400),
+    "two Hosts": (get(b"/health", b"Host: other\r\n"), 400),
+    "no Host in HTTP/1.0": (b"GET /health HTTP/1.0\r\n\r\n", 200),
+    "two lengths": (get(b"/health", b"Content-Length: 1\r\nContent-Length: 2\r\n"), 400),
+    "a length and chunks": (get(b"/health", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
+    "an upgrade with a body": (
+        get(b"/health", b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"), 400,
+    ),
+    "a tunnel": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("request_", "status"), HEADS.values(), ids=HEADS.keys())
+def test_a_head_is_taken_within_its_limits_only(server: LiveServer, request_: bytes, status: int) -> None:
+    with connect(server.url) as connection:
+        try:
+            connection.sendall(request_)
+        except ConnectionError:  # refused before all of it was sent
+            assert status == 431
+        response = answer(connection, "GET")
+
+    assert response.status == status
+    if status != 200:
+        assert response.told["request_id"] == response.headers["x-request-id"]
+        assert (
+            response.told["code"]
+            == {400: "invalid_request", 404: "not_found", 431: "headers_too_large"}[status]
+        )
+
+
+# --- rates
+
+
+def test_failed_authentication_is_limited_by_address_and_logged_with_it(tmp_path: Path) -> None:
+    arguments = ("--auth-failure-limit", "3", "--forwarded-allow-ips", "127.0.0.1", "--log-level", "warning")
+    with LiveServer(tmp_path, *arguments) as server, httpx.Client(base_url=server.url) as client:
+
+        def ask_as(address: str, key: str) -> httpx.Response:
+            return client.get(MEMORIES, headers={"x-api-key": key, "x-forwarded-for": address})
+
+        assert ask_as("203.0.113.1", server.key).status_code == 200
+        assert [ask_as("203.0.113.1", f"mtk_{n:064}").status_code for n in range(5)] == [401] * 3 + [429] * 2
+        refused = ask_as("203.0.113.1", "")
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert 0 < int(refused.headers["retry-after"]) <= 20
+        # Good keys pass all the same, those that are new as well; other addresses are not concerned.
+        assert ask_as("203.0.113.1", server.key).status_code == 200
+        assert ask_as("203.0.113.1", server.create_tenant("other")).status_code == 200
+        assert ask_as("203.0.113.2", "mtk_" + "1" * 64).status_code == 401
+
+    lines = [json.loads(line) for line in server.log if line.startswith("{")]
+    failed = [(line["client"], line["status"]) for line in lines if line.get("status") == 401]
+    assert failed == [("203.0.113.1", 401)] * 3 + [("203.0.113.2", 401)]
+
+
+def test_an_address_in_a_header_counts_only_if_it_comes_from_a_proxy(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--auth-failure-limit", "2") as server:
+        statuses = [
+            httpx.get(f"{server.url}{MEMORIES}", headers={"x-forwarded-for": f"203.0.113.{n}"}).status_code
+            for n in range(4)
+        ]
+    assert statuses == [401, 401, 429, 429]
+    assert {json.loads(line)["client"] for line in server.log if '"status"' in line} == {"127.0.0.1"}
+
+
+def test_requests_are_counted_by_key_however_it_is_sent(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--rate-limit", "1") as server, httpx.Client(base_url=server.url) as client:
+        other = server.create_tenant("other")
+        bearer = {"authorization": f"Bearer {server.key}"}
+        ways = [{"x-api-key": server.key}, bearer] * 20
+        assert {client.get(MEMORIES, headers=headers).status_code for headers in ways} == {200, 429}
+        assert client.get(MEMORIES, headers={"x-api-key": other}).status_code == 200
+        assert client.get("/health", headers=bearer).status_code == 200
+
+
+# --- without keys, and browsers
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:9100", 200),
+        ("agent.localhost", 200),
+        ("127.0.0.1:9100", 200),
+        ("127.1.2.3", 200),
+        ("[::1]", 200),
+        ("[::1]:9100", 200),
+        ("evil.example", 400),
+        ("evil.example:9100", 400),
+        ("localhost.evil.example", 400),
+        ("127.0.0.1.evil.example", 400),
+        ("192.168.0.1", 400),
+        ("0.0.0.0:9100", 400),
+        ("[::2]:9100", 400),
+        ("", 400),
+    ],
+)
+def test_without_keys_only_names_of_this_machine_are_answered(
+    keyless: LiveServer, host: str, status: int
+) -> None:
+    for path in (MEMORIES, "/health", "/docs"):
+        response = httpx.get(f"{keyless.url}{path}", headers={"host": host})
+        assert response.status_code == status
+        if status == 400:
+            assert response.json()["details"][0]["field"] == "host"
+
+
+@pytest.fixture(scope="module")
+def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("keyless"), "--no-auth") as server:
+        yield server
+
+
+def test_without_keys_no_address_of_the_network_is_listened_on(tmp_path: Path) -> None:
+    everywhere = ["--host", "0.0.0.0", "--port", "0"]  # noqa: S104 - it is refused
+    arguments = ["serve", "--no-auth", *everywhere, "--store", f"sqlite:///{tmp_path}/x.db"]
+    done = subprocess.run(
+        [sys.executable, "-m", "memtrace_server", *arguments],
+        capture_output=True, encoding="utf-8", timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "--insecure-no-auth-on-network" in done.stderr
+
+
+def test_the_network_is_served_without_keys_if_somebody_insists(tmp_path: Path) -> None:
+    arguments = ("--no-auth", "--insecure-no-auth-on-network", "--host", "0.0.0.0")  # noqa: S104 - as users do
+    with LiveServer(tmp_path, *arguments) as server:
+        url = server.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - the address that was bound
+        response = httpx.get(f"{url}{MEMORIES}", headers={"host": "memory.example"})
+    assert response.status_code == 200
+
+
+def test_pages_of_other_origins_are_let_in_only_if_named(tmp_path: Path, server: LiveServer) -> None:
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    with LiveServer(
+        tmp_path, "--cors-origin", "https://app.example", "--cors-origin", "https://b.example"
+    ) as cors:
+        for url, origin, is_named in (
+            (cors.url, "https://app.example", True),
+            (cors.url, "https://b.example", True),
+            (cors.url, "https://evil.example", False),
+            (server.url, "https://app.example", False),
+        ):
+            asked = httpx.options(f"{url}{MEMORIES}", headers={"origin": origin, **preflight})
+            listed = httpx.get(f"{url}/health", headers={"origin": origin})
+            allowed = origin if is_named else None
+            assert asked.headers.get("access-control-allow-origin") == allowed
+            assert listed.headers.get("access-control-allow-origin") == allowed
+            assert "access-control-allow-credentials" not in listed.headers
+            if is_named:
+                assert "x-request-id" in listed.headers["access-control-expose-headers"].lower()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get(b"/health"),
+        get(b"/docs"),
+        get(b"/openapi.json"),
+        get(b"/nowhere"),
+        get(b"/api/v1/memories"),
+        send_body(b"{}"),
+        b"DELETE /health HTTP/1.1\r\nHost: test\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"no HTTP\r\n\r\n",
+        head_of(MAX_HEAD + 1),
+    ],
+    ids=[
+        "health", "docs", "contract", "404", "401", "401 of a body", "405", "400", "400 of the parser", "431",
+    ],
+)  # fmt: skip
+def test_every_response_has_its_id_and_is_neither_kept_nor_guessed_at(
+    server: LiveServer, request_: bytes
+) -> None:
+    with connect(server.url) as connection:
+        connection.sendall(request_)
+        headers = answer(connection, "GET").headers
+    assert re.fullmatch("req_[0-9A-Z]{26}", headers["x-request-id"])
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_reference_may_load_nothing_but_its_own_style(server: LiveServer) -> None:
+    page = httpx.get(f"{server.url}/docs")
+    style = re.search(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    assert style
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    policy = page.headers["content-security-policy"].split("; ")
+    assert {"default-src 'none'", f"style-src 'sha256-{digest}'", "frame-ancestors 'none'"} <= set(policy)
+    assert "script" not in page.text.partition("</head>")[0]
