@@ -148,7 +148,7 @@ def _prepared(contract: dict[str, Any]) -> dict[str, Any]:
     """Prepare a copy of a contract for the generator, which knows less.
 
     A parameter's own description goes into its schema, where the generator looks for it. The parameters of
-    `listMemories` and `forgetMemories` become two more schemas, `ListOptions` and `ForgetFilter`.
+    `listMemories` become one more schema, `ListOptions`.
     """
     schemas, parameters = contract["components"]["schemas"], contract["components"]["parameters"]
     memories = contract["paths"]["/api/v1/memories"]
@@ -159,17 +159,6 @@ def _prepared(contract: dict[str, Any]) -> dict[str, Any]:
         "properties": {
             parameter["name"]: _optional_property(parameter)
             for parameter in _resolved(memories["get"]["parameters"], parameters)
-        },
-    }
-    schemas["ForgetFilter"] = {
-        "type": "object",
-        "additionalProperties": False,
-        "minProperties": 1,
-        "description": "Which memories to forget; each filter given must match.",
-        "properties": {
-            parameter["name"]: {"anyOf": [parameter["schema"]], "description": parameter["description"]}
-            for parameter in _resolved(memories["delete"]["parameters"], parameters)
-            if parameter["in"] == "query"
         },
     }
     for parameter in _parameters(contract):

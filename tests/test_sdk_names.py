@@ -59,7 +59,9 @@ METHODS = {
     "addMemory": "add_memory",
     "createSession": "create_session",
     "deleteAgent": "delete_agent",
-    "forgetMemories": "forget_all",
+    "deleteSession": "delete_session",
+    "forgetMatching": "forget_all",
+    "forgetMemories": "forget_all",  # of which it is the form in a URL, with fewer filters
     "forgetMemory": "forget",
     "getAgent": "get_agent",
     "getAgentContext": "get_agent_context",

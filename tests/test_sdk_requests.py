@@ -442,10 +442,36 @@ def test_forget_all_tells_how_many(sdk: Memtrace, fake_server: FakeServer) -> No
     assert sdk.forget_all(agent_id="a", tags=["t", "u"], until=NOON, memory_type="entity") == 3
     assert sdk.forget_all(ForgetFilter(session_id="s")) == 0
 
-    assert [line(request) for request in fake_server.requests] == [
-        "DELETE /api/v1/memories?agent_id=a&memory_type=entity&tags=t,u&until=2026-11-01T12:00:00Z",
-        "DELETE /api/v1/memories?session_id=s",
+    assert [line(request) for request in fake_server.requests] == ["POST /api/v1/forget"] * 2
+    assert [json.loads(request.content) for request in fake_server.requests] == [
+        {"agent_id": "a", "tags": ["t", "u"], "until": "2026-11-01T12:00:00Z", "memory_type": "entity"},
+        {"session_id": "s"},
     ]
+
+
+def test_forget_all_counts_first_in_a_dry_run(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, {"deleted": 0, "matched": 3})
+
+    assert sdk.forget_all(metadata={"customer": "anna"}, dry_run=True) == 3
+
+    assert line(fake_server.request) == "POST /api/v1/forget?dry_run=true"
+
+
+def test_forget_all_without_a_filter_names_those_that_it_takes(sdk: Memtrace) -> None:
+    with pytest.raises(BadRequestError, match="forget_all: no filter given; give at least one of") as caught:
+        sdk.forget_all()
+
+    for name in (
+        "agent_id",
+        "session_id",
+        "memory_types",
+        "event_types",
+        "tags",
+        "metadata",
+        "since",
+        "until",
+    ):
+        assert name in caught.value.message
 
 
 def test_agents(sdk: Memtrace, fake_server: FakeServer) -> None:

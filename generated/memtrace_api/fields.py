@@ -411,9 +411,13 @@ class ForgetFilters(TypedDict, total=False):
             `sess_` and a ULID.
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        memory_types: Only memories of one of these types.
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
             `error` is counted separately.
+        event_types: Only memories of one of these event types.
         tags: Tags of which a memory must have every one. They match whole and exactly.
+        min_importance: Only memories of at least this importance.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
         since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
     """
@@ -421,8 +425,12 @@ class ForgetFilters(TypedDict, total=False):
     agent_id: str
     session_id: str
     memory_type: MemoryType
+    memory_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType]
     event_type: str
+    event_types: list[str] | tuple[str, ...] | AbstractSet[str]
     tags: list[str] | tuple[str, ...] | AbstractSet[str]
+    min_importance: float
+    metadata: Mapping[str, Any]
     since: TimePoint
     until: TimePoint
 
@@ -627,6 +635,16 @@ class DeleteAgentFields(TypedDict, total=False):
     Attributes:
         delete_memories: Whether to delete the agent's memories and sessions too. The server's default:
             False.
+    """
+
+    delete_memories: bool | None
+
+
+class DeleteSessionFields(TypedDict, total=False):
+    """Fields of `delete_session`.
+
+    Attributes:
+        delete_memories: Whether to delete the session's memories too. The server's default: False.
     """
 
     delete_memories: bool | None

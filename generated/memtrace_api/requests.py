@@ -13,6 +13,7 @@ from .models.add_memories_request import AddMemoriesRequest
 from .models.add_memory_request import AddMemoryRequest
 from .models.context_options import ContextOptions
 from .models.create_session_request import CreateSessionRequest
+from .models.forget_filter import ForgetFilter
 from .models.memory_type import MemoryType
 from .models.order import Order
 from .models.register_agent_request import RegisterAgentRequest
@@ -244,6 +245,31 @@ def tail_memories(
         ),
         "headers": {},
     }
+    return kwargs
+
+
+def forget_matching(
+    *,
+    body: ForgetFilter,
+    dry_run: bool | None = None,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    """Forget every memory that matches a filter of any kind."""
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/forget",
+        "params": query(
+            {
+                "dry_run": dry_run,
+            }
+        ),
+        "headers": {},
+    }
+
+    kwargs["json"] = body.to_dict()
+    kwargs["headers"]["Content-Type"] = "application/json"
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
     return kwargs
 
 
@@ -490,6 +516,30 @@ def update_session(
 
     kwargs["json"] = body.to_dict()
     kwargs["headers"]["Content-Type"] = "application/json"
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def delete_session(
+    session_id: str,
+    *,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    """Delete a session."""
+    kwargs: dict[str, Any] = {
+        "method": "delete",
+        "url": "/api/v1/sessions/{session_id}".format(
+            session_id=path_segment(session_id, "session_id"),
+        ),
+        "params": query(
+            {
+                "delete_memories": delete_memories,
+            }
+        ),
+        "headers": {},
+    }
     if idempotency_key is not None:
         kwargs["headers"]["Idempotency-Key"] = idempotency_key
     return kwargs

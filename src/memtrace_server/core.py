@@ -226,14 +226,15 @@ class Core:
                 clock=self._clock,
                 deadline=deadline,
             )
-            key = arguments.parameters.get("Idempotency-Key")
+            key = None if is_dry_run else arguments.parameters.get("Idempotency-Key")
             return _once(call, request, operation, key) if key else _respond(HANDLERS[operation.id](call))
 
+        is_dry_run = isinstance(arguments, Arguments) and arguments.parameters.get("dry_run", False)
         return Work(
-            is_write=operation.is_write and isinstance(arguments, Arguments),
+            is_write=operation.is_write and isinstance(arguments, Arguments) and not is_dry_run,
             is_probe=operation.id == "getReady",
             wait=arguments.parameters.get("wait", 0) if isinstance(arguments, Arguments) else 0,
-            is_short=len(request.body) <= _SHORT and operation.method != "DELETE",  # which may go on for long
+            is_short=len(request.body) <= _SHORT and operation.role != "admin",  # which may go on for long
             run=run,
         )
 

@@ -95,6 +95,75 @@ async def test_every_filter_narrows_what_is_forgotten(client: AsyncMemtrace) -> 
     assert (left.content, left.session_id, left.time) == ("plain", "s1", NOON)
 
 
+async def test_every_filter_of_a_search_narrows_what_is_forgotten(client: AsyncMemtrace) -> None:
+    filters: list[dict[str, Any]] = [
+        {"metadata": {"customer": "anna"}},
+        {"metadata": {"customer": "bert", "ticket": 4711}},
+        {"memory_types": ["decision", "entity"]},
+        {"event_types": ["error", "action"]},
+        {"min_importance": 0.9},
+    ]
+    plain = {"agent_id": "agent_1", "content": "plain", "importance": 0.8, "metadata": {"customer": "bert"}}
+    others: list[dict[str, Any]] = [
+        {"metadata": {"customer": "anna", "more": [1]}},
+        {"metadata": {"customer": "bert", "ticket": 4711}},
+        {"memory_type": "entity"},
+        {"event_type": "action"},
+        {"importance": 0.9},
+    ]
+    await client.add_memories([plain, *({**plain, **other} for other in others)])
+
+    for nothing in (
+        {"metadata": {"customer": "anna", "more": [2]}},
+        {"metadata": {"ticket": "4711"}},
+        {"memory_type": "episodic", "memory_types": ["decision"]},
+        {"event_type": "error", "event_types": ["action"]},
+    ):
+        assert await client.forget_all(**nothing) == 0
+    for each in filters:
+        assert await client.forget_all(**each, dry_run=True) == 1
+        assert await client.forget_all(**each) == 1
+        assert await client.forget_all(**each) == 0
+    (left,) = (await client.list_memories()).memories
+    assert left.metadata == {"customer": "bert"}
+
+
+async def test_both_forms_of_a_type_must_hold(client: AsyncMemtrace) -> None:
+    await client.add_memories(
+        {"agent_id": "a", "content": kind, "memory_type": kind} for kind in ("decision", "entity")
+    )
+
+    assert await client.forget_all(memory_type="decision", memory_types=["decision", "entity"]) == 1
+    assert [memory.content for memory in (await client.list_memories()).memories] == ["entity"]
+
+
+async def test_a_dry_run_counts_what_would_be_forgotten_and_leaves_it(client: AsyncMemtrace) -> None:
+    await client.add_memories(
+        {"agent_id": "a", "content": f"Item {n}", "metadata": {"even": n % 2 == 0}} for n in range(1_000)
+    )
+    await client.add_memories(
+        {"agent_id": "a", "content": f"Item {n}", "metadata": {"even": n % 2 == 0}}
+        for n in range(1_000, 1_202)
+    )
+
+    assert await client.forget_all(metadata={"even": True}, dry_run=True) == 601
+    assert (await client.get_agent_stats("a")).memory_count == 1_202
+    assert await client.forget_all(metadata={"even": True}) == 601
+    assert (await client.get_agent_stats("a")).memory_count == 601
+
+
+@pytest.mark.parametrize(
+    "filters", [{"metadata": {}}, {"tags": []}, {"memory_types": []}, {"event_types": []}], ids=list
+)
+async def test_an_empty_filter_forgets_nothing(client: AsyncMemtrace, filters: dict[str, Any]) -> None:
+    await client.remember("agent_1", "Kept")
+
+    with pytest.raises(BadRequestError, match="it is empty"):
+        await client.forget_all(**filters)
+
+    assert (await client.list_memories()).count == 1
+
+
 async def test_forgetting_says_how_many_even_when_they_are_many(client: AsyncMemtrace) -> None:
     await client.add_memories({"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1000))
     await client.add_memories({"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1000, 1100))

@@ -177,3 +177,39 @@ async def test_a_session_block_that_fails_is_closed_too(client: AsyncMemtrace) -
             raise MemtraceError("my own")
 
     assert (await client.get_session(session.id)).status == "closed"
+
+
+async def test_a_deleted_session_is_gone_and_its_memories_stay(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a", metadata={"customer": "anna"})
+    memory = await client.remember("a", "Said in it", session_id=session.id)
+
+    await client.delete_session(session.id)
+
+    with pytest.raises(NotFoundError):
+        await client.get_session(session.id)
+    with pytest.raises(NotFoundError):
+        await client.delete_session(session.id)
+    assert (await client.list_sessions()).sessions == []
+    assert (await client.get_agent_stats("a")).session_count == 0
+    assert (await client.list_memories(session_id=session.id)).memories == [memory]
+
+
+async def test_a_session_is_deleted_with_its_memories_whoever_wrote_them(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a")
+    await client.remember("a", "Mine", session_id=session.id)
+    await client.remember("b", "Another agent's", session_id=session.id)
+    kept = await client.remember("a", "Elsewhere")
+
+    await client.delete_session(session.id, delete_memories=True)
+
+    assert (await client.list_memories()).memories == [kept]
+
+
+async def test_a_deleted_session_exists_again_from_its_next_memory_on(client: AsyncMemtrace) -> None:
+    session = await client.create_session(agent_id="a", metadata={"customer": "anna"})
+    await client.delete_session(session.id)
+
+    await client.remember("b", "Later", session_id=session.id)
+
+    again = await client.get_session(session.id)
+    assert (again.agent_id, again.metadata) == ("b", None)

@@ -43,7 +43,6 @@ def test_a_store_that_was_written_and_forgotten_from_is_whole(store: str, comman
         ("UPDATE agent_counts SET memories = memories + 1", "the counter a episodic 16 should not be there"),
         ("DELETE FROM labels WHERE label = 'tag:tag1'", "the label tag:tag1"),
         ("DELETE FROM agents", "memories name the agent a, which is missing"),
-        ("DELETE FROM sessions", "memories name the session s, which is missing"),
         ("INSERT INTO words_1 (rowid, text) VALUES (1, 'stray')", "the index entry words_1 stray"),
         ("DELETE FROM memories WHERE seq = (SELECT max(seq) FROM memories)", "the index entry pieces_1"),
     ],

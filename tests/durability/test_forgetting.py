@@ -69,6 +69,12 @@ def markers() -> dict[str, Marker]:
 FORGET: Mapping[str, Callable[[Tenant, Clock, str], object]] = {
     "by id": lambda tenant, _, memory_id: tenant.send("DELETE", f"{MEMORIES}/{memory_id}", once="forget"),
     "by filter": lambda tenant, _, __: tenant.send("DELETE", MEMORIES, query="agent_id=a", once="forget"),
+    "by any filter": lambda tenant, _, __: tenant.send(
+        "POST", "/api/v1/forget", {"agent_id": "a", "memory_types": ["episodic"]}, once="forget"
+    ),
+    "with its session": lambda tenant, _, __: tenant.send(
+        "DELETE", "/api/v1/sessions/s", query="delete_memories=true", once="forget"
+    ),
     "with its agent": lambda tenant, _, __: tenant.send(
         "DELETE", "/api/v1/agents/a", query="delete_memories=true", once="forget"
     ),
@@ -261,6 +267,33 @@ def test_nothing_is_left_of_an_agent_that_was_deleted_with_its_memories(
     _sweep(tenant, clock)
     in_process.store.close()
     assert _found(_files(tmp_path), markers) == set()
+
+
+def test_nothing_is_left_of_a_session_that_was_deleted(
+    in_process: InProcess, clock: Clock, tmp_path: Path
+) -> None:
+    tenant = in_process.tenant()
+    markers = {name: Marker.word() for name in ("session", "changed session")}
+    kept = {"other": Marker.word()}
+    other = {"agent_id": "a", "metadata": {"task": kept["other"].text}}
+    tenant.send("POST", "/api/v1/sessions", other, once="other")
+    session = {"agent_id": "a", "metadata": {"task": markers["session"].text}}
+    session_id = told(tenant.send("POST", "/api/v1/sessions", session, once="session"))["id"]
+    change = {"metadata": {"outcome": markers["changed session"].text}}
+    tenant.send("PUT", f"/api/v1/sessions/{session_id}", change, once="change")
+    assert _found(_tables(tmp_path), markers | kept) == {*markers, *kept}
+
+    tenant.send("DELETE", f"/api/v1/sessions/{session_id}", once="forget")
+
+    assert _found(_tables(tmp_path), markers | kept) == set(kept)
+    retried = tenant.send("POST", "/api/v1/sessions", session, once="session")
+    assert (retried.status, told(retried)["code"]) == (409, "answer_forgotten")
+    assert tenant.send("POST", "/api/v1/sessions", other, once="other").status == 201
+    _sweep(tenant, clock)
+    in_process.store.vacuum()
+    in_process.store.close()
+    assert _found(_files(tmp_path), markers) == set()
+    assert_whole(tmp_path / "memtrace.db")
 
 
 def _marked(markers: Mapping[str, Marker]) -> dict[str, Any]:

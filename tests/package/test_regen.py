@@ -74,8 +74,9 @@ def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "CreateSessionRequest",
             "UpdateSessionRequest",
             "ContextOptions",
+            "ForgetFilter",
         ):
-            schemas[name]["properties"]["mood"] = mood
+            schemas[name]["properties"]["mood"] = closed if name == "ForgetFilter" else mood
         paths = contract["paths"]
         for path in paths:
             for operation in paths[path].values():
@@ -86,7 +87,7 @@ def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "listAgents",
                     "listSessions",
                     "deleteAgent",
-                    "forgetMemories",
+                    "deleteSession",
                 }:
                     operation.setdefault("parameters", []).append(in_query)
 
@@ -155,7 +156,7 @@ METHODS = {
         "get_agent_memories": ("a",), "get_session_memories": ("s",),
         "search_memories": ("words",), "iter_search": ("words",), "forget_all": (),
         "register_agent": ("a",), "list_agents": (), "delete_agent": ("a",), "get_agent_context": ("a",),
-        "create_session": ("a",), "list_sessions": (), "update_session": ("s",),
+        "create_session": ("a",), "list_sessions": (), "update_session": ("s",), "delete_session": ("s",),
         "get_session_context": ("s",),
     },
     (SessionHandle, AsyncSessionHandle): {

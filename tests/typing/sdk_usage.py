@@ -163,6 +163,11 @@ def one_memory(client: Memtrace) -> None:
         tags=["ui"],
         since=datetime.now(UTC),
         until=timedelta(days=30),
+        memory_types=["episodic", "decision"],
+        event_types=("error", "action"),
+        min_importance=0.5,
+        metadata={"customer": "anna"},
+        dry_run=True,
         idempotency_key="key",
     )
 
@@ -304,6 +309,8 @@ def agents(client: Memtrace) -> None:
     )
     assert_type(client.delete_agent("a"), None)
     client.delete_agent("a", delete_memories=True, idempotency_key="key")
+    assert_type(client.delete_session("s"), None)
+    client.delete_session("s", delete_memories=True, idempotency_key="key")
 
 
 def sessions(client: Memtrace) -> None:
@@ -580,6 +587,7 @@ async def agents_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await client.get_agent_memories("a"), MemoryList)
     assert_type(await client.get_agent_context("a"), AgentContext)
     assert_type(await client.delete_agent("a"), None)
+    assert_type(await client.delete_session("s"), None)
 
 
 async def sessions_without_blocking(client: AsyncMemtrace) -> None:

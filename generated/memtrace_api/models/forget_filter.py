@@ -19,7 +19,7 @@ else:
 
 @attrs.define(kw_only=True, slots=True, init=False, repr=False)
 class ForgetFilter:
-    """Which memories to forget; each filter given must match.
+    """Which memories to forget; each condition given must hold, and at least one must be given.
 
     Attributes:
         agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
@@ -30,9 +30,13 @@ class ForgetFilter:
             `sess_` and a ULID.
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        memory_types: Only memories of one of these types.
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
             `error` is counted separately.
+        event_types: Only memories of one of these event types.
         tags: Tags of which a memory must have every one. They match whole and exactly.
+        min_importance: Only memories of at least this importance.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
         since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
         until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
     """
@@ -40,8 +44,12 @@ class ForgetFilter:
     agent_id: str | None = None
     session_id: str | None = None
     memory_type: MemoryType | None = None
+    memory_types: list[MemoryType] | None = None
     event_type: str | None = None
+    event_types: list[str] | None = None
     tags: list[str] | None = None
+    min_importance: float | None = None
+    metadata: dict[str, Any] | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
 
@@ -51,8 +59,12 @@ class ForgetFilter:
         agent_id: str = NOT_GIVEN,
         session_id: str = NOT_GIVEN,
         memory_type: MemoryType = NOT_GIVEN,
+        memory_types: list[MemoryType] = NOT_GIVEN,
         event_type: str = NOT_GIVEN,
+        event_types: list[str] = NOT_GIVEN,
         tags: list[str] = NOT_GIVEN,
+        min_importance: float = NOT_GIVEN,
+        metadata: dict[str, Any] = NOT_GIVEN,
         since: TimePoint = NOT_GIVEN,
         until: TimePoint = NOT_GIVEN,
     ) -> None:
@@ -66,12 +78,24 @@ class ForgetFilter:
         if memory_type is not NOT_GIVEN:
             require_value(memory_type, "ForgetFilter.memory_type")
             self.memory_type = memory_type
+        if memory_types is not NOT_GIVEN:
+            require_value(memory_types, "ForgetFilter.memory_types")
+            self.memory_types = memory_types
         if event_type is not NOT_GIVEN:
             require_value(event_type, "ForgetFilter.event_type")
             self.event_type = event_type
+        if event_types is not NOT_GIVEN:
+            require_value(event_types, "ForgetFilter.event_types")
+            self.event_types = event_types
         if tags is not NOT_GIVEN:
             require_value(tags, "ForgetFilter.tags")
             self.tags = tags
+        if min_importance is not NOT_GIVEN:
+            require_value(min_importance, "ForgetFilter.min_importance")
+            self.min_importance = min_importance
+        if metadata is not NOT_GIVEN:
+            require_value(metadata, "ForgetFilter.metadata")
+            self.metadata = metadata
         if since is not NOT_GIVEN:
             require_value(since, "ForgetFilter.since")
             self.since = since
@@ -90,8 +114,12 @@ class ForgetFilter:
         self.agent_id = None
         self.session_id = None
         self.memory_type = None
+        self.memory_types = None
         self.event_type = None
+        self.event_types = None
         self.tags = None
+        self.min_importance = None
+        self.metadata = None
         self.since = None
         self.until = None
 
@@ -123,10 +151,18 @@ class ForgetFilter:
             data["session_id"] = self.session_id
         if self.memory_type is not None:
             data["memory_type"] = self.memory_type
+        if self.memory_types is not None:
+            data["memory_types"] = self.memory_types
         if self.event_type is not None:
             data["event_type"] = self.event_type
+        if self.event_types is not None:
+            data["event_types"] = self.event_types
         if self.tags is not None:
             data["tags"] = self.tags
+        if self.min_importance is not None:
+            data["min_importance"] = self.min_importance
+        if self.metadata is not None:
+            data["metadata"] = self.metadata
         if self.since is not None:
             data["since"] = time_point(self.since, "ForgetFilter.since")
         if self.until is not None:

@@ -15,10 +15,16 @@ class ForgetResult:
     """Result of forgetting by filter.
 
     Attributes:
-        deleted: Number of memories that were forgotten.
+        deleted: Number of memories that were forgotten; 0 in a dry run.
+        matched: Number of memories that match.
     """
 
     deleted: int
+    matched: int | None = None
+
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.matched = None
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -38,4 +44,6 @@ class ForgetResult:
         data: dict[str, Any] = {
             "deleted": self.deleted,
         }
+        if self.matched is not None:
+            data["matched"] = self.matched
         return data

@@ -20,6 +20,7 @@ from memtrace_api.fields import (
     CreateSessionFields,
     DecisionFields,
     DeleteAgentFields,
+    DeleteSessionFields,
     ForgetFilters,
     IterFilters,
     IterSearchConditions,
@@ -42,7 +43,7 @@ from memtrace._given import Given
 from memtrace._httpx import HttpClient, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
-from memtrace._requests import as_event, batch, call, idempotent, memory_id_of, parameters_of
+from memtrace._requests import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._retries import Retries
 from memtrace._sync.connection import Connection
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
@@ -547,6 +548,7 @@ class Memtrace:
         self,
         filters: ForgetFilter | None = None,
         *,
+        dry_run: bool = False,
         idempotency_key: str | None = None,
         **fields: Unpack[ForgetFilters],
     ) -> int:
@@ -554,10 +556,11 @@ class Memtrace:
 
         Args:
             filters: What to forget; each filter must match. Or pass them as keywords.
+            dry_run: Whether to count the memories and leave them.
             idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
-            How many memories were forgotten.
+            How many memories were forgotten, or would be.
 
         Raises:
             BadRequestError: If there is no filter.
@@ -565,17 +568,27 @@ class Memtrace:
 
         Example:
             >>> client.forget_all(agent_id="agent_1", until="30d")
+            >>> client.forget_all(metadata={"customer": "anna"}, dry_run=True)
         """
-        chosen = request_of(ForgetFilter, filters, fields).to_dict()
-        for name, value in chosen.items():
-            if value == []:
+        chosen = request_of(ForgetFilter, filters, fields)
+        for name, value in chosen.to_dict().items():
+            if value in ([], {}):
                 raise BadRequestError(
                     f"{name}: it is empty; leave it out to mean all", 0, code="invalid_request"
                 )
-        if not chosen:
-            raise BadRequestError("forget_all: no filter given; give at least one", 0, code="filter_required")
-        write = call(requests.forget_memories, **chosen, idempotency_key=idempotent(idempotency_key))
-        return (self._sender.fetch(write, ForgetResult)).deleted
+        if not chosen.to_dict():
+            names = ", ".join(ForgetFilters.__annotations__)
+            raise BadRequestError(
+                f"forget_all: no filter given; give at least one of {names}", 0, code="filter_required"
+            )
+        write = call(
+            requests.forget_matching,
+            body=chosen,
+            dry_run=dry_run or None,
+            idempotency_key=idempotent(idempotency_key),
+        )
+        result = self._sender.fetch(write, ForgetResult)
+        return result.matched or 0 if dry_run else result.deleted
 
     @overload
     def register_agent(
@@ -719,12 +732,7 @@ class Memtrace:
             idempotency_key=idempotent(idempotency_key),
             **parameters_of(fields),
         )
-        retries = self._sender.retries()
-        try:
-            self._sender.execute(write, retries)
-        except NotFoundError as error:
-            if not may_have_landed(error, retries):
-                raise
+        self._delete(write)
 
     @overload
     def create_session(
@@ -951,6 +959,26 @@ class Memtrace:
         """
         return self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 
+    def delete_session(
+        self, session_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteSessionFields]
+    ) -> None:
+        """Delete a session and its metadata.
+
+        Args:
+            session_id: The session to delete.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
+
+        Raises:
+            NotFoundError: If there is no such session.
+        """
+        write = call(
+            requests.delete_session,
+            session_id,
+            idempotency_key=idempotent(idempotency_key),
+            **parameters_of(fields),
+        )
+        self._delete(write)
+
     def health(self) -> Health:
         """Ask whether the server is alive. A 503 is not tried again: it is the answer.
 
@@ -966,6 +994,15 @@ class Memtrace:
             ServerError: If it cannot.
         """
         return self._sender.fetch(call(requests.get_ready), Health, self._patient_but_for_503())
+
+    def _delete(self, write: Call) -> None:
+        """Send a write that deletes; one that is not found by a retry was deleted by the attempt before."""
+        retries = self._sender.retries()
+        try:
+            self._sender.execute(write, retries)
+        except NotFoundError as error:
+            if not may_have_landed(error, retries):
+                raise
 
     def _iter_pages(self, options: ListOptions) -> Iterator[Memory]:
         next_options: ListOptions | None = options

@@ -10,7 +10,7 @@ import typer
 from typer import TyperException
 
 from memtrace._version import __version__
-from memtrace.cli import _keys, _orgs, _serve, _stores
+from memtrace.cli import _forget, _keys, _orgs, _serve, _stores
 from memtrace.exceptions import MemtraceError
 
 _FAILED = 1
@@ -26,6 +26,7 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+program.command("forget")(_forget.forget)
 program.command("serve")(_serve.serve)
 program.command("check")(_stores.check)
 program.command("vacuum")(_stores.vacuum)

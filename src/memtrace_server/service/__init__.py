@@ -32,6 +32,7 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "addMemory": memories.add_memory,
     "listMemories": memories.list_memories,
     "forgetMemories": memories.forget_memories,
+    "forgetMatching": memories.forget_matching,
     "getMemory": memories.get_memory,
     "forgetMemory": memories.forget_memory,
     "searchMemories": searching.search_memories,
@@ -47,6 +48,7 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "listSessions": sessions.list_sessions,
     "getSession": sessions.get_session,
     "updateSession": sessions.update_session,
+    "deleteSession": sessions.delete_session,
     "listSessionMemories": sessions.list_session_memories,
     "getSessionContext": contexts.get_session_context,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memtrace_server import times
@@ -24,6 +24,26 @@ def from_parameters(parameters: Mapping[str, Any], now: int) -> Filter:
         until=_point(parameters.get("until"), now),
         as_of=_point(parameters.get("as_of"), now),
         include_superseded=parameters.get("include_superseded", False),
+    )
+
+
+def from_forget(body: Mapping[str, Any], now: int) -> Filter | None:
+    """Return the filter that a `ForgetFilter` asks for; None if no memory can match. Superseded ones can."""
+    memory_types = _either(body.get("memory_type"), body.get("memory_types"))
+    event_types = _either(body.get("event_type"), body.get("event_types"))
+    if memory_types is None or event_types is None:
+        return None
+    return Filter(
+        agent_id=body.get("agent_id"),
+        session_id=body.get("session_id"),
+        memory_types=memory_types,
+        event_types=event_types,
+        tags=body.get("tags", ()),
+        since=_point(body.get("since"), now),
+        until=_point(body.get("until"), now),
+        min_importance=body.get("min_importance"),
+        metadata=body.get("metadata"),
+        include_superseded=True,
     )
 
 
@@ -72,6 +92,13 @@ def words(text: str) -> Words | None:
     for minus, phrase, word in _TERM.findall(text):
         (unwanted if minus else wanted).append(phrase or word)
     return Words(wanted=wanted, unwanted=unwanted) if wanted or unwanted else None  # white space asks nothing
+
+
+def _either(one: str | None, several: Sequence[str] | None) -> Sequence[str] | None:
+    """Return the values of which a memory must have one, () for any; None if no value is in both."""
+    if one is None or several is None:
+        return several or _one(one)
+    return _one(one) if one in several else None
 
 
 def _one(value: str | None) -> tuple[str, ...]:

@@ -65,6 +65,17 @@ def forget_memories(call: Call) -> Response:
     return answer(200, {"deleted": call.transaction.forget(call.org, everything, call.now)})
 
 
+def forget_matching(call: Call) -> Response:
+    """Forget by a filter of any kind, or count what would be forgotten."""
+    wanted = filters.from_forget(call.body, call.now)
+    if wanted is None:
+        return answer(200, {"deleted": 0, "matched": 0})
+    if call.parameters["dry_run"]:
+        return answer(200, {"deleted": 0, "matched": call.transaction.count(call.org, wanted, call.now)})
+    deleted = call.transaction.forget(call.org, wanted, call.now)
+    return answer(200, {"deleted": deleted, "matched": deleted})
+
+
 def get_memory(call: Call) -> Response:
     """One memory."""
     return Response(status=200, body=shown(_existing(call)).encode())

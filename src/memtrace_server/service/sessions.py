@@ -12,7 +12,7 @@ from memtrace_server.messages import Response, answer
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
 from memtrace_server.service.pages import memory_page
-from memtrace_server.store.records import Session
+from memtrace_server.store.records import Filter, Session
 
 
 def create_session(call: Call) -> Response:
@@ -71,6 +71,16 @@ def update_session(call: Call) -> Response:
         changed = attrs.evolve(changed, updated_at=call.now)
         call.transaction.update_session(call.org, changed)
     return answer(200, _view(call, changed), agent_id=session.agent_id)
+
+
+def delete_session(call: Call) -> Response:
+    """Delete a session, and its memories if asked to."""
+    session = existing_session(call)
+    if call.parameters["delete_memories"]:
+        wanted = Filter(session_id=session.id, include_superseded=True)
+        call.transaction.forget(call.org, wanted, call.now)
+    call.transaction.delete_session(call.org, session)
+    return Response(status=204)
 
 
 def list_session_memories(call: Call) -> Response:

@@ -99,6 +99,9 @@ class Transaction(Protocol):
         It may look no further than some thousand rows. No row up to the one returned is added later.
         """
 
+    def count(self, org: int, wanted: Filter, now: int) -> int:
+        """Return how many memories match."""
+
     def forget(self, org: int, wanted: Filter, now: int) -> int:
         """Delete every memory that matches, and return how many there were.
 
@@ -141,6 +144,9 @@ class Transaction(Protocol):
         limit: int,
     ) -> list[Session]:
         """Sessions, newest first, after a (created_at, id) if one is given."""
+
+    def delete_session(self, org: int, session: Session) -> None:
+        """Delete a session, not its memories, and what kept answers say about it."""
 
     def add_session(self, org: int, session: Session) -> None:
         """Add a session, and its agent if it is new."""

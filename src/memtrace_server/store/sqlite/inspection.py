@@ -33,8 +33,6 @@ _DERIVED = {
 }
 _NAMED = {
     "agent": "SELECT DISTINCT org, agent_id FROM memories EXCEPT SELECT org, id FROM agents",
-    "session": "SELECT DISTINCT org, session_id FROM memories WHERE session_id IS NOT NULL"
-    " EXCEPT SELECT org, id FROM sessions",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from operator import attrgetter, itemgetter
 
@@ -290,18 +290,15 @@ class SqliteTransaction:
         found = _found(self._db, query)
         return found, found[-1].seq if len(found) == limit else end
 
+    def count(self, org: int, wanted: Filter, now: int) -> int:
+        return sum(map(len, self._matching(org, wanted, now)))
+
     def forget(self, org: int, wanted: Filter, now: int) -> int:
-        self.flush()
-        self._see_to_index(wanted)
-        in_order = self._order(org).is_kept
-        query = queries.page(org, wanted, now, order="desc", limit=_CHUNK, in_order=in_order, has_docs=False)
         forgotten = 0
-        while True:
-            rows = [seq for seq, _ in self._db.execute(query.sql, query.values)]
-            if not rows:
-                return forgotten
+        for rows in self._matching(org, wanted, now):
             self._remove(rows)
             forgotten += len(rows)
+        return forgotten
 
     def forget_one(self, org: int, seq: int) -> None:  # noqa: ARG002 - a row is of one organisation
         self.flush()
@@ -431,6 +428,15 @@ class SqliteTransaction:
         query.sql += " ORDER BY created_at DESC, id DESC LIMIT ?"
         return [_session(row) for row in self._db.execute(query.sql, [*query.values, limit])]
 
+    def delete_session(self, org: int, session: Session) -> None:
+        self.flush()
+        self._db.execute("DELETE FROM sessions WHERE (org, id) = (?, ?)", (org, session.id))
+        self._db.execute(
+            "UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?"
+            " AND instr(body, CAST(? AS BLOB)) > 0",
+            (org, session.agent_id, session.id),
+        )
+
     def add_session(self, org: int, session: Session) -> None:
         self.flush()
         self._touch_agents([(org, session.agent_id, session.created_at)])
@@ -474,6 +480,23 @@ class SqliteTransaction:
             raise NotIndexed(needed)
         while self.index(_CHUNK):
             pass
+
+    def _matching(self, org: int, wanted: Filter, now: int) -> Iterator[list[int]]:
+        """Return the rows that match, some at a time, from the newest on; they may be removed meanwhile."""
+        self.flush()
+        self._see_to_index(wanted)
+        in_order = self._order(org).is_kept
+        after: tuple[int, int] | None = None
+        while True:
+            query = queries.page(
+                org, wanted, now, order="desc", limit=_CHUNK, after=after, in_order=in_order, has_docs=False
+            )
+            found = [(seq, time) for seq, time in self._db.execute(query.sql, query.values)]
+            if not found:
+                return
+            seq, time = found[-1]
+            after = time, seq
+            yield [seq for seq, _ in found]
 
     def _order(self, org: int) -> _Order:
         if org not in self._orders:

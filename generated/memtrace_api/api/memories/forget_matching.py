@@ -1,0 +1,111 @@
+"""Forget every memory that matches a filter of any kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...models.error import Error
+from ...models.forget_filter import ForgetFilter
+from ...models.forget_result import ForgetResult
+from ...requests import forget_matching as build_request
+from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
+
+_MODELS: dict[int, tuple[type[ForgetResult | Error], ...]] = {
+    200: (ForgetResult,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    408: (Error,),
+    409: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    431: (Error,),
+    500: (Error,),
+    503: (Error,),
+}
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: ForgetFilter,
+    dry_run: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Response[ForgetResult | Error]:
+    """Forget every memory that matches a filter of any kind.
+
+    Deletes the memories that match every condition of the body, superseded ones too, for good, and returns
+    how many there were. With `dry_run=true`, only counts them.
+
+    Args:
+        client: Where to send it.
+        body: Which memories to forget; each condition given must hold, and at least one must be given.
+        dry_run: Whether to count the memories and leave them. The server's default: False.
+        idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
+            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
+            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
+            Error responses are not kept: the request is carried out at the next attempt. Requests that use
+            a key at the same time are carried out one after the other, so one of them is carried out and
+            the others are replays. The same key with another request is 409 with the code
+            `idempotency_key_reused`.
+
+    Raises:
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
+    """
+    response = client.get_httpx_client().request(
+        **build_request(
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    body: ForgetFilter,
+    dry_run: bool | None = None,
+    idempotency_key: str | None = None,
+) -> ForgetResult | Error | None:
+    """As `sync_detailed`, but return only what was read from the response."""
+    return sync_detailed(dry_run=dry_run, idempotency_key=idempotency_key, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    body: ForgetFilter,
+    dry_run: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Response[ForgetResult | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **build_request(
+            dry_run=dry_run,
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    body: ForgetFilter,
+    dry_run: bool | None = None,
+    idempotency_key: str | None = None,
+) -> ForgetResult | Error | None:
+    """As `asyncio_detailed`, but return only what was read from the response."""
+    return (
+        await asyncio_detailed(dry_run=dry_run, idempotency_key=idempotency_key, body=body, client=client)
+    ).parsed

@@ -1,0 +1,115 @@
+"""Delete a session."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...models.error import Error
+from ...requests import delete_session as build_request
+from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
+
+_MODELS: dict[int, tuple[type[Error], ...]] = {
+    204: (),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    404: (Error,),
+    405: (Error,),
+    409: (Error,),
+    429: (Error,),
+    431: (Error,),
+    500: (Error,),
+    503: (Error,),
+}
+
+
+def sync_detailed(
+    session_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Response[Error]:
+    """Delete a session.
+
+    Deletes the session and its metadata. With `delete_memories=true`, its memories are deleted too, for
+    good, whichever agent wrote them. Without, they stay in the organisation's log, and the session exists
+    again from its next memory on.
+
+    Args:
+        session_id: Id of the session.
+        client: Where to send it.
+        delete_memories: Whether to delete the session's memories too. The server's default: False.
+        idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
+            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
+            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
+            Error responses are not kept: the request is carried out at the next attempt. Requests that use
+            a key at the same time are carried out one after the other, so one of them is carried out and
+            the others are replays. The same key with another request is 409 with the code
+            `idempotency_key_reused`.
+
+    Raises:
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
+    """
+    response = client.get_httpx_client().request(
+        **build_request(
+            session_id=session_id,
+            delete_memories=delete_memories,
+            idempotency_key=idempotency_key,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    session_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Error | None:
+    """As `sync_detailed`, but return only what was read from the response."""
+    return sync_detailed(
+        session_id=session_id, delete_memories=delete_memories, idempotency_key=idempotency_key, client=client
+    ).parsed
+
+
+async def asyncio_detailed(
+    session_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Response[Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **build_request(
+            session_id=session_id,
+            delete_memories=delete_memories,
+            idempotency_key=idempotency_key,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    session_id: str,
+    *,
+    client: Client,
+    delete_memories: bool | None = None,
+    idempotency_key: str | None = None,
+) -> Error | None:
+    """As `asyncio_detailed`, but return only what was read from the response."""
+    return (
+        await asyncio_detailed(
+            session_id=session_id,
+            delete_memories=delete_memories,
+            idempotency_key=idempotency_key,
+            client=client,
+        )
+    ).parsed

@@ -1,0 +1,64 @@
+"""The client that a person's command works with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memtrace.cli._opened import NoSuchStore
+
+if TYPE_CHECKING:
+    from memtrace import Memtrace
+
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        envvar="MEMTRACE_URL",
+        help="A server, or the store to open: https://host, sqlite:///agent.db.",
+        show_default="a store in your data folder",
+    ),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        envvar="MEMTRACE_API_KEY",
+        help="The API key for a server. Other users of the machine can see an option, but not the variable.",
+        show_default="none",
+    ),
+]
+
+
+@contextmanager
+def connected(url: str | None, key: str | None, *, create: bool = False) -> Iterator[Memtrace]:
+    """Make a client, and close it in the end.
+
+    Args:
+        url: A server's or a store's URL; None for a store of the user's own.
+        key: The API key; of no use to a store.
+        create: Whether to create the store when it does not exist.
+    """
+    from memtrace import Memtrace
+    from memtrace._store_url import StoreUrl
+
+    url = url or f"sqlite:///{_own_file(create=create)}"
+    if url.lower().startswith("sqlite:") and not create:
+        path = StoreUrl.parse(url).path
+        if path is not None and not os.path.lexists(path):
+            raise NoSuchStore(f"{path}: there is no such file; check the path")
+    with Memtrace(url, key) as client:
+        yield client
+
+
+def _own_file(*, create: bool) -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("memtrace", appauthor=False, ensure_exists=create) / "memtrace.db"

@@ -1,0 +1,116 @@
+"""Forget memories."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memtrace.cli._client import KeyOption, UrlOption, connected
+from memtrace.cli._output import JsonOption
+
+if TYPE_CHECKING:
+    from memtrace_api.fields import ForgetFilters
+
+
+def forget(  # noqa: PLR0913 - an option for each filter
+    memory_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of memories; or use filters.")
+    ] = None,
+    *,
+    agent: Annotated[
+        str | None, typer.Option(help="Only memories of this agent.", show_default="any")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Only memories of this session.", show_default="any")
+    ] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type",
+            metavar="TYPE",
+            help="Only memories of this type, or of one of several.",
+            show_default="any",
+        ),
+    ] = None,
+    event_type: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="E", help="Only memories of this event type, or of one of several.", show_default="any"
+        ),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="T", help="Only memories with this tag, or all of several.", show_default="any"),
+    ] = None,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="K=V",
+            help="Only memories whose metadata has this value under this key: JSON, or else text.",
+            show_default="any",
+        ),
+    ] = None,
+    min_importance: Annotated[
+        float | None,
+        typer.Option(metavar="X", help="Only memories of at least this importance.", show_default="any"),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only memories of this time (7d, 2026-11-01T00:00:00Z) or later.",
+            show_default="any",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only memories from before this time.", show_default="any"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the memories and leave them.")] = False,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Forget memories for good: by their ids, or all that match every filter."""
+    given: dict[str, Any] = {
+        "agent_id": agent,
+        "session_id": session,
+        "memory_types": kind,
+        "event_types": event_type,
+        "tags": tag,
+        "metadata": dict(map(_pair, metadata or [])),
+        "min_importance": min_importance,
+        "since": since,
+        "until": until,
+    }
+    filters: ForgetFilters = {name: value for name, value in given.items() if value not in (None, [], {})}  # type: ignore[assignment]
+    if bool(memory_ids) == bool(filters):
+        raise typer.BadParameter("give ids, or at least one filter", param_hint="ID")
+    if memory_ids and dry_run:
+        raise typer.BadParameter(
+            "counts what filters match, and ids are counted already", param_hint="--dry-run"
+        )
+    with connected(url, key) as client:
+        if memory_ids:
+            for memory_id in memory_ids:
+                client.forget(memory_id)
+            number = len(memory_ids)
+        else:
+            number = client.forget_all(dry_run=dry_run, **filters)
+        if as_json:
+            print(json.dumps({"matched" if dry_run else "deleted": number, "store": client.base_url}))
+        else:
+            done = "Would forget" if dry_run else "Forgot"
+            print(f"{done} {number:,} {'memory' if number == 1 else 'memories'} in {client.base_url}.")
+
+
+def _pair(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text!r} is not of the form K=V", param_hint="--metadata")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
