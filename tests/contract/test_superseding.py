@@ -25,7 +25,7 @@ FIELDS: dict[str, Any] = {
 
 
 async def remember(client: AsyncMemtrace, content: str, older: Memory | None = None) -> Memory:
-    supersedes = {} if older is None else {"supersedes": older.id or ""}
+    supersedes: dict[str, Any] = {} if older is None else {"supersedes": older.id}
     return await client.remember("a", content, **FIELDS, **supersedes)
 
 
@@ -268,7 +268,7 @@ async def test_pages_of_superseded_memories_follow_each_other(client: AsyncMemtr
     for order in ("asc", "desc"):
         shown = [
             memory.content
-            async for memory in client.iter_memories(order=order, include_superseded=True, page_size=3)  # type: ignore[arg-type] # one of two
+            async for memory in client.iter_memories(order=order, include_superseded=True, page_size=3)
         ]
         assert shown == sorted(shown, reverse=order == "desc")
         assert len(shown) == 8
