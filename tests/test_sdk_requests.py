@@ -175,9 +175,23 @@ def test_list_memories_of_all(sdk: Memtrace, fake_server: FakeServer) -> None:
     assert {str(request.url) for request in fake_server.requests} == {"http://memtrace.test/api/v1/memories"}
 
 
-def test_a_tag_with_a_comma_is_not_taken_for_two(sdk: Memtrace) -> None:
-    with pytest.raises(ValueError, match="comma"):
-        sdk.list_memories(tags=["a,b"])
+@pytest.mark.parametrize(
+    ("tags", "sent"),
+    [
+        (["a", "b"], b"tags=a%2Cb"),
+        (["a,b"], b"tags=a%2Cb&tags=a%2Cb"),
+        (["a,b", "c"], b"tags=a%2Cb&tags=c"),
+    ],
+    ids=["no comma", "one tag", "two tags"],
+)
+def test_a_tag_with_a_comma_is_not_taken_for_two(
+    sdk: Memtrace, fake_server: FakeServer, tags: list[str], sent: bytes
+) -> None:
+    fake_server.answer(200, page())
+
+    sdk.list_memories(tags=tags)
+
+    assert fake_server.request.url.query == sent
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,8 @@ class ListFilters(TypedDict, total=False):
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -237,8 +237,8 @@ class IterFilters(TypedDict, total=False):
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -269,8 +269,8 @@ class RecallFilters(TypedDict, total=False):
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
             and not superseded or expired by then. What has been forgotten or has expired since stays
@@ -298,8 +298,8 @@ class SessionRecallFilters(TypedDict, total=False):
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
             and not superseded or expired by then. What has been forgotten or has expired since stays
@@ -327,8 +327,8 @@ class AgentMemoryFilters(TypedDict, total=False):
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -367,8 +367,8 @@ class SessionMemoryFilters(TypedDict, total=False):
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -445,8 +445,8 @@ class TailOptions(TypedDict, total=False):
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.

@@ -149,22 +149,25 @@ def path_segment(value: str, name: str) -> str:
     return quote(value, safe="")
 
 
-def query(values: Mapping[str, object]) -> dict[str, str | int | float]:
-    """Write query parameters as the API takes them: none that is None, a list as one comma-joined value."""
+def query(values: Mapping[str, object]) -> dict[str, str | int | float | list[str]]:
+    """Write query parameters as the API takes them.
+
+    What is None is left out. A list becomes one value, joined by commas. If an item has a comma itself, the
+    list stays a list, each item to be sent as a parameter of its own; a lone one twice, as it would be split.
+    """
     return {name: _query_value(name, value) for name, value in values.items() if value is not None}
 
 
-def _query_value(name: str, value: object) -> str | int | float:
+def _query_value(name: str, value: object) -> str | int | float | list[str]:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return value
     if isinstance(value, Iterable):
         items = [str(item) for item in value]
-        for item in items:
-            if "," in item:
-                raise ValueError(f"{name}: {item!r} has a comma, which parts the values of a list")
-        return ",".join(items)
+        if not any("," in item for item in items):
+            return ",".join(items)
+        return items if len(items) > 1 else items * 2
     raise TypeError(f"{name}: {value!r} is neither a string, a number, a boolean nor a list")
 
 

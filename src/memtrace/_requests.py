@@ -76,7 +76,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     }
     try:
         request = operation(*path, **others)
-        query = urlencode(request.get("params") or {}, quote_via=quote, safe="")
+        query = urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe="")
     except UnicodeEncodeError as error:
         raise BadRequestError(
             f"The request cannot be written in UTF-8: {error}", 0, code="invalid_request"

@@ -202,6 +202,10 @@ class _Place:
             raw_name, _, raw_text = pair.partition("=")
             name = unquote_plus(raw_name[:_LONGEST_NAME], errors="strict")
             texts.setdefault(name, []).extend(self._values(name, raw_text))
+        for name, found in texts.items():
+            if len(found) == 1 and self._kinds.get(name) == "array":
+                # Older clients encode the commas between items, too.
+                texts[name] = found[0].split(",", _MAX_ITEMS)[:_MAX_ITEMS]
         return texts
 
     def _values(self, name: str, raw_text: str) -> list[str]:
@@ -210,10 +214,8 @@ class _Place:
             return [""]
         if self._kinds[name] != "array":
             return [unquote_plus(raw_text, errors="strict")]
-        # Plain commas separate the items of an array; where there is none, those that were encoded do.
         parts = raw_text.split(",", _MAX_ITEMS)
-        values = [unquote_plus(part, errors="strict") for part in parts[:_MAX_ITEMS]]
-        return values if len(values) > 1 else values[0].split(",", _MAX_ITEMS)
+        return [unquote_plus(part, errors="strict") for part in parts[:_MAX_ITEMS]]
 
 
 class _Body:

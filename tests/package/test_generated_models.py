@@ -360,9 +360,20 @@ def test_a_list_is_one_parameter_and_a_boolean_a_word() -> None:
         assert server.target == f"/api/v1/agents/a?delete_memories={word}"
 
 
-@pytest.mark.parametrize(("tags", "error"), [(["a,b"], ValueError), (object(), TypeError)])
-def test_a_list_that_cannot_be_sent_is_refused(tags: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match=r"^tags: "):
+@pytest.mark.parametrize(
+    ("tags", "sent"), [(["a,b"], ["a,b", "a,b"]), (["a,b", "c"], ["a,b", "c"])], ids=["one", "two"]
+)
+def test_an_item_with_a_comma_is_a_parameter_of_its_own(tags: list[str], sent: list[str]) -> None:
+    server = Server(200, json({"memories": [], "count": 0, "has_more": False}))
+
+    list_memories.sync_detailed(client=server.client(), tags=tags)
+
+    assert server.requests[-1].url.params.multi_items() == [("tags", tag) for tag in sent]
+
+
+def test_a_list_that_cannot_be_sent_is_refused() -> None:
+    tags: Any = object()
+    with pytest.raises(TypeError, match=r"^tags: "):
         list_memories.sync_detailed(client=Server().client(), tags=tags)
 
 

@@ -57,8 +57,8 @@ def sync_detailed(
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. If any comma is sent as it is, `%2C` is a comma inside a tag; if none is, `%2C`
-            separates too, as older clients send it.
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
