@@ -9,6 +9,7 @@ import importlib.metadata
 import io
 import json
 import keyword
+import re
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -30,6 +31,7 @@ GENERATOR_VERSION = "0.29.1"
 # A model's attribute is called as in the contract. These names could not be: they would hide what annotations
 # speak of, or a method.
 RESERVED_NAMES = {"bool", "datetime", "dict", "float", "from_dict", "int", "list", "str", "to_dict"}
+_LIMITS = ("minimum", "maximum", "default")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,6 +77,7 @@ def generate(openapi: Path, package: Path) -> None:
     _run_generator(openapi, parsed, package)
     _drop_empty_models(package / "models")
     (package / "error_codes.py").write_text(_error_codes(contract), encoding="utf-8")
+    (package / "limits.py").write_text(_limits(contract), encoding="utf-8")
     (package / "openapi.json").write_text(_compact_json(contract), encoding="utf-8")
     (package / "py.typed").touch()
     # The templates import what any model may need (F401: what this one does not), in no order (I).
@@ -233,6 +236,19 @@ def _error_codes(contract: Any) -> str:  # noqa: ANN401 - YAML
     codes: list[str] = contract["components"]["schemas"]["Error"]["properties"]["code"]["x-extensible-enum"]
     module = '"""The error codes of the contract."""\n\nfrom typing import Literal\n\n'
     return f"{module}ErrorCode = Literal{codes}\n"
+
+
+def _limits(contract: Any) -> str:  # noqa: ANN401 - YAML
+    """Return a module with the limits and defaults of the integers in request bodies, by field."""
+    lines = ['"""The limits and defaults of the integers in request bodies, by schema and field."""\n\n']
+    for name, schema in contract["components"]["schemas"].items():
+        if schema.get("additionalProperties") is not False:
+            continue  # of a response, which may have anything
+        for field, node in schema.get("properties", {}).items():
+            if "integer" in node.get("type", ()):
+                constant = re.sub(r"(?<!^)(?=[A-Z])", "_", f"{name}_").upper() + field.upper()
+                lines += [f"{constant}_{key.upper()} = {node[key]}\n" for key in _LIMITS if key in node]
+    return "".join(lines)
 
 
 def _compact_json(contract: object) -> str:

@@ -292,6 +292,7 @@ def test_the_client_sends_and_reads_every_model() -> None:
     met = {model for *_, model in REQUESTS} | set(ANSWERS.values())
     inside = {models.Error, models.ErrorDetail}  # of errors
     inside |= {models.AddMemoriesRequest, models.MemoryBatch, models.ForgetFilter, models.ForgetResult}
+    inside |= {models.ContextEntry, models.ContextOmissions}
 
     assert set(MODELS.values()) - met == inside
 

@@ -114,7 +114,7 @@ def test_errors_do_not_land_among_the_actions_of_a_context(api: Api) -> None:
     api.add(content="Clicked the button", event_type="action", session_id="s")
     api.add(content="The payment failed", event_type="error", session_id="s")
 
-    context = api("POST", f"{SESSIONS}/s/context").json()["context"]
+    context = api("POST", f"{SESSIONS}/s/context", json={"layout": "sections"}).json()["context"]
 
     sections = {part.split("\n")[0]: part for part in context.split("## ")}
     assert "The payment failed" in sections["Errors"]

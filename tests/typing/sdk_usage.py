@@ -25,6 +25,8 @@ from memtrace import (
     AsyncWriteBuffer,
     BufferedWriteError,
     ConflictError,
+    ContextEntry,
+    ContextOmissions,
     ContextOptions,
     CreateSessionRequest,
     ErrorDetail,
@@ -306,6 +308,15 @@ def agents(client: Memtrace) -> None:
         include_superseded=True,
         include_types=["decision"],
         max_tokens=2000,
+        query="dark mode",
+        event_types=["user"],
+        tags=["ui"],
+        metadata={"ticket": 4711},
+        timezone="Europe/Berlin",
+        layout="sections",
+        format="json",
+        show=["tags", "metadata"],
+        count_tokens=len,
     )
     assert_type(client.delete_agent("a"), None)
     client.delete_agent("a", delete_memories=True, idempotency_key="key")
@@ -351,7 +362,19 @@ def sessions(client: Memtrace) -> None:
         include_superseded=True,
         include_types=["episodic"],
         max_tokens=4000,
+        query="dark mode",
+        event_types=["user"],
+        tags=["ui"],
+        metadata={"ticket": 4711},
+        timezone="Europe/Berlin",
+        layout="sections",
+        format="json",
+        show=["tags", "metadata"],
+        count_tokens=str.split,
     )
+    assert_type(context.memory_ids, list[str] | None)
+    assert_type(context.omitted, ContextOmissions | None)
+    assert_type(context.entries, list[ContextEntry] | None)
     status: SessionStatus = "closed"
     changed = client.update_session(
         session.id, status=status, metadata={"outcome": "solved", "draft": None}, idempotency_key="key"
@@ -410,7 +433,21 @@ def in_a_session(session: SessionHandle) -> None:
     assert_type(page, MemoryList)
     assert_type(session.context(ContextOptions(max_tokens=1000)).context, str)
     context = session.context(
-        since="1h", until="1m", as_of="1h", include_superseded=True, include_types=["entity"], max_tokens=1000
+        since="1h",
+        until="1m",
+        as_of="1h",
+        include_superseded=True,
+        include_types=["entity"],
+        max_tokens=1000,
+        query="dark mode",
+        event_types=["user"],
+        tags=["ui"],
+        metadata={"ticket": 4711},
+        timezone="Europe/Berlin",
+        layout="sections",
+        format="json",
+        show=["tags", "metadata"],
+        count_tokens=len,
     )
     assert_type(context, SessionContext)
 
@@ -596,6 +633,12 @@ async def sessions_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await client.get_session("sess_1"), Session)
     assert_type(await client.get_session_memories("sess_1"), MemoryList)
     assert_type(await client.get_session_context("sess_1"), SessionContext)
+
+    async def count(text: str) -> int:
+        return len(text)
+
+    assert_type(await client.get_session_context("sess_1", count_tokens=count), SessionContext)
+    assert_type(await client.get_agent_context("a", count_tokens=len), AgentContext)
     assert_type(await client.update_session("sess_1", status="active"), Session)
     assert_type(await client.close_session("sess_1"), Session)
     assert_type(client.session("a"), AsyncSessionHandle)

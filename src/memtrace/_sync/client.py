@@ -38,6 +38,7 @@ from memtrace_api.fields import (
 
 from memtrace._answered import Answered, Method, listening
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
+from memtrace._contexts import CountTokens
 from memtrace._fields import decided, named_request_of, request_of, search_query_of, shows_fields
 from memtrace._given import Given
 from memtrace._httpx import HttpClient, Timeout
@@ -46,6 +47,7 @@ from memtrace._pages import SearchPages, page_after
 from memtrace._requests import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._retries import Retries
 from memtrace._sync.connection import Connection
+from memtrace._sync.contexts import fetch_fitted
 from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
 from memtrace._sync.sender import Sender
 from memtrace._sync.session import SessionHandle
@@ -696,23 +698,36 @@ class Memtrace:
         return self._sender.fetch(listing, MemoryList)
 
     def get_agent_context(
-        self, agent_id: str, options: ContextOptions | None = None, **fields: Unpack[ContextFields]
+        self,
+        agent_id: str,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: CountTokens | None = None,
+        **fields: Unpack[ContextFields],
     ) -> AgentContext:
         """Return an agent's memories as markdown for an LLM.
 
         Args:
             agent_id: The agent whose memories to return.
             options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
 
         Returns:
             The context, and how many memories are in it.
 
         Raises:
             NotFoundError: If there is no such agent.
-            TypeError: If options and keywords are mixed.
+            TypeError: If options and keywords are mixed, or `count_tokens` returns something else.
         """
-        body = request_of(ContextOptions, options, fields)
-        return self._sender.fetch(call(requests.get_agent_context, agent_id, body=body), AgentContext)
+
+        def fetch(body: ContextOptions) -> AgentContext:
+            context = call(requests.get_agent_context, agent_id, body=body)
+            return self._sender.fetch(context, AgentContext)
+
+        given = request_of(ContextOptions, options, fields)
+        return fetch(given) if count_tokens is None else fetch_fitted(fetch, given, count_tokens)
 
     def delete_agent(
         self, agent_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteAgentFields]
@@ -897,24 +912,36 @@ class Memtrace:
         return self._sender.fetch(listing, MemoryList)
 
     def get_session_context(
-        self, session_id: str, options: ContextOptions | None = None, **fields: Unpack[ContextFields]
+        self,
+        session_id: str,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: CountTokens | None = None,
+        **fields: Unpack[ContextFields],
     ) -> SessionContext:
         """Return a session's memories as markdown for an LLM.
 
         Args:
             session_id: The session whose memories to return.
             options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
 
         Returns:
             The context, and how many memories are in it.
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If options and keywords are mixed.
+            TypeError: If options and keywords are mixed, or `count_tokens` returns something else.
         """
-        body = request_of(ContextOptions, options, fields)
-        context = call(requests.get_session_context, session_id, body=body)
-        return self._sender.fetch(context, SessionContext)
+
+        def fetch(body: ContextOptions) -> SessionContext:
+            context = call(requests.get_session_context, session_id, body=body)
+            return self._sender.fetch(context, SessionContext)
+
+        given = request_of(ContextOptions, options, fields)
+        return fetch(given) if count_tokens is None else fetch_fitted(fetch, given, count_tokens)
 
     def update_session(
         self,

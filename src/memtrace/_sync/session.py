@@ -14,6 +14,7 @@ from memtrace_api.fields import (
     SessionRecallFilters,
 )
 
+from memtrace._contexts import CountTokens
 from memtrace._fields import shows_fields
 from memtrace.exceptions import MemtraceError
 from memtrace.models import ContextOptions, Memory, MemoryList, Session, SessionContext, TimePoint
@@ -140,12 +141,17 @@ class SessionHandle:
         return self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
     def context(
-        self, options: ContextOptions | None = None, **fields: Unpack[ContextFields]
+        self,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: CountTokens | None = None,
+        **fields: Unpack[ContextFields],
     ) -> SessionContext:
         """Return the session's memories as markdown for an LLM; as `get_session_context` of the client.
 
         Args:
             options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text, to fit the context to it.
 
         Returns:
             The context, and how many memories are in it.
@@ -154,4 +160,4 @@ class SessionHandle:
             TypeError: If options and keywords are mixed.
             RuntimeError: Before the block.
         """
-        return self._client.get_session_context(self.id, options, **fields)
+        return self._client.get_session_context(self.id, options, count_tokens=count_tokens, **fields)
