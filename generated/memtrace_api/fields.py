@@ -11,6 +11,7 @@ from .models.context_layout import ContextLayout
 from .models.memory_type import MemoryType
 from .models.on_duplicate import OnDuplicate
 from .models.order import Order
+from .models.search_group import SearchGroup
 from .models.search_order import SearchOrder
 from .models.session_status import SessionStatus
 from .models.tail_memories_start import TailMemoriesStart
@@ -475,7 +476,8 @@ class SearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`.
 
     Attributes:
-        content_contains: A piece of text that the content must contain, whatever its case.
+        content_contains: A piece of text that the content must contain; case, width and composition
+            (Unicode) do not matter.
         agent_id: Only results of this agent.
         session_id: Only memories of this session.
         memory_types: Only memories of one of these types; of any if empty.
@@ -489,6 +491,9 @@ class SearchConditions(TypedDict, total=False):
             and not superseded or expired by then. What has been forgotten or has expired since stays
             forgotten.
         include_superseded: Also memories that a newer one supersedes. The server's default: False.
+        group_by: `session`: of each session only the best match, by relevance, among the best 100 and
+            their neighbours; without a `query`, the newest of the newest 100. Memories without a session
+            all stay.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -508,6 +513,7 @@ class SearchConditions(TypedDict, total=False):
     until: TimePoint | None
     as_of: TimePoint | None
     include_superseded: bool | None
+    group_by: SearchGroup | None
     order: SearchOrder | None
     limit: int | None
     cursor: str | None
@@ -517,7 +523,8 @@ class IterSearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`, `limit`, `cursor`.
 
     Attributes:
-        content_contains: A piece of text that the content must contain, whatever its case.
+        content_contains: A piece of text that the content must contain; case, width and composition
+            (Unicode) do not matter.
         agent_id: Only results of this agent.
         session_id: Only memories of this session.
         memory_types: Only memories of one of these types; of any if empty.
@@ -531,6 +538,9 @@ class IterSearchConditions(TypedDict, total=False):
             and not superseded or expired by then. What has been forgotten or has expired since stays
             forgotten.
         include_superseded: Also memories that a newer one supersedes. The server's default: False.
+        group_by: `session`: of each session only the best match, by relevance, among the best 100 and
+            their neighbours; without a `query`, the newest of the newest 100. Memories without a session
+            all stay.
         order: If not given: `relevance` with a `query`, `desc` without.
     """
 
@@ -546,6 +556,7 @@ class IterSearchConditions(TypedDict, total=False):
     until: TimePoint | None
     as_of: TimePoint | None
     include_superseded: bool | None
+    group_by: SearchGroup | None
     order: SearchOrder | None
 
 
@@ -553,7 +564,8 @@ class SessionSearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`, `agent_id`, `session_id`.
 
     Attributes:
-        content_contains: A piece of text that the content must contain, whatever its case.
+        content_contains: A piece of text that the content must contain; case, width and composition
+            (Unicode) do not matter.
         memory_types: Only memories of one of these types; of any if empty.
         event_types: Only memories of one of these event types; of any if empty.
         tags: Only memories that have every one of these tags. Tags match whole and exactly.
@@ -565,6 +577,9 @@ class SessionSearchConditions(TypedDict, total=False):
             and not superseded or expired by then. What has been forgotten or has expired since stays
             forgotten.
         include_superseded: Also memories that a newer one supersedes. The server's default: False.
+        group_by: `session`: of each session only the best match, by relevance, among the best 100 and
+            their neighbours; without a `query`, the newest of the newest 100. Memories without a session
+            all stay.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -582,6 +597,7 @@ class SessionSearchConditions(TypedDict, total=False):
     until: TimePoint | None
     as_of: TimePoint | None
     include_superseded: bool | None
+    group_by: SearchGroup | None
     order: SearchOrder | None
     limit: int | None
     cursor: str | None

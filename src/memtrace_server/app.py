@@ -318,13 +318,15 @@ class _Writes:
         self._go_on(loop)  # before anybody is told, so that the store is not idle
         self._finish(loop, group, done)
 
-    def _finish(self, _loop: asyncio.AbstractEventLoop, group: Sequence[_Write], done: _Done) -> None:
+    def _finish(self, loop: asyncio.AbstractEventLoop, group: Sequence[_Write], done: _Done) -> None:
         failure = done.exception()
         outcomes = [(None, failure)] * len(group) if failure else done.result()
         for (_, waiter, _), (response, error) in zip(group, outcomes, strict=True):
-            if waiter.done():  # given up
+            if isinstance(response, Future):
+                response.add_done_callback(partial(_pass_on, loop, waiter))
+            elif waiter.done():  # given up
                 continue
-            if error is None:
+            elif error is None:
                 waiter.set_result(cast("Response", response))
             else:
                 waiter.set_exception(error)
@@ -346,6 +348,18 @@ class _Writes:
             done = Future()
             done.set_exception(error)
         done.add_done_callback(wake)
+
+
+def _pass_on(
+    loop: asyncio.AbstractEventLoop, waiter: asyncio.Future[Response], late: Future[Response]
+) -> None:
+    """Tell a waiter, from another thread, what came late."""
+
+    def tell() -> None:
+        if not waiter.done():
+            waiter.set_result(late.result())
+
+    loop.call_soon_threadsafe(tell)
 
 
 _Write = tuple[Work, asyncio.Future[Response], Deadline]

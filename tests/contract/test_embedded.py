@@ -80,7 +80,7 @@ async def test_a_store_in_memory_is_private_to_its_client(
     memory = await one.remember("agent_1", "Only here")
 
     assert (await one.list_memories()).memories == [memory]
-    assert (await one.search_memories("here")).results == [memory]
+    assert [found.id for found in (await one.search_memories("here")).results] == [memory.id]
     assert (await other.list_memories()).memories == []
     assert os.listdir() == []  # noqa: PTH208 - as quick as what it would wait for
 

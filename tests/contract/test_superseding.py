@@ -87,7 +87,7 @@ async def test_a_superseded_memory_names_the_newer_one(client: AsyncMemtrace) ->
     page = await client.list_memories(include_superseded=True, order="asc")
     assert page.memories == [got, newer]
     found = await client.search_memories(query="dark", include_superseded=True)
-    assert found.results == [got]
+    assert [(memory.id, memory.superseded_by) for memory in found.results] == [(older.id, newer.id)]
 
 
 async def test_forgetting_the_newer_memory_brings_the_older_back(client: AsyncMemtrace) -> None:

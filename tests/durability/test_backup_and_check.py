@@ -44,7 +44,7 @@ def test_a_store_that_was_written_and_forgotten_from_is_whole(store: str, comman
         ("DELETE FROM labels WHERE label = 'tag:tag1'", "the label tag:tag1"),
         ("DELETE FROM agents", "memories name the agent a, which is missing"),
         ("INSERT INTO words_1 (rowid, text) VALUES (1, 'stray')", "the index entry words_1 stray"),
-        ("DELETE FROM memories WHERE seq = (SELECT max(seq) FROM memories)", "the index entry pieces_1"),
+        ("DELETE FROM memories WHERE seq = (SELECT max(seq) FROM memories)", "the unindexed row"),
     ],
 )
 def test_what_does_not_follow_from_the_memories_is_told(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
-import shlex
+import re
 import urllib.parse
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import Counter
@@ -31,7 +31,6 @@ from hypothesis.stateful import (
 from memtrace_server import ids, tenants, times
 from memtrace_server.core import Core
 from memtrace_server.messages import Response
-from memtrace_server.ranking import score
 from memtrace_server.store import open_store
 
 LONG = bool(os.environ.get("MEMTRACE_LONG"))
@@ -75,13 +74,19 @@ class Known:
             "min_importance": lambda value: doc.get("importance", -1) >= value,
             "metadata": lambda value: value.items() <= doc.get("metadata", {}).items(),
             "content_contains": lambda value: value.casefold() in doc["content"].casefold(),
-            "query": lambda value: all(self._satisfies(term) for term in shlex.split(value)),
+            "query": self._answers,
         }
         return all(tests[name](value) for name, value in wanted.items())
 
-    def _satisfies(self, term: str) -> bool:
-        has = f" {term.removeprefix('-')} " in f" {self.doc['content']} "
-        return has != term.startswith("-")
+    def _answers(self, query: str) -> bool:
+        terms = re.findall(r'(-?)("?)([^"]+?)\2(?: |$)', query)
+        wanted = [self._has(words) for minus, quote, words in terms if not minus and not quote]
+        phrases = [self._has(words) for minus, quote, words in terms if not minus and quote]
+        unwanted = [self._has(words) for minus, _, words in terms if minus]
+        return (any(wanted) or not wanted) and all(phrases) and not any(unwanted)
+
+    def _has(self, words: str) -> bool:
+        return f" {words} " in f" {self.doc['content'].casefold()} "
 
 
 @define(eq=False)
@@ -95,6 +100,7 @@ class Walk:
         last: The place of the last memory so far.
         seen: The ids of all memories so far.
         due: The ids of those that were there, and wanted, at each step: in the end they must have been seen.
+        ranking: The ids of what a ranked search found at its first page, the best first.
     """
 
     org: str
@@ -106,6 +112,13 @@ class Walk:
     last: Place | None = None
     seen: set[str] = field(factory=set)
     due: set[str] | None = None
+    ranking: list[str] | None = None
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether it goes through what it finds by relevance."""
+        is_question = self.kind == "search" and not self.wanted.get("query", "-").startswith("-")
+        return is_question and self.order in {None, "relevance"}
 
     def ask(self, tenant: Tenant, **changed: object) -> Response:
         """Ask for the next page, or for another one."""
@@ -122,11 +135,7 @@ class Walk:
 
     def place(self, memory: Known) -> Place:
         """Where a memory is in this walk; places rise on the way."""
-        rank = memory.time
-        if self.kind == "search" and "query" in self.wanted and self.order in {None, "relevance"}:
-            terms = [term for term in shlex.split(self.wanted["query"]) if not term.startswith("-")]
-            rank = score(terms, memory.doc["content"])
-        return (rank, memory.seq) if self.order == "asc" else (-rank, -memory.seq)
+        return (memory.time, memory.seq) if self.order == "asc" else (-memory.time, -memory.seq)
 
     def ahead(self, matching: Sequence[Known]) -> list[Known]:
         """What is still to come."""
@@ -344,6 +353,9 @@ class Readers(RuleBasedStateMachine):
         return walk
 
     def _step(self, walk: Walk) -> None:
+        if walk.is_ranked:
+            self._step_ranked(walk)
+            return
         response = walk.ask(self.tenants[walk.org])
         matching = self._matching(walk.org, walk.wanted)
         ahead = walk.ahead(matching)
@@ -367,6 +379,32 @@ class Readers(RuleBasedStateMachine):
             walk.last, walk.cursor = walk.place(ahead[walk.limit - 1]), page["next_cursor"]
         else:
             assert walk.due <= walk.seen
+            self.on_their_way.remove(walk)
+
+    def _step_ranked(self, walk: Walk) -> None:
+        """What was forgotten changes scores, and so the order of what is left; no page repeats or skips."""
+        tenant = self.tenants[walk.org]
+        matching = {memory.id: memory for memory in self._matching(walk.org, walk.wanted)}
+        if walk.ranking is None:
+            everything = told(walk.ask(tenant, limit=1_000))["results"]
+            walk.ranking = [memory["id"] for memory in everything]
+            assert set(walk.ranking) == set(matching)
+        left = [
+            memory_id for memory_id in walk.ranking if memory_id in matching and memory_id not in walk.seen
+        ]
+        page = told(walk.ask(tenant))
+        found = [memory["id"] for memory in page["results"]]
+        scores = [memory.pop("score") for memory in page["results"]]
+        assert page["results"] == [matching[memory_id].doc for memory_id in found]
+        assert scores == sorted(scores, reverse=True)
+        assert set(found) <= set(left)
+        assert len(found) == len(set(found)) == min(walk.limit, len(left))
+        assert page["has_more"] == (len(left) > walk.limit) == ("next_cursor" in page)
+        if not walk.seen:
+            assert found == left[: walk.limit]
+        walk.seen.update(found)
+        walk.cursor = page.get("next_cursor")
+        if not page["has_more"]:
             self.on_their_way.remove(walk)
 
     def _matching(self, org: str, wanted: Wanted) -> list[Known]:

@@ -21,7 +21,7 @@ from server.writers import submit, writer_held
 from memtrace_server.core import Exchange, Work
 from memtrace_server.ids import memory_seq
 from memtrace_server.messages import Response
-from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.protocol import Transaction, acknowledged
 from memtrace_server.store.records import Key
 
 PATIENCE = 60.0  # seconds
@@ -114,8 +114,8 @@ def _submit_together(server: InProcess, steps: Sequence[Step]) -> list[str]:
     works = [step.work(exchange) for step, exchange in zip(steps, exchanges, strict=True)]
     outcomes = server.store.submit(works).result(PATIENCE)
     return [
-        _told(server, exchange, _checked(response, failure))
-        for exchange, (response, failure) in zip(exchanges, outcomes, strict=True)
+        _told(server, exchange, _checked(*acknowledged(outcome, PATIENCE)))
+        for exchange, outcome in zip(exchanges, outcomes, strict=True)
     ]
 
 

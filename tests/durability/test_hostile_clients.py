@@ -285,7 +285,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
         assert client.get("/health").status_code == 200
         first = next(iter(stored.values()))
         assert client.get(f"{MEMORIES}/{first['id']}").json() == first
-        found = client.post("/api/v1/search", json={"query": "full", "limit": 1000})
+        found = client.post("/api/v1/search", json={"query": "full", "limit": 1000, "order": "asc"})
         assert found.status_code == 200
         assert found.json()["count"] == min(len(stored), 1000)
         refused = client.delete(f"{MEMORIES}/{first['id']}")

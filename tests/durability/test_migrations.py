@@ -296,6 +296,11 @@ def _open(url: str) -> None:
         store.write(lambda transaction: transaction.orgs())
 
 
-def _dump(file: Path) -> list[str]:
+def _dump(file: Path) -> dict[str, list[Any]]:
     with closing(sqlite3.connect(file)) as store:
-        return list(store.iterdump())
+        sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+        tables = dict(store.execute(sql).fetchall())
+        return {
+            sql: store.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608 - a name that SQLite gave
+            for name, sql in tables.items()
+        }

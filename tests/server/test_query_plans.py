@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memtrace_server.store.protocol import Transaction
-from memtrace_server.store.records import Answer, Direction, Filter, Key, NewMemory, Session, Words
+from memtrace_server.store.records import (
+    Answer,
+    Direction,
+    Filter,
+    Found,
+    Key,
+    NewMemory,
+    Session,
+    Term,
+    Words,
+)
 from memtrace_server.store.sqlite import migrations, queries
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
@@ -35,9 +45,10 @@ FIELDS: dict[str, Sequence[Any]] = {
     "contains": (None, "ab", "abc"),
     "words": (
         None,
-        Words(wanted=["x"], unwanted=[]),
-        Words(wanted=["x"], unwanted=["y"]),
-        Words(wanted=[], unwanted=["y"]),
+        Words(stems=["x"]),
+        Words(stems=["x", "y"], phrases=[["x", "y"]], unwanted=[["y"]]),
+        Words(stems=["x"], unwanted=[["y"]]),
+        Words(unwanted=[["y"]]),
     ),
 }
 # An order, a cursor, and whether the organisation's rows rise with their times. What the two orders and the
@@ -49,11 +60,12 @@ PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
 )
 FULLTEXT = re.compile(r"SCAN \w+ VIRTUAL TABLE INDEX \d+:\S*(M\d|=)")  # matched, or looked up by its row
 LOOKUP = re.compile(r"SEARCH \w+ USING (INTEGER PRIMARY KEY \(|.*?\((org|digest|seq)=\?)")
-# Some tables have one row. Orgs and keys are few, and only the command line lists them; of the rest, a sweep
-# takes the oldest few.
+# Some tables have one row, and `u` has a bounded number. Orgs and keys are few, and only the command line
+# lists them; of the rest, a sweep takes the oldest few.
 KNOWN = re.compile(
-    r"SCAN (secrets|indexed|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|f|\(subquery-\d+\))( |$)"
+    r"SCAN (secrets|u|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|f|\(subquery-\d+\))( |$)"
     r"|REUSE SUBQUERY|COMPOUND QUERY|LEFT-MOST SUBQUERY|MERGE \(UNION ALL\)|LEFT$|RIGHT$"
+    r"|SCAN (j|json_each) VIRTUAL TABLE"  # of few values
     r"|SEARCH (keys|orgs|o) USING "
     r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age) \("
     r"|SCAN duplicates USING INDEX duplicates_by_row$"  # whose first few are read
@@ -62,12 +74,22 @@ KNOWN = re.compile(
 )
 
 
+TERMS = [Term(stem="hello", weight=2.0, count=1), Term(stem="there", weight=1.0, count=9_000)]
+SEARCHES = [
+    Filter(),
+    Filter(agent_id="a", session_id="s", tags=["x"], since=1, until=9, contains="hell"),
+    Filter(include_superseded=True, as_of=5),
+    Filter(words=Words(phrases=[["hello"]], unwanted=[["there"]])),
+]
+
+
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
     """The schema, empty, with one organisation."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.create_function("matches", 2, queries.matches, deterministic=True)
         connection.create_function("contains", 2, queries.contains, deterministic=True)
+        connection.create_function("has_words", 2, queries.has_words, deterministic=True)
         migrations.migrate(connection, NOW)
         SqliteTransaction(connection).add_org("org_1", "one", NOW)
         yield connection
@@ -158,7 +180,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
     memory = NewMemory(
         seq=NOW, agent_id="a", session_id="s", memory_type="decision", event_type="error", time=5,
         importance=None, created_at=NOW, expires_at=NOW - 1, tags=["x"],
-        doc='{"content": "hello", "tags": ["x"]}',
+        doc='{"agent_id": "a", "content": "hello", "tags": ["x"]}',
     )  # fmt: skip
     session = Session(id="t", agent_id="a", metadata=None, created_at=1, updated_at=1, closed_at=None)
     key = Key(id="k", org=ORG, org_id="org_1", role="admin", name="", created_at=1, revoked_at=None)
@@ -174,6 +196,14 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
         ("originals", (ORG, [b"f"], 0, NOW, NOW), {}),
         ("memory", (ORG, NOW, NOW), {}),
+        ("tail", (ORG, Filter(), NOW), {"after": 0, "limit": 9}),
+        ("memories", (ORG, [NOW], Filter(include_superseded=True)), {}),
+        ("count_memories", (ORG,), {}),
+        ("count_terms", (ORG, ["hello"]), {}),
+        *(("unindexed", (ORG, wanted, NOW, 2 * NOW), {}) for wanted in SEARCHES),
+        *(("count_unsearched", (ORG, wanted), {}) for wanted in SEARCHES),
+        *(("candidates", (ORG, wanted, NOW, TERMS), {"before": 2 * NOW, "limit": 9}) for wanted in SEARCHES),
+        ("neighbours", (ORG, Filter(), NOW, [Found(seq=NOW, time=5, doc="")], 2 * NOW), {}),
         ("keep_answer", (ORG, "k", Answer(request=b"", status=201), NOW), {}),
         ("answer", (ORG, "k", 0, NOW), {}),
         ("page", (ORG, Filter(), NOW), {"order": "asc", "limit": 1}),
@@ -195,8 +225,10 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("sweep", (NOW, 0, 10), {}),
         ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
         ("forget_one", (ORG, NOW), {}),
+        ("count", (ORG, Filter(agent_id="a"), NOW), {}),
         ("forget", (ORG, Filter(agent_id="a"), NOW), {}),
         ("delete_sessions", (ORG, "a"), {}),
+        ("delete_session", (ORG, session), {}),
         ("forget_answers", (ORG, "a"), {}),
         ("delete_agent", (ORG, "a"), {}),
     ]

@@ -18,7 +18,7 @@ from server.writers import submit, writer_held
 from memtrace import Memtrace
 from memtrace_server import tenants, times
 from memtrace_server.store import Store, open_store
-from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.protocol import StoreUnavailable, Transaction, acknowledged
 from memtrace_server.store.sqlite import SqliteStore
 from memtrace_server.store.sqlite import store as sqlite_store
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
@@ -165,7 +165,8 @@ def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) 
 def commit(store: Store, works: Sequence[Callable[[Transaction], str]]) -> list[str]:
     """Submit works together: what each returned, or the name of what it raised."""
     outcomes = store.submit(works).result(PATIENCE)
-    return [result or type(error).__name__ for result, error in outcomes]
+    heard = [acknowledged(outcome, PATIENCE) for outcome in outcomes]
+    return [result or type(error).__name__ for result, error in heard]
 
 
 @pytest.mark.parametrize(

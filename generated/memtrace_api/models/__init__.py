@@ -28,6 +28,7 @@ from .memory_type import MemoryType as MemoryType
 from .on_duplicate import OnDuplicate as OnDuplicate
 from .order import Order as Order
 from .register_agent_request import RegisterAgentRequest as RegisterAgentRequest
+from .search_group import SearchGroup as SearchGroup
 from .search_order import SearchOrder as SearchOrder
 from .search_query import SearchQuery as SearchQuery
 from .search_result import SearchResult as SearchResult

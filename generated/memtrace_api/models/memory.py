@@ -30,6 +30,8 @@ class Memory:
         importance: Importance from 0 to 1.
         parent_id: Id of the memory that this one follows from.
         dedup_key: Deduplication key that was given.
+        score: How well it answers the `query`; only in the results of a search by relevance, and
+            comparable only within one search.
         expires_at: When the memory expires; never if missing.
         supersedes: Id of the memory that this one replaced, as it was given.
         superseded_by: Id of the memory that replaced this one; missing if none has.
@@ -49,6 +51,7 @@ class Memory:
     importance: float | None = None
     parent_id: str | None = None
     dedup_key: str | None = None
+    score: float | None = None
     expires_at: datetime.datetime | None = None
     supersedes: str | None = None
     superseded_by: str | None = None
@@ -63,6 +66,7 @@ class Memory:
         self.importance = None
         self.parent_id = None
         self.dedup_key = None
+        self.score = None
         self.expires_at = None
         self.supersedes = None
         self.superseded_by = None
@@ -106,6 +110,8 @@ class Memory:
             data["parent_id"] = self.parent_id
         if self.dedup_key is not None:
             data["dedup_key"] = self.dedup_key
+        if self.score is not None:
+            data["score"] = self.score
         if self.expires_at is not None:
             data["expires_at"] = timestamp(self.expires_at, "Memory.expires_at")
         if self.supersedes is not None:

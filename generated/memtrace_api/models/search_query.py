@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from ..models.memory_type import MemoryType
+from ..models.search_group import SearchGroup
 from ..models.search_order import SearchOrder
 from ..types import convert, time_point
 
@@ -23,9 +24,15 @@ class SearchQuery:
     """Conditions of a search; each one given must hold.
 
     Attributes:
-        query: Words that the content must have, a `"phrase in quotes"`, and `-words` that it must not
-            have. Case and accents do not matter.
-        content_contains: A piece of text that the content must contain, whatever its case.
+        query: A question, or words. A memory matches if its content, its tags, its event type or the
+            strings in its metadata have any of the words, in any form of English ("ran" matches "running");
+            the best matches come first. `"A phrase in quotes"` must be in the content word by word, a
+            `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option (`-f`, `--force`),
+            excludes nothing. Case, accents and width do not matter. A time that the question names ("in
+            March 2025", "yesterday", in English and UTC) raises memories of that time. The 64 rarest words
+            count, and the first 16 phrases and the first 16 exclusions.
+        content_contains: A piece of text that the content must contain; case, width and composition
+            (Unicode) do not matter.
         agent_id: Only results of this agent.
         session_id: Only memories of this session.
         memory_types: Only memories of one of these types; of any if empty.
@@ -39,6 +46,9 @@ class SearchQuery:
             and not superseded or expired by then. What has been forgotten or has expired since stays
             forgotten.
         include_superseded: Also memories that a newer one supersedes. The server's default: False.
+        group_by: `session`: of each session only the best match, by relevance, among the best 100 and
+            their neighbours; without a `query`, the newest of the newest 100. Memories without a session
+            all stay.
         order: If not given: `relevance` with a `query`, `desc` without.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
@@ -59,6 +69,7 @@ class SearchQuery:
     until: TimePoint | None = None
     as_of: TimePoint | None = None
     include_superseded: bool | None = None
+    group_by: SearchGroup | None = None
     order: SearchOrder | None = None
     limit: int | None = None
     cursor: str | None = None
@@ -78,6 +89,7 @@ class SearchQuery:
         self.until = None
         self.as_of = None
         self.include_superseded = None
+        self.group_by = None
         self.order = None
         self.limit = None
         self.cursor = None
@@ -132,6 +144,8 @@ class SearchQuery:
             data["as_of"] = time_point(self.as_of, "SearchQuery.as_of")
         if self.include_superseded is not None:
             data["include_superseded"] = self.include_superseded
+        if self.group_by is not None:
+            data["group_by"] = self.group_by
         if self.order is not None:
             data["order"] = self.order
         if self.limit is not None:

@@ -19,6 +19,11 @@ class SearchResult:
         results: The memories, in the requested order.
         count: Number of memories on this page.
         query_time_ms: Duration of the search, in whole milliseconds.
+        is_complete: Whether the pages reach every match. By `relevance` they end after the best 100 and
+            their neighbours, and words that are in more than 5,000 memories may be looked for only together
+            with rarer ones; with `order: desc` they reach every match.
+        unindexed_count: How many memories were not searched, as their index is being built (after an
+            upgrade, say); usually 0.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
         next_cursor: The `cursor` of the next page; missing on the last page.
     """
@@ -26,11 +31,15 @@ class SearchResult:
     results: list[Memory]
     count: int
     query_time_ms: int
+    is_complete: bool | None = None
+    unindexed_count: int | None = None
     has_more: bool | None = None
     next_cursor: str | None = None
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.is_complete = None
+        self.unindexed_count = None
         self.has_more = None
         self.next_cursor = None
 
@@ -54,6 +63,10 @@ class SearchResult:
             "count": self.count,
             "query_time_ms": self.query_time_ms,
         }
+        if self.is_complete is not None:
+            data["is_complete"] = self.is_complete
+        if self.unindexed_count is not None:
+            data["unindexed_count"] = self.unindexed_count
         if self.has_more is not None:
             data["has_more"] = self.has_more
         if self.next_cursor is not None:

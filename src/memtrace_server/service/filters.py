@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memtrace_server import times
-from memtrace_server.store.records import Filter, Words
-
-_TERM = re.compile(r'(-?)(?:"([^"]*)"?|(\S+))')
+from memtrace_server.search.query import parse
+from memtrace_server.store.records import Filter
 
 
 def from_parameters(parameters: Mapping[str, Any], now: int) -> Filter:
@@ -49,7 +47,7 @@ def from_forget(body: Mapping[str, Any], now: int) -> Filter | None:
 
 def from_search(query: Mapping[str, Any], now: int) -> Filter:
     """The filter that a `SearchQuery` asks for."""
-    text = query.get("query")
+    question = parse(query.get("query") or "")
     return Filter(
         agent_id=query.get("agent_id"),
         session_id=query.get("session_id"),
@@ -61,7 +59,7 @@ def from_search(query: Mapping[str, Any], now: int) -> Filter:
         min_importance=query.get("min_importance"),
         metadata=query.get("metadata"),
         contains=query.get("content_contains"),
-        words=None if text is None else words(text),
+        words=None if question is None else question.words,
         as_of=_point(query.get("as_of"), now),
         include_superseded=query["include_superseded"],
     )
@@ -83,15 +81,6 @@ def from_context(
         as_of=_point(options.get("as_of"), now),
         include_superseded=options["include_superseded"],
     )
-
-
-def words(text: str) -> Words | None:
-    """Return the words that a query asks for; None if it asks for nothing."""
-    wanted: list[str] = []
-    unwanted: list[str] = []
-    for minus, phrase, word in _TERM.findall(text):
-        (unwanted if minus else wanted).append(phrase or word)
-    return Words(wanted=wanted, unwanted=unwanted) if wanted or unwanted else None  # white space asks nothing
 
 
 def _either(one: str | None, several: Sequence[str] | None) -> Sequence[str] | None:

@@ -2,55 +2,144 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import msgspec
 
 from memtrace_server import times
 from memtrace_server.messages import Response
-from memtrace_server.ranking import score
+from memtrace_server.search.plan import FrozenPlan
+from memtrace_server.search.query import Question, parse
+from memtrace_server.search.ranking import LAST_ROW, SCALE, Match, newest, rank
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
-from memtrace_server.service.pages import find_page, join, what_follows
-from memtrace_server.store.records import Filter, Found, Words
+from memtrace_server.service.pages import find_page, join
+from memtrace_server.store.records import Filter, Found
 
-_CANDIDATES = 1_000  # the newest matches, which are ranked; the contract says so at SearchOrder
+
+class _Position(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page of a ranked search ended.
+
+    Forgetting a memory changes the scores of its neighbours; so what is left is kept, rather than a score.
+
+    Attributes:
+        plan: The plan of the first page.
+        before: The row before which all of its memories are.
+        salt: What makes the marks of memories that are left unlike those of others.
+        left: The marks of the memories that are left, two bytes each.
+        is_complete: Whether the pages reach every match.
+    """
+
+    plan: FrozenPlan
+    before: int
+    salt: int
+    left: bytes
+    is_complete: bool
+
+    @classmethod
+    def after(
+        cls, plan: FrozenPlan, before: int, matches: Sequence[Match], done: int, *, is_complete: bool
+    ) -> _Position:
+        """Return the position after some of the matches."""
+        rows = [match.memory.seq for match in matches]
+        for salt in range(256):
+            passed = {_mark(row, salt) for row in rows[:done]}
+            left = [_mark(row, salt) for row in rows[done:]]
+            if passed.isdisjoint(left):
+                break
+        return cls(plan, before, salt, b"".join(left), is_complete)
+
+    def is_left(self, match: Match) -> bool:
+        """Return whether a match is still to come."""
+        mark = _mark(match.memory.seq, self.salt)
+        return any(self.left[at : at + 2] == mark for at in range(0, len(self.left), 2))
+
+
+def _mark(row: int, salt: int) -> bytes:
+    return hashlib.blake2b(row.to_bytes(8, signed=True), digest_size=2, salt=salt.to_bytes(2)).digest()
 
 
 def search_memories(call: Call) -> Response:
     """A page of what matches."""
     wanted = filters.from_search(call.body, call.now)
-    ranked = call.body.get("order", "relevance") == "relevance" and wanted.words is not None
-    if ranked and wanted.words is not None:
-        found, rest = _most_relevant(call, wanted, wanted.words)
+    question = parse(call.body.get("query") or "")
+    if question is not None and not question.is_ranked:
+        question = None  # what it excludes is in the filter
+    is_ranked = question is not None and call.body.get("order") in {None, "relevance"}
+    if is_ranked or call.body.get("group_by") is not None:
+        found, rest = _best(call, wanted, question)
     else:
         options = {**call.body, "order": "asc" if call.body.get("order") == "asc" else "desc"}
         found, rest = find_page(call, wanted, options)
+        missed = call.transaction.count_unsearched(call.org, wanted)
+        rest |= {"is_complete": not missed, "unindexed_count": missed}
     took = (times.now() - call.now) // 1_000_000
     return Response(status=200, body=join("results", found, {"query_time_ms": max(took, 0), **rest}))
 
 
-def best_matches(call: Call, wanted: Filter, question: str, limit: int) -> list[Found]:
+def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Found]:
     """Return the memories that match a question best, among those that a filter lets through."""
-    words = filters.words(question)
-    if words is None:
+    question = parse(text)
+    if question is None or not question.is_ranked:
         return []
-    ranked = _ranked(call, attrs.evolve(wanted, words=words), words)
-    return [memory for _, memory in ranked[:limit]]
+    wanted = attrs.evolve(wanted, words=question.words)
+    ranking = rank(call.transaction, call.org, wanted, question, now=call.now)
+    return [match.memory for match in ranking.matches[:limit]]
 
 
-def _most_relevant(call: Call, wanted: Filter, words: Words) -> tuple[Sequence[Found], dict[str, object]]:
-    ranked = _ranked(call, wanted, words)
-    after = call.position(tuple[int, int])
-    if after is not None:
-        ranked = [scored for scored in ranked if scored[0] < after]
-    page = ranked[: call.body["limit"]]
-    return [m for _, m in page], what_follows(call, len(ranked) > len(page), [place for place, _ in page])
+def _best(call: Call, wanted: Filter, question: Question | None) -> tuple[Sequence[Found], dict[str, Any]]:
+    """A page of the best matches, with their scores."""
+    position = call.position(_Position)
+    before, plan = (LAST_ROW, None) if position is None else (position.before, position.plan)
+    now = call.now
+    if question is None:
+        ranking = newest(call.transaction, call.org, wanted, now=now, before=before)
+    else:
+        ranking = rank(call.transaction, call.org, wanted, question, now=now, before=before, known=plan)
+    matches = ranking.matches
+    if position is not None:
+        matches = [match for match in matches if position.is_left(match)]
+    elif call.body.get("group_by") is not None:
+        matches = _best_of_sessions(matches)
+    order = call.body.get("order")
+    if order in {"asc", "desc"}:
+        matches = sorted(matches, key=_moment, reverse=order == "desc")
+    page = matches[: call.body["limit"]]
+    is_complete = ranking.is_complete if position is None else position.is_complete
+    rest: dict[str, Any] = {
+        "is_complete": is_complete,
+        "unindexed_count": ranking.missed,
+        "has_more": len(matches) > len(page),
+    }
+    if rest["has_more"]:
+        if position is None:
+            before = call.transaction.last_seq() + 1
+        after = _Position.after(ranking.plan, before, matches, len(page), is_complete=is_complete)
+        rest["next_cursor"] = call.cursor(after)
+    return [match.memory if question is None else _with_score(match) for match in page], rest
 
 
-def _ranked(call: Call, wanted: Filter, words: Words) -> list[tuple[tuple[int, int], Found]]:
-    found = call.transaction.page(call.org, wanted, call.now, order="desc", limit=_CANDIDATES)
-    ranked = [((score(words.wanted, msgspec.json.decode(m.doc)["content"]), m.seq), m) for m in found]
-    ranked.sort(key=lambda scored: scored[0], reverse=True)
-    return ranked
+def _moment(match: Match) -> tuple[int, int]:
+    return match.memory.time, match.memory.seq
+
+
+def _best_of_sessions(matches: Sequence[Match]) -> list[Match]:
+    """The first match of each session, and every match without one."""
+    seen: set[str] = set()
+    found: list[Match] = []
+    for match in matches:
+        if match.session_id is None or match.session_id not in seen:
+            found.append(match)
+        if match.session_id is not None:
+            seen.add(match.session_id)
+    return found
+
+
+def _with_score(match: Match) -> Found:
+    """The memory, its score among its fields."""
+    memory = match.memory
+    doc = f'{memory.doc[:-1]},"score":{match.score / SCALE:.6f}}}'
+    return msgspec.structs.replace(memory, doc=doc)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store.records import (
     Agent,
     AgentCounts,
     Answer,
+    Candidates,
     Direction,
     Filter,
     Found,
@@ -18,11 +19,23 @@ from memtrace_server.store.records import (
     NewMemory,
     Org,
     Session,
+    Term,
+    Unindexed,
 )
 
 T = TypeVar("T")
-Outcome = tuple[T | None, BaseException | None]
-"""What a work returned, or what it raised; both are None if it returned None."""
+Outcome = tuple[T | Future[T] | None, BaseException | None]
+"""What a work returned, or what it raised; both are None if it returned None.
+
+A future of what it returned says that the work is committed, and that its caller should hear of it later: the
+organisation writes faster than its memories can be indexed.
+"""
+
+
+def acknowledged(outcome: Outcome[Any], timeout: float | None = None) -> tuple[Any, BaseException | None]:
+    """Return an outcome once its caller should hear of it, within a time (s)."""
+    result, failure = outcome
+    return (result.result(timeout) if isinstance(result, Future) else result), failure
 
 
 class Transaction(Protocol):
@@ -102,6 +115,36 @@ class Transaction(Protocol):
     def count(self, org: int, wanted: Filter, now: int) -> int:
         """Return how many memories match."""
 
+    def memories(self, org: int, rows: Sequence[int], wanted: Filter) -> list[Found]:
+        """The memories of these rows, in any order, as a page of `wanted` shows them."""
+
+    def count_memories(self, org: int) -> int:
+        """How many memories an organisation has."""
+
+    def count_terms(self, org: int, stems: Sequence[str]) -> Mapping[str, int]:
+        """In how many indexed memories each stem is; those that are in none are left out."""
+
+    def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:
+        """What the index does not have of the rows before one; `wanted` tells which of them match."""
+
+    def count_unsearched(self, org: int, wanted: Filter) -> int:
+        """How many memories a page that is found by its text does not reach, as they are not indexed."""
+
+    def candidates(  # noqa: PLR0913 - a search is what it is
+        self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
+    ) -> Candidates:
+        """The memories to rank, of the indexed rows before one: those with most weight, then the newest.
+
+        The work is bounded. Of the terms, ordered by their count, the first are looked for until their counts
+        add up to some thousands (more where `wanted` leaves few memories); the others only add weight. There
+        may be more than `limit` if they have a phrase that few have.
+        """
+
+    def neighbours(
+        self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
+    ) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
+        """By row: up to two rows before and after it in its session, the nearest first, that match too."""
+
     def forget(self, org: int, wanted: Filter, now: int) -> int:
         """Delete every memory that matches, and return how many there were.
 
@@ -169,7 +212,7 @@ class Store(Protocol):
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         """What `work` finds in a transaction that writes nothing.
 
-        It may be called more than once: again when what it searches had to be indexed first.
+        It waits for nobody who writes. It may be called again when the file was locked.
 
         Raises:
             StoreUnavailable: The store cannot be read.

@@ -77,10 +77,17 @@ class NewMemory(Found, frozen=True, kw_only=True):
 
 @frozen(kw_only=True)
 class Words:
-    """Words that a content must have, phrases too, and those that it must not have."""
+    """What a memory's text must have and must not have; words and stems as `search.analysis` makes them.
 
-    wanted: Sequence[str]
-    unwanted: Sequence[str]
+    Attributes:
+        stems: Of which it must have one; None if it needs none. Without any, nothing matches.
+        phrases: Words that its content must have one after the other.
+        unwanted: Words, one after the other, that its content must not have.
+    """
+
+    stems: Sequence[str] | None = None
+    phrases: Sequence[Sequence[str]] = ()
+    unwanted: Sequence[Sequence[str]] = ()
 
 
 @frozen(kw_only=True)
@@ -107,6 +114,49 @@ class Filter:
     words: Words | None = None
     as_of: int | None = None
     include_superseded: bool = False
+
+
+@frozen(kw_only=True)
+class Term:
+    """A stem that a search looks for.
+
+    Attributes:
+        stem: The stem.
+        weight: What a memory gains by having it.
+        count: How many of the organisation's memories have it.
+    """
+
+    stem: str
+    weight: float
+    count: int
+
+
+@frozen(kw_only=True)
+class Candidates:
+    """What a store finds for a search to rank.
+
+    Attributes:
+        found: The memories that have most of what was looked for, as far as its weights tell.
+        is_complete: Whether every memory that has any of it is among them.
+    """
+
+    found: Sequence[Found]
+    is_complete: bool
+
+
+@frozen(kw_only=True)
+class Unindexed:
+    """Memories that the index does not have yet.
+
+    Attributes:
+        found: The newest of them, as many as a search looks through.
+        matching: The rows of those that match the filter.
+        missed: How many others there are.
+    """
+
+    found: Sequence[Found] = ()
+    matching: frozenset[int] = frozenset()
+    missed: int = 0
 
 
 @frozen(kw_only=True)

@@ -1,35 +1,40 @@
-"""The full-text index: two FTS5 tables an organisation, one of words and one of pieces of three characters.
+"""The full-text index: three FTS5 tables an organisation, of words, of stems, and of trigrams.
 
-An organisation has tables of its own because FTS5 weighs and scans whole tables: one tenant's memories must
-not slow down another's search. They hold no content, only the index of it
-(https://www.sqlite.org/fts5.html#contentless_tables).
+An organisation has tables of its own because FTS5 scans whole tables: one tenant's memories must not slow
+down another's search, nor tell how rare a word is. They hold no content, only the index of it
+(https://www.sqlite.org/fts5.html#contentless_tables). What they are given has been taken apart already (see
+`search.analysis`), so that other databases find the same; a table of counts tells in how many memories each
+stem is, which FTS5 would have to count.
 
-A memory is not indexed by the transaction that stores it, but with some thousand others: in groups of 32, as
-writers form, indexing was measured to cost 140 µs a memory, and 45 µs in groups of 1,000. What was
-stored last is indexed before a search looks (see `SqliteStore.read`), so it is found at once all the same.
+A memory is not indexed by the transaction that stores it, but in the background with some hundred others
+(see `indexing`): in groups of 32, as writers form, indexing was measured to cost three times as much.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
+from typing import Any
 
 import msgspec
+from attrs import define, field, frozen
 
-from memtrace_server.folding import fold, plain
-from memtrace_server.store.records import Words
+from memtrace_server.folding import fold
+from memtrace_server.search import analysis
+from memtrace_server.search.documents import Document
+from memtrace_server.store.records import Filter
 
-Row = tuple[int, int, str, str]
-"""Of a memory: organisation, row, content, agent."""
-
-# How each table cuts up a text, and what it keeps. Pieces are kept without their places, which nearly halves
-# what they cost; a text is then looked up by all of its pieces, and compared where they are found.
+# How each table cuts up a text, and what it keeps. Words and stems come separated by spaces and without ASCII
+# punctuation, and the tokenizer ascii splits at nothing else. Where their positions are of no use, they are
+# not kept, which nearly halves the size; a piece of text is then looked up by all of its trigrams, and
+# compared where they are found.
 _OPTIONS = {
-    "words": "tokenize='unicode61 remove_diacritics 2'",
+    "words": "tokenize='ascii'",
+    "stems": "tokenize='ascii', detail=none",
     "pieces": "tokenize='trigram case_sensitive 1', detail=none",
 }
 TABLES = tuple(_OPTIONS)
@@ -37,14 +42,28 @@ TABLES = tuple(_OPTIONS)
 
 _PIECE = 3  # characters in a trigram
 _PIECES = 64  # of a text that are looked up, at most
-_SEGMENTS = 16  # of one level that FTS5 lets come together before it merges them; its default is 4
+# FTS5 merges segments in the transaction that writes: some pages for each that is written, once this many
+# have come together on a level (its default is 4), and all of the level at once at the second number (its
+# default is 16), which held up writers for seconds.
+_AUTOMERGE, _CRISIS = 8, 256
+
+
+@frozen
+class Row:
+    """A memory, as it is indexed."""
+
+    org: int
+    seq: int
+    document: Document
 
 
 def create(connection: sqlite3.Connection, org: int) -> None:
     """Make the tables of a new organisation."""
     for name in TABLES:
-        create_table(connection, f"{name}_{org}", name)
-        connection.execute(f"INSERT INTO {name}_{org} ({name}_{org}, rank) VALUES ('automerge', {_SEGMENTS})")
+        table = f"{name}_{org}"
+        create_table(connection, table, name)
+        for option, value in (("automerge", _AUTOMERGE), ("crisismerge", _CRISIS)):
+            connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES (?, ?)", (option, value))
 
 
 def create_table(connection: sqlite3.Connection, table: str, name: str) -> None:
@@ -60,11 +79,60 @@ def optimize(connection: sqlite3.Connection, org: int) -> None:
         connection.execute(f"INSERT INTO {name}_{org} ({name}_{org}) VALUES ('optimize')")
 
 
-def add(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Index rows that are not."""
-    for org, texts in _by_org(rows):
-        for name in TABLES:
-            _put(connection, name, f"{name}_{org} (rowid, text) SELECT value ->> 0, value ->> 1", texts)
+@define
+class Entries:
+    """What the index holds of memories; made without the database, as it takes longest.
+
+    Attributes:
+        texts: By table, what it is given: rows and texts.
+        counts: In how many of the memories each stem is.
+    """
+
+    texts: Mapping[str, list[tuple[int, str]]] = field(factory=lambda: {name: [] for name in TABLES})
+    counts: Counter[str] = field(factory=Counter)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Entries:
+        """Make the entries of an organisation's memories."""
+        entries = cls()
+        for row in sorted(rows, key=attrgetter("seq")):  # FTS5 takes rising rows at less cost
+            document = row.document
+            stems = {*analysis.stems(document.text), *facets(document)}
+            entries.counts.update(stems)
+            words = [_agent(document.agent_id), *analysis.words(document.content)]
+            for name, text in (
+                ("words", " ".join(words)),
+                ("stems", " ".join(sorted(stems))),
+                ("pieces", fold(document.content)),
+            ):
+                entries.texts[name].append((row.seq, text))
+        return entries
+
+    def add(self, connection: sqlite3.Connection, org: int) -> None:
+        """Put the entries into the index."""
+        for name, texts in self.texts.items():
+            _put(connection, f"{name}_{org} (rowid, text) SELECT value ->> 0, value ->> 1", texts)
+        connection.execute(
+            "INSERT INTO terms SELECT ?, key, value FROM json_each(?) WHERE true"
+            " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            (org, _json(self.counts)),
+        )
+
+    def remove(self, connection: sqlite3.Connection, org: int) -> None:
+        """Take the entries, which are in the index, out of it."""
+        for name, texts in self.texts.items():
+            table = f"{name}_{org}"
+            _put(
+                connection, f"{table} ({table}, rowid, text) SELECT 'delete', value ->> 0, value ->> 1", texts
+            )
+        connection.execute(
+            "UPDATE terms SET count = count - value FROM json_each(?) WHERE org = ? AND term = key",
+            (_json(self.counts), org),
+        )
+        connection.execute(
+            "DELETE FROM terms WHERE org = ? AND count <= 0 AND term IN (SELECT key FROM json_each(?))",
+            (org, _json(self.counts)),
+        )
 
 
 class Removals:
@@ -82,7 +150,7 @@ class Removals:
         self._waiting.append(row)
 
     def mark(self) -> int:
-        """A point to go back to."""
+        """Return a point to go back to."""
         return len(self._waiting)
 
     def go_back(self, mark: int) -> None:
@@ -91,36 +159,40 @@ class Removals:
 
     def apply(self, connection: sqlite3.Connection) -> None:
         """Remove the rows."""
-        for org, texts in _by_org(self._waiting):
-            for name in TABLES:
-                table = f"{name}_{org}"
-                into = f"{table} ({table}, rowid, text) SELECT 'delete', value ->> 0, value ->> 1"
-                _put(connection, name, into, texts)
+        for org, rows in by_org(self._waiting):
+            Entries.of(rows).remove(connection, org)
         self._waiting.clear()
 
 
-def _put(connection: sqlite3.Connection, name: str, into: str, rows: Sequence[Row]) -> None:
-    """Write rows in one statement, as FTS5 writes out all that it has gathered at the end of each."""
-    texts = [(seq, as_indexed(name, content, agent_id)) for _, seq, content, agent_id in rows]
-    connection.execute(f"INSERT INTO {into} FROM json_each(?)", (msgspec.json.encode(texts).decode(),))
-
-
-def _by_org(rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
-    for org, found in groupby(sorted(rows, key=itemgetter(0)), key=itemgetter(0)):
+def by_org(rows: Sequence[Row]) -> Iterator[tuple[int, Sequence[Row]]]:
+    """Group rows by their organisation."""
+    for org, found in groupby(sorted(rows, key=attrgetter("org")), key=attrgetter("org")):
         yield org, list(found)
 
 
-def as_indexed(name: str, content: str, agent_id: str) -> str:
-    """What a table is given of a memory.
+def facets(document: Document) -> list[str]:
+    """Return words that stand for what filters ask for; they begin with a private character.
 
-    The words are followed by one that stands for the agent: with it, FTS5 finds what a rare agent said of a
-    common word without a look at what all the others said.
+    With them, FTS5 finds what a rare agent said of a common word without a look at what all the others said.
     """
-    return fold(content) if name == "pieces" else f"{plain(content)}\n{_agent_word(agent_id)}"
+    found = [_agent(document.agent_id), *(_facet("tag", tag) for tag in document.tags)]
+    if document.session_id is not None:
+        found.append(_facet("session", document.session_id))
+    return found
+
+
+def wanted_facets(wanted: Filter) -> list[str]:
+    """Return the facets that every memory has that a filter lets pass."""
+    found = [_facet("tag", tag) for tag in wanted.tags]
+    if wanted.session_id is not None:
+        found.append(_facet("session", wanted.session_id))
+    if wanted.agent_id is not None:
+        found.append(_agent(wanted.agent_id))
+    return found
 
 
 def piece_query(text: str) -> str | None:
-    """The FTS5 query for contents that may contain a text; None when it is too short to be looked up."""
+    """Return the FTS5 query for contents that may contain a text; None for a text shorter than a trigram."""
     folded = fold(text)
     last = len(folded) - _PIECE
     if last < 0:
@@ -129,32 +201,42 @@ def piece_query(text: str) -> str | None:
     return " AND ".join({_quote(folded[at : at + _PIECE]): None for at in [*range(0, last, step), last]})
 
 
-def word_query(words: Words, agent_id: str | None = None) -> str | None:
-    """The FTS5 query for the words wanted and not unwanted, of one agent if given; None if none is wanted."""
-    # A term without a word, such as "!", says nothing beside others; alone, it finds nothing.
-    terms = [plain(term) for term in words.wanted]
-    wanted = " AND ".join(map(_quote, filter(_has_word, terms))) or " AND ".join(map(_quote, terms))
-    if wanted and agent_id is not None:
-        wanted = f"{_quote(_agent_word(agent_id))} AND {wanted}"
-    return f"({wanted}) NOT ({unwanted_query(words)})" if wanted and words.unwanted else wanted or None
+def phrase_query(phrases: Sequence[Sequence[str]], agent_id: str | None) -> str:
+    """Return the FTS5 query for contents that have every phrase, of one agent if given."""
+    agent = [] if agent_id is None else [[_agent(agent_id)]]
+    return " AND ".join(map(_phrase, [*agent, *phrases]))
 
 
-def unwanted_query(words: Words) -> str:
-    """The FTS5 query for contents that have any of the unwanted words."""
-    return " OR ".join(_quote(plain(term)) for term in words.unwanted)
+def unwanted_query(unwanted: Sequence[Sequence[str]]) -> str:
+    """Return the FTS5 query for contents that have any of the unwanted words and phrases."""
+    return " OR ".join(map(_phrase, unwanted))
 
 
-def _agent_word(agent_id: str) -> str:
-    """A word for an agent, which nobody writes: it begins with a private character."""
-    return "\ue000" + hashlib.blake2b(agent_id.encode(), digest_size=8).hexdigest()
+def stem_query(facets: Sequence[str], *groups: Sequence[str]) -> str:
+    """Return the FTS5 query for memories with every facet and one stem of each group."""
+    terms = [*map(_quote, facets), *(f"({' OR '.join(map(_quote, group))})" for group in groups)]
+    return " AND ".join(terms)
 
 
-def _has_word(text: str) -> bool:
-    """Whether FTS5's unicode61 finds a word in a text: letters, numbers or private characters."""
-    return any(
-        unicodedata.category(character)[0] in "LN" or unicodedata.category(character) == "Co"
-        for character in text
-    )
+def _agent(agent_id: str) -> str:
+    return _facet("agent", agent_id)
+
+
+def _facet(kind: str, value: str) -> str:
+    return "\ue000" + hashlib.blake2b(f"{kind} {value}".encode(), digest_size=8).hexdigest()
+
+
+def _put(connection: sqlite3.Connection, into: str, texts: Sequence[tuple[int, str]]) -> None:
+    """Write rows in one statement, as FTS5 writes out all that it has gathered at the end of each."""
+    connection.execute(f"INSERT INTO {into} FROM json_each(?)", (_json(texts),))
+
+
+def _json(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    return msgspec.json.encode(value).decode()
+
+
+def _phrase(words: Sequence[str]) -> str:
+    return _quote(" ".join(words))
 
 
 def _quote(text: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from memtrace_server.search.documents import Document
 from memtrace_server.store.sqlite import fulltext, queries
 
 # What is stored beside the memories, and how it follows from them. Each pair must give the same rows.
@@ -18,6 +19,10 @@ _DERIVED = {
     "session counter": (
         "SELECT org, agent_id, sessions, active FROM session_counts WHERE sessions != 0",
         "SELECT org, agent_id, count(*), sum(closed_at IS NULL) FROM sessions GROUP BY 1, 2",
+    ),
+    "unindexed row": (
+        "SELECT org, seq FROM unindexed",
+        "SELECT u.org, u.seq FROM unindexed u JOIN memories m ON (m.org, m.seq) = (u.org, u.seq)",
     ),
     "label": (
         "SELECT org, label, is_superseded, time, seq FROM labels",
@@ -31,6 +36,7 @@ _DERIVED = {
         "SELECT org, supersedes, seq, created_at FROM memories WHERE supersedes IS NOT NULL",
     ),
 }
+_STEP = 1_000  # memories indexed anew at once
 _NAMED = {
     "agent": "SELECT DISTINCT org, agent_id FROM memories EXCEPT SELECT org, id FROM agents",
 }
@@ -51,8 +57,7 @@ def inspect(connection: sqlite3.Connection) -> Iterator[str]:
             for org, name in connection.execute(missing):
                 yield f"organisation {org}: memories name the {kind} {name}, which is missing"
         for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
-            for name in fulltext.TABLES:
-                yield from _index(connection, org, name)
+            yield from _index(connection, org)
     finally:
         connection.execute("ROLLBACK")
 
@@ -75,24 +80,38 @@ def _differences(connection: sqlite3.Connection, kind: str, stored: str, derived
             yield f"organisation {org}: the {kind} {' '.join(map(str, facts))} {what}"
 
 
-def _index(connection: sqlite3.Connection, org: int, name: str) -> Iterator[str]:
+def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
     """Compare an index with one that is made anew: in how many memories each of its terms is."""
-    table = f"{name}_{org}"
-    fulltext.create_table(connection, "temp.anew", name)
-    connection.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, {table}, row)")
-    connection.execute("CREATE VIRTUAL TABLE temp.terms_anew USING fts5vocab(temp, anew, row)")
-    indexed = f"memories WHERE org = {org} AND seq <= (SELECT seq FROM indexed)"
-    rows = connection.execute(f"SELECT seq, agent_id, doc FROM {indexed}")
-    contents = ((seq, msgspec.json.decode(doc)["content"], agent_id) for seq, agent_id, doc in rows)
-    connection.executemany(
-        "INSERT INTO temp.anew (rowid, text) VALUES (?, ?)",
-        ((seq, fulltext.as_indexed(name, content, agent_id)) for seq, content, agent_id in contents),
+    connection.execute("CREATE TEMP TABLE counts_anew (org, term, count, PRIMARY KEY (org, term))")
+    for name in fulltext.TABLES:
+        fulltext.create_table(connection, f"temp.{name}_anew", name)
+    rows = connection.execute(
+        "SELECT seq, doc FROM memories m WHERE org = ?"
+        " AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE (u.org, u.seq) = (m.org, m.seq)) ORDER BY seq",
+        (org,),
     )
-    fields = f"{org}, '{table}', term, doc"
-    stored, derived = (f"SELECT {fields} FROM temp.{terms}" for terms in ("terms", "terms_anew"))
-    yield from _differences(connection, "index entry", stored, derived)
-    for temporary in ("terms_anew", "terms", "anew"):
-        connection.execute(f"DROP TABLE temp.{temporary}")
+    while some := rows.fetchmany(_STEP):
+        entries = fulltext.Entries.of([fulltext.Row(org, seq, Document.read(doc)) for seq, doc in some])
+        for name, texts in entries.texts.items():
+            connection.executemany(f"INSERT INTO temp.{name}_anew (rowid, text) VALUES (?, ?)", texts)
+        connection.executemany(
+            "INSERT INTO temp.counts_anew VALUES (?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            [(org, term, count) for term, count in entries.counts.items()],
+        )
+    fields = f"SELECT {org}, term, count FROM"
+    stored, derived = f"{fields} terms WHERE org = {org}", f"{fields} temp.counts_anew"
+    yield from _differences(connection, "word count", stored, derived)
+    for name in fulltext.TABLES:
+        table = f"{name}_{org}"
+        connection.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, {table}, row)")
+        connection.execute(f"CREATE VIRTUAL TABLE temp.terms_anew USING fts5vocab(temp, {name}_anew, row)")
+        fields = f"SELECT {org}, '{table}', term, doc FROM"
+        stored, derived = f"{fields} temp.terms", f"{fields} temp.terms_anew"
+        yield from _differences(connection, "index entry", stored, derived)
+        for temporary in ("terms_anew", "terms", f"{name}_anew"):
+            connection.execute(f"DROP TABLE temp.{temporary}")
+    connection.execute("DROP TABLE temp.counts_anew")
 
 
 def _labels_of(memory_type: str, event_type: str, doc: str) -> str:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Mapping
 
 from memtrace._version import __version__
 from memtrace_server.store.protocol import StoreUnavailable
+from memtrace_server.store.sqlite import fulltext
 
 APPLICATION_ID = int.from_bytes(b"Mtrc")
 """What marks a SQLite file as a store, for us and for `file` (https://www.sqlite.org/fileformat.html)."""
 
-_STEPS = {
+
+def _make_index_anew(connection: sqlite3.Connection) -> None:
+    """Drop every organisation's full-text tables, and make empty ones; they are filled in the background."""
+    for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+        for name in fulltext.TABLES:
+            connection.execute(f"DROP TABLE IF EXISTS {name}_{org}")
+        fulltext.create(connection, org)
+
+
+_Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
+"""Statements, and what cannot be said in any."""
+
+_STEPS: Mapping[str, _Step] = {
     "0001-memories": """
         CREATE TABLE secrets (secret BLOB NOT NULL) STRICT;
         INSERT INTO secrets VALUES (randomblob(32));
@@ -233,6 +247,26 @@ _STEPS = {
             WHERE importance >= 0.7 OR (importance IS NULL AND
                 (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')));
     """,
+    "0005-ranked-search": (
+        """
+        DROP TABLE indexed;
+        -- What the full-text index does not have yet.
+        CREATE TABLE unindexed (
+            org INTEGER NOT NULL,
+            seq INTEGER NOT NULL,
+            PRIMARY KEY (org, seq)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO unindexed SELECT org, seq FROM memories;
+        -- In how many indexed memories each stem is.
+        CREATE TABLE terms (
+            org INTEGER NOT NULL,
+            term TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            PRIMARY KEY (org, term)
+        ) STRICT, WITHOUT ROWID;
+        """,
+        _make_index_anew,
+    ),
 }
 
 
@@ -322,8 +356,12 @@ def _apply(connection: sqlite3.Connection, name: str, now: int) -> None:
         )
         # Asked again under the write lock: another process may have done it meanwhile.
         if name not in _applied(connection):
-            for statement in _split(_STEPS[name]):
+            step = _STEPS[name]
+            statements, finish = step if isinstance(step, tuple) else (step, None)
+            for statement in _split(statements):
                 connection.execute(statement)
+            if finish is not None:
+                finish(connection)
             connection.execute("INSERT INTO migrations (name, applied_at) VALUES (?, ?)", (name, now))
             connection.execute(f"PRAGMA user_version = {list(_STEPS).index(name) + 1}")
         connection.execute("COMMIT")

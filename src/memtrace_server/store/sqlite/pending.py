@@ -18,7 +18,14 @@ from memtrace_server.store.sqlite import queries
 PERIOD = 600 * times.SECOND
 """Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
 
+_LONG = 2_000  # characters of a document that are as much work to index as one more memory
+
 Row = tuple[object, ...]
+
+
+def weight(doc: str) -> int:
+    """How much work it is to index a memory: 1 for a short one."""
+    return 1 + len(doc) // _LONG
 
 
 @define
@@ -27,7 +34,7 @@ class Pending:
 
     Attributes:
         additions: How many memories were added, written out or not.
-        length: Characters of their documents.
+        weights: By organisation, how much work it is to index them.
         latest: By organisation, the latest time of all its memories.
         answers: By organisation and key.
         agents: When each agent, by organisation and id, was last active.
@@ -38,8 +45,9 @@ class Pending:
     """
 
     additions: int = 0
-    length: int = 0
+    weights: Counter[int] = field(factory=Counter)
     memories: list[Row] = field(factory=list)
+    unindexed: list[Row] = field(factory=list)
     labels: list[Row] = field(factory=list)
     duplicates: list[Row] = field(factory=list)
     fingerprints: set[tuple[int, bytes]] = field(factory=set)
@@ -54,7 +62,7 @@ class Pending:
 
     def emptied(self) -> Pending:
         """The same without rows; what was added stays counted."""
-        return Pending(additions=self.additions, length=self.length)
+        return Pending(additions=self.additions, weights=self.weights)
 
     def add(self, org: int, memories: Iterable[tuple[bytes, NewMemory]], now: int) -> None:
         """Take in memories, with all that follows from them."""
@@ -65,6 +73,8 @@ class Pending:
                     m.created_at, m.expires_at, m.supersedes, m.doc,
                 )
             )  # fmt: skip
+            self.unindexed.append((org, m.seq))
+            self.weights[org] += weight(m.doc)
             for label in queries.labels(m.memory_type, m.event_type, m.tags):
                 self.labels.append((org, label, 0, m.time, m.seq))
             self.duplicates.append((org, fingerprint, m.seq, m.created_at))
@@ -75,7 +85,6 @@ class Pending:
             if m.session_id is not None:
                 self.sessions.setdefault((org, m.session_id), (m.agent_id, now))
             self.additions += 1
-            self.length += len(m.doc)
             self.counts[org, m.agent_id, m.memory_type] += 1
             if m.time > now - times.DAY:
                 self.count_recent(org, m.agent_id, m.event_type, m.time, 1)

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from attrs import define, field
 
 from memtrace_server.folding import fold
+from memtrace_server.search import matching
+from memtrace_server.search.documents import Document
 from memtrace_server.store.records import (
     IMPORTANT,
     IMPORTANT_EVENTS,
     IMPORTANT_TYPES,
     Direction,
     Filter,
+    Words,
 )
 from memtrace_server.store.sqlite import fulltext
 
 _PLACE = ("m.time", "m.seq")
-_LAST_ROW = 2**63 - 1
+LAST_ROW = 2**63 - 1
+TAIL = 2_000
+"""Rows that are not indexed yet that a search looks through: the newest."""
 # As it is in the indexes: a query that repeats it is served by them.
 _IMPORTANT = (
     f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
     f" OR m.event_type IN {IMPORTANT_EVENTS})))"
 )
 _USUAL = {"type:episodic", "event:general"}  # what most memories are: no label, the time index serves as well
+
+_Rows = Literal["all", "indexed", "unindexed"]
+"""Which rows a query walks: of all, the full-text index has some, and of some all or none."""
 
 
 def labels(memory_type: str, event_type: str, tags: Sequence[str]) -> list[str]:
@@ -89,9 +97,10 @@ def page(  # noqa: PLR0913 - a page is what it is
     selects: list[str] = []
     values: list[Any] = []
     columns, has_newer = _columns(wanted, has_docs=has_docs)
+    rows: _Rows = "indexed" if is_search(wanted) else "all"
     for part in _parts(wanted):
         query, place = _drive(org, wanted, part, in_order=in_order)
-        narrow(query, org, wanted, now, is_bounded=place[0] == "l.time", is_part=part is not None)
+        narrow(query, org, wanted, now, rows, is_bounded=place[0] == "l.time", is_part=part is not None)
         if after is not None:
             sign = "<" if order == "desc" else ">"
             query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
@@ -111,9 +120,98 @@ def tail(  # noqa: PLR0913 - a page is what it is
     """Return the query for memories in the order of their rows, after one row and up to another."""
     columns, has_newer = _columns(wanted, has_docs=True)
     query = Query("m.seq > ? AND m.seq <= ? AND m.org = ?", [after, end, org], has_newer)
-    narrow(query, org, wanted, now)
+    narrow(query, org, wanted, now, "all")
     sql = f"SELECT m.seq AS seq, m.time AS time{columns} FROM memories m NOT INDEXED WHERE {query.sql}"
     return Query(f"{sql} ORDER BY m.seq LIMIT ?", [*query.values, limit], has_newer)
+
+
+def unindexed(  # noqa: PLR0913 - as a page is
+    org: int,
+    wanted: Filter,
+    now: int,
+    *,
+    order: Direction,
+    limit: int,
+    after: tuple[int, int] | None = None,
+    before: int = LAST_ROW,
+    shown: Filter | None = None,
+) -> Query:
+    """Return the query for the same page of the newest rows before one that the full-text index lacks.
+
+    `shown` tells what to select, if not `wanted`.
+    """
+    newest = "SELECT seq FROM unindexed WHERE org = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+    sql = f"FROM ({newest}) u CROSS JOIN memories m ON m.seq = u.seq WHERE m.org = ?"
+    query = Query(sql, [org, before, TAIL, org])
+    narrow(query, org, wanted, now, "unindexed")
+    if after is not None:
+        query.add(f"({', '.join(_PLACE)}) {'<' if order == 'desc' else '>'} (?, ?)", *after)
+    ordering = ", ".join(f"{column} {order}" for column in _PLACE)
+    columns, has_newer = _columns(shown or wanted, has_docs=True)
+    sql = f"SELECT m.seq AS seq, m.time AS time{columns} {query.sql} ORDER BY {ordering} LIMIT ?"
+    return Query(sql, [*query.values, limit], has_newer)
+
+
+def among(org: int, rows: Sequence[int], wanted: Filter, now: int, limit: int) -> Query:
+    """Return the query for those of indexed rows that match, in the order given."""
+    sql = "FROM json_each(?) j CROSS JOIN memories m ON m.seq = j.value WHERE m.org = ?"
+    query = Query(sql, [_json(rows), org])
+    narrow(query, org, wanted, now, "indexed")
+    columns, has_newer = _columns(wanted, has_docs=True)
+    sql = f"SELECT m.seq AS seq, m.time AS time{columns} {query.sql} ORDER BY j.key LIMIT ?"
+    return Query(sql, [*query.values, limit], has_newer)
+
+
+def these(org: int, rows: Sequence[int], wanted: Filter) -> Query:
+    """Return the query for rows."""
+    columns, has_newer = _columns(wanted, has_docs=True)
+    sql = f"SELECT m.seq AS seq, m.time AS time{columns} FROM json_each(?) j CROSS JOIN memories m"
+    return Query(f"{sql} ON m.seq = j.value WHERE m.org = ?", [_json(rows), org], has_newer)
+
+
+def around(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
+    """Return the query for rows, each with the two before it and the two after it in its session."""
+    sides: list[str] = []
+    values: list[Any] = []
+    for sign, order in (("<", "desc"), (">", "asc")):
+        parts: list[str] = []
+        for part in _parts(wanted):
+            query = Query(
+                "FROM memories m INDEXED BY memories_by_session"
+                f" WHERE m.org = c.org AND m.session_id = c.session_id AND m.is_superseded = {part}"
+                f" AND (m.time, m.seq) {sign} (c.time, c.seq)"
+            )
+            query.add("m.seq < ?", before)
+            narrow(query, org, wanted, now, "all", is_part=True)
+            ordering = f"ORDER BY m.time {order}, m.seq {order} LIMIT 2"
+            parts.append(f"SELECT * FROM (SELECT m.time AS time, m.seq AS seq {query.sql} {ordering})")
+            values += query.values
+        both = f"{' UNION ALL '.join(parts)} ORDER BY time {order}, seq {order} LIMIT 2"
+        sides.append(f"(SELECT group_concat(seq) FROM ({both}))")
+    sql = f"SELECT c.seq, {', '.join(sides)} FROM json_each(?) j CROSS JOIN memories c ON c.seq = j.value"
+    return Query(f"{sql} WHERE c.org = ? AND c.session_id IS NOT NULL", [*values, _json(rows), org])
+
+
+def in_time(org: int, wanted: Filter, limit: int) -> Query:
+    """Return the query for how many memories are of the time that is wanted, at most `limit` of each part."""
+    counts: list[str] = []
+    values: list[Any] = []
+    for part in (0, 1):
+        walked = f"FROM memories m INDEXED BY memories_by_time WHERE m.org = ? AND m.is_superseded = {part}"
+        query = Query(walked, [org])
+        for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
+            if bound is not None:
+                query.add(f"m.time {sign} ?", bound)
+        counts.append(f"(SELECT count(*) FROM (SELECT 1 {query.sql} LIMIT ?))")
+        values += [*query.values, limit]
+    return Query(f"SELECT {' + '.join(counts)}", values)
+
+
+def row_bounds(org: int, wanted: Filter, row: str) -> Query:
+    """Return the conditions on a row, each after AND, that a span of time is where rows rise with times."""
+    query = Query("")
+    _bound_rows(query, org, wanted, row)
+    return query
 
 
 def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
@@ -126,23 +224,25 @@ def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
 
 def _parts(wanted: Filter) -> tuple[int | None, ...]:
     """What to walk of each index: what is not superseded (0), what is (1); or else what full-text finds."""
-    if is_driven_by_text(wanted):
+    if is_search(wanted):
         return (None,)
     return (0, 1) if wanted.include_superseded or wanted.as_of is not None else (0,)
 
 
 def is_search(wanted: Filter) -> bool:
-    """Whether the full-text index is asked."""
-    return wanted.words is not None or _piece(0, wanted) is not None
-
-
-def is_driven_by_text(wanted: Filter) -> bool:
     """Whether a query walks what the full-text index found."""
-    return (_words(0, wanted) or _piece(0, wanted)) is not None
+    return _match(0, wanted) is not None
 
 
 def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
-    query: Query, org: int, wanted: Filter, now: int, *, is_bounded: bool = False, is_part: bool = False
+    query: Query,
+    org: int,
+    wanted: Filter,
+    now: int,
+    rows: _Rows,
+    *,
+    is_bounded: bool = False,
+    is_part: bool = False,
 ) -> None:
     """Ask for every condition of a filter, and that the memory `m` is known: the one place that does.
 
@@ -154,6 +254,7 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
         org: The organisation.
         wanted: Which memories.
         now: The moment of the call, in ns.
+        rows: Which rows the query walks.
         is_bounded: Whether the query is bounded by time already.
         is_part: Whether the query walks only memories that are superseded, or only those that are not.
     """
@@ -172,7 +273,7 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
     for column, values in (("memory_type", wanted.memory_types), ("event_type", wanted.event_types)):
         if values:
             query.add(f"m.{column} IN ({', '.join('?' * len(values))})", *values)
-    rest = _known(wanted, is_part=is_part) + _rest(org, wanted)
+    rest = _known(wanted, is_part=is_part) + _rest(org, wanted, rows)
     if rest:
         cases = " ".join(f"WHEN NOT ({condition}) THEN 0" for condition, *_ in rest)
         query.add(f"CASE {cases} ELSE 1 END", *chain.from_iterable(values for _, *values in rest))
@@ -201,13 +302,19 @@ def contains(doc: str, folded: str) -> bool:
     return folded in fold(msgspec.json.decode(doc)["content"])
 
 
+def has_words(doc: str, words: str) -> bool:
+    """SQL function: whether a memory's text has the words that are wanted, and none that is unwanted."""
+    stems, phrases, unwanted = msgspec.json.decode(words)
+    return matching.has_words(Document.read(doc), stems, phrases, unwanted)
+
+
 def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tuple[Query, tuple[str, ...]]:
     """What the query walks, and the columns that tell a position in it.
 
     The full-text index if words or a piece of text are asked for; else the rarest of the labels that we can
     tell; else the time index of the session, the agent or the organisation. Of both, one part.
     """
-    match = _words(org, wanted) or _piece(org, wanted)
+    match = _match(org, wanted)
     if match is not None:
         table, query_text = match
         sql = (
@@ -235,7 +342,7 @@ def _bound_rows(query: Query, org: int, wanted: Filter, row: str) -> None:
     """Where rows rise with times, a span of time is a span of rows."""
     first = "ifnull((SELECT seq FROM memories WHERE {} ORDER BY time, seq LIMIT 1), {})"
     parts = [f"org = ? AND is_superseded = {part} AND time >= ?" for part in (0, 1)]
-    first_row = f"min({', '.join(first.format(part, _LAST_ROW) for part in parts)})"
+    first_row = f"min({', '.join(first.format(part, LAST_ROW) for part in parts)})"
     for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
         if bound is not None:
             query.add(f"{row} {sign} {first_row}", org, bound, org, bound)
@@ -275,7 +382,7 @@ def _index(wanted: Filter) -> tuple[str, str]:
     return ("important_by_agent", important) if is_important else ("memories_by_agent", "")
 
 
-def _rest(org: int, wanted: Filter) -> list[tuple[object, ...]]:
+def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
     """Conditions that no index of `memories` serves, each with its values."""
     has_tag = (
         "EXISTS (SELECT 1 FROM labels l WHERE"
@@ -285,28 +392,57 @@ def _rest(org: int, wanted: Filter) -> list[tuple[object, ...]]:
     if wanted.is_important:
         rest.append((_IMPORTANT,))
     if wanted.metadata:
-        rest.append(("matches(m.doc, ?)", msgspec.json.encode(wanted.metadata)))
-    if wanted.words and not wanted.words.wanted:
-        table, unwanted = f"words_{org}", fulltext.unwanted_query(wanted.words)
-        rest.append((f"NOT EXISTS (SELECT 1 FROM {table} WHERE {table} MATCH ? AND rowid = m.seq)", unwanted))
+        rest.append(("matches(m.doc, ?)", _json(wanted.metadata)))
+    if wanted.words is not None:
+        rest += _word_conditions(org, wanted.words, rows)
     piece = _piece(org, wanted)
-    if piece is not None and _words(org, wanted) is not None:
+    if piece is not None and rows == "indexed":
         rest.append((f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
     if wanted.contains:
         rest.append(("contains(m.doc, ?)", fold(wanted.contains)))
     return rest
 
 
-def _words(org: int, wanted: Filter) -> tuple[str, str] | None:
-    """The table and the FTS5 query for the words wanted, if any is."""
-    text = fulltext.word_query(wanted.words, wanted.agent_id) if wanted.words else None
-    return (f"words_{org}", text) if text else None
+def _word_conditions(org: int, words: Words, rows: _Rows) -> Iterator[tuple[object, ...]]:
+    """Ask the index for words, and the texts of what it does not have yet; stems drive a query already."""
+    table = f"words_{org}"
+    looked_at = _json([words.stems, words.phrases, words.unwanted])
+    if rows == "unindexed":
+        yield "has_words(m.doc, ?)", looked_at
+        return
+    if words.phrases:
+        phrases = fulltext.phrase_query(words.phrases, None)
+        yield f"m.seq IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)", phrases
+    if words.unwanted:
+        unwanted = fulltext.unwanted_query(words.unwanted)
+        has_none = f"m.seq NOT IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)"
+        if rows == "indexed":
+            yield has_none, unwanted
+        else:
+            is_unindexed = "EXISTS (SELECT 1 FROM unindexed u WHERE (u.org, u.seq) = (m.org, m.seq))"
+            condition = f"CASE WHEN {is_unindexed} THEN has_words(m.doc, ?) ELSE {has_none} END"
+            yield condition, looked_at, unwanted
+
+
+def _match(org: int, wanted: Filter) -> tuple[str, str] | None:
+    """The full-text table and the query that finds what the filter wants, if there is one."""
+    words = wanted.words
+    if words is not None and words.phrases:  # whose words any match has
+        return f"words_{org}", fulltext.phrase_query(words.phrases, wanted.agent_id)
+    if words is not None and words.stems is not None:
+        text = fulltext.stem_query(fulltext.wanted_facets(wanted), words.stems) if words.stems else '""'
+        return f"stems_{org}", text
+    return _piece(org, wanted)
 
 
 def _piece(org: int, wanted: Filter) -> tuple[str, str] | None:
     """The table and the FTS5 query for the piece of text wanted, if it is long enough to be indexed."""
     text = fulltext.piece_query(wanted.contains) if wanted.contains else None
     return (f"pieces_{org}", text) if text else None
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _equal(left: object, right: object) -> bool:

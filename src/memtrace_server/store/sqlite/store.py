@@ -16,8 +16,8 @@ import math
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -35,10 +35,13 @@ from memtrace_server.store.protocol import (
     StoreReadOnly,
     StoreUnavailable,
     Transaction,
+    acknowledged,
 )
 from memtrace_server.store.sqlite import backups, fulltext, inspection, migrations, queries
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
-from memtrace_server.store.sqlite.transaction import NotIndexed, SqliteTransaction
+from memtrace_server.store.sqlite.indexing import WAKES, Indexer
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
+from memtrace_server.store.sqlite.turns import Turns
 
 T = TypeVar("T")
 
@@ -54,8 +57,6 @@ _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faste
 _TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
-_INDEXED = 1_000  # rows that are added to the full-text index at once
-_LONG = 2_000  # characters that count as a row more: a thousand long ones would hold up others for seconds
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
 _WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
 _STEPS = 10_000  # of SQLite's virtual machine between two looks at the deadline; less than a millisecond
@@ -80,17 +81,16 @@ class SqliteStore:
         self._file = None if path is None else StoreFile(path, is_read_only=is_read_only, create=create)
         self._path = self._file.path if self._file else None
         self._waiting: deque[_Waiting] = deque()
-        self._writing = threading.Lock()
+        self._writing = Turns()
         self._writer: sqlite3.Connection | None = None
         self._is_readable = False
         self._readers: deque[sqlite3.Connection] = deque()
         self._committer: threading.Thread | None = None
         self._wake = threading.Condition()
         self._is_closed = False
-        self._is_due = False
         self._tidied_at = 0
         self._unswept = 0
-        self._unindexed = 0
+        self._indexer = Indexer(self._index_reader, self._index_writer)
         self._longest_wal = _LONGEST_WAL
         self._damage: StoreUnavailable | None = None
         self._watching = threading.Lock()
@@ -101,20 +101,7 @@ class SqliteStore:
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         ends_at = _or_patience(deadline)
-        searchable: int | None = None
-        while True:
-            try:
-                return _patiently(partial(self._read, work, searchable, ends_at, deadline), ends_at)
-            except NotIndexed as unindexed:
-                # What others store from now on a search may lack, or it might never come to its end.
-                searchable = unindexed.last if searchable is None else searchable
-            with self._locked(ends_at), self._told_apart():
-                self._see_that_it_is_open()
-                connection = self._open_writer(ends_at)
-                try:
-                    self._index(connection, ends_at)
-                except (sqlite3.OperationalError, StoreUnavailable):  # which keeps nobody from reading
-                    return _reading(connection, work, SqliteTransaction(connection))
+        return _patiently(partial(self._read, work, ends_at, deadline), ends_at)
 
     def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         ends_at = _or_patience(deadline)
@@ -128,7 +115,7 @@ class SqliteStore:
                 self._commit_waiting()
             finally:
                 self._writing.release()
-        ((result, failure),) = future.result()
+        result, failure = acknowledged(future.result()[0])
         if failure is not None:
             raise failure
         return cast("T", result)
@@ -137,17 +124,13 @@ class SqliteStore:
         self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
     ) -> Future[Sequence[Outcome[T]]]:
         future = self._enqueue(works, _or_patience(deadline))
-        self.tend()
+        self._start_committer()
         return future
 
     def tend(self) -> None:
-        with self._wake:
-            if self._committer is None and not self._is_closed:
-                self._committer = threading.Thread(
-                    target=self._commit_for_others, name="memtrace-writer", daemon=True
-                )
-                self._committer.start()
-            self._wake.notify()
+        if not self.is_read_only:
+            self._start_committer()
+            self._indexer.tend()
 
     def version(self) -> int:
         with self._watching:
@@ -197,6 +180,7 @@ class SqliteStore:
                 raise StoreUnavailable("somebody reads an older state of the file all the time; try again")
 
     def close(self) -> None:
+        self._indexer.close()
         with self._wake:
             self._is_closed = True
             self._wake.notify()
@@ -215,20 +199,13 @@ class SqliteStore:
                 self._writer.close()
                 self._writer = None
 
-    def _read(
-        self,
-        work: Callable[[Transaction], T],
-        searchable: int | None,
-        ends_at: float,
-        deadline: Deadline | None,
-    ) -> T:
+    def _read(self, work: Callable[[Transaction], T], ends_at: float, deadline: Deadline | None) -> T:
         with self._told_apart(), self._reader(ends_at) as connection, _interrupted(connection, deadline):
-            transaction = SqliteTransaction(connection, read_only=True, searchable=searchable)
-            return _reading(connection, work, transaction)
+            return _reading(connection, work, SqliteTransaction(connection))
 
     def _probe(self, ends_at: float) -> None:
         if self.is_read_only:
-            self._read(lambda transaction: transaction.secret(), None, ends_at, None)
+            self._read(lambda transaction: transaction.secret(), ends_at, None)
             return
         with self._locked(ends_at), self._told_apart():
             connection = self._open_writer(ends_at)
@@ -284,6 +261,15 @@ class SqliteStore:
             self._waiting.append((works, future, ends_at))
         return future
 
+    def _start_committer(self) -> None:
+        with self._wake:
+            if self._committer is None and not self._is_closed:
+                self._committer = threading.Thread(
+                    target=self._commit_for_others, name="memtrace-writer", daemon=True
+                )
+                self._committer.start()
+            self._wake.notify()
+
     @contextmanager
     def _locked(self, ends_at: float) -> Iterator[None]:
         """Hold the writer's lock."""
@@ -297,22 +283,19 @@ class SqliteStore:
     def _commit_for_others(self) -> None:
         while True:
             with self._wake:
-                is_wanted = self._wake.wait_for(
-                    lambda: self._waiting or self._is_due or self._is_closed, _TIDY_EVERY / times.SECOND
-                )
+                self._wake.wait_for(lambda: self._waiting or self._is_closed, _TIDY_EVERY / times.SECOND)
                 if self._is_closed and not self._waiting:
                     return
             with self._writing:
-                self._is_due = False
                 if self._waiting:
                     self._commit_waiting()
                 else:
-                    self._tidy(has_time=not is_wanted)
+                    self._tidy()
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
         begun = _told(lambda: [(self._begin_for_waiting(), None)], 1)
-        [(connection, failure)] = begun
+        connection, failure = acknowledged(begun[0])
         if connection is None and failure is None:
             return  # nobody is left; who came since has not been waited for yet
         group: list[tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]]]] = []
@@ -370,10 +353,10 @@ class SqliteStore:
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._unswept += done.transaction.additions
-        self._unindexed += done.transaction.additions + done.transaction.length // _LONG
-        return done.outcomes
+        self._indexer.note(done.transaction.unindexed_weights)
+        return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
-    def _tidy(self, *, has_time: bool = False) -> None:
+    def _tidy(self) -> None:
         """Do what nobody waits for; what fails now, for the disk is full, say, is done another time."""
         if self._writer is None:
             return
@@ -383,8 +366,6 @@ class SqliteStore:
                 self._tidied_at = now
                 self._sweep(self._writer, now)
                 self._shorten_wal(self._writer)
-            while self._unindexed >= _INDEXED or (has_time and self._unindexed and not self._waiting):
-                self._index(self._writer, _or_patience(None, _TIDY_PATIENCE))
         except StoreBusy:
             _LOG.debug("The store is tidied later, as others write")
         except (OSError, sqlite3.DatabaseError, StoreUnavailable) as error:
@@ -397,13 +378,6 @@ class SqliteStore:
             # Twice what came in, or what is to be swept would pile up.
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
-
-    def _index(self, connection: sqlite3.Connection, ends_at: float) -> None:
-        """Add some rows to the full-text index."""
-        with _transaction(connection, ends_at) as transaction:
-            indexed = transaction.index(_INDEXED)
-        # Others may have stored rows, and indexed ours: when there were too few to fill a step, none is left.
-        self._unindexed = max(1, self._unindexed - indexed) if indexed == _INDEXED else 0
 
     def _shorten_wal(self, connection: sqlite3.Connection) -> None:
         """Start the WAL anew when it has grown long.
@@ -440,7 +414,7 @@ class SqliteStore:
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 migrations.migrate(connection, times.now())
-                self._unindexed = SqliteTransaction(connection).unindexed(_INDEXED)
+                self._indexer.note(_unindexed(connection))
             if self._file is not None:
                 self._file.remember()
         except BaseException:
@@ -455,6 +429,7 @@ class SqliteStore:
             connection = self._file.connect(patience)
         connection.create_function("matches", 2, queries.matches, deterministic=True)
         connection.create_function("contains", 2, queries.contains, deterministic=True)
+        connection.create_function("has_words", 2, queries.has_words, deterministic=True)
         return connection
 
     def _open(self, ends_at: float) -> None:
@@ -479,6 +454,19 @@ class SqliteStore:
                 return
         with closing(self._connect(_PATIENCE)) as connection:
             yield connection
+
+    @contextmanager
+    def _index_reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection from which a step of the indexer reads."""
+        with self._told_apart(), self._reader(_or_patience(None)) as connection:
+            yield connection
+
+    @contextmanager
+    def _index_writer(self) -> Iterator[sqlite3.Connection]:
+        """The connection to which a step of the indexer writes."""
+        ends_at = _or_patience(None)
+        with self._locked(ends_at), self._told_apart():
+            yield self._open_writer(ends_at)
 
     @contextmanager
     def _reader(self, ends_at: float) -> Iterator[sqlite3.Connection]:
@@ -595,15 +583,21 @@ def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> I
         connection.set_progress_handler(None, 0)
 
 
+def _unindexed(connection: sqlite3.Connection) -> Mapping[int, int]:
+    """Some of what is not indexed yet, which wakes the indexer, and makes no writes wait."""
+    rows = connection.execute("SELECT org FROM unindexed LIMIT ?", (WAKES,))
+    return Counter(org for (org,) in rows)
+
+
 _Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], Outcome[Any]]
 
 
 @frozen
 class _Done:
-    """Works that were done, and need a COMMIT."""
+    """Works that were done, and need a COMMIT; each with the organisation for which it stored memories."""
 
     transaction: SqliteTransaction
-    outcomes: Sequence[Outcome[Any]]
+    outcomes: Sequence[tuple[Outcome[Any], int | None]]
 
 
 class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
@@ -614,7 +608,11 @@ def _do(connection: sqlite3.Connection, works: Sequence[_Work], attempt: _Attemp
     """Do works in the transaction that has begun."""
     with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
-        outcomes = [attempt(connection, transaction, work) for work in works]
+        outcomes: list[tuple[Outcome[Any], int | None]] = []
+        for work in works:
+            transaction.added_to = None
+            outcome = attempt(connection, transaction, work)
+            outcomes.append((outcome, transaction.added_to))
         transaction.finish()
     return _Done(transaction, outcomes)
 

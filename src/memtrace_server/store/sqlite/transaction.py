@@ -6,15 +6,18 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from operator import attrgetter, itemgetter
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 from attrs import define
 
+from memtrace_server.search.documents import Document
 from memtrace_server.store.records import (
     Agent,
     AgentCounts,
     Answer,
+    Candidates,
     Direction,
     Filter,
     Found,
@@ -22,8 +25,10 @@ from memtrace_server.store.records import (
     NewMemory,
     Org,
     Session,
+    Term,
+    Unindexed,
 )
-from memtrace_server.store.sqlite import bulk, fulltext, queries
+from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked
 from memtrace_server.store.sqlite.pending import PERIOD, Pending
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
@@ -36,7 +41,7 @@ _MEMORY = (
     " supersedes, doc"
 )
 _LATEST = 2**63 - 1
-_PLACE = attrgetter("time", "seq")
+_POSITION = attrgetter("time", "seq")
 
 
 class SqliteTransaction:
@@ -46,21 +51,16 @@ class SqliteTransaction:
 
     Args:
         connection: The connection.
-        read_only: Whether nothing can be written; a search then raises NotIndexed when it would lack rows.
-        searchable: The last row that a search must not lack; None for the last there is.
     """
 
-    def __init__(
-        self, connection: sqlite3.Connection, *, read_only: bool = False, searchable: int | None = None
-    ) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.added_to: int | None = None
+        """The organisation for which memories were added last."""
         self._db = connection
-        self._read_only = read_only
-        self._searchable = searchable
         self._removals = fulltext.Removals()
         self._pending = Pending()
         self._keys: dict[bytes, Key | None] = {}
         self._last_seq: int | None = None
-        self._indexed: int | None = None
         self._orders: dict[int, _Order] = {}
 
     # --- its end, and the ends of its parts
@@ -71,9 +71,9 @@ class SqliteTransaction:
         return self._pending.additions
 
     @property
-    def length(self) -> int:
-        """How many characters their documents have."""
-        return self._pending.length
+    def unindexed_weights(self) -> Mapping[int, int]:
+        """By organisation, how much work it is to index them."""
+        return self._pending.weights
 
     def changes(self) -> tuple[int, ...]:
         """Differs from what it was if anything was changed in the meantime."""
@@ -226,6 +226,7 @@ class SqliteTransaction:
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         self._note_order(org, [memory.time for _, memory in memories])
         self._pending.add(org, memories, now)
+        self.added_to = org
         self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
 
     def memory(self, org: int, seq: int, now: int) -> Found | None:
@@ -237,26 +238,66 @@ class SqliteTransaction:
         ).fetchone()
         return Found(seq=row[0], time=row[1], doc=row[2], superseded_by=row[3]) if row else None
 
-    def index(self, most: int) -> int:
-        """Add to the full-text index the next rows that lack in it; how many there were."""
+    def memories(self, org: int, rows: Sequence[int], wanted: Filter) -> list[Found]:
         self.flush()
-        (rows,) = self._db.execute(
-            "SELECT json_group_array(json_array(org, seq, doc ->> 'content', agent_id)) FROM"
-            " (SELECT org, seq, doc, agent_id FROM memories WHERE seq > ? ORDER BY seq LIMIT ?)",
-            (self._last_indexed(), most),
-        ).fetchone()
-        unindexed = sorted(msgspec.json.decode(rows, type=list[fulltext.Row]), key=itemgetter(1))
-        if unindexed:
-            fulltext.add(self._db, unindexed)
-            self._indexed = unindexed[-1][1]
-            self._db.execute("UPDATE indexed SET seq = ?", (self._indexed,))
-        return len(unindexed)
+        return _found(self._db, queries.these(org, rows, wanted))
 
-    def unindexed(self, most: int) -> int:
-        """How many rows lack in the full-text index; `most`, if there are more."""
-        sql = "SELECT count(*) FROM (SELECT 1 FROM memories WHERE seq > ? LIMIT ?)"
-        (found,) = self._db.execute(sql, (self._last_indexed(), most)).fetchone()
-        return int(found)
+    # --- ranked search
+
+    def count_memories(self, org: int) -> int:
+        self.flush()
+        return ranked.count_memories(self._db, org)
+
+    def count_terms(self, org: int, stems: Sequence[str]) -> Mapping[str, int]:
+        return ranked.count_terms(self._db, org, stems)
+
+    def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:
+        self.flush()
+        everything = Filter(include_superseded=True)
+        options: Any = {"order": "desc", "limit": _LATEST, "before": before}
+        found = _found(self._db, queries.unindexed(org, everything, now, shown=wanted, **options))
+        if not found:
+            return Unindexed()
+        matching = {memory.seq for memory in _found(self._db, queries.unindexed(org, wanted, now, **options))}
+        missed = 0 if len(found) < queries.TAIL else ranked.count_missed(self._db, org)
+        return Unindexed(found=found, matching=frozenset(matching), missed=missed)
+
+    def count_unsearched(self, org: int, wanted: Filter) -> int:
+        self.flush()
+        return ranked.count_missed(self._db, org) if queries.is_search(wanted) else 0
+
+    def candidates(  # noqa: PLR0913 - as the protocol has it
+        self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
+    ) -> Candidates:
+        self.flush()
+        scope = ranked.Scope(self._db, org, wanted, before, in_order=self._order(org).is_kept)
+        if wanted.words is not None and wanted.words.phrases:
+            rows = scope.phrase_rows(wanted.words)
+            if rows is not None:
+                query = queries.among(org, rows, wanted, now, limit=len(rows))
+                return Candidates(found=_found(self._db, query), is_complete=True)
+        rows, is_complete = scope.rows(terms)
+        found: list[Found] = []
+        step = limit + limit // 4  # some have expired
+        at = 0
+        while at < len(rows) and len(found) < limit:
+            some = rows[at : at + step]
+            query = queries.among(org, some, wanted, now, limit=limit - len(found))
+            found += _found(self._db, query)
+            at += step
+            step *= 4
+        return Candidates(found=found, is_complete=is_complete and at >= len(rows))
+
+    def neighbours(
+        self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
+    ) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
+        query = queries.around(org, [memory.seq for memory in found], wanted, now, before)
+        return {
+            seq: (_numbers(earlier), _numbers(later))
+            for seq, earlier, later in self._db.execute(query.sql, query.values)
+        }
+
+    # --- pages, and forgetting
 
     def page(  # noqa: PLR0913 - as the protocol has it
         self,
@@ -270,14 +311,18 @@ class SqliteTransaction:
         offset: int = 0,
     ) -> list[Found]:
         self.flush()
-        self._see_to_index(wanted)
         query = queries.page(
             org, wanted, now, order=order, limit=limit, after=after, offset=offset,
             in_order=self._order(org).is_kept,
         )  # fmt: skip
         found = _found(self._db, query)
-        found.sort(key=_PLACE, reverse=order == "desc")
-        return found
+        if queries.is_search(wanted):
+            found += _found(
+                self._db,
+                queries.unindexed(org, wanted, now, order=order, limit=limit, after=after),
+            )
+        found.sort(key=_POSITION, reverse=order == "desc")
+        return found[:limit]
 
     def tail(
         self, org: int, wanted: Filter, now: int, *, after: int, limit: int
@@ -457,46 +502,29 @@ class SqliteTransaction:
 
     # --- what several of them lean on
 
-    def _last_indexed(self) -> int:
-        if self._indexed is None:
-            (self._indexed,) = self._db.execute("SELECT seq FROM indexed").fetchone()
-        return self._indexed
-
-    def _see_to_index(self, wanted: Filter) -> None:
-        """Let a search, if it is one, lack nothing.
-
-        Raises:
-            NotIndexed: If it does, and nothing can be written here.
-        """
-        if not queries.is_search(wanted):
-            return
-        # Of rows that are there still: one that was forgotten meanwhile will never be indexed.
-        sql = "SELECT coalesce(max(seq), 0) FROM memories WHERE seq <= ?"
-        last = _LATEST if self._searchable is None else self._searchable
-        (needed,) = self._db.execute(sql, (last,)).fetchone()
-        if self._last_indexed() >= needed:
-            return
-        if self._read_only:
-            raise NotIndexed(needed)
-        while self.index(_CHUNK):
-            pass
-
     def _matching(self, org: int, wanted: Filter, now: int) -> Iterator[list[int]]:
         """Return the rows that match, some at a time, from the newest on; they may be removed meanwhile."""
         self.flush()
-        self._see_to_index(wanted)
         in_order = self._order(org).is_kept
         after: tuple[int, int] | None = None
+        after_unindexed: tuple[int, int] | None = None
         while True:
             query = queries.page(
                 org, wanted, now, order="desc", limit=_CHUNK, after=after, in_order=in_order, has_docs=False
             )
             found = [(seq, time) for seq, time in self._db.execute(query.sql, query.values)]
             if not found:
-                return
+                break
             seq, time = found[-1]
             after = time, seq
             yield [seq for seq, _ in found]
+        while queries.is_search(wanted):
+            query = queries.unindexed(org, wanted, now, order="desc", limit=_CHUNK, after=after_unindexed)
+            others = _found(self._db, query)
+            if not others:
+                break
+            after_unindexed = min((memory.time, memory.seq) for memory in others)
+            yield [memory.seq for memory in others]
 
     def _order(self, org: int) -> _Order:
         if org not in self._orders:
@@ -517,10 +545,10 @@ class SqliteTransaction:
         self._keys.clear()
         self._orders.clear()
         self._last_seq = None
-        self._indexed = None
 
     def _write(self, pending: Pending) -> None:
         bulk.insert(self._db, f"INSERT INTO memories ({_MEMORY})", pending.memories)
+        bulk.insert(self._db, "INSERT INTO unindexed", pending.unindexed)
         bulk.insert(self._db, "INSERT INTO labels", pending.labels)
         bulk.insert(self._db, "INSERT INTO duplicates", pending.duplicates)
         for older, newer, at in pending.superseded:
@@ -592,14 +620,15 @@ class SqliteTransaction:
                 " FROM memories WHERE seq = ?",
                 (seq,),
             ).fetchone()
-            memory = msgspec.json.decode(doc)
-            if seq <= self._last_indexed():
-                self._removals.add((org, seq, memory["content"], agent_id))
+            document = Document.read(doc)
+            sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?)"
+            if not self._db.execute(sql, (org, seq)).rowcount:
+                self._removals.add(fulltext.Row(org, seq, document))
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
                 [
                     (org, label, newer is not None, time, seq)
-                    for label in queries.labels(memory_type, event_type, memory.get("tags", []))
+                    for label in queries.labels(memory_type, event_type, document.tags)
                 ],
             )
             gone.remove(org, agent_id, memory_type, event_type, time)
@@ -649,18 +678,6 @@ class SqliteTransaction:
             )
 
 
-class NotIndexed(Exception):  # noqa: N818 - no error, but a reason to index first
-    """A search that writes nothing lacks rows.
-
-    Attributes:
-        last: The last row that must be indexed first.
-    """
-
-    def __init__(self, last: int) -> None:
-        super().__init__(last)
-        self.last = last
-
-
 @define
 class _Order:
     """Whether an organisation's rows rise with its times, and its latest time (ns), if it has any."""
@@ -684,6 +701,14 @@ def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
     if not newer:
         return found
     return [msgspec.structs.replace(m, superseded_by=by or None) for m, by in zip(found, *newer, strict=True)]
+
+
+def _numbers(lines: str | None) -> list[int]:
+    return [] if lines is None else [int(number) for number in lines.split(",")]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _key(row: tuple[str, int, str, str, str, int, int | None]) -> Key:

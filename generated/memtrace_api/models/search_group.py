@@ -1,0 +1,5 @@
+"""The values of SearchGroup."""
+
+from typing import Literal
+
+SearchGroup = Literal["session"]

@@ -1,0 +1,194 @@
+"""Words and stems of a text, the same for every store.
+
+A *word* is what exact filters compare: a run of letters, digits and the marks that belong to them, without
+case and accents. A *stem* is what ranking compares: a word without its ending, so that "running" and "ran"
+answer "run".
+
+Scripts that put no spaces between words (Chinese, Japanese, Thai and their neighbours) and Korean, which
+attaches particles to words, are cut into characters, each with its marks. Every character is a word, so that
+a phrase is found as it was written; the stems are overlapping pairs of characters, and the characters.
+
+Stems are Porter's, for English; other languages keep their words as they are. Porter's algorithm is frozen,
+that of Snowball English changes with its versions, and with it would every index. Source: Porter, An
+Algorithm for Suffix Stripping (1980).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
+from itertools import pairwise
+
+from snowballstemmer import stemmer  # type: ignore[import-untyped]
+
+from memtrace_server.folding import plain
+
+_LONGEST = 64  # letters of a word; of a longer one, such as a key or a picture, the rest is hashed
+_CACHED = 1 << 16  # words whose stem is kept at hand
+_APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07]")
+_ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
+# Latin, Greek and Cyrillic are found without a look at marks and scripts, in an eighth of the time.
+_SPACED_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_OTHER_SCRIPT = re.compile("[^\x00-\u0482\u048a-\u0590\u1e00-\u2319\u2320-\u23e8]")
+# Scripts that are cut into characters: Thai, Lao, Burmese, Khmer, Han, kana, bopomofo, Hangul.
+_UNSPACED = (
+    "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u1099\u1780-\u17d3\u1100-\u11ff"
+    "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3041-\u3096\u3099-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
+    "\u3105-\u312f\u3131-\u318e\u31a0-\u31bf\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7fb"
+    "\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_SIGN = (
+    "[\u231a\u231b\u23e9-\u23f3\u23f8-\u23fa\u2600-\u27bf\u2934\u2935\u2b1b\u2b1c\u2b50\u2b55"
+    "\U0001f000-\U0001faff][\U0001f3fb-\U0001f3ff]?"
+)
+_EMOJI = rf"[\U0001f1e6-\U0001f1ff]{{2}}|{_SIGN}[\U000e0020-\U000e007f]*(?:\u200d{_SIGN})*"
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, in their order.
+
+    Example:
+        >>> words("The user's dog isn't 5.")
+        ['the', 'user', 'dog', 'isnt', '5']
+    """
+    found: list[str] = []
+    for run in _runs(_folded(text)):
+        if isinstance(run, str):
+            found.append(_word(run))
+        else:
+            found += run
+    return found
+
+
+def stems(text: str) -> list[str]:
+    """Return the stems of a text, in their order, stop words among them.
+
+    Example:
+        >>> stems("She ran two tests")
+        ['she', 'run', 'two', 'test']
+    """
+    folded = _folded(text)
+    pattern = _spaced(folded)
+    if pattern is not None:
+        return list(map(_stem, pattern.findall(folded)))
+    found: list[str] = []
+    for run in _general_runs(folded):
+        if isinstance(run, str):
+            found.append(_stem(run))
+        else:
+            found += run
+            found += _pairs(run)
+    return found
+
+
+def question_stems(text: str) -> list[tuple[str, bool]]:
+    """Return the stems that a question looks for, each with whether it is that of a stop word.
+
+    Several characters in a row of a script without spaces are looked for by their pairs alone.
+    """
+    found: list[tuple[str, bool]] = []
+    for run in _runs(_folded(text)):
+        if isinstance(run, str):
+            stem = _stem(run)
+            found.append((stem, run in _stop_words() or stem in _stop_stems()))
+        else:
+            found += [(pair, False) for pair in _pairs(run) or run]
+    return found
+
+
+def _folded(text: str) -> str:
+    return plain(text if text.isascii() else _APOSTROPHES.sub("'", text))
+
+
+def _runs(folded: str) -> Iterable[str | Sequence[str]]:
+    """Runs of letters, and the characters of runs in a script that is cut into them."""
+    pattern = _spaced(folded)
+    return pattern.findall(folded) if pattern is not None else _general_runs(folded)
+
+
+def _spaced(folded: str) -> re.Pattern[str] | None:
+    """What finds the words of a text in scripts that need no closer look."""
+    if folded.isascii():
+        return _ASCII_WORD
+    return None if _OTHER_SCRIPT.search(folded) else _SPACED_WORD
+
+
+def _general_runs(folded: str) -> Iterator[str | Sequence[str]]:
+    general, character = _patterns()
+    for match in general.finditer(folded):
+        yield character.findall(match[0]) if match.lastgroup == "unspaced" else match[0]
+
+
+def _pairs(characters: Sequence[str]) -> list[str]:
+    return [left + right for left, right in pairwise(characters)]
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _word(run: str) -> str:
+    """A run of letters as a word: without a possessive, apostrophes and joiners."""
+    word = run.removesuffix("'s").replace("'", "").replace("\u200c", "").replace("\u200d", "") or run
+    if len(word) <= _LONGEST:
+        return word
+    rest = hashlib.blake2b(word[_LONGEST // 2 :].encode(), digest_size=_LONGEST // 4).hexdigest()
+    return word[: _LONGEST // 2] + rest
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _stem(run: str) -> str:
+    word = _word(run)
+    base = _bases().get(word, word)
+    # Digits among letters make a name, as in "k8s".
+    return sys.intern(_PORTER.stemWord(base)) if base.isascii() and base.isalpha() else word
+
+
+_PORTER = stemmer("porter")
+
+
+@functools.cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What finds runs in any script, and what cuts a run into characters with their marks."""
+    marks = _marks()
+    letters = rf"[^\W_{_UNSPACED}]"
+    word = rf"{letters}+(?:[{marks}]+{letters}*|'{letters}+)*"
+    unspaced = rf"(?P<unspaced>[{_UNSPACED}][{_UNSPACED}{marks}]*)"
+    return re.compile(f"{unspaced}|{_EMOJI}|{word}"), re.compile(rf"[\s\S][{marks}]*")
+
+
+def _marks() -> str:
+    """Every mark (vowel signs, viramas, tones) and joiner, as ranges of a character class."""
+    codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code))[0] == "M"]
+    ranges: list[list[int]] = [[0x200C, 0x200D]]
+    for code in codes:
+        if code == ranges[-1][1] + 1:
+            ranges[-1][1] = code
+        else:
+            ranges.append([code, code])
+    return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+@functools.cache
+def _bases() -> dict[str, str]:
+    """The base of each irregular form."""
+    lines = [line.split() for line in _data("irregular.txt").splitlines()]
+    return {form: line[0] for line in lines for form in line[1:]}
+
+
+@functools.cache
+def _stop_words() -> frozenset[str]:
+    listed = [line.partition("#")[0].strip() for line in _data("stopwords.txt").splitlines()]
+    return frozenset(filter(None, listed))
+
+
+@functools.cache
+def _stop_stems() -> frozenset[str]:
+    # Of words alone: "id" is no stop word, "I'd" is.
+    return frozenset(_stem(word) for word in _stop_words() if "'" not in word)
+
+
+def _data(name: str) -> str:
+    return files("memtrace_server.search").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,266 @@
+"""Ranking: which memories answer a question best.
+
+BM25 with a fixed usual length, so that a memory's score depends on itself, its neighbours in its session, and
+the weights of the question's words, which pages keep. On top of it: how much of the question a memory
+answers, whether it is of a time that the question names, what was said just before and after it, and the best
+of its session. docs/search.md says what each is worth. Source: Robertson and Zaragoza, The Probabilistic
+Relevance Framework: BM25 and Beyond (2009).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import attrs
+from attrs import define, frozen
+
+from memtrace_server.folding import fold
+from memtrace_server.search import analysis, dates, matching, plan
+from memtrace_server.search.documents import Document
+from memtrace_server.search.query import Question
+from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.records import Filter, Found
+
+BEST = 100
+"""Memories that are ranked; neighbours of the best join them. The contract says so at `relevance`."""
+SCALE = 1_000_000
+"""A score is a whole number of millionths."""
+
+LAST_ROW = 2**63 - 1
+"""Above all rows."""
+
+_LENGTH_WEIGHT = 0.4  # BM25's b; its k1 is 1
+_USUAL_LENGTH = 20  # words
+_LONGEST = 2_000  # words of a memory that are scored
+_WIDENED = 30  # of the best, whose neighbours join
+_BEFORE, _AFTER, _FURTHER, _ANSWER = 0.2, 0.2, 0.1, 0.3
+_SHORT = 30  # words: a longer memory takes less from its neighbours, and gives less
+_SESSION = 0.3
+_QUESTION_MARKS = ("?", "\uff1f", "\u061f")
+
+
+@frozen
+class Match:
+    """A memory and its score."""
+
+    memory: Found
+    score: int
+    session_id: str | None
+
+
+@frozen
+class Ranking:
+    """What a question finds.
+
+    Attributes:
+        matches: The best first; of equals, the newest.
+        is_complete: Whether every memory that matches is among them.
+        missed: How many memories were not searched, as they are not indexed yet.
+        plan: What makes the next page's ranking the same.
+    """
+
+    matches: Sequence[Match]
+    is_complete: bool
+    missed: int
+    plan: plan.FrozenPlan
+
+
+def rank(  # noqa: PLR0913 - a search is what it is
+    transaction: Transaction,
+    org: int,
+    wanted: Filter,
+    question: Question,
+    *,
+    now: int,
+    limit: int = BEST,
+    before: int = LAST_ROW,
+    known: plan.FrozenPlan | None = None,
+) -> Ranking:
+    """Rank the memories that a filter lets pass by how well they answer a question.
+
+    Args:
+        transaction: The transaction.
+        org: The organisation.
+        wanted: Which memories; the question's phrases and exclusions are among its conditions (see
+            `conditions`).
+        question: The question.
+        now: The moment (ns): what has expired is left out, and relative times ("yesterday") are told by it.
+        limit: Memories that are ranked; neighbours of the best may join them.
+        before: The row before which memories count.
+        known: The plan of an earlier page.
+    """
+    if wanted.words is not None:
+        wanted = attrs.evolve(wanted, words=attrs.evolve(wanted.words, stems=None))
+    tail = transaction.unindexed(org, wanted, now, before)
+    documents = {memory.seq: Document.read(memory.doc) for memory in tail.found}
+    sets = {seq: set(analysis.stems(document.text)) for seq, document in documents.items()}
+    if known is None:
+        unindexed = Counter(stem for stems in sets.values() for stem in stems)
+        used = plan.make(transaction, org, question, unindexed=unindexed, now=now)
+    else:
+        used = known.thaw(question)
+    indexed = transaction.candidates(org, wanted, now, used.terms, before=before, limit=limit)
+    scorer = _Scorer(used)
+    entries = [scorer.entry(memory) for memory in indexed.found]
+    entries += [
+        scorer.entry(memory)
+        for memory in tail.found
+        if memory.seq in tail.matching and not scorer.stems.isdisjoint(sets[memory.seq])
+    ]
+    entries.sort(key=lambda entry: (entry.weight, entry.memory.seq), reverse=True)
+    best = entries[:limit]
+    reader = _Reader(transaction, org, wanted, now, before)
+    matches = sorted(
+        _in_their_sessions(reader, scorer, best),
+        key=lambda match: (match.score, match.memory.seq),
+        reverse=True,
+    )
+    return Ranking(
+        matches=matches,
+        is_complete=(indexed.is_complete and used.is_whole and len(best) == len(entries) and not tail.missed),
+        missed=tail.missed,
+        plan=used.frozen,
+    )
+
+
+def newest(
+    transaction: Transaction, org: int, wanted: Filter, *, now: int, before: int = LAST_ROW
+) -> Ranking:
+    """Return the newest memories that a filter lets pass, as a question without words ranks them."""
+    found = transaction.page(org, wanted, now, order="desc", limit=BEST + 1)
+    matches = [Match(memory, 0, Document.read(memory.doc).session_id) for memory in found[:BEST]]
+    return Ranking(
+        matches=[match for match in matches if match.memory.seq < before],
+        is_complete=len(found) <= BEST,
+        missed=transaction.count_unsearched(org, wanted),
+        plan=plan.FrozenPlan(now, 0, b"", b""),
+    )
+
+
+@define(eq=False)
+class _Entry:
+    """A memory that is ranked.
+
+    Attributes:
+        weight: The weights of the terms that it has.
+        score: How well it answers by itself.
+        share: How much it takes from its neighbours, and gives them.
+        asks: Whether it is a question.
+    """
+
+    memory: Found
+    session_id: str | None
+    weight: float
+    score: float
+    share: float
+    asks: bool
+
+
+class _Scorer:
+    """Scores a memory by itself."""
+
+    def __init__(self, used: plan.Plan) -> None:
+        self.stems = frozenset(term.stem for term in used.terms)
+        self._weights = [(term.stem, term.weight) for term in used.terms]
+        self._total = used.total
+        self._periods = used.periods
+
+    def entry(self, memory: Found, document: Document | None = None) -> _Entry:
+        """Return a memory with its score."""
+        document = document or Document.read(memory.doc)
+        stems = analysis.stems(document.scored_text)
+        if len(stems) > _LONGEST or self.stems.isdisjoint(stems):  # the rest of it may have a word
+            stems = analysis.stems(document.text)
+            rest = set(stems[_LONGEST:])
+            stems = stems[:_LONGEST]
+            stems += sorted(self.stems & rest - set(stems))
+        length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(stems) / _USUAL_LENGTH
+        counts = Counter(stems)
+        weight = score = 0.0
+        for stem, value in self._weights:
+            frequency = counts[stem]
+            if frequency:
+                weight += value
+                score += value * 2 * frequency / (frequency + length)
+        if weight:
+            score *= math.sqrt(weight / self._total) * dates.weight(self._periods, memory.time)
+        return _Entry(
+            memory=memory,
+            session_id=document.session_id,
+            weight=weight,
+            score=score,
+            share=min(1.0, _SHORT / max(len(stems), 1)),
+            asks=document.content.rstrip().endswith(_QUESTION_MARKS),
+        )
+
+
+@frozen
+class _Reader:
+    """Reads what is beside the memories that were found."""
+
+    _transaction: Transaction
+    _org: int
+    _wanted: Filter
+    _now: int
+    _before: int
+
+    def neighbours(self, entries: Iterable[_Entry]) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
+        """Return the rows around memories in their sessions, their texts not looked at."""
+        found = [entry.memory for entry in entries if entry.session_id is not None]
+        if not found:
+            return {}
+        wanted = attrs.evolve(self._wanted, words=None, contains=None)
+        return self._transaction.neighbours(self._org, wanted, self._now, found, self._before)
+
+    def memories(self, rows: Sequence[int]) -> Sequence[Found]:
+        """Return the memories of rows."""
+        return self._transaction.memories(self._org, rows, self._wanted)
+
+    def passes(self, document: Document) -> bool:
+        """Return whether a neighbour has the text that is wanted."""
+        words, text = self._wanted.words, self._wanted.contains
+        if words is not None and not matching.has_words(document, None, words.phrases, words.unwanted):
+            return False
+        return text is None or fold(text) in fold(document.content)
+
+
+def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry]) -> Iterator[Match]:
+    """Score memories by what was said around them, those beside the best of them too."""
+    entries = {entry.memory.seq: entry for entry in best}
+    widened = heapq.nlargest(_WIDENED, best, key=lambda entry: (entry.score, entry.memory.seq))
+    around = dict(reader.neighbours(widened))
+    beside = {row for sides in around.values() for side in sides for row in side[:1]} - entries.keys()
+    for memory in reader.memories(sorted(beside)):
+        document = Document.read(memory.doc)
+        entry = scorer.entry(memory, document)
+        if entry.weight and reader.passes(document):
+            entries[memory.seq] = entry
+    others = [entry for row, entry in entries.items() if row not in around]
+    around |= reader.neighbours(others)
+    scores = {row: _with_neighbours(row, entries, around.get(row, ((), ()))) for row in entries}
+    sessions: dict[str, float] = {}
+    for row, entry in entries.items():
+        if entry.session_id is not None:
+            sessions[entry.session_id] = max(sessions.get(entry.session_id, 0.0), scores[row])
+    for row, entry in entries.items():
+        of_session = scores[row] if entry.session_id is None else sessions[entry.session_id]
+        score = int(SCALE * (scores[row] + _SESSION * of_session))
+        yield Match(entry.memory, score, entry.session_id)
+
+
+def _with_neighbours(
+    row: int, entries: Mapping[int, _Entry], around: tuple[Sequence[int], Sequence[int]]
+) -> float:
+    def given(side: Sequence[int], distance: int) -> float:
+        entry = entries.get(side[distance]) if len(side) > distance else None
+        return entry.share * entry.score if entry else 0.0
+
+    earlier, later = around
+    previous = entries.get(earlier[0]) if earlier else None
+    before = _BEFORE + _ANSWER if previous is not None and previous.asks else _BEFORE
+    gained = before * given(earlier, 0) + _AFTER * given(later, 0)
+    gained += _FURTHER * (given(earlier, 1) + given(later, 1))
+    return entries[row].score + entries[row].share * gained

@@ -1,0 +1,238 @@
+"""Indexing in the background: memories enter the full-text index a moment after they are stored.
+
+A step takes some memories of one organisation, the newest first, takes their texts apart without holding
+anybody up, and then holds the writer for the time it takes to write what was found: its size follows from how
+long that took before. Organisations take turns, so that the backlog of one delays no other's.
+
+A search looks through what is not indexed yet by itself, so that must not become much. Once an organisation
+stores memories faster than they are indexed, its writes, and no others, are acknowledged only when the index
+has caught up.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+from attrs import frozen
+
+from memtrace_server.search.documents import Document
+from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable
+from memtrace_server.store.sqlite import fulltext
+from memtrace_server.store.sqlite.pending import weight
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("memtrace_server")
+
+BEHIND = 1_000
+"""An organisation's unindexed memories (long ones count more) beyond which its writes wait."""
+
+WAKES = 64
+"""Unindexed memories for which the thread starts by itself: fewer are looked through in no time."""
+
+_HOLD = 0.010  # seconds that a step is to hold the writer; twice that is promised
+_FIRST, _LEAST, _MOST = 64, 8, 1_000  # memories in a step
+_LINGER = 0.05  # seconds in which memories come together
+_RETRY = 0.25  # seconds after a step that failed
+_POLL = 1.0  # seconds after which a server looks for what other processes left
+_PATIENCE = 10.0  # seconds that a write waits for the index at most
+
+Connect = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+@frozen
+class _Deferred:
+    org: int
+    deadline: float
+    acknowledge: Callable[[], None]
+
+
+class Indexer:
+    """Indexes what a store takes in.
+
+    Args:
+        reader: Lends a connection that reads.
+        writer: Lends the connection that writes, which nobody else uses meanwhile.
+    """
+
+    def __init__(self, reader: Connect, writer: Connect) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._changed = threading.Condition()
+        self._backlog: Counter[int] = Counter()
+        self._deferred: list[_Deferred] = []
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+        self._has_work = False
+        self._polls = False
+        self._size = _FIRST
+        self._last_org = 0
+
+    def note(self, weights: Mapping[int, int]) -> None:
+        """Take notice of memories that were stored, counted by organisation."""
+        if not weights:
+            return
+        with self._changed:
+            self._backlog.update(weights)
+            self._has_work = True
+            if self._polls or self._backlog.total() >= WAKES:
+                self._start()
+            self._changed.notify_all()
+
+    def tend(self) -> None:
+        """Index whatever comes, from other processes too, until `close`."""
+        with self._changed:
+            self._polls = self._has_work = True
+            self._start()
+            self._changed.notify_all()
+
+    def is_behind(self, org: int | None) -> bool:
+        """Return whether an organisation's writes must wait."""
+        return org is not None and self._backlog[org] > BEHIND
+
+    def in_time(self, outcome: Outcome[T], org: int | None) -> Outcome[T]:
+        """Return a write's outcome, or a future of it if its organisation's index must catch up first."""
+        result, failure = outcome
+        if failure is not None or org is None or not self.is_behind(org):
+            return outcome
+        future: Future[Any] = Future()
+        with self._changed:
+            if self._is_closed:
+                return outcome
+            self._deferred.append(
+                _Deferred(org, time.monotonic() + _PATIENCE, partial(future.set_result, result))
+            )
+        return future, None
+
+    def close(self) -> None:
+        """Stop after the step that is being done; what is left is indexed when the store is opened again."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        self._acknowledge()
+
+    def step(self) -> bool:
+        """Index some memories of the next organisation that has any; whether there were any.
+
+        Raises:
+            StoreUnavailable: It could not be done now; nothing was changed.
+        """
+        with self._reader() as connection:
+            org = self._next(connection)
+            rows, done = ([], 0) if org is None else self._take(connection, org)
+        if org is None or not rows:
+            with self._changed:
+                if not self._has_work:
+                    self._backlog.clear()
+            return False
+        entries = fulltext.Entries.of(rows)
+        with self._writer() as connection:
+            started = time.perf_counter()
+            _write(connection, org, rows, entries)
+            held = time.perf_counter() - started
+        self._last_org = org
+        with self._changed:
+            self._backlog[org] = max(0, self._backlog[org] - done)
+        self._size = round(min(max(self._size * min(_HOLD / held, 2), _LEAST), _MOST))
+        return True
+
+    def _start(self) -> None:
+        if self._thread is None and not self._is_closed:
+            self._thread = threading.Thread(target=self._run, name="memtrace-indexer", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._has_work or self._is_closed, _POLL if self._polls else None
+                )
+                self._has_work = False
+                self._changed.wait_for(lambda: self._is_closed or self._deferred, _LINGER)
+            while not self._is_closed and self._went_on():
+                self._acknowledge()
+            self._acknowledge()
+            if self._is_closed:
+                return
+
+    def _went_on(self) -> bool:
+        try:
+            return self.step()
+        except StoreBusy:
+            _LOG.debug("Memories are indexed later, as another process writes")
+        except StoreUnavailable as error:
+            _LOG.warning("Memories cannot be indexed now: %s", error)
+        except Exception:  # noqa: BLE001 - whatever it is, the next step may succeed
+            _LOG.exception("Memories could not be indexed")
+        with self._changed:
+            self._has_work = True
+            self._changed.wait_for(lambda: self._is_closed, _RETRY)
+        return False
+
+    def _acknowledge(self) -> None:
+        """Tell those who wait, as far as they need wait no longer."""
+        now = time.monotonic()
+        with self._changed:
+            ready = [
+                each
+                for each in self._deferred
+                if self._is_closed or not self.is_behind(each.org) or each.deadline < now
+            ]
+            self._deferred = [each for each in self._deferred if each not in ready]
+            self._changed.notify_all()
+        for each in ready:
+            each.acknowledge()
+
+    def _next(self, connection: sqlite3.Connection) -> int | None:
+        """The organisation after the last one that has something to index."""
+        for after in (self._last_org, -1):
+            (org,) = connection.execute("SELECT min(org) FROM unindexed WHERE org > ?", (after,)).fetchone()
+            if org is not None:
+                return int(org)
+        return None
+
+    def _take(self, connection: sqlite3.Connection, org: int) -> tuple[list[fulltext.Row], int]:
+        rows: list[fulltext.Row] = []
+        taken = 0
+        found = connection.execute(
+            "SELECT u.seq, m.doc FROM unindexed u CROSS JOIN memories m ON m.seq = u.seq"
+            " WHERE u.org = ? ORDER BY u.seq DESC",
+            (org,),
+        )
+        for seq, doc in found:
+            rows.append(fulltext.Row(org, seq, Document.read(doc)))
+            taken += weight(doc)
+            if taken >= self._size:
+                break
+        found.close()
+        return rows, taken
+
+
+def _write(
+    connection: sqlite3.Connection, org: int, rows: list[fulltext.Row], entries: fulltext.Entries
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        listed = msgspec.json.encode([row.seq for row in rows]).decode()
+        sql = "DELETE FROM unindexed WHERE org = ? AND seq IN (SELECT value FROM json_each(?)) RETURNING seq"
+        left = {seq for (seq,) in connection.execute(sql, (org, listed))}
+        if len(left) < len(rows):  # some were forgotten meanwhile, or indexed by another process
+            entries = fulltext.Entries.of([row for row in rows if row.seq in left])
+        entries.add(connection, org)
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,133 @@
+"""What a ranked search asks of the full-text index: counts of stems, and rows with most of them.
+
+The work of a search is bounded, whatever it asks. Rows are found by the stems that few memories have; stems
+that many have only add weight to those rows.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import accumulate
+
+import msgspec
+
+from memtrace_server.store.records import Filter, Term, Words
+from memtrace_server.store.sqlite import fulltext, queries
+
+_RARE = 5_000  # memories that have one of the stems by which rows are found
+_ROWS = 5_000  # newest rows with a stem that are looked at
+_PHRASES = 1_000  # memories with a phrase that are all ranked
+_NOTHING = 1e-9
+_ENTRIES = 500_000  # of the index that are read; some 10 ns each
+
+
+def count_memories(connection: sqlite3.Connection, org: int) -> int:
+    """Return how many memories an organisation has."""
+    sql = "SELECT coalesce(sum(memories), 0) FROM agent_counts WHERE org = ?"
+    (found,) = connection.execute(sql, (org,)).fetchone()
+    return int(found)
+
+
+def count_terms(connection: sqlite3.Connection, org: int, stems: Sequence[str]) -> dict[str, int]:
+    """Return in how many indexed memories each stem is, if it is in any."""
+    sql = "SELECT term, count FROM json_each(?) j CROSS JOIN terms t ON t.org = ? AND t.term = j.value"
+    return dict(connection.execute(sql, (msgspec.json.encode(stems).decode(), org)))
+
+
+def count_missed(connection: sqlite3.Connection, org: int) -> int:
+    """Return how many memories that are not indexed yet a search does not look through."""
+    (found,) = connection.execute("SELECT count(*) FROM unindexed WHERE org = ?", (org,)).fetchone()
+    return max(0, int(found) - queries.TAIL)
+
+
+class Scope:
+    """The indexed rows that a filter may let pass, as far as the full-text index can tell.
+
+    Args:
+        connection: The connection.
+        org: The organisation.
+        wanted: The filter.
+        before: The row before which rows count.
+        in_order: Whether rows rise with times.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, org: int, wanted: Filter, before: int, *, in_order: bool
+    ) -> None:
+        self._db = connection
+        self._org = org
+        self._facets = fulltext.wanted_facets(wanted)
+        self._bounds = queries.Query("")
+        self._bounds.add("rowid < ?", before)
+        if in_order:
+            bounds = queries.row_bounds(org, wanted, "rowid")
+            self._bounds.sql += bounds.sql
+            self._bounds.values += bounds.values
+        self._wanted = wanted
+
+    def rows(self, terms: Sequence[Term]) -> tuple[list[int], bool]:
+        """Return rows, by their weight and then the newest first, and whether all with any term are there."""
+        ordered = sorted((term for term in terms if term.count), key=lambda term: (term.count, term.stem))
+        rare, common = self._divide(ordered)
+        weights: dict[int, float] = {}
+        is_complete = len(rare) == len(ordered)
+        for term in rare:
+            rows = self._rows(fulltext.stem_query(self._facets, [term.stem]))
+            is_complete = is_complete and len(rows) < _ROWS
+            for row in rows:
+                weights[row] = weights.get(row, 0.0) + term.weight
+        stems = [term.stem for term in rare]
+        for term in common:
+            for row in self._rows(fulltext.stem_query(self._facets, stems, [term.stem])):
+                weights[row] = weights.get(row, 0.0) + term.weight
+        best = sorted(zip(weights.values(), weights, strict=True), reverse=True)
+        return [row for _, row in best], is_complete
+
+    def phrase_rows(self, words: Words) -> list[int] | None:
+        """Return the rows with every phrase that is wanted, if they are few."""
+        table = f"words_{self._org}"
+        sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql} LIMIT ?"
+        match = fulltext.phrase_query(words.phrases, self._wanted.agent_id)
+        found = self._db.execute(sql, [match, *self._bounds.values, _PHRASES + 1]).fetchall()
+        return [row for (row,) in found] if len(found) <= _PHRASES else None
+
+    def _divide(self, ordered: Sequence[Term]) -> tuple[Sequence[Term], Sequence[Term]]:
+        """Divide terms into those by which rows are found, and others that add weight.
+
+        The commonest terms may be neither.
+        """
+        most = min(_RARE / self._share(), _ENTRIES)
+        rare = 0
+        entries = list(accumulate(term.count for term in ordered))
+        while rare < len(ordered) and (not rare or entries[rare] <= most):
+            rare += 1
+        end = rare
+        while end < len(ordered) and entries[end] <= _ENTRIES:
+            end += 1
+        return ordered[:rare], ordered[rare:end]
+
+    def _share(self) -> float:
+        """How much of the organisation the filter leaves: 0 if so little that all of it can be looked at."""
+        total = count_memories(self._db, self._org) or 1
+        counts = count_terms(self._db, self._org, self._facets)
+        left = min([total, *(counts.get(facet, 0) for facet in self._facets), self._in_time()])
+        return _NOTHING if left <= _RARE else left / total
+
+    def _in_time(self) -> int:
+        """How many memories are of the time that is wanted, as far as they are few."""
+        if self._wanted.since is None and self._wanted.until is None:
+            return queries.LAST_ROW
+        query = queries.in_time(self._org, self._wanted, _RARE + 1)
+        (found,) = self._db.execute(query.sql, query.values).fetchone()
+        return int(found) if found <= _RARE else queries.LAST_ROW
+
+    def _rows(self, match: str) -> list[int]:
+        """The newest rows that a query finds."""
+        table = f"stems_{self._org}"
+        newest = (
+            f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql} ORDER BY rowid DESC LIMIT ?"
+        )
+        sql = f"SELECT group_concat(rowid) FROM ({newest})"  # in one step: see `bulk`
+        (lines,) = self._db.execute(sql, [match, *self._bounds.values, _ROWS]).fetchone()
+        return [] if lines is None else [int(row) for row in lines.split(",")]
