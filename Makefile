@@ -13,8 +13,8 @@ help: ## list these targets
 demo: .venv/.server ## start a server, store memories over HTTP and recall them
 	@$(BIN)/python scripts/demo.py
 
-test: .venv/.dev ## run the tests (ARGS='-k docs' to choose)
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 serve: .venv/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --store sqlite:///x.db')
 	$(BIN)/memtrace serve $(ARGS)
