@@ -809,6 +809,29 @@ def test_thread_waits_while_the_buffer_is_full(stalled: tuple[BatchServer, threa
     assert server.contents == list("abcde")
 
 
+def test_flush_waits_for_its_memory_though_later_ones_are_stored(
+    stalled: tuple[BatchServer, threading.Event],
+) -> None:
+    server, go_on = stalled
+    stall = server.answers.popleft()
+    server.answers.clear()
+    server.answers += [stall, refuses("memories.0"), server.store, server.store]
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    with client.buffered(max_batch=2, max_delay=3600) as log, ThreadPoolExecutor() as pool:
+        log.add_memories([{"agent_id": "a", "content": text} for text in "xy"])
+        assert server.sent.acquire(timeout=60)
+        log.remember("a", "first")
+        flushing = pool.submit(log.flush)
+        while not flushing.running():
+            threading.Event().wait(0.001)
+        log.remember("a", "second")
+        go_on.set()
+        flushing.result(timeout=60)
+        assert "first" in server.contents
+
+    assert server.contents == ["x", "y", "second", "first"]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_task_waits_while_the_buffer_is_full(backend: str, server: BatchServer) -> None:
     async def run() -> None:
@@ -1170,7 +1193,7 @@ def test_equal_memories_are_stored_unless_they_share_a_key(live_server: LiveServ
                 log.remember("agent_1", "Polled the queue")
                 log.remember("agent_1", "Started", dedup_key="start", on_duplicate="return")
             log.remember("agent_1", "x" * 70_000)
-            with pytest.raises(BufferedWriteError, match="longer than 65536 characters") as caught:
+            with pytest.raises(BufferedWriteError, match="65536 characters") as caught:
                 log.flush()
         contents = [memory.content for memory in client.recall("agent_1").memories]
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 from memtrace._contexts import C, CountTokens, Fetch, Fitting
 from memtrace.models import ContextOptions
 
