@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import inspect  # unasync: remove
 
 from memtrace._contexts import AsyncCountTokens, AsyncFetch, C, Fitting
 from memtrace.models import ContextOptions
