@@ -29,12 +29,15 @@ VALUES: dict[str, Any] = {
     "dedup_key": "the same",
     "delete_memories": True,
     "description": "Handles support",
+    "dry_run": True,
     "event_type": "observation",
     "event_types": ["error", "warning"],
+    "format": "json",
     "idempotency_key": "my-key",
     "importance": 0.25,
     "include_superseded": True,
     "include_types": ["decision", "entity"],
+    "layout": "sections",
     "limit": 7,
     "max_tokens": 700,
     "memories": [{"agent_id": "a", "content": "b", "on_duplicate": "return"}],
@@ -53,13 +56,17 @@ VALUES: dict[str, Any] = {
     "query": "dark mode -beta",
     "reasoning": "Because",
     "session_id": "sess_9",
+    "show": ["tags"],
     "since": NOON,
+    "start": "beginning",
     "status": "closed",
     "supersedes": "mem_6",
     "tags": ["ui", "dark"],
     "time": NOON,
+    "timezone": "Europe/Berlin",
     "ttl": 70,
     "until": dt.timedelta(hours=2),
+    "wait": 0,
 }
 # How it is written, where that is not as it was given.
 WRITTEN: dict[str, Any] = {
@@ -70,6 +77,7 @@ WRITTEN: dict[str, Any] = {
 }
 FIELDS = {"decision": "content", "page_size": "limit"}
 # What sends nothing by itself.
+NOT_SENT = {"count_tokens"}
 NOT_SENDING = {"aclose", "base_url", "buffered", "close", "id", "session", "with_options", "with_response"}
 
 
@@ -85,7 +93,7 @@ def arguments(kind: type, method: str) -> tuple[str | None, dict[str, Any]]:
     for name in list(inspect.signature(getattr(kind, method)).parameters)[1:]:
         if any(attrs.has(choice) for choice in typing.get_args(hints[name])) and name != "memory":
             whole = name
-        if whole != name or name == "query":
+        if (whole != name or name == "query") and name not in NOT_SENT:
             values[name] = VALUES[name]
     return whole, values
 
