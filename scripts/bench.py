@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import client, embedded, flatness, throughput
+from benchmarks import client, contexts, embedded, flatness, throughput
 from benchmarks.report import Row, table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "bench"
-PARTS = ("throughput", "flatness", "embedded", "client")
+PARTS = ("throughput", "flatness", "contexts", "embedded", "client")
 
 
 def main() -> int:
@@ -69,6 +69,10 @@ def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
                 ),
             ),
             "client": ("Client", lambda: client.measure(FOLDER, rounds=5 if is_quick else 15)),
+            "contexts": (
+                "Contexts, as CPU time of the server",
+                lambda: contexts.measure(folder, rounds=2 if is_quick else 10),
+            ),
             "embedded": ("Embedded", lambda: embedded.measure(folder, rounds=5 if is_quick else 25)),
         }
         title, work = parts[part]

@@ -30,6 +30,7 @@ _USUAL = 2  # characters that a token has in English
 # How often to count before the length is found at which a text costs what it may, and what is close enough.
 _COUNTS = 8
 _CLOSE = 0.95
+_AIM = 0.98
 
 
 @frozen(kw_only=True, eq=False)
@@ -166,9 +167,12 @@ class _Budget:
     def _fitting(self, entry: Entry, left: int) -> Chosen | None:
         """Return an entry that costs no more than its share and what is left, shortened if need be."""
         most = min(self._share, left)
-        if not self._is_longer(entry, most) and (whole := self._as_whole(entry)).cost <= most:
-            return whole
-        return self._shortened(entry, most) if most >= min(self._share, self._remainder) else None
+        may_be_shortened = most >= min(self._share, self._remainder)
+        if not may_be_shortened and self._layout.size(entry) > _USUAL * most:
+            return None
+        if not self._is_longer(entry, most):
+            return self._as_whole(entry)
+        return self._shortened(entry, most) if may_be_shortened else None
 
     def _as_whole(self, entry: Entry) -> Chosen:
         known = self._whole.get(entry)
@@ -192,7 +196,7 @@ class _Budget:
         best: Chosen | None = None
         shortest, longest = 0, min(self._layout.size(entry), most * _CHARACTERS_PER_TOKEN)
         whole = self._whole.get(entry)
-        length = min(longest, longest * most // whole.cost if whole else _USUAL * most)
+        length = min(longest, _near(longest, most, whole.cost) if whole else _USUAL * most)
         for _ in range(_COUNTS):
             if not shortest < length <= longest:
                 break
@@ -206,8 +210,8 @@ class _Budget:
                     break
             else:
                 longest = length - 1
-            estimate = length * most // max(cost, 1)
-            is_inside = shortest < estimate < longest
+            estimate = _near(length, most, cost)
+            is_inside = shortest < estimate <= longest
             length = estimate if is_inside else (shortest + longest + 1) // 2
         return best
 
@@ -230,3 +234,8 @@ class _Budget:
                 return share
             left -= cost
         return room
+
+
+def _near(length: int, most: int, cost: int) -> int:
+    """Return the length at which a text should cost nearly `most`, which costs so much at another."""
+    return int(length * most / max(cost, 1) * _AIM)
