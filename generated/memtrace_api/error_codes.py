@@ -16,6 +16,7 @@ ErrorCode = Literal[
     "agent_exists",
     "idempotency_key_reused",
     "answer_forgotten",
+    "id_taken",
     "payload_too_large",
     "unsupported_media_type",
     "rate_limited",

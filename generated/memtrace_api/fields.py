@@ -472,6 +472,31 @@ class TailOptions(TypedDict, total=False):
     wait: int | None
 
 
+class ExportFilters(TypedDict, total=False):
+    """Fields of `tail_memories` without `limit`, `cursor`, `start`, `wait`.
+
+    Attributes:
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        event_type: Only memories of this event type.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+    """
+
+    agent_id: str | None
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    since: str | None
+    until: str | None
+
+
 class SearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`.
 

@@ -14,6 +14,7 @@ from .models.add_memory_request import AddMemoryRequest
 from .models.context_options import ContextOptions
 from .models.create_session_request import CreateSessionRequest
 from .models.forget_filter import ForgetFilter
+from .models.import_request import ImportRequest
 from .models.memory_type import MemoryType
 from .models.order import Order
 from .models.register_agent_request import RegisterAgentRequest
@@ -263,6 +264,25 @@ def forget_matching(
                 "dry_run": dry_run,
             }
         ),
+        "headers": {},
+    }
+
+    kwargs["json"] = body.to_dict()
+    kwargs["headers"]["Content-Type"] = "application/json"
+    if idempotency_key is not None:
+        kwargs["headers"]["Idempotency-Key"] = idempotency_key
+    return kwargs
+
+
+def import_records(
+    *,
+    body: ImportRequest,
+    idempotency_key: str | None = None,
+) -> dict[str, Any]:
+    """Import what was exported."""
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/import",
         "headers": {},
     }
 

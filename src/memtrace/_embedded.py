@@ -80,8 +80,12 @@ class AsyncEmbedded:
         await anyio.to_thread.run_sync(self._server.close)
 
 
-def embedded_transport(store: str) -> EmbeddedTransport:
+def embedded_transport(store: str, org: str | None = None) -> EmbeddedTransport:
     """Open the store of a URL, behind a transport for httpx.
+
+    Args:
+        store: The store's URL.
+        org: The organisation that requests are made as, by its id or name; the default one if None.
 
     Raises:
         ImportError: If the server is not installed.
@@ -90,7 +94,7 @@ def embedded_transport(store: str) -> EmbeddedTransport:
         from memtrace_server.transport import EmbeddedTransport  # noqa: PLC0415  # see _server
     except ImportError as error:
         raise _missing(store, error) from error
-    return EmbeddedTransport(store)
+    return EmbeddedTransport(store, org)
 
 
 def _server(store: str) -> tuple[EmbeddedServer, tuple[type[Exception], ...]]:

@@ -38,6 +38,7 @@ from memtrace_api.models import (
 )
 from memtrace_api.types import TimePoint
 
+from memtrace._records import ImportReport, RejectedRecord
 from memtrace._stored import StoredMemories
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "ForgetFilter",
     "ForgetResult",
     "Health",
+    "ImportReport",
     "ListOptions",
     "Memory",
     "MemoryBatch",
@@ -67,6 +69,7 @@ __all__ = [
     "MemoryType",
     "Order",
     "RegisterAgentRequest",
+    "RejectedRecord",
     "SearchOrder",
     "SearchQuery",
     "SearchResult",

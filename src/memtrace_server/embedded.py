@@ -21,13 +21,15 @@ class EmbeddedServer:
 
     Args:
         url: The store, as `open_store` takes it. It is opened at the first request.
+        org: The organisation that requests are made as, by its id or name; the default one if None.
 
     Raises:
         ValueError: The URL names no store.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, org: str | None = None) -> None:
         self._store = open_store(url)
+        self._org = org
         self._core: Core | None = None
         self._opening = threading.Lock()
 
@@ -57,7 +59,8 @@ class EmbeddedServer:
             raise TimeoutError("another thread opens the store")
         try:
             if self._core is None:
-                self._core = Core(self._store, local=tenants.local_principal(self._store, deadline))
+                local = tenants.local_principal(self._store, deadline, self._org)
+                self._core = Core(self._store, local=local)
         except StoreBusy:
             raise
         except (StoreUnavailable, ValueError) as error:

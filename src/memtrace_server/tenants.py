@@ -12,12 +12,20 @@ from memtrace_server.store.records import Key, Org
 DEFAULT_ORG = "org_default"
 
 
-def local_principal(store: Store, deadline: Deadline | None = None) -> Principal:
-    """Return the default organisation's admin, as embedded clients are; create the organisation if missing.
+def local_principal(store: Store, deadline: Deadline | None = None, org: str | None = None) -> Principal:
+    """Return an organisation's admin, as embedded clients are.
+
+    Args:
+        store: The store.
+        deadline: Until when to wait for it.
+        org: The organisation's id or name; None for the default one, which is created if missing.
 
     Raises:
-        ValueError: There is no such organisation, and nothing may be written.
+        ValueError: There is no such organisation; the default one, if nothing may be written.
     """
+    if org is not None:
+        named = store.read(lambda transaction: _named(transaction, org), deadline)
+        return Principal(named.number, named.id, "admin")
     found = store.read(_find_default_org, deadline)
     if found is None:
         if store.is_read_only:
@@ -62,9 +70,7 @@ def create_key(store: Store, org: str, role: str, name: str) -> str:
     key = auth.new_key()
 
     def work(transaction: Transaction) -> None:
-        found = next((o for o in transaction.orgs() if org in {o.id, o.name}), None)
-        if found is None:
-            raise ValueError(f"there is no organisation {org!r}")
+        found = _named(transaction, org)
         _add_key(transaction, found, key, role, name)
 
     store.write(work)
@@ -105,6 +111,18 @@ def _bootstrap(transaction: Transaction, given: str | None) -> str | None:
     elif known.revoked_at is not None:
         raise ValueError("the bootstrap key was revoked; use another one")
     return None
+
+
+def _named(transaction: Transaction, org: str) -> Org:
+    """Return the organisation with an id or a name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = next((o for o in transaction.orgs() if org in {o.id, o.name}), None)
+    if found is None:
+        raise ValueError(f"there is no organisation {org!r}")
+    return found
 
 
 def _find_default_org(transaction: Transaction) -> Org | None:

@@ -14,13 +14,14 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
 
     Args:
         url: The store, as `open_store` takes it. It is opened at the first request.
+        org: The organisation that requests are made as, by its id or name; the default one if None.
 
     Raises:
         ValueError: The URL names no store.
     """
 
-    def __init__(self, url: str) -> None:
-        self._server = EmbeddedServer(url)
+    def __init__(self, url: str, org: str | None = None) -> None:
+        self._server = EmbeddedServer(url, org)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request; blocks until a write is committed."""

@@ -169,7 +169,7 @@ class _Awaited:
             return value
         if name in {"with_options", "session"}:
             return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
-        if name.startswith("iter_"):
+        if name.startswith("iter_") or name == "export":
             return lambda *args, **kwargs: _awaited_one_by_one(value(*args, **kwargs))
         return lambda *args, **kwargs: anyio.to_thread.run_sync(functools.partial(value, *args, **kwargs))
 

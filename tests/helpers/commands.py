@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.capture import CaptureResult
 from attrs import define, field
 
 from memtrace import cli
@@ -25,6 +26,10 @@ class Commands:
         printed = self._capture.readouterr()
         assert printed.err == ""
         return printed.out
+
+    def read(self) -> CaptureResult[str]:
+        """Return what was printed since the last command."""
+        return self._capture.readouterr()
 
     def fail(self, *arguments: str, code: int = 1) -> str:
         """Run a command that ends with an exit code; return its only line of error."""

@@ -19,6 +19,7 @@ NAMES = {
     "getReady": "ready",
     "forgetMemory": "forget",
     "forgetMatching": "forget_all",
+    "importRecords": "import_",
     "listAgentMemories": "get_agent_memories",
     "listSessionMemories": "get_session_memories",
 }
@@ -33,7 +34,11 @@ def arguments(method: Any, operation: Operation) -> dict[str, Any]:
     request = operation.request()
     examples = {**(request["json"] or {}), **request["params"]}
     parameters = inspect.signature(method).parameters.values()
-    required = {p.name: "mem_01JD5P8E6W3M9V2QXA7RKB4TNC" for p in parameters if p.default is p.empty}
+    required: dict[str, Any] = {
+        p.name: "mem_01JD5P8E6W3M9V2QXA7RKB4TNC" for p in parameters if p.default is p.empty
+    }
+    if "records" in required:
+        required["records"] = [{"kind": "agent", "id": "a"}]
     return required | {p.name: examples[p.name] for p in parameters if p.name in examples}
 
 

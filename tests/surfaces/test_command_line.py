@@ -14,8 +14,9 @@ import pytest
 from helpers.commands import Commands
 
 COMMANDS = [
-    ["forget"], ["serve"], ["check"], ["vacuum"], ["backup"], ["restore"], ["org", "create"], ["org", "list"],
-    ["key", "create"], ["key", "list"], ["key", "revoke"],
+    ["forget"], ["export"], ["import"], ["copy"],
+    ["serve"], ["check"], ["vacuum"], ["backup"], ["restore"],
+    ["org", "create"], ["org", "list"], ["key", "create"], ["key", "list"], ["key", "revoke"],
 ]  # fmt: skip
 IMPORT = "import sys; sys.modules[{missing!r}] = None; from memtrace.cli import main; main(sys.argv[1:])"
 
@@ -36,7 +37,7 @@ def test_the_help_of_a_command_names_each_options_default(words: list[str], comm
     printed = command(*words, "--help")
 
     options = [line for line in printed.splitlines() if re.match(r"│\W+--", line)]
-    assert any("--store" in line or "--url" in line for line in options)
+    assert any(name in line for line in options for name in ("--store", "--url", "--to-key"))
     for line in options:
         name = re.search(r"--(\S+)", line)
         assert name

@@ -32,6 +32,7 @@ from memtrace import (
     ErrorDetail,
     ForgetFilter,
     Health,
+    ImportReport,
     ListOptions,
     Memory,
     MemoryList,
@@ -322,6 +323,24 @@ def agents(client: Memtrace) -> None:
     client.delete_agent("a", delete_memories=True, idempotency_key="key")
     assert_type(client.delete_session("s"), None)
     client.delete_session("s", delete_memories=True, idempotency_key="key")
+
+
+def moving(client: Memtrace) -> None:
+    for record in client.export(
+        agent_id="a",
+        session_id="s",
+        memory_type="entity",
+        event_type="error",
+        tags=["t"],
+        since="7d",
+        until="1d",
+    ):
+        assert_type(record, dict[str, Any])
+    report = client.import_(client.export(), strict=True)
+    assert_type(report.imported, int)
+    assert_type(report.rejected[0].reason, str)
+    with open("memories.jsonl", encoding="utf-8") as lines:  # noqa: PTH123 - as most write it
+        client.import_(lines)
 
 
 def sessions(client: Memtrace) -> None:
@@ -624,6 +643,9 @@ async def agents_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await client.get_agent_memories("a"), MemoryList)
     assert_type(await client.get_agent_context("a"), AgentContext)
     assert_type(await client.delete_agent("a"), None)
+    async for record in client.export(agent_id="a"):
+        assert_type(record, dict[str, Any])
+    assert_type(await client.import_([{"kind": "agent"}]), ImportReport)
     assert_type(await client.delete_session("s"), None)
 
 

@@ -19,6 +19,11 @@ from .error_detail_location import ErrorDetailLocation as ErrorDetailLocation
 from .forget_filter import ForgetFilter as ForgetFilter
 from .forget_result import ForgetResult as ForgetResult
 from .health import Health as Health
+from .import_agent import ImportAgent as ImportAgent
+from .import_memory import ImportMemory as ImportMemory
+from .import_request import ImportRequest as ImportRequest
+from .import_result import ImportResult as ImportResult
+from .import_session import ImportSession as ImportSession
 from .list_options import ListOptions as ListOptions
 from .memory import Memory as Memory
 from .memory_batch import MemoryBatch as MemoryBatch

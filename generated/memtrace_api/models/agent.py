@@ -22,6 +22,7 @@ class Agent:
         created_at: When the agent was registered, or first wrote a memory.
         description: What the agent does.
         config: Anything else about the agent.
+        is_registered: Whether the agent is registered, not only named by memories.
         last_active_at: When the agent last wrote a memory or started a session.
     """
 
@@ -31,12 +32,14 @@ class Agent:
     created_at: datetime.datetime
     description: str | None = None
     config: dict[str, Any] | None = None
+    is_registered: bool | None = None
     last_active_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
         self.description = None
         self.config = None
+        self.is_registered = None
         self.last_active_at = None
 
     @classmethod
@@ -64,6 +67,8 @@ class Agent:
             data["description"] = self.description
         if self.config is not None:
             data["config"] = self.config
+        if self.is_registered is not None:
+            data["is_registered"] = self.is_registered
         if self.last_active_at is not None:
             data["last_active_at"] = timestamp(self.last_active_at, "Agent.last_active_at")
         return data

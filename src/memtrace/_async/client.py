@@ -20,6 +20,7 @@ from memtrace_api.fields import (
     DecisionFields,
     DeleteAgentFields,
     DeleteSessionFields,
+    ExportFilters,
     ForgetFilters,
     IterFilters,
     IterSearchConditions,
@@ -36,6 +37,7 @@ from memtrace_api.fields import (
 )
 
 from memtrace._answered import Answered, AsyncMethod, listening
+from memtrace._async import transfer
 from memtrace._async.connection import AsyncConnection
 from memtrace._async.contexts import fetch_fitted
 from memtrace._async.landed import landed_agent, landed_batch, landed_memory
@@ -48,6 +50,7 @@ from memtrace._given import AsyncGiven
 from memtrace._httpx import AsyncHttpClient, Timeout
 from memtrace._landed import may_have_landed
 from memtrace._pages import SearchPages, page_after
+from memtrace._records import ImportReport
 from memtrace._requests import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._retries import Retries
 from memtrace._values import identifier
@@ -613,6 +616,47 @@ class AsyncMemtrace:
         )
         result = await self._sender.fetch(write, ForgetResult)
         return result.matched or 0 if dry_run else result.deleted
+
+    def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
+        """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
+
+        Agents come first, then sessions, then memories in the order in which they were stored, superseded
+        ones too. With filters, the memories that match, each after the agent and the session that it names.
+        A record has what the server returned, times as text, so that `import_` stores the same.
+
+        Returns:
+            The records, one by one.
+
+        Example:
+            >>> async for record in client.export(agent_id="agent_1"):
+            ...     print(json.dumps(record), file=file)
+        """
+        return transfer.export(self._sender, parameters_of(filters))
+
+    async def import_(
+        self, records: Iterable[Mapping[str, Any] | str | bytes], *, strict: bool = False
+    ) -> ImportReport:
+        """Import records as `export` returns them, with their ids and times.
+
+        What exists already is left as it is, so to import the same twice changes nothing.
+
+        Args:
+            records: The records, or lines of JSON with a record each, such as an open file.
+            strict: Whether to stop at the first record that cannot be imported; the others of its batch, and
+                what follows, are not imported then.
+
+        Returns:
+            How many were imported, and which cannot be.
+
+        Raises:
+            BadRequestError: With `strict`, if a record cannot be imported; the error names it.
+            PermissionDeniedError: If the key is none of an admin.
+
+        Example:
+            >>> with open("memories.jsonl", encoding="utf-8") as file:
+            ...     report = await client.import_(file)
+        """
+        return await transfer.import_records(self._sender, records, strict=strict)
 
     @overload
     async def register_agent(

@@ -37,13 +37,27 @@ KeyOption = Annotated[
 ]
 
 
+OrgOption = Annotated[
+    str | None,
+    typer.Option(
+        "--org",
+        metavar="ORG",
+        help="The organisation's id or name, in a store; on a server, the key says it.",
+        show_default="org_default",
+    ),
+]
+
+
 @contextmanager
-def connected(url: str | None, key: str | None, *, create: bool = False) -> Iterator[Memtrace]:
-    """Make a client, and close it in the end.
+def connected(
+    url: str | None, key: str | None, org: str | None = None, *, create: bool = False
+) -> Iterator[tuple[Memtrace, str]]:
+    """Make a client, say where it leads, and close it in the end.
 
     Args:
         url: A server's or a store's URL; None for a store of the user's own.
         key: The API key; of no use to a store.
+        org: The organisation in a store, by its id or name.
         create: Whether to create the store when it does not exist.
     """
     from memtrace import Memtrace
@@ -54,8 +68,21 @@ def connected(url: str | None, key: str | None, *, create: bool = False) -> Iter
         path = StoreUrl.parse(url).path
         if path is not None and not os.path.lexists(path):
             raise NoSuchStore(f"{path}: there is no such file; check the path")
-    with Memtrace(url, key) as client:
-        yield client
+    if org is None:
+        with Memtrace(url, key) as client:
+            yield client, client.base_url
+        return
+    if not url.lower().startswith("sqlite:"):
+        raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
+    import httpx
+
+    from memtrace._embedded import embedded_transport
+
+    with (
+        httpx.Client(transport=embedded_transport(url, org)) as http_client,
+        Memtrace("http://embedded", http_client=http_client) as client,
+    ):
+        yield client, f"{StoreUrl.parse(url)}, organisation {org}"
 
 
 def _own_file(*, create: bool) -> Path:

@@ -92,7 +92,7 @@ def forget(  # noqa: PLR0913 - an option for each filter
         raise typer.BadParameter(
             "counts what filters match, and ids are counted already", param_hint="--dry-run"
         )
-    with connected(url, key) as client:
+    with connected(url, key) as (client, place):
         if memory_ids:
             for memory_id in memory_ids:
                 client.forget(memory_id)
@@ -100,10 +100,10 @@ def forget(  # noqa: PLR0913 - an option for each filter
         else:
             number = client.forget_all(dry_run=dry_run, **filters)
         if as_json:
-            print(json.dumps({"matched" if dry_run else "deleted": number, "store": client.base_url}))
+            print(json.dumps({"matched" if dry_run else "deleted": number, "store": place}))
         else:
             done = "Would forget" if dry_run else "Forgot"
-            print(f"{done} {number:,} {'memory' if number == 1 else 'memories'} in {client.base_url}.")
+            print(f"{done} {number:,} {'memory' if number == 1 else 'memories'} in {place}.")
 
 
 def _pair(text: str) -> tuple[str, object]:

@@ -10,7 +10,7 @@ import typer
 from typer import TyperException
 
 from memtrace._version import __version__
-from memtrace.cli import _forget, _keys, _orgs, _serve, _stores
+from memtrace.cli import _forget, _keys, _move, _orgs, _serve, _stores
 from memtrace.exceptions import MemtraceError
 
 _FAILED = 1
@@ -27,6 +27,9 @@ program = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 program.command("forget")(_forget.forget)
+program.command("export")(_move.export)
+program.command("import")(_move.import_)
+program.command("copy")(_move.copy)
 program.command("serve")(_serve.serve)
 program.command("check")(_stores.check)
 program.command("vacuum")(_stores.vacuum)

@@ -101,6 +101,7 @@ def _view(call: Call, agent: Agent) -> dict[str, Any]:
         view["description"] = agent.description
     if agent.config is not None:
         view["config"] = msgspec.Raw(agent.config.encode())
+    view["is_registered"] = agent.is_registered
     view["created_at"] = times.render(agent.created_at)
     if agent.last_active_at is not None:
         view["last_active_at"] = times.render(agent.last_active_at)

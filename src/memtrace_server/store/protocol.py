@@ -85,6 +85,22 @@ class Transaction(Protocol):
         What they supersede is superseded in the same transaction.
         """
 
+    def memory_ids(self, rows: Sequence[int]) -> Mapping[int, tuple[int, str]]:
+        """Return the organisation and the id of the memory that each row has, if it has one."""
+
+    def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
+        """Store memories in rows that are free, whatever rows were given since.
+
+        One that supersedes a row that is none of the organisation's, or is superseded already, is stored
+        without that. Agents and sessions that are named for the first time come into being.
+        """
+
+    def import_agents(self, org: int, agents: Sequence[Agent]) -> int:
+        """Store agents that do not exist, and return how many they were."""
+
+    def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
+        """Store sessions that do not exist, and return how many they were."""
+
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         """Return the memory of this row, superseded or not."""
 

@@ -229,6 +229,55 @@ class SqliteTransaction:
         self.added_to = org
         self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
 
+    def memory_ids(self, rows: Sequence[int]) -> Mapping[int, tuple[int, str]]:
+        self.flush()
+        sql = "SELECT seq, org, doc ->> 'id' FROM memories WHERE seq IN (SELECT value FROM json_each(?))"
+        found = self._db.execute(sql, (msgspec.json.encode(rows).decode(),))
+        return {seq: (org, memory_id) for seq, org, memory_id in found}
+
+    def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
+        self.flush()
+        last = self._db.execute("SELECT max(seq) FROM memories WHERE org = ?", (org,)).fetchone()[0] or 0
+        rows = [last, *(memory.seq for memory in memories)]
+        self._note_order(org, [memory.time for memory in memories])
+        order = self._order(org)
+        order.is_kept = order.is_kept and all(a < b for a, b in pairwise(rows))
+        alone = [msgspec.structs.replace(memory, supersedes=None) for memory in memories]
+        self._pending.add(org, [(b"", memory) for memory in alone], now)
+        # Who imports stores nothing now: so nothing is a duplicate of it, and no agent is active.
+        for of_writers in ("duplicates", "fingerprints", "agents", "sessions"):
+            getattr(self._pending, of_writers).clear()
+        self.flush()
+        self._name(org, memories)
+        self.added_to = org
+        for memory in memories:
+            if memory.supersedes is not None:
+                self._supersede_again(org, memory, memory.supersedes)
+        self._last_seq = None
+
+    def import_agents(self, org: int, agents: Sequence[Agent]) -> int:
+        self.flush()
+        sql = (
+            f"INSERT INTO agents (org, {_AGENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET is_deleted = 0, is_registered = excluded.is_registered,"
+            " description = excluded.description, config = excluded.config, created_at = excluded.created_at,"
+            " last_active_at = excluded.last_active_at WHERE is_deleted"
+        )
+        rows = [
+            (org, a.id, a.is_registered, a.description, a.config, a.created_at, a.last_active_at)
+            for a in agents
+        ]
+        return self._db.executemany(sql, rows).rowcount if rows else 0
+
+    def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
+        self.flush()
+        self._name_agents(org, [(session.agent_id, session.created_at) for session in sessions])
+        sql = f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        rows = [
+            (org, s.id, s.agent_id, s.metadata, s.created_at, s.updated_at, s.closed_at) for s in sessions
+        ]
+        return self._db.executemany(sql, rows).rowcount if rows else 0
+
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         self.flush()
         row = self._db.execute(
@@ -591,6 +640,34 @@ class SqliteTransaction:
             "ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
             " created_at = iif(is_deleted, excluded.created_at, created_at)",
         )
+
+    def _name(self, org: int, memories: Sequence[NewMemory]) -> None:
+        """Let the agents and sessions that memories name exist, since the memories were stored."""
+        self._name_agents(org, [(memory.agent_id, memory.created_at) for memory in memories])
+        self._db.executemany(
+            f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, NULL, ?, ?, NULL)"
+            " ON CONFLICT DO NOTHING",
+            [(org, m.session_id, m.agent_id, m.created_at, m.created_at) for m in memories if m.session_id],
+        )
+
+    def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
+        self._db.executemany(
+            "INSERT INTO agents (org, id, created_at, last_active_at) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET is_deleted = 0,"
+            " created_at = iif(is_deleted, excluded.created_at, created_at), last_active_at = iif(is_deleted,"
+            " excluded.last_active_at, max(ifnull(last_active_at, 0), excluded.last_active_at))",
+            [(org, agent_id, at, at) for agent_id, at in agents],
+        )
+
+    def _supersede_again(self, org: int, memory: NewMemory, older: int) -> None:
+        """Let an imported memory supersede what it superseded, if that exists and nothing else does."""
+        is_free = self._db.execute(
+            "SELECT 1 FROM memories WHERE seq = ? AND org = ? AND superseded_by IS NULL AND doc ->> 'id' = ?",
+            (older, org, msgspec.json.decode(memory.doc)["supersedes"]),
+        ).fetchone()
+        if is_free:
+            self._db.execute("UPDATE memories SET supersedes = ? WHERE seq = ?", (older, memory.seq))
+            self._supersede(older, memory.seq, memory.created_at)
 
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
         """Memories and errors since then, expired ones too: whole periods, and the rest of the first."""

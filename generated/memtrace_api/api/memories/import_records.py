@@ -1,0 +1,105 @@
+"""Import what was exported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...models.error import Error
+from ...models.import_request import ImportRequest
+from ...models.import_result import ImportResult
+from ...requests import import_records as build_request
+from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
+
+_MODELS: dict[int, tuple[type[ImportResult | Error], ...]] = {
+    200: (ImportResult,),
+    400: (Error,),
+    401: (Error,),
+    403: (Error,),
+    405: (Error,),
+    408: (Error,),
+    409: (Error,),
+    413: (Error,),
+    415: (Error,),
+    429: (Error,),
+    431: (Error,),
+    500: (Error,),
+    503: (Error,),
+}
+
+
+def sync_detailed(
+    *,
+    client: Client,
+    body: ImportRequest,
+    idempotency_key: str | None = None,
+) -> Response[ImportResult | Error]:
+    """Import what was exported.
+
+    Stores agents, sessions and memories as they are given, with their ids and times: all of them or none.
+    One whose id exists already is left as it is, so to import the same twice changes nothing; a memory that
+    has expired is left out. A memory keeps its position in the order in which memories were stored, which a
+    client of `tailMemories` may have passed. An export is what `listAgents`, `listSessions` and
+    `tailMemories` return from the beginning.
+
+    Args:
+        client: Where to send it.
+        body: Records to import, all or none.
+        idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
+            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
+            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
+            Error responses are not kept: the request is carried out at the next attempt. Requests that use
+            a key at the same time are carried out one after the other, so one of them is carried out and
+            the others are replays. The same key with another request is 409 with the code
+            `idempotency_key_reused`.
+
+    Raises:
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
+    """
+    response = client.get_httpx_client().request(
+        **build_request(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+    body: ImportRequest,
+    idempotency_key: str | None = None,
+) -> ImportResult | Error | None:
+    """As `sync_detailed`, but return only what was read from the response."""
+    return sync_detailed(idempotency_key=idempotency_key, body=body, client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+    body: ImportRequest,
+    idempotency_key: str | None = None,
+) -> Response[ImportResult | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(
+        **build_request(
+            idempotency_key=idempotency_key,
+            body=body,
+        )
+    )
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+    body: ImportRequest,
+    idempotency_key: str | None = None,
+) -> ImportResult | Error | None:
+    """As `asyncio_detailed`, but return only what was read from the response."""
+    return (await asyncio_detailed(idempotency_key=idempotency_key, body=body, client=client)).parsed

@@ -1,0 +1,82 @@
+"""The model ImportRequest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..models.import_agent import ImportAgent
+from ..models.import_memory import ImportMemory
+from ..models.import_session import ImportSession
+from ..types import NOT_GIVEN, convert, require_value
+
+
+@attrs.define(kw_only=True, slots=True, init=False, repr=False)
+class ImportRequest:
+    """Records to import, all or none.
+
+    Attributes:
+        agents: Agents, which are stored before sessions and memories.
+        sessions: Sessions, which are stored before memories.
+        memories: Memories. One that supersedes another comes after it, in this request or a later one.
+    """
+
+    agents: list[ImportAgent] | None = None
+    sessions: list[ImportSession] | None = None
+    memories: list[ImportMemory] | None = None
+
+    def __init__(
+        self,
+        *,
+        agents: list[ImportAgent] = NOT_GIVEN,
+        sessions: list[ImportSession] = NOT_GIVEN,
+        memories: list[ImportMemory] = NOT_GIVEN,
+    ) -> None:
+        self.__attrs_pre_init__()
+        if agents is not NOT_GIVEN:
+            require_value(agents, "ImportRequest.agents")
+            self.agents = agents
+        if sessions is not NOT_GIVEN:
+            require_value(sessions, "ImportRequest.sessions")
+            self.sessions = sessions
+        if memories is not NOT_GIVEN:
+            require_value(memories, "ImportRequest.memories")
+            self.memories = memories
+
+    def __repr__(self) -> str:
+        values = attrs.asdict(self, recurse=False).items()
+        return (
+            f"ImportRequest({', '.join(f'{name}={value!r}' for name, value in values if value is not None)})"
+        )
+
+    def __attrs_pre_init__(self) -> None:
+        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        self.agents = None
+        self.sessions = None
+        self.memories = None
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {}
+        if self.agents is not None:
+            data["agents"] = [item.to_dict() for item in self.agents]
+        if self.sessions is not None:
+            data["sessions"] = [item.to_dict() for item in self.sessions]
+        if self.memories is not None:
+            data["memories"] = [item.to_dict() for item in self.memories]
+        return data

@@ -1,0 +1,44 @@
+"""The model ImportResult."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..types import convert
+
+
+@attrs.define(kw_only=True, slots=True)
+class ImportResult:
+    """What an import did.
+
+    Attributes:
+        imported: Number of records that were stored.
+        existing: Number of records that existed already or have expired.
+    """
+
+    imported: int
+    existing: int
+
+    @classmethod
+    def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
+        """Make one from JSON data; fields that it does not know are ignored.
+
+        Raises:
+            ValueError: If a required field is missing, or a value has another type; the text names the field.
+        """
+        return convert(src_dict, cls)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give it as JSON data, without the fields that are None.
+
+        Raises:
+            ValueError: If a time has no time zone; the text names the field.
+        """
+        data: dict[str, Any] = {
+            "imported": self.imported,
+            "existing": self.existing,
+        }
+        return data

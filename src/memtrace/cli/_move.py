@@ -1,0 +1,208 @@
+"""Move memories: export, import, copy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from typer import TyperException
+
+from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected
+from memtrace.cli._formats import Format, records_in
+
+if TYPE_CHECKING:
+    from memtrace import Memtrace
+
+_Advance = Callable[[int], None]
+_OF_THE_PLACE = {"org_id", "superseded_by"}
+
+
+def export(  # noqa: PLR0913 - an option for each filter
+    *,
+    agent: Annotated[
+        str | None, typer.Option(help="Only memories of this agent.", show_default="any")
+    ] = None,
+    session: Annotated[
+        str | None, typer.Option(help="Only memories of this session.", show_default="any")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option("--type", metavar="TYPE", help="Only memories of this type.", show_default="any"),
+    ] = None,
+    event_type: Annotated[
+        str | None, typer.Option(metavar="E", help="Only memories of this event type.", show_default="any")
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="T", help="Only memories with this tag, or all of several.", show_default="any"),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only memories of this time (7d) or later.", show_default="any"),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Only memories from before this time.", show_default="any"),
+    ] = None,
+    org: OrgOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Print agents, sessions and memories as JSON Lines, which `memtrace import` reads."""
+    filters: Any = {
+        "agent_id": agent,
+        "session_id": session,
+        "memory_type": kind,
+        "event_type": event_type,
+        "tags": tag,
+        "since": since,
+        "until": until,
+    }
+    with connected(url, key, org) as (client, _), _progress("Exported") as advance:
+        for record in client.export(**{name: value for name, value in filters.items() if value}):
+            sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+            advance(1)
+        sys.stdout.flush()
+
+
+def import_(  # noqa: PLR0913 - an option each
+    file: Annotated[str, typer.Argument(help="The file; - for standard input.")],
+    *,
+    form: Annotated[
+        Format, typer.Option("--format", help="What wrote the file; auto finds out by its first line.")
+    ] = "auto",
+    agent: Annotated[
+        str | None,
+        typer.Option(help="The agent of memories that name none.", show_default="the format's name"),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first line that cannot be imported.")
+    ] = False,
+    org: OrgOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+) -> None:
+    """Import a file of `memtrace export`, mem0 (get_all), Claude Code (a transcript) or a chat."""
+    with ExitStack() as stack:
+        source = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+        total = None if file == "-" else Path(file).stat().st_size
+        advance = stack.enter_context(_progress("Read", total))
+        records, (part, parts) = records_in(_counted(source, advance), form, agent)
+        client, place = stack.enter_context(connected(url, key, org, create=True))
+        report = client.import_(records, strict=strict)
+    for rejected in report.rejected:
+        print(f"memtrace: {part} {rejected.position}: {rejected.reason}", file=sys.stderr)
+    print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
+    if report.rejected:
+        raise TyperException(f"of the {parts} of {file}, {len(report.rejected):,} could not be imported")
+
+
+def copy(  # noqa: PLR0913 - an option each
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A server's or a store's URL.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="A server's or a store's URL.")],
+    *,
+    from_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", envvar="MEMTRACE_FROM_KEY", help="The API key for FROM.", show_default="none"
+        ),
+    ] = None,
+    to_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY", envvar="MEMTRACE_TO_KEY", help="An admin's API key for TO.", show_default="none"
+        ),
+    ] = None,
+    from_org: Annotated[
+        str | None,
+        typer.Option(metavar="ORG", help="The organisation in FROM, a store.", show_default="org_default"),
+    ] = None,
+    to_org: Annotated[
+        str | None,
+        typer.Option(metavar="ORG", help="The organisation in TO, a store.", show_default="org_default"),
+    ] = None,
+) -> None:
+    """Copy all memories to another store or server, and verify them; run it again to continue."""
+    with (
+        connected(source, from_key, from_org) as (one, here),
+        connected(target, to_key, to_org, create=True) as (other, there),
+    ):
+        with _progress("Copied") as advance:
+            report = other.import_(_advancing(one.export(), advance), strict=True)
+        print(
+            f"Copied {report.imported:,} records from {here} to {there}; {report.existing:,} existed already."
+        )
+        with _progress("Verified") as advance:
+            count, checksum = _verify(one, other, advance)
+    print(f"Verified {count:,} memories: sha256 {checksum} on both sides.")
+
+
+def _verify(one: Memtrace, other: Memtrace, advance: _Advance) -> tuple[int, str]:
+    """Compare the memories of two stores, the second of which may have more.
+
+    Both are read in the order of their rows, so neither is held in memory.
+    """
+    theirs = _memories(other)
+    mine, checksums = 0, (hashlib.sha256(), hashlib.sha256())
+    theirs_now = next(theirs, None)
+    for memory in _memories(one):
+        while theirs_now is not None and _place(theirs_now) < _place(memory):
+            theirs_now = next(theirs, None)
+        if theirs_now is None or theirs_now["id"] != memory["id"]:
+            raise TyperException(f"{memory['id']} is missing in the copy; run the command again")
+        for checksum, record in zip(checksums, (memory, theirs_now), strict=True):
+            checksum.update(_canonical(record))
+        mine += 1
+        advance(1)
+    ours, others = (checksum.hexdigest() for checksum in checksums)
+    if ours != others:
+        raise TyperException(f"the checksums differ: {ours} here, {others} in the copy")
+    return mine, ours
+
+
+def _memories(client: Memtrace) -> Iterator[dict[str, Any]]:
+    return (record for record in client.export() if record["kind"] == "memory")
+
+
+def _place(memory: dict[str, Any]) -> str:
+    """Where a memory is in the order in which memories were stored: the second part of its ULID."""
+    return str(memory["id"])[14:]
+
+
+def _canonical(memory: dict[str, Any]) -> bytes:
+    kept = {name: value for name, value in memory.items() if name not in _OF_THE_PLACE}
+    return json.dumps(kept, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+
+
+def _counted(file: BinaryIO, advance: _Advance) -> Iterator[bytes]:
+    for line in file:
+        advance(len(line))
+        yield line
+
+
+def _advancing(records: Iterable[dict[str, Any]], advance: _Advance) -> Iterator[dict[str, Any]]:
+    for record in records:
+        advance(1)
+        yield record
+
+
+@contextmanager
+def _progress(done: str, total: int | None = None) -> Iterator[_Advance]:
+    """Show on a terminal how far a command is: of bytes if there is a total, otherwise how many records."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    records = [TextColumn("{task.completed:,} records")]
+    columns = [BarColumn(), TextColumn("{task.percentage:>3.0f} %")] if total else records
+    console = Console(stderr=True)
+    with Progress(TextColumn(done), *columns, console=console, transient=True) as progress:
+        task = progress.add_task(done, total=total)
+        yield lambda by: progress.advance(task, by)

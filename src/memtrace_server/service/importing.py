@@ -1,0 +1,121 @@
+"""Importing agents, sessions and memories as they were exported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from memtrace_server import ids, problems, times
+from memtrace_server.messages import Response, answer
+from memtrace_server.problems import Detail
+from memtrace_server.service.call import Call
+from memtrace_server.store.records import Agent, NewMemory, Session
+
+_NAMED = 100  # conflicts that one response names
+_TIMES = ("time", "created_at", "expires_at")
+
+
+def import_records(call: Call) -> Response:
+    """Store records that do not exist yet.
+
+    Raises:
+        Problem: 409 if an id belongs to something else, or to the future; nothing is stored.
+    """
+    agents = [_agent(request) for request in call.body.get("agents", ())]
+    sessions = [_session(request) for request in call.body.get("sessions", ())]
+    requests: Sequence[Mapping[str, Any]] = call.body.get("memories", ())
+    imported = call.transaction.import_agents(call.org, agents)
+    imported += call.transaction.import_sessions(call.org, sessions)
+    imported += _import_memories(call, requests)
+    total = len(agents) + len(sessions) + len(requests)
+    return answer(200, {"imported": imported, "existing": total - imported})
+
+
+def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
+    rows = [ids.memory_seq(request["id"]) for request in requests]
+    known = call.transaction.memory_ids(rows)
+    fresh: dict[int, NewMemory] = {}
+    taken: list[Detail] = []
+    for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
+        owner, existing = known.get(row, (call.org, request["id"]))
+        earlier = fresh.get(row)
+        if earlier is not None:
+            owner, existing = call.org, msgspec.json.decode(earlier.doc)["id"]
+        if (owner, existing) != (call.org, request["id"]):
+            taken.append(Detail(f"memories.{index}.id", "body", "belongs to another memory of this store"))
+        elif not 0 < row <= call.now + times.DAY:
+            taken.append(Detail(f"memories.{index}.id", "body", "names no moment until now; check the clock"))
+        elif row not in known and earlier is None:
+            memory = _memory(call, request, row)
+            if memory.expires_at is None or memory.expires_at > call.now:
+                fresh[row] = memory
+    if taken:
+        raise problems.conflict("id_taken", details=taken[:_NAMED])
+    if fresh:
+        call.transaction.import_memories(call.org, list(fresh.values()), call.now)
+    return len(fresh)
+
+
+def _memory(call: Call, request: Mapping[str, Any], row: int) -> NewMemory:
+    time = times.parse(request["time"])
+    created_at = times.parse(request["created_at"]) if "created_at" in request else time
+    expires_at = times.parse(request["expires_at"]) if "expires_at" in request else None
+    tags = list(dict.fromkeys(request.get("tags", ())))
+    doc: dict[str, Any] = {
+        "id": request["id"],
+        "time": times.render(time),
+        "created_at": times.render(created_at),
+        "org_id": call.principal.org_id,
+        **{name: value for name, value in request.items() if name not in _TIMES},
+    }
+    if "tags" in request:
+        doc["tags"] = tags
+    if expires_at is not None:
+        doc["expires_at"] = times.render(expires_at)
+    return NewMemory(
+        seq=row,
+        agent_id=request["agent_id"],
+        session_id=request.get("session_id"),
+        memory_type=request["memory_type"],
+        event_type=request["event_type"],
+        time=time,
+        importance=request.get("importance"),
+        created_at=created_at,
+        expires_at=expires_at,
+        tags=tags,
+        supersedes=ids.memory_seq(request["supersedes"]) if "supersedes" in request else None,
+        doc=msgspec.json.encode(doc).decode(),
+    )
+
+
+def _agent(request: Mapping[str, Any]) -> Agent:
+    return Agent(
+        id=request["id"],
+        is_registered=request["is_registered"],
+        description=request.get("description"),
+        config=_json(request.get("config")),
+        created_at=times.parse(request["created_at"]),
+        last_active_at=_moment(request.get("last_active_at")),
+    )
+
+
+def _session(request: Mapping[str, Any]) -> Session:
+    created_at = times.parse(request["created_at"])
+    return Session(
+        id=request["id"],
+        agent_id=request["agent_id"],
+        metadata=_json(request.get("metadata")),
+        created_at=created_at,
+        updated_at=_moment(request.get("updated_at")) or created_at,
+        closed_at=_moment(request.get("closed_at")),
+    )
+
+
+def _moment(text: str | None) -> int | None:
+    return None if text is None else times.parse(text)
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()

@@ -1,0 +1,361 @@
+"""`memtrace export`, `import` and `copy`: between stores and servers, and from other programs' files."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.commands import Commands
+from live import LiveServer
+
+from memtrace import Memtrace
+
+CLAUDE_CODE: list[dict[str, Any]] = [
+    {"type": "summary", "summary": "A fix", "leafUuid": "u3"},
+    {
+        "type": "user",
+        "uuid": "u1",
+        "parentUuid": None,
+        "sessionId": "s-1",
+        "cwd": "/src",
+        "gitBranch": "main",
+        "timestamp": "2026-01-01T00:00:00.123Z",
+        "message": {"role": "user", "content": "Fix the login"},
+    },
+    {
+        "type": "assistant",
+        "uuid": "u2",
+        "parentUuid": "u1",
+        "sessionId": "s-1",
+        "timestamp": "2026-01-01T00:00:01.123Z",
+        "message": {
+            "role": "assistant",
+            "model": "m-1",
+            "content": [
+                {"type": "thinking", "thinking": "Hm."},
+                {"type": "tool_use", "id": "t", "name": "Read", "input": {"file": "login.py"}},
+            ],
+        },
+    },
+    {
+        "type": "user",
+        "uuid": "u2b",
+        "parentUuid": "u2",
+        "sessionId": "s-1",
+        "timestamp": "2026-01-01T00:00:02Z",
+        "message": {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "t", "content": "code"}],
+        },
+    },
+    {
+        "type": "assistant",
+        "uuid": "u3",
+        "parentUuid": "u2b",
+        "sessionId": "s-1",
+        "timestamp": "2026-01-01T00:00:03.5Z",
+        "message": {
+            "role": "assistant",
+            "model": "m-1",
+            "content": [
+                {"type": "text", "text": "The token had expired."},
+                {"type": "text", "text": "It is renewed now."},
+            ],
+        },
+    },
+]
+MEM0: dict[str, Any] = {
+    "results": [
+        {
+            "id": "892db2ae-06d9-49e5-8b3e-585ef9b85b8e",
+            "memory": "Likes tea",
+            "hash": "c0ffee",
+            "user_id": "anna",
+            "metadata": {"category": "drinks"},
+            "created_at": "2024-07-20T01:30:36.275141-07:00",
+            "updated_at": None,
+        },
+        {
+            "id": "b1946ac9-0000-4000-8000-000000000000",
+            "memory": "Moved to Łódź",
+            "agent_id": "bot",
+            "run_id": "r-1",
+            "metadata": None,
+            "created_at": "2024-08-01T00:00:00+00:00",
+            "updated_at": "2024-08-02T00:00:00+00:00",
+        },
+    ]
+}
+CHAT: list[dict[str, Any]] = [
+    {"role": "user", "content": "Where is my parcel?", "time": "2026-01-01T10:00:00+01:00"},
+    {"role": "assistant", "content": "In Vienna.", "time": 1767258001.5},
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """A store with two agents, a session, and a memory that supersedes another."""
+    url = f"sqlite:///{tmp_path}/from.db"
+    with Memtrace(url) as client:
+        session = client.create_session(agent_id="a", metadata={"customer": "anna"})
+        old = client.remember("a", "old", session_id=session.id)
+        client.remember("a", "new", supersedes=old.id)
+        client.remember("b", "Größe: 🙂", time="2026-01-01T00:00:00.123456789Z")
+    return url
+
+
+def records(url: str, key: str | None = None) -> list[dict[str, Any]]:
+    """What is stored, without the organisation."""
+    with Memtrace(url, key) as client:
+        return [{**record, "org_id": ""} for record in client.export()]
+
+
+def exported(command: Commands, tmp_path: Path, *arguments: str) -> Path:
+    file = tmp_path / "memories.jsonl"
+    file.write_text(command("export", *arguments), "utf-8")
+    return file
+
+
+def test_an_export_imported_elsewhere_is_the_same(store: str, tmp_path: Path, command: Commands) -> None:
+    file = exported(command, tmp_path, "--url", store)
+    target = f"sqlite:///{tmp_path}/to.db"
+
+    printed = command("import", str(file), "--url", target)
+
+    assert printed == f"Imported 6 records to {target}; 0 existed already.\n"
+    assert records(target) == records(store)
+    again = command("import", str(file), "--url", target)
+    assert again == f"Imported 0 records to {target}; 6 existed already.\n"
+
+
+def test_a_server_exports_and_imports_as_a_store_does(
+    store: str, tmp_path: Path, command: Commands, live_server: LiveServer
+) -> None:
+    key = live_server.create_tenant("moving")
+    file = exported(command, tmp_path, "--url", store)
+
+    command("import", str(file), "--url", live_server.url, "--key", key)
+
+    assert records(live_server.url, key) == records(store)
+    assert len(command("export", "--url", live_server.url, "--key", key, "--agent", "b").splitlines()) == 2
+    reader = live_server.create_tenant("reading", role="writer")
+    error = command.fail("import", str(file), "--url", live_server.url, "--key", reader)
+    assert "admin" in error
+
+
+def test_an_organisation_of_a_store_is_exported_by_its_name(tmp_path: Path, command: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/orgs.db"
+    command("org", "create", "acme", "--store", url)
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps(CHAT))
+    printed = command("import", str(file), "--url", url, "--org", "acme")
+    assert printed == f"Imported 2 records to {url}, organisation acme; 0 existed already.\n"
+
+    assert len(command("export", "--url", url, "--org", "acme").splitlines()) == 3
+    assert command("export", "--url", url) == ""
+    assert "there is no organisation 'nobody'" in command.fail("export", "--url", url, "--org", "nobody")
+    command.fail("export", "--url", "http://localhost:1", "--org", "acme", code=2)
+
+
+def test_a_bad_line_is_named_and_the_rest_goes_on(store: str, tmp_path: Path, command: Commands) -> None:
+    file = exported(command, tmp_path, "--url", store)
+    lines = file.read_text("utf-8").splitlines()
+    lines[1:1] = ["", "{", '{"kind": "memory", "content": "no id"}']
+    file.write_text("\n".join(lines), "utf-8")
+    target = f"sqlite:///{tmp_path}/to.db"
+
+    with pytest.raises(SystemExit) as ended:
+        command("import", str(file), "--url", target)
+
+    assert ended.value.code == 1
+    printed = command.read()
+    assert printed.err.splitlines()[0].startswith("memtrace: line 3: it is not JSON")
+    assert printed.err.splitlines()[1].startswith("memtrace: line 4: ")
+    assert printed.err.splitlines()[2] == f"memtrace: of the lines of {file}, 2 could not be imported"
+    assert printed.out == f"Imported 6 records to {target}; 0 existed already.\n"
+
+    strict = f"sqlite:///{tmp_path}/strict.db"
+    assert "record 3: it is not JSON" in command.fail("import", str(file), "--strict", "--url", strict)
+
+
+def test_standard_input_is_read_and_a_pipe_needs_no_file(store: str, tmp_path: Path) -> None:
+    target = f"sqlite:///{tmp_path}/to.db"
+    memtrace = [sys.executable, "-m", "memtrace_server"]
+    with subprocess.Popen([*memtrace, "export", "--url", store], stdout=subprocess.PIPE) as export:
+        done = subprocess.run(
+            [*memtrace, "import", "-", "--url", target], stdin=export.stdout, timeout=60, check=True,
+            capture_output=True, encoding="utf-8",
+        )  # fmt: skip
+    assert done.stdout == f"Imported 6 records to {target}; 0 existed already.\n"
+    assert done.stderr == ""
+    assert records(target) == records(store)
+
+
+def test_progress_is_shown_on_a_terminal(store: str, tmp_path: Path) -> None:
+    file = tmp_path / "many.jsonl"
+    with Memtrace(store) as client, file.open("w", encoding="utf-8") as lines:
+        for record in client.export():
+            print(json.dumps(record), file=lines)
+    master, terminal = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "memtrace_server", "import", str(file), "--url", f"sqlite:///{tmp_path}/to.db"],
+        stderr=terminal, stdout=subprocess.DEVNULL, timeout=60, check=True,
+        env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(terminal)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    assert "100 %" in shown
+
+
+def test_a_claude_code_transcript_becomes_memories_once(tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "transcript.jsonl"
+    file.write_text("\n".join(map(json.dumps, CLAUDE_CODE)))
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    command("import", str(file), "--url", url)
+    assert "0 records" in command("import", str(file), "--url", url)
+
+    with Memtrace(url) as client:
+        asked, said = client.list_memories(order="asc").memories
+    assert (asked.agent_id, asked.session_id, asked.content) == ("claude-code", "s-1", "Fix the login")
+    assert asked.metadata == {"role": "user", "cwd": "/src", "git_branch": "main"}
+    assert said.content == "The token had expired.\n\nIt is renewed now."
+    assert said.metadata == {"role": "assistant", "model": "m-1"}
+    assert said.parent_id == asked.id
+    assert said.time.isoformat() == "2026-01-01T00:00:03.500000+00:00"
+    assert said.event_type == "message"
+
+
+def test_an_export_of_mem0_becomes_memories_once(tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "mem0.json"
+    file.write_text(json.dumps(MEM0, indent=2), "utf-8")
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    command("import", str(file), "--url", url, "--agent", "assistant")
+    assert "0 records" in command("import", str(file), "--url", url, "--agent", "assistant")
+
+    with Memtrace(url) as client:
+        tea, moved = client.list_memories(order="asc").memories
+    assert (tea.agent_id, tea.memory_type, tea.content) == ("assistant", "entity", "Likes tea")
+    assert tea.metadata == {
+        "category": "drinks", "mem0_id": MEM0["results"][0]["id"], "user_id": "anna",
+    }  # fmt: skip
+    assert tea.time.isoformat() == "2024-07-20T08:30:36.275141+00:00"
+    assert (moved.agent_id, moved.session_id) == ("bot", "r-1")
+    assert moved.metadata == {
+        "mem0_id": MEM0["results"][1]["id"], "updated_at": "2024-08-02T00:00:00+00:00",
+    }  # fmt: skip
+
+
+def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
+    tmp_path: Path, command: Commands
+) -> None:
+    file = tmp_path / "chat.json"
+    file.write_text(
+        json.dumps([*CHAT, {"role": "user", "content": "No time"}, 7, {"role": "user", "time": 1}])
+    )
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    with pytest.raises(SystemExit):
+        command("import", str(file), "--url", url, "--agent", "support-bot")
+
+    errors = command.read().err.splitlines()
+    assert errors[0] == (
+        "memtrace: entry 3: its time is None; give one with a time zone, or seconds since 1970"
+    )
+    assert errors[1:3] == [
+        "memtrace: entry 4: it is a int, not an object",
+        "memtrace: entry 5: it has no content",
+    ]
+    with Memtrace(url) as client:
+        asked, said = client.list_memories(order="asc").memories
+    assert (asked.agent_id, asked.content, asked.metadata) == (
+        "support-bot",
+        "Where is my parcel?",
+        {"role": "user"},
+    )
+    assert asked.time.isoformat() == "2026-01-01T09:00:00+00:00"
+    assert said.time.isoformat() == "2026-01-01T09:00:01.500000+00:00"
+
+
+@pytest.mark.parametrize("form", ["mem0", "chat"])
+def test_a_file_of_another_format_is_refused(form: str, tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "file"
+    file.write_text("{}")
+    error = command.fail("import", str(file), "--format", form, "--url", f"sqlite:///{tmp_path}/to.db")
+    assert f"the file is no {form} JSON" in error
+
+
+def test_a_copy_is_verified_and_can_be_repeated(
+    store: str, tmp_path: Path, command: Commands, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = live_server.create_tenant("copying")
+    monkeypatch.setenv("MEMTRACE_TO_KEY", key)
+    monkeypatch.setenv("MEMTRACE_FROM_KEY", key)
+
+    to_server = command("copy", store, live_server.url).splitlines()
+    back = f"sqlite:///{tmp_path}/back.db"
+    command("copy", live_server.url, back)
+    again = command("copy", live_server.url, back).splitlines()
+
+    assert to_server[0] == f"Copied 6 records from {store} to {live_server.url}; 0 existed already."
+    assert to_server[1].startswith("Verified 3 memories: sha256 ")
+    assert again == [
+        f"Copied 0 records from {live_server.url} to {back}; 6 existed already.",
+        to_server[1],
+    ]
+    assert records(back) == records(store)
+
+
+def test_a_copy_that_was_killed_is_continued(tmp_path: Path, command: Commands) -> None:
+    source, target = f"sqlite:///{tmp_path}/from.db", f"sqlite:///{tmp_path}/to.db"
+    with Memtrace(source) as client:
+        for at in range(0, 3_000, 1_000):
+            client.add_memories({"agent_id": "a", "content": f"Item {n}"} for n in range(at, at + 1_000))
+    with subprocess.Popen([sys.executable, "-m", "memtrace_server", "copy", source, target]) as process:
+        while process.poll() is None and not is_begun(target):
+            pass
+        process.send_signal(signal.SIGKILL)
+    begun = len(records(target))
+    assert begun > 0
+
+    printed = command("copy", source, target).splitlines()
+
+    assert (
+        printed[0]
+        == f"Copied {3_001 - begun:,} records from {source} to {target}; {begun:,} existed already."
+    )
+    assert printed[1].startswith("Verified 3,000 memories: ")
+    assert records(target) == records(source)
+
+
+def is_begun(url: str) -> bool:
+    if not Path(url.removeprefix("sqlite:///")).exists():
+        return False
+    try:
+        with Memtrace(f"{url}?mode=ro", max_retries=0) as client:
+            return client.list_memories(limit=1).count > 0
+    except Exception:  # noqa: BLE001 - it is being made
+        return False
+
+
+def test_a_copy_that_differs_is_told(store: str, tmp_path: Path, command: Commands) -> None:
+    target = f"sqlite:///{tmp_path}/to.db"
+    changed = [
+        {**record, "content": "changed"} if record.get("content") == "new" else record
+        for record in records(store)
+    ]
+    with Memtrace(target) as client:
+        client.import_(changed)
+
+    error = command.fail("copy", store, target)
+
+    assert "the checksums differ" in error
