@@ -29,8 +29,9 @@ from memtrace_server.messages import Request, Response
 from memtrace_server.metrics import Metrics
 from memtrace_server.problems import Detail
 from memtrace_server.readers import Readers
+from memtrace_server.service import Step, forgetting
 from memtrace_server.store import Store, open_store
-from memtrace_server.store.protocol import Outcome
+from memtrace_server.store.protocol import Outcome, Transaction
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
@@ -232,14 +233,26 @@ class Api:
         if not isinstance(work, Work):
             return work
         try:
-            if work.is_write:
-                return await self._writes.outcome(work, deadline)
-            threads = self._searchers if exchange.operation == _SEARCH else self._readers
             org = principal.org if principal else 0
+            if work.find:
+                rows = await self._readers.run(org, partial(self._store.read, work.find, deadline))
+                return await self._forget(work, rows, deadline)
+            if work.is_write:
+                return await self._writes.outcome(work.run, deadline, is_short=work.is_short)
+            threads = self._searchers if exchange.operation == _SEARCH else self._readers
             read = partial(threads.run, org, partial(self._core.read, work, deadline))
             return await (self._until_found(read, work, deadline, incoming) if work.wait else read())
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
+
+    async def _forget(self, work: Work, rows: Sequence[int], deadline: Deadline) -> Response:
+        """Forget rows in steps, after each of which others have their turn to write."""
+        done = 0
+        for some, is_last in forgetting.steps(rows):
+            step = Step(rows=some, done=done, is_last=is_last)
+            response = await self._writes.outcome(partial(work.run, step=step), deadline, is_short=False)
+            done = response.forgotten or 0
+        return response
 
     async def _until_found(
         self, read: Callable[[], Awaitable[Response]], work: Work, deadline: Deadline, incoming: _Incoming
@@ -292,15 +305,15 @@ class _Writes:
         self._waiting: deque[_Write] = deque()
         self._is_busy = False
 
-    async def outcome(self, work: Work, deadline: Deadline) -> Response:
+    async def outcome(self, run: _Run, deadline: Deadline, *, is_short: bool) -> Response:
         """What a write returns, once it is committed; a write that nobody waits for any more is not done."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Response] = loop.create_future()
-        if work.is_short:
-            self._waiting.append((work, waiter, deadline))
+        if is_short:
+            self._waiting.append((run, waiter, deadline))
             self._go_on(loop)
         else:
-            self._submit(loop, [(work, waiter, deadline)], self._finish)
+            self._submit(loop, [(run, waiter, deadline)], self._finish)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -343,7 +356,7 @@ class _Writes:
         done: _Done
         try:
             latest = max((deadline for _, _, deadline in group), key=lambda deadline: deadline.at)
-            done = self._store.submit([work.run for work, _, _ in group], latest)
+            done = self._store.submit([run for run, _, _ in group], latest)
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             done = Future()
             done.set_exception(error)
@@ -362,7 +375,8 @@ def _pass_on(
     loop.call_soon_threadsafe(tell)
 
 
-_Write = tuple[Work, asyncio.Future[Response], Deadline]
+_Run = Callable[[Transaction], Response]
+_Write = tuple[_Run, asyncio.Future[Response], Deadline]
 _Done = Future[Sequence[Outcome[Response]]]
 
 

@@ -107,7 +107,7 @@ class Contract:
     def __init__(self, document: dict[str, Any]) -> None:
         self.document = document
         self.operations: dict[str, Operation] = {}
-        schemas = Document(document)
+        schemas = self._schemas = Document(document)
         by_path: dict[str, dict[str, Operation]] = {}
         for path, item in document["paths"].items():
             found = [Operation(schemas, path, method, item) for method in _METHODS if method in item]
@@ -136,6 +136,15 @@ class Contract:
         if operation is None:
             raise problems.method_not_allowed(method, list(operations))
         return operation, values
+
+    def check(self, name: str, value: object, field: str) -> list[Detail]:
+        """Return what is wrong with a value of a body that is meant to be of a component's schema."""
+        found = self._component(name).check(value, "body")
+        return [evolve(d, field=field if d.field == "body" else f"{field}.{d.field}") for d in found]
+
+    @functools.cache  # noqa: B019 - a contract lives as long as the process
+    def _component(self, name: str) -> Schema:
+        return Schema(self._schemas, self._schemas.components["schemas"][name])
 
     def _find(self, path: str) -> tuple[dict[str, Operation], dict[str, str]]:
         if path in self._plain:

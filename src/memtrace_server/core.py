@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
 import msgspec
 from attrs import evolve
@@ -21,7 +23,7 @@ from memtrace_server.contract import Arguments, Contract, Operation
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.problems import Problem
-from memtrace_server.service import HANDLERS, STORELESS, Added, Call
+from memtrace_server.service import HANDLERS, STORELESS, Added, Call, Step, forgetting
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavailable, Transaction
 from memtrace_server.store.records import Answer
@@ -33,6 +35,10 @@ CHANGE_DELAY = 0.05
 _SHORT = 8 << 10  # bytes of a body; what takes longest is a batch of 150 small memories, some 10 ms
 
 
+class _Run(Protocol):
+    def __call__(self, transaction: Transaction, step: Step | None = None) -> Response: ...
+
+
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What a request needs of the store; run it with `Core.read`, or `Store.write` if it `is_write`.
 
@@ -40,13 +46,15 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         is_short: Whether it takes so little time that others can wait for it.
         is_probe: Whether it asks if the store could be written.
         wait: Seconds for which it is done again until it finds something.
+        find: For a write that forgets in steps, what finds all rows first.
     """
 
     is_write: bool
     is_short: bool
     is_probe: bool
     wait: float
-    run: Callable[[Transaction], Response]
+    run: _Run
+    find: Callable[[Transaction], Sequence[int]] | None = None
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -115,11 +123,8 @@ class Core:
         if not isinstance(todo, Work):
             return self.finish(exchange, todo)
         try:
-            outcome: Response | Exception
-            if todo.is_write:
-                outcome = self._store.write(todo.run, deadline)
-            else:
-                outcome = self._read_until_found(todo, deadline)
+            do = self._write if todo.is_write else self._read_until_found
+            outcome: Response | Exception = do(todo, deadline)
         except (StoreBusy, DeadlineExceeded):
             raise
         except Exception as error:  # noqa: BLE001 - `finish` tells each from the others
@@ -131,6 +136,17 @@ class Core:
         if work.is_probe:
             self._store.probe(deadline)
         return self._store.read(work.run, deadline)
+
+    def _write(self, work: Work, deadline: Deadline) -> Response:
+        if work.find is None:
+            return self._store.write(work.run, deadline)
+        rows = self._store.read(work.find, deadline)
+        done = 0
+        for some, is_last in forgetting.steps(rows):
+            step = Step(rows=some, done=done, is_last=is_last)
+            response = self._store.write(partial(work.run, step=step), deadline)
+            done = response.forgotten or 0
+        return response
 
     def _read_until_found(self, work: Work, deadline: Deadline) -> Response:
         wait = Deadline(work.wait)
@@ -210,12 +226,12 @@ class Core:
         arguments: Arguments | Problem,
         deadline: Deadline,
     ) -> Work:
-        def run(transaction: Transaction) -> Response:
+        def call(transaction: Transaction, step: Step | None = None) -> Call:
             deadline.check()
             principal = self._principal(transaction, request, operation)
             if isinstance(arguments, Problem):
                 raise arguments
-            call = Call(
+            return Call(
                 transaction=transaction,
                 principal=principal,
                 operation=operation.id,
@@ -225,17 +241,30 @@ class Core:
                 started_at=self._started_at,  # that what they store rises with the clock
                 clock=self._clock,
                 deadline=deadline,
+                step=step,
             )
-            key = None if is_dry_run else arguments.parameters.get("Idempotency-Key")
-            return _once(call, request, operation, key) if key else _respond(HANDLERS[operation.id](call))
 
-        is_dry_run = isinstance(arguments, Arguments) and arguments.parameters.get("dry_run", False)
+        def run(transaction: Transaction, step: Step | None = None) -> Response:
+            asked = call(transaction, step)
+            if key and (step is None or step.is_last):
+                return _once(asked, request, operation, key)
+            return _respond(HANDLERS[operation.id](asked))
+
+        def find(transaction: Transaction) -> Sequence[int]:
+            asked = call(transaction)
+            return () if key and _known(asked, request, operation, key) else forgetting.find(asked)
+
+        parameters = arguments.parameters if isinstance(arguments, Arguments) else {}
+        is_dry_run = parameters.get("dry_run", False)
+        key = None if is_dry_run else parameters.get("Idempotency-Key")
+        is_write = operation.is_write and isinstance(arguments, Arguments) and not is_dry_run
         return Work(
-            is_write=operation.is_write and isinstance(arguments, Arguments) and not is_dry_run,
+            is_write=is_write,
             is_probe=operation.id == "getReady",
-            wait=arguments.parameters.get("wait", 0) if isinstance(arguments, Arguments) else 0,
-            is_short=len(request.body) <= _SHORT and operation.role != "admin",  # which may go on for long
+            wait=parameters.get("wait", 0),
+            is_short=len(request.body) <= _SHORT,
             run=run,
+            find=find if is_write and operation.id in forgetting.FORGETTING else None,
         )
 
     def _principal(self, transaction: Transaction, request: Request, operation: Operation) -> Principal:
@@ -251,24 +280,38 @@ _NOBODY = Principal(0, "", "reader")  # asks how the server is
 
 def _once(call: Call, request: Request, operation: Operation, key: str) -> Response:
     """The first answer to this key and request, or this one, kept for the next time."""
-    asked = hashlib.sha256(
-        f"{operation.id} {request.path}?{request.query}\n".encode() + request.body
-    ).digest()
-    known = call.transaction.answer(call.org, key, call.now - times.DAY, call.now + times.DAY)
+    known = _known(call, request, operation, key)
     if known is not None:
-        if known.request != asked:
-            message = "This Idempotency-Key was used for another request; use a new one for each write"
-            raise problems.conflict("idempotency_key_reused", message)
         return _replay(call, known)
     outcome = HANDLERS[operation.id](call)
     response = _respond(outcome)
-    kept = Answer(request=asked, status=response.status, location=response.headers.get("Location"))
+    kept = Answer(
+        request=_asked(request, operation), status=response.status, location=response.headers.get("Location")
+    )
     if isinstance(outcome, Added):
         kept = evolve(kept, rows=[m.seq for m in outcome.memories], duplicates=outcome.duplicates)
     else:
         kept = evolve(kept, body=response.body, agent_id=response.agent_id)
     call.transaction.keep_answer(call.org, key, kept, call.now)
     return response
+
+
+def _known(call: Call, request: Request, operation: Operation, key: str) -> Answer | None:
+    """The answer that was given under a key; None if there is none.
+
+    Raises:
+        Problem: 409; it was given to another request.
+    """
+    known = call.transaction.answer(call.org, key, call.now - times.DAY, call.now + times.DAY)
+    if known is not None and known.request != _asked(request, operation):
+        message = "This Idempotency-Key was used for another request; use a new one for each write"
+        raise problems.conflict("idempotency_key_reused", message)
+    return known
+
+
+def _asked(request: Request, operation: Operation) -> bytes:
+    what = f"{operation.id} {request.path}?{request.query}\n"
+    return hashlib.sha256(what.encode() + request.body).digest()
 
 
 def _replay(call: Call, known: Answer) -> Response:

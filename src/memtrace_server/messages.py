@@ -43,6 +43,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
         body: JSON, or empty.
         agent_id: The agent that the body tells about, if it is to be forgotten with that agent.
         is_idle: Whether there was nothing yet of what the client may wait for.
+        forgotten: How many memories have been forgotten so far, if more are to be.
     """
 
     status: int
@@ -50,6 +51,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     agent_id: str | None = None
     is_idle: bool = False
+    forgotten: int | None = None
 
     def __repr__(self) -> str:
         """Without what was remembered."""

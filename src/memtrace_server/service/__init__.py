@@ -8,6 +8,7 @@ from memtrace_server.messages import Response
 from memtrace_server.service import (
     agents,
     contexts,
+    forgetting,
     health,
     importing,
     memories,
@@ -16,7 +17,7 @@ from memtrace_server.service import (
     sessions,
     tailing,
 )
-from memtrace_server.service.call import Call
+from memtrace_server.service.call import Call, Step
 from memtrace_server.service.memories import Added
 
 STORELESS: Mapping[str, Callable[[int], Response]] = {
@@ -32,8 +33,8 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "getReady": health.get_ready,
     "addMemory": memories.add_memory,
     "listMemories": memories.list_memories,
-    "forgetMemories": memories.forget_memories,
-    "forgetMatching": memories.forget_matching,
+    "forgetMemories": forgetting.forget_memories,
+    "forgetMatching": forgetting.forget_matching,
     "getMemory": memories.get_memory,
     "forgetMemory": memories.forget_memory,
     "importRecords": importing.import_records,
@@ -42,7 +43,7 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "registerAgent": agents.register_agent,
     "listAgents": agents.list_agents,
     "getAgent": agents.get_agent,
-    "deleteAgent": agents.delete_agent,
+    "deleteAgent": forgetting.delete_agent,
     "getAgentStats": agents.get_agent_stats,
     "listAgentMemories": agents.list_agent_memories,
     "getAgentContext": contexts.get_agent_context,
@@ -50,9 +51,9 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "listSessions": sessions.list_sessions,
     "getSession": sessions.get_session,
     "updateSession": sessions.update_session,
-    "deleteSession": sessions.delete_session,
+    "deleteSession": forgetting.delete_session,
     "listSessionMemories": sessions.list_session_memories,
     "getSessionContext": contexts.get_session_context,
 }
 
-__all__ = ["HANDLERS", "STORELESS", "Added", "Call"]
+__all__ = ["HANDLERS", "STORELESS", "Added", "Call", "Step"]

@@ -11,8 +11,8 @@ from memtrace_server import problems, times
 from memtrace_server.messages import Response, answer
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
-from memtrace_server.service.pages import memory_page
-from memtrace_server.store.records import Agent, Filter
+from memtrace_server.service.pages import fitting_views, memory_page, what_follows
+from memtrace_server.store.records import Agent
 
 
 def register_agent(call: Call) -> Response:
@@ -31,32 +31,15 @@ def list_agents(call: Call) -> Response:
     """A page of agents."""
     limit = call.parameters["limit"]
     found = call.transaction.agents(call.org, call.position(str), limit + 1)
-    page = found[:limit]
-    view = {
-        "agents": [_view(call, agent) for agent in page],
-        "count": len(page),
-        "has_more": len(found) > limit,
-    }
-    if view["has_more"]:
-        view["next_cursor"] = call.cursor(page[-1].id)
-    return answer(200, view)
+    views = fitting_views(_view(call, agent) for agent in found[:limit])
+    page = found[: len(views)]
+    rest = what_follows(call, len(found) > len(page), [agent.id for agent in page])
+    return answer(200, {"agents": views, "count": len(page), **rest})
 
 
 def get_agent(call: Call) -> Response:
     """One agent."""
     return answer(200, _view(call, existing_agent(call, call.parameters["agent_id"])))
-
-
-def delete_agent(call: Call) -> Response:
-    """Delete an agent, and its memories if asked to."""
-    agent = existing_agent(call, call.parameters["agent_id"])
-    if call.parameters["delete_memories"]:
-        everything = Filter(agent_id=agent.id, include_superseded=True)
-        call.transaction.forget(call.org, everything, call.now)
-        call.transaction.delete_sessions(call.org, agent.id)
-        call.transaction.forget_answers(call.org, agent.id)
-    call.transaction.delete_agent(call.org, agent.id)
-    return Response(status=204)
 
 
 def get_agent_stats(call: Call) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +15,20 @@ from memtrace_server.store.protocol import Transaction
 from memtrace_server.times import Clock
 
 T = TypeVar("T")
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of what is to be forgotten: many memories are forgotten in many transactions.
+
+    Attributes:
+        rows: The rows to delete.
+        done: How many memories earlier steps deleted.
+        is_last: Whether nothing is left after this step.
+    """
+
+    rows: Sequence[int]
+    done: int
+    is_last: bool
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +44,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         started_at: When the server started, in ns.
         clock: Tells when the clock was set back.
         deadline: When nobody waits for the response any more; work that may take long checks it.
+        step: What is to be forgotten now, of more; None if nothing was found yet.
     """
 
     transaction: Transaction
@@ -41,6 +56,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int
     clock: Clock
     deadline: Deadline
+    step: Step | None = None
 
     def position(self, kind: type[T]) -> T | None:
         """Return the position that the call's cursor names, or None for the first page.

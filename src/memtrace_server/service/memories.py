@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
 import msgspec
 
 from memtrace_server import ids, problems, times
-from memtrace_server.messages import Response, answer
+from memtrace_server.messages import Response
 from memtrace_server.problems import Detail, Problem
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
@@ -58,24 +57,6 @@ def list_memories(call: Call) -> Response:
     return memory_page(call, filters.from_parameters(call.parameters, call.now))
 
 
-def forget_memories(call: Call) -> Response:
-    """Forget by filter."""
-    wanted = filters.from_parameters(call.parameters, call.now)
-    everything = attrs.evolve(wanted, include_superseded=True)
-    return answer(200, {"deleted": call.transaction.forget(call.org, everything, call.now)})
-
-
-def forget_matching(call: Call) -> Response:
-    """Forget by a filter of any kind, or count what would be forgotten."""
-    wanted = filters.from_forget(call.body, call.now)
-    if wanted is None:
-        return answer(200, {"deleted": 0, "matched": 0})
-    if call.parameters["dry_run"]:
-        return answer(200, {"deleted": 0, "matched": call.transaction.count(call.org, wanted, call.now)})
-    deleted = call.transaction.forget(call.org, wanted, call.now)
-    return answer(200, {"deleted": deleted, "matched": deleted})
-
-
 def get_memory(call: Call) -> Response:
     """One memory."""
     return Response(status=200, body=shown(_existing(call)).encode())
@@ -83,7 +64,7 @@ def get_memory(call: Call) -> Response:
 
 def forget_memory(call: Call) -> Response:
     """Forget one memory."""
-    call.transaction.forget_one(call.org, _existing(call).seq)
+    call.transaction.forget(call.org, [_existing(call).seq])
     return Response(status=204)
 
 

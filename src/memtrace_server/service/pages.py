@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate, takewhile
 from typing import Any
 
 import msgspec
@@ -10,6 +11,11 @@ import msgspec
 from memtrace_server.messages import Response
 from memtrace_server.service.call import Call
 from memtrace_server.store.records import Direction, Filter, Found
+
+MAX_BYTES = 8 << 20
+"""The size of a page's memories, agents or sessions; the contract says so at `limit`."""
+
+_CHUNK = 128  # memories that are read at once, so that 1,000 of 450 KB are never in memory
 
 
 def memory_page(call: Call, wanted: Filter) -> Response:
@@ -24,20 +30,45 @@ def find_page(
     """Return a page's memories, and the fields that say what follows."""
     order: Direction = options.get("order", "desc")
     limit = options["limit"]
-    found = call.transaction.page(
-        call.org,
-        wanted,
-        call.now,
-        order=order,
-        limit=limit + 1,  # one more, to know whether there is more
-        after=call.position(tuple[int, int]),
-        offset=options.get("offset", 0),
-    )
-    page = found[:limit]
-    return page, what_follows(call, len(found) > limit, [(memory.time, memory.seq) for memory in page])
+    after, offset = call.position(tuple[int, int]), options.get("offset", 0)
+    found: list[Found] = []
+    size = 0
+    while True:
+        call.deadline.check()
+        asked = min(limit + 1 - len(found), _CHUNK)  # one more, to know whether there is more
+        some = call.transaction.page(
+            call.org, wanted, call.now, order=order, limit=asked, after=after, offset=offset
+        )
+        found += some
+        size += sum(map(_size, some))
+        if len(some) < asked or len(found) > limit or size > MAX_BYTES:
+            break
+        after, offset = (some[-1].time, some[-1].seq), 0
+    page = fitting(found[:limit])
+    return page, what_follows(call, len(found) > len(page), [(memory.time, memory.seq) for memory in page])
 
 
-def what_follows(call: Call, has_more: bool, positions: Sequence[tuple[int, int]]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
+def fitting(memories: Sequence[Found]) -> Sequence[Found]:
+    """Return as many memories as one page may hold, and at least one if there is any."""
+    return memories[: _number_fitting(map(_size, memories))]
+
+
+def fitting_views(views: Iterable[Mapping[str, Any]]) -> Sequence[msgspec.Raw]:
+    """Return as many views as one page may hold, as JSON, and at least one if there is any."""
+    encoded = [msgspec.json.encode(view) for view in views]
+    return [msgspec.Raw(view) for view in encoded[: _number_fitting(map(len, encoded))]]
+
+
+def _number_fitting(sizes: Iterable[int]) -> int:
+    totals = accumulate(sizes)
+    return max(1, sum(1 for _ in takewhile(lambda total: total <= MAX_BYTES, totals)))
+
+
+def _size(memory: Found) -> int:
+    return len(memory.doc.encode())
+
+
+def what_follows(call: Call, has_more: bool, positions: Sequence[Any]) -> dict[str, Any]:  # noqa: FBT001 - it is the field
     """Return `has_more`, and the cursor of the last position if there is more."""
     return {"has_more": True, "next_cursor": call.cursor(positions[-1])} if has_more else {"has_more": False}
 

@@ -8,11 +8,12 @@ import attrs
 import msgspec
 
 from memtrace_server import ids, problems, times
+from memtrace_server.contract import Contract
 from memtrace_server.messages import Response, answer
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
-from memtrace_server.service.pages import memory_page
-from memtrace_server.store.records import Filter, Session
+from memtrace_server.service.pages import fitting_views, memory_page, what_follows
+from memtrace_server.store.records import Session
 
 
 def create_session(call: Call) -> Response:
@@ -41,15 +42,10 @@ def list_sessions(call: Call) -> Response:
         after=call.position(tuple[int, str]),
         limit=limit + 1,
     )
-    page = found[:limit]
-    view = {
-        "sessions": [_view(call, session) for session in page],
-        "count": len(page),
-        "has_more": len(found) > limit,
-    }
-    if view["has_more"]:
-        view["next_cursor"] = call.cursor((page[-1].created_at, page[-1].id))
-    return answer(200, view)
+    views = fitting_views(_view(call, session) for session in found[:limit])
+    page = found[: len(views)]
+    rest = what_follows(call, len(found) > len(page), [(session.created_at, session.id) for session in page])
+    return answer(200, {"sessions": views, "count": len(page), **rest})
 
 
 def get_session(call: Call) -> Response:
@@ -64,23 +60,19 @@ def update_session(call: Call) -> Response:
     metadata = session.metadata
     if "metadata" in call.body:
         known = msgspec.json.decode(metadata) if metadata is not None else {}
-        metadata = _json(_merged(known, call.body["metadata"]))
+        merged = _merged(known, call.body["metadata"])
+        wrong = Contract.load().check("JsonObject", merged, "metadata")
+        if wrong:
+            raise problems.invalid(
+                [attrs.evolve(d, message=f"together with what is kept, {d.message}") for d in wrong]
+            )
+        metadata = _json(merged)
     closed_at = None if status == "active" else session.closed_at or call.now
     changed = attrs.evolve(session, metadata=metadata, closed_at=closed_at)
     if changed != session:
         changed = attrs.evolve(changed, updated_at=call.now)
         call.transaction.update_session(call.org, changed)
     return answer(200, _view(call, changed), agent_id=session.agent_id)
-
-
-def delete_session(call: Call) -> Response:
-    """Delete a session, and its memories if asked to."""
-    session = existing_session(call)
-    if call.parameters["delete_memories"]:
-        wanted = Filter(session_id=session.id, include_superseded=True)
-        call.transaction.forget(call.org, wanted, call.now)
-    call.transaction.delete_session(call.org, session)
-    return Response(status=204)
 
 
 def list_session_memories(call: Call) -> Response:

@@ -128,8 +128,8 @@ class Transaction(Protocol):
         It may look no further than some thousand rows. No row up to the one returned is added later.
         """
 
-    def count(self, org: int, wanted: Filter, now: int) -> int:
-        """Return how many memories match."""
+    def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
+        """Return the rows of all memories that match, from the newest on."""
 
     def memories(self, org: int, rows: Sequence[int], wanted: Filter) -> list[Found]:
         """The memories of these rows, in any order, as a page of `wanted` shows them."""
@@ -161,14 +161,11 @@ class Transaction(Protocol):
     ) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
         """By row: up to two rows before and after it in its session, the nearest first, that match too."""
 
-    def forget(self, org: int, wanted: Filter, now: int) -> int:
-        """Delete every memory that matches, and return how many there were.
+    def forget(self, org: int, rows: Sequence[int]) -> int:
+        """Delete the memories of these rows, and return how many were still there.
 
         What a deleted memory superseded is superseded by the one that superseded the deleted memory, if any.
         """
-
-    def forget_one(self, org: int, seq: int) -> None:
-        """Delete the memory of this row, as `forget` does."""
 
     def agent(self, org: int, agent_id: str) -> Agent | None:
         """The agent of this id."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -384,19 +385,18 @@ class SqliteTransaction:
         found = _found(self._db, query)
         return found, found[-1].seq if len(found) == limit else end
 
-    def count(self, org: int, wanted: Filter, now: int) -> int:
-        return sum(map(len, self._matching(org, wanted, now)))
+    def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
+        rows = array("q")
+        for some in self._matching(org, wanted, now):
+            rows.extend(some)
+        return rows
 
-    def forget(self, org: int, wanted: Filter, now: int) -> int:
-        forgotten = 0
-        for rows in self._matching(org, wanted, now):
-            self._remove(rows)
-            forgotten += len(rows)
-        return forgotten
-
-    def forget_one(self, org: int, seq: int) -> None:  # noqa: ARG002 - a row is of one organisation
+    def forget(self, org: int, rows: Sequence[int]) -> int:
         self.flush()
-        self._remove([seq])
+        there = "SELECT 1 FROM memories WHERE (org, seq) = (?, ?)"
+        left = [row for row in rows if self._db.execute(there, (org, row)).fetchone()]
+        self._remove(left)
+        return len(left)
 
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
         """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on."""
@@ -552,7 +552,7 @@ class SqliteTransaction:
     # --- what several of them lean on
 
     def _matching(self, org: int, wanted: Filter, now: int) -> Iterator[list[int]]:
-        """Return the rows that match, some at a time, from the newest on; they may be removed meanwhile."""
+        """Return the rows that match, some at a time, from the newest on."""
         self.flush()
         in_order = self._order(org).is_kept
         after: tuple[int, int] | None = None

@@ -1,0 +1,99 @@
+"""Forgetting many memories: found first, then deleted in steps, between which others write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import attrs
+
+from memtrace_server.messages import Response, answer
+from memtrace_server.service import filters
+from memtrace_server.service.agents import existing_agent
+from memtrace_server.service.call import Call, Step
+from memtrace_server.service.sessions import existing_session
+from memtrace_server.store.records import Filter
+
+_ROWS = 100  # in a step, some 20 ms
+
+
+def forget_memories(call: Call) -> Response:
+    """Forget by filter."""
+    return _forget(call, lambda deleted: answer(200, {"deleted": deleted}))
+
+
+def forget_matching(call: Call) -> Response:
+    """Forget by a filter of any kind, or count what would be forgotten."""
+    if call.parameters["dry_run"]:
+        return answer(200, {"deleted": 0, "matched": len(find(call))})
+    return _forget(call, lambda deleted: answer(200, {"deleted": deleted, "matched": deleted}))
+
+
+def delete_agent(call: Call) -> Response:
+    """Delete an agent, and its memories if asked to."""
+
+    def delete(_: int) -> Response:
+        agent = existing_agent(call, call.parameters["agent_id"])
+        if call.parameters["delete_memories"]:
+            call.transaction.delete_sessions(call.org, agent.id)
+            call.transaction.forget_answers(call.org, agent.id)
+        call.transaction.delete_agent(call.org, agent.id)
+        return Response(status=204)
+
+    return _forget(call, delete)
+
+
+def delete_session(call: Call) -> Response:
+    """Delete a session, and its memories if asked to."""
+
+    def delete(_: int) -> Response:
+        call.transaction.delete_session(call.org, existing_session(call))
+        return Response(status=204)
+
+    return _forget(call, delete)
+
+
+def find(call: Call) -> Sequence[int]:
+    """Return the rows that a call asks to forget.
+
+    Raises:
+        Problem: 404.
+    """
+    wanted = FORGETTING[call.operation](call)
+    return () if wanted is None else call.transaction.matching(call.org, wanted, call.now)
+
+
+def steps(rows: Sequence[int]) -> Iterator[tuple[Sequence[int], bool]]:
+    """Cut rows up: the rows of each step, and whether it is the last; there is always one."""
+    for at in range(0, max(len(rows), 1), _ROWS):
+        yield rows[at : at + _ROWS], at + _ROWS >= len(rows)
+
+
+def _forget(call: Call, finish: Callable[[int], Response]) -> Response:
+    step = call.step or Step(rows=find(call), done=0, is_last=True)
+    deleted = step.done + call.transaction.forget(call.org, step.rows)
+    return finish(deleted) if step.is_last else Response(status=200, forgotten=deleted)
+
+
+def _by_parameters(call: Call) -> Filter:
+    return attrs.evolve(filters.from_parameters(call.parameters, call.now), include_superseded=True)
+
+
+def _by_agent(call: Call) -> Filter | None:
+    agent = existing_agent(call, call.parameters["agent_id"])
+    is_wanted = call.parameters["delete_memories"]
+    return Filter(agent_id=agent.id, include_superseded=True) if is_wanted else None
+
+
+def _by_session(call: Call) -> Filter | None:
+    session = existing_session(call)
+    is_wanted = call.parameters["delete_memories"]
+    return Filter(session_id=session.id, include_superseded=True) if is_wanted else None
+
+
+FORGETTING: Mapping[str, Callable[[Call], Filter | None]] = {
+    "forgetMemories": _by_parameters,
+    "forgetMatching": lambda call: filters.from_forget(call.body, call.now),
+    "deleteAgent": _by_agent,
+    "deleteSession": _by_session,
+}
+"""Operations that forget memories by a filter, each with the filter; None to forget none."""
