@@ -16,7 +16,7 @@ from memtrace_server.search.query import Question, parse
 from memtrace_server.search.ranking import LAST_ROW, SCALE, Match, newest, rank
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
-from memtrace_server.service.pages import find_page, join
+from memtrace_server.service.pages import find_page, fitting, join
 from memtrace_server.store.records import Filter, Found
 
 
@@ -107,7 +107,8 @@ def _best(call: Call, wanted: Filter, question: Question | None) -> tuple[Sequen
     order = call.body.get("order")
     if order in {"asc", "desc"}:
         matches = sorted(matches, key=_moment, reverse=order == "desc")
-    page = matches[: call.body["limit"]]
+    fit = fitting([match.memory for match in matches[: call.body["limit"]]])
+    page = matches[: len(fit)]
     is_complete = ranking.is_complete if position is None else position.is_complete
     rest: dict[str, Any] = {
         "is_complete": is_complete,

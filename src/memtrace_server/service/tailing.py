@@ -8,7 +8,7 @@ import secrets
 from memtrace_server.messages import Response
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
-from memtrace_server.service.pages import join
+from memtrace_server.service.pages import fitting, join
 
 _NONCE = 8  # bytes
 
@@ -26,6 +26,9 @@ def tail_memories(call: Call) -> Response:
     found, position = call.transaction.tail(
         call.org, wanted, call.now, after=after, limit=call.parameters["limit"]
     )
+    fit = fitting(found)
+    if len(fit) < len(found):
+        found, position = fit, fit[-1].seq
     has_more = position < call.transaction.last_seq()
     rest = {"has_more": has_more, "next_cursor": call.cursor(_hidden(call, position))}
     return Response(status=200, body=join("memories", found, rest), is_idle=not found and not has_more)
