@@ -43,6 +43,12 @@ class Plain(Enum):
     NORTH = "north_bed"
 
 
+class Season(Enum):
+    """An enum whose values JSON does not have."""
+
+    SPRING = (date(2026, 3, 1), date(2026, 6, 1))
+
+
 class Loud(str):
     """A string that looks like another one."""
 
@@ -72,7 +78,9 @@ async def contents(client: AsyncMemtrace, **filters: Any) -> list[str]:
 
 async def test_id_in_a_body_a_query_and_a_path_is_the_same(client: AsyncMemtrace, agent: Any) -> None:
     stored = await client.remember(agent, "sown", session_id=Loud("sess_1"), tags=[Loud("t"), Plot.NORTH])
-    await client.add_memories([{"agent_id": agent, "content": "watered"}])
+    await client.add_memories(
+        [AddMemoryRequest(agent_id=agent, content="watered", metadata={"by": {Plot.NORTH}})]
+    )
 
     assert (stored.agent_id, stored.session_id, stored.tags) == ("north_bed", "sess_1", ["t", "north_bed"])
     assert await contents(client, agent_id="north_bed") == ["sown", "watered"]
@@ -174,6 +182,7 @@ async def test_metadata_of_rich_values_is_stored_as_documented(client: AsyncMemt
             "seen": {"b", "a", Loud("c")},
             "pair": (1, None),
             "nested": {"deep": [Plot.NORTH, True, 0.5]},
+            "season": Season.SPRING,
         },
     )
 
@@ -186,6 +195,7 @@ async def test_metadata_of_rich_values_is_stored_as_documented(client: AsyncMemt
         "seen": ["a", "b", "c"],
         "pair": [1, None],
         "nested": {"deep": ["north_bed", True, 0.5]},
+        "season": ["2026-03-01", "2026-06-01"],
     }
     found = await client.search_memories(metadata={"price": Decimal("19.90"), "seen": {"c", "b", "a"}})
     assert found.count == 1

@@ -267,7 +267,7 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pyt
 def test_of_processes_that_open_it_at_once_one_makes_each_step(old: Old) -> None:
     opening = [
         subprocess.Popen(
-            [sys.executable, "-c", OPEN, old.url, SLOW_STEP],
+            [sys.executable, "-I", "-c", OPEN, old.url, SLOW_STEP],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -76,7 +76,7 @@ def crash(file: Path, text: str) -> None:
         "import os, sys; from memtrace import Memtrace; client = Memtrace(sys.argv[1]);"
         "client.remember('agent_1', sys.argv[2]); os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", code, f"sqlite:///{file}", text], check=True, timeout=60)
+    subprocess.run([sys.executable, "-I", "-c", code, f"sqlite:///{file}", text], check=True, timeout=60)
     assert file.with_name(f"{file.name}-wal").stat().st_size
 
 
@@ -279,7 +279,7 @@ def test_a_restore_that_is_killed_at_any_step_leaves_one_whole_store(
             shutil.copy2(path, tmp_path)
         step = len(outcomes) + 1
         done = subprocess.run(
-            [sys.executable, "-c", RESTORE, str(tmp_path), str(step), str(backup), "--store", f"sqlite:///{file}"],
+            [sys.executable, "-I", "-c", RESTORE, str(tmp_path), str(step), str(backup), "--store", f"sqlite:///{file}"],
             capture_output=True, encoding="utf-8", timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode in {0, -signal.SIGKILL}, done.stderr

@@ -180,7 +180,7 @@ def test_a_read_only_file_in_a_read_only_folder_can_be_read() -> None:
         file.chmod(0o444)
         folder.chmod(0o555)
         code = READ_AS_STRANGER.format(stranger=STRANGER)
-        program = [sys.executable, "-c", code, f"sqlite:///{file}?mode=ro"]
+        program = [sys.executable, "-I", "-c", code, f"sqlite:///{file}?mode=ro"]
         done = subprocess.run(program, capture_output=True, encoding="utf-8", timeout=60, check=False)
         assert done.stdout == "likes dark mode\n1\n", done.stderr
     finally:

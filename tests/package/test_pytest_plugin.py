@@ -166,7 +166,7 @@ def test_memtrace_server_serves_both_clients(memtrace_server: MemtraceServer) ->
 def test_memtrace_server_is_found_by_its_environment(memtrace_server: MemtraceServer, tmp_path: Path) -> None:
     code = "import memtrace; print(memtrace.Memtrace().remember('agent_1', 'Mine').id)"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-I", "-c", code],
         cwd=tmp_path,
         env=memtrace_server.environment,
         capture_output=True,
@@ -220,7 +220,7 @@ def test_server_process_that_does_not_stop_is_killed(tmp_path: Path) -> None:
         "print('Memtrace serves on http://127.0.0.1:1', flush=True)\n"
         "sys.stdin.read()\n"
     )
-    with ServerProcess(tmp_path, memtrace=(sys.executable, "-c", deaf)) as server:
+    with ServerProcess(tmp_path, memtrace=(sys.executable, "-I", "-c", deaf)) as server:
         server.patience = 0.1
 
     assert (server.url, server.returncode) == ("http://127.0.0.1:1", -signal.SIGKILL)

@@ -53,7 +53,12 @@ def run(
     python: Path, code: str, folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, "-c", code], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
+        [python, "-I", "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
 
 

@@ -75,7 +75,11 @@ def test_a_server_on_a_terminal_says_where_it_is_and_how_to_get_a_key(tmp_path: 
 
 def test_a_request_is_logged_as_a_line_of_text_on_a_terminal() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LOG_A_REQUEST], capture_output=True, encoding="utf-8", timeout=60, check=True
+        [sys.executable, "-I", "-c", LOG_A_REQUEST],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
     )
 
     assert re.fullmatch(
