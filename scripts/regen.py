@@ -74,7 +74,12 @@ def generate(openapi: Path, package: Path) -> None:
         parsed = _prepared(_relaxed(contract))
     except (KeyError, TypeError) as error:
         raise DerivationError(f"{openapi}: not the contract of a Memtrace server: {error!r}") from error
-    _run_generator(openapi, parsed, package)
+    time_points = {
+        parameter["name"]
+        for parameter in _parameters(contract)
+        if parameter["schema"].get("$ref") == "#/components/schemas/TimePoint"
+    }
+    _run_generator(openapi, parsed, package, time_points)
     _drop_empty_models(package / "models")
     (package / "error_codes.py").write_text(_error_codes(contract), encoding="utf-8")
     (package / "limits.py").write_text(_limits(contract), encoding="utf-8")
@@ -195,8 +200,15 @@ def _optional_property(parameter: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": choices, "description": parameter["description"], **default}
 
 
-def _run_generator(openapi: Path, contract: dict[str, Any], package: Path) -> None:
-    """Run the generator, and render two modules more with what it has parsed."""
+def _run_generator(openapi: Path, contract: dict[str, Any], package: Path, time_points: set[str]) -> None:
+    """Run the generator, and render two modules more with what it has parsed.
+
+    Args:
+        openapi: The contract's file.
+        contract: What the generator is to parse.
+        package: Where the package goes.
+        time_points: Names of parameters that are points in time.
+    """
     # Here, after its version was checked.
     from openapi_python_client import Project  # noqa: PLC0415
     from openapi_python_client.config import Config, ConfigFile, MetaType  # noqa: PLC0415
@@ -215,6 +227,7 @@ def _run_generator(openapi: Path, contract: dict[str, Any], package: Path) -> No
         errors = project.build()
     if errors:
         raise DerivationError("\n".join(f"{openapi}: {error.header}: {error.detail}" for error in errors))
+    project.env.globals["time_points"] = time_points
     for name in ("fields", "requests"):
         text = project.env.get_template(f"{name}.py.jinja").render()
         (package / f"{name}.py").write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""See the types as users do: check tests/typing with pyright, and whether all that is public has a type.
+"""See the types as users do: check tests/package/typing with pyright, and the public names for types.
 
 mypy checks all the code; pyright is what most editors have, and measures how complete the types of an
 installed package are. Exits with 1 if there is anything to say.

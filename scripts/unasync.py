@@ -96,7 +96,7 @@ def build(folder: Path) -> None:
             derive(path.read_text(encoding="utf-8"), f"src/memtrace/_async/{name.as_posix()}"),
             encoding="utf-8",
         )
-    derived.tidy(folder, rules="I")
+    derived.tidy(folder, rules="F401,I")
 
 
 def derive(source: str, name: str) -> str:
@@ -125,7 +125,7 @@ def _modules() -> list[Path]:
 
 def _without_removed(source: str) -> str:
     tree = ast.parse(source)
-    marked = {token.start[0] for token in _tokens(source) if token.string == REMOVE}
+    marked = {token.start[0] for token in _tokens(source) if token.string.endswith(REMOVE)}
     lines = source.splitlines(keepends=True)
     for node in ast.walk(tree):
         if isinstance(node, ast.stmt) and node.lineno in marked:

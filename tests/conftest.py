@@ -6,12 +6,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
-import httpcore
 import httpx
 import pytest
 from live import LiveServer
 
-from memtrace import Memtrace, _network
+from memtrace import Memtrace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from memtrace.testing import MemtraceServer
 
-pytest_plugins = ["helpers.clock", "helpers.commands", "sdk_harness", "socket_server"]
+pytest_plugins = ["helpers.clock", "helpers.commands", "helpers.clients", "helpers.peers"]
 
 
 @pytest.fixture(scope="session")
@@ -49,33 +48,22 @@ def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pyt
     """The URL that documents name: with any key, it leads to the live server as this test's tenant."""
     live = httpx.URL(live_server.url)
 
-    def with_key(request: httpcore.Request) -> httpcore.Request:
-        headers = {name.decode().lower(): value.decode() for name, value in request.headers}
-        assert "mtk_" in headers.get("x-api-key", headers.get("authorization", ""))
-        headers["x-api-key"] = tenant_key
-        request.headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+    def rerouted(request: httpx.Request) -> httpx.Request:
+        assert (request.url.host, request.url.port) == ("localhost", 9100)
+        assert "mtk_" in request.headers.get("x-api-key", request.headers.get("authorization", ""))
+        request.headers["x-api-key"] = tenant_key
+        request.url = request.url.copy_with(host=live.host, port=live.port)
         return request
 
-    send = httpcore.HTTPConnection.handle_request
+    send, send_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
     monkeypatch.setattr(
-        httpcore.HTTPConnection, "handle_request", lambda self, request: send(self, with_key(request))
+        httpx.HTTPTransport, "handle_request", lambda self, request: send(self, rerouted(request))
     )
-    send_async = httpcore.AsyncHTTPConnection.handle_async_request
     monkeypatch.setattr(
-        httpcore.AsyncHTTPConnection,
+        httpx.AsyncHTTPTransport,
         "handle_async_request",
-        lambda self, request: send_async(self, with_key(request)),
+        lambda self, request: send_async(self, rerouted(request)),
     )
-
-    def reroute(connect: Callable[..., Any]) -> Callable[..., Any]:
-        def connect_tcp(backend: object, host: str, port: int, **options: Any) -> Any:
-            assert (host, port) == ("localhost", 9100)
-            return connect(backend, live.host, live.port, **options)
-
-        return connect_tcp
-
-    for backend in (_network.Backend, httpcore.SyncBackend, httpcore.AnyIOBackend):
-        monkeypatch.setattr(backend, "connect_tcp", reroute(backend.connect_tcp))
     return "http://localhost:9100"
 
 

@@ -464,8 +464,8 @@ class TailOptions(TypedDict, total=False):
     memory_type: MemoryType | None
     event_type: str | None
     tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
-    since: str | None
-    until: str | None
+    since: TimePoint | None
+    until: TimePoint | None
     limit: int | None
     cursor: str | None
     start: TailMemoriesStart | None
@@ -493,8 +493,8 @@ class ExportFilters(TypedDict, total=False):
     memory_type: MemoryType | None
     event_type: str | None
     tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
-    since: str | None
-    until: str | None
+    since: TimePoint | None
+    until: TimePoint | None
 
 
 class SearchConditions(TypedDict, total=False):

@@ -24,6 +24,9 @@ from .models.tail_memories_start import TailMemoriesStart
 from .models.update_session_request import UpdateSessionRequest
 from .types import path_segment, query
 
+# The parameters that are points in time.
+TIME_POINTS = frozenset(["as_of", "since", "until"])
+
 
 def get_health() -> dict[str, Any]:
     """Is the server alive?"""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, get_type_hints
 from urllib.parse import quote
 
 import attrs
@@ -133,6 +133,29 @@ def decode(content: bytes, model: type[T]) -> T:
         raise ValueError(f"{model.__name__}: {error}") from error
 
 
+def pydantic_schema(model: type[Any], handler: Any) -> dict[str, Any]:  # noqa: ANN401  # of pydantic
+    """Return how pydantic validates and writes a model. Only pydantic calls this, so nothing imports it."""
+    hints = get_type_hints(model, localns={"TimePoint": TimePoint})
+    fields = {
+        field.name: {
+            "type": "typed-dict-field",
+            "schema": handler.generate_schema(hints[field.name]),
+            "required": field.default is attrs.NOTHING,
+        }
+        for field in attrs.fields(model)
+    }
+
+    def validate(value: object, of_fields: Callable[[object], dict[str, Any]]) -> object:
+        return value if isinstance(value, model) else model(**of_fields(value))
+
+    return {
+        "type": "function-wrap",
+        "function": {"type": "no-info", "function": validate},
+        "schema": {"type": "typed-dict", "cls_name": model.__name__, "fields": fields},
+        "serialization": {"type": "function-plain", "function": model.to_dict},
+    }
+
+
 def path_segment(value: str, name: str) -> str:
     """Quote an id so that it stays one segment of a path, whatever it contains.
 
@@ -217,6 +240,7 @@ __all__ = [
     "convert",
     "decode",
     "path_segment",
+    "pydantic_schema",
     "query",
     "read_response",
     "require_value",

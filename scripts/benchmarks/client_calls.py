@@ -6,7 +6,6 @@ Run as a script, with
 - `calls URL`, it makes some calls and prints the MiB of memory that the process has by then. Then it reads
   lines of METHOD TIMES, and prints the CPU seconds that so many calls took; METHOD `buffered` is `remember`
   through a buffer, which is then closed.
-- `tasks URL`, it does so for lines of WAY TASKS METHOD TIMES, and makes the calls in so many tasks.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,8 @@ def main() -> None:
     kinds = (memtrace.Memtrace,)  # ours is imported with the name
     if sys.argv[1] == "import":
         print(time.process_time() - started)
-    elif sys.argv[1] == "calls":
-        call_alone(kinds[0](sys.argv[2], KEY))
     else:
-        import asyncio  # noqa: PLC0415  # only for this, as it takes memory
-
-        asyncio.run(call_together(asyncio.gather, memtrace.AsyncMemtrace, sys.argv[2]))
+        call_alone(kinds[0](sys.argv[2], KEY))
 
 
 def call_alone(client: Any) -> None:  # noqa: ANN401  # it is of either SDK
@@ -69,28 +64,6 @@ def resident() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     lines = status.read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
-
-
-async def call_together(gather: Any, kind: Any, url: str) -> None:  # noqa: ANN401  # as above
-    """Make calls in many tasks, by either way that ours has."""
-    import aiohttp  # noqa: PLC0415  # only here
-
-    async with aiohttp.ClientSession() as session:
-        ways = {"default": kind(url, KEY), "aiohttp": kind(url, KEY, http_client=session)}
-        for line in sys.stdin:
-            way, tasks, method, times = line.split()
-            call = methods(ways[way])[method]
-            started = time.process_time()
-            await gather(*[repeated(call, int(times) // int(tasks)) for _ in range(int(tasks))])
-            print(time.process_time() - started, flush=True)
-        for client in ways.values():
-            await client.close()
-
-
-async def repeated(call: Callable[[], Awaitable[object]], times: int) -> None:
-    """Make a call so often."""
-    for _ in range(times):
-        await call()
 
 
 def methods(client: Any) -> dict[str, Callable[[], Any]]:  # noqa: ANN401  # as above

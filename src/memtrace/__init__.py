@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from memtrace._version import __version__
 
 if TYPE_CHECKING:
-    from memtrace._answered import Answered
     from memtrace._async.buffer import AsyncWriteBuffer
     from memtrace._async.client import AsyncMemtrace
     from memtrace._async.session import AsyncSessionHandle
+    from memtrace._response import Answered
     from memtrace._sync.buffer import WriteBuffer
     from memtrace._sync.client import Memtrace
     from memtrace._sync.session import SessionHandle
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 else:
     # Where a name is that is neither an error nor a model.
     _HOMES = {
-        "Answered": "memtrace._answered",
+        "Answered": "memtrace._response",
         "AsyncMemtrace": "memtrace._async.client",
         "AsyncSessionHandle": "memtrace._async.session",
         "AsyncWriteBuffer": "memtrace._async.buffer",

@@ -91,8 +91,8 @@ class Queue:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.added = 0
-        self.pending = 0
+        self.added: int = 0
+        self.pending: int = 0
         self.failed: list[Failure] = []
         self._limits = limits
         self._bytes = 0

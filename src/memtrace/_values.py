@@ -36,6 +36,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import attrs
+from memtrace_api.requests import TIME_POINTS
 from memtrace_api.types import NOT_GIVEN, time_point, timestamp
 
 from memtrace.exceptions import BadRequestError
@@ -100,6 +101,8 @@ def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of an
     """Return a value for a query or a header; raises as `prepared`."""
     if name.endswith("_id"):
         return identifier(value, name)
+    if name in TIME_POINTS:
+        return point(value, name)
     if isinstance(value, Iterable) and not isinstance(value, str):
         return texts(value, name)
     return _scalar(value, name)

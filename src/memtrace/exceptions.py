@@ -1,10 +1,10 @@
-"""What can go wrong, as a tree.
+"""Errors, as a tree.
 
 MemtraceError
 ├── APIConnectionError          never reached the server, or lost it      (status_code 0)
 │   └── APITimeoutError
 ├── APIStatusError
-│   ├── BadRequestError         400, 413, 415, 422
+│   ├── BadRequestError         400, 413, 415, 422, 431
 │   ├── AuthenticationError     401
 │   ├── PermissionDeniedError   403
 │   ├── NotFoundError           404
@@ -13,9 +13,9 @@ MemtraceError
 │   └── ServerError             5xx
 │       └── NoArcInstanceError  503 of a Memtrace 0.x server whose tenant has no database
 ├── BufferedWriteError          what a buffer could not store, .failed
-└── ResponseValidationError     the answer is not what the contract says
+└── ResponseValidationError     the response is not what the contract says
 
-Every one of them can be pickled and copied with all its attributes.
+All of them can be pickled and copied with their attributes.
 """
 # ruff: noqa: PLR0913  # what one error carries is no less, and all but the text is optional
 
@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from memtrace_api.models import AddMemoryRequest, ErrorDetail
 
-from memtrace._httpx import Response
-
 if TYPE_CHECKING:
-    from memtrace._answers import Answer
+    from memtrace._http import Response
+    from memtrace._response import RawResponse
+else:
+    # For frameworks, which read annotations when a program runs; its import is long.
+    Response = Any
 
 __all__ = [
     "APIConnectionError",
@@ -54,12 +56,12 @@ class MemtraceError(Exception):
 
     Attributes:
         message: What went wrong and what to do about it, for people.
-        status_code: The HTTP status of the answer; 0 if there was none.
+        status_code: The HTTP status of the response; 0 if there was none.
         code: What went wrong, in a word that stays the same (`not_found`); None if the server, such as
             a Memtrace 0.x, gave none.
         request_id: Names the request in the server's log; None if the server gave none.
         details: For bad input, each field that is wrong.
-        body: The body of the answer: the parsed JSON, or else the text; None if there was no answer.
+        body: The body of the response: the parsed JSON, or else the text; None if there was no response.
     """
 
     default_message: ClassVar[str] = "The request failed"
@@ -81,18 +83,18 @@ class MemtraceError(Exception):
         self.request_id = request_id
         self.details: list[ErrorDetail] = list(details)
         self.body: Any = body
-        self._answer: Answer | None = None
+        self._raw: RawResponse | None = None
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
         super().__init__(self.message)
 
     @property
     def response(self) -> Response | None:
-        """The answer as httpx has it; None if there was none, and in a copy or after pickling."""
-        return None if self._answer is None else self._answer.response()
+        """The response as an httpx.Response; None if there was none, and in a copy or after pickling."""
+        return None if self._raw is None else self._raw.as_httpx()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # With the answer goes the request, and the key with that.
-        return type(self), self.args, {**vars(self), "_answer": None}
+        # With the response goes the request, and the key with that.
+        return type(self), self.args, {**vars(self), "_raw": None}
 
     def __str__(self) -> str:
         facts = [
@@ -105,22 +107,22 @@ class MemtraceError(Exception):
 
 
 class APIConnectionError(MemtraceError):
-    """The server was never reached, or was lost before it had answered."""
+    """The server was never reached, or was lost before it had responded."""
 
     default_message = "The server cannot be reached"
 
 
 class APITimeoutError(APIConnectionError):
-    """The server did not answer in time."""
+    """There was no response in time."""
 
-    default_message = "The server did not answer in time"
+    default_message = "There was no response in time"
 
 
 class APIStatusError(MemtraceError):
-    """The server answered, and the answer is an error.
+    """The server responded with an error.
 
     Attributes:
-        retry_after: Seconds after which the server asks to be tried again; None if it did not say.
+        retry_after: Seconds after which the server asks for another attempt; None if it did not say.
     """
 
     def __init__(  # as the base class
@@ -139,9 +141,9 @@ class APIStatusError(MemtraceError):
 
 
 class BadRequestError(APIStatusError):
-    """The request is not what the contract says (400, 413, 415, 422); `details` names each field.
+    """The request is not what the contract says (400, 413, 415, 422, 431); `details` names each field.
 
-    A request that cannot even be sent, such as one for an empty id, gets this error without being sent.
+    A request that cannot be sent, such as one for an empty id, raises this error with `status_code` 0.
     """
 
     default_message = "The request is not what the contract says"
@@ -204,7 +206,7 @@ class ConflictError(APIStatusError):
 
 
 class RateLimitError(APIStatusError):
-    """Too many requests with this key (429); `retry_after` says for how many seconds to pause."""
+    """Too many requests with this key (429); `retry_after` has the seconds to wait."""
 
     default_message = "Too many requests"
     default_status = 429
@@ -254,6 +256,6 @@ class BufferedWriteError(MemtraceError):
 
 
 class ResponseValidationError(MemtraceError):
-    """The server answered, and the answer is not what the contract says."""
+    """The server answered, and the response is not what the contract says."""
 
-    default_message = "The answer is not what the contract says"
+    default_message = "The response is not what the contract says"

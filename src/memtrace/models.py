@@ -1,4 +1,8 @@
-"""What is sent and what is answered: the models of the contract, and what the SDK adds to them."""
+"""Requests and responses: the models of the contract, and what the SDK adds to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 from memtrace_api.models import (
     AddMemoriesRequest,
@@ -25,6 +29,7 @@ from memtrace_api.models import (
     MemoryList,
     MemoryTail,
     MemoryType,
+    OnDuplicate,
     Order,
     RegisterAgentRequest,
     SearchOrder,
@@ -39,7 +44,6 @@ from memtrace_api.models import (
 from memtrace_api.types import TimePoint
 
 from memtrace._records import ImportReport, RejectedRecord
-from memtrace._stored import StoredMemories
 
 __all__ = [
     "AddMemoriesRequest",
@@ -67,6 +71,7 @@ __all__ = [
     "MemoryList",
     "MemoryTail",
     "MemoryType",
+    "OnDuplicate",
     "Order",
     "RegisterAgentRequest",
     "RejectedRecord",
@@ -81,3 +86,20 @@ __all__ = [
     "TimePoint",
     "UpdateSessionRequest",
 ]
+
+
+class StoredMemories(list[Memory]):
+    """The memories of a batch as they are stored: a list, one for each memory given, in the same order.
+
+    Attributes:
+        duplicates: Indexes in the list that hold the original of a duplicate.
+
+    Example:
+        >>> stored = client.add_memories([{"agent_id": "a", "content": "Opened ticket 4711"}])
+        >>> len(stored), stored[0].content, stored.duplicates
+        (1, 'Opened ticket 4711', [])
+    """
+
+    def __init__(self, memories: Iterable[Memory] = (), duplicates: Iterable[int] = ()) -> None:
+        super().__init__(memories)
+        self.duplicates: list[int] = list(duplicates)

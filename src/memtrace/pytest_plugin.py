@@ -94,9 +94,7 @@ def _memtrace_server(_memtrace_process: ServerProcess, _memtrace_store: Store) -
 
 @pytest.fixture
 def _memtrace_embedded() -> Iterator[EmbeddedTransport]:
-    from memtrace._embedded import embedded_transport
-
-    transport = _plainly(lambda: embedded_transport("sqlite://"), ImportError)
+    transport = _plainly(_embedded_transport, ImportError)
     yield transport
     transport.close()
 
@@ -116,6 +114,16 @@ def _memtrace_store(_memtrace_process: ServerProcess) -> Iterator[Store]:
 
     with closing(open_store(_memtrace_process.store_url)) as store:
         yield store
+
+
+def _embedded_transport() -> EmbeddedTransport:
+    try:
+        from memtrace_server.transport import EmbeddedTransport
+    except ImportError as error:
+        raise ImportError(
+            f"memtrace: an embedded store needs the server: {error}; pip install 'memtrace-sdk[server]'"
+        ) from error
+    return EmbeddedTransport("sqlite://")
 
 
 def _plainly(attempt: Callable[[], T], kind: type[Exception]) -> T:

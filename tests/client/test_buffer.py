@@ -20,9 +20,9 @@ import anyio
 import httpx
 import pytest
 import trio
+from helpers.clients import MEMORY, URL, MakeClient, error, page
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sdk_harness import MEMORY, URL, MakeClient, error, page
 
 from memtrace import (
     AddMemoryRequest,

@@ -13,7 +13,7 @@ import pytest
 from memtrace import BadRequestError, Memtrace
 
 if TYPE_CHECKING:
-    from sdk_harness import FakeServer
+    from helpers.clients import FakeServer
 
 NAIVE = datetime(2026, 11, 20, 9, 30)  # noqa: DTZ001  # that is what is tested
 MEMORY = {"agent_id": "a", "content": "b"}

@@ -12,13 +12,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio.to_thread
-import httpcore
+import httpx
 import pytest
 from attrs import define, frozen
 
-from memtrace import APIConnectionError, AsyncMemtrace, Memtrace, SessionHandle, _retries
-from memtrace._async.pool import AsyncPool
-from memtrace._sync.pool import Pool
+from memtrace import AsyncMemtrace, Memtrace, SessionHandle
 from memtrace_server import times
 from memtrace_server.store import Store, open_store
 
@@ -53,37 +51,35 @@ class Clock:
 
 @define
 class Network:
-    """Loses the next `loses` answers, whose requests were carried out."""
+    """Loses the next `loses` responses, whose requests were carried out."""
 
     loses: int = 0
 
-    def sync_way(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        def sent(*call: object) -> Any:
-            answer = send(*call)
+    def blocking(self, send: Callable[..., httpx.Response]) -> Callable[..., httpx.Response]:
+        def sent(transport: object, request: httpx.Request) -> httpx.Response:
+            response = send(transport, request)
             if self._is_lost():
-                raise _lost()
-            return answer
+                response.close()
+                raise httpx.ReadError("lost on the way")
+            return response
 
         return sent
 
-    def async_way(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def sent(*call: object) -> Any:
-            answer = await send(*call)
+    def awaited(
+        self, send: Callable[..., Awaitable[httpx.Response]]
+    ) -> Callable[..., Awaitable[httpx.Response]]:
+        async def sent(transport: object, request: httpx.Request) -> httpx.Response:
+            response = await send(transport, request)
             if self._is_lost():
-                raise _lost()
-            return answer
+                await response.aclose()
+                raise httpx.ReadError("lost on the way")
+            return response
 
         return sent
 
     def _is_lost(self) -> bool:
         self.loses -= 1
         return self.loses >= 0
-
-
-def _lost() -> APIConnectionError:
-    error = APIConnectionError("lost on the way")
-    error.__cause__ = httpcore.ReadError()
-    return error
 
 
 @pytest.fixture
@@ -144,15 +140,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[Network]:
-    """What lies between clients and servers, but for embedded ones, from which no answer is lost.
+def network(monkeypatch: pytest.MonkeyPatch, no_delays: None) -> Iterator[Network]:  # noqa: ARG001
+    """What lies between clients and servers, but for embedded ones, from which no response is lost.
 
     Retries do not wait.
     """
     network = Network()
-    monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(Pool, "send", network.sync_way(Pool.send))
-    monkeypatch.setattr(AsyncPool, "send", network.async_way(AsyncPool.send))
+    http, async_http = httpx.HTTPTransport, httpx.AsyncHTTPTransport
+    monkeypatch.setattr(http, "handle_request", network.blocking(http.handle_request))
+    monkeypatch.setattr(async_http, "handle_async_request", network.awaited(async_http.handle_async_request))
     yield network
     assert network.loses <= 0, "what was to be lost was never sent"
 

@@ -48,8 +48,9 @@ async def test_what_is_not_given_has_the_contracts_defaults(client: AsyncMemtrac
     assert (memory.memory_type, memory.event_type) == ("episodic", "general")
     assert before - timedelta(milliseconds=1) <= memory.time <= after
     assert memory.org_id
-    nothing = ("session_id", "metadata", "tags", "importance", "parent_id", "dedup_key", "expires_at")
+    nothing = ("session_id", "importance", "parent_id", "dedup_key", "expires_at")
     assert [getattr(memory, name) for name in nothing] == [None] * len(nothing)
+    assert (memory.metadata, memory.tags) == ({}, [])
 
 
 async def test_a_decision_is_a_memory_with_its_reasoning(client: AsyncMemtrace) -> None:

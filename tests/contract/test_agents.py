@@ -55,7 +55,7 @@ async def test_an_agent_that_only_wrote_a_memory_is_found(client: AsyncMemtrace)
 
     agent = await client.get_agent("writer")
 
-    assert (agent.id, agent.name, agent.description, agent.config) == ("writer", "writer", None, None)
+    assert (agent.id, agent.name, agent.description, agent.config) == ("writer", "writer", None, {})
     assert abs(agent.created_at - memory.time) < timedelta(milliseconds=1)
     assert agent.last_active_at == agent.created_at
     assert (await client.list_agents()).agents == [agent]
@@ -124,7 +124,7 @@ async def test_a_deleted_agent_comes_back_when_it_writes(client: AsyncMemtrace) 
     after = await client.remember("gone", "After")
 
     agent = await client.get_agent("gone")
-    assert (agent.description, agent.config) == (None, None)
+    assert (agent.description, agent.config) == (None, {})
     assert abs(agent.created_at - after.time) < timedelta(milliseconds=1)
     assert (await client.get_agent_memories("gone")).memories == [after, before]
     assert (await client.get_agent_stats("gone")).memory_count == 2
@@ -138,7 +138,7 @@ async def test_a_deleted_agent_can_be_registered_anew(client: AsyncMemtrace) -> 
 
     agent = await client.register_agent(name="gone")
 
-    assert (agent.description, agent.config, agent.last_active_at) == (None, None, None)
+    assert (agent.description, agent.config, agent.last_active_at) == (None, {}, None)
 
 
 async def test_a_deleted_agent_takes_its_memories_and_sessions_along_if_asked_to(

@@ -47,7 +47,7 @@ async def test_a_session_that_a_memory_names_is_there(client: AsyncMemtrace) -> 
 
     session = await client.get_session("my-session")
 
-    assert (session.agent_id, session.status, session.metadata) == ("agent_1", "active", None)
+    assert (session.agent_id, session.status, session.metadata) == ("agent_1", "active", {})
     assert abs(session.created_at - memory.time) < timedelta(milliseconds=1)
     assert (await client.get_session_memories("my-session")).count == 2
 
@@ -212,4 +212,4 @@ async def test_a_deleted_session_exists_again_from_its_next_memory_on(client: As
     await client.remember("b", "Later", session_id=session.id)
 
     again = await client.get_session(session.id)
-    assert (again.agent_id, again.metadata) == ("b", None)
+    assert (again.agent_id, again.metadata) == ("b", {})

@@ -18,7 +18,7 @@ from durability.fault_proxy import FAULTS, SHARE, STATUSES, WAITS, FaultProxy
 from durability.store_audit import assert_whole
 from live import LiveServer
 
-from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError, _retries
+from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError
 
 SEEDS = range(20260, 20270 if os.environ.get("MEMTRACE_LONG") else 20261)
 MEMORIES = 10_000
@@ -65,7 +65,7 @@ class Write:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses grow as they do for users, but from a shorter one."""
-    monkeypatch.setattr(_retries, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr("memtrace._retry.FIRST_DELAY", 0.05)
 
 
 in_threads_and_tasks = pytest.mark.parametrize("kind", ["threads", "tasks"])

@@ -33,3 +33,17 @@ def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     for module in ("memtrace._async.buffer", "memtrace._sync.buffer"):
         monkeypatch.setattr(f"{module}.datetime", Stopped)
     return clock
+
+
+@pytest.fixture
+def call_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Stop the clock by which calls time out, in seconds. The private module is where it is read."""
+    now = [1000.0]
+    monkeypatch.setattr("memtrace._retry.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def longest_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each delay before a retry be as long as it can be. The private module is where it is drawn."""
+    monkeypatch.setattr("memtrace._retry.jitter", lambda: 1.0)

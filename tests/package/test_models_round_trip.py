@@ -224,7 +224,7 @@ def requests() -> Iterator[tuple[str, str, Any]]:
                     yield name, parameter, choice
 
 
-REQUESTS = [one for one in requests() if one[0] != "forget"]
+REQUESTS = [one for one in requests() if one[0] not in {"forget", "get_memory"}]
 
 
 @pytest.mark.parametrize(("method", "parameter", "model"), REQUESTS)
@@ -291,6 +291,7 @@ NAMED = {"name": "a"}
 def test_the_client_sends_and_reads_every_model() -> None:
     met = {model for *_, model in REQUESTS} | set(ANSWERS.values())
     inside = {models.Error, models.ErrorDetail}  # of errors
+    inside |= {models.ContextEntry, models.ContextOmissions}  # of contexts
     inside |= {models.AddMemoriesRequest, models.MemoryBatch, models.ForgetFilter, models.ForgetResult}
     inside |= {models.ContextEntry, models.ContextOmissions}
     inside |= {models.ImportReport, models.RejectedRecord}  # made of what several responses say

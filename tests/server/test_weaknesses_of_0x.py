@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from memtrace import APIConnectionError, Memtrace, ResponseValidationError, ServerError, _retries
+from memtrace import APIConnectionError, Memtrace, ResponseValidationError, ServerError
 from memtrace_server.store.sqlite import bulk
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
@@ -258,7 +258,7 @@ def test_a_keys_permissions_are_checked(api: Api) -> None:
 @pytest.fixture
 def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Memtrace]]:
     """Makes a client of a server that gives these answers, the last one for ever."""
-    monkeypatch.setattr(_retries, "FIRST_WAIT", 0.0)
+    monkeypatch.setattr("memtrace._retry.FIRST_DELAY", 0.0)
     clients: list[httpx.Client] = []
 
     def answer(*responses: httpx.Response) -> Memtrace:

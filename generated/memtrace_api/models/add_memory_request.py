@@ -10,7 +10,7 @@ import attrs
 
 from ..models.memory_type import MemoryType
 from ..models.on_duplicate import OnDuplicate
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -55,7 +55,7 @@ class AddMemoryRequest:
     ttl: int | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.memory_type = None
         self.event_type = None
         self.session_id = None
@@ -70,6 +70,10 @@ class AddMemoryRequest:
         self.ttl = None
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
+
+    @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.
 
@@ -79,7 +83,7 @@ class AddMemoryRequest:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
+
+if TYPE_CHECKING:
+    Config: TypeAlias = dict[str, Any]
+else:
+    # A Memtrace 0.x server sends null.
+    Config = dict[str, Any] | None
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -31,16 +37,24 @@ class Agent:
     name: str
     created_at: datetime.datetime
     description: str | None = None
-    config: dict[str, Any] | None = None
+    config: Config = attrs.field(factory=dict)
     is_registered: bool | None = None
     last_active_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.description = None
-        self.config = None
+        self.config = None  # type: ignore[assignment]
         self.is_registered = None
         self.last_active_at = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.config is None:
+            self.config = {}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -52,7 +66,7 @@ class Agent:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None or empty.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.
@@ -65,7 +79,7 @@ class Agent:
         }
         if self.description is not None:
             data["description"] = self.description
-        if self.config is not None:
+        if self.config:
             data["config"] = self.config
         if self.is_registered is not None:
             data["is_registered"] = self.is_registered

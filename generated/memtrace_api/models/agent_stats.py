@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import attrs
 
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -36,8 +36,12 @@ class AgentStats:
     last_active_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.last_active_at = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -49,7 +53,7 @@ class AgentStats:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
+
+if TYPE_CHECKING:
+    Tags: TypeAlias = list[str]
+    Metadata: TypeAlias = dict[str, Any]
+else:
+    # A Memtrace 0.x server sends null.
+    Tags = list[str] | None
+    Metadata = dict[str, Any] | None
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -46,19 +54,35 @@ class ContextEntry:
     superseded_by: str | None = None
     more_characters: int | None = None
     importance: float | None = None
-    tags: list[str] | None = None
-    metadata: dict[str, Any] | None = None
+    tags: Tags = attrs.field(factory=list)
+    metadata: Metadata = attrs.field(factory=dict)
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.last_time = None
         self.session_id = None
         self.reasoning = None
         self.superseded_by = None
         self.more_characters = None
         self.importance = None
-        self.tags = None
-        self.metadata = None
+        self.tags = None  # type: ignore[assignment]
+        self.metadata = None  # type: ignore[assignment]
+
+    def __attrs_post_init__(self) -> None:
+        if self.tags is None:
+            self.tags = []
+        if self.metadata is None:
+            self.metadata = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.memory_ids)
+
+    def __len__(self) -> int:
+        return len(self.memory_ids)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -70,7 +94,7 @@ class ContextEntry:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None or empty.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.
@@ -96,8 +120,8 @@ class ContextEntry:
             data["more_characters"] = self.more_characters
         if self.importance is not None:
             data["importance"] = self.importance
-        if self.tags is not None:
+        if self.tags:
             data["tags"] = self.tags
-        if self.metadata is not None:
+        if self.metadata:
             data["metadata"] = self.metadata
         return data

@@ -11,7 +11,7 @@ from ..models.context_field import ContextField
 from ..models.context_format import ContextFormat
 from ..models.context_layout import ContextLayout
 from ..models.memory_type import MemoryType
-from ..types import convert, time_point
+from ..types import convert, pydantic_schema, time_point
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -62,7 +62,7 @@ class ContextOptions:
     show: list[ContextField] | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.query = None
         self.since = None
         self.until = None
@@ -77,6 +77,10 @@ class ContextOptions:
         self.layout = None
         self.format = None
         self.show = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -96,7 +100,7 @@ class ContextOptions:
         return made
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from ..models.memory_type import MemoryType
-from ..types import NOT_GIVEN, convert, require_value, time_point
+from ..types import NOT_GIVEN, convert, pydantic_schema, require_value, time_point
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -110,7 +110,7 @@ class ForgetFilter:
         )
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.agent_id = None
         self.session_id = None
         self.memory_type = None
@@ -122,6 +122,10 @@ class ForgetFilter:
         self.metadata = None
         self.since = None
         self.until = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -139,7 +143,7 @@ class ForgetFilter:
         return made
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

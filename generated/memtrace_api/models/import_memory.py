@@ -9,7 +9,7 @@ from typing import Any, Self
 import attrs
 
 from ..models.memory_type import MemoryType
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class ImportMemory:
     supersedes: str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.created_at = None
         self.expires_at = None
         self.memory_type = None
@@ -67,6 +67,10 @@ class ImportMemory:
         self.supersedes = None
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
+
+    @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.
 
@@ -76,7 +80,7 @@ class ImportMemory:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

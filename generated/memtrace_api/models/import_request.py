@@ -10,7 +10,7 @@ import attrs
 from ..models.import_agent import ImportAgent
 from ..models.import_memory import ImportMemory
 from ..models.import_session import ImportSession
-from ..types import NOT_GIVEN, convert, require_value
+from ..types import NOT_GIVEN, convert, pydantic_schema, require_value
 
 
 @attrs.define(kw_only=True, slots=True, init=False, repr=False)
@@ -52,10 +52,14 @@ class ImportRequest:
         )
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.agents = None
         self.sessions = None
         self.memories = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -67,7 +71,7 @@ class ImportRequest:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import attrs
 
-from ..types import convert
+from ..types import convert, pydantic_schema
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -23,6 +23,10 @@ class ImportResult:
     existing: int
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
+
+    @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.
 
@@ -32,7 +36,7 @@ class ImportResult:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -9,7 +9,7 @@ import attrs
 
 from ..models.memory_type import MemoryType
 from ..models.order import Order
-from ..types import convert, time_point
+from ..types import convert, pydantic_schema, time_point
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -61,7 +61,7 @@ class ListOptions:
     offset: int | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.agent_id = None
         self.session_id = None
         self.memory_type = None
@@ -75,6 +75,10 @@ class ListOptions:
         self.limit = None
         self.cursor = None
         self.offset = None
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -94,7 +98,7 @@ class ListOptions:
         return made
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
+
+if TYPE_CHECKING:
+    Metadata: TypeAlias = dict[str, Any]
+    Tags: TypeAlias = list[str]
+else:
+    # A Memtrace 0.x server sends null.
+    Metadata = dict[str, Any] | None
+    Tags = list[str] | None
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -46,8 +54,8 @@ class Memory:
     id: str | None = None
     created_at: datetime.datetime | None = None
     session_id: str | None = None
-    metadata: dict[str, Any] | None = None
-    tags: list[str] | None = None
+    metadata: Metadata = attrs.field(factory=dict)
+    tags: Tags = attrs.field(factory=list)
     importance: float | None = None
     parent_id: str | None = None
     dedup_key: str | None = None
@@ -57,12 +65,12 @@ class Memory:
     superseded_by: str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.id = None
         self.created_at = None
         self.session_id = None
-        self.metadata = None
-        self.tags = None
+        self.metadata = None  # type: ignore[assignment]
+        self.tags = None  # type: ignore[assignment]
         self.importance = None
         self.parent_id = None
         self.dedup_key = None
@@ -70,6 +78,16 @@ class Memory:
         self.expires_at = None
         self.supersedes = None
         self.superseded_by = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.metadata is None:
+            self.metadata = {}
+        if self.tags is None:
+            self.tags = []
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -81,7 +99,7 @@ class Memory:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None or empty.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.
@@ -100,9 +118,9 @@ class Memory:
             data["created_at"] = timestamp(self.created_at, "Memory.created_at")
         if self.session_id is not None:
             data["session_id"] = self.session_id
-        if self.metadata is not None:
+        if self.metadata:
             data["metadata"] = self.metadata
-        if self.tags is not None:
+        if self.tags:
             data["tags"] = self.tags
         if self.importance is not None:
             data["importance"] = self.importance

@@ -10,7 +10,7 @@ import attrs
 from ..models.memory_type import MemoryType
 from ..models.search_group import SearchGroup
 from ..models.search_order import SearchOrder
-from ..types import convert, time_point
+from ..types import convert, pydantic_schema, time_point
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -75,7 +75,7 @@ class SearchQuery:
     cursor: str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.query = None
         self.content_contains = None
         self.agent_id = None
@@ -95,6 +95,10 @@ class SearchQuery:
         self.cursor = None
 
     @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
+
+    @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
         """Make one from JSON data; fields that it does not know are ignored.
 
@@ -112,7 +116,7 @@ class SearchQuery:
         return made
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

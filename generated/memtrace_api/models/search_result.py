@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import attrs
 
 from ..models.memory import Memory
-from ..types import convert
+from ..types import convert, pydantic_schema
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -37,11 +37,21 @@ class SearchResult:
     next_cursor: str | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
         self.is_complete = None
         self.unindexed_count = None
         self.has_more = None
         self.next_cursor = None
+
+    def __iter__(self) -> Iterator[Memory]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -53,7 +63,7 @@ class SearchResult:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import attrs
 
-from ..types import convert, timestamp
+from ..types import convert, pydantic_schema, timestamp
+
+if TYPE_CHECKING:
+    Metadata: TypeAlias = dict[str, Any]
+else:
+    # A Memtrace 0.x server sends null.
+    Metadata = dict[str, Any] | None
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -32,13 +38,21 @@ class Session:
     status: str
     created_at: datetime.datetime
     updated_at: datetime.datetime
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata = attrs.field(factory=dict)
     closed_at: datetime.datetime | None = None
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether an answer had it; that raises if not, a third of the time.
-        self.metadata = None
+        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
+        self.metadata = None  # type: ignore[assignment]
         self.closed_at = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.metadata is None:
+            self.metadata = {}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        return pydantic_schema(cls, handler)
 
     @classmethod
     def from_dict(cls, src_dict: Mapping[str, Any]) -> Self:
@@ -50,7 +64,7 @@ class Session:
         return convert(src_dict, cls)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON data, without the fields that are None.
+        """Return it as JSON data, without the fields that are None or empty.
 
         Raises:
             ValueError: If a time has no time zone; the text names the field.
@@ -63,7 +77,7 @@ class Session:
             "created_at": timestamp(self.created_at, "Session.created_at"),
             "updated_at": timestamp(self.updated_at, "Session.updated_at"),
         }
-        if self.metadata is not None:
+        if self.metadata:
             data["metadata"] = self.metadata
         if self.closed_at is not None:
             data["closed_at"] = timestamp(self.closed_at, "Session.closed_at")

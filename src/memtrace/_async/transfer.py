@@ -8,9 +8,9 @@ from typing import Any
 from memtrace_api import requests
 from memtrace_api.models import ImportResult
 
-from memtrace._async.sender import AsyncSender
+from memtrace._async.transport import AsyncSender
 from memtrace._records import Agents, Batch, ImportReport, RejectedRecord, Sessions, Tail, batches
-from memtrace._requests import call, idempotent
+from memtrace._request import call, idempotent
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 
 _PAGE = 1_000

@@ -17,9 +17,9 @@ import msgspec
 from memtrace_api.fields import AddMemoryFields, DecisionFields, MemoryFields
 
 from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
+from memtrace._compat import memory_for, newest_of
 from memtrace._fields import decided, request_of, shows_fields
-from memtrace._landed import memory_for, newest_of
-from memtrace._requests import as_event, batch
+from memtrace._request import as_event, batch
 from memtrace._worker import BUFFERS, HOLDING, Worker
 from memtrace.exceptions import (
     BadRequestError,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
@@ -37,25 +38,27 @@ from memtrace_api.fields import (
     UpdateSessionFields,
 )
 
-from memtrace._answered import Answered, Method, listening
-from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config
+from memtrace._compat import agent_for, batch_for, is_already_applied, memory_for, newest_of, presumed
+from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import CountTokens
 from memtrace._fields import decided, named_request_of, request_of, search_query_of, shows_fields
-from memtrace._given import Given
-from memtrace._httpx import HttpClient, Timeout
-from memtrace._landed import may_have_landed
-from memtrace._pages import SearchPages, page_after
+from memtrace._pagination import SearchPages, page_after
 from memtrace._records import ImportReport
-from memtrace._requests import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
-from memtrace._retries import Retries
+from memtrace._request import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
+from memtrace._response import Answered, Method, recording
+from memtrace._retry import Retries
 from memtrace._sync import transfer
-from memtrace._sync.connection import Connection
 from memtrace._sync.contexts import fetch_fitted
-from memtrace._sync.landed import landed_agent, landed_batch, landed_memory
-from memtrace._sync.sender import Sender
 from memtrace._sync.session import SessionHandle
+from memtrace._sync.transport import Sender, Transports
 from memtrace._values import identifier
-from memtrace.exceptions import BadRequestError, BufferedWriteError, ConflictError, NotFoundError
+from memtrace.exceptions import (
+    BadRequestError,
+    BufferedWriteError,
+    ConflictError,
+    MemtraceError,
+    NotFoundError,
+)
 from memtrace.models import (
     AddMemoriesRequest,
     AddMemoryRequest,
@@ -85,18 +88,21 @@ from memtrace.models import (
 )
 
 if TYPE_CHECKING:
+    from memtrace._http import HttpClient, Timeout
     from memtrace._sync.buffer import WriteBuffer
 else:
-    # Imported with the first buffer; few clients have one. Frameworks read annotations when a program runs.
-    WriteBuffer = Any
+    # For frameworks, which read annotations when a program runs; these imports are long, or not always
+    # needed.
+    HttpClient = WriteBuffer = Timeout = Any
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-
 _UNAVAILABLE = 503
-# Seconds that are left, though none are.
-_LEAST = 0.001
+# Seconds. A timeout cannot be 0.
+_MIN_TIMEOUT = 0.001
+
+logger = logging.getLogger("memtrace")
 
 
 @shows_fields
@@ -105,33 +111,33 @@ class Memtrace:
 
     One client serves a whole program: threads and tasks may share it. It connects at the first request.
 
-    Every method raises a `MemtraceError` (see `memtrace.exceptions`) when the server cannot be reached,
-    refuses, or answers what it should not, such as more than 64 MiB; ValueError and TypeError when its
-    arguments cannot be meant. What may pass by itself (connection errors, timeouts, 408, 429, 500, 502, 503,
-    504) is tried again, with longer, random pauses and never before the `Retry-After` that a server gives; if
-    that is more than 60 seconds, or later than `timeout` allows, the error comes at once. A write carries an
-    `Idempotency-Key`, so that it is stored once however often it is tried.
+    Every method raises a `MemtraceError` (see `memtrace.exceptions`) if the server cannot be reached,
+    responds with an error, or with something that is not in the contract or larger than 64 MiB; and
+    ValueError or TypeError if an argument is wrong. Transient failures (connection errors, timeouts, 408,
+    429, 500, 502, 503, 504) are retried with exponential backoff and jitter, never before the `Retry-After`
+    of a response; if that is more than 60 seconds, or later than `timeout` allows, the error is raised at
+    once. Every write carries an `Idempotency-Key`, so it is stored once however often it is sent.
 
-    Wherever `since` and `until` are taken, they are how long ago (`"24h"`, a timedelta) or when (an ISO 8601
-    string, a datetime with a time zone).
+    `since` and `until` are how long ago (`"24h"`, a timedelta) or when (an ISO 8601 string, a datetime with a
+    time zone).
 
     Args:
         base_url: Where memory lives: a server (`http://host:9100`, `https://…`), a SQLite file
-            (`sqlite:///agent.db`), or this process's memory, private to this client (`sqlite://`). If not
-            given, MEMTRACE_URL, or else `http://localhost:9100`.
-        api_key: The key for a server, `mtk_…`. If not given, MEMTRACE_API_KEY; or else none is sent.
-        timeout: Seconds that one call may take in all: waiting for a connection, connecting, every try, the
-            pauses between them, and reading the answer. Or an `httpx.Timeout`, which bounds each step of each
-            try, and not the call. None leaves it to `http_client`, if there is one. (Looking up the name of a
-            host counts, but `Memtrace` cannot cut it short. With an `http_client`, or a proxy, each wait of
-            `Memtrace` in a try may take as long as was left when the try began.)
-        max_retries: How many more times a request is tried at the most.
-        http_client: Sends the requests, with its own proxies, certificates, headers and so on. It is a
-            client of httpx; for `Memtrace` it may be an `aiohttp.ClientSession`, which is faster. It is
-            not closed with this client.
+            (`sqlite:///agent.db`), or this process's memory, private to this client (`sqlite://`).
+            MEMTRACE_URL or `http://localhost:9100` by default.
+        api_key: The key for a server, `mtk_…`, as a string or a SecretStr. MEMTRACE_API_KEY by default.
+        timeout: Seconds for one call as a whole: connecting, every attempt, the delays between them, and
+            reading the response. Or an `httpx.Timeout`, which bounds each step of each attempt, and not the
+            call. None leaves it to `http_client`. (`Memtrace` cannot cut short the look-up of a host name,
+            nor a response whose headers arrive byte by byte: each byte may take what is left of the call.)
+        max_retries: How often a request may be retried.
+        default_headers: Headers for every request. A `User-Agent` among them replaces ours.
+        http_client: Your `httpx.Client`, with its own transport, proxies, certificates, headers and
+            hooks; or your `httpx2.Client`. It sends all requests, and is not closed with this client.
 
     Raises:
         ValueError: If an argument cannot work, such as a `base_url` of an unknown scheme.
+        TypeError: If an argument is of another type.
 
     Example:
         >>> with Memtrace("http://localhost:9100", "mtk_...") as client:
@@ -139,22 +145,24 @@ class Memtrace:
         ...     memories = client.recall("agent_1", since="24h")
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # all but two are named
         self,
-        base_url: str | None = None,
-        api_key: str | None = None,
+        base_url: str | Url | None = None,
+        api_key: str | Secret | None = None,
         *,
         timeout: float | Timeout | None = DEFAULT_TIMEOUT,
         max_retries: int = DEFAULT_MAX_RETRIES,
+        default_headers: Mapping[str, str] | None = None,
         http_client: HttpClient | None = None,
     ) -> None:
         if timeout is None and http_client is None:
             timeout = DEFAULT_TIMEOUT
-        config = Config.from_arguments(base_url, api_key, timeout=timeout, max_retries=max_retries)
-        given = None if http_client is None else Given(http_client)
-        if given is not None and config.store is not None:
-            raise ValueError("http_client is for a server; an embedded store has no use for it")
-        self._sender = Sender(config, Connection(config.store, given))
+        config = Config.from_arguments(
+            base_url, api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
+        )
+        if http_client is not None and config.store is not None:
+            raise ValueError("http_client: an embedded store sends nothing over HTTP; leave it out")
+        self._sender = Sender(config, Transports(config.store, http_client))
         self._buffers: WeakSet[WriteBuffer] = WeakSet()
 
     def __repr__(self) -> str:
@@ -168,7 +176,7 @@ class Memtrace:
     def with_options(
         self,
         *,
-        api_key: str | None = None,
+        api_key: str | Secret | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
     ) -> Self:
@@ -177,7 +185,7 @@ class Memtrace:
         Args:
             api_key: Another key.
             timeout: Another timeout: seconds for each call as a whole, or an `httpx.Timeout`.
-            max_retries: How many more times a request is tried at the most.
+            max_retries: How often a request may be retried.
 
         Returns:
             The copy; what is not given is as in this client.
@@ -190,35 +198,35 @@ class Memtrace:
         """
         config = self._sender.config.with_options(api_key=api_key, timeout=timeout, max_retries=max_retries)
         copied = copy.copy(self)
-        copied._sender = Sender(config, self._sender.connection)  # noqa: SLF001  # a copy of itself
+        copied._sender = Sender(config, self._sender.transports)  # noqa: SLF001  # a copy of itself
         return copied
 
     def with_response(self, method: Method[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answered[T]:
-        """Call a method, and give the answer that it got beside what it returns.
+        """Call a method, and return the response that it got beside its result.
 
         Args:
-            method: A method of this client, or of a session of it, that asks the server before it returns.
-                The iterators do not: give `list_memories` or `search_memories`, page by page.
-            *args: What to call it with.
-            **kwargs: What to call it with, by name.
+            method: A method of this client, or of a session of it, that sends a request before it returns.
+                The iterators do not: use `list_memories` or `search_memories`, page by page.
+            *args: The method's arguments.
+            **kwargs: The method's arguments by name.
 
         Returns:
-            `result`, what the method returned; `response`, the answer as httpx has it; `request_id`, which
-            names the request in the server's log; `retries`, how often it was sent again.
+            `result`, what the method returned; `response`, an `httpx.Response`; `request_id`, the name of the
+            request in the server's log; `retries`, how many retries there were.
 
         Raises:
-            TypeError: If the method got no answer before it returned.
+            TypeError: If the method got no response before it returned.
 
         Example:
             >>> answered = client.with_response(client.remember, "agent_1", "Hello")
             >>> print(answered.result.id, answered.request_id, answered.response.headers)
         """
-        with listening() as heard:
+        with recording() as recorded:
             result = method(*args, **kwargs)
-        return heard.with_result(result, method)
+        return recorded.with_result(result, method)
 
     def close(self) -> None:
-        """Close the buffers, the connections, and the store if it is embedded. Doing so twice is fine.
+        """Close the buffers, the connections, and the store if it is embedded. Closing twice is fine.
 
         Raises:
             BufferedWriteError: If a buffer could not store all that it held.
@@ -249,7 +257,7 @@ class Memtrace:
 
                 raise write_error([failure for error in errors for failure in error.failed])
         finally:
-            self._sender.connection.close()
+            self._sender.transports.close()
 
     def remember(
         self,
@@ -378,9 +386,9 @@ class Memtrace:
         try:
             return self._sender.fetch(write, Memory, retries)
         except ConflictError as error:
-            if not may_have_landed(error, retries):
+            if not is_already_applied(error, retries):
                 raise
-            return landed_memory(self._within(retries), body, error, sent_at)
+            return _applied(self._within(retries), body, error, sent_at)
 
     def add_memories(
         self,
@@ -388,12 +396,12 @@ class Memtrace:
         *,
         idempotency_key: str | None = None,
     ) -> StoredMemories:
-        """Store memories in one go: all of them, or none.
+        """Store a batch of memories: all of them, or none.
 
         Args:
             memories: Up to 1,000 requests, or mappings with the same fields. They are not split: a server
                 refuses a larger batch.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             A list of the memories as they are stored, in the same order. `duplicates` has the indexes of
@@ -419,16 +427,19 @@ class Memtrace:
         try:
             stored = self._sender.fetch(write, MemoryBatch, retries)
         except ConflictError as error:
-            if not may_have_landed(error, retries):
+            if not is_already_applied(error, retries):
                 raise
-            return landed_batch(self._within(retries), bodies, error)
+            client, newest = self._within(retries), {}
+            for agent_id in {body.agent_id for body in bodies}:
+                newest[agent_id] = (client.list_memories(newest_of(agent_id))).memories
+            return batch_for(bodies, newest, error)
         return StoredMemories(stored.memories, stored.duplicates or ())
 
-    def get_memory(self, memory_id: str) -> Memory:
-        """Give the memory of an id.
+    def get_memory(self, memory: Memory | str) -> Memory:
+        """Return the memory of an id.
 
         Args:
-            memory_id: Which memory: `mem_` and 26 letters and digits.
+            memory: The id, or a memory to read again.
 
         Returns:
             The memory as it is stored.
@@ -436,7 +447,7 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(requests.get_memory, memory_id), Memory)
+        return self._sender.fetch(call(requests.get_memory, memory_id_of(memory)), Memory)
 
     def list_memories(self, options: ListOptions | None = None, **filters: Unpack[ListFilters]) -> MemoryList:
         """List memories in order of time, newest first unless `order` says otherwise.
@@ -538,7 +549,7 @@ class Memtrace:
 
         Args:
             memory: The memory, or its id.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such memory.
@@ -680,9 +691,12 @@ class Memtrace:
         try:
             return self._sender.fetch(write, Agent, retries)
         except (BadRequestError, ConflictError) as error:
-            if not may_have_landed(error, retries):
+            if not is_already_applied(error, retries):
                 raise
-            return landed_agent(self._within(retries), body, error)
+            agent = agent_for(body, (self._within(retries).list_agents()).agents)
+            if agent is None:
+                raise
+            return agent
 
     def list_agents(self, **filters: Unpack[AgentListFilters]) -> AgentList:
         """List agents in order of their id, registered or not.
@@ -693,10 +707,10 @@ class Memtrace:
         return self._sender.fetch(call(requests.list_agents, **parameters_of(filters)), AgentList)
 
     def get_agent(self, agent_id: str) -> Agent:
-        """Give the agent of an id or name.
+        """Return the agent of an id or name.
 
         Args:
-            agent_id: Which agent. An agent's name is its id.
+            agent_id: The agent. Its name is its id.
 
         Returns:
             The agent.
@@ -707,10 +721,10 @@ class Memtrace:
         return self._sender.fetch(call(requests.get_agent, agent_id), Agent)
 
     def get_agent_stats(self, agent_id: str) -> AgentStats:
-        """Count what an agent remembers, by type and lately, and its sessions.
+        """Count the memories of an agent, by type and lately, and its sessions.
 
         Args:
-            agent_id: Which agent.
+            agent_id: The agent.
 
         Returns:
             The counts.
@@ -835,14 +849,14 @@ class Memtrace:
         return self._sender.fetch(write, Session)
 
     def session(self, agent_id: str, *, metadata: dict[str, Any] | None = None) -> SessionHandle:
-        """Start a session, and close it at the end of the block, also when that is an exception.
+        """Start a session, and close it at the end of the block, also after an exception.
 
         Args:
-            agent_id: Whose session.
+            agent_id: The agent whose session it is.
             metadata: Anything about it, as a JSON object.
 
         Returns:
-            A context manager that gives a handle with the session's `id`, and with `remember`, `decide`,
+            A context manager with a handle with the session's `id`, and with `remember`, `decide`,
             `recall` and `context` that are bound to it.
 
         Example:
@@ -921,10 +935,10 @@ class Memtrace:
         return self._sender.fetch(listing, SessionList)
 
     def get_session(self, session_id: str) -> Session:
-        """Give the session of an id.
+        """Return the session of an id.
 
         Args:
-            session_id: Which session.
+            session_id: The session.
 
         Returns:
             The session as it is now.
@@ -1016,11 +1030,11 @@ class Memtrace:
         return self._sender.fetch(write, Session)
 
     def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
-        """Close a session. What it remembers stays.
+        """Close a session. Its memories stay.
 
         Args:
-            session_id: Which session.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one if not given.
+            session_id: The session to close.
+            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session, closed.
@@ -1051,15 +1065,15 @@ class Memtrace:
         self._delete(write)
 
     def health(self) -> Health:
-        """Ask whether the server is alive. A 503 is not tried again: it is the answer.
+        """Ask whether the server is alive. A 503 is not retried: it is the answer.
 
         Raises:
-            ServerError: If it is not well.
+            ServerError: If it is not.
         """
         return self._sender.fetch(call(requests.get_health), Health, self._patient_but_for_503())
 
     def ready(self) -> Health:
-        """Ask whether the server can do its work. A 503 is not tried again: it is the answer.
+        """Ask whether the server can do its work. A 503 is not retried: it is the answer.
 
         Raises:
             ServerError: If it cannot.
@@ -1072,7 +1086,7 @@ class Memtrace:
         try:
             self._sender.execute(write, retries)
         except NotFoundError as error:
-            if not may_have_landed(error, retries):
+            if not is_already_applied(error, retries):
                 raise
 
     def _iter_pages(self, options: ListOptions) -> Iterator[Memory]:
@@ -1090,9 +1104,25 @@ class Memtrace:
                 yield memory
 
     def _within(self, retries: Retries) -> Self:
-        """Copy this client for a call that is a part of another one: it has the time that is left of that."""
+        """Copy this client for a call that is a part of another one, with the time that is left of that."""
         left = retries.deadline.left()
-        return self if left is None else self.with_options(timeout=max(left, _LEAST))
+        return self if left is None else self.with_options(timeout=max(left, _MIN_TIMEOUT))
 
     def _patient_but_for_503(self) -> Retries:
         return self._sender.retries(never_on={_UNAVAILABLE})
+
+
+def _applied(
+    client: Memtrace, request: AddMemoryRequest, conflict: ConflictError, sent_at: datetime
+) -> Memory:
+    """Return the memory that a 0.x server has stored already; made from the request if it is not found."""
+    logger.debug("The memory was stored by an earlier attempt: %s", conflict)
+    try:
+        if conflict.existing_id is not None:
+            return client.get_memory(conflict.existing_id)
+        newest = client.list_memories(newest_of(request.agent_id))
+    except MemtraceError as error:
+        # It is stored, so this must not become an error of storing it.
+        logger.debug("The memory cannot be looked up: %s", error)
+        return presumed(request, sent_at)
+    return memory_for(request, newest.memories) or presumed(request, sent_at)

@@ -10,8 +10,8 @@ from memtrace_api import requests
 from memtrace_api.models import ImportResult
 
 from memtrace._records import Agents, Batch, ImportReport, RejectedRecord, Sessions, Tail, batches
-from memtrace._requests import call, idempotent
-from memtrace._sync.sender import Sender
+from memtrace._request import call, idempotent
+from memtrace._sync.transport import Sender
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 
 _PAGE = 1_000

@@ -76,10 +76,10 @@ def connected(
         raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
     import httpx
 
-    from memtrace._embedded import embedded_transport
+    from memtrace_server.transport import EmbeddedTransport
 
     with (
-        httpx.Client(transport=embedded_transport(url, org)) as http_client,
+        httpx.Client(transport=EmbeddedTransport(url, org)) as http_client,
         Memtrace("http://embedded", http_client=http_client) as client,
     ):
         yield client, f"{StoreUrl.parse(url)}, organisation {org}"

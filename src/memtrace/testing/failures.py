@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Protocol
 
 import attrs
-import httpx
 
 from memtrace._async.client import AsyncMemtrace
-from memtrace._failures import was_sent
+from memtrace._http import httpx
+from memtrace._retry import was_sent
 from memtrace._sync.client import Memtrace
 from memtrace.exceptions import APIConnectionError
 
@@ -129,7 +129,7 @@ class FailNext:
     def listen(self, client: Memtrace | AsyncMemtrace) -> None:
         """Make a client, and copies of it, record the delays before retries instead of sleeping them."""
         sender = client._sender  # noqa: SLF001  # it is no business of its users
-        sender.config = attrs.evolve(sender.config, on_pause=self.pauses.append)
+        sender.config = attrs.evolve(sender.config, on_delay=self.pauses.append)
 
     def take(self, request: httpx.Request) -> _Failure | None:
         """Return the failure of a request; None if it is passed on."""

@@ -14,10 +14,10 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 import attrs
-import httpx
 
 from memtrace._async.client import AsyncMemtrace
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT
+from memtrace._http import httpx
 from memtrace._sync.client import Memtrace
 
 _READY = re.compile(r"Memtrace serves on (http://[^\s;]+)")

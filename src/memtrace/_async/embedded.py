@@ -1,0 +1,75 @@
+"""Sending a request to the server's core in this process."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread  # unasync: remove
+
+from memtrace._config import Config
+from memtrace._request import Call, OwnKey
+from memtrace._response import RawResponse
+from memtrace._retry import Deadline
+
+if TYPE_CHECKING:
+    from memtrace_server.messages import Request
+
+
+class AsyncEmbeddedTransport:
+    """Answers each request from a store in this process.
+
+    Args:
+        store: The store's URL.
+
+    Attributes:
+        failures: What `send` raises if there is no response.
+
+    Raises:
+        ImportError: If the server is not installed.
+    """
+
+    proxy: object = None
+
+    def __init__(self, store: str) -> None:
+        try:
+            # Here, as those who send over HTTP need none of it.
+            from memtrace_server.embedded import ConnectError, EmbeddedServer  # noqa: PLC0415
+        except ImportError as error:
+            raise ImportError(
+                f"{store}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[server]'"
+            ) from error
+        self._server = EmbeddedServer(store)
+        self.failures: tuple[type[Exception], ...] = (ConnectError, TimeoutError)
+
+    async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+        """Answer a request; returns when a write is committed.
+
+        Raises:
+            Exception: One of `failures`, if the store cannot be opened, or the deadline passed while another
+                process wrote, or until a thread became free.
+        """
+        handle: Any = self._server.handle
+        handle = partial(anyio.to_thread.run_sync, handle)  # unasync: remove
+        response = await handle(_message(call), deadline.left())
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return RawResponse(call, config, response.status, headers, response.body)
+
+    async def aclose(self) -> None:
+        """Close the store."""
+        close: Any = self._server.close
+        close = partial(anyio.to_thread.run_sync, close)  # unasync: remove
+        await close()
+
+
+def _message(call: Call) -> Request:
+    from memtrace_server.messages import Request  # noqa: PLC0415  # as above
+
+    return Request(
+        method=call.method,
+        path=call.path,
+        query=call.query,
+        # No response is lost on this way, and to keep a key would take a tenth of a write's time.
+        headers={n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)},
+        body=call.content or b"",
+    )

@@ -1,0 +1,290 @@
+"""Sending a request: over HTTP or to an embedded store, and again after a transient failure."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread  # unasync: remove
+
+from memtrace import _running as running
+from memtrace._async.embedded import AsyncEmbeddedTransport
+from memtrace._config import Config
+from memtrace._observe import log_failure, log_response, log_retry, span
+from memtrace._request import Call
+from memtrace._response import (
+    RawResponse,
+    error_of,
+    model_of,
+    record_response,
+    record_retry,
+    require_nothing,
+)
+from memtrace._retry import Deadline, Retries, failure_of
+from memtrace.exceptions import APIConnectionError, MemtraceError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+T = TypeVar("T")
+
+_IN_MEMORY = "sqlite://"
+
+
+class AsyncTransport(Protocol):
+    """What sends one request and reads its response.
+
+    Attributes:
+        failures: What `send` raises if there was no response.
+        proxy: The proxy that it sends through, as it may be shown; None if it is not known to use one.
+    """
+
+    failures: tuple[type[Exception], ...]
+    proxy: object
+
+    async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+        """Send a request once, and read the response."""
+
+    async def aclose(self) -> None:
+        """Close what is not the caller's."""
+
+
+class AsyncHttpTransport:
+    """Sends each request with a client of httpx.
+
+    Args:
+        library: The module that the client comes from: httpx, or a successor with the same names.
+        client: The caller's client, which stays open; None to make one.
+        root: Where requests are sent.
+    """
+
+    def __init__(self, library: ModuleType, client: Any, root: str) -> None:  # noqa: ANN401  # of any library
+        from memtrace import _http  # noqa: PLC0415  # long, and needed only by those who send over HTTP
+
+        self.failures = _http.failures_of(library)
+        self.proxy: object = None
+        self._is_ours = client is None
+        if client is None:
+            settings, self.proxy = _http.settings(root)
+            client = library.AsyncClient(**settings)
+            # All that a client adds to a request is here already; to add it takes a tenth of a call's time.
+            self._build = library.Request
+        else:
+            self._build = client.build_request
+        self._client = client
+        # Most requests are for the same few URLs, and parsing one takes as long as reading a memory.
+        self._url = functools.lru_cache(maxsize=64)(library.URL)
+        # A caller's own User-Agent is kept.
+        ours = client.headers.get("user-agent", "python-httpx").startswith("python-httpx")
+        self._hidden: tuple[str, ...] = () if ours else ("user-agent",)
+
+    async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+        """Send a request once, and read the response.
+
+        Raises:
+            ResponseValidationError: If the response cannot be read.
+            Exception: One of `failures`, if there was no response.
+        """
+        headers = {**config.headers, **call.headers}
+        for name in self._hidden:
+            headers.pop(name, None)
+        request = self._build(
+            call.method,
+            self._url(config.url_of(call)),
+            content=call.content,
+            headers=headers,
+            extensions=deadline.extensions,
+        )
+        # A redirect is never followed, whatever the client's default: the API key would go along.
+        response = await self._client.send(request, stream=True, follow_redirects=False)
+        try:
+            raw = RawResponse(call, config, response.status_code, response.headers, original=response)
+            raw.require_readable()
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.aiter_bytes():
+                chunks.append(chunk)
+                size += len(chunk)
+                raw.require_size(size)
+                deadline.check()
+        finally:
+            await response.aclose()
+        raw.content = b"".join(chunks)
+        return raw
+
+    async def aclose(self) -> None:
+        """Close the client if it is ours."""
+        if self._is_ours:
+            await self._client.aclose()
+
+
+class AsyncTransports:
+    """The transports of a client and its copies: one for each process and event loop.
+
+    Args:
+        store: The URL of an embedded store; None for a server.
+        http_client: The caller's client, if there is one.
+
+    Raises:
+        TypeError: If that is no client of httpx.
+    """
+
+    def __init__(self, store: str | None, http_client: object) -> None:
+        self._store = store
+        self._http_client = http_client
+        if http_client is not None:
+            from memtrace import _http  # noqa: PLC0415  # the caller has imported it
+
+            self._library = _http.library_of(http_client, "AsyncClient")
+        self._transports: dict[running.Home, AsyncTransport] = {}
+        self._opening = threading.Lock()
+        self._is_closed = False
+
+    @property
+    def is_supplied(self) -> bool:
+        """Whether the caller supplied the client."""
+        return self._http_client is not None
+
+    async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+        """Send a request once, and read the response.
+
+        Raises:
+            APIConnectionError: If this is closed or cannot be opened, or there was no response.
+            ResponseValidationError: If the response cannot be read.
+            MemtraceError: If the request cannot be sent.
+        """
+        if self._is_closed:
+            raise APIConnectionError(f"{call} at {config.base_url}: this client is closed; make a new one")
+        bounded = nullcontext()
+        bounded = anyio.move_on_after(deadline.left())  # type: ignore[assignment]  # unasync: remove
+        transport: AsyncTransport | None = None
+        try:
+            with bounded:
+                transport = self._transports.get(self._home()) or await self._opened(call, config)
+                return await transport.send(call, config, deadline)
+            raise TimeoutError("timed out")  # unasync: remove
+        except TimeoutError if transport is None else transport.failures as failure:  # noqa: B030  # classes
+            if self._is_closed:
+                problem = f"{call} at {config.base_url}: this client was closed while the call ran"
+                # No failure of the connection, after which another attempt would be made.
+                raise APIConnectionError(problem) from None
+            proxy = None if transport is None else transport.proxy
+            raise failure_of(failure, call, config.base_url, proxy) from failure
+
+    async def aclose(self) -> None:
+        """Close what this opened here; what the caller supplied stays open."""
+        self._is_closed = True
+        opened = self._transports.pop(self._home(), None)
+        if opened is not None:
+            await opened.aclose()
+
+    async def _opened(self, call: Call, config: Config) -> AsyncTransport:
+        open_: Callable[..., Any] = self._open
+        # Imports and certificates would hold up the event loop.
+        open_ = partial(anyio.to_thread.run_sync, open_, abandon_on_cancel=True)  # unasync: remove
+        try:
+            opened: AsyncTransport = await open_(self._home(), config)
+        except (OSError, ValueError) as error:
+            problem = f"{call} at {config.base_url}: cannot be opened: {error}"
+            raise APIConnectionError(problem) from error
+        return opened
+
+    def _open(self, home: running.Home, config: Config) -> AsyncTransport:
+        with self._opening:
+            self._forget_ended(home)  # unasync: remove
+            if home not in self._transports:
+                self._transports[home] = self._made(config)
+            return self._transports[home]
+
+    def _made(self, config: Config) -> AsyncTransport:
+        if self._store is None:
+            from memtrace import _http  # noqa: PLC0415  # its import is long
+
+            library = _http.httpx if self._http_client is None else self._library
+            return AsyncHttpTransport(library, self._http_client, config.root)
+        if self._store == _IN_MEMORY and self._transports:
+            raise OSError("a store in memory stays with the process that opened it")
+        return AsyncEmbeddedTransport(self._store)
+
+    def _home(self) -> running.Home:
+        """Return where connections can be used; those of a store, on any event loop."""
+        loop: object = None
+        loop = running.loop() if self._store is None else None  # unasync: remove
+        return os.getpid(), loop
+
+    def _forget_ended(self, home: running.Home) -> None:  # unasync: remove
+        # Those of a process that this one was forked from are kept: to close them, as their destructor would,
+        # reaches into connections and files that are still in use there.
+        for other in [other for other in self._transports if other[0] == home[0] and running.is_over(other)]:
+            del self._transports[other]
+
+
+class AsyncSender:
+    """Sends requests as a client's settings say.
+
+    Attributes:
+        config: The settings.
+        transports: What to send them with.
+    """
+
+    def __init__(self, config: Config, transports: AsyncTransports) -> None:
+        self.config = config
+        self.transports = transports
+
+    async def fetch(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
+        """Send a request, and return the response as a model.
+
+        Raises:
+            MemtraceError: If there is no such response.
+        """
+        return model_of(await self._send(call, retries or self.retries()), model)
+
+    async def execute(self, call: Call, retries: Retries | None = None) -> None:
+        """Send a request whose response holds nothing.
+
+        Raises:
+            MemtraceError: If there is no such response.
+        """
+        require_nothing(await self._send(call, retries or self.retries()))
+
+    def retries(self, *, never_on: Collection[int] = ()) -> Retries:
+        """Begin to count the retries and the time of a call, for those who look at them afterwards.
+
+        Args:
+            never_on: Statuses that are not retried.
+        """
+        return Retries(self.config.max_retries, Deadline(self.config.timeout), never_on=never_on)
+
+    async def _send(self, call: Call, retries: Retries) -> RawResponse:
+        with span(call, retries):
+            while True:
+                outcome = await self._attempt(call, retries)
+                if isinstance(outcome, RawResponse):
+                    return outcome
+                delay = retries.delay_after(outcome)
+                log_retry(call, outcome, delay, retries.count)
+                if delay is None:
+                    raise outcome
+                record_retry()
+                if self.config.on_delay is None:
+                    await anyio.sleep(delay)
+                else:
+                    self.config.on_delay(delay)
+
+    async def _attempt(self, call: Call, retries: Retries) -> RawResponse | MemtraceError:
+        started = perf_counter()
+        try:
+            raw = await self.transports.send(call, self.config, retries.deadline)
+        except MemtraceError as error:
+            log_failure(call, error, retries.count, perf_counter() - started)
+            return error
+        record_response(raw)
+        log_response(raw, retries.count, perf_counter() - started)
+        return raw if raw.is_success else error_of(raw)

@@ -1,0 +1,182 @@
+"""A request, made from an operation and its arguments; nothing here sends it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from memtrace._values import fields_of, identifier, parameter, prepared
+from memtrace.exceptions import BadRequestError
+from memtrace.models import AddMemoryRequest, ListOptions, Memory
+
+P = ParamSpec("P")
+
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# As in httpx; servers take less.
+_MAX_URL = 65536
+_BATCH_FIELDS = frozenset(attrs.fields_dict(AddMemoryRequest))
+
+
+@attrs.frozen
+class Call:
+    """One request, to be sent as often as it takes.
+
+    Attributes:
+        operation: The operation of the contract, as its builder is named.
+        method: The HTTP method.
+        path: The path, without query: what may be logged and shown.
+        query: The query, percent-encoded.
+        content: The body.
+        headers: The headers that are this request's own.
+    """
+
+    operation: str
+    method: str
+    path: str
+    query: str
+    content: bytes | None
+    headers: dict[str, str] = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Call:
+    """Make the request of an operation.
+
+    Args:
+        operation: Its builder.
+        *args: The ids in its path.
+        **kwargs: Its parameters and its body.
+
+    Raises:
+        BadRequestError: If it cannot be sent.
+        ValueError: If a time has no time zone.
+        TypeError: If an id is no string.
+    """
+    # A body is prepared where it is made, with the names that the caller knows.
+    names: tuple[str, ...] = operation.__code__.co_varnames
+    path: Any = [identifier(value, name) for value, name in zip(args, names, strict=False)]
+    others: Any = {
+        name: value if name == "body" or isinstance(value, OwnKey) else parameter(value, name)
+        for name, value in kwargs.items()
+        if value is not None
+    }
+    try:
+        request = operation(*path, **others)
+        query = urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe="")
+    except UnicodeEncodeError as error:
+        raise unsendable(f"The request cannot be written in UTF-8: {error}") from None
+    length = len(request["url"]) + len(query)
+    if length > _MAX_URL:
+        raise unsendable(f"The URL would be too long: {length} characters; the limit is {_MAX_URL}")
+    headers: dict[str, str] = request["headers"]
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise unsendable(f"{name}: {value!r} has characters that no header can carry")
+    return Call(
+        operation=operation.__name__,
+        method=request["method"].upper(),
+        path=request["url"],
+        query=query,
+        content=_content(request["json"]) if "json" in request else None,
+        headers=headers,
+    )
+
+
+def unsendable(problem: str) -> BadRequestError:
+    """Make the error for a request that is wrong before it is sent."""
+    return BadRequestError(problem, 0, code="invalid_request")
+
+
+class OwnKey(str):
+    """An idempotency key that no caller asked for: it makes retries safe when a response is lost."""
+
+    __slots__ = ()
+
+
+def idempotent(key: str | None) -> str:
+    """Return the caller's idempotency key, or a new one."""
+    return OwnKey(os.urandom(16).hex()) if key is None else key
+
+
+def parameters_of(given: ListOptions | Mapping[str, Any]) -> dict[str, Any]:
+    """Return filters as the query parameters of an operation; an empty list of tags filters nothing.
+
+    Raises:
+        TypeError: If `since` or `until` is no point in time.
+        ValueError: If one of them has no time zone.
+    """
+    parameters = given.to_dict() if isinstance(given, ListOptions) else dict(given)
+    if not parameters.get("tags", True):
+        del parameters["tags"]
+    return parameters
+
+
+def memory_id_of(memory: Memory | str) -> str:
+    """Return the id of a memory.
+
+    Raises:
+        BadRequestError: If it has none.
+        TypeError: If it is neither a memory nor an id.
+    """
+    if not isinstance(memory, Memory):
+        return identifier(memory, "memory")
+    if not memory.id:
+        raise unsendable("The memory has no id, as a Memtrace 0.x server gives none; it cannot be named")
+    return memory.id
+
+
+def as_event(request: AddMemoryRequest) -> AddMemoryRequest:
+    """Return a request with the default of `on_duplicate` filled in.
+
+    What happens twice is two events, however alike they are; a `dedup_key` says that they are one.
+    """
+    if request.on_duplicate is not None:
+        return request
+    return attrs.evolve(request, on_duplicate="store" if request.dedup_key is None else "reject")
+
+
+def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddMemoryRequest]:
+    """Return the memories of a batch as request objects.
+
+    Raises:
+        TypeError: If one is neither a request object nor a mapping.
+        ValueError: If a mapping has an unknown field, lacks a required one, or has one of a wrong type.
+    """
+    return [_batched(index, memory) for index, memory in enumerate(memories)]
+
+
+def _batched(index: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMemoryRequest:
+    where = f"memories[{index}]."
+    if isinstance(memory, AddMemoryRequest):
+        return prepared(memory, where)
+    try:
+        fields = dict(memory)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"memories[{index}] is neither an AddMemoryRequest nor a mapping, but {type(memory).__name__}"
+        ) from None
+    unknown = sorted(map(str, fields.keys() - _BATCH_FIELDS))
+    if unknown:
+        known = ", ".join(sorted(_BATCH_FIELDS))
+        raise ValueError(f"memories[{index}] has unknown fields: {', '.join(unknown)}; known are {known}")
+    plain = fields_of(AddMemoryRequest, fields, where)
+    try:
+        AddMemoryRequest.from_dict(plain)  # it checks the types
+    except ValueError as error:
+        raise ValueError(f"memories[{index}]: {error}") from None
+    return AddMemoryRequest(**plain)
+
+
+def _content(body: object) -> bytes:
+    try:
+        return _JSON.encode(body).encode()
+    # Not JSON are NaN, infinity and lone surrogates (ValueError), and objects of any other class (TypeError).
+    except (TypeError, ValueError, RecursionError) as error:
+        raise unsendable(f"The request cannot be written as JSON: {error}") from None

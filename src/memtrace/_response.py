@@ -1,0 +1,423 @@
+"""Responses: read as a model or as an error, and returned beside a result."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC
+from functools import cached_property
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+import attrs
+import msgspec
+
+from memtrace._config import Config
+from memtrace._request import Call
+from memtrace.exceptions import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    NoArcInstanceError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    ResponseValidationError,
+    ServerError,
+)
+from memtrace.models import (
+    Agent,
+    AgentContext,
+    AgentList,
+    AgentStats,
+    ErrorDetail,
+    ForgetResult,
+    Health,
+    Memory,
+    MemoryBatch,
+    MemoryList,
+    MemoryTail,
+    SearchResult,
+    Session,
+    SessionContext,
+    SessionList,
+)
+
+if TYPE_CHECKING:
+    from memtrace._http import Response
+else:
+    # For frameworks, which read annotations when a program runs; its import is long.
+    Response = Any
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# A method of either client, or of a session handle.
+AsyncMethod = Callable[P, Awaitable[T]]
+Method = Callable[P, T]
+
+# Bytes, decompressed. A larger response is not read, so that no server can fill this process's memory.
+MAX_BYTES = 64 * 1024 * 1024
+
+_BY_STATUS: dict[int, type[APIStatusError]] = {
+    400: BadRequestError,
+    401: AuthenticationError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: ConflictError,
+    413: BadRequestError,
+    415: BadRequestError,
+    422: BadRequestError,
+    429: RateLimitError,
+    431: BadRequestError,
+}
+_CODINGS = frozenset({"", "identity", "gzip"})
+_SUCCESS = range(200, 300)
+_REDIRECTS = range(300, 400)
+_SERVER_ERRORS = range(500, 600)
+_UNAVAILABLE = 503
+_KNOWN = frozenset(HTTPStatus)
+# Made with this module: what is made later may find a clock that a test has frozen.
+_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
+    model: msgspec.json.Decoder(model)
+    for model in (
+        Agent,
+        AgentContext,
+        AgentList,
+        AgentStats,
+        ForgetResult,
+        Health,
+        Memory,
+        MemoryBatch,
+        MemoryList,
+        MemoryTail,
+        SearchResult,
+        Session,
+        SessionContext,
+        SessionList,
+    )
+}
+_DETAILS = msgspec.json.Decoder(list[ErrorDetail])
+_NANOSECONDS = re.compile(rb"\.[0-9]{7}")
+_TIME = re.compile(r"(\.[0-9]{6})[0-9]+")
+# The fields of responses that are times.
+_TIMES = {
+    field.name
+    for model in _DECODERS
+    for field in attrs.fields(model)
+    if str(field.type).startswith("datetime.")
+}
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_MAX_SHOWN = 200
+
+
+@attrs.define
+class RawResponse:
+    """A response, read to its end.
+
+    Attributes:
+        call: The request that it answers.
+        config: The settings with which that was sent.
+        status: The HTTP status.
+        headers: The headers, by name in lower case.
+        content: The body, decompressed.
+        original: The HTTP library's own response; None from an embedded store.
+    """
+
+    call: Call
+    config: Config
+    status: int
+    headers: Mapping[str, str]
+    content: bytes = b""
+    original: Response | None = None
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the server did what was asked for."""
+        return self.status in _SUCCESS
+
+    @property
+    def reason(self) -> str:
+        """The reason phrase of the server, or of the standard."""
+        if self.original is not None:
+            return self.config.shown(self.original.reason_phrase)
+        return HTTPStatus(self.status).phrase if self.status in _KNOWN else ""
+
+    @property
+    def request_id(self) -> str | None:
+        """The name of the request in the server's log, if the server gave one."""
+        return self.config.shown(self.headers.get("x-request-id") or "") or None
+
+    def require_readable(self) -> None:
+        """Check, before the body is read, that it is not too large and can be decompressed within bounds.
+
+        Raises:
+            ResponseValidationError: If it is not.
+        """
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > MAX_BYTES:
+            raise self._too_large(f"{announced} bytes were announced")
+        coding = self.headers.get("content-encoding", "identity").strip().lower()
+        if coding not in _CODINGS:
+            raise self.invalid(f"cannot be decompressed: it is {coding!r}, and gzip was asked for")
+
+    def require_size(self, size: int) -> None:
+        """Check how much was read of the body.
+
+        Raises:
+            ResponseValidationError: If it is too much.
+        """
+        if size > MAX_BYTES:
+            raise self._too_large(f"{size} bytes came, and more would have")
+
+    def invalid(self, problem: str, body: object = None) -> ResponseValidationError:
+        """Make the error that says what is wrong with this response."""
+        error = ResponseValidationError(
+            f"The response to {self.call} {self.config.shown(problem)}",
+            self.status,
+            request_id=self.request_id,
+            body=body,
+        )
+        error._raw = self  # noqa: SLF001  # no business of its users
+        return error
+
+    def as_httpx(self) -> Response:
+        """Return it as a response of the HTTP library, with the request that it answers."""
+        from memtrace import _http  # noqa: PLC0415  # few ask for it, and its import is long
+
+        library: Any = _http.httpx
+        if self.original is not None:
+            request, kind, extensions = self.original.request, type(self.original), self.original.extensions
+        else:
+            url = self.config.url_of(self.call)
+            headers = {**self.config.headers, **self.call.headers}
+            request = library.Request(self.call.method, url, headers=headers, content=self.call.content)
+            kind, extensions = library.Response, {}
+        # It is decompressed already.
+        headers = {name: value for name, value in self.headers.items() if name != "content-encoding"}
+        return kind(
+            self.status, headers=headers, content=self.content, request=request, extensions=extensions
+        )
+
+    def _too_large(self, reason: str) -> ResponseValidationError:
+        return self.invalid(
+            f"is larger than {MAX_BYTES} bytes, the most that is read: {reason}; ask for less, with a limit"
+        )
+
+
+@attrs.frozen(slots=False)  # for the property that is made once
+class Answered(Generic[T]):
+    """What a method returned, and the response that it was made from.
+
+    Attributes:
+        result: What the method returned.
+        retries: How many retries there were.
+    """
+
+    result: T
+    retries: int
+    _raw: RawResponse = attrs.field(repr=False)
+
+    @property
+    def request_id(self) -> str | None:
+        """The name of the request in the server's log; None if the server gave none."""
+        return self._raw.request_id
+
+    @cached_property
+    def response(self) -> Response:
+        """The last response that the method got: status, headers, body, and the request."""
+        return self._raw.as_httpx()
+
+
+@attrs.define
+class Recorded:
+    """The responses to a method, recorded while it runs."""
+
+    raw: RawResponse | None = None
+    retries: int = 0
+
+    def with_result(self, result: T, method: Callable[..., object]) -> Answered[T]:
+        """Return a result with what was recorded.
+
+        Raises:
+            TypeError: If nothing was.
+        """
+        if self.raw is None:
+            name = getattr(method, "__name__", repr(method))
+            raise TypeError(f"{name}: it got no response before it returned; call it without with_response")
+        return Answered(result, self.retries, self.raw)
+
+
+_RECORDED: ContextVar[Recorded | None] = ContextVar("memtrace_recorded", default=None)
+
+
+@contextmanager
+def recording() -> Iterator[Recorded]:
+    """Record each response to this task or thread while the block lasts."""
+    recorded = Recorded()
+    token = _RECORDED.set(recorded)
+    try:
+        yield recorded
+    finally:
+        _RECORDED.reset(token)
+
+
+def record_response(raw: RawResponse) -> None:
+    """Record a response, whatever it says."""
+    recorded = _RECORDED.get()
+    if recorded is not None:
+        recorded.raw = raw
+
+
+def record_retry() -> None:
+    """Record that a request is sent again."""
+    recorded = _RECORDED.get()
+    if recorded is not None:
+        recorded.retries += 1
+
+
+def model_of(raw: RawResponse, model: type[T]) -> T:
+    """Read a response as a model.
+
+    Raises:
+        ResponseValidationError: If it is none; the error says what is wrong and where.
+    """
+    try:
+        decoder = _DECODERS.get(model)
+        if decoder is None:  # of records, whose times stay as they are
+            return msgspec.json.decode(raw.content, type=model)
+        if _NANOSECONDS.search(raw.content):
+            return msgspec.convert(_in_microseconds(msgspec.json.decode(raw.content)), model)
+        decoded: T = decoder.decode(raw.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, f"{model.__name__}: {error}") from error
+    return decoded
+
+
+def _in_microseconds(data: Any) -> Any:  # noqa: ANN401  # JSON
+    """Cut the times of JSON data to microseconds. Rounded up, a time would lie past its own memory."""
+    if isinstance(data, list):
+        return [_in_microseconds(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    # Free-form objects are nobody's times.
+    return {
+        name: _TIME.sub(r"\1", value)
+        if isinstance(value, str) and name in _TIMES
+        else _in_microseconds(value)
+        if isinstance(value, list)
+        else value
+        for name, value in data.items()
+    }
+
+
+def require_nothing(raw: RawResponse) -> None:
+    """Check that a response holds nothing, or JSON that nobody asked for.
+
+    Raises:
+        ResponseValidationError: If it is something else, such as the page of a portal in between.
+    """
+    if not raw.content:
+        return
+    try:
+        msgspec.json.decode(raw.content)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise _invalid(raw, str(error)) from error
+
+
+def error_of(raw: RawResponse) -> APIStatusError:
+    """Make the error for a response with another status than 2xx."""
+    body = _body(raw)
+    fields = body if isinstance(body, dict) else {}
+    shown = raw.config.shown
+    message = shown(_message(raw, body))
+    kind = _BY_STATUS.get(raw.status, APIStatusError)
+    extra: dict[str, Any] = {}
+    if kind is ConflictError:
+        extra["existing_id"] = _text(fields.get("existing_id"))
+    elif raw.status in _SERVER_ERRORS:
+        no_arc = raw.status == _UNAVAILABLE and "arc instance" in message.lower()
+        kind = NoArcInstanceError if no_arc else ServerError
+    error = kind(
+        message,
+        raw.status,
+        code=shown(_text(fields.get("code")) or "") or None,
+        request_id=raw.request_id or shown(_text(fields.get("request_id")) or "") or None,
+        details=_details(fields.get("details")),
+        body=body,
+        retry_after=_retry_after(raw.headers.get("retry-after")),
+        **extra,
+    )
+    error._raw = raw  # noqa: SLF001  # no business of its users
+    return error
+
+
+def _invalid(raw: RawResponse, problem: str) -> ResponseValidationError:
+    kind = raw.headers.get("content-type") or "no content type"
+    where = f" ({kind})" if "json" not in kind else ""
+    return raw.invalid(f"is not what the contract says{where}: {problem}", body=_body(raw))
+
+
+def _body(raw: RawResponse) -> object:
+    try:
+        body: object = json.loads(raw.content)
+    except (ValueError, RecursionError):
+        return raw.content.decode("utf-8", errors="replace")
+    return body
+
+
+def _message(raw: RawResponse, body: object) -> str:
+    """Return the message of an error response; a proxy may send HTML, or nothing."""
+    if raw.status in _REDIRECTS:
+        where = raw.headers.get("location") or "nowhere"
+        return (
+            f"{raw.call} was answered with a redirect to {where}, which is not followed, so that the API "
+            "key goes nowhere else; give the right base_url"
+        )
+    if isinstance(body, dict):
+        error, hint = _text(body.get("error")), _text(body.get("hint"))
+        if error:
+            return f"{error} ({hint})" if hint else error
+        said = _text(body.get("message")) or _text(body.get("detail"))
+    elif isinstance(body, str):
+        title = _TITLE.search(body)
+        said = title[1] if title else "" if "<" in body else body
+    else:
+        said = ""
+    status = f"{raw.call} was answered with {raw.status} {raw.reason}".rstrip()
+    said = " ".join((said or "").split())[:_MAX_SHOWN]
+    return f"{status}: {said}" if said and said not in status else status
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _details(value: object) -> list[ErrorDetail]:
+    try:
+        return _DETAILS.decode(msgspec.json.encode(value))
+    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError, RecursionError):
+        # Another server's details are not ours; they are still in the body.
+        return []
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Read Retry-After, which is in seconds or a date; None if it is neither."""
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*\d+(\.\d+)?\s*", value, re.ASCII):
+        return float(value)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # rare
+
+    try:
+        date = parsedate_to_datetime(value)
+        # An HTTP date is in GMT, even one that does not say so.
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, moment - time.time())

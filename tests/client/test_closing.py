@@ -1,0 +1,122 @@
+"""Closing: as often as one likes, from anywhere, and for all copies at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from helpers.clients import FakeServer, MakeClient, page
+from live import LiveServer
+
+from memtrace import APIConnectionError, AsyncMemtrace, AsyncWriteBuffer, Memtrace
+
+
+def closed_says_so(client: Any) -> None:
+    with pytest.raises(APIConnectionError, match="this client is closed; make a new one"):
+        client.list_memories()
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_closing_again_and_again_does_nothing(
+    make_client: MakeClient, fake_server: FakeServer, *, is_used: bool
+) -> None:
+    client = make_client()
+    if is_used:
+        fake_server.answer(200, page())
+        client.list_memories()
+
+    for _ in range(3):
+        client.close()
+    with client:
+        closed_says_so(client)
+    closed_says_so(client)
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+@pytest.mark.parametrize("closes", ["the first", "a copy", "a copy of the copy", "all, and again"])
+def test_a_client_and_its_copies_are_closed_together(
+    make_client: MakeClient, fake_server: FakeServer, closes: str, *, is_used: bool
+) -> None:
+    client = make_client()
+    copy = client.with_options(timeout=1)
+    copy_of_copy = copy.with_options(api_key="mtk_other")
+    if is_used:
+        fake_server.answer(200, page())
+        copy.list_memories()
+
+    for one in {
+        "the first": [client],
+        "a copy": [copy],
+        "a copy of the copy": [copy_of_copy],
+        "all, and again": [copy_of_copy, client, copy, client, copy_of_copy],
+    }[closes]:
+        one.close()
+
+    for one in (client, copy, copy_of_copy, client.with_options(max_retries=0)):
+        closed_says_so(one)
+
+
+def test_an_http_client_that_was_given_stays_open_however_often_it_is_closed(make_client: MakeClient) -> None:
+    http_client = make_client.http_client(lambda _: httpx.Response(200, json=page()))
+    client = make_client(http_client=http_client)
+
+    client.list_memories()
+    client.with_options(timeout=1).close()
+    client.close()
+
+    closed_says_so(client)
+    assert make_client(http_client=http_client).list_memories().count == 0
+
+
+@pytest.mark.parametrize("close", [AsyncMemtrace.close, AsyncMemtrace.aclose])
+def test_both_ways_to_close_can_be_mixed(close: Callable[[AsyncMemtrace], Any]) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace("sqlite://") as client:
+            assert (await client.ready()).status == "ok"
+            await close(client)
+            await asyncio.gather(client.close(), client.aclose(), close(client))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("close", [AsyncWriteBuffer.close, AsyncWriteBuffer.aclose])
+def test_a_buffer_too_is_closed_as_often_as_one_likes_in_either_way(
+    close: Callable[[AsyncWriteBuffer], Any],
+) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace("sqlite://") as client:
+            log = client.buffered()
+            await log.remember("agent_1", "text")
+            await close(log)
+            await log.close()
+            await log.aclose()
+            assert (await client.recall("agent_1")).count == 1
+
+    asyncio.run(run())
+
+
+def test_many_threads_may_close_at_once(live_server: LiveServer) -> None:
+    client = Memtrace(live_server.url)
+    assert client.ready().status == "ok"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [future.result() for future in [pool.submit(client.close) for _ in range(32)]] == [None] * 32
+
+    closed_says_so(client)
+
+
+def test_an_embedded_store_can_be_opened_again_by_another_client(
+    make_client: MakeClient, tmp_path: Any
+) -> None:
+    url = f"sqlite:///{tmp_path}/agent.db"
+    for number in range(3):
+        client = make_client(url, None)
+        client.remember("agent_1", f"number {number}")
+        client.close()
+        client.close()
+
+    assert make_client(url, None).recall("agent_1").count == 3

@@ -1,0 +1,361 @@
+"""Making a client: where memory lives, with which key, and without touching anything."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from typing import Any
+
+import httpx
+import pytest
+from helpers.clients import KEY, MEMORY, FakeServer, MakeClient, page
+
+from memtrace import AsyncMemtrace, Memtrace, MemtraceError, __version__
+
+
+def test_url_and_key_may_be_positional(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client("https://memory.example:9443", "mtk_positional").get_memory("mem_1")
+
+    assert str(fake_server.request.url) == "https://memory.example:9443/api/v1/memories/mem_1"
+    assert fake_server.request.headers["x-api-key"] == "mtk_positional"
+
+
+def test_a_server_is_told_which_versions_ask(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, {"status": "ok"})
+
+    sdk.health()
+
+    python = ".".join(platform.python_version_tuple()[:2])
+    assert fake_server.request.headers["user-agent"] == f"memtrace-sdk/{__version__} python/{python}"
+
+
+def test_they_fall_back_to_the_environment(
+    make_client: MakeClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMTRACE_URL", "http://from-env:1234")
+    monkeypatch.setenv("MEMTRACE_API_KEY", "mtk_from_env")
+    fake_server.answer(200, MEMORY)
+
+    make_client(None, None).get_memory("mem_1")
+
+    assert fake_server.request.url.host == "from-env"
+    assert fake_server.request.headers["x-api-key"] == "mtk_from_env"
+
+
+def test_without_either_it_is_a_local_server_and_no_key(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, MEMORY)
+
+    client = make_client(None, None)
+    client.get_memory("mem_1")
+
+    assert client.base_url == "http://localhost:9100"
+    assert str(fake_server.request.url).startswith("http://localhost:9100/api/")
+    assert "x-api-key" not in fake_server.request.headers
+
+
+def test_the_environment_is_read_when_a_client_is_made_not_when_it_is_imported(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMTRACE_URL", "http://one")
+    assert make_client(None, None).base_url == "http://one"
+    monkeypatch.setenv("MEMTRACE_URL", "http://two")
+    assert make_client(None, None).base_url == "http://two"
+
+
+@pytest.mark.parametrize("base_url", ["http://host/memtrace", "http://host/memtrace/"])
+def test_a_server_may_live_under_a_path(
+    make_client: MakeClient, fake_server: FakeServer, base_url: str
+) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client(base_url).get_memory("mem_1")
+
+    assert fake_server.request.url.path == "/memtrace/api/v1/memories/mem_1"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "shown"),
+    [
+        ("http://[::1]:9100/", "http://[::1]:9100"),
+        ("HTTPS://Host.Example/A/", "https://host.example/A"),
+        ("http://bücher.example", "http://xn--bcher-kva.example"),
+        ("http://host/a b", "http://host/a%20b"),
+        ("http://Host:1", "http://host:1"),
+        ("http://Host:65535", "http://host:65535"),
+    ],
+)
+def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, shown: str) -> None:
+    assert make_client(base_url).base_url == shown
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"),
+    [
+        ("ftp://host", "unknown scheme 'ftp'"),
+        ("localhost:9100", "no scheme"),
+        ("", "no scheme"),
+        ("postgresql://host/db", "not in this version yet"),
+        ("postgres://host/db", "not in this version yet"),
+        ("http://", "no host"),
+        ("http://host:port", "no valid URL"),
+        ("http://host?a=b", "no query"),
+        ("http://host#a", "no fragment"),
+        ("http://host:0", "no port 0"),
+        ("http://host:65536", "no port 65536"),
+        ("sqlite://agent.db", "three slashes"),
+        ("sqlite:///", "three slashes"),
+    ],
+)
+def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
+    make_client: MakeClient, base_url: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=r"^base_url") as caught:
+        make_client(base_url)
+
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("base_url", ["mtk_secret", "postgresql://me:secret@host/db", "ftp://me:secret@host"])
+def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient, base_url: str) -> None:
+    with pytest.raises(ValueError, match="base_url") as caught:
+        make_client(base_url)
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("api_key", [f"{KEY}\n", f" {KEY}", "schlüssel", "a\r\nx-other: b"])
+def test_a_key_that_no_header_can_carry_is_said_to_be_so_without_showing_it(
+    make_client: MakeClient, api_key: str
+) -> None:
+    with pytest.raises(ValueError, match="api_key") as caught:
+        make_client(api_key=api_key)
+
+    assert api_key.strip() not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timeout": 0},
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+        {"timeout": float("inf")},
+        {"max_retries": -1},
+    ],
+)
+def test_a_setting_that_cannot_work_is_said_to_be_so(
+    make_client: MakeClient, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        make_client(**settings)
+
+
+def test_the_key_and_the_password_are_never_shown(make_client: MakeClient) -> None:
+    client = make_client("http://me:hunter2@host:9100/path", KEY)
+
+    assert repr(client) in {
+        "Memtrace('http://host:9100/path')",
+        "AsyncMemtrace('http://host:9100/path')",
+    }
+    assert KEY not in repr(vars(client))
+    assert "hunter2" not in repr(vars(client))
+
+
+def test_user_and_password_of_the_url_are_sent_as_basic_auth(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    client = make_client("http://me:hunter%202@host")
+    for used in (client, client.with_options(timeout=1), client.with_options(api_key="mtk_other")):
+        fake_server.answer(200, MEMORY)
+        used.get_memory("mem_1")
+
+        request = fake_server.requests.pop()
+        assert request.headers["authorization"] == httpx.BasicAuth("me", "hunter 2")._auth_header  # noqa: SLF001
+        assert request.headers["host"] == "host"
+        assert request.url.userinfo == b""  # which httpx would log
+
+
+@pytest.mark.parametrize("base_url", ["http://localhost:9", "https://localhost:9", "sqlite:///nowhere/x.db"])
+def test_making_a_client_does_nothing_but_remember_its_settings(
+    make_client: MakeClient, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("a client that was just made did something")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr("builtins.open", refuse)
+    # Even an idle httpx client reads certificates when it is made.
+    monkeypatch.setattr(httpx, "Client", refuse)
+    monkeypatch.setattr(httpx, "AsyncClient", refuse)
+
+    client = make_client(base_url)
+    client.with_options(timeout=1)
+    client.close()
+
+
+def test_no_client_has_a_destructor() -> None:
+    assert not hasattr(Memtrace, "__del__")
+    assert not hasattr(AsyncMemtrace, "__del__")
+
+
+def limits(client: Memtrace, fake_server: FakeServer) -> dict[str, float | None]:
+    """How long each step of a call of a client may take when the call begins."""
+    fake_server.answer(200, MEMORY)
+    client.get_memory("mem_1")
+    return dict(fake_server.requests[-1].extensions["timeout"])
+
+
+def in_all(seconds: float) -> dict[str, float | None]:
+    """The limits of a call that may take so long as a whole."""
+    return {"connect": min(5, seconds / 2), "read": seconds, "write": seconds, "pool": seconds}
+
+
+def test_the_timeout_is_thirty_seconds_for_a_whole_call_by_default(
+    make_client: MakeClient,
+    fake_server: FakeServer,
+    call_clock: list[float],  # noqa: ARG001  # no time passes
+) -> None:
+    steps = httpx.Timeout(3, connect=1)
+
+    assert limits(make_client(), fake_server) == in_all(30)
+    assert limits(make_client(timeout=None), fake_server) == in_all(30)
+    assert limits(make_client(timeout=2), fake_server) == in_all(2)
+    assert limits(make_client(timeout=steps), fake_server) == steps.as_dict()
+    assert limits(make_client().with_options(timeout=2), fake_server) == in_all(2)
+    assert limits(make_client(timeout=2).with_options(timeout=steps), fake_server) == steps.as_dict()
+    assert limits(make_client(timeout=2).with_options(max_retries=1), fake_server) == in_all(2)
+
+
+def test_a_step_may_take_what_is_left_when_it_begins(
+    make_client: MakeClient, call_clock: list[float]
+) -> None:
+    server = FakeServer().answer(200, MEMORY)
+    seen = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        for _ in range(2):
+            seen.append(dict(request.extensions["timeout"]))
+            call_clock[0] += 7
+        return server.handle(request)
+
+    make_client(http_client=make_client.http_client(handle), timeout=20).get_memory("mem_1")
+
+    assert seen == [in_all(20), in_all(13)]
+
+
+def test_a_timeout_of_httpx_bounds_each_step(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client(timeout=httpx.Timeout(3, connect=1)).get_memory("mem_1")
+
+    assert fake_server.request.extensions["timeout"] == httpx.Timeout(3, connect=1).as_dict()
+
+
+def test_a_given_http_client_sends_with_its_own_settings_and_stays_open(make_client: MakeClient) -> None:
+    server = FakeServer().answer(200, MEMORY)
+    http_client = make_client.http_client(
+        server.handle, headers={"x-proxy": "p"}, cookies={"sticky": "1"}, timeout=7, follow_redirects=True
+    )
+
+    with make_client(http_client=http_client, timeout=None) as client:
+        client.get_memory("mem_1")
+
+    assert server.request.headers["x-proxy"] == "p"
+    assert server.request.headers["cookie"] == "sticky=1"
+    assert server.request.headers["x-api-key"] == KEY
+    assert server.request.extensions["timeout"] == httpx.Timeout(7).as_dict()
+    assert not http_client.is_closed
+
+
+@pytest.mark.parametrize("timeout", ["30s", (1, 2), {"read": 1}], ids=str)
+def test_a_timeout_that_is_no_time_is_said_to_be_so(make_client: MakeClient, timeout: Any) -> None:
+    with pytest.raises(TypeError, match=rf"timeout: it is of type {type(timeout).__name__}; give seconds"):
+        make_client(timeout=timeout)
+    with pytest.raises(TypeError, match="timeout: it is of type"):
+        make_client().with_options(timeout=timeout)
+
+
+def test_the_timeout_holds_with_a_given_http_client_too(make_client: MakeClient) -> None:
+    server = FakeServer().answer(200, MEMORY)
+
+    make_client(http_client=make_client.http_client(server.handle), timeout=2).get_memory("mem_1")
+
+    assert set(server.request.extensions["timeout"]) == {"connect", "read", "write", "pool"}
+    assert all(0 < seconds <= 2 for seconds in server.request.extensions["timeout"].values())
+
+
+def test_a_timeout_of_httpx_goes_before_that_of_a_given_http_client(make_client: MakeClient) -> None:
+    server = FakeServer().answer(200, MEMORY)
+    http_client = make_client.http_client(server.handle, timeout=7)
+
+    make_client(http_client=http_client, timeout=httpx.Timeout(3, read=1)).get_memory("mem_1")
+
+    assert server.request.extensions["timeout"] == httpx.Timeout(3, read=1).as_dict()
+
+
+def test_an_http_client_of_the_other_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^http_client: it is a httpx.AsyncClient; give a Client of httpx$"):
+        Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # that is what is tested
+    with pytest.raises(TypeError, match=r"^http_client: it is a httpx.Client; give an AsyncClient of httpx$"):
+        AsyncMemtrace(http_client=httpx.Client())  # type: ignore[arg-type]  # that is what is tested
+
+
+def test_an_http_client_for_an_embedded_store_is_refused(make_client: MakeClient) -> None:
+    with pytest.raises(ValueError, match="http_client"):
+        make_client("sqlite://", http_client=make_client.http_client(FakeServer().handle))
+
+
+def test_a_copy_with_other_options_shares_the_connections(
+    make_client: MakeClient, fake_server: FakeServer, waits: list[float]
+) -> None:
+    fake_server.answer(200, MEMORY).answer(500).answer(200, MEMORY)
+    client = make_client()
+    copy = client.with_options(timeout=2, max_retries=0, api_key="mtk_other")
+
+    client.get_memory("mem_1")
+    with pytest.raises(MemtraceError):
+        copy.get_memory("mem_1")
+    client.get_memory("mem_1")
+    copy.close()
+
+    assert repr(copy) == repr(client)
+    assert waits == []
+    assert [r.headers["x-api-key"] for r in fake_server.requests] == [KEY, "mtk_other", KEY]
+    with pytest.raises(MemtraceError, match="closed"):
+        client.get_memory("mem_1")
+
+
+def test_a_copy_of_a_subclass_is_of_the_subclass() -> None:
+    class Mine(Memtrace):
+        pass
+
+    assert type(Mine("http://host").with_options(timeout=1)) is Mine
+
+
+def test_closing_twice_is_fine_and_a_closed_client_says_so(
+    make_client: MakeClient, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, page())
+    client = make_client()
+    with client:
+        client.list_memories()
+    client.close()
+
+    with pytest.raises(MemtraceError, match="this client is closed"):
+        client.list_memories()
+
+
+async def _aclose() -> None:
+    client = AsyncMemtrace("http://host")
+    await client.aclose()
+    await client.close()
+
+
+def test_the_async_client_has_both_ways_to_close() -> None:
+    import asyncio  # noqa: PLC0415  # for this test alone
+
+    asyncio.run(_aclose())

@@ -1,0 +1,423 @@
+"""On a real socket: lost and broken answers, time, threads, forks, event loops; and opening a store."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trio
+from helpers.clients import KEY, MEMORY, MakeClient, page
+
+from memtrace import (
+    APIConnectionError,
+    APITimeoutError,
+    AsyncMemtrace,
+    MemtraceError,
+    ResponseValidationError,
+)
+
+LOST = b""
+HALF = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: 400\r\n\r\n{"
+GARBAGE = b"SSH-2.0-OpenSSH_9.2\r\n"
+
+
+def answer(body: Any, status: str = "200 OK", **headers: str) -> bytes:
+    """An answer, as it is on the wire."""
+    content = json.dumps(body).encode()
+    lines = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(content)}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+class RawServer:
+    """Gives each request the next of its answers, and closes the connection after what is no answer."""
+
+    def __init__(self) -> None:
+        self.answers: list[bytes | None] = []
+        self.requests: list[bytes] = []
+        self.connections = 0
+        self.echo = False
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+
+    def close(self) -> None:
+        self._over.set()
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for thread in self._threads:
+            thread.join()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            self.connections += 1
+            connection.settimeout(0.05)
+            self._threads.append(threading.Thread(target=self._serve, args=[connection]))
+            self._threads[-1].start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection:
+            while request := self._read(connection):
+                with self._lock:
+                    self.requests.append(request)
+                    given = self._echoed(request) if self.echo else self.answers.pop(0)
+                if given is None:
+                    self._over.wait()
+                    return
+                connection.sendall(given)
+                if given in {LOST, HALF, GARBAGE}:
+                    return
+
+    def _read(self, connection: socket.socket) -> bytes:
+        read = b""
+        while not self._over.is_set():
+            try:
+                piece = connection.recv(65536)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return b""
+            read += piece
+            head, separator, body = read.partition(b"\r\n\r\n")
+            if not piece or (separator and len(body) >= self._length(head)):
+                return read
+        return b""
+
+    def _length(self, head: bytes) -> int:
+        lines = [line for line in head.lower().splitlines() if line.startswith(b"content-length:")]
+        return int(lines[0].partition(b":")[2]) if lines else 0
+
+    def _echoed(self, request: bytes) -> bytes:
+        return answer({**MEMORY, "id": request.split()[1].decode().rpartition("/")[2]})
+
+
+@pytest.fixture
+def raw_server() -> Iterator[RawServer]:
+    server = RawServer()
+    yield server
+    server.close()
+
+
+def header(request: bytes, name: str) -> str:
+    lines = request.partition(b"\r\n\r\n")[0].decode().splitlines()[1:]
+    return dict(line.lower().split(": ", 1) for line in lines)[name]
+
+
+@pytest.mark.usefixtures("no_delays")
+@pytest.mark.parametrize("broken", [LOST, HALF, GARBAGE], ids=["lost", "half", "garbage"])
+def test_a_write_whose_answer_is_lost_is_sent_again_as_the_same_write(
+    make_client: MakeClient, raw_server: RawServer, broken: bytes
+) -> None:
+    raw_server.answers = [broken, answer(MEMORY, "201 Created")]
+
+    assert make_client(raw_server.url).remember("a", "b").id == MEMORY["id"]
+
+    first, second = raw_server.requests
+    assert header(first, "idempotency-key") == header(second, "idempotency-key")
+    assert first.partition(b"\r\n\r\n")[2] == second.partition(b"\r\n\r\n")[2]
+
+
+@pytest.mark.parametrize("broken", [LOST, HALF, GARBAGE], ids=["lost", "half", "garbage"])
+def test_a_broken_answer_is_an_error_of_ours(
+    make_client: MakeClient, raw_server: RawServer, broken: bytes
+) -> None:
+    raw_server.answers = [broken]
+
+    with pytest.raises(APIConnectionError, match="the connection was lost"):
+        make_client(raw_server.url, max_retries=0).recall("a")
+
+
+def test_an_answer_that_is_no_gzip_although_it_says_so_is_an_error_of_ours(
+    make_client: MakeClient, raw_server: RawServer
+) -> None:
+    raw_server.answers = [answer(MEMORY, content_encoding="gzip")]
+
+    with pytest.raises(ResponseValidationError, match="decompressed"):
+        make_client(raw_server.url).get_memory("mem_1")
+
+
+def test_a_server_that_says_nothing_is_left_after_the_timeout(
+    make_client: MakeClient, raw_server: RawServer
+) -> None:
+    raw_server.answers = [None]
+
+    with pytest.raises(APITimeoutError, match="no response in time"):
+        make_client(raw_server.url, timeout=0.05, max_retries=0).recall("a")
+
+
+def test_a_port_where_nobody_listens_is_an_error_that_names_it(make_client: MakeClient) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    with pytest.raises(APIConnectionError, match="cannot connect") as caught:
+        make_client(url, max_retries=0).recall("a")
+
+    assert url in caught.value.message
+    assert caught.value.message.endswith("is a Memtrace server running there?")
+
+
+def test_a_host_that_does_not_exist_is_an_error_of_ours(make_client: MakeClient) -> None:
+    with pytest.raises(APIConnectionError, match="the name of the host cannot be resolved"):
+        make_client("http://nowhere.invalid", max_retries=0).recall("a")
+
+
+def test_requests_share_a_connection(make_client: MakeClient, raw_server: RawServer) -> None:
+    raw_server.answers = [answer(page())] * 3
+    client = make_client(raw_server.url)
+
+    client.recall("a")
+    client.with_options(timeout=1).recall("a")
+    client.recall("a")
+
+    assert raw_server.connections == 1
+
+
+def test_threads_can_share_a_client(raw_server: RawServer) -> None:
+    from memtrace import Memtrace  # noqa: PLC0415  # the async client is of one thread
+
+    raw_server.echo = True
+    with Memtrace(raw_server.url) as client, ThreadPoolExecutor(8) as pool:
+        ids = [f"mem_{number}" for number in range(100)]
+        assert [memory.id for memory in pool.map(client.get_memory, ids)] == ids
+
+
+def test_tasks_can_share_a_client(raw_server: RawServer) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace(raw_server.url) as client:
+            ids = [f"mem_{number}" for number in range(100)]
+            memories = await asyncio.gather(*map(client.get_memory, ids))
+            assert [memory.id for memory in memories] == ids
+
+    raw_server.echo = True
+    asyncio.run(run())
+
+
+def test_cancelling_passes_through_and_the_client_is_as_good_as_before(raw_server: RawServer) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace(raw_server.url) as client:
+            await client.ready()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.get_memory("mem_1")
+            assert (await client.get_memory("mem_1")).id == MEMORY["id"]
+
+    raw_server.answers = [answer({"status": "ok"}), None, answer(MEMORY)]
+    asyncio.run(run())
+
+    assert len(raw_server.requests) == 3
+
+
+@pytest.mark.usefixtures("no_delays")
+def test_it_runs_on_trio_too_and_waits_there(raw_server: RawServer) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace(raw_server.url) as client:
+            assert (await client.get_memory("mem_1")).id == MEMORY["id"]
+
+    raw_server.answers = [LOST, answer(MEMORY)]
+    trio.run(run)
+
+    assert len(raw_server.requests) == 2
+
+
+LOOPS = """
+import asyncio, sys
+from memtrace import AsyncMemtrace
+
+client = AsyncMemtrace(sys.argv[1], max_retries=0)
+for _ in range(3):
+    print(asyncio.run(client.get_memory("mem_1")).content)
+asyncio.run(client.close())
+"""
+
+
+def test_an_async_client_survives_its_event_loop(raw_server: RawServer) -> None:
+    # Its connections do not: they belong to the loop.
+    raw_server.answers = [answer({**MEMORY, "content": content}) for content in ("one", "two", "three")]
+
+    assert printed_by(LOOPS, raw_server.url) == ["one", "two", "three"]
+
+    assert raw_server.connections == 3
+
+
+async def ready_on_its_loop(client: AsyncMemtrace) -> weakref.ref[asyncio.AbstractEventLoop]:
+    await client.ready()
+    return weakref.ref(asyncio.get_running_loop())
+
+
+def test_an_async_client_does_not_hold_on_to_an_event_loop_that_has_ended() -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": "ok"}))
+    client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=transport))
+
+    first = asyncio.run(ready_on_its_loop(client))
+    asyncio.run(ready_on_its_loop(client))
+    gc.collect()
+
+    assert first() is None
+
+
+def test_an_async_client_keeps_its_connections_to_each_event_loop_that_runs(raw_server: RawServer) -> None:
+    raw_server.answers = [answer({"status": "ok"})] * 4
+    client = AsyncMemtrace(raw_server.url, max_retries=0)
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        for runner in (first, second, first, second):
+            assert runner.run(client.ready()).status == "ok"
+        assert raw_server.connections == 2
+        second.run(client.close())
+        first.run(client.close())
+
+
+FORK = """
+import os, sys
+from memtrace import Memtrace
+
+client = Memtrace(sys.argv[1])
+print(client.remember("a", "before").content)
+sys.stdout.flush()
+child = os.fork()
+if child == 0:
+    try:
+        print(client.remember("a", "in the child").content)
+    except Exception as error:
+        print(type(error).__name__, error)
+    sys.stdout.flush()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(client.remember("a", "after").content)
+client.close()
+"""
+
+
+def printed_by(script: str, url: str) -> list[str]:
+    """What a script prints in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, url], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_forked_process_makes_connections_of_its_own(raw_server: RawServer) -> None:
+    raw_server.answers = [
+        answer({**MEMORY, "content": content}, "201 Created") for content in ("one", "two", "three")
+    ]
+
+    assert printed_by(FORK, raw_server.url) == ["one", "two", "three"]
+
+    assert raw_server.connections == 2
+
+
+def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
+    assert printed_by(FORK, f"sqlite:///{tmp_path}/agent.db") == ["before", "in the child", "after"]
+
+
+def test_a_store_in_memory_is_not_lost_in_a_fork_without_a_word() -> None:
+    before, child, after = printed_by(FORK, "sqlite://")
+
+    assert (before, after) == ("before", "after")
+    assert child.startswith("APIConnectionError")
+    assert "stays with the process that opened it" in child
+
+
+def test_an_embedded_store_is_opened_at_the_first_request(make_client: MakeClient, tmp_path: Path) -> None:
+    file = tmp_path / "agent.db"
+
+    with make_client(f"sqlite:///{file}", None) as client:
+        assert not file.exists()
+        client.remember("agent_1", "User prefers dark mode")
+        assert file.exists()
+    with make_client(f"sqlite:///{file}") as client:
+        assert [memory.content for memory in client.recall("agent_1").memories] == ["User prefers dark mode"]
+
+
+def test_a_store_in_memory_is_private_to_a_client_and_its_copies(make_client: MakeClient) -> None:
+    client = make_client("sqlite://", None)
+    client.remember("agent_1", "User prefers dark mode")
+
+    assert client.with_options(timeout=1).recall("agent_1").count == 1
+    assert make_client("sqlite://", None).recall("agent_1").count == 0
+
+
+def test_a_proxy_of_the_environment_does_not_come_between(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+
+    assert make_client("sqlite://", None).ready().status == "ok"
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_file_that_cannot_be_opened_is_an_error_of_ours(make_client: MakeClient, tmp_path: Path) -> None:
+    with pytest.raises(MemtraceError):
+        make_client(f"sqlite:///{tmp_path}/missing/agent.db").recall("a")
+
+
+def test_without_the_server_it_says_what_to_install(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "memtrace_server.embedded", None)
+
+    with pytest.raises(ImportError, match=r"pip install 'memtrace-sdk\[server\]'"):
+        make_client("sqlite://").recall("a")
+
+
+def test_certificates_that_cannot_be_read_are_an_error_of_ours(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+
+    wanted = "^GET /api/v1/memories at https://localhost:1: cannot be opened: "
+    with pytest.raises(APIConnectionError, match=wanted):
+        make_client("https://localhost:1").recall("a")
+
+
+@pytest.mark.usefixtures("no_delays")
+def test_the_log_has_a_line_for_each_try_and_never_the_key(
+    make_client: MakeClient, raw_server: RawServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw_server.answers = [
+        answer({"error": "busy", "code": "unavailable"}, "503 Busy", x_request_id="req_1"),
+        answer(page(), x_request_id="req_2"),
+        answer({"error": "No", "code": "forbidden"}, "403 No", x_request_id="req_3"),
+    ]
+    client = make_client(raw_server.url)
+
+    with caplog.at_level(logging.DEBUG, "memtrace"):
+        client.recall("a", tags="not to be logged")
+        with pytest.raises(MemtraceError):
+            client.recall("a")
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "memtrace"]
+    assert all(record.levelno == logging.DEBUG for record in caplog.records if record.name == "memtrace")
+    patterns: list[Callable[[str], bool]] = [
+        lambda line: line.startswith("GET /api/v1/memories: 503 in ") and line.endswith("request req_1"),
+        lambda line: "retry 1 in 0.00 s" in line and "busy" in line,
+        lambda line: line.startswith("GET /api/v1/memories: 200 in ") and line.endswith("request req_2"),
+        lambda line: line.startswith("GET /api/v1/memories: 403 in ") and line.endswith("request req_3"),
+        lambda line: "failed after" in line and "HTTP 403" in line,
+    ]
+    assert [pattern(line) for pattern, line in zip(patterns, lines, strict=True)] == [True] * 5
+    assert KEY not in "\n".join(lines)
+    assert "not to be logged" not in "\n".join(lines)

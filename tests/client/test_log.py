@@ -1,0 +1,175 @@
+"""What is logged of each try, and what never is."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from helpers.clients import KEY, MEMORY, FakeServer, MakeClient, error, page
+
+from memtrace import APIConnectionError, Memtrace, MemtraceError, NotFoundError
+from memtrace.testing import FailNext
+
+PASSWORD = "hunter2"
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "memtrace"]
+
+
+def facts(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    return [vars(record)["memtrace"] for record in caplog.records if record.name == "memtrace"]
+
+
+@pytest.fixture
+def debug(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG, "memtrace")
+    return caplog
+
+
+def test_a_try_is_told_with_its_answer(
+    sdk: Memtrace, fake_server: FakeServer, debug: pytest.LogCaptureFixture
+) -> None:
+    fake_server.answer(200, page(), headers={"X-Request-Id": "req_1"})
+
+    sdk.recall("agent_1")
+
+    (line,), (fact,) = lines(debug), facts(debug)
+    duration = fact.pop("duration_ms")
+    assert fact == {
+        "method": "GET",
+        "path": "/api/v1/memories",
+        "attempt": 1,
+        "status": 200,
+        "request_id": "req_1",
+    }
+    assert 0 < duration < 30_000
+    assert line == f"GET /api/v1/memories: 200 in {duration:.1f} ms, attempt 1, request req_1"
+    assert debug.records[0].levelno == logging.DEBUG
+
+
+def test_a_retry_is_told_with_its_reason_and_its_pause(
+    sdk: Memtrace, fake_server: FakeServer, waits: list[float], debug: pytest.LogCaptureFixture
+) -> None:
+    fake_server.fail(httpx.ConnectError("refused"))
+    fake_server.answer(
+        503, error("busy", "unavailable"), headers={"X-Request-Id": "req_2", "Retry-After": "3"}
+    )
+    fake_server.answer(404, error("No agent a", "not_found"), headers={"X-Request-Id": "req_3"})
+
+    with pytest.raises(NotFoundError):
+        sdk.get_agent("a")
+
+    told = [(fact.get("attempt"), fact.get("status"), fact.get("request_id")) for fact in facts(debug)]
+    assert told == [
+        (1, None, None),
+        (2, None, None),
+        (2, 503, "req_2"),
+        (3, None, None),
+        (3, 404, "req_3"),
+        (3, None, None),
+    ]
+    lost, again, busy, later, _, given_up = facts(debug)
+    assert "cannot connect: refused" in lost["error"]
+    assert 0 < lost["duration_ms"] < 30_000
+    assert again["delay_ms"] == pytest.approx(waits[0] * 1000)
+    assert busy["duration_ms"] > 0
+    assert later["delay_ms"] == pytest.approx(waits[1] * 1000)
+    assert later["delay_ms"] >= 3000
+    assert "busy" in later["error"]
+    assert "delay_ms" not in given_up
+    assert lines(debug)[3] == (
+        f"GET /api/v1/agents/a: retry 2 in {waits[1]:.2f} s, because of: "
+        "busy (HTTP 503, unavailable, request req_2)"
+    )
+    assert lines(debug)[5].startswith("GET /api/v1/agents/a: failed after 2 retries: No agent a (HTTP 404")
+
+
+def test_pauses_that_a_test_does_not_sleep_are_told_too(
+    memtrace: Memtrace, fail_next: FailNext, debug: pytest.LogCaptureFixture
+) -> None:
+    fail_next(status=503)
+
+    memtrace.list_agents()
+
+    told = [fact["delay_ms"] / 1000 for fact in facts(debug) if "delay_ms" in fact]
+    assert told == pytest.approx(fail_next.pauses)
+
+
+def test_nothing_is_told_that_nobody_asked_for(
+    sdk: Memtrace, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "memtrace")
+    fake_server.answer(503, error()).fail(httpx.ConnectError("refused")).answer(404, error())
+
+    with pytest.raises(NotFoundError):
+        sdk.get_agent("a")
+
+    assert lines(caplog) == []
+
+
+@pytest.fixture
+def everything() -> Iterator[io.StringIO]:
+    """All that any logger says, at its lowest level, with tracebacks."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s %(memtrace)s", defaults={"memtrace": ""}))
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.DEBUG)
+    root.addHandler(handler)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("connection", ["own", "given"])
+def test_no_key_password_query_or_content_is_logged(
+    make_client: MakeClient, fake_server: FakeServer, everything: io.StringIO, connection: str
+) -> None:
+    http_client = None if connection == "own" else make_client.http_client(fake_server.handle)
+    client = make_client(f"https://user:{PASSWORD}@memtrace.test", http_client=http_client)
+    fake_server.answer(201, MEMORY).fail(httpx.ConnectError("refused")).answer(500, error()).answer(
+        200, page()
+    )
+    for _ in range(3):
+        fake_server.fail(httpx.ReadTimeout("late"))
+    fake_server.answer(401, error("Unknown key", "unauthorized")).answer(200, content=b"no JSON")
+
+    client.remember("agent_1", "The secret content")
+    client.recall("agent_1", tags="secret-tag")
+    for _ in range(3):
+        with pytest.raises(MemtraceError) as caught:
+            client.get_agent("agent_1")
+        logging.getLogger("the program").error("It failed", exc_info=caught.value)
+
+    said = everything.getvalue()
+    assert "GET /api/v1/agents/agent_1: no response" in said
+    assert "Traceback" in said
+    for secret in (KEY, PASSWORD, "secret content"):
+        assert secret not in said
+    # A client of httpx logs the URL of each request, and the query with it.
+    ours = [line for line in said.splitlines() if not line.startswith("httpx ")]
+    assert [line for line in ours if "secret-tag" in line] == []
+
+
+def test_a_session_that_is_left_open_is_a_warning(
+    memtrace: Memtrace, fail_next: FailNext, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        with memtrace.session("agent_1"):
+            fail_next(exception=httpx.ConnectError, times=3)
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        fail()
+
+    (record,) = (record for record in caplog.records if record.name == "memtrace")
+    assert record.levelno == logging.WARNING
+    assert "is left open" in record.getMessage()
+    assert APIConnectionError.__name__ not in record.getMessage()
