@@ -277,6 +277,16 @@ def forget_matching(
     return kwargs
 
 
+def vacuum_store() -> dict[str, Any]:
+    """Remove the last traces of what was forgotten."""
+    kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/v1/vacuum",
+        "headers": {},
+    }
+    return kwargs
+
+
 def import_records(
     *,
     body: ImportRequest,

@@ -45,6 +45,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         is_short: Whether it takes so little time that others can wait for it.
         is_probe: Whether it asks if the store could be written.
+        is_vacuum: Whether the store is to be rewritten after it.
         wait: Seconds for which it is done again until it finds something.
         find: For a write that forgets in steps, what finds all rows first.
     """
@@ -52,6 +53,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     is_write: bool
     is_short: bool
     is_probe: bool
+    is_vacuum: bool
     wait: float
     run: _Run
     find: Callable[[Transaction], Sequence[int]] | None = None
@@ -135,7 +137,10 @@ class Core:
         """Do what writes nothing."""
         if work.is_probe:
             self._store.probe(deadline)
-        return self._store.read(work.run, deadline)
+        response = self._store.read(work.run, deadline)
+        if work.is_vacuum:
+            self._store.vacuum()
+        return response
 
     def _write(self, work: Work, deadline: Deadline) -> Response:
         if work.find is None:
@@ -261,6 +266,7 @@ class Core:
         return Work(
             is_write=is_write,
             is_probe=operation.id == "getReady",
+            is_vacuum=operation.id == "vacuumStore",
             wait=parameters.get("wait", 0),
             is_short=len(request.body) <= _SHORT,
             run=run,

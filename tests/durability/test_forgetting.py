@@ -16,7 +16,7 @@ from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 from live import LiveServer
 
-from memtrace import Memtrace
+from memtrace import Memtrace, PermissionDeniedError
 from memtrace_server.messages import Response
 from memtrace_server.store.protocol import StoreUnavailable
 from memtrace_server.store.sqlite import store as sqlite_store
@@ -242,6 +242,87 @@ def test_a_vacuum_that_could_not_reach_the_file_says_so(
         assert secret.is_in(_files(tmp_path))
     in_process.store.vacuum()
     assert not secret.is_in(_files(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["memory", "session"])
+def test_forgotten_text_soon_leaves_all_files_of_an_open_store(tmp_path: Path, kind: str) -> None:
+    markers = {"word": Marker.word(), "piece": Marker.rare()}
+    text = " ".join(marker.text for marker in markers.values())
+    with Memtrace(f"sqlite:///{tmp_path / 'memtrace.db'}") as client:
+        client.add_memories({"agent_id": "b", "content": f"So many are indexed: {n}"} for n in range(99))
+        if kind == "session":
+            session = client.create_session(agent_id="a", metadata={"said": text})
+            client.update_session(session.id, metadata={"more": text})
+        else:
+            secret = client.remember("a", f"It was said: {text}")
+            _until(lambda: _is_indexed(tmp_path))
+        assert _found(_files(tmp_path), markers) == set(markers)
+
+        if kind == "session":
+            client.delete_session(session.id)
+        else:
+            client.forget(secret)
+
+        _until(lambda: not _found(_files(tmp_path), markers))
+        assert client.list_memories().count == 99
+
+
+def test_forgotten_text_leaves_the_log_once_nobody_reads_it(tmp_path: Path) -> None:
+    markers = {"word": Marker.word()}
+    log = tmp_path / "memtrace.db-wal"
+    with Memtrace(f"sqlite:///{tmp_path / 'memtrace.db'}") as client:
+        client.remember("a", f"It was said: {markers['word'].text}")
+        with closing(sqlite3.connect(tmp_path / "memtrace.db", isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM memories").fetchone()
+            client.forget_all(agent_id="a")
+            client.remember("b", "Written while somebody reads an older state")
+            assert _found(log.read_bytes(), markers)
+
+        _until(lambda: not _found(log.read_bytes(), markers))
+
+
+def test_a_client_can_vacuum_its_store(tmp_path: Path) -> None:
+    markers = {"word": Marker.word(), "piece": Marker.rare()}
+    text = " ".join(marker.text for marker in markers.values())
+    with Memtrace(f"sqlite:///{tmp_path / 'memtrace.db'}") as client:
+        memories = client.add_memories({"agent_id": "a", "content": f"{n} {text}"} for n in range(99))
+        _until(lambda: _is_indexed(tmp_path))
+        for memory in memories:
+            client.forget(memory)
+
+        client.vacuum()
+
+        assert not _found(_files(tmp_path), markers)
+
+
+def test_an_admin_of_the_default_organisation_can_vacuum_a_server(tmp_path: Path) -> None:
+    markers = {"word": Marker.word(), "piece": Marker.rare()}
+    with LiveServer(tmp_path) as server, Memtrace(server.url, server.key, max_retries=0) as client:
+        client.remember("a", " ".join(marker.text for marker in markers.values()))
+        client.forget_all(agent_id="a")
+
+        client.vacuum()
+
+        assert not _found(_files(tmp_path), markers)
+        another_admin = server.create_tenant("others")
+        writer = server.run("key", "create", "--role", "writer").split()[-1]
+        for key in (another_admin, writer):
+            with Memtrace(server.url, key) as other, pytest.raises(PermissionDeniedError):
+                other.vacuum()
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    """Wait for what happens in the background."""
+    end = time.monotonic() + 6 * PATIENCE
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def _is_indexed(folder: Path) -> bool:
+    with closing(sqlite3.connect(folder / "memtrace.db")) as store:
+        return not store.execute("SELECT 1 FROM unindexed").fetchone()
 
 
 def test_nothing_is_left_of_an_agent_that_was_deleted_with_its_memories(

@@ -81,6 +81,7 @@ METHODS = {
     "searchMemories": "search_memories",
     "tailMemories": "tail_memories",
     "updateSession": "update_session",
+    "vacuumStore": "vacuum",
 }
 
 

@@ -20,6 +20,7 @@ NAMES = {
     "forgetMemory": "forget",
     "forgetMatching": "forget_all",
     "importRecords": "import_",
+    "vacuumStore": "vacuum",
     "listAgentMemories": "get_agent_memories",
     "listSessionMemories": "get_session_memories",
 }

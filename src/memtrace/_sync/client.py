@@ -1064,6 +1064,19 @@ class Memtrace:
         )
         self._delete(write)
 
+    def vacuum(self) -> None:
+        """Rewrite the store, so that no file of it has anything left of what was forgotten.
+
+        It takes as long as the store is large, and writes wait meanwhile. On a server, it is for admins of
+        the organisation `org_default`, as it is about all organisations.
+
+        Raises:
+            PermissionDeniedError: If the key is none of theirs.
+            ServerError: If it took longer than a request may (503, `deadline_exceeded`), which does not stop
+                it; or if it could not be done.
+        """
+        self._sender.execute(call(requests.vacuum_store), self._patient_but_for_503())
+
     def health(self) -> Health:
         """Ask whether the server is alive. A 503 is not retried: it is the answer.
 

@@ -37,6 +37,7 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "forgetMatching": forgetting.forget_matching,
     "getMemory": memories.get_memory,
     "forgetMemory": memories.forget_memory,
+    "vacuumStore": health.vacuum_store,
     "importRecords": importing.import_records,
     "searchMemories": searching.search_memories,
     "tailMemories": tailing.tail_memories,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from memtrace._version import __version__
-from memtrace_server import times
+from memtrace_server import problems, times
 from memtrace_server.messages import Response, answer
 from memtrace_server.service.call import Call
+from memtrace_server.tenants import DEFAULT_ORG
 
 
 def get_health(started_at: int) -> Response:
@@ -14,6 +15,17 @@ def get_health(started_at: int) -> Response:
     return answer(
         200, {"status": "ok", "service": "memtrace", "version": __version__, "uptime": round(uptime, 3)}
     )
+
+
+def vacuum_store(call: Call) -> Response:
+    """Let who operates the server have the store rewritten, which is done when this has allowed it.
+
+    Raises:
+        Problem: 403 for other organisations.
+    """
+    if call.principal.org_id != DEFAULT_ORG:
+        raise problems.forbidden(f"This is about all organisations, and needs an admin of {DEFAULT_ORG}")
+    return Response(status=204)
 
 
 def get_ready(call: Call) -> Response:

@@ -334,6 +334,7 @@ def agents(client: Memtrace) -> None:
 
 
 def moving(client: Memtrace) -> None:
+    assert_type(client.vacuum(), None)
     for record in client.export(
         agent_id="a",
         session_id="s",
@@ -655,6 +656,7 @@ async def agents_without_blocking(client: AsyncMemtrace) -> None:
     async for record in client.export(agent_id="a"):
         assert_type(record, dict[str, Any])
     assert_type(await client.import_([{"kind": "agent"}]), ImportReport)
+    assert_type(await client.vacuum(), None)
     assert_type(await client.delete_session("s"), None)
 
 

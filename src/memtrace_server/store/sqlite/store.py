@@ -58,6 +58,7 @@ _TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
+_CLEAN_PATIENCE = 0.05  # seconds to wait for readers of what was forgotten, before the next attempt
 _WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
 _STEPS = 10_000  # of SQLite's virtual machine between two looks at the deadline; less than a millisecond
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
@@ -92,6 +93,8 @@ class SqliteStore:
         self._unswept = 0
         self._indexer = Indexer(self._index_reader, self._index_writer)
         self._longest_wal = _LONGEST_WAL
+        self._unmerged: set[int] = set()
+        self._has_forgotten = False
         self._damage: StoreUnavailable | None = None
         self._watching = threading.Lock()
         self._watcher: sqlite3.Connection | None = None
@@ -353,6 +356,7 @@ class SqliteStore:
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._unswept += done.transaction.additions
+        self._note_forgotten(done.transaction)
         self._indexer.note(done.transaction.unindexed_weights)
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
@@ -365,6 +369,7 @@ class SqliteStore:
             if not 0 <= now - self._tidied_at <= _TIDY_EVERY:
                 self._tidied_at = now
                 self._sweep(self._writer, now)
+                self._clean(self._writer)
                 self._shorten_wal(self._writer)
         except StoreBusy:
             _LOG.debug("The store is tidied later, as others write")
@@ -378,6 +383,30 @@ class SqliteStore:
             # Twice what came in, or what is to be swept would pile up.
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
+        self._note_forgotten(transaction)
+
+    def _note_forgotten(self, transaction: SqliteTransaction) -> None:
+        """See to it that soon nothing is left of what a transaction forgot, though nobody writes."""
+        if transaction.forgotten_from and self._file is not None:
+            self._unmerged |= transaction.forgotten_from
+            self._has_forgotten = True
+            self._start_committer()
+
+    def _clean(self, connection: sqlite3.Connection) -> None:
+        """Remove what was forgotten from the write-ahead log, and from an index that is merged soon.
+
+        An index keeps the terms of what was taken out of it until it is merged; a large one until `vacuum`.
+        """
+        if self._unmerged:
+            with _immediate(connection, _or_patience(None, _TIDY_PATIENCE)):
+                for org in self._unmerged:
+                    if fulltext.is_small(connection, org):
+                        fulltext.optimize(connection, org)
+            self._unmerged.clear()
+        if self._has_forgotten:
+            with _waiting_for_others(connection, _CLEAN_PATIENCE):
+                (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            self._has_forgotten = bool(is_busy)
 
     def _shorten_wal(self, connection: sqlite3.Connection) -> None:
         """Start the WAL anew when it has grown long.
@@ -556,11 +585,18 @@ def _reading(
 @contextmanager
 def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[SqliteTransaction]:
     """A transaction of its own, committed at the end."""
-    _begin(connection, ends_at)
-    with _rolled_back(connection):
+    with _immediate(connection, ends_at):
         transaction = SqliteTransaction(connection)
         yield transaction
         transaction.finish()
+
+
+@contextmanager
+def _immediate(connection: sqlite3.Connection, ends_at: float) -> Iterator[None]:
+    """Write until the end, and commit then."""
+    _begin(connection, ends_at)
+    with _rolled_back(connection):
+        yield
         connection.execute("COMMIT")
 
 

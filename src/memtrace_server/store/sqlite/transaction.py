@@ -56,6 +56,7 @@ class SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.added_to: int | None = None
+        self.forgotten_from: set[int] = set()
         """The organisation for which memories were added last."""
         self._db = connection
         self._removals = fulltext.Removals()
@@ -190,6 +191,7 @@ class SqliteTransaction:
 
     def forget_answers(self, org: int, agent_id: str) -> None:
         self.flush()
+        self.forgotten_from.add(org)
         self._db.execute("UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?", (org, agent_id))
 
     # --- memories
@@ -447,6 +449,7 @@ class SqliteTransaction:
 
     def delete_agent(self, org: int, agent_id: str) -> None:
         self.flush()
+        self.forgotten_from.add(org)
         self._db.execute(
             "UPDATE agents SET is_deleted = 1, is_registered = 0, description = NULL, config = NULL"
             " WHERE (org, id) = (?, ?)",
@@ -455,6 +458,7 @@ class SqliteTransaction:
 
     def delete_sessions(self, org: int, agent_id: str) -> None:
         self.flush()
+        self.forgotten_from.add(org)
         self._db.execute(
             "DELETE FROM sessions WHERE org = ? AND agent_id = ? AND NOT EXISTS"
             " (SELECT 1 FROM memories m WHERE m.org = sessions.org AND m.session_id = sessions.id"
@@ -524,6 +528,7 @@ class SqliteTransaction:
 
     def delete_session(self, org: int, session: Session) -> None:
         self.flush()
+        self.forgotten_from.add(org)
         self._db.execute("DELETE FROM sessions WHERE (org, id) = (?, ?)", (org, session.id))
         self._db.execute(
             "UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?"
@@ -698,6 +703,7 @@ class SqliteTransaction:
                 (seq,),
             ).fetchone()
             document = Document.read(doc)
+            self.forgotten_from.add(org)
             sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?)"
             if not self._db.execute(sql, (org, seq)).rowcount:
                 self._removals.add(fulltext.Row(org, seq, document))
