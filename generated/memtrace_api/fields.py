@@ -456,7 +456,8 @@ class TailOptions(TypedDict, total=False):
             `limit` may change.
         start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
             or with the next one (`now`).
-        wait: Seconds to wait for a memory if there is none yet. The server's default: 0.
+        wait: Seconds to wait for a memory if there is none yet; less than the time limit that most HTTP
+            clients have. The server's default: 0.
     """
 
     agent_id: str | None

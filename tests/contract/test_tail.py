@@ -88,7 +88,7 @@ async def test_a_cursor_is_of_one_query_but_may_wait_and_limit_otherwise(client:
 
 async def test_a_waiting_tail_returns_what_is_stored_meanwhile(client: AsyncMemtrace) -> None:
     page = await client.tail_memories(agent_id="a")
-    waiting = asyncio.ensure_future(client.tail_memories(agent_id="a", cursor=page.next_cursor, wait=20))
+    waiting = asyncio.ensure_future(client.tail_memories(agent_id="a", cursor=page.next_cursor, wait=8))
     await client.remember("b", "another agent's")
     await asyncio.sleep(0.2)
     assert not waiting.done()
@@ -117,7 +117,7 @@ async def test_clients_that_write_at_once_are_followed_without_gap_or_repeat(
         found: list[str] = []
         cursor = page.next_cursor
         while len(found) < 60:
-            more = await client.tail_memories(cursor=cursor, wait=10, limit=7)
+            more = await client.tail_memories(cursor=cursor, wait=8, limit=7)
             found += contents(more)
             cursor = more.next_cursor
         return found

@@ -257,7 +257,10 @@ def test_an_example_of_a_page_has_the_examples_of_what_it_lists(name: str) -> No
 
 def test_the_fuzzer_leaves_out_no_check_and_no_operation() -> None:
     settings = tomllib.loads(OPENAPI.with_name("schemathesis.toml").read_text("utf-8"))
-    assert not settings.keys() & {"checks", "operations", "hooks"}
+    assert not settings.keys() & {"checks", "hooks"}
+    for operation in settings["operations"]:
+        assert set(operation) == {"include-operation-id", "generation"}
+        assert set(operation["generation"]) == {"max-examples"}
     assert not settings["phases"].keys() - {"examples", "stateful"}
 
 

@@ -32,7 +32,7 @@ def test_a_tail_through_one_worker_sees_what_another_stores(tmp_path: Path) -> N
         cursors = [client.tail_memories().next_cursor for client in clients]
         with ThreadPoolExecutor(len(clients)) as threads:
             tails = [
-                threads.submit(client.tail_memories, cursor=cursor, wait=20)
+                threads.submit(client.tail_memories, cursor=cursor, wait=8)
                 for client, cursor in zip(clients, cursors, strict=True)
             ]
             with Memtrace(server.url, server.key) as writer:
@@ -43,13 +43,13 @@ def test_a_tail_through_one_worker_sees_what_another_stores(tmp_path: Path) -> N
 
 
 def test_a_server_that_stops_answers_those_who_wait_at_once(tmp_path: Path) -> None:
-    """With five seconds to end, it would cut off a request that waits for 29."""
+    """With a second to end, it would cut off a request that waits for eight."""
     with (
-        LiveServer(tmp_path, "--client-timeout", "5") as server,
+        LiveServer(tmp_path, "--client-timeout", "1") as server,
         Memtrace(server.url, server.key, max_retries=0) as client,
         ThreadPoolExecutor(1) as threads,
     ):
-        waiting = threads.submit(client.tail_memories, wait=29)
+        waiting = threads.submit(client.tail_memories, wait=8)
         time.sleep(1)  # so that it waits; if it does not yet, the test is weaker
         os.kill(server.pid, signal.SIGTERM)
         assert waiting.result().memories == []

@@ -518,7 +518,7 @@ class AsyncMemtrace:
 
         Example:
             >>> page = await client.tail_memories(start="beginning", limit=1000)
-            >>> page = await client.tail_memories(cursor=page.next_cursor, wait=20)
+            >>> page = await client.tail_memories(cursor=page.next_cursor, wait=8)
         """
         return await self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
 

@@ -497,7 +497,7 @@ class Memtrace:
 
         Example:
             >>> page = client.tail_memories(start="beginning", limit=1000)
-            >>> page = client.tail_memories(cursor=page.next_cursor, wait=20)
+            >>> page = client.tail_memories(cursor=page.next_cursor, wait=8)
         """
         return self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
 
