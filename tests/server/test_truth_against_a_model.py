@@ -1,0 +1,346 @@
+"""Whatever is added, superseded or forgotten, and however the clock goes: reads are those of a plain list."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from attrs import define
+from durability.store_audit import assert_whole
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from memtrace import ConflictError, Memory, Memtrace, NotFoundError
+from memtrace_server import times
+
+START = datetime(2026, 1, 10, tzinfo=UTC)
+DAY = timedelta(days=1)
+AGENTS = ["a", "b"]
+TAGS = ["x", "y"]
+UNKNOWN = "mem_01JD5P8E6W3M9V2QXA7RKB4TNC"
+
+IS_LONG = bool(os.environ.get("MEMTRACE_LONG"))
+
+moments = st.sampled_from([0, 1, 2, 5, 60, 3_600, 86_400, 200_000]).map(lambda s: timedelta(seconds=s))
+requests = st.fixed_dictionaries(
+    {"agent_id": st.sampled_from(AGENTS), "content": st.sampled_from(["red", "green"])},
+    optional={
+        "tags": st.lists(st.sampled_from(TAGS), unique=True),
+        "importance": st.sampled_from([0.1, 0.9]),
+        "memory_type": st.sampled_from(["episodic", "decision"]),
+        "event_type": st.sampled_from(["general", "error"]),
+        "session_id": st.just("s"),
+        "dedup_key": st.sampled_from(["k", "l"]),
+        "on_duplicate": st.sampled_from(["reject", "return", "store"]),
+        "time": moments.map(lambda age: START - age),
+    },
+)
+
+
+@define(eq=False)
+class Known:
+    """A memory as the model has it."""
+
+    id: str
+    request: dict[str, Any]
+    number: int
+    time: datetime
+    created_at: datetime
+    expires_at: datetime | None
+    supersedes: Known | None = None
+    superseded_by: Known | None = None
+
+    def identity(self) -> object:
+        return identity(self.request)
+
+
+def identity(request: dict[str, Any]) -> object:
+    if "dedup_key" in request:
+        return (request["agent_id"], request["dedup_key"])
+    said = {"memory_type": "episodic", "event_type": "general", **request}
+    said["tags"] = frozenset(said.get("tags", ()))
+    return frozenset((name, value) for name, value in said.items() if name != "on_duplicate")
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = START
+        self.memories: list[Known] = []
+        self.added = 0
+        self._folder = tempfile.TemporaryDirectory()
+        self._clock = patch.object(times, "now", lambda: times.parse(self.now.isoformat()))
+        self._clock.start()
+        self.client = self._open()
+
+    def teardown(self) -> None:
+        self.client.close()
+        self._clock.stop()
+        assert_whole(self._file)
+        self._folder.cleanup()
+
+    @property
+    def _file(self) -> Path:
+        return Path(self._folder.name) / "memtrace.db"
+
+    def _open(self) -> Memtrace:
+        return Memtrace(f"sqlite:///{self._file}", max_retries=0)
+
+    # --- what changes it
+
+    @initialize(count=st.integers(0, 3))
+    def begin(self, count: int) -> None:
+        for number in range(count):
+            self._add([{"agent_id": "a", "content": f"first {number}"}])
+
+    @rule(request=requests, ttl=st.none() | st.sampled_from([3, 60, 100_000]))
+    def remember(self, request: dict[str, Any], ttl: int | None) -> None:
+        self._add([request if ttl is None else {**request, "ttl": ttl}])
+
+    @rule(request=requests, data=st.data())
+    def supersede(self, request: dict[str, Any], data: st.DataObject) -> None:
+        self._add([{**request, "supersedes": self._choose_id(data)}])
+
+    @rule(several=st.lists(requests, min_size=2, max_size=4), data=st.data())
+    def add_a_batch(self, several: list[dict[str, Any]], data: st.DataObject) -> None:
+        if data.draw(st.booleans(), label="supersede"):
+            for request in several[: data.draw(st.integers(1, 2))]:
+                request["supersedes"] = self._choose_id(data)
+        self._add(several, is_batch=True)
+
+    def _choose_id(self, data: st.DataObject) -> str:
+        ids = [known.id for known in self.memories[-6:]]
+        return data.draw(st.sampled_from([UNKNOWN, *ids] if not ids else [*ids, UNKNOWN]), label="older")
+
+    @precondition(lambda self: self.memories)
+    @rule(data=st.data())
+    def forget(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(self.memories), label="forgotten")
+        if self._is_alive(chosen):
+            self.client.forget(chosen.id)
+            self._remove(chosen)
+        else:
+            with pytest.raises(NotFoundError):
+                self.client.forget(chosen.id)
+
+    @rule(tag=st.sampled_from(TAGS))
+    def forget_all(self, tag: str) -> None:
+        there = [m for m in self.memories if self._is_alive(m) and tag in m.request.get("tags", ())]
+        assert self.client.forget_all(tags=[tag]) == len(there)
+        for known in there:
+            self._remove(known)
+
+    @rule(by=st.sampled_from([0.000001, 1, 2, 60, 3_600, 86_400, 86_401]))
+    def wait(self, by: float) -> None:
+        self.now += timedelta(seconds=by)
+
+    @rule(by=st.sampled_from([1, 60, 3_600, 90_000]))
+    def set_the_clock_back(self, by: float) -> None:
+        # What has expired may be swept at any time, so the clock is not set back before its end.
+        ends = [m.expires_at for m in self.memories if m.expires_at and m.expires_at <= self.now]
+        self.now = max(START, self.now - timedelta(seconds=by), *ends)
+
+    @rule()
+    def reopen(self) -> None:
+        self.client.close()
+        self.client = self._open()
+
+    # --- what is seen of it
+
+    @rule(
+        as_of=st.none() | moments,
+        include_superseded=st.booleans(),
+        filters=st.fixed_dictionaries(
+            {},
+            optional={
+                "agent_id": st.sampled_from(AGENTS),
+                "tags": st.sampled_from([["x"], ["y", "x"]]),
+                "event_type": st.just("error"),
+                "memory_type": st.just("decision"),
+                "session_id": st.just("s"),
+            },
+        ),
+        order=st.sampled_from(["asc", "desc"]),
+        page_size=st.integers(1, 5),
+    )
+    def read(
+        self,
+        *,
+        as_of: timedelta | None,
+        include_superseded: bool,
+        filters: dict[str, Any],
+        order: Any,
+        page_size: int,
+    ) -> None:
+        known = self._seen(as_of, include_superseded=include_superseded, **filters)
+        shown: dict[str, Any] = {"include_superseded": include_superseded, "order": order}
+        if as_of is not None:
+            shown["as_of"] = self.now - as_of
+        found = list(self.client.iter_memories(**filters, **shown, page_size=page_size))
+        expected = sorted(known, key=lambda m: (m.time, m.number), reverse=order == "desc")
+        self._compare(found, expected, as_of, include_superseded=include_superseded)
+
+        plural = {"event_type": "event_types", "memory_type": "memory_types"}
+        conditions: dict[str, Any] = {
+            plural.get(name, name): [value] if name in plural else value for name, value in filters.items()
+        }
+        red = [m for m in expected if "red" in m.request["content"]]
+        found = list(self.client.iter_search(query="red", **conditions, **shown, page_size=page_size))
+        self._compare(found, red, as_of, include_superseded=include_superseded)
+
+    @precondition(lambda self: self.memories)
+    @rule(data=st.data())
+    def get(self, data: st.DataObject) -> None:
+        known = data.draw(st.sampled_from(self.memories), label="memory")
+        if not self._is_alive(known):
+            with pytest.raises(NotFoundError):
+                self.client.get_memory(known.id)
+        else:
+            self._compare([self.client.get_memory(known.id)], [known], None, include_superseded=True)
+
+    @invariant()
+    def statistics_are_right(self) -> None:
+        for agent in AGENTS:
+            there = [m for m in self.memories if m.request["agent_id"] == agent and self._is_alive(m)]
+            try:
+                stats = self.client.get_agent_stats(agent)
+            except NotFoundError:
+                assert not there
+                continue
+            types = Counter(m.request.get("memory_type", "episodic") for m in there)
+            assert (stats.memory_count, stats.memory_types) == (len(there), types)
+
+    # --- the model
+
+    def _is_alive(self, known: Known, moment: datetime | None = None) -> bool:
+        is_ended = known.expires_at is not None and known.expires_at <= max(self.now, moment or self.now)
+        return known in self.memories and not is_ended
+
+    def _seen(self, as_of: timedelta | None, *, include_superseded: bool, **filters: Any) -> Sequence[Known]:
+        moment = None if as_of is None else self.now - as_of
+        return [
+            known
+            for known in self.memories
+            if self._is_alive(known, moment)
+            and (moment is None or known.created_at <= moment)
+            and (include_superseded or self._newer(known, moment) is None)
+            and all(self._matches(known, name, value) for name, value in filters.items())
+        ]
+
+    def _newer(self, known: Known, moment: datetime | None) -> Known | None:
+        newer = known.superseded_by
+        return newer if newer and (moment is None or newer.created_at <= moment) else None
+
+    def _matches(self, known: Known, name: str, value: Any) -> bool:
+        has = {"event_type": "general", "memory_type": "episodic", "tags": (), **known.request}.get(name)
+        return set(value) <= set(has or ()) if name == "tags" else has == value
+
+    def _compare(
+        self,
+        found: Sequence[Memory],
+        expected: Sequence[Known],
+        as_of: timedelta | None,
+        *,
+        include_superseded: bool,
+    ) -> None:
+        moment = None if as_of is None else self.now - as_of
+        assert [memory.id for memory in found] == [known.id for known in expected]
+        for memory, known in zip(found, expected, strict=True):
+            newer = self._newer(known, moment) if include_superseded else None
+            assert memory.superseded_by == (newer.id if newer else None)
+            assert (memory.content, memory.time) == (known.request["content"], known.time)
+            assert (memory.created_at, memory.expires_at) == (known.created_at, known.expires_at)
+            assert memory.supersedes == known.request.get("supersedes")
+
+    def _add(self, several: list[dict[str, Any]], *, is_batch: bool = False) -> None:
+        expected = self._decide(several)
+        add = self.client.add_memories if is_batch else lambda several: [self.client.add_memory(*several)]
+        if isinstance(expected, str):
+            with pytest.raises((ConflictError, NotFoundError)) as refused:
+                add(several)
+            assert refused.value.code == expected
+            return
+        found = add(several)
+        for memory, request, known in zip(found, several, expected, strict=True):
+            if isinstance(known, Known):
+                assert memory.id == known.id
+            elif known is None:
+                self._take(memory, request)
+            else:  # an earlier one of the batch
+                assert memory.id == found[known].id
+
+    def _decide(self, several: list[dict[str, Any]]) -> str | list[Known | int | None]:
+        """The code of an error; or for each request its first memory, an earlier index, or None if new."""
+        outcome: list[Known | int | None] = []
+        fresh: dict[object, int] = {}
+        superseded: set[str] = set()
+        rejected = False
+        for index, request in enumerate(several):
+            choice = request.get("on_duplicate") or ("reject" if "dedup_key" in request else "store")
+            key = identity(request)
+            first = None if choice == "store" else self._first(key, fresh)
+            if first is not None:
+                rejected = rejected or choice == "reject"
+                outcome.append(first)
+                continue
+            if "supersedes" in request:
+                older = next((m for m in self.memories if m.id == request["supersedes"]), None)
+                if older is None or not self._is_alive(older):
+                    return "not_found"
+                if older.request["agent_id"] != request["agent_id"]:
+                    return "not_found"
+                if older.superseded_by or older.id in superseded:
+                    return "already_superseded"
+                superseded.add(older.id)
+            fresh.setdefault(key, index)
+            outcome.append(None)
+        return "duplicate_memory" if rejected else outcome
+
+    def _first(self, key: object, fresh: dict[object, int]) -> Known | int | None:
+        for known in self.memories:
+            if known.identity() == key and self._is_alive(known) and abs(known.created_at - self.now) <= DAY:
+                return known
+        return fresh.get(key)
+
+    def _take(self, memory: Memory, request: dict[str, Any]) -> None:
+        assert memory.id
+        ttl = request.get("ttl")
+        known = Known(
+            id=memory.id,
+            request=request,
+            number=self.added,
+            time=request.get("time", self.now),
+            created_at=self.now,
+            expires_at=None if ttl is None else self.now + timedelta(seconds=ttl),
+        )
+        self.added += 1
+        if "supersedes" in request:
+            known.supersedes = next(m for m in self.memories if m.id == request["supersedes"])
+            known.supersedes.superseded_by = known
+        self.memories.append(known)
+
+    def _remove(self, known: Known) -> None:
+        self.memories.remove(known)
+        older, newer = known.supersedes, known.superseded_by
+        if older is not None:
+            older.superseded_by = newer
+        if newer is not None:
+            newer.supersedes = older
+
+
+TestTruth = Machine.TestCase
+TestTruth.settings = settings(
+    max_examples=500 if IS_LONG else 40,
+    stateful_step_count=40,
+    deadline=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+)
