@@ -10,7 +10,6 @@ Relevance Framework: BM25 and Beyond (2009).
 from __future__ import annotations
 
 import heapq
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -32,6 +31,7 @@ SCALE = 1_000_000
 LAST_ROW = 2**63 - 1
 """Above all rows."""
 
+_COORDINATION = 0.5  # the square root of how much of the question a memory answers
 _LENGTH_WEIGHT = 0.4  # BM25's b; its k1 is 1
 _USUAL_LENGTH = 20  # words
 _LONGEST = 2_000  # words of a memory that are scored
@@ -186,7 +186,8 @@ class _Scorer:
                 weight += value
                 score += value * 2 * frequency / (frequency + length)
         if weight:
-            score *= math.sqrt(weight / self._total) * dates.weight(self._periods, memory.time)
+            coordination = (weight / self._total) ** _COORDINATION
+            score *= coordination * dates.weight(self._periods, memory.time)
         return _Entry(
             memory=memory,
             session_id=document.session_id,
@@ -233,10 +234,11 @@ def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry])
     widened = heapq.nlargest(_WIDENED, best, key=lambda entry: (entry.score, entry.memory.seq))
     around = dict(reader.neighbours(widened))
     beside = {row for sides in around.values() for side in sides for row in side[:1]} - entries.keys()
+    answers = {later[0] for row, (_, later) in around.items() if later and entries[row].asks}
     for memory in reader.memories(sorted(beside)):
         document = Document.read(memory.doc)
         entry = scorer.entry(memory, document)
-        if entry.weight and reader.passes(document):
+        if (entry.weight or memory.seq in answers) and reader.passes(document):
             entries[memory.seq] = entry
     others = [entry for row, entry in entries.items() if row not in around]
     around |= reader.neighbours(others)

@@ -1,0 +1,1 @@
+"""What `make eval` measures search with: a labelled log, and its peers."""
