@@ -5,7 +5,7 @@ EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve regen check clients-check coverage mutants format fuzz fuzz-long bench bench-quick build clean
+.PHONY: help demo test serve regen check clients-check coverage mutants format fuzz fuzz-long eval bench bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,9 @@ fuzz: .venv/.dev ## fuzz a server of our own for a minute or two; with URL=… K
 
 fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
 	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
+
+eval: .venv/.dev ## measure search on a labelled log, beside FTS5's own ranking, up to 100,000 memories
+	@$(BIN)/python scripts/eval.py
 
 bench: .venv/.dev ## measure against floors, up to a million memories: six minutes, and longer the first time
 	@$(BIN)/python scripts/bench.py

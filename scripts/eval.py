@@ -58,7 +58,7 @@ def quality(sets: Mapping[str, Sequence[log.Question]]) -> str:
         table_head("questions", "search", *peers.MEASURES),
     ]
     with stores() as (memtrace, small):
-        compared = {
+        compared: dict[str, tuple[peers.Peer, Sequence[peers.Peer]]] = {
             "FTS5, porter, any word, bm25()": (peers.FullText(whole.memories), full_texts()),
             "Memtrace": (memtrace, small),
         }
@@ -197,7 +197,7 @@ IN_QUERIES: Mapping[str, Without] = {
     "a time that is named": setting(dates, named=lambda _text, _now: []),
     "coordination": setting(ranking, _COORDINATION=0.0),
     "neighbours": setting(ranking, _BEFORE=0.0, _AFTER=0.0, _FURTHER=0.0, _ANSWER=0.0, _WIDENED=0),
-    "the answer to a question": setting(ranking, _ANSWER=0.0),
+    "what follows a question": setting(ranking, _ANSWER=0.0),
     "best of its session": setting(ranking, _SESSION=0.0),
     "floor of rarity": setting(plan, _FLOOR=1),
     "misspelt words": setting(plan, _MISSPELT=0),
@@ -224,7 +224,10 @@ def speed(sets: Mapping[str, Sequence[log.Question]]) -> tuple[str, bool]:
             return chain(memories, log.more(number - len(memories)))
 
         with search(everything()) as memtrace:
-            compared = {"FTS5, porter, any word, bm25()": peers.FullText(everything()), "Memtrace": memtrace}
+            compared: dict[str, peers.Peer] = {
+                "FTS5, porter, any word, bm25()": peers.FullText(everything()),
+                "Memtrace": memtrace,
+            }
             for name, peer in compared.items():
                 took = [
                     min(peer.search(question.text)[1] for _ in range(3)) * 1_000 for question in questions

@@ -8,10 +8,13 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import attrs
+import msgspec
 import pytest
 
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import (
+    Agent,
     Answer,
     Direction,
     Filter,
@@ -183,6 +186,9 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         doc='{"agent_id": "a", "content": "hello", "tags": ["x"]}',
     )  # fmt: skip
     session = Session(id="t", agent_id="a", metadata=None, created_at=1, updated_at=1, closed_at=None)
+    agent = Agent(
+        id="c", is_registered=True, description=None, config=None, created_at=1, last_active_at=None
+    )
     key = Key(id="k", org=ORG, org_id="org_1", role="admin", name="", created_at=1, revoked_at=None)
     calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
         ("secret", (), {}),
@@ -197,6 +203,10 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("originals", (ORG, [b"f"], 0, NOW, NOW), {}),
         ("memory", (ORG, NOW, NOW), {}),
         ("tail", (ORG, Filter(), NOW), {"after": 0, "limit": 9}),
+        ("memory_ids", ([NOW],), {}),
+        ("import_memories", (ORG, [msgspec.structs.replace(memory, seq=NOW + 7)], NOW), {}),
+        ("import_agents", (ORG, [agent]), {}),
+        ("import_sessions", (ORG, [attrs.evolve(session, id="u")]), {}),
         ("memories", (ORG, [NOW], Filter(include_superseded=True)), {}),
         ("count_memories", (ORG,), {}),
         ("count_terms", (ORG, ["hello"]), {}),

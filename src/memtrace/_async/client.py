@@ -528,17 +528,18 @@ class AsyncMemtrace:
         """Search memories.
 
         Args:
-            query: The words that the content must have, a `"phrase in quotes"`, and `-words` that it must not
-                have, with other conditions as keywords. Or a whole `SearchQuery`.
+            query: A question as a person asks it: any of its words matches, and the best memories come first.
+                A `"phrase in quotes"` must be in the content, a `-word` must not. Other conditions are
+                keywords. Or a whole `SearchQuery`.
 
         Returns:
-            A page of what was found; `iter_search` goes through all of it.
+            A page of what was found, each memory with its `score`; `iter_search` goes through the pages.
 
         Raises:
             TypeError: If a SearchQuery and keywords are mixed.
 
         Example:
-            >>> await client.search_memories("dark mode -beta", agent_id="agent_1")
+            >>> await client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
         """
         body = search_query_of(query, conditions)
         return await self._sender.fetch(call(requests.search_memories, body=body), SearchResult)
@@ -550,10 +551,13 @@ class AsyncMemtrace:
         page_size: int | None = None,
         **conditions: Unpack[IterSearchConditions],
     ) -> AsyncIterator[Memory]:
-        """Iterate over everything that a search finds, requesting a page when it is needed.
+        """Iterate over what a search finds, requesting a page when it is needed.
+
+        With a query, the best 100 memories and what was said just before and after the best of them; every
+        match with `order="desc"` or `"asc"`, or without a query.
 
         Args:
-            query: The words to look for, as in `search_memories`, with other conditions as keywords. Or a
+            query: The question, as in `search_memories`, with other conditions as keywords. Or a
                 whole `SearchQuery`, whose `limit` is the size of a page.
             page_size: How many memories to request at a time; 100 by default.
 

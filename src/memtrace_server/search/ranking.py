@@ -234,7 +234,8 @@ def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry])
     widened = heapq.nlargest(_WIDENED, best, key=lambda entry: (entry.score, entry.memory.seq))
     around = dict(reader.neighbours(widened))
     beside = {row for sides in around.values() for side in sides for row in side[:1]} - entries.keys()
-    answers = {later[0] for row, (_, later) in around.items() if later and entries[row].asks}
+    # What follows a question answers it, and may share no word with it.
+    answers = {later[0] for row, (_, later) in around.items() if later and entries[row].asks and _ANSWER}
     for memory in reader.memories(sorted(beside)):
         document = Document.read(memory.doc)
         entry = scorer.entry(memory, document)

@@ -1,0 +1,153 @@
+"""The costliest searches that the contract allows, and what a neighbour's backlog costs others."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durability.in_process import MEMORIES
+from durability.sockets import PATIENCE, connect
+from hostile.server_cost import HEALTH, ask, cost
+from live import LiveServer
+
+from memtrace_server import tenants
+from memtrace_server.search.query import MAX_PHRASES
+from memtrace_server.store import open_store
+from memtrace_server.store.sqlite import queries
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
+
+DICE = random.Random(7)  # noqa: S311 - nothing here is secret
+WORDS = [
+    f"{a}{b}{c}"
+    for a in "bdfgklmnprst"
+    for b in "aeiou"
+    for c in ("ndar", "lem", "rost", "vig", "mat", "sul")
+]
+MAX_QUERY = 8_000
+SHORT, LONG = 3_000, 60
+"""Memories that have a dozen of all words, and of 64 KiB that have all of them."""
+
+WORST: dict[str, dict[str, Any]] = {
+    "every word": {"query": " ".join(WORDS)[:MAX_QUERY]},
+    "unknown words": {"query": " ".join(f"q{word}x{word}" for word in WORDS)[:MAX_QUERY]},
+    "characters": {"query": "".join(chr(0x4E00 + n) for n in range(MAX_QUERY))},
+    "phrases": {"query": " ".join(f'"{word}"' for word in WORDS[:MAX_PHRASES]) + " " + " ".join(WORDS)},
+    "a common phrase": {"query": f'"{WORDS[0]}" {" ".join(WORDS)}'},
+    "exclusions": {"query": f"{WORDS[0]} " + " ".join(f"-{word}" for word in WORDS[1 : 1 + MAX_PHRASES])},
+    "only exclusions": {"query": "-nothing -" + " -".join(WORDS[:MAX_PHRASES])},
+    "times": {"query": "last may 5 2024 " * (MAX_QUERY // 16)},
+    "a piece": {"content_contains": "a" + " ".join(WORDS)[:999]},
+    "short piece": {"content_contains": "zz"},
+    "in order": {"query": " ".join(WORDS)[:MAX_QUERY], "order": "desc", "limit": 100},
+    "of sessions": {"query": " ".join(WORDS)[:MAX_QUERY], "group_by": "session"},
+}  # fmt: skip
+
+
+class Client:
+    """Sends requests with a key over one connection."""
+
+    def __init__(self, connection: socket.socket, key: str) -> None:
+        self._connection = connection
+        self._key = key
+
+    def post(self, path: str, body: object, expected: int = 200) -> None:
+        """Send a request, whose response is as expected."""
+        content = json.dumps(body).encode()
+        head = f"POST {path} HTTP/1.1\r\nHost: test\r\nx-api-key: {self._key}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+        assert ask(self._connection, head.encode() + content) == expected
+
+    def search(self, **search: object) -> Callable[[], None]:
+        """Return what searches."""
+        return lambda: self.post("/api/v1/search", search)
+
+    def health(self) -> None:
+        """Ask for the trivial thing."""
+        assert ask(self._connection, HEALTH) == 200
+
+
+def text(words: int) -> str:
+    return " ".join(DICE.choices(WORDS, k=words))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server with memories that every search matches."""
+    with LiveServer(tmp_path_factory.mktemp("searches")) as server:
+        with connect(server.url) as connection:
+            client = Client(connection, server.key)
+            for start in range(0, SHORT, 500):
+                some = [
+                    {"agent_id": "a", "session_id": f"s{n % 50}", "content": f"{n}? {text(12)}?"}
+                    for n in range(start, start + 500)
+                ]
+                client.post(MEMORIES, {"memories": some}, 201)
+            for n in range(LONG):
+                client.post(
+                    MEMORIES, {"agent_id": "a", "session_id": "s", "content": f"{n} {text(9_000)}"}, 201
+                )
+            file = server.store_url.removeprefix("sqlite:///")
+            wait_until_indexed(file)
+        yield server
+    assert server.returncode == 0
+    assert "traceback" not in "".join(server.log)
+
+
+def wait_until_indexed(file: str) -> None:
+    with closing(sqlite3.connect(file, timeout=PATIENCE)) as store:
+        while store.execute("SELECT 1 FROM unindexed LIMIT 1").fetchone():
+            store.rollback()
+
+
+@pytest.mark.parametrize("search", WORST.values(), ids=WORST)
+def test_the_costliest_search_is_bounded(server: LiveServer, search: dict[str, Any]) -> None:
+    with connect(server.url) as connection:
+        client = Client(connection, server.key)
+        spent = cost(server, client.search(**search), client.health, times=3)
+    assert spent < 600, spent
+
+
+def test_a_question_costs_little(server: LiveServer) -> None:
+    with connect(server.url) as connection:
+        client = Client(connection, server.key)
+        spent = cost(server, client.search(query=f"what about the {WORDS[5]}"), client.health, times=20)
+    assert spent < 400, spent
+
+
+def test_a_neighbours_backlog_costs_nothing(tmp_path: Path) -> None:
+    with LiveServer(tmp_path) as server:
+        file = server.store_url.removeprefix("sqlite:///")
+        with closing(open_store(server.store_url)) as store:
+            other = tenants.create_key(store, tenants.create_org(store, "other").id, "admin", "")
+        with connect(server.url) as connection:
+            ours, theirs = Client(connection, server.key), Client(connection, other)
+            ours.post(
+                MEMORIES, {"memories": [{"agent_id": "a", "content": text(12)} for _ in range(50)]}, 201
+            )
+            theirs.post(
+                MEMORIES,
+                {"memories": [{"agent_id": "a", "content": text(12)} for _ in range(1_000)]},
+                201,
+            )
+            wait_until_indexed(file)
+            search = ours.search(query=WORDS[0])
+            before = cost(server, search, ours.health, times=20)
+            with closing(sqlite3.connect(file, isolation_level=None, timeout=PATIENCE)) as store:
+                store.execute("BEGIN IMMEDIATE")  # so that nothing is indexed
+                store.execute("INSERT INTO unindexed SELECT org, seq FROM memories WHERE org = 2")
+                store.execute("COMMIT")
+                store.execute("BEGIN IMMEDIATE")
+                (backlog,) = store.execute("SELECT count(*) FROM unindexed WHERE org = 2").fetchone()
+                after = cost(server, search, ours.health, times=20)
+                store.execute("ROLLBACK")
+        assert backlog > queries.TAIL // 4
+        assert after < 2 * before, (before, after)

@@ -1,0 +1,132 @@
+"""The indexer: organisations take turns, steps are short, and only those who are behind wait."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from durability.in_process import MEMORIES, InProcess, Tenant
+from durability.store_audit import assert_whole
+
+from memtrace_server.store.protocol import Outcome, acknowledged
+from memtrace_server.store.sqlite import indexing
+from memtrace_server.store.sqlite.indexing import Indexer
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The store's file."""
+    return tmp_path / "memtrace.db"
+
+
+@pytest.fixture
+def tenants(file: Path) -> Iterator[list[Tenant]]:
+    """Two organisations, whose memories nobody indexes."""
+    with pytest.MonkeyPatch.context() as patch, InProcess(file) as process:
+        patch.setattr(indexing, "WAKES", 1 << 30)
+        yield [process.tenant("ours"), process.tenant("theirs")]
+
+
+@pytest.fixture
+def indexer(tenants: list[Tenant], file: Path) -> Iterator[Indexer]:
+    """An indexer of the store, whose steps a test takes."""
+    assert tenants
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as connection:
+
+        @contextmanager
+        def connect() -> Iterator[sqlite3.Connection]:
+            yield connection
+
+        yield Indexer(connect, connect)
+
+
+def add(tenant: Tenant, number: int, content: str = "red") -> None:
+    batch = [{"agent_id": "a", "content": f"{content} {n}"} for n in range(number)]
+    assert tenant.send("POST", MEMORIES, {"memories": batch}).status == 201
+
+
+def left(file: Path) -> dict[int, int]:
+    with closing(sqlite3.connect(file)) as connection:
+        return dict(Counter(org for (org,) in connection.execute("SELECT org FROM unindexed")))
+
+
+def test_organisations_take_turns(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:
+    ours, theirs = tenants
+    add(ours, 900)
+    add(theirs, 1)
+    assert sorted(left(file).values()) == [1, 900]
+
+    assert indexer.step()
+    assert indexer.step()
+
+    (rest,) = left(file).values()
+    assert 0 < rest < 900
+    while indexer.step():
+        pass
+    assert left(file) == {}
+    assert_whole(file)
+
+
+def test_the_newest_memories_are_indexed_first(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:
+    add(tenants[0], 300)
+    indexer.step()
+    with closing(sqlite3.connect(file)) as connection:
+        oldest, newest = connection.execute("SELECT min(seq), max(seq) FROM memories").fetchone()
+        first, last = connection.execute("SELECT min(seq), max(seq) FROM unindexed").fetchone()
+    assert first == oldest
+    assert last < newest
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.002], ids=["long", "short"])
+def test_a_step_is_as_large_as_the_last_one_took_time(
+    tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    add(tenants[0], 1_000)
+    now = iter(range(1_000_000))
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now) * seconds)
+    sizes: list[int] = []
+    for _ in range(3):
+        before = left(file)[1]
+        indexer.step()
+        sizes.append(before - left(file)[1])
+
+    assert sizes == sorted(sizes, reverse=seconds > 0.01)
+    assert len(set(sizes)) == 3
+
+
+def test_long_memories_make_small_steps(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:
+    add(tenants[0], 20, "long " * 12_000)
+    indexer.step()
+    assert left(file)[1] >= 16
+
+
+def test_only_the_writes_of_who_is_behind_wait(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:
+    add(tenants[0], 1_000)
+    indexer.note({1: indexing.BEHIND + 1, 2: indexing.BEHIND})
+
+    late, _ = indexer.in_time(("stored", None), 1)
+    assert isinstance(late, Future)
+    assert not late.done()
+    assert indexer.in_time(("stored", None), 2) == ("stored", None)
+    assert indexer.in_time(("read", None), None) == ("read", None)
+    refused: Outcome[str] = (None, ValueError("no"))
+    assert indexer.in_time(refused, 1) == refused
+
+    indexer.tend()
+    assert acknowledged((late, None), 60) == ("stored", None)
+    indexer.close()
+    assert left(file).get(1, 0) < 1_000
+
+
+def test_closing_acknowledges_what_waits(indexer: Indexer) -> None:
+    indexer.note({1: indexing.BEHIND + 1})
+    late = indexer.in_time(("stored", None), 1)
+    indexer.close()
+    assert acknowledged(late, 0) == ("stored", None)
+    assert indexer.in_time(("stored", None), 1) == ("stored", None)

@@ -1,0 +1,165 @@
+# ruff: noqa: RUF001 - letters that look alike are what some of it is about
+"""What a text is taken apart into, what a query means, and which times it names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from memtrace_server import times
+from memtrace_server.search import analysis, dates, spelling
+from memtrace_server.search.query import MAX_PHRASES, parse
+
+NOW = times.parse("2026-11-25T12:00:00Z")  # a Wednesday
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The user's dog isn’t 5.", ["the", "user", "dog", "isnt", "5"]),
+        ("src/app/main.py snake_case e-mail", ["src", "app", "main", "py", "snake", "case", "e", "mail"]),
+        ("Straße ÜBER ＦＵＬＬ ﬁne İ", ["strasse", "uber", "full", "fine", "i"]),
+        ("Ёлка χρήστης", ["елка", "χρηστησ"]),
+        ("今天, パパ", ["今", "天", "パ", "パ"]),
+        ("ﾊﾟ ハ", ["パ", "ハ"]),
+        ("हिन्दी में", ["हिन्दी", "में"]),
+        ("ฉัน", ["ฉั", "น"]),
+        ("كِتَابٌ", ["كتاب"]),
+        ("می‌خواهم", ["میخواهم"]),
+        ("ok 👍🏽❤️🇩🇪", ["ok", "👍🏽", "❤", "🇩🇪"]),
+        ("→ ─── ✓", ["✓"]),
+        ("", []),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_words_are_runs_of_letters_with_their_marks(text: str, words: list[str]) -> None:
+    assert analysis.words(text) == words
+    assert analysis.words(" ".join(words)) == words
+
+
+def test_a_word_of_any_length_keeps_a_bounded_part() -> None:
+    (word,), (other,) = analysis.words("x" * 9_999), analysis.words("x" * 9_999 + "y")
+    assert len(word) == len(other) == 64
+    assert word != other
+
+
+@pytest.mark.parametrize(
+    "forms",
+    ["run runs running ran", "child children child's", "policy policies", "write wrote written writes",
+     "deploy deployed deploying", "know knew known"],
+)  # fmt: skip
+def test_forms_of_a_word_have_one_stem(forms: str) -> None:
+    assert len(set(analysis.stems(forms))) == 1
+
+
+def test_the_stems_of_a_script_without_spaces_are_pairs_and_characters() -> None:
+    assert analysis.stems("成语接龙") == ["成", "语", "接", "龙", "成语", "语接", "接龙"]
+    assert [stem for stem, _ in analysis.question_stems("成语接龙")] == ["成语", "语接", "接龙"]
+    assert [stem for stem, _ in analysis.question_stems("猫")] == ["猫"]
+
+
+@pytest.mark.parametrize(
+    ("query", "stems", "phrases", "unwanted"),
+    [
+        ("Which theme does the user like?", ["theme", "user", "like"], [], []),
+        ("the who", ["the", "who"], [], []),
+        ("user User users", ["user"], [], []),
+        ('find "dark mode"', ["find", "dark", "mode"], [["dark", "mode"]], []),
+        ('-"dark mode" x', ["x"], [], [["dark", "mode"]]),
+        ("-beta", [], [], [["beta"]]),
+        ("-语 -été -2024", [], [], [["语"], ["ete"], ["2024"]]),
+        ("a-b --force -f -9 - -! —dash", ["b", "forc", "f", "9", "dash"], [], []),
+        ('"open end', ["open", "end"], [], []),
+        ('15" screen', ["15", "screen"], [], []),
+        ('"!" "" -""', [], [], []),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_a_query_is_taken_apart(
+    query: str, stems: list[str], phrases: list[list[str]], unwanted: list[list[str]]
+) -> None:
+    question = parse(query)
+
+    assert question is not None
+    assert (question.stems, question.phrases, question.unwanted) == (stems, phrases, unwanted)
+
+
+@pytest.mark.parametrize("blank", [" ", "\t\n", "\u00a0\u2028", ""], ids=ascii)
+def test_a_blank_query_asks_for_nothing(blank: str) -> None:
+    assert parse(blank) is None
+
+
+def test_phrases_and_exclusions_that_do_not_count_are_reported() -> None:
+    whole = parse(" ".join(f'"a{n} b" -c{n}' for n in range(MAX_PHRASES)))
+    more = parse(" ".join(f'"a{n} b" -c{n}' for n in range(MAX_PHRASES + 1)))
+
+    assert whole is not None
+    assert more is not None
+    assert (whole.is_whole, more.is_whole) == (True, False)
+    assert len(more.phrases) == len(more.unwanted) == MAX_PHRASES
+    assert f"a{MAX_PHRASES}" in more.stems
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("what may happen on the march", []),
+        ("what happened in March 2025?", [("2025-03-01", "2025-04-01")]),
+        ("In May", [("2026-05-01", "2026-06-01")]),
+        ("since december", [("2025-12-01", "2026-01-01")]),
+        ("last November", [("2025-11-01", "2025-12-01")]),
+        ("on 5 May 2024", [("2024-05-02", "2024-05-09")]),
+        ("May 5th, 2024", [("2024-05-02", "2024-05-09")]),
+        ("the 3rd of June", [("2026-05-31", "2026-06-07")]),
+        ("2024-03-05", [("2024-03-02", "2024-03-09")]),
+        ("in 2024-03", [("2024-03-01", "2024-04-01")]),
+        ("31 April 2024", [("2024-04-01", "2024-05-01")]),
+        ("in 2022", [("2022-01-01", "2023-01-01")]),
+        ("port 2022:80, v2021.1", []),
+        ("yesterday", [("2026-11-21", "2026-11-28")]),
+        ("last week", [("2026-11-16", "2026-11-23")]),
+        ("last Friday", [("2026-11-17", "2026-11-24")]),
+        ("two weeks ago", [("2026-11-08", "2026-11-15")]),
+        ("3 months ago", [("2026-08-01", "2026-09-01")]),
+        ("a year ago", [("2025-01-01", "2026-01-01")]),
+        ("this year", [("2026-01-01", "2027-01-01")]),
+        ("999 years ago", []),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_question_names_times(text: str, spans: Sequence[tuple[str, str]]) -> None:
+    found = dates.named(text, NOW)
+
+    assert [(times.render(p.start)[:10], times.render(p.end)[:10]) for p in found] == list(spans)
+
+
+@pytest.mark.parametrize("year", ["0001", "1970", "2262", "9999"])
+def test_times_are_named_at_any_moment(year: str) -> None:
+    moment = min(max(times.parse(f"{year}-01-01T00:00:00Z"), -(1 << 62)), (1 << 63) - 1)
+    for text in ("yesterday", "999 weeks ago", "last year", "May 5", "12 months ago", "in 2199", "on Monday"):
+        dates.named(text, moment)
+
+
+@pytest.mark.parametrize(
+    "text", ["1 " * 4_000, "may " * 2_000, "5 may 5 " * 1_000, "last " * 1_600, "2024-" * 1_600]
+)
+def test_looking_for_times_takes_time_in_proportion_to_the_text(text: str) -> None:
+    def cost(text: str) -> float:
+        started = time.thread_time()
+        dates.named(text, NOW)
+        return time.thread_time() - started
+
+    whole = min(cost(text) for _ in range(3))
+    assert whole < 40 * min(cost(text[: len(text) // 10]) for _ in range(3)) + 0.005
+
+
+def test_spellings_are_one_letter_away_and_begin_alike() -> None:
+    assert {"word", "wor", "wordy", "wrod", "wird"} - {"word"} <= set(spelling.neighbours("word"))
+    assert "word" not in spelling.neighbours("word")
+    assert not any(word[0] != "w" for word in spelling.neighbours("word"))
+    assert (
+        spelling.neighbours("wor") == spelling.neighbours("x" * 25) == spelling.neighbours("成语接龙") == []
+    )
+    assert "елки" in spelling.neighbours("елка")
