@@ -79,11 +79,13 @@ class Entry:
         events: The memories, in order of time; their texts are equal.
         path: The headings that it stands under.
         importance: The greatest importance of its memories, from 0 to 1.
+        is_urged: Whether one of them was given an importance that makes it important.
     """
 
     events: list[Event]
     path: Path
     importance: float
+    is_urged: bool
 
     @property
     def first(self) -> Event:
@@ -123,12 +125,12 @@ def collapse(events: Sequence[Event], paths: Sequence[Path], *, with_fields: boo
     for event, path, key in zip(events, paths, keys, strict=True):
         entry = known.get(key)
         is_often = numbers[key] >= _OFTEN and not _is_reply(event.document)
-        if entry is not None and (entry is previous or is_often):
-            entry.events.append(event)
-            entry.importance = max(entry.importance, _importance(event))
-        else:
-            entry = known[key] = Entry([event], path, _importance(event))
+        if entry is None or not (entry is previous or is_often):
+            entry = known[key] = Entry([], path, importance=0.0, is_urged=False)
             entries.append(entry)
+        entry.events.append(event)
+        entry.importance = max(entry.importance, _importance(event))
+        entry.is_urged |= (event.document.importance or 0.0) >= IMPORTANT
         previous = entry
     return entries
 

@@ -2,6 +2,9 @@
 
 Half of the budget belongs to what is important, half to what is recent, and what one half leaves goes to the
 other. With a question, its best matches come first and take up to half of the budget; the rest is shared.
+
+Chatter is what neither matches nor is important. While a memory that was given a high importance has to be
+left out, there is none; and while a decision, an error or an entity has to be, there is none that is older.
 """
 
 from __future__ import annotations
@@ -61,8 +64,6 @@ def select(
 ) -> list[Chosen]:
     """Return the entries that a context has, in its order.
 
-    Nothing important is left out for a memory that is older and not important.
-
     Args:
         entries: All entries, in the context's order.
         matches: Those that match the question, the best first.
@@ -83,6 +84,9 @@ def select(
     budget.open(room - reserve, ranked)
     budget.take(matches, budget.left // 2)
     budget.take(important, budget.left // 2)
+    budget.take([entry for entry in recent if entry.is_urged], budget.left)
+    if budget.lacks([entry for entry in important if entry.is_urged]):
+        recent = [entry for entry in recent if entry.is_important]
     budget.take(recent, budget.left, in_order=True)
     return budget.chosen()
 
@@ -109,6 +113,10 @@ class _Budget:
     def all(self) -> list[Chosen]:
         """Return all entries, whole, in the context's order."""
         return [self._as_whole(entry) for entry in self._entries]
+
+    def lacks(self, entries: Iterable[Entry]) -> bool:
+        """Return whether any of the entries is not chosen."""
+        return any(self._positions[entry] not in self._chosen for entry in entries)
 
     def holds_all(self, ranked: Iterable[Entry], room: int) -> bool:
         """Return whether all entries fit, whole; count no more of them than do."""

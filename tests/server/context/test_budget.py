@@ -44,7 +44,7 @@ def fixed_set() -> list[Found]:
             metadata={"reasoning": "because it is so " * (n % 5)},
             tags=["tag"] * (n % 3),
         )
-        for n in range(60)
+        for n in range(40)
     ]
 
 
@@ -52,7 +52,7 @@ def fixed_set() -> list[Found]:
     "options",
     [
         pytest.param({}, id="timeline"),
-        pytest.param({"sessions": True, "matches": [3, 50, 7], "older": True}, id="sessions and a question"),
+        pytest.param({"sessions": True, "matches": [3, 33, 7], "older": True}, id="sessions and a question"),
         pytest.param({"sections": True, "show": ["tags", "metadata"]}, id="sections"),
     ],
 )

@@ -182,35 +182,57 @@ def test_budget_that_is_too_small_for_a_first_line_gives_an_empty_text() -> None
     assert (shown.text, shown.token_count, shown.memory_ids, shown.omitted) == ("", 0, [], 1)
 
 
-chatter = st.builds(
-    memory,
-    st.text("ab \n", min_size=1, max_size=200).map(lambda text: f"x{text}"),
-    n=st.integers(0, 1_439),
-)
-important = st.builds(
-    memory,
-    st.text("ab \n", min_size=1, max_size=200).map(lambda text: f"i{text}"),
-    n=st.integers(0, 1_439),
-    importance=st.floats(0.7, 1),
-)
+def test_flood_of_errors_leaves_half_of_the_budget_to_what_was_said_last() -> None:
+    memories = [memory(f"The server number {n} failed", n=n, event_type="error") for n in range(500)]
+    memories += [memory(f"Said at last, number {n}", n=n, event_type="user") for n in range(500, 520)]
+
+    kept = numbers(context(memories, 800).text)
+
+    assert {519, 518, 517, 516, 515} <= kept
+    assert 499 in kept
+
+
+def test_given_importance_goes_before_chatter_in_both_halves() -> None:
+    memories = [memory(f"Matter number {n:03}", n=n, importance=0.8) for n in range(30)]
+    memories += [memory(f"Chatter number {n:03}", n=n) for n in range(30, 90)]
+
+    for budget in range(100, 1_500, 20):
+        shown = context(memories, budget)
+        kept = numbers(shown.text)
+        assert shown.omitted_important == 0 or all(n < 30 for n in kept), budget
+    assert numbers(context(memories, 400).text) > {29, 28, 27}
+
+
+text = st.text("ab \n", min_size=1, max_size=200)
+minute = st.integers(0, 1_439)
+chatter = st.builds(memory, text.map(lambda text: f"x{text}"), n=minute)
+urged = st.builds(memory, text.map(lambda text: f"u{text}"), n=minute, importance=st.floats(0.7, 1))
+kinds = st.builds(memory, text.map(lambda text: f"k{text}"), n=minute, event_type=st.just("error"))
 
 
 @settings(deadline=None)
-@given(st.lists(chatter | important, max_size=40, unique_by=lambda found: found.seq), st.integers(1, 1_500))
-def test_nothing_important_is_left_out_while_older_chatter_stays(
-    memories: list[Found], max_tokens: int
-) -> None:
+@given(
+    st.lists(chatter | urged | kinds, max_size=40, unique_by=lambda found: found.seq), st.integers(1, 1_500)
+)
+def test_nothing_important_is_left_out_for_chatter(memories: list[Found], max_tokens: int) -> None:
     shown = context(memories, max_tokens)
 
     kept = set(shown.memory_ids)
     out = [found for found in memories if f"mem_{found.seq - 1:026}" not in kept]
-    newest_out = max((found.time for found in out if content_of(found).startswith("i")), default=None)
-    if newest_out is not None:
-        stays = [found for found in memories if f"mem_{found.seq - 1:026}" in kept]
-        assert all(content_of(found).startswith("i") or found.time > newest_out for found in stays)
+    stays = [
+        found
+        for found in memories
+        if f"mem_{found.seq - 1:026}" in kept and content_of(found).startswith("x")
+    ]
+    if any(content_of(found).startswith("u") for found in out):
+        assert not stays
+    newest_out = max((found.time for found in out if not content_of(found).startswith("x")), default=-1)
+    assert all(found.time > newest_out for found in stays)
 
 
 @settings(deadline=None)
-@given(st.lists(chatter | important, max_size=30, unique_by=lambda found: found.seq), st.integers(1, 3_000))
+@given(
+    st.lists(chatter | urged | kinds, max_size=30, unique_by=lambda found: found.seq), st.integers(1, 3_000)
+)
 def test_order_in_which_memories_are_given_does_not_matter(memories: list[Found], max_tokens: int) -> None:
     assert context(memories, max_tokens) == context(memories[::-1], max_tokens)
