@@ -159,6 +159,16 @@ async def test_error_of_the_tokenizer_is_the_callers(client: AsyncMemtrace) -> N
         await client.get_agent_context("a", count_tokens=count)
 
 
+async def test_no_more_than_three_requests_are_sent(client: AsyncMemtrace) -> None:
+    await fill(client)
+    counter = Counter(always(1_000_000))
+
+    context = await client.get_agent_context("a", max_tokens=8_000, count_tokens=counter)
+
+    assert len(set(counter.texts)) == len(counter.texts) == 3
+    assert context.context == ""
+
+
 @pytest.mark.parametrize("connect", ["async"], indirect=True)
 async def test_tokenizer_may_be_awaited(client: AsyncMemtrace) -> None:
     await fill(client)

@@ -58,11 +58,26 @@ def fixed_set() -> list[Found]:
 )
 def test_no_budget_from_1_to_900_is_exceeded(options: dict[str, Any]) -> None:
     memories = fixed_set()
+    least = 0
     for budget in range(1, 901):
         shown = context(memories, budget, **options)
+        least = least or (budget if shown.text else 0)
+        assert shown.text or not least
         assert upper_bound(shown.text) == shown.token_count <= budget
         assert len(shown.memory_ids) + shown.omitted == len(memories)
         assert len(set(shown.memory_ids)) == len(shown.memory_ids)
+    assert 50 < least < 100
+
+
+def test_headings_that_a_memory_makes_necessary_are_counted_with_it() -> None:
+    memories = [
+        memory(f"Number {n}", n=n, session_id=f"session_{n % 2}", importance=0.9 - 0.9 * (n % 2))
+        for n in range(60)
+    ]
+
+    for budget in range(150, 900):
+        shown = context(memories, budget, sessions=True)
+        assert 0.9 * budget < upper_bound(shown.text) <= budget
 
 
 def test_budget_is_used_when_there_is_more_to_say() -> None:

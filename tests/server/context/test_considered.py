@@ -100,3 +100,26 @@ def test_match_of_a_question_is_considered_however_old_it_is(client: Memtrace) -
     context = client.get_agent_context("a", query="vault")
 
     assert "The vault is open" in context.context
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        pytest.param({}, id="no filter"),
+        pytest.param({"event_types": ["user"]}, id="an event type"),
+        pytest.param({"include_types": ["session"]}, id="a type"),
+        pytest.param({"tags": ["x"]}, id="a tag"),
+        pytest.param({"since": "2020-01-01T00:00:00Z"}, id="a time"),
+    ],
+)
+def test_of_older_memories_only_important_ones_are_considered(
+    client: Memtrace, filters: dict[str, Any]
+) -> None:
+    kind: dict[str, Any] = {"event_type": "user", "memory_type": "session", "tags": ["x"]}
+    add(client, 2_500, **kind)
+    old = START - timedelta(days=1)
+    client.add_memory(agent_id="a", session_id="s", content="Old", time=old, importance=0.9, **kind)
+
+    for context in (client.get_agent_context("a", **filters), client.get_session_context("s", **filters)):
+        assert "Old\n" in context.context
+        assert context.memory_count + (context.omitted_count or 0) == 2_001

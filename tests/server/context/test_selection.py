@@ -193,14 +193,23 @@ def test_flood_of_errors_leaves_half_of_the_budget_to_what_was_said_last() -> No
 
 
 def test_given_importance_goes_before_chatter_in_both_halves() -> None:
-    memories = [memory(f"Matter number {n:03}", n=n, importance=0.8) for n in range(30)]
-    memories += [memory(f"Chatter number {n:03}", n=n) for n in range(30, 90)]
+    memories = [memory(f"A matter of some weight, number {n:03}", n=n, importance=0.8) for n in range(30)]
+    memories += [memory(f"x number {n:03}", n=n, event_type="y") for n in range(30, 90)]
 
-    for budget in range(100, 1_500, 20):
+    for budget in range(100, 1_500, 7):
         shown = context(memories, budget)
         kept = numbers(shown.text)
         assert shown.omitted_important == 0 or all(n < 30 for n in kept), budget
     assert numbers(context(memories, 400).text) > {29, 28, 27}
+
+
+def test_error_that_does_not_fit_leaves_no_room_to_older_chatter() -> None:
+    memories = [memory(f"x number {n:03}", n=n, event_type="y") for n in range(30)]
+    memories += [memory(f"{'It failed. ' * 9} number {n:03}", n=n, event_type="error") for n in range(30, 38)]
+
+    for budget in range(100, 1_500, 7):
+        shown = context(memories, budget)
+        assert shown.omitted_important == 0 or all(n >= 30 for n in numbers(shown.text)), budget
 
 
 text = st.text("ab \n", min_size=1, max_size=200)

@@ -390,7 +390,7 @@ def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
     )
     rest: list[tuple[object, ...]] = [(has_tag, f"tag:{tag}") for tag in wanted.tags]
     if wanted.is_important:
-        rest.append((_IMPORTANT,))
+        rest.append((f"{_IMPORTANT} IS TRUE",))  # not NULL, of which NOT makes NULL
     if wanted.metadata:
         rest.append(("matches(m.doc, ?)", _json(wanted.metadata)))
     if wanted.words is not None:
