@@ -124,5 +124,5 @@ def after_fork() -> None:
         buffer._empty()  # noqa: SLF001  # the same
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork)
+# Windows has no forks.
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=after_fork)

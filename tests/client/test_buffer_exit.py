@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FIRST = ("main", "first")
 BEGIN = """
-import asyncio, atexit, gc, multiprocessing, os, signal, sys, threading
+import asyncio, atexit, gc, json, multiprocessing, os, signal, sys, threading
 import anyio, httpx, trio
 from memtrace import AsyncMemtrace, BufferedWriteError, Memtrace
 
@@ -208,6 +208,63 @@ def test_exit_without_a_server_logs_the_loss() -> None:
     warning, error = stderr.splitlines()
     assert warning.startswith("2 memories could not be stored: POST /api/v1/memories")
     assert error == f"Lost: {warning}"
+
+
+def test_exit_after_a_dropped_loop_without_a_server_logs_the_loss() -> None:
+    code = """
+loop = asyncio.new_event_loop()
+loop.run_until_complete(async_log.remember("task", "second"))
+"""
+    lines = run("http://127.0.0.1:9", code).splitlines()
+
+    assert "Sending 1 memory as the interpreter ends; close buffers before" in lines
+    assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
+
+
+def test_exit_with_failures_in_hand_logs_the_loss() -> None:
+    code = """
+async def fails():
+    async with async_log:
+        await async_log.remember("task", "second")
+        raise LookupError
+
+try:
+    asyncio.run(fails())
+except LookupError as error:
+    assert "1 memory could not be stored" in error.__notes__[0]
+"""
+    lines = run("http://127.0.0.1:9", code).splitlines()
+
+    assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
+    assert not any("Sending" in line for line in lines)
+
+
+def test_exit_that_is_interrupted_still_stores_all(url: str) -> None:
+    code = """
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ending = threading.Event()
+
+class Interrupting(httpx.HTTPTransport):
+    def handle_request(self, request):
+        if not ending.is_set():
+            os.kill(os.getpid(), signal.SIGINT)  # the main thread waits for this one
+            assert ending.wait(60)
+        sent = json.loads(request.content)["memories"]
+        names = ("agent_id", "content", "time")
+        log.add_memories([{name: memory[name] for name in names} for memory in sent])
+        log.flush()
+        given = {"org_id": "o", "memory_type": "episodic", "event_type": "general"}
+        stored = [given | memory for memory in sent]
+        return httpx.Response(201, json={"memories": stored, "count": len(sent)})
+
+busy = Memtrace(http_client=httpx.Client(transport=Interrupting())).buffered(max_delay=3600)
+busy.remember("busy", "second")
+atexit.register(ending.set)
+"""
+    stderr = run(url, code)
+
+    assert "Sending 1 memory as the interpreter ends; close buffers before\n" in stderr
+    assert sorted(stored(url)) == [("busy", "second"), FIRST]
 
 
 def test_exit_without_a_server_calls_on_failure() -> None:

@@ -174,16 +174,10 @@ class WriteBuffer:
         """Store what is held without an event loop, or log that it is lost."""
         closing: Any = self
 
-        if closing is not None and self.pending:
+        if self.pending:
             logger.warning("Sending %s as the interpreter ends; close buffers before", counted(self.pending))
         try:
-            if closing is not None:
-                closing.close()
-            else:
-                self._queue.give_up(
-                    MemtraceError("http_client works only on its event loop, which has ended")
-                )
-                self._raise_failed()
+            closing.close()
         except BufferedWriteError as error:
             logger.error("Lost: %s", error)  # noqa: TRY400  # the traceback ends here
 
@@ -241,12 +235,11 @@ class WriteBuffer:
                     worker.wait(delay)
                 else:
                     self._send(worker, only_if_due=True)
-        except BaseException as end:
+        except BaseException:
             self._is_working = False
-            # An event loop that ends cancels its tasks and waits for them, or drops them (GeneratorExit).
-            if not isinstance(end, GeneratorExit):
-                with worker.shield():
-                    self._drain(worker)
+            # An event loop that ends cancels its tasks, and waits for them.
+            with worker.shield():
+                self._drain(worker)
             raise
 
     def _is_due(self, worker: Worker) -> bool:
