@@ -308,7 +308,7 @@ def _known(call: Call, request: Request, operation: Operation, key: str) -> Answ
     Raises:
         Problem: 409; it was given to another request.
     """
-    known = call.transaction.answer(call.org, key, call.now - times.DAY, call.now + times.DAY)
+    known = call.transaction.answer(call.org, key, call.now - times.DAY)
     if known is not None and known.request != _asked(request, operation):
         message = "This Idempotency-Key was used for another request; use a new one for each write"
         raise problems.conflict("idempotency_key_reused", message)

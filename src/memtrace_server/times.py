@@ -14,12 +14,14 @@ _LOG = logging.getLogger("memtrace_server")
 
 SECOND = 1_000_000_000
 DAY = 86_400 * SECOND
+_JUMP = 60 * SECOND
+_SETTLED = 3_600 * SECOND
 _BEGINNING = -(1 << 63)  # the first moment that the store can compare with
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Clock:
-    """Tells when the machine's clock was set back behind what is stored."""
+    """Tell when the machine's clock was set back behind what is stored."""
 
     def __init__(self) -> None:
         self._behind = 0
@@ -36,9 +38,37 @@ class Clock:
         self._behind = max(behind, 0)
 
 
+class Pace:
+    """Tell whether the clock goes as time does, so that it can be trusted to say what is old.
+
+    A clock that is far ahead for a moment must not have everything deleted that a day or a lifetime ends.
+    """
+
+    def __init__(self) -> None:
+        self._ahead: int | None = None
+        self._set_at: int | None = None
+
+    def is_steady(self) -> bool:
+        """Return whether the clock was not set within the last hour, as far as earlier calls tell."""
+        moment, passed = now(), uptime()
+        ahead = moment - passed
+        if self._ahead is not None and abs(ahead - self._ahead) > _JUMP:
+            _LOG.info(
+                "The clock was set by %.0f s; nothing is swept for an hour", (ahead - self._ahead) / SECOND
+            )
+            self._set_at = passed
+        self._ahead = ahead
+        return self._set_at is None or passed - self._set_at >= _SETTLED
+
+
 def now() -> int:
     """This moment."""
     return time.time_ns()
+
+
+def uptime() -> int:
+    """Nanoseconds that have passed, whatever is done to the clock, since some moment in the past."""
+    return time.monotonic_ns()
 
 
 def parse(text: str) -> int:

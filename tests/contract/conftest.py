@@ -41,9 +41,11 @@ class Clock:
     """The server's clock, which goes only when it is told to; ns."""
 
     now: int
+    uptime: int = 0
 
     def advance(self, seconds: float) -> None:
         self.now += int(seconds * times.SECOND)
+        self.uptime += int(seconds * times.SECOND)
 
     def moment(self) -> datetime:
         return datetime.fromtimestamp(self.now / times.SECOND, UTC)
@@ -136,6 +138,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stops the clock of every embedded server."""
     clock = Clock(times.now() // times.SECOND * times.SECOND)
     monkeypatch.setattr(times, "now", lambda: clock.now)
+    monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
     return clock
 
 

@@ -16,6 +16,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Stops the clock of every server in this process."""
     clock = Clock(times.parse("2026-11-01T12:00:00Z"))
     monkeypatch.setattr(times, "now", lambda: clock.now)
+    monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
     return clock
 
 

@@ -22,9 +22,15 @@ class Clock:
     """The time that the server sees, in ns; it goes when it is told to."""
 
     now: int
+    uptime: int = 0
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
+        self.now += round(seconds * times.SECOND)
+        self.uptime += round(seconds * times.SECOND)
+
+    def set_by(self, seconds: float) -> None:
+        """Set the clock, while no time passes."""
         self.now += round(seconds * times.SECOND)
 
 

@@ -197,6 +197,7 @@ class Readers(RuleBasedStateMachine):
         self.clock = Clock(NOON)
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(times, "now", lambda: self.clock.now)
+        self.patch.setattr(times, "uptime", lambda: self.clock.uptime)
         self.store = open_store("sqlite://")
         core = Core(self.store)
         self.tenants = {

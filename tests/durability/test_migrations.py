@@ -81,6 +81,7 @@ def clock(monkeypatch: pytest.MonkeyPatch, old: Old) -> Clock:
     """The clock stands where it stood when the answers were recorded."""
     clock = Clock(times.parse(old.expected["read_at"]))
     monkeypatch.setattr(times, "now", lambda: clock.now)
+    monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
     return clock
 
 

@@ -71,7 +71,6 @@ KNOWN = re.compile(
     r"|SCAN (j|json_each) VIRTUAL TABLE"  # of few values
     r"|SEARCH (keys|orgs|o) USING "
     r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age) \("
-    r"|SCAN duplicates USING INDEX duplicates_by_row$"  # whose first few are read
     r"|(LIST|CORRELATED SCALAR|SCALAR|CORRELATED LIST) SUBQUERY|USE TEMP B-TREE|(CO-ROUTINE|MATERIALIZE) "
     r"|USING ROWID SEARCH ON TABLE m FOR IN-OPERATOR|MULTI-INDEX OR"
 )
@@ -200,7 +199,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("revoke_key", ("k", NOW), {}),
         ("next_seq", (NOW,), {}),
         ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
-        ("originals", (ORG, [b"f"], 0, NOW, NOW), {}),
+        ("originals", (ORG, [b"f"], 0, NOW), {}),
         ("memory", (ORG, NOW, NOW), {}),
         ("tail", (ORG, Filter(), NOW), {"after": 0, "limit": 9}),
         ("memory_ids", ([NOW],), {}),
@@ -215,7 +214,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         *(("candidates", (ORG, wanted, NOW, TERMS), {"before": 2 * NOW, "limit": 9}) for wanted in SEARCHES),
         ("neighbours", (ORG, Filter(), NOW, [Found(seq=NOW, time=5, doc="")], 2 * NOW), {}),
         ("keep_answer", (ORG, "k", Answer(request=b"", status=201), NOW), {}),
-        ("answer", (ORG, "k", 0, NOW), {}),
+        ("answer", (ORG, "k", 0), {}),
         ("page", (ORG, Filter(), NOW), {"order": "asc", "limit": 1}),
         ("last_seq", (), {}),
         ("tail", (ORG, Filter(agent_id="a"), NOW), {"after": 0, "limit": 1}),

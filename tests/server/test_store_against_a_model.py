@@ -209,6 +209,7 @@ def has_words(content: str, query: str) -> bool:
 def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     run = Run(tmp_path / "memtrace.db", request.param)
     monkeypatch.setattr(times, "now", run.tell_time)
+    monkeypatch.setattr(times, "uptime", run.tell_time)
     with run.client:
         yield run
 

@@ -55,6 +55,9 @@ class Known:
     time: datetime
     created_at: datetime
     expires_at: datetime | None
+    earliest: datetime  # that the clock has shown since it was stored
+    latest: datetime
+    highest: datetime  # that the clock had shown when it was stored
     supersedes: Known | None = None
     superseded_by: Known | None = None
 
@@ -70,14 +73,23 @@ def identity(request: dict[str, Any]) -> object:
     return frozenset((name, value) for name, value in said.items() if name != "on_duplicate")
 
 
+class _UnsureError(Exception):
+    """Whether a memory is a duplicate depends on what has been swept."""
+
+
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.now = START
+        self.now = self.highest = START
         self.memories: list[Known] = []
         self.added = 0
         self._folder = tempfile.TemporaryDirectory()
-        self._clock = patch.object(times, "now", lambda: times.parse(self.now.isoformat()))
+        self.passed = timedelta()
+        self._clock = patch.multiple(
+            times,
+            now=lambda: times.parse(self.now.isoformat()),
+            uptime=lambda: self.passed // timedelta(microseconds=1) * 1_000,
+        )
         self._clock.start()
         self.client = self._open()
 
@@ -140,13 +152,25 @@ class Machine(RuleBasedStateMachine):
 
     @rule(by=st.sampled_from([0.000001, 1, 2, 60, 3_600, 86_400, 86_401]))
     def wait(self, by: float) -> None:
-        self.now += timedelta(seconds=by)
+        self.passed += timedelta(seconds=by)
+        self._set(self.now + timedelta(seconds=by))
 
     @rule(by=st.sampled_from([1, 60, 3_600, 90_000]))
     def set_the_clock_back(self, by: float) -> None:
         # What has expired may be swept at any time, so the clock is not set back before its end.
         ends = [m.expires_at for m in self.memories if m.expires_at and m.expires_at <= self.now]
-        self.now = max(START, self.now - timedelta(seconds=by), *ends)
+        self._set(max(START, self.now - timedelta(seconds=by), *ends))
+
+    @rule(by=st.sampled_from([1, 60, 3_600, 90_000]))
+    def set_the_clock_ahead(self, by: float) -> None:
+        self._set(self.now + timedelta(seconds=by))
+
+    def _set(self, now: datetime) -> None:
+        self.now = now
+        self.highest = max(self.highest, now)
+        for known in self.memories:
+            known.earliest = min(known.earliest, now)
+            known.latest = max(known.latest, now)
 
     @rule()
     def reopen(self) -> None:
@@ -261,7 +285,10 @@ class Machine(RuleBasedStateMachine):
             assert memory.supersedes == known.request.get("supersedes")
 
     def _add(self, several: list[dict[str, Any]], *, is_batch: bool = False) -> None:
-        expected = self._decide(several)
+        try:
+            expected = self._decide(several)
+        except _UnsureError:
+            return
         add = self.client.add_memories if is_batch else lambda several: [self.client.add_memory(*several)]
         if isinstance(expected, str):
             with pytest.raises((ConflictError, NotFoundError)) as refused:
@@ -306,8 +333,14 @@ class Machine(RuleBasedStateMachine):
 
     def _first(self, key: object, fresh: dict[object, int]) -> Known | int | None:
         for known in self.memories:
-            if known.identity() == key and self._is_alive(known) and abs(known.created_at - self.now) <= DAY:
+            if known.identity() != key or not self._is_alive(known):
+                continue
+            # What was stored while the clock was ahead or behind is dated back some time later, and what once
+            # was older than a day may be swept.
+            if known.earliest >= known.latest - DAY:
                 return known
+            if known.highest >= self.now - DAY:
+                raise _UnsureError
         return fresh.get(key)
 
     def _take(self, memory: Memory, request: dict[str, Any]) -> None:
@@ -320,6 +353,9 @@ class Machine(RuleBasedStateMachine):
             time=request.get("time", self.now),
             created_at=self.now,
             expires_at=None if ttl is None else self.now + timedelta(seconds=ttl),
+            earliest=self.now,
+            latest=self.now,
+            highest=self.highest,
         )
         self.added += 1
         if "supersedes" in request:

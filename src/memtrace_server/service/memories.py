@@ -119,7 +119,7 @@ class _Addition:
         return memories, duplicates
 
     def _originals(self, fingerprints: Sequence[bytes]) -> Mapping[bytes, Found]:
-        """The first memory of each fingerprint within a day: of the clock, which may have been ahead then."""
+        """Return the first memory of each fingerprint within a day."""
         call = self._call
         compared = [
             fingerprint
@@ -128,8 +128,7 @@ class _Addition:
         ]
         if not compared:
             return {}
-        since, until = call.now - times.DAY, call.now + times.DAY
-        return call.transaction.originals(call.org, compared, since, until, call.now)
+        return call.transaction.originals(call.org, compared, call.now - times.DAY, call.now)
 
     def _memory(self, index: int, row: int) -> NewMemory:
         request = self._requests[index]
@@ -173,9 +172,10 @@ class _Addition:
             has = "has this dedup_key" if "dedup_key" in self._requests[index] else "says the same"
             message = f"{name} {has}; send on_duplicate=store to store both, or return to get the first"
             details.append(Detail(self._field(index), "body", message))
-        return problems.conflict(
-            "duplicate_memory", details=details, existing_id=existing_ids[0] if existing_ids else None
-        )
+        existing_id = existing_ids[0] if existing_ids else None
+        if not self._is_batch:
+            return problems.conflict("duplicate_memory", details[0].message, existing_id=existing_id)
+        return problems.conflict("duplicate_memory", details=details, existing_id=existing_id)
 
     def _field(self, index: int, name: str | None = None) -> str:
         """The path of a memory in the body, or of one of its fields."""

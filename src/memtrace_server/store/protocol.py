@@ -62,8 +62,8 @@ class Transaction(Protocol):
     def revoke_key(self, key_id: str, now: int) -> bool:
         """Revoke the key of this id; False when there is none that is not revoked already."""
 
-    def answer(self, org: int, key: str, since: int, until: int) -> Answer | None:
-        """Return the response kept under an Idempotency-Key between two moments (ns)."""
+    def answer(self, org: int, key: str, since: int) -> Answer | None:
+        """Return the response kept under an Idempotency-Key, if not before `since` (ns)."""
 
     def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
         """Keep an answer."""
@@ -75,9 +75,9 @@ class Transaction(Protocol):
         """A row number above all that were ever given: `now` (ns), or the last one plus one."""
 
     def originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, until: int, now: int
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
     ) -> Mapping[bytes, Found]:
-        """Return the first memory of each fingerprint stored between two moments (ns) that still exists."""
+        """Return the first memory of each fingerprint that was stored since then (ns) and still exists."""
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         """Store memories, each under its fingerprint, with their agents and sessions.

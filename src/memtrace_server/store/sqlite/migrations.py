@@ -267,6 +267,10 @@ _STEPS: Mapping[str, _Step] = {
         """,
         _make_index_anew,
     ),
+    "0006-duplicates-by-age": """
+        ALTER TABLE duplicates RENAME COLUMN created_at TO stored_at;
+        CREATE INDEX duplicates_by_age ON duplicates (stored_at);
+    """,
 }
 
 

@@ -77,7 +77,8 @@ class Pending:
             self.weights[org] += weight(m.doc)
             for label in queries.labels(m.memory_type, m.event_type, m.tags):
                 self.labels.append((org, label, 0, m.time, m.seq))
-            self.duplicates.append((org, fingerprint, m.seq, m.created_at))
+            # The row tells when it was stored even if the clock is behind, and if it is ahead, for a while.
+            self.duplicates.append((org, fingerprint, m.seq, m.seq))
             self.fingerprints.add((org, fingerprint))
             if m.supersedes is not None:
                 self.superseded.append((m.supersedes, m.seq, m.created_at))

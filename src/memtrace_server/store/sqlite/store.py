@@ -90,6 +90,7 @@ class SqliteStore:
         self._wake = threading.Condition()
         self._is_closed = False
         self._tidied_at = 0
+        self._pace = times.Pace()
         self._unswept = 0
         self._indexer = Indexer(self._index_reader, self._index_writer)
         self._longest_wal = _LONGEST_WAL
@@ -368,7 +369,8 @@ class SqliteStore:
         try:
             if not 0 <= now - self._tidied_at <= _TIDY_EVERY:
                 self._tidied_at = now
-                self._sweep(self._writer, now)
+                if self._pace.is_steady():
+                    self._sweep(self._writer, now)
                 self._clean(self._writer)
                 self._shorten_wal(self._writer)
         except StoreBusy:

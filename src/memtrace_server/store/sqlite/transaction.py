@@ -160,13 +160,13 @@ class SqliteTransaction:
 
     # --- answers to writes that may be tried again
 
-    def answer(self, org: int, key: str, since: int, until: int) -> Answer | None:
+    def answer(self, org: int, key: str, since: int) -> Answer | None:
         if (org, key) in self._pending.answers:
             self.flush()
         row = self._db.execute(
             "SELECT request, status, body, agent_id, location, memories FROM answers"
-            " WHERE (org, key) = (?, ?) AND answered_at BETWEEN ? AND ?",
-            (org, key, since, until),
+            " WHERE (org, key) = (?, ?) AND answered_at >= ?",
+            (org, key, since),
         ).fetchone()
         if row is None:
             return None
@@ -206,13 +206,13 @@ class SqliteTransaction:
         return max(now, self.last_seq() + 1)
 
     def originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, until: int, now: int
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
     ) -> Mapping[bytes, Found]:
         if any((org, fingerprint) in self._pending.fingerprints for fingerprint in fingerprints):
             self.flush()
         first = (
             "SELECT d.seq FROM duplicates d JOIN memories o ON o.seq = d.seq"
-            " WHERE (d.org, d.fingerprint) = (?, f.column1) AND d.created_at BETWEEN ? AND ?"
+            " WHERE (d.org, d.fingerprint) = (?, f.column1) AND d.stored_at >= ?"
             " AND (o.expires_at IS NULL OR o.expires_at > ?) ORDER BY d.seq LIMIT 1"
         )
         found: dict[bytes, Found] = {}
@@ -220,7 +220,7 @@ class SqliteTransaction:
             rows = self._db.execute(
                 f"SELECT f.column1, m.seq, m.time, m.doc, {queries.NEWER}"
                 f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
-                (*some, org, since, until, now),
+                (*some, org, since, now),
             )
             for fingerprint, seq, time, doc, newer in rows:
                 found[fingerprint] = Found(seq=seq, time=time, doc=doc, superseded_by=newer)
@@ -405,21 +405,28 @@ class SqliteTransaction:
         self.flush()
         expired = self._db.execute("SELECT seq FROM memories WHERE expires_at <= ? LIMIT ?", (now, limit))
         self._remove([seq for (seq,) in expired.fetchall()])
-        # What was written while the clock was far ahead is as useless as what is old.
-        keep_until = 2 * now - keep_since
+        self._date_back(now)
         self._db.execute(
-            "DELETE FROM duplicates WHERE (org, fingerprint, seq) IN (SELECT org, fingerprint, seq FROM"
-            " (SELECT * FROM duplicates ORDER BY seq LIMIT ?) WHERE created_at NOT BETWEEN ? AND ?)",
-            (limit, keep_since, keep_until),
+            "DELETE FROM duplicates WHERE (org, fingerprint, seq) IN"
+            " (SELECT org, fingerprint, seq FROM duplicates WHERE stored_at < ? LIMIT ?)",
+            (keep_since, limit),
         )
-        for outside, bound in (("<", keep_since), (">", keep_until)):
-            old = f"SELECT org, key FROM answers WHERE answered_at {outside} ? LIMIT ?"
-            self._db.execute(f"DELETE FROM answers WHERE (org, key) IN ({old})", (bound, limit))
+        old = "SELECT org, key FROM answers WHERE answered_at < ? LIMIT ?"
+        self._db.execute(f"DELETE FROM answers WHERE (org, key) IN ({old})", (keep_since, limit))
         self._db.execute(
             "DELETE FROM recent_counts WHERE (org, agent_id, period) IN"
             " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
             (keep_since // PERIOD, limit),
         )
+
+    def _date_back(self, now: int) -> None:
+        """Date what was written while the clock was ahead from now, or it would be kept until then.
+
+        Unless all is later than now: then the clock is behind.
+        """
+        for table, column in (("duplicates", "stored_at"), ("answers", "answered_at")):
+            is_ahead = f"{column} > ? AND EXISTS (SELECT 1 FROM {table} WHERE {column} <= ?)"
+            self._db.execute(f"UPDATE {table} SET {column} = ? WHERE {is_ahead}", (now, now, now))
 
     # --- agents
 
