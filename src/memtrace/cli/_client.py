@@ -63,11 +63,7 @@ def connected(
     from memtrace import Memtrace
     from memtrace._store_url import StoreUrl
 
-    url = url or f"sqlite:///{_own_file(create=create)}"
-    if url.lower().startswith("sqlite:") and not create:
-        path = StoreUrl.parse(url).path
-        if path is not None and not os.path.lexists(path):
-            raise NoSuchStore(f"{path}: there is no such file; check the path")
+    url = memory_url(url, create=create)
     if org is None:
         with Memtrace(url, key) as client:
             yield client, client.base_url
@@ -83,6 +79,22 @@ def connected(
         Memtrace("http://embedded", http_client=http_client) as client,
     ):
         yield client, f"{StoreUrl.parse(url)}, organisation {org}"
+
+
+def memory_url(url: str | None, *, create: bool) -> str:
+    """Return the URL to use: the one that is named, or that of a store of the user's own.
+
+    Raises:
+        NoSuchStore: If it names a file that does not exist and must not be created.
+    """
+    from memtrace._store_url import StoreUrl
+
+    url = (url or "").strip() or f"sqlite:///{_own_file(create=create)}"
+    if url.lower().startswith("sqlite:") and not create:
+        path = StoreUrl.parse(url).path
+        if path is not None and not os.path.lexists(path):
+            raise NoSuchStore(f"{path}: there is no such file; check the path")
+    return url
 
 
 def _own_file(*, create: bool) -> Path:

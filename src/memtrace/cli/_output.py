@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+
+
+class Model(Protocol):
+    """A model of the SDK."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields that are set."""
+
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
@@ -30,8 +38,19 @@ def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, as_json
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(shown, row))
         Console(markup=False, highlight=False).print(table)
     else:
         for row in rows:
-            print(*row, sep="\t")
+            print(*map(shown, row), sep="\t")
+
+
+def print_models(models: Iterable[Model]) -> None:
+    """Print models, each as a JSON object a line."""
+    for model in models:
+        print(msgspec.json.encode(model.to_dict()).decode())
+
+
+def shown(text: str) -> str:
+    """Return a text for a terminal, which must not obey what is stored: control characters are escaped."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

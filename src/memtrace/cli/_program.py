@@ -10,7 +10,7 @@ import typer
 from typer import TyperException
 
 from memtrace._version import __version__
-from memtrace.cli import _forget, _keys, _move, _orgs, _serve, _stores
+from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores
 from memtrace.exceptions import MemtraceError
 
 _FAILED = 1
@@ -26,7 +26,11 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-program.command("forget")(_forget.forget)
+for command in (
+    _memories.remember, _memories.decide, _memories.recall, _memories.search, _memories.context,
+    _forget.forget, _memories.agents, _memories.sessions, _memories.stats, _mcp.mcp,
+):  # fmt: skip
+    program.command()(command)
 program.command("export")(_move.export)
 program.command("import")(_move.import_)
 program.command("copy")(_move.copy)

@@ -1,0 +1,52 @@
+"""Serve memory to clients of the Model Context Protocol."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from typing import Annotated, Literal
+
+import typer
+from typer import TyperException
+
+from memtrace import AsyncMemtrace
+from memtrace.cli._client import KeyOption, UrlOption, memory_url
+
+
+def mcp(
+    *,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    transport: Annotated[
+        Literal["stdio", "http"],
+        typer.Option(
+            help="How clients connect: stdio if they start this command; http if they have keys of the server"
+            " that --url names."
+        ),
+    ] = "stdio",
+    host: Annotated[str, typer.Option(help="The address to listen on, with http.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, metavar="N", help="The port to listen on, with http; 0 for any.")
+    ] = 9101,
+) -> None:
+    """Serve memory to MCP clients, such as Claude Code, Claude Desktop and Cursor."""
+    try:
+        from memtrace.integrations import mcp as adapter
+    except ImportError as error:
+        raise TyperException(str(error)) from error
+    where = memory_url(url, create=True)
+    if transport == "stdio":
+        print(f"memory: {where}", file=sys.stderr)
+        adapter.create_server(AsyncMemtrace(where, key)).run("stdio")
+        return
+    if not where.startswith(("http://", "https://")):
+        raise TyperException(
+            "--url: with http, clients' keys are checked by a server; name its http(s):// URL"
+        )
+    import uvicorn
+
+    listener = socket.create_server((host, port))
+    name, number, *_ = listener.getsockname()
+    print(f"memory: {where}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
+    application = adapter.create_app(AsyncMemtrace(where), host=host)
+    uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])

@@ -1,0 +1,234 @@
+"""Commands for people: store, read and search memories."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from memtrace import Memory, Memtrace
+from memtrace.cli._client import KeyOption, UrlOption, connected
+from memtrace.cli._output import JsonOption, print_models, print_rows
+
+AgentOption = Annotated[
+    str | None,
+    typer.Option("--agent", metavar="AGENT", help="Only this agent's memories.", show_default="all"),
+]
+SessionOption = Annotated[
+    str | None, typer.Option("--session", metavar="SESSION", help="The session.", show_default="none")
+]
+TagOption = Annotated[
+    list[str] | None,
+    typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.", show_default="none"),
+]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--since", metavar="TIME", help="How far back: 24h, 7d, or a date.", show_default="no limit"
+    ),
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="How many at most.")]
+
+
+def remember(  # noqa: PLR0913 - an option each
+    agent: Annotated[str, typer.Argument(help="Who remembers it.")],
+    text: Annotated[str, typer.Argument(help="What to remember; - reads standard input.")],
+    *,
+    session: SessionOption = None,
+    tag: TagOption = None,
+    event_type: Annotated[
+        str | None,
+        typer.Option(
+            "--event-type", metavar="WORD", help="What happened, in a word.", show_default="general"
+        ),
+    ] = None,
+    importance: Annotated[
+        float | None,
+        typer.Option("--importance", min=0, max=1, metavar="N", help="From 0 to 1.", show_default="none"),
+    ] = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Store a memory."""
+    content = sys.stdin.read().removesuffix("\n") if text == "-" else text
+    fields = _given(session_id=session, tags=tag, event_type=event_type, importance=importance)
+    with _memory(url, key, create=True) as client:
+        _show([client.remember(agent, content, **fields)], as_json=as_json)
+
+
+def decide(  # noqa: PLR0913 - an option each
+    agent: Annotated[str, typer.Argument(help="Who decided.")],
+    decision: Annotated[str, typer.Argument(help="What was decided.")],
+    reasoning: Annotated[str, typer.Argument(help="Why.")],
+    *,
+    session: SessionOption = None,
+    tag: TagOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Store a decision and the reason for it."""
+    with _memory(url, key, create=True) as client:
+        memory = client.decide(agent, decision, reasoning, **_given(session_id=session, tags=tag))
+        _show([memory], as_json=as_json)
+
+
+def recall(  # noqa: PLR0913 - an option each
+    agent: Annotated[str, typer.Argument(help="Whose memories.")],
+    *,
+    session: SessionOption = None,
+    tag: TagOption = None,
+    since: SinceOption = None,
+    limit: LimitOption = 20,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an agent's newest memories, newest first."""
+    fields = _given(session_id=session, tags=tag, since=since)
+    with _memory(url, key) as client:
+        _show(client.recall(agent, limit=limit, **fields).memories, as_json=as_json)
+
+
+def search(  # noqa: PLR0913 - an option each
+    question: Annotated[str, typer.Argument(help='A question or words; "a phrase" and -word are exact.')],
+    *,
+    agent: AgentOption = None,
+    session: SessionOption = None,
+    tag: TagOption = None,
+    since: SinceOption = None,
+    limit: LimitOption = 10,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the memories that answer a question, best first."""
+    fields = _given(agent_id=agent, session_id=session, tags=tag, since=since)
+    with _memory(url, key) as client:
+        _show(client.search_memories(query=question, limit=limit, **fields).results, as_json=as_json)
+
+
+def context(  # noqa: PLR0913 - an option each
+    agent: Annotated[str, typer.Argument(help="Whose memories.")],
+    *,
+    query: Annotated[
+        str | None,
+        typer.Option("--query", metavar="QUESTION", help="What matters now.", show_default="none"),
+    ] = None,
+    session: SessionOption = None,
+    since: SinceOption = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, metavar="N", help="The budget; it is never exceeded.")
+    ] = 4_000,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an agent, or one session of it, remembers, as a model would be given it."""
+    fields = _given(query=query, since=since, max_tokens=max_tokens)
+    with _memory(url, key) as client:
+        found = (
+            client.get_session_context(session, **fields)
+            if session is not None
+            else client.get_agent_context(agent, **fields)
+        )
+    if as_json:
+        print_models([found])
+    else:
+        print(found.context)
+
+
+def agents(*, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False) -> None:
+    """List the agents."""
+    with _memory(url, key) as client:
+        found = [agent for page in _pages(client.list_agents) for agent in page.agents]
+    if as_json:
+        print_models(found)
+        return
+    rows = [(agent.id, _time(agent.last_active_at), agent.description or "") for agent in found]
+    print_rows(("AGENT", "LAST ACTIVE", "DESCRIPTION"), rows, as_json=False)
+
+
+def sessions(
+    *, agent: AgentOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+) -> None:
+    """List the sessions, newest first."""
+    fields = _given(agent_id=agent)
+    with _memory(url, key) as client:
+        found = [each for page in _pages(client.list_sessions, **fields) for each in page.sessions]
+    if as_json:
+        print_models(found)
+        return
+    rows = [(each.id, each.agent_id, each.status, _time(each.created_at)) for each in found]
+    print_rows(("SESSION", "AGENT", "STATUS", "STARTED"), rows, as_json=False)
+
+
+def stats(
+    agent: Annotated[str, typer.Argument(help="Whose memories.")],
+    *,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count an agent's memories and sessions."""
+    with _memory(url, key) as client:
+        found = client.get_agent_stats(agent)
+    if as_json:
+        print_models([found])
+        return
+    rows = [
+        ("memories", str(found.memory_count)),
+        ("in the last 24 hours", str(found.memories_24h)),
+        ("errors in the last 24 hours", str(found.errors_24h)),
+        ("sessions", str(found.session_count)),
+        ("active sessions", str(found.active_sessions)),
+        *((f"of type {kind}", str(count)) for kind, count in found.memory_types.items()),
+    ]
+    print_rows(("WHAT", "COUNT"), rows, as_json=False)
+
+
+@contextmanager
+def _memory(url: str | None, key: str | None, *, create: bool = False) -> Iterator[Memtrace]:
+    """Open a memory, and say on standard error which it is, unless a program asks that named it."""
+    with connected(url, key, create=create) as (client, where):
+        if url is None or sys.stderr.isatty():
+            print(f"memory: {where}", file=sys.stderr, flush=True)
+        yield client
+
+
+def _show(memories: Iterable[Memory], *, as_json: bool) -> None:
+    if as_json:
+        print_models(memories)
+        return
+    rows = [
+        (
+            memory.id or "",
+            _time(memory.time),
+            memory.agent_id,
+            memory.session_id or "",
+            memory.event_type,
+            memory.content,
+        )
+        for memory in memories
+    ]
+    print_rows(("MEMORY", "TIME", "AGENT", "SESSION", "EVENT", "CONTENT"), rows, as_json=False)
+
+
+def _pages(method: Any, **fields: Any) -> Iterable[Any]:  # noqa: ANN401 - pages of any kind
+    page = method(**fields)
+    yield page
+    while page.next_cursor:
+        page = method(cursor=page.next_cursor, **fields)
+        yield page
+
+
+def _given(**fields: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of any request
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _time(moment: Any) -> str:  # noqa: ANN401 - a datetime, if there is one
+    return "" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,122 @@
+"""JSON records in the order in which they came, as the memories of one session.
+
+A record of any length is kept: one that is longer than a memory may be is cut into parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
+
+from memtrace import AsyncMemtrace, Memory, NotFoundError, PermissionDeniedError
+
+Record = dict[str, Any]
+
+_PART = 16_000  # characters; as UTF-8 they fit into a memory, whatever they are
+_BATCH = 1_000  # memories that one request stores
+_PAGE = 1_000
+
+
+class Records:
+    """The records of one session.
+
+    Args:
+        client: Where they are kept.
+        agent_id: Whose they are.
+        session_id: The session; another agent's must have another.
+    """
+
+    def __init__(self, client: AsyncMemtrace, agent_id: str, session_id: str) -> None:
+        self._client = client
+        self._agent_id = agent_id
+        self._session_id = session_id
+
+    async def append(self, records: Sequence[tuple[Record, str, str | None]]) -> None:
+        """Store records, each with its event type and its unique key, if it has one.
+
+        A record whose key was stored within the last 24 hours is stored once.
+        """
+        requests = [request for record in records for request in self._requests(*record)]
+        for at in range(0, len(requests), _BATCH):
+            await self._client.add_memories(requests[at : at + _BATCH])
+
+    async def read(self) -> list[Record]:
+        """Return every record, oldest first."""
+        found = [memory async for memory in self._memories("asc")]
+        return [record for _, record in _joined(found)]
+
+    async def newest(self, count: int) -> list[tuple[list[Memory], Record]]:
+        """Return the newest records, oldest first, each with the memories that hold it."""
+        newest: list[Memory] = []
+        whole = 0
+        async for memory in self._memories("desc", min(_PAGE, count)):
+            newest.append(memory)
+            whole += memory.metadata["part"] == 0
+            if whole == count:
+                break
+        return _joined(newest[::-1])
+
+    async def pop(self) -> Record | None:
+        """Forget the newest record and return it; None if there is none."""
+        while found := await self.newest(1):
+            memories, record = found[0]
+            try:
+                await self._client.forget(memories[0])
+            except NotFoundError:
+                continue  # another process was faster
+            for memory in memories[1:]:
+                await self._client.forget(memory)
+            return record
+        return None
+
+    async def clear(self) -> None:
+        """Forget every record."""
+        try:
+            await self._client.forget_all(agent_id=self._agent_id, session_id=self._session_id)
+        except PermissionDeniedError:  # a writer's key may forget memories one by one only
+            async for memory in self._memories("asc"):
+                await self._client.forget(memory)
+
+    def _memories(self, order: Literal["asc", "desc"], page_size: int = _PAGE) -> AsyncIterator[Memory]:
+        return self._client.iter_memories(
+            agent_id=self._agent_id, session_id=self._session_id, order=order, page_size=page_size
+        )
+
+    def _requests(self, record: Record, event_type: str, key: str | None) -> list[Record]:
+        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        parts = [text[at : at + _PART] for at in range(0, len(text), _PART)]
+        requests = []
+        for index, part in enumerate(parts):
+            request: Record = {
+                "agent_id": self._agent_id,
+                "session_id": self._session_id,
+                "event_type": event_type,
+                "content": part,
+                "metadata": {"part": index, "parts": len(parts)},
+            }
+            if key is None:
+                request["on_duplicate"] = "store"
+            else:
+                of = hashlib.sha256(f"{self._session_id}\n{key}".encode()).hexdigest()
+                request |= {"dedup_key": f"{of}/{index}", "on_duplicate": "return"}
+            requests.append(request)
+        return requests
+
+
+def _joined(memories: Sequence[Memory]) -> list[tuple[list[Memory], Record]]:
+    """Join parts to records; a record whose first parts are missing, as a batch was cut off, is left out."""
+    joined: list[tuple[list[Memory], Record]] = []
+    parts: list[Memory] = []
+    for memory in memories:
+        part = memory.metadata["part"]
+        if part == 0:
+            parts = []
+        if part != len(parts):
+            continue
+        parts.append(memory)
+        if len(parts) == memory.metadata["parts"]:
+            joined.append((parts, json.loads("".join(each.content for each in parts))))
+            parts = []
+    return joined

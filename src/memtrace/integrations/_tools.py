@@ -1,0 +1,60 @@
+"""What a model may do with its memory, as functions that any framework can offer as tools."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from memtrace import AsyncMemtrace, Memory
+
+Tool = Callable[..., Coroutine[Any, Any, str]]
+
+
+def memory_tools(client: AsyncMemtrace, agent_id: str) -> list[Tool]:
+    """Return tools over one agent's memory. Their docstrings tell a model when to use which."""
+
+    async def remember(content: str, tags: list[str] | None = None) -> str:
+        """Store something that will matter later: a fact, a preference, a result, an open question.
+
+        Args:
+            content: What to remember, in a sentence that makes sense by itself.
+            tags: A few words to find it by.
+        """
+        memory = await client.remember(agent_id, content, tags=tags or None)
+        return f"Remembered as {memory.id}."
+
+    async def decide(decision: str, reasoning: str) -> str:
+        """Store a decision together with the reason for it, so that it can be explained later.
+
+        Args:
+            decision: What was decided.
+            reasoning: Why.
+        """
+        memory = await client.decide(agent_id, decision, reasoning)
+        return f"Recorded as {memory.id}."
+
+    async def search_memory(question: str, limit: int = 5) -> str:
+        """Find the memories that answer a question. Use this before asking the user again.
+
+        Args:
+            question: A question or a few words.
+            limit: How many memories to return at most.
+        """
+        found = await client.search_memories(agent_id=agent_id, query=question, limit=limit)
+        return _listed(found.results)
+
+    async def recall_recent(limit: int = 20) -> str:
+        """Read the newest memories, newest first. Use this to see what happened lately.
+
+        Args:
+            limit: How many memories to return at most.
+        """
+        page = await client.recall(agent_id, limit=limit)
+        return _listed(page.memories)
+
+    return [remember, decide, search_memory, recall_recent]
+
+
+def _listed(memories: list[Memory]) -> str:
+    lines = [f"{memory.time:%Y-%m-%d %H:%M} {memory.content}" for memory in memories]
+    return "\n".join(lines) or "Nothing was found."

@@ -1,0 +1,225 @@
+"""A store for LangGraph: long-term memory across threads, with our ranked search in place of embeddings.
+
+Source of the interface: `langgraph.store.base`, langgraph-checkpoint 4.3.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from memtrace import AsyncMemtrace, Memory, Memtrace
+from memtrace.integrations._client import both, finished, requires
+from memtrace.integrations._documents import Documents
+from memtrace.integrations._names import name
+
+with requires("langgraph"):
+    from langgraph.store.base import (
+        BaseStore,
+        GetOp,
+        Item,
+        ListNamespacesOp,
+        MatchCondition,
+        Op,
+        PutOp,
+        Result,
+        SearchItem,
+        SearchOp,
+        TTLConfig,
+    )
+
+_KIND = "langgraph"
+_OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$eq": operator.eq,
+    "$ne": operator.ne,
+    "$gt": operator.gt,
+    "$gte": operator.ge,
+    "$lt": operator.lt,
+    "$lte": operator.le,
+}
+
+
+class MemtraceStore(BaseStore):
+    """LangGraph's long-term memory in Memtrace.
+
+    An item is a memory, and a new value supersedes the one before it. `query` is a ranked search for words,
+    so no embeddings are needed. A value is at most 64 KiB as JSON. `list_namespaces` and `filter` look
+    through every item below the namespace.
+
+    Args:
+        client: Where items are kept. With an `AsyncMemtrace` the asynchronous methods work only.
+        agent_id: The agent whose memories they are.
+        ttl: Default minutes to live, and whether reading an item prolongs its life; an item never
+            outlives them, so `omit_expired` and `sweep_interval_minutes` have no effect.
+
+    Example:
+        >>> graph = builder.compile(store=MemtraceStore("sqlite:///agent.db"))
+    """
+
+    supports_ttl = True
+
+    def __init__(
+        self,
+        client: AsyncMemtrace | Memtrace | str,
+        *,
+        agent_id: str = "langgraph",
+        ttl: TTLConfig | None = None,
+    ) -> None:
+        waiting, at_once = both(client)
+        self.ttl_config = ttl
+        self._waiting = Documents(waiting, agent_id, _KIND)
+        self._at_once = None if at_once is None else Documents(at_once, agent_id, _KIND)
+
+    def batch(self, ops: Iterable[Op]) -> list[Result]:
+        """Perform operations: reads first, then writes, the last one of each item.
+
+        Raises:
+            TypeError: If the store was made with an `AsyncMemtrace`.
+        """
+        if self._at_once is None:
+            raise TypeError("client: an AsyncMemtrace cannot block; pass a Memtrace or a URL, or use abatch")
+        return finished(self._batch(self._at_once, ops))
+
+    async def abatch(self, ops: Iterable[Op]) -> list[Result]:
+        """Perform operations as `batch` does."""
+        return await self._batch(self._waiting, ops)
+
+    async def _batch(self, documents: Documents, ops: Iterable[Op]) -> list[Result]:
+        results: list[Result] = []
+        puts: dict[tuple[tuple[str, ...], str], PutOp] = {}
+        for op in ops:
+            match op:
+                case GetOp():
+                    results.append(await self._get(documents, op))
+                case SearchOp():
+                    results.append(await self._search(documents, op))
+                case ListNamespacesOp():
+                    results.append(await _namespaces(documents, op))
+                case PutOp():
+                    puts[op.namespace, op.key] = op
+                    results.append(None)
+                case _:
+                    raise ValueError(f"ops: unknown operation {type(op).__name__}")
+        for op in puts.values():
+            await self._put(documents, op)
+        return results
+
+    async def _get(self, documents: Documents, op: GetOp) -> Item | None:
+        memory = await documents.get(*op.namespace, op.key)
+        if memory is None:
+            return None
+        if op.refresh_ttl:
+            await _refresh(documents, memory)
+        return Item(**_fields(memory))
+
+    async def _search(self, documents: Documents, op: SearchOp) -> list[SearchItem]:
+        labels = [_label(op.namespace_prefix)] if op.namespace_prefix else []
+        found = documents.search(op.query, *labels) if op.query else documents.all(*labels)
+        matches: list[Memory] = []
+        async for memory in found:
+            if op.query and memory.metadata.get("index") is False:
+                continue
+            if _matches(json.loads(memory.content), op.filter or {}):
+                matches.append(memory)
+            if len(matches) == op.offset + op.limit:
+                break
+        page = matches[op.offset :]
+        if op.refresh_ttl:
+            for memory in page:
+                await _refresh(documents, memory)
+        return [SearchItem(**_fields(memory), score=memory.score) for memory in page]
+
+    async def _put(self, documents: Documents, op: PutOp) -> None:
+        previous = await documents.get(*op.namespace, op.key)
+        if op.value is None:
+            if previous is not None:
+                await documents.forget(previous)
+            return
+        minutes = op.ttl
+        if minutes is None and self.ttl_config is not None:
+            minutes = self.ttl_config.get("default_ttl")
+        metadata: dict[str, Any] = {
+            "namespace": list(op.namespace),
+            "key": op.key,
+            "created_at": (previous.metadata["created_at"] if previous else datetime.now(UTC).isoformat()),
+        }
+        if op.index is False:
+            metadata["index"] = False
+        if minutes is not None:
+            metadata["ttl"] = math.ceil(minutes * 60)
+        await _store(documents, json.dumps(dict(op.value), ensure_ascii=False), metadata, previous)
+
+
+async def _store(
+    documents: Documents, content: str, metadata: dict[str, Any], previous: Memory | None
+) -> None:
+    namespace = tuple(metadata["namespace"])
+    ttl = metadata.get("ttl")
+    await documents.put(
+        (*namespace, metadata["key"]),
+        content,
+        metadata=metadata,
+        previous=previous if ttl is None else None,
+        labels=[_label(namespace[: depth + 1]) for depth in range(len(namespace))],
+        ttl=ttl,
+    )
+    if previous is not None and ttl is not None:  # what expires supersedes nothing, or it would come back
+        await documents.forget(previous)
+
+
+async def _refresh(documents: Documents, memory: Memory) -> None:
+    if "ttl" in memory.metadata:
+        await _store(documents, memory.content, memory.metadata, memory)
+
+
+async def _namespaces(documents: Documents, op: ListNamespacesOp) -> list[tuple[str, ...]]:
+    conditions = op.match_conditions or ()
+    found: set[tuple[str, ...]] = set()
+    async for memory in documents.all():
+        namespace = tuple(memory.metadata["namespace"])
+        if all(_fits(namespace, condition) for condition in conditions):
+            found.add(namespace[: op.max_depth])
+    return sorted(found)[op.offset : op.offset + op.limit]
+
+
+def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
+    path = condition.path
+    if len(namespace) < len(path):
+        return False
+    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[-len(path) :]
+    return all(wanted in {"*", given} for given, wanted in zip(part, path, strict=True))
+
+
+def _matches(value: Any, wanted: Any) -> bool:  # noqa: ANN401 - JSON
+    """Return whether a value is as a filter wants it: equal, or as its operators say."""
+    if not isinstance(wanted, Mapping):
+        return bool(value == wanted)
+    if any(key.startswith("$") for key in wanted):
+        return all(_compares(value, key, other) for key, other in wanted.items())
+    return isinstance(value, Mapping) and all(_matches(value.get(key), each) for key, each in wanted.items())
+
+
+def _compares(value: Any, key: str, other: Any) -> bool:  # noqa: ANN401 - JSON
+    if key not in _OPERATORS:
+        raise ValueError(f"filter: unknown operator {key!r}; use one of {', '.join(_OPERATORS)}")
+    if key in {"$eq", "$ne"}:
+        return _OPERATORS[key](value, other)
+    return value is not None and _OPERATORS[key](float(value), float(other))
+
+
+def _label(namespace: tuple[str, ...]) -> str:
+    return name("in:", *namespace)
+
+
+def _fields(memory: Memory) -> dict[str, Any]:
+    return {
+        "value": json.loads(memory.content),
+        "key": memory.metadata["key"],
+        "namespace": tuple(memory.metadata["namespace"]),
+        "created_at": datetime.fromisoformat(memory.metadata["created_at"]),
+        "updated_at": memory.time,
+    }

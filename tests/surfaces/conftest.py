@@ -1,0 +1,64 @@
+"""Clients of each kind for adapters, and one event loop a test, which ends after they are closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memtrace import AsyncMemtrace, Memtrace
+from memtrace.testing import MemtraceServer
+
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+
+
+@pytest.fixture
+def run() -> Iterator[Run]:
+    with asyncio.Runner() as runner:
+        yield runner.run
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/agent.db"
+
+
+@pytest.fixture
+def async_client(url: str, run: Run) -> Iterator[AsyncMemtrace]:
+    client = AsyncMemtrace(url)
+    yield client
+    run(client.close())
+
+
+@pytest.fixture
+def blocking_client(url: str) -> Iterator[Memtrace]:
+    with Memtrace(url) as client:
+        yield client
+
+
+@pytest.fixture
+def async_server_client(memtrace_server: MemtraceServer, run: Run) -> Iterator[AsyncMemtrace]:
+    client = AsyncMemtrace(memtrace_server.url, memtrace_server.key)
+    yield client
+    run(client.close())
+
+
+@pytest.fixture
+def blocking_server_client(memtrace_server: MemtraceServer) -> Iterator[Memtrace]:
+    with Memtrace(memtrace_server.url, memtrace_server.key) as client:
+        yield client
+
+
+@pytest.fixture(params=["url", "async_client", "blocking_client", "async_server_client"])
+def client(request: pytest.FixtureRequest) -> Any:
+    """Where an adapter keeps memories, in each form that it takes."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["url", "blocking_client", "blocking_server_client"])
+def no_async_client(request: pytest.FixtureRequest) -> Any:
+    """Where an adapter that blocks keeps memories."""
+    return request.getfixturevalue(request.param)

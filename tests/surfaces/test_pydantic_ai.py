@@ -1,0 +1,93 @@
+"""Pydantic AI with Memtrace: tools, and a capability around a run, with its own test models."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from pydantic_ai import Agent
+from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.models.test import TestModel
+
+from memtrace.integrations.pydantic_ai import MemtraceMemory, memtrace_toolset
+
+
+def scripted(*parts):
+    """A model that answers with the next part, and keeps what it was given."""
+    script, given = list(parts), []
+
+    def answer(messages, info):
+        given.append((messages, info))
+        return ModelResponse(parts=[script.pop(0)])
+
+    return FunctionModel(answer), given
+
+
+def test_every_tool_works_with_the_test_model(client, run):
+    agent = Agent(TestModel(), toolsets=[memtrace_toolset(client, "a")])
+    output = json.loads(run(agent.run("Hello")).output)
+    assert set(output) == {"remember", "decide", "search_memory", "recall_recent"}
+
+
+def test_a_tool_finds_what_another_remembered(client, run):
+    model, given = scripted(
+        ToolCallPart("remember", {"content": "Ann is allergic to nuts"}),
+        ToolCallPart("search_memory", {"question": "What is Ann allergic to?"}),
+        TextPart("Nuts"),
+    )
+    assert run(Agent(model, toolsets=[memtrace_toolset(client, "a")]).run("?")).output == "Nuts"
+    assert "Ann is allergic to nuts" in str(given[2][0][-1])
+
+
+def test_a_capability_puts_the_context_before_a_run(blocking_client, run):
+    blocking_client.remember("a", "Ann is allergic to nuts", importance=0.9)
+    blocking_client.remember("b", "Bob likes tea")
+    model, given = scripted(TextPart("No nuts"))
+    run(Agent(model, capabilities=[MemtraceMemory(blocking_client, "a")]).run("What may Ann eat?"))
+    instructions = given[0][1].instructions
+    assert "Ann is allergic to nuts" in instructions
+    assert "Bob" not in instructions
+
+
+def test_a_capability_records_what_happened(blocking_client, run):
+    model, _ = scripted(ToolCallPart("add", {"x": 1, "y": 2}), TextPart("It is 3"))
+
+    def add(x: int, y: int) -> int:
+        return x + y
+
+    agent = Agent(model, tools=[add], capabilities=[MemtraceMemory(blocking_client, "a", session_id="chat")])
+    run(agent.run("1 + 2?"))
+    found = list(blocking_client.iter_memories(session_id="chat", order="asc"))
+    assert [(each.event_type, each.content) for each in found] == [
+        ("user", "1 + 2?"),
+        ("action", 'add({"x":1,"y":2})'),
+        ("observation", "add: 3"),
+        ("assistant", "It is 3"),
+    ]
+
+
+def test_a_second_run_knows_what_the_first_was_told(client, run):
+    model, given = scripted(TextPart("Hello Ann"), TextPart("You are Ann"))
+    agent = Agent(model, capabilities=[MemtraceMemory(client, "a")])
+    run(agent.run("I am Ann"))
+    run(agent.run("Who am I?"))
+    assert "user: I am Ann" in given[1][1].instructions
+
+
+def test_runs_at_once_have_their_own_context(async_client, run):
+    async def work():
+        for name in ("tea", "coffee"):
+            await async_client.remember("a", f"Something about {name} that is long enough to matter")
+        model, given = scripted(TextPart("1"), TextPart("2"))
+        agent = Agent(model, capabilities=[MemtraceMemory(async_client, "a")])
+        await asyncio.gather(agent.run("tea?"), agent.run("coffee?"))
+        return [each[1].instructions for each in given]
+
+    assert all(instructions for instructions in run(work()))
+
+
+def test_an_agent_without_memories_gets_no_instructions(client, run):
+    model, given = scripted(TextPart("Hello"))
+    run(Agent(model, capabilities=[MemtraceMemory(client, "new")]).run("Hello"))
+    assert not given[0][1].instructions
