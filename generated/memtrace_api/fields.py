@@ -520,7 +520,7 @@ class SearchConditions(TypedDict, total=False):
         group_by: `session`: of each session only the best match, by relevance, among the best 100 and
             their neighbours; without a `query`, the newest of the newest 100. Memories without a session
             all stay.
-        order: If not given: `relevance` with a `query`, `desc` without.
+        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
@@ -567,7 +567,7 @@ class IterSearchConditions(TypedDict, total=False):
         group_by: `session`: of each session only the best match, by relevance, among the best 100 and
             their neighbours; without a `query`, the newest of the newest 100. Memories without a session
             all stay.
-        order: If not given: `relevance` with a `query`, `desc` without.
+        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
     """
 
     content_contains: str | None
@@ -606,7 +606,7 @@ class SessionSearchConditions(TypedDict, total=False):
         group_by: `session`: of each session only the best match, by relevance, among the best 100 and
             their neighbours; without a `query`, the newest of the newest 100. Memories without a session
             all stay.
-        order: If not given: `relevance` with a `query`, `desc` without.
+        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only

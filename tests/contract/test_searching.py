@@ -379,6 +379,20 @@ async def test_a_search_says_whether_it_is_complete(client: AsyncMemtrace) -> No
     assert (await client.search_memories("7")).is_complete is True
 
 
+async def test_memories_of_a_time_that_the_question_names_come_first(client: AsyncMemtrace) -> None:
+    for month in range(1, 7):
+        await client.remember("agent_1", f"deployed {month}", time=datetime(2025, month, 9, tzinfo=UTC))
+
+    assert (await found(client, "What was deployed in March 2025?"))[0] == "deployed 3"
+    assert (await found(client, "deployed on 10 May 2025"))[0] == "deployed 5"
+    assert (await found(client, "What was deployed?"))[0] == "deployed 6"
+    later = datetime.now(UTC) + timedelta(days=30)
+    await client.remember("agent_1", "deployed later", time=later - timedelta(days=1))
+    await client.remember("agent_1", "deployed now")
+    assert (await found(client, "deployed yesterday"))[0] == "deployed now"
+    assert (await found(client, "deployed yesterday", as_of=later))[0] == "deployed later"
+
+
 async def test_old_matches_are_ranked_with_the_new(client: AsyncMemtrace) -> None:
     await remember(client, "the rare word, commonly")
     for start in (0, 1_000):

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -218,6 +219,24 @@ def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, comm
 
 def test_check_finds_it_consistent(old: Old, command: Commands) -> None:
     assert command("check", "--store", old.url) == "The store is consistent.\n"
+
+
+def test_its_index_is_made_anew_in_the_background(old: Old, server: InProcess) -> None:
+    def answers() -> list[Any]:
+        searches = [recorded for recorded in old.expected["reads"] if recorded["path"] == "/api/v1/search"]
+        found = [send(server, old, recorded)[1]["results"] for recorded in searches]
+        return [[(memory["id"], memory.get("score")) for memory in results] for results in found]
+
+    before = answers()
+    server.store.tend()
+    deadline = time.monotonic() + 60
+    with closing(sqlite3.connect(old.file)) as store:
+        assert store.execute("SELECT count(*) FROM memories").fetchone()[0] > 50
+        while store.execute("SELECT count(*) FROM unindexed").fetchone()[0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert answers() == before
+    assert_whole(old.file)
 
 
 def test_opening_it_again_changes_nothing(old: Old) -> None:

@@ -29,8 +29,8 @@ class SearchQuery:
             the best matches come first. `"A phrase in quotes"` must be in the content word by word, a
             `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option (`-f`, `--force`),
             excludes nothing. Case, accents and width do not matter. A time that the question names ("in
-            March 2025", "yesterday", in English and UTC) raises memories of that time. The 64 rarest words
-            count, and the first 16 phrases and the first 16 exclusions.
+            March 2025", "yesterday", in English and UTC; relative to `as_of` if given) raises memories of
+            that time. The 64 rarest words count, and the first 16 phrases and the first 16 exclusions.
         content_contains: A piece of text that the content must contain; case, width and composition
             (Unicode) do not matter.
         agent_id: Only results of this agent.
@@ -49,7 +49,7 @@ class SearchQuery:
         group_by: `session`: of each session only the best match, by relevance, among the best 100 and
             their neighbours; without a `query`, the newest of the newest 100. Memories without a session
             all stay.
-        order: If not given: `relevance` with a `query`, `desc` without.
+        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only

@@ -23,7 +23,7 @@ MAX_WORDS = 64
 
 _FLOOR = 1_000  # memories: in a smaller store, rarity says little
 _STEPS = 2_048  # of a weight, to 1: so two bytes hold one, and sums are exact
-_MISSPELT = 8  # words of a query that are looked for with one edit
+_MISSPELT = 6  # words of a query that are looked for with one edit
 _SPELLINGS = 3  # of each
 _SPELLING_WEIGHT = 0.8
 

@@ -87,7 +87,8 @@ def rank(  # noqa: PLR0913 - a search is what it is
         wanted: Which memories; the question's phrases and exclusions are among its conditions (see
             `conditions`).
         question: The question.
-        now: The moment (ns): what has expired is left out, and relative times ("yesterday") are told by it.
+        now: The moment (ns): what has expired is left out, and relative times ("yesterday") are told by it,
+            unless the filter is as of another.
         limit: Memories that are ranked; neighbours of the best may join them.
         before: The row before which memories count.
         known: The plan of an earlier page.
@@ -99,7 +100,8 @@ def rank(  # noqa: PLR0913 - a search is what it is
     sets = {seq: set(analysis.stems(document.text)) for seq, document in documents.items()}
     if known is None:
         unindexed = Counter(stem for stems in sets.values() for stem in stems)
-        used = plan.make(transaction, org, question, unindexed=unindexed, now=now)
+        as_of = now if wanted.as_of is None else wanted.as_of
+        used = plan.make(transaction, org, question, unindexed=unindexed, now=as_of)
     else:
         used = known.thaw(question)
     indexed = transaction.candidates(org, wanted, now, used.terms, before=before, limit=limit)
