@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from attrs import frozen
 from durability.in_process import MEMORIES, Clock, InProcess, Tenant
@@ -33,7 +34,7 @@ STATE = {
     "labels": "*",
     "agents": "*",
     "sessions": "*",
-    "duplicates": "*",
+    "duplicates": "org, seq, stored_at",  # not the fingerprint, which may be of another id
     "answers": "org, key, answered_at, status, body, location, memories",
 }
 
@@ -43,7 +44,7 @@ class Step:
     """A write.
 
     Attributes:
-        target: Which memory the path names, counted from the oldest.
+        target: Which memory the path names, or supersedes, counted from the oldest.
         defect: What goes wrong when it is done already.
     """
 
@@ -57,8 +58,10 @@ class Step:
 
     def begin(self, tenant: Tenant, memories: Sequence[str]) -> Exchange:
         """The write as it stands before the store."""
-        path = self.path.format(memories[self.target % len(memories)])
-        return tenant.begin(self.method, path, self.body, query=self.query, once=self.once)
+        target = memories[self.target % len(memories)]
+        body = msgspec.json.decode(msgspec.json.encode(self.body).replace(b"TARGET", target.encode()))
+        path = self.path.format(target)
+        return tenant.begin(self.method, path, body, query=self.query, once=self.once)
 
     def work(self, exchange: Exchange) -> Callable[[Transaction], Response]:
         """What the store is to do."""
@@ -172,7 +175,8 @@ def _statistics(server: InProcess) -> list[str]:
 
 
 def _memory_ids(tenant: Tenant) -> list[str]:
-    return [memory["id"] for memory in tenant.memories()] or ["mem_" + "0" * 26]
+    memories = tenant.memories("limit=1000&include_superseded=true")
+    return [memory["id"] for memory in memories] or ["mem_" + "0" * 26]
 
 
 def _step(dice: random.Random) -> Step:
@@ -211,8 +215,12 @@ def _memory(dice: random.Random) -> dict[str, Any]:
         "time": ["2026-11-01T11:00:00Z", "2026-11-01T11:59:00Z"],
         "ttl": [1, 30_000],
         "importance": [0.9],
+        "on_duplicate": ["return", "store"],
+        "supersedes": ["TARGET"],
     }
     facts = {name: dice.choice(some) for name, some in values.items() if dice.random() < 0.2}
+    if "ttl" in facts:
+        facts.pop("supersedes", None)
     return {"agent_id": dice.choice(AGENTS), "content": f"red {dice.randrange(8)}", **facts}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from attrs import define
 
+from memtrace_server import times
 from memtrace_server.search.documents import Document
 from memtrace_server.store.records import (
     Agent,
@@ -426,7 +427,8 @@ class SqliteTransaction:
         """
         for table, column in (("duplicates", "stored_at"), ("answers", "answered_at")):
             is_ahead = f"{column} > ? AND EXISTS (SELECT 1 FROM {table} WHERE {column} <= ?)"
-            self._db.execute(f"UPDATE {table} SET {column} = ? WHERE {is_ahead}", (now, now, now))
+            values = (now, now + times.SECOND, now)
+            self._db.execute(f"UPDATE {table} SET {column} = ? WHERE {is_ahead}", values)
 
     # --- agents
 
