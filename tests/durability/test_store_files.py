@@ -188,6 +188,48 @@ def test_a_read_only_file_in_a_read_only_folder_can_be_read() -> None:
         shutil.rmtree(folder)
 
 
+AS_STRANGER = """
+import os, sys
+from memtrace import Memtrace
+with Memtrace("sqlite://") as client:
+    client.list_memories()
+if os.getuid() == 0:
+    os.setgid({stranger})
+    os.setuid({stranger})
+try:
+    with Memtrace(sys.argv[1], max_retries=0) as client:
+        client.list_memories()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("theirs.db", "theirs.db: cannot be opened; check the permissions of the file and its folder"),
+        ("new.db", "new.db: cannot be created; change the permissions of "),
+    ],
+    ids=["file", "folder"],
+)
+def test_what_may_not_be_opened_is_an_error_with_path_and_remedy(name: str, message: str) -> None:
+    folder = Path("/tmp") / f"memtrace-forbidden-{os.getpid()}"  # noqa: S108 - which strangers can enter
+    folder.mkdir()
+    try:
+        with Memtrace(f"sqlite:///{folder}/theirs.db") as client:
+            client.remember("a", "b")
+        (folder / "theirs.db").chmod(0o000)
+        folder.chmod(0o555)
+        code = AS_STRANGER.format(stranger=STRANGER)
+        program = [sys.executable, "-c", code, f"sqlite:///{folder}/{name}"]
+        done = subprocess.run(program, capture_output=True, encoding="utf-8", timeout=60, check=False)
+        assert done.stdout.startswith("APIConnectionError "), done.stdout + done.stderr
+        assert f"{folder}/{message}" in done.stdout
+    finally:
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
 # --- commands invent no store
 
 
@@ -408,6 +450,21 @@ def test_an_embedded_write_gives_up_at_its_timeout_while_the_file_is_locked(
             assert monotonic() - before < 10.0  # the store's own patience is 60
         client.remember("agent_1", "afterwards")
     assert contents(f"sqlite:///{file}") == ["likes dark mode", "afterwards"]
+
+
+def test_an_embedded_read_gives_up_at_its_timeout_while_the_file_is_held(file: Path) -> None:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE orgs SET name = name")
+        before = monotonic()
+        with (
+            Memtrace(f"sqlite:///{file}", timeout=1.0, max_retries=5) as client,
+            pytest.raises(APITimeoutError, match="another process holds its lock"),
+        ):
+            client.list_memories()
+        assert monotonic() - before < 10.0
+    assert contents(f"sqlite:///{file}") == ["likes dark mode"]
 
 
 def test_each_of_several_threads_gives_up_at_its_own_timeout(file: Path) -> None:

@@ -90,8 +90,8 @@ def machine(tmp_path: Path) -> Path:
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}")
     for name, script in {"systemctl": SYSTEMCTL, "install": INSTALL}.items():
         (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{script}")
-    for script in (tmp_path / "bin").iterdir():
-        script.chmod(0o755)
+    for path in (tmp_path / "bin").iterdir():
+        path.chmod(0o755)
     return tmp_path
 
 

@@ -45,6 +45,11 @@ def plain(wheel: Path, create_venv: CreateVenv, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
+def with_cli(wheel: Path, create_venv: CreateVenv, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create_venv(tmp_path_factory.mktemp("cli"), f"{wheel}[cli]")
+
+
+@pytest.fixture(scope="module")
 def with_server(wheel: Path, create_venv: CreateVenv, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return create_venv(tmp_path_factory.mktemp("server"), f"{wheel}[server]")
 
@@ -86,7 +91,7 @@ def test_alone_it_is_a_client(plain: Path, tmp_path: Path, memtrace_server: Memt
     assert run(plain, REMEMBER, tmp_path, memtrace_server.environment).stdout == "Installed from a wheel\n"
 
 
-def test_alone_it_says_what_a_server_needs(plain: Path, tmp_path: Path) -> None:
+def test_alone_its_script_says_what_to_install(plain: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [plain.with_name("memtrace"), "serve"],
         cwd=tmp_path,
@@ -96,7 +101,7 @@ def test_alone_it_says_what_a_server_needs(plain: Path, tmp_path: Path) -> None:
     )
 
     assert done.returncode != 0
-    assert "pip install 'memtrace-sdk[server]'" in done.stderr
+    assert "pip install 'memtrace-sdk[cli]', or 'memtrace-sdk[server]' to serve" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -104,6 +109,25 @@ def test_alone_it_says_what_embedded_memory_needs(plain: Path, tmp_path: Path) -
     done = run(plain, "from memtrace import Memtrace; Memtrace('sqlite://').recall('agent_1')", tmp_path)
 
     assert "pip install 'memtrace-sdk[server]'" in done.stderr.splitlines()[-1]
+
+
+def test_with_the_extra_cli_its_script_works_with_a_server(
+    with_cli: Path, tmp_path: Path, memtrace_server: MemtraceServer
+) -> None:
+    def memtrace(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [with_cli.with_name("memtrace"), *arguments], cwd=tmp_path, env=memtrace_server.environment,
+            capture_output=True, encoding="utf-8", check=False,
+        )  # fmt: skip
+
+    assert "serve" in memtrace("--help").stdout
+    assert memtrace("export").stdout == ""
+    for needs_the_server in (
+        ["serve"], ["org", "list"], ["check"], ["forget", "--agent", "a", "--url", "sqlite://"],
+    ):  # fmt: skip
+        error = memtrace(*needs_the_server).stderr
+        assert "pip install 'memtrace-sdk[server]'" in error
+        assert error.count("\n") == 1
 
 
 def test_with_the_extra_it_serves_from_any_folder(with_server: Path, tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ def test_without_its_packages_the_script_says_what_to_install(missing: str) -> N
     done = run_without(missing, "--help")
 
     assert done.returncode == 1
-    assert done.stderr == f"memtrace: {missing} is not installed; run: pip install 'memtrace-sdk[cli]'\n"
+    assert done.stderr == (
+        f"memtrace: {missing} is not installed; run: pip install 'memtrace-sdk[cli]',"
+        " or 'memtrace-sdk[server]' to serve\n"
+    )
 
 
 def test_without_the_server_help_works_and_serve_says_what_to_install(tmp_path: Path) -> None:

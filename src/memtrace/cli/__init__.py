@@ -28,5 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         package = (error.name or "").partition(".")[0]
         if package not in {"rich", "typer"}:
             raise
-        sys.exit(f"memtrace: {package} is not installed; run: pip install 'memtrace-sdk[cli]'")
+        sys.exit(
+            f"memtrace: {package} is not installed; run: pip install 'memtrace-sdk[cli]',"
+            " or 'memtrace-sdk[server]' to serve"
+        )
     run(arguments)

@@ -53,6 +53,13 @@ def run(arguments: Sequence[str] | None) -> None:
         _fail(str(error), _FAILED)
     except typer.Abort:
         _fail("aborted", _FAILED)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("memtrace"):
+            raise
+        package = error.name.partition(".")[0]
+        _fail(f"{package} is not installed; run: pip install 'memtrace-sdk[server]'", _FAILED)
+    except ImportError as error:  # the SDK's, which says what to install
+        _fail(str(error), _FAILED)
     else:
         if code:
             sys.exit(code)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import typer
-from typer import TyperException
 
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, unavailability
 
@@ -108,14 +107,8 @@ def serve(  # noqa: PLR0913 - an option each
     ] = "auto",
 ) -> None:
     """Run a server."""
-    try:
-        from memtrace_server import serving
-    except ModuleNotFoundError as error:
-        if not error.name or error.name.startswith("memtrace"):
-            raise
-        raise TyperException(
-            f"{error.name} is not installed; run: pip install 'memtrace-sdk[server]'"
-        ) from error
+    from memtrace_server import serving
+
     options = serving.Options(
         host=host,
         port=port,
