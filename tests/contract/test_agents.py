@@ -163,6 +163,19 @@ async def test_a_deleted_agent_takes_its_memories_and_sessions_along_if_asked_to
     assert (await client.get_agent_stats("gone")).memory_count == 1
 
 
+@EMBEDDED
+async def test_an_expired_memory_of_another_agent_holds_no_session(
+    client: AsyncMemtrace, clock: Clock
+) -> None:
+    shared = await client.create_session(agent_id="gone")
+    await client.remember("other", "Theirs", session_id=shared.id, ttl=60)
+    clock.advance(60)
+
+    await client.delete_agent("gone", delete_memories=True)
+
+    assert (await client.list_sessions()).sessions == []
+
+
 async def test_stats_count_what_there_is(client: AsyncMemtrace) -> None:
     now = datetime.now(UTC)
     memories: list[dict[str, Any]] = [

@@ -235,7 +235,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
         ("matching", (ORG, Filter(agent_id="a"), NOW), {}),
         ("forget", (ORG, [NOW]), {}),
-        ("delete_sessions", (ORG, "a"), {}),
+        ("delete_sessions", (ORG, "a", NOW), {}),
         ("delete_session", (ORG, session), {}),
         ("forget_answers", (ORG, "a"), {}),
         ("delete_agent", (ORG, "a"), {}),

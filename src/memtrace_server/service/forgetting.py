@@ -34,7 +34,7 @@ def delete_agent(call: Call) -> Response:
     def delete(_: int) -> Response:
         agent = existing_agent(call, call.parameters["agent_id"])
         if call.parameters["delete_memories"]:
-            call.transaction.delete_sessions(call.org, agent.id)
+            call.transaction.delete_sessions(call.org, agent.id, call.now)
             call.transaction.forget_answers(call.org, agent.id)
         call.transaction.delete_agent(call.org, agent.id)
         return Response(status=204)

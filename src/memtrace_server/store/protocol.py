@@ -181,7 +181,7 @@ class Transaction(Protocol):
     def delete_agent(self, org: int, agent_id: str) -> None:
         """Delete an agent, not its memories."""
 
-    def delete_sessions(self, org: int, agent_id: str) -> None:
+    def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
         """Delete an agent's sessions, but for those that hold memories (of other agents)."""
 
     def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:

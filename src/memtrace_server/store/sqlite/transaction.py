@@ -465,8 +465,15 @@ class SqliteTransaction:
             (org, agent_id),
         )
 
-    def delete_sessions(self, org: int, agent_id: str) -> None:
+    def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
         self.flush()
+        # What has expired holds no session, swept or not.
+        expired = self._db.execute(
+            "SELECT seq FROM memories WHERE expires_at <= ? AND +org = ?"
+            " AND +session_id IN (SELECT id FROM sessions WHERE org = ? AND agent_id = ?)",
+            (now, org, org, agent_id),
+        )
+        self._remove([seq for (seq,) in expired.fetchall()])
         self.forgotten_from.add(org)
         self._db.execute(
             "DELETE FROM sessions WHERE org = ? AND agent_id = ? AND NOT EXISTS"
