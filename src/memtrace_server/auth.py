@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from memtrace_server import problems
+from memtrace_server import problems, times
+from memtrace_server.problems import Problem
 from memtrace_server.store.protocol import Transaction
 
 ROLES = ("reader", "writer", "admin")
@@ -23,12 +24,13 @@ _PATTERN = re.compile(r"mtk_[A-Za-z0-9]{32,}")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: an organisation, with a role in it, by a key."""
+    """Who asks: an organisation, with a role in it, by a key that may be limited to one agent."""
 
     org: int
     org_id: str
     role: str
     key_id: str | None = None
+    agent_id: str | None = None
 
 
 def new_key() -> str:
@@ -78,18 +80,20 @@ def authenticate(transaction: Transaction, headers: Mapping[str, str]) -> Princi
     Raises:
         Problem: 401.
     """
-    principal = find(transaction, given_digest(headers))
-    if principal is None:
-        raise unknown()
-    return principal
+    found = find(transaction, given_digest(headers))
+    if isinstance(found, Problem):
+        raise found
+    return found
 
 
-def find(transaction: Transaction, key: bytes) -> Principal | None:
-    """Whose key has this digest; None if nobody's, or no longer."""
+def find(transaction: Transaction, key: bytes) -> Principal | Problem:
+    """Return whose key has this digest, or the 401 that says why nobody's."""
     found = transaction.key(key)
     if found is None or found.revoked_at is not None:
-        return None
-    return Principal(found.org, found.org_id, found.role, found.id)
+        return unknown()
+    if found.expires_at is not None and found.expires_at <= times.now():
+        return problems.unauthorized("This API key has expired")
+    return Principal(found.org, found.org_id, found.role, found.id, found.agent_id)
 
 
 def authorise(principal: Principal, needed: str) -> None:
@@ -102,6 +106,6 @@ def authorise(principal: Principal, needed: str) -> None:
         raise problems.forbidden(f"This needs a key of role {needed}; yours is {principal.role}")
 
 
-def unknown() -> problems.Problem:
+def unknown() -> Problem:
     """401: nobody has this key, or not any longer."""
     return problems.unauthorized("Unknown or revoked API key")

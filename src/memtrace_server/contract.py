@@ -56,6 +56,8 @@ class Operation:
         path: The template, such as `/api/v1/agents/{agent_id}`.
         role: What a key must be allowed, or None when no key is needed.
         is_write: Whether it changes anything (it then takes an `Idempotency-Key`).
+        parameter_names: The names of its parameters.
+        body_names: The names of its body's properties.
     """
 
     def __init__(self, document: Document, path: str, method: str, item: Mapping[str, Any]) -> None:
@@ -72,6 +74,8 @@ class Operation:
         queried = [p["name"] for p in parameters if p["in"] == "query"]
         self._needed_filters = queried if spec.get("x-requires-filter") else []
         self._body = _Body(document, spec["requestBody"]) if "requestBody" in spec else None
+        self.parameter_names = frozenset(p["name"] for p in parameters)
+        self.body_names = self._body.names if self._body else frozenset()
 
     def read(self, request: Request, path_values: Mapping[str, str]) -> Arguments:
         """The request's arguments.
@@ -235,6 +239,7 @@ class _Body:
         branches = [document.resolve(branch) for branch in schema.get("oneOf", [schema])]
         self._is_required = body.get("required", False)
         self._schemas = [Schema(document, branch) for branch in branches]
+        self.names = frozenset(name for branch in branches for name in branch.get("properties", ()))
         self._batches = [batch for branch in branches for batch in _Batch.found_in(document, branch)]
 
     def read(self, request: Request) -> tuple[Any, list[Detail]]:

@@ -24,6 +24,7 @@ from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.problems import Problem
 from memtrace_server.service import HANDLERS, STORELESS, Added, Call, Step, forgetting
+from memtrace_server.service.limiting import limited
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavailable, Transaction
 from memtrace_server.store.records import Answer
@@ -192,7 +193,7 @@ class Core:
             except Problem as problem:
                 todo = problem
         else:
-            todo = self._work(request, operation, arguments, deadline)
+            todo = self._work(request, request_id, operation, arguments, deadline)
         return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
 
     def refuse(self, request: Request, error: Exception, match: Match | None = None) -> Exchange:
@@ -227,6 +228,7 @@ class Core:
     def _work(
         self,
         request: Request,
+        request_id: str,
         operation: Operation,
         arguments: Arguments | Problem,
         deadline: Deadline,
@@ -236,17 +238,20 @@ class Core:
             principal = self._principal(transaction, request, operation)
             if isinstance(arguments, Problem):
                 raise arguments
+            only = principal.agent_id
+            given = arguments if only is None else limited(operation, arguments, only)
             return Call(
                 transaction=transaction,
                 principal=principal,
                 operation=operation.id,
-                parameters=arguments.parameters,
-                body=arguments.body,
+                parameters=given.parameters,
+                body=given.body,
                 now=times.now(),  # not when the request came: one write follows another in the store, so
                 started_at=self._started_at,  # that what they store rises with the clock
                 clock=self._clock,
                 deadline=deadline,
                 step=step,
+                request_id=request_id,
             )
 
         def run(transaction: Transaction, step: Step | None = None) -> Response:

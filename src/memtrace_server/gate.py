@@ -7,19 +7,24 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from typing import cast
 
-from memtrace_server import auth
+from memtrace_server import auth, times
 from memtrace_server.auth import Principal
 from memtrace_server.limits import FailureLimit
 from memtrace_server.problems import Problem
 from memtrace_server.store import Store
-from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.protocol import StoreReadOnly, StoreUnavailable, Transaction
 
 _FRESH = 5.0  # seconds for which a key that the store knew is not looked up again
+_MINUTE = 60 * times.SECOND
 _MAX_KNOWN = 10_000  # keys; the least recently used go first
 
-_Found = Sequence[Principal | None]
+_USE_EVERY = 60.0  # seconds between two notes that a key is in use
+
+_Found = Sequence[Principal | Problem]
 
 
 class Gate:
@@ -38,7 +43,8 @@ class Gate:
         self._store = store
         self._failures = failures
         self._known: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()  # and when looked up
-        self._waiting: dict[bytes, asyncio.Future[Principal | None]] = {}
+        self._waiting: dict[bytes, asyncio.Future[Principal | Problem]] = {}
+        self._noted: OrderedDict[str, float] = OrderedDict()  # by key id, when its use was noted last
         self._is_busy = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="memtrace-gate")
 
@@ -54,20 +60,22 @@ class Gate:
         """
         try:
             key = auth.given_digest(headers)
-            principal = self._fresh(key) or await self._look_up(key)
-            if principal is None:
-                raise auth.unknown()
+            found = self._fresh(key) or await self._look_up(key)
+            if isinstance(found, Problem):
+                raise found
         except Problem as problem:
             if problem.status == auth.UNAUTHORIZED and self._failures:
                 self._failures.count(address)
             raise
-        return principal
+        if found.key_id:
+            self._note_use(found.key_id)
+        return found
 
     def _fresh(self, key: bytes) -> Principal | None:
         known = self._known.get(key)
         return known[0] if known and time.monotonic() - known[1] < _FRESH else None
 
-    async def _look_up(self, key: bytes) -> Principal | None:
+    async def _look_up(self, key: bytes) -> Principal | Problem:
         """Ask the store, for all keys that wait in one go, so that many unknown ones cost little each."""
         loop = asyncio.get_running_loop()
         waiter = self._waiting.get(key)
@@ -87,24 +95,39 @@ class Gate:
     def _finish(
         self,
         loop: asyncio.AbstractEventLoop,
-        asked: Mapping[bytes, asyncio.Future[Principal | None]],
+        asked: Mapping[bytes, asyncio.Future[Principal | Problem]],
         done: asyncio.Future[_Found],
     ) -> None:
         failure = done.exception()
-        found: _Found = [None] * len(asked) if failure else done.result()
-        for (key, waiter), principal in zip(asked.items(), found, strict=True):
-            if failure:
-                waiter.set_exception(failure)
-                continue
-            waiter.set_result(principal)
+        outcomes: _Found = [] if failure else done.result()
+        for waiter in asked.values() if failure else ():
+            waiter.set_exception(cast("BaseException", failure))
+        for (key, waiter), found in zip(asked.items(), outcomes, strict=False):
+            waiter.set_result(found)
             self._known.pop(key, None)
-            if principal is not None:
-                self._known[key] = (principal, time.monotonic())
+            if isinstance(found, Principal):
+                self._known[key] = (found, time.monotonic())
         while len(self._known) > _MAX_KNOWN:
             self._known.popitem(last=False)
         self._is_busy = False
         if self._waiting:
             self._start(loop)
+
+    def _note_use(self, key_id: str) -> None:
+        """Have the store remember that a key is in use; once a minute, and nobody waits for it."""
+        now = time.monotonic()
+        if now - self._noted.get(key_id, -_USE_EVERY) < _USE_EVERY:
+            return
+        self._noted[key_id] = now
+        self._noted.move_to_end(key_id)
+        if len(self._noted) > _MAX_KNOWN:
+            self._noted.popitem(last=False)
+        with suppress(StoreReadOnly, StoreUnavailable):
+            self._store.submit([partial(_note_use, key_id=key_id)])
+
+
+def _note_use(transaction: Transaction, *, key_id: str) -> None:
+    transaction.note_key_use(key_id, times.now() // _MINUTE * _MINUTE)
 
 
 def _find(transaction: Transaction, *, keys: Sequence[bytes]) -> _Found:

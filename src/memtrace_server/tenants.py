@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from memtrace_server import auth, ids, times
+from memtrace_server import audit, auth, ids, times
 from memtrace_server.auth import Principal
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import Transaction
-from memtrace_server.store.records import Key, Org
+from memtrace_server.store.records import AuditEntry, Key, Org
 
 DEFAULT_ORG = "org_default"
 
@@ -55,26 +55,80 @@ def create_org(store: Store, name: str) -> Org:
     if not name.strip() or not name.isprintable():
         raise ValueError("a name is one line of text")
     now = times.now()
-    org = store.write(lambda transaction: transaction.add_org(ids.new_id("org_", now), name, now))
-    if org is None:
-        raise ValueError(f"there is an organisation {name!r} already")
-    return org
+
+    def work(transaction: Transaction) -> Org:
+        org = transaction.add_org(ids.new_id("org_", now), name, now)
+        if org is None:
+            raise ValueError(f"there is an organisation {name!r} already")
+        audit.record(transaction, audit.LOCAL, "org.created", org_id=org.id, subject=org.id)
+        return org
+
+    return store.write(work)
 
 
-def create_key(store: Store, org: str, role: str, name: str) -> str:
+def create_key(  # noqa: PLR0913 - a key has as many properties
+    store: Store,
+    org: str,
+    role: str,
+    name: str,
+    *,
+    expires_at: int | None = None,
+    agent_id: str | None = None,
+) -> str:
     """A new key of the organisation with this id or name; its text is told only here.
+
+    Args:
+        store: The store.
+        org: The organisation's id or name.
+        role: What the key may do.
+        name: What it is for.
+        expires_at: When it stops, in ns; never if None.
+        agent_id: The agent whose memories it is limited to; all if None.
 
     Raises:
         ValueError: There is no such organisation.
     """
-    key = auth.new_key()
+    text = auth.new_key()
 
     def work(transaction: Transaction) -> None:
         found = _named(transaction, org)
-        _add_key(transaction, found, key, role, name)
+        key = _new_key(found, role, name, expires_at=expires_at, agent_id=agent_id)
+        _add_key(transaction, key, text)
 
     store.write(work)
-    return key
+    return text
+
+
+def rotate_key(store: Store, key_id: str, overlap: int) -> tuple[str, Key, Key]:
+    """Create a key that may do what another one may, which then expires.
+
+    Args:
+        store: The store.
+        key_id: The id of the key to replace.
+        overlap: How long the old key stays valid, in ns.
+
+    Returns:
+        The text of the new key, the new key, and the old one as it was.
+
+    Raises:
+        ValueError: There is no such key that is valid.
+    """
+    text = auth.new_key()
+
+    def work(transaction: Transaction) -> tuple[Key, Key]:
+        now = times.now()
+        old = _key_of(transaction, key_id)
+        is_over = old is not None and old.expires_at is not None and old.expires_at <= now
+        if old is None or old.revoked_at is not None or is_over:
+            raise ValueError(f"there is no key {key_id!r} that is neither revoked nor expired")
+        org = next(org for org in transaction.orgs() if org.number == old.org)
+        new = _new_key(org, old.role, old.name, expires_at=None, agent_id=old.agent_id)
+        _add_key(transaction, new, text, replaces=old.id)
+        transaction.expire_key(old.id, now + overlap)
+        return new, old
+
+    new, old = store.write(work)
+    return text, new, old
 
 
 def revoke_key(store: Store, key_id: str) -> None:
@@ -83,13 +137,31 @@ def revoke_key(store: Store, key_id: str) -> None:
     Raises:
         ValueError: There is none that is not revoked already.
     """
-    if not store.write(lambda transaction: transaction.revoke_key(key_id, times.now())):
-        raise ValueError(f"there is no key {key_id!r} that is not revoked already")
+
+    def work(transaction: Transaction) -> None:
+        key = _key_of(transaction, key_id)
+        if key is None or not transaction.revoke_key(key_id, times.now()):
+            raise ValueError(f"there is no key {key_id!r} that is not revoked already")
+        audit.record(transaction, audit.LOCAL, "key.revoked", org_id=key.org_id, subject=key_id)
+
+    store.write(work)
 
 
 def list_orgs(store: Store) -> list[Org]:
     """All organisations."""
     return store.read(lambda transaction: transaction.orgs())
+
+
+def list_audit(store: Store) -> list[AuditEntry]:
+    """The audit log, oldest first."""
+    return store.read(lambda transaction: transaction.audit())
+
+
+def note_restore(store: Store, memories: int) -> None:
+    """Note in the audit log that a backup was restored, which has so many memories."""
+    store.write(
+        lambda transaction: audit.record(transaction, audit.LOCAL, "store.restored", memories=memories)
+    )
 
 
 def list_keys(store: Store) -> list[Key]:
@@ -103,11 +175,11 @@ def _bootstrap(transaction: Transaction, given: str | None) -> str | None:
         if transaction.keys():
             return None
         made = auth.new_key()
-        _add_key(transaction, org, made, "admin", "first")
+        _add_key(transaction, _new_key(org, "admin", "first", expires_at=None, agent_id=None), made)
         return made
     known = transaction.key(auth.digest(auth.check_key(given)))
     if known is None:
-        _add_key(transaction, org, given, "admin", "bootstrap")
+        _add_key(transaction, _new_key(org, "admin", "bootstrap", expires_at=None, agent_id=None), given)
     elif known.revoked_at is not None:
         raise ValueError("the bootstrap key was revoked; use another one")
     return None
@@ -136,12 +208,21 @@ def _default_org(transaction: Transaction) -> Org:
     return made
 
 
-def _add_key(transaction: Transaction, org: Org, key: str, role: str, name: str) -> None:
+def _key_of(transaction: Transaction, key_id: str) -> Key | None:
+    keys = transaction.keys()
+    return next((key for key in keys if key.id == key_id), None)
+
+
+def _new_key(org: Org, role: str, name: str, *, expires_at: int | None, agent_id: str | None) -> Key:
     now = times.now()
-    transaction.add_key(
-        auth.digest(key),
-        Key(
-            id=ids.new_id("key_", now), org=org.number, org_id=org.id, role=role, name=name, created_at=now,
-            revoked_at=None,
-        ),
+    return Key(
+        id=ids.new_id("key_", now), org=org.number, org_id=org.id, role=role, name=name, created_at=now,
+        expires_at=expires_at, agent_id=agent_id,
     )  # fmt: skip
+
+
+def _add_key(transaction: Transaction, key: Key, text: str, **details: str) -> None:
+    transaction.add_key(auth.digest(text), key)
+    audit.record(
+        transaction, audit.LOCAL, "key.created", org_id=key.org_id, subject=key.id, role=key.role, **details
+    )

@@ -17,6 +17,7 @@ DAY = 86_400 * SECOND
 _JUMP = 60 * SECOND
 _SETTLED = 3_600 * SECOND
 _BEGINNING = -(1 << 63)  # the first moment that the store can compare with
+_DIGITS = 6  # of a duration's number, as in the contract's `Duration`
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
@@ -92,6 +93,18 @@ def parse_point(text: str, at: int) -> int:
     if unit is None:
         return parse(text)
     return max(at - int(text[:-1]) * unit * SECOND, _BEGINNING)
+
+
+def parse_duration(text: str) -> int:
+    """The nanoseconds of a duration such as `90d`.
+
+    Raises:
+        ValueError: It is none.
+    """
+    number, unit = text[:-1], _UNITS.get(text[-1:])
+    if unit is None or not number.isdecimal() or not 0 < int(number) < 10**_DIGITS:
+        raise ValueError(f"{text!r} is no duration; give a whole number and one of s, m, h, d, w: 90d")
+    return int(number) * unit * SECOND
 
 
 def render(moment: int) -> str:

@@ -17,6 +17,7 @@ COMMANDS = [
     ["forget"], ["export"], ["import"], ["copy"],
     ["serve"], ["check"], ["vacuum"], ["backup"], ["restore"],
     ["org", "create"], ["org", "list"], ["key", "create"], ["key", "list"], ["key", "revoke"],
+    ["key", "rotate"], ["audit"],
 ]  # fmt: skip
 IMPORT = "import sys; sys.modules[{missing!r}] = None; from memtrace.cli import main; main(sys.argv[1:])"
 

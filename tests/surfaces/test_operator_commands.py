@@ -49,7 +49,9 @@ def test_a_key_is_shown_once_and_listed_without_its_text(run: Commands) -> None:
 
     assert re.fullmatch(r"mtk_[0-9a-f]{64}", key)
     (line,) = run("key", "list").splitlines()
-    assert re.fullmatch(rf"key_[0-9A-Z]{{26}}\t{org_id}\treader\tactive\tfor the dashboard", line)
+    assert re.fullmatch(
+        rf"key_[0-9A-Z]{{26}}\t{org_id}\treader\tactive\tfor the dashboard\t\t20\S+Z\t\t", line
+    )
     assert key[4:20] not in line
 
 
@@ -69,7 +71,7 @@ def test_a_revoked_key_is_listed_as_such_and_revoked_once(run: Commands) -> None
 
     assert run("key", "revoke", key_id) == ""
 
-    assert re.search(rf"^{key_id}\t.*\trevoked 20\d\d-.*Z\t$", run("key", "list"), re.MULTILINE)
+    assert re.search(rf"^{key_id}\t.*\trevoked 20\d\d-[^\t]*Z\t", run("key", "list"), re.MULTILINE)
     assert f"there is no key '{key_id}' that is not revoked already" in run.fail("key", "revoke", key_id)
     assert run.printed == ""
 

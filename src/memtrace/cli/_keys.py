@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 
-commands = typer.Typer(help="Create, list and revoke API keys.")
+if TYPE_CHECKING:
+    from memtrace_server.store.records import Key
+
+commands = typer.Typer(help="Create, list, rotate and revoke API keys.")
 
 
 @commands.command("create")
-def create(
+def create(  # noqa: PLR0913 - an option each
     *,
     org: Annotated[str, typer.Option(help="The organisation's id or name.")] = "org_default",
     role: Annotated[Literal["reader", "writer", "admin"], typer.Option(help="What it may do.")] = "writer",
     name: Annotated[str, typer.Option(help="What it is for, in your words.", show_default="none")] = "",
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION", help="Let it expire after a time, such as 90d.", show_default="never"
+        ),
+    ] = None,
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Limit it to the memories of one agent.",
+            show_default="all of the organisation",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Create a key and print it; it cannot be shown again."""
-    from memtrace_server import tenants
+    from memtrace_server import tenants, times
+
+    expires_at = None if expires is None else times.now() + times.parse_duration(expires)
+    with opened(store) as opened_store:
+        print(tenants.create_key(opened_store, org, role, name, expires_at=expires_at, agent_id=agent))
+
+
+@commands.command("rotate")
+def rotate(
+    key_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the key to replace: key_…")],
+    *,
+    overlap: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long the old key stays valid beside the new one.")
+    ] = "24h",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Replace a key: print a new one that may do the same, and let the old one expire."""
+    from memtrace_server import tenants, times
 
     with opened(store) as opened_store:
-        print(tenants.create_key(opened_store, org, role, name))
+        text, new, old = tenants.rotate_key(opened_store, key_id, times.parse_duration(overlap))
+    print(text)
+    print(f"{new.id} replaces {old.id}, which is valid for another {overlap} at most.", file=sys.stderr)
 
 
 @commands.command("list")
@@ -32,13 +69,25 @@ def list_all(*, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE)
     """List all keys without their text, which is stored nowhere."""
     from memtrace_server import tenants, times
 
-    def state(revoked_at: int | None) -> str:
-        return "active" if revoked_at is None else f"revoked {times.render(revoked_at)}"
+    def moment(at: int | None) -> str:
+        return "" if at is None else f"{times.render(at)[:19]}Z"
+
+    def state(key: Key) -> str:
+        if key.revoked_at is not None:
+            return f"revoked {moment(key.revoked_at)}"
+        return "active" if key.expires_at is None or key.expires_at > times.now() else "expired"
 
     with opened(store) as opened_store:
         keys = tenants.list_keys(opened_store)
-    rows = [(key.id, key.org_id, key.role, state(key.revoked_at), key.name) for key in keys]
-    print_rows(("id", "org", "role", "state", "name"), rows, as_json=as_json)
+    columns = ("id", "org", "role", "state", "name", "agent", "created", "last used", "expires")
+    rows = [
+        (
+            key.id, key.org_id, key.role, state(key), key.name, key.agent_id or "", moment(key.created_at),
+            moment(key.last_used_at), moment(key.expires_at),
+        )
+        for key in keys
+    ]  # fmt: skip
+    print_rows(columns, rows, as_json=as_json)
 
 
 @commands.command("revoke")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import attrs
+import msgspec
 import typer
 from typer import TyperException
 
@@ -19,6 +21,20 @@ def check(*, store: StoreOption = DEFAULT_STORE) -> None:
     if wrong:
         raise TyperException(f"the store is not consistent: {len(wrong)} things are wrong")
     print("The store is consistent.")
+
+
+def audit(*, store: StoreOption = DEFAULT_STORE) -> None:
+    """Print who created keys, forgot by filter, deleted, imported or restored: a JSON object a line."""
+    from memtrace_server import tenants, times
+
+    with opened(store) as opened_store:
+        entries = tenants.list_audit(opened_store)
+    for entry in entries:
+        line = {"time": times.render(entry.at), **attrs.asdict(entry)}
+        del line["at"]
+        print(
+            msgspec.json.encode({name: value for name, value in line.items() if value is not None}).decode()
+        )
 
 
 def vacuum(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -43,10 +59,13 @@ def restore(
 ) -> None:
     """Put a backup in the place of the store, which nobody may have open; the old store is kept."""
     from memtrace._store_url import StoreUrl
+    from memtrace_server import tenants
     from memtrace_server.store import restore_store
 
     with unavailability():
         done = restore_store(store, file)
+    with opened(store) as opened_store:
+        tenants.note_restore(opened_store, done.memories)
     print(f"Restored {done.memories:,} memories from {file} to {StoreUrl.parse(store).path}.")
     if done.replaced:
         print(f"The store that was there before is now {done.replaced}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -30,7 +31,12 @@ def register_agent(call: Call) -> Response:
 def list_agents(call: Call) -> Response:
     """A page of agents."""
     limit = call.parameters["limit"]
-    found = call.transaction.agents(call.org, call.position(str), limit + 1)
+    found: Sequence[Agent]
+    if call.principal.agent_id is None:
+        found = call.transaction.agents(call.org, call.position(str), limit + 1)
+    else:  # the key is limited to one
+        only = call.transaction.agent(call.org, call.principal.agent_id)
+        found = [] if only is None else [only]
     views = fitting_views(_view(call, agent) for agent in found[:limit])
     page = found[: len(views)]
     rest = what_follows(call, len(found) > len(page), [agent.id for agent in page])

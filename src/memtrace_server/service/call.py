@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from memtrace_server import problems
+from memtrace_server import audit, problems
 from memtrace_server.auth import Principal
 from memtrace_server.cursors import Cursors
 from memtrace_server.deadlines import Deadline
@@ -45,6 +45,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         clock: Tells when the clock was set back.
         deadline: When nobody waits for the response any more; work that may take long checks it.
         step: What is to be forgotten now, of more; None if nothing was found yet.
+        request_id: Names the request in the log.
     """
 
     transaction: Transaction
@@ -57,6 +58,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     deadline: Deadline
     step: Step | None = None
+    request_id: str | None = None
 
     def position(self, kind: type[T]) -> T | None:
         """Return the position that the call's cursor names, or None for the first page.
@@ -79,6 +81,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     def cursor(self, position: object) -> str:
         """Return the cursor with which the same query continues after a position."""
         return self._cursors().write(position)
+
+    def record(self, action: str, subject: str | None = None, **details: object) -> None:
+        """Add an entry to the audit log, as `audit.record` does."""
+        audit.record(
+            self.transaction,
+            self.principal.key_id or audit.LOCAL,
+            action,
+            org_id=self.principal.org_id,
+            subject=subject,
+            request_id=self.request_id,
+            **details,
+        )
 
     @property
     def org(self) -> int:

@@ -34,7 +34,8 @@ def get_agent_context(call: Call) -> Response:
 def get_session_context(call: Call) -> Response:
     """Return the context of a session."""
     session = existing_session(call)
-    wanted = filters.from_context(call.body, call.now, session_id=session.id)
+    only = call.principal.agent_id
+    wanted = filters.from_context(call.body, call.now, agent_id=only, session_id=session.id)
     return answer(200, {"session_id": session.id, **_context(call, wanted, sessions=False)})
 
 

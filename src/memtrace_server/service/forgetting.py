@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -18,25 +18,36 @@ _ROWS = 100  # in a step, some 20 ms
 
 def forget_memories(call: Call) -> Response:
     """Forget by filter."""
-    return _forget(call, lambda deleted: answer(200, {"deleted": deleted}))
+
+    def finish(deleted: int) -> Response:
+        _record(call, call.parameters.keys() - {"Idempotency-Key", "dry_run"}, deleted)
+        return answer(200, {"deleted": deleted})
+
+    return _forget(call, finish)
 
 
 def forget_matching(call: Call) -> Response:
     """Forget by a filter of any kind, or count what would be forgotten."""
     if call.parameters["dry_run"]:
         return answer(200, {"deleted": 0, "matched": len(find(call))})
-    return _forget(call, lambda deleted: answer(200, {"deleted": deleted, "matched": deleted}))
+
+    def finish(deleted: int) -> Response:
+        _record(call, call.body.keys(), deleted)
+        return answer(200, {"deleted": deleted, "matched": deleted})
+
+    return _forget(call, finish)
 
 
 def delete_agent(call: Call) -> Response:
     """Delete an agent, and its memories if asked to."""
 
-    def delete(_: int) -> Response:
+    def delete(deleted: int) -> Response:
         agent = existing_agent(call, call.parameters["agent_id"])
         if call.parameters["delete_memories"]:
             call.transaction.delete_sessions(call.org, agent.id, call.now)
             call.transaction.forget_answers(call.org, agent.id)
         call.transaction.delete_agent(call.org, agent.id)
+        call.record("agent.deleted", agent.id, deleted=deleted)
         return Response(status=204)
 
     return _forget(call, delete)
@@ -45,8 +56,10 @@ def delete_agent(call: Call) -> Response:
 def delete_session(call: Call) -> Response:
     """Delete a session, and its memories if asked to."""
 
-    def delete(_: int) -> Response:
-        call.transaction.delete_session(call.org, existing_session(call))
+    def delete(deleted: int) -> Response:
+        session = existing_session(call)
+        call.transaction.delete_session(call.org, session)
+        call.record("session.deleted", session.id, deleted=deleted)
         return Response(status=204)
 
     return _forget(call, delete)
@@ -74,6 +87,11 @@ def _forget(call: Call, finish: Callable[[int], Response]) -> Response:
     return finish(deleted) if step.is_last else Response(status=200, forgotten=deleted)
 
 
+def _record(call: Call, filtered_by: Iterable[str], deleted: int) -> None:
+    """Note that memories were forgotten, and by which filters; their values may tell what is forgotten."""
+    call.record("memories.forgotten", filters=sorted(filtered_by), deleted=deleted)
+
+
 def _by_parameters(call: Call) -> Filter:
     return attrs.evolve(filters.from_parameters(call.parameters, call.now), include_superseded=True)
 
@@ -87,7 +105,8 @@ def _by_agent(call: Call) -> Filter | None:
 def _by_session(call: Call) -> Filter | None:
     session = existing_session(call)
     is_wanted = call.parameters["delete_memories"]
-    return Filter(session_id=session.id, include_superseded=True) if is_wanted else None
+    wanted = Filter(agent_id=call.principal.agent_id, session_id=session.id, include_superseded=True)
+    return wanted if is_wanted else None
 
 
 FORGETTING: Mapping[str, Callable[[Call], Filter | None]] = {

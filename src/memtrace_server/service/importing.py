@@ -30,6 +30,7 @@ def import_records(call: Call) -> Response:
     imported += call.transaction.import_sessions(call.org, sessions)
     imported += _import_memories(call, requests)
     total = len(agents) + len(sessions) + len(requests)
+    call.record("records.imported", imported=imported, existing=total - imported)
     return answer(200, {"imported": imported, "existing": total - imported})
 
 

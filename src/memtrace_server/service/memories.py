@@ -71,7 +71,10 @@ def forget_memory(call: Call) -> Response:
 def _existing(call: Call) -> Found:
     memory_id = call.parameters["memory_id"]
     found = call.transaction.memory(call.org, ids.memory_seq(memory_id), call.now)
-    if found is None or msgspec.json.decode(found.doc)["id"] != memory_id:
+    if found is None:
+        raise problems.not_found(f"memory {memory_id}")
+    doc = msgspec.json.decode(found.doc)
+    if doc["id"] != memory_id or call.principal.agent_id not in {None, doc["agent_id"]}:
         raise problems.not_found(f"memory {memory_id}")
     return found
 

@@ -89,7 +89,8 @@ def existing_session(call: Call) -> Session:
     """
     session_id = call.parameters["session_id"]
     session = call.transaction.session(call.org, session_id)
-    if session is None:
+    only = call.principal.agent_id
+    if session is None or (only is not None and session.agent_id != only):
         raise problems.not_found(f"session {session_id}")
     return session
 

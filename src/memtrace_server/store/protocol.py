@@ -11,6 +11,7 @@ from memtrace_server.store.records import (
     Agent,
     AgentCounts,
     Answer,
+    AuditEntry,
     Candidates,
     Direction,
     Filter,
@@ -61,6 +62,18 @@ class Transaction(Protocol):
 
     def revoke_key(self, key_id: str, now: int) -> bool:
         """Revoke the key of this id; False when there is none that is not revoked already."""
+
+    def expire_key(self, key_id: str, moment: int) -> None:
+        """Let the key of this id expire at a moment (ns), or earlier if it would anyway."""
+
+    def note_key_use(self, key_id: str, moment: int) -> None:
+        """Remember that the key of this id was used at a moment (ns)."""
+
+    def record(self, entry: AuditEntry) -> None:
+        """Add an entry to the audit log."""
+
+    def audit(self) -> list[AuditEntry]:
+        """The audit log, oldest first."""
 
     def answer(self, org: int, key: str, since: int) -> Answer | None:
         """Return the response kept under an Idempotency-Key, if not before `since` (ns)."""

@@ -18,7 +18,12 @@ IMPORTANT_EVENTS = ("decision", "error")
 
 @frozen(kw_only=True)
 class Key:
-    """An API key, known by the SHA-256 of its text; times in ns."""
+    """An API key, known by the SHA-256 of its text; times in ns.
+
+    Attributes:
+        last_used_at: When it was last used, to the minute.
+        agent_id: The agent whose memories it is limited to.
+    """
 
     id: str
     org: int
@@ -26,7 +31,33 @@ class Key:
     role: str
     name: str
     created_at: int
-    revoked_at: int | None
+    revoked_at: int | None = None
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    agent_id: str | None = None
+
+
+@frozen(kw_only=True)
+class AuditEntry:
+    """Something that somebody did who may do much, without anything that was remembered.
+
+    Attributes:
+        at: When, in ns.
+        actor: The id of the key; or `local`, who has the store's file.
+        org_id: The organisation that it is about, if it is about one.
+        action: What was done.
+        subject: The id of what it was done to.
+        request_id: The request that did it.
+        details: More about it, as JSON.
+    """
+
+    at: int
+    actor: str
+    org_id: str | None
+    action: str
+    subject: str | None = None
+    request_id: str | None = None
+    details: Mapping[str, Any]
 
 
 @frozen(kw_only=True)

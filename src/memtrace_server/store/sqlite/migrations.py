@@ -271,6 +271,22 @@ _STEPS: Mapping[str, _Step] = {
         ALTER TABLE duplicates RENAME COLUMN created_at TO stored_at;
         CREATE INDEX duplicates_by_age ON duplicates (stored_at);
     """,
+    "0007-keys-and-audit": """
+        ALTER TABLE keys ADD COLUMN expires_at INTEGER;
+        ALTER TABLE keys ADD COLUMN last_used_at INTEGER; -- to the minute
+        ALTER TABLE keys ADD COLUMN agent_id TEXT; -- the agent whose memories it is limited to
+
+        CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            at INTEGER NOT NULL,
+            actor TEXT NOT NULL,
+            org_id TEXT,
+            action TEXT NOT NULL,
+            subject TEXT,
+            request_id TEXT,
+            details TEXT NOT NULL
+        ) STRICT;
+    """,
 }
 
 

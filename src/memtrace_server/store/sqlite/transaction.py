@@ -19,6 +19,7 @@ from memtrace_server.store.records import (
     Agent,
     AgentCounts,
     Answer,
+    AuditEntry,
     Candidates,
     Direction,
     Filter,
@@ -35,7 +36,10 @@ from memtrace_server.store.sqlite.pending import PERIOD, Pending
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
 _CHUNK = 500
-_KEY = "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at"
+_KEY = (
+    "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at, k.expires_at, k.last_used_at, k.agent_id"
+)
+_AUDIT = "at, actor, org_id, action, subject, request_id, details"
 _AGENT = "id, is_registered, description, config, created_at, last_active_at"
 _SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
 _MEMORY = (
@@ -150,14 +154,46 @@ class SqliteTransaction:
     def add_key(self, digest: bytes, key: Key) -> None:
         self._keys.clear()
         self._db.execute(
-            "INSERT INTO keys (digest, id, org, role, name, created_at) VALUES (?, ?, ?, ?, ?, ?)",
-            (digest, key.id, key.org, key.role, key.name, key.created_at),
+            "INSERT INTO keys (digest, id, org, role, name, created_at, expires_at, agent_id)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                digest,
+                key.id,
+                key.org,
+                key.role,
+                key.name,
+                key.created_at,
+                key.expires_at,
+                key.agent_id,
+            ),
         )
 
     def revoke_key(self, key_id: str, now: int) -> bool:
         self._keys.clear()
         sql = "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
         return self._db.execute(sql, (now, key_id)).rowcount == 1
+
+    def expire_key(self, key_id: str, moment: int) -> None:
+        self._keys.clear()
+        sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE id = ?2"
+        self._db.execute(sql, (moment, key_id))
+
+    def note_key_use(self, key_id: str, moment: int) -> None:
+        sql = "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?"
+        self._db.execute(sql, (moment, key_id))
+
+    def record(self, entry: AuditEntry) -> None:
+        self._db.execute(
+            f"INSERT INTO audit ({_AUDIT}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.at, entry.actor, entry.org_id, entry.action, entry.subject, entry.request_id,
+                msgspec.json.encode(entry.details).decode(),
+            ),
+        )  # fmt: skip
+
+    def audit(self) -> list[AuditEntry]:
+        rows = self._db.execute(f"SELECT {_AUDIT} FROM audit ORDER BY seq")
+        return [_audit_entry(row) for row in rows]
 
     # --- answers to writes that may be tried again
 
@@ -810,11 +846,20 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _key(row: tuple[str, int, str, str, str, int, int | None]) -> Key:
-    key_id, org, org_id, role, name, created_at, revoked_at = row
+def _audit_entry(row: tuple[int, str, str | None, str, str | None, str | None, str]) -> AuditEntry:
+    at, actor, org_id, action, subject, request_id, details = row
+    return AuditEntry(
+        at=at, actor=actor, org_id=org_id, action=action, subject=subject, request_id=request_id,
+        details=msgspec.json.decode(details),
+    )  # fmt: skip
+
+
+def _key(row: tuple[str, int, str, str, str, int, int | None, int | None, int | None, str | None]) -> Key:
+    key_id, org, org_id, role, name, created_at, revoked_at, expires_at, last_used_at, agent_id = row
     return Key(
-        id=key_id, org=org, org_id=org_id, role=role, name=name, created_at=created_at, revoked_at=revoked_at
-    )
+        id=key_id, org=org, org_id=org_id, role=role, name=name, created_at=created_at,
+        revoked_at=revoked_at, expires_at=expires_at, last_used_at=last_used_at, agent_id=agent_id,
+    )  # fmt: skip
 
 
 def _agent(row: tuple[str, int, str | None, str | None, int, int | None]) -> Agent:

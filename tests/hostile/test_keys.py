@@ -1,0 +1,289 @@
+"""What keys open and for how long, and what is left of those who used them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from durability.in_process import MEMORIES
+from durability.sockets import PATIENCE
+from live import LiveServer
+from server.operations import OPERATIONS, Operation
+
+from memtrace_server import tenants, times
+from memtrace_server.store import Store, open_store
+
+GUARDED = [operation for operation in OPERATIONS.values() if operation.role]
+SECRET = "what-the-victim-said"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with LiveServer(tmp_path_factory.mktemp("keys")) as server:
+        yield server
+    assert server.returncode == 0
+    assert "traceback" not in "".join(server.log)
+
+
+@pytest.fixture(scope="module")
+def store(server: LiveServer) -> Iterator[Store]:
+    with closing(open_store(server.store_url)) as store:
+        yield store
+
+
+def status(server: LiveServer, key: str) -> int:
+    return httpx.get(f"{server.url}{MEMORIES}", headers={"x-api-key": key}, timeout=PATIENCE).status_code
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def listed(server: LiveServer) -> list[dict[str, str]]:
+    return [json.loads(line) for line in server.run("key", "list", "--json").splitlines()]
+
+
+def audit_of(server: LiveServer) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in server.run("audit").splitlines()]
+
+
+def test_a_key_that_expires_is_good_until_then_and_no_longer(server: LiveServer) -> None:
+    key = server.run("key", "create", "--expires", "3s", "--name", "short").strip()
+    assert status(server, key) == 200
+    wait_for(lambda: status(server, key) == 401)
+    refused = httpx.get(f"{server.url}{MEMORIES}", headers={"x-api-key": key}).json()
+    assert refused["error"] == "This API key has expired"
+    (row,) = [row for row in listed(server) if row["name"] == "short"]
+    assert row["state"] == "expired"
+    assert row["expires"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    "text", ["90", "d", "0d", "-1d", "1y", "1.5d", ""], ids=lambda text: text or "nothing"
+)
+def test_a_time_that_is_none_creates_no_key(server: LiveServer, text: str) -> None:
+    before = len(listed(server))
+    with pytest.raises(Exception, match="exit status 1"):
+        server.run("key", "create", f"--expires={text}")
+    assert len(listed(server)) == before
+
+
+def test_the_list_of_keys_says_when_each_was_last_used_to_the_minute(server: LiveServer) -> None:
+    key = server.run("key", "create", "--name", "used").strip()
+    (row,) = [row for row in listed(server) if row["name"] == "used"]
+    assert row["last used"] == ""
+    minute = times.now() // (60 * times.SECOND) * 60 * times.SECOND
+    assert status(server, key) == 200
+
+    def last_used() -> str:
+        return next(row["last used"] for row in listed(server) if row["name"] == "used")
+
+    wait_for(lambda: last_used() != "")
+    assert last_used() >= times.render(minute)[:19]
+    assert last_used().endswith(":00Z")
+
+
+def test_a_rotated_key_stays_good_for_the_overlap_beside_its_successor(
+    server: LiveServer,
+) -> None:
+    old = server.run("key", "create", "--role", "reader", "--name", "turning", "--agent", "a").strip()
+    key_id = next(row["id"] for row in listed(server) if row["name"] == "turning")
+
+    new = server.run("key", "rotate", key_id, "--overlap", "3s").strip()
+
+    assert (status(server, old), status(server, new)) == (200, 200)
+    rows = [row for row in listed(server) if row["name"] == "turning"]
+    assert {(row["role"], row["org"], row["agent"]) for row in rows} == {("reader", "org_default", "a")}
+    wait_for(lambda: status(server, old) == 401)
+    assert status(server, new) == 200
+    with pytest.raises(Exception, match="exit status 1"):
+        server.run("key", "rotate", key_id)
+
+
+def test_the_overlap_never_makes_a_key_valid_for_longer(store: Store) -> None:
+    soon = times.now() + 60 * times.SECOND
+    tenants.create_key(store, "org_default", "reader", "nearly over", expires_at=soon)
+    key_id = next(key.id for key in tenants.list_keys(store) if key.name == "nearly over")
+    tenants.rotate_key(store, key_id, times.DAY)
+    (old,) = [key for key in tenants.list_keys(store) if key.id == key_id]
+    assert old.expires_at == soon
+
+
+# --- a key that is limited to one agent
+
+
+@pytest.fixture(scope="module")
+def victim(server: LiveServer) -> dict[str, str]:
+    """What another agent of the same organisation has."""
+    with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
+        client.post("/api/v1/agents", json={"name": "support-bot", "config": {"x": SECRET}})
+        session = client.post(
+            "/api/v1/sessions", json={"agent_id": "support-bot", "metadata": {"x": SECRET}}
+        ).json()
+        memory = client.post(
+            MEMORIES,
+            json={
+                "agent_id": "support-bot", "session_id": session["id"], "content": f"dark mode {SECRET}",
+                "tags": ["ui", "preference"], "importance": 0.7, "time": "2020-01-01T00:00:00Z",
+            },
+        ).json()  # fmt: skip
+    return {"memory_id": memory["id"], "session_id": session["id"], "agent_id": "support-bot"}
+
+
+def everything(server: LiveServer, ids: dict[str, str]) -> list[Any]:
+    reads = [
+        OPERATIONS[name]
+        for name in ("getAgent", "getAgentStats", "getSession", "getMemory", "listMemories", "listSessions")
+    ]
+    with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
+        return [client.request(**operation.request(**ids)).json() for operation in reads]
+
+
+@pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.id)
+def test_a_key_of_one_agent_finds_and_changes_nothing_of_another(
+    server: LiveServer, store: Store, victim: dict[str, str], operation: Operation
+) -> None:
+    key = tenants.create_key(store, "org_default", "admin", "limited", agent_id="other")
+    before = everything(server, victim)
+
+    with httpx.Client(base_url=server.url, headers={"x-api-key": key}, timeout=PATIENCE) as client:
+        response = client.request(**operation.request(**victim))
+        asked = operation.request(**victim)
+        names_another = "agent_id" in (asked["params"] or {}) or "support-bot" in json.dumps(asked)
+        assert SECRET not in response.text
+        if names_another:
+            assert response.status_code in {403, 404}, response.text
+        else:
+            assert response.status_code in {200, 403, 404}, response.text
+
+    assert everything(server, victim) == before
+
+
+def test_a_key_of_one_agent_does_everything_for_this_agent(server: LiveServer, store: Store) -> None:
+    key = tenants.create_key(store, "org_default", "admin", "limited", agent_id="mine")
+    with httpx.Client(base_url=server.url, headers={"x-api-key": key}, timeout=PATIENCE) as client:
+        session = client.post("/api/v1/sessions", json={"agent_id": "mine"}).json()["id"]
+        memory = {"agent_id": "mine", "content": "apples", "session_id": session}
+        stored = client.post(MEMORIES, json=memory)
+        assert stored.status_code == 201
+        batch = client.post(MEMORIES, json={"memories": [{**memory, "content": "pears"}]})
+        assert batch.status_code == 201
+        mixed = client.post(
+            MEMORIES, json={"memories": [memory, {"agent_id": "support-bot", "content": "smuggled"}]}
+        )
+        assert (mixed.status_code, mixed.json()["code"]) == (403, "forbidden")
+        contents = {"apples", "pears"}
+        for found in (
+            client.get(MEMORIES).json()["memories"],
+            client.get("/api/v1/tail", params={"start": "beginning"}).json()["memories"],
+            client.post("/api/v1/search", json={"query": "apples pears"}).json()["results"],
+            client.get("/api/v1/agents/mine/memories").json()["memories"],
+            client.get(f"/api/v1/sessions/{session}/memories").json()["memories"],
+        ):
+            assert {memory["content"] for memory in found} == contents
+        assert [agent["id"] for agent in client.get("/api/v1/agents").json()["agents"]] == ["mine"]
+        assert [s["id"] for s in client.get("/api/v1/sessions").json()["sessions"]] == [session]
+        assert client.get("/api/v1/agents/mine/stats").json()["memory_count"] == 2
+        assert client.post(f"/api/v1/sessions/{session}/context").json()["memory_count"] == 2
+        assert client.delete(f"{MEMORIES}/{stored.json()['id']}").status_code == 204
+        assert client.delete(MEMORIES, params={"agent_id": "mine"}).json() == {"deleted": 1}
+        assert client.delete("/api/v1/agents/mine").status_code == 204
+
+
+def test_a_key_of_one_agent_sees_its_part_of_a_shared_session(server: LiveServer, store: Store) -> None:
+    with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
+        for agent in ("owner", "guest"):
+            body = {"agent_id": agent, "session_id": "shared", "content": f"said by {agent}"}
+            assert client.post(MEMORIES, json=body).status_code == 201
+        key = tenants.create_key(store, "org_default", "admin", "limited", agent_id="owner")
+        own = httpx.Client(base_url=server.url, headers={"x-api-key": key})
+        with own:
+            listed_ = own.get("/api/v1/sessions/shared/memories").json()["memories"]
+            assert [memory["content"] for memory in listed_] == ["said by owner"]
+            assert "guest" not in own.post("/api/v1/sessions/shared/context").json()["context"]
+            gone = own.delete("/api/v1/sessions/shared", params={"delete_memories": True})
+            assert gone.status_code in {204, 409}
+        left = client.get(MEMORIES, params={"agent_id": "guest"}).json()["memories"]
+        assert [memory["content"] for memory in left] == ["said by guest"]
+
+
+# --- the audit log
+
+
+def test_the_audit_log_tells_who_gave_access_and_who_took_memories_away(tmp_path: Path) -> None:
+    with LiveServer(tmp_path) as server:
+        org_id = server.run("org", "create", "acme").split()[-1]
+        key = server.run("key", "create", "--org", org_id, "--role", "admin").strip()
+        key_id = next(row["id"] for row in listed(server) if row["org"] == org_id)
+        with httpx.Client(base_url=server.url, headers={"x-api-key": key}) as client:
+            client.post(MEMORIES, json={"agent_id": "a", "content": SECRET, "metadata": {"customer": SECRET}})
+            forgotten = client.post("/api/v1/forget", json={"metadata": {"customer": SECRET}})
+            assert forgotten.json()["deleted"] == 1
+            session = client.post("/api/v1/sessions", json={"agent_id": "a"}).json()["id"]
+            client.delete(f"/api/v1/sessions/{session}")
+            client.delete("/api/v1/agents/a")
+        server.run("key", "rotate", key_id)
+        server.run("key", "revoke", key_id)
+        server.run("backup", str(tmp_path / "copy.db"))
+        entries = audit_of(server)
+    restored = tmp_path / "restored"
+    restored.mkdir()
+
+    told = [(entry["action"], entry["actor"], entry.get("subject")) for entry in entries]
+    new_id = entries[-2]["subject"]
+    assert told == [
+        ("key.created", "local", listed(server)[0]["id"]),
+        ("org.created", "local", org_id),
+        ("key.created", "local", key_id),
+        ("memories.forgotten", key_id, None),
+        ("session.deleted", key_id, session),
+        ("agent.deleted", key_id, "a"),
+        ("key.created", "local", new_id),
+        ("key.revoked", "local", key_id),
+    ]
+    assert entries[3]["details"] == {"filters": ["metadata"], "deleted": 1}
+    assert entries[3]["request_id"] == forgotten.headers["x-request-id"]
+    assert entries[6]["details"]["replaces"] == key_id
+    assert SECRET not in json.dumps(entries)
+    assert key not in json.dumps(entries)
+
+
+def test_what_was_restored_is_in_the_audit_log(tmp_path: Path) -> None:
+    with LiveServer(tmp_path) as server:
+        server.run("backup", str(tmp_path / "copy.db"))
+    server.run("restore", str(tmp_path / "copy.db"))
+    assert audit_of(server)[-1]["action"] == "store.restored"
+
+
+# --- the request log
+
+
+def test_the_request_log_names_organisation_key_and_address_and_no_secret(tmp_path: Path) -> None:
+    with LiveServer(tmp_path, "--forwarded-allow-ips", "127.0.0.1") as server:
+        key_id = listed(server)[0]["id"]
+        headers = {"x-api-key": server.key, "x-forwarded-for": "203.0.113.9"}
+        asked = httpx.get(f"{server.url}{MEMORIES}", params={"tags": SECRET}, headers=headers)
+        strange = httpx.get(f"{server.url}/api/v1/agents/a%0A%1B%5B31m%E2%80%AE%7F", headers=headers)
+        forged = [(b"x-forwarded-for", 'x\u00e9"}\u202e'.encode())]
+        odd = httpx.get(f"{server.url}/health", headers=forged)
+    lines = {line["request_id"]: line for line in map(json.loads, server.log) if "request_id" in line}
+
+    line = lines[asked.headers["x-request-id"]]
+    assert (line["org"], line["key"], line["client"]) == ("org_default", key_id, "203.0.113.9")
+    assert strange.headers["x-request-id"] in lines
+    assert odd.headers["x-request-id"] in lines
+    log = "".join(server.log)
+    assert SECRET not in log
+    assert server.key not in log
+    assert log.isascii()
+    assert not any(ord(character) < 32 and character != "\n" for character in log)
+    assert "\x7f" not in log
