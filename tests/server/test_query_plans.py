@@ -67,7 +67,7 @@ LOOKUP = re.compile(r"SEARCH \w+ USING (INTEGER PRIMARY KEY \(|.*?\((org|digest|
 # Some tables have one row, and `u` has a bounded number. Orgs and keys are few, and only the command line
 # lists them; of the rest, a sweep takes the oldest few.
 KNOWN = re.compile(
-    r"SCAN (secrets|u|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|f|\(subquery-\d+\))( |$)"
+    r"SCAN (secrets|audit|u|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|f|\(subquery-\d+\))( |$)"
     r"|REUSE SUBQUERY|COMPOUND QUERY|LEFT-MOST SUBQUERY|MERGE \(UNION ALL\)|LEFT$|RIGHT$"
     r"|SCAN (j|json_each) VIRTUAL TABLE"  # of few values
     r"|SEARCH (keys|orgs|o) USING "
