@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, cast, get_type_hints
 from urllib.parse import quote
 
 import attrs
@@ -133,13 +134,41 @@ def decode(content: bytes, model: type[T]) -> T:
         raise ValueError(f"{model.__name__}: {error}") from error
 
 
+class FreeForm:
+    """Marks a type with a free-form object, for pydantic: its JSON schema says nothing of other keys.
+
+    That they are allowed is what an object's schema means anyway; saying so is refused by strict tools.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401
+        described: dict[str, Any] = handler(schema)
+        for part in (described, *described.get("anyOf", ())):
+            part.pop("additionalProperties", None)
+        return described
+
+
+class PydanticSerializer:
+    """Finds pydantic's serializer of a model, where pydantic meets one that it did not expect."""
+
+    def __init__(self) -> None:
+        self._serializers: dict[type, object] = {}
+
+    def __get__(self, instance: object, owner: type) -> object:
+        pydantic = sys.modules.get("pydantic")
+        if pydantic is None:
+            raise AttributeError("__pydantic_serializer__")
+        if owner not in self._serializers:
+            self._serializers[owner] = pydantic.TypeAdapter(owner).serializer
+        return self._serializers[owner]
+
+
 def pydantic_schema(model: type[Any], handler: Any) -> dict[str, Any]:  # noqa: ANN401  # of pydantic
     """Return how pydantic validates and writes a model. Only pydantic calls this, so nothing imports it."""
     hints = get_type_hints(model, localns={"TimePoint": TimePoint})
     fields = {
         field.name: {
             "type": "typed-dict-field",
-            "schema": handler.generate_schema(hints[field.name]),
+            "schema": handler.generate_schema(Annotated[hints[field.name], FreeForm()]),
             "required": field.default is attrs.NOTHING,
         }
         for field in attrs.fields(model)
@@ -235,6 +264,8 @@ def _status(code: int) -> HTTPStatus | int:
 
 __all__ = [
     "NOT_GIVEN",
+    "FreeForm",
+    "PydanticSerializer",
     "Response",
     "TimePoint",
     "convert",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_overloads, get_type_hints
+from typing import Annotated, Any, TypeVar, get_overloads, get_type_hints
 
+import attrs
 from memtrace_api.fields import DecisionFields, MemoryFields
+from memtrace_api.types import FreeForm
 
 from memtrace._values import fields_of, prepared
 from memtrace.models import SearchQuery
@@ -84,10 +86,10 @@ def decided(reasoning: str, fields: DecisionFields) -> MemoryFields:
 
 
 def _require_known(model: type, fields: Mapping[str, object]) -> None:
+    known = attrs.fields_dict(model)
     for name in fields:
-        if name not in model.__annotations__:
-            known = ", ".join(model.__annotations__)
-            raise TypeError(f"unknown field {name!r}; {model.__name__} has {known}")
+        if name not in known:
+            raise TypeError(f"unknown field {name!r}; {model.__name__} has {', '.join(known)}")
 
 
 def _fields_of(method: types.FunctionType) -> type | None:
@@ -100,19 +102,22 @@ def _fields_of(method: types.FunctionType) -> type | None:
 
 
 def _show(method: types.FunctionType, fields: type) -> None:
-    hints = {name: hint | None for name, hint in get_type_hints(fields).items()}
+    # Real types, not their names: who makes a tool of a method knows nothing of this module.
+    own, of_fields = get_type_hints(method), get_type_hints(fields)
     signature = inspect.signature(method)
-    keywords = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=hint)
-        for name, hint in hints.items()
+    parameters = [
+        parameter.replace(annotation=_shown(own.get(parameter.name, inspect.Parameter.empty)))
+        for parameter in signature.parameters.values()
+        if parameter.kind is not parameter.VAR_KEYWORD
     ]
-    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    method.__signature__ = signature.replace(parameters=[*own, *keywords])  # type: ignore[attr-defined]
-    returned = method.__annotations__.pop("return")
-    for parameter in signature.parameters.values():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            del method.__annotations__[parameter.name]
-    method.__annotations__ |= {**hints, "return": returned}
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_shown(hint | None))
+        for name, hint in of_fields.items()
+    ]
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # inspect reads it
+        parameters=parameters, return_annotation=own["return"]
+    )
+    method.__annotations__ = {p.name: p.annotation for p in parameters[1:]} | {"return": own["return"]}
     if method.__doc__ and fields.__doc__:
         _, _, described = inspect.cleandoc(fields.__doc__).partition("Attributes:\n")
         text = inspect.cleandoc(method.__doc__)
@@ -124,3 +129,16 @@ def _show(method: types.FunctionType, fields: type) -> None:
             head, section, rest = text.partition("Returns:\n")
             rest = section + rest
         method.__doc__ = f"{head}Args:\n{described}\n\n{rest}"
+
+
+class _NoFunction:
+    """Marks a parameter that takes a function, for pydantic: a tool leaves it out."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: object) -> dict[str, str]:
+        return {"type": "none"}
+
+
+def _shown(hint: Any) -> Any:  # noqa: ANN401  # of any type
+    if "Callable[" in str(hint):
+        return Annotated[hint, _NoFunction()]
+    return Annotated[hint, FreeForm()] if "Mapping[" in str(hint) else hint

@@ -192,8 +192,9 @@ def failure_of(error: Exception, call: Call, base_url: str, proxy: object = None
         meaning, advice = "the name of the host cannot be resolved", "; check base_url"
     elif "ConnectError" in _names(error) and base_url.startswith("http"):
         advice = "; is a Memtrace server running there?"
-    if proxy is not None and not _NEVER_SENT.isdisjoint(_names(error)):
-        meaning, advice = f"{meaning} through the proxy {proxy}", "; check the proxy"
+    is_unreached = not _NEVER_SENT.isdisjoint(_names(error)) and not isinstance(permanent, ssl.SSLError)
+    if proxy is not None and is_unreached:
+        meaning, advice = f"cannot connect through the proxy {proxy}", "; check the proxy"
     made = kind(f"{call} at {base_url}: {meaning}: {reason}{advice}")
     made.__cause__ = error
     return made

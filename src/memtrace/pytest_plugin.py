@@ -32,9 +32,8 @@ T = TypeVar("T")
 @pytest.fixture(name="memtrace")
 def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Iterator[Memtrace]:
     """A `Memtrace` with a memory of its own: embedded, empty, and gone after the test."""
-    import httpx
-
     from memtrace import Memtrace
+    from memtrace._http import httpx
 
     with (
         httpx.Client(transport=fail_next.between(_memtrace_embedded), trust_env=False) as http_client,
@@ -50,9 +49,8 @@ def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) 
 
     It works with every plugin that runs async tests, on asyncio and trio. Only its buffers need closing.
     """
-    import httpx
-
     from memtrace import AsyncMemtrace
+    from memtrace._http import httpx
 
     # Neither holds a connection, so nothing needs an event loop to be closed on.
     http_client = httpx.AsyncClient(transport=fail_next.between(_memtrace_embedded), trust_env=False)

@@ -65,6 +65,8 @@ def example(model: Any) -> dict[str, Any]:
     """JSON data of a model, with all its fields, and two of each thing in a list."""
     data: dict[str, Any] = {}
     for name, annotation in get_type_hints(model).items():
+        if name not in attrs.fields_dict(model):
+            continue
         kind = plain(annotation)
         if kind in RIGHT:
             data[name] = RIGHT[kind]
@@ -80,6 +82,8 @@ def example(model: Any) -> dict[str, Any]:
 def breaks(model: Any, data: Any, where: str = "$") -> Iterator[tuple[str, Any, str, Any]]:
     """The place of each value, the object or list that has it, its key, and what is wrong there."""
     for name, annotation in get_type_hints(model).items():
+        if name not in attrs.fields_dict(model):
+            continue
         kind = plain(annotation)
         place = f"{where}.{name}"
         if get_origin(kind) is list and attrs.has(get_args(kind)[0]):

@@ -120,7 +120,7 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
             if request.param == "async":
                 client = AsyncMemtrace(*args, **kwargs)
             else:
-                client = cast("AsyncMemtrace", _Awaited(Memtrace(*args, **kwargs)))
+                client = cast("AsyncMemtrace", Awaited(Memtrace(*args, **kwargs)))
             stack.push_async_callback(client.close)
             return client
 
@@ -156,7 +156,7 @@ def network(monkeypatch: pytest.MonkeyPatch, no_delays: None) -> Iterator[Networ
     assert network.loses <= 0, "what was to be lost was never sent"
 
 
-class _Awaited:
+class Awaited:
     """A sync client, or a session of it, with the face of the async one."""
 
     def __init__(self, wrapped: Memtrace | SessionHandle) -> None:
@@ -167,7 +167,7 @@ class _Awaited:
         if not callable(value):
             return value
         if name in {"with_options", "session"}:
-            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
+            return lambda *args, **kwargs: Awaited(value(*args, **kwargs))
         if name.startswith("iter_") or name == "export":
             return lambda *args, **kwargs: _awaited_one_by_one(value(*args, **kwargs))
         return lambda *args, **kwargs: anyio.to_thread.run_sync(functools.partial(value, *args, **kwargs))

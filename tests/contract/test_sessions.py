@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from memtrace import (
     CreateSessionRequest,
     MemtraceError,
     NotFoundError,
+    SearchQuery,
     UpdateSessionRequest,
 )
 
@@ -213,3 +215,49 @@ async def test_a_deleted_session_exists_again_from_its_next_memory_on(client: As
 
     again = await client.get_session(session.id)
     assert (again.agent_id, again.metadata) == ("b", {})
+
+
+async def test_a_handle_continues_a_session_of_a_given_id(client: AsyncMemtrace) -> None:
+    for content in ("First", "Second"):
+        async with client.session("agent_1", session_id="chat-42", metadata={content: True}) as session:
+            assert session.id == "chat-42"
+            await session.remember(content)
+        assert (await client.get_session("chat-42")).status == "closed"
+
+    assert [m.content for m in await client.get_session_memories("chat-42")] == ["Second", "First"]
+    assert (await client.get_session("chat-42")).metadata == {"First": True, "Second": True}
+
+
+async def test_a_handle_of_a_given_id_without_memories_leaves_nothing(client: AsyncMemtrace) -> None:
+    async with client.session("agent_1", session_id="chat-43") as session:
+        assert list(await session.recall()) == []
+
+    with pytest.raises(NotFoundError):
+        await client.get_session("chat-43")
+
+
+async def test_a_handle_searches_its_own_session(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "Dark mode elsewhere")
+    async with client.session("agent_1") as session:
+        await session.remember("Dark mode here", tags=["ui"])
+
+        found = [await session.search("dark"), await session.search(SearchQuery(content_contains="mode"))]
+
+        assert [[m.content for m in page] for page in found] == [["Dark mode here"]] * 2
+        assert list(await session.search("dark", tags=["other"])) == []
+
+
+async def test_a_page_is_iterated_counted_and_true_if_it_has_something(client: AsyncMemtrace) -> None:
+    await client.remember("agent_1", "text", session_id="s")
+
+    pages: list[Any] = [
+        await client.recall("agent_1"),
+        await client.search_memories("text"),
+        await client.list_agents(),
+        await client.list_sessions(),
+        await client.tail_memories(start="beginning"),
+    ]
+    for page in pages:
+        assert (len(page), bool(page), len(list(page))) == (1, True, 1)
+    assert not await client.recall("nobody")
+    assert not await client.search_memories("nothing")

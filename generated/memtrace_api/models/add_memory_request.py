@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
 from ..models.memory_type import MemoryType
 from ..models.on_duplicate import OnDuplicate
-from ..types import convert, pydantic_schema, timestamp
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    timestamp,
+)
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -53,6 +58,8 @@ class AddMemoryRequest:
     supersedes: str | None = None
     time: datetime.datetime | None = None
     ttl: int | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

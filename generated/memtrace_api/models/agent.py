@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import attrs
 
-from ..types import convert, pydantic_schema, timestamp
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     Config: TypeAlias = dict[str, Any]
@@ -40,6 +45,8 @@ class Agent:
     config: Config = attrs.field(factory=dict)
     is_registered: bool | None = None
     last_active_at: datetime.datetime | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

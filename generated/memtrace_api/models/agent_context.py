@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
 from ..models.context_entry import ContextEntry
 from ..models.context_omissions import ContextOmissions
-from ..types import convert, pydantic_schema
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+)
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -36,6 +40,8 @@ class AgentContext:
     memory_ids: list[str] | None = None
     omitted: ContextOmissions | None = None
     entries: list[ContextEntry] | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

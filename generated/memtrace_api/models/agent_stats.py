@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
-from ..types import convert, pydantic_schema, timestamp
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    timestamp,
+)
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -34,6 +39,8 @@ class AgentStats:
     active_sessions: int
     memory_types: dict[str, int]
     last_active_at: datetime.datetime | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

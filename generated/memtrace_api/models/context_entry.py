@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 import attrs
 
-from ..types import convert, pydantic_schema, timestamp
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    timestamp,
+)
 
 if TYPE_CHECKING:
     Tags: TypeAlias = list[str]
@@ -56,6 +61,8 @@ class ContextEntry:
     importance: float | None = None
     tags: Tags = attrs.field(factory=list)
     metadata: Metadata = attrs.field(factory=dict)
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
@@ -11,7 +11,12 @@ from ..models.context_field import ContextField
 from ..models.context_format import ContextFormat
 from ..models.context_layout import ContextLayout
 from ..models.memory_type import MemoryType
-from ..types import convert, pydantic_schema, time_point
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    time_point,
+)
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -60,6 +65,8 @@ class ContextOptions:
     layout: ContextLayout | None = None
     format: ContextFormat | None = None
     show: list[ContextField] | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

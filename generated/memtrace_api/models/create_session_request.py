@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
-from ..types import convert, pydantic_schema
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+)
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -23,6 +27,8 @@ class CreateSessionRequest:
 
     agent_id: str
     metadata: dict[str, Any] | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
 from ..models.memory_type import MemoryType
-from ..types import NOT_GIVEN, convert, pydantic_schema, require_value, time_point
+from ..types import (
+    NOT_GIVEN,
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    require_value,
+    time_point,
+)
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -52,6 +59,8 @@ class ForgetFilter:
     metadata: dict[str, Any] | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __init__(
         self,

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
 from ..models.import_agent import ImportAgent
 from ..models.import_memory import ImportMemory
 from ..models.import_session import ImportSession
-from ..types import NOT_GIVEN, convert, pydantic_schema, require_value
+from ..types import (
+    NOT_GIVEN,
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    require_value,
+)
 
 
 @attrs.define(kw_only=True, slots=True, init=False, repr=False)
@@ -26,6 +32,8 @@ class ImportRequest:
     agents: list[ImportAgent] | None = None
     sessions: list[ImportSession] | None = None
     memories: list[ImportMemory] | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __init__(
         self,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
 from ..models.memory import Memory
-from ..types import convert, pydantic_schema
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+)
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -28,6 +32,8 @@ class MemoryTail:
     count: int
     has_more: bool
     next_cursor: str
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __iter__(self) -> Iterator[Memory]:
         return iter(self.memories)

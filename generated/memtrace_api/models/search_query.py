@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 
 from ..models.memory_type import MemoryType
 from ..models.search_group import SearchGroup
 from ..models.search_order import SearchOrder
-from ..types import convert, pydantic_schema, time_point
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+    time_point,
+)
 
 if TYPE_CHECKING:
     from ..types import TimePoint
@@ -73,6 +78,8 @@ class SearchQuery:
     order: SearchOrder | None = None
     limit: int | None = None
     cursor: str | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 
 from ..models.session import Session
-from ..types import convert, pydantic_schema
+from ..types import (
+    PydanticSerializer,
+    convert,
+    pydantic_schema,
+)
 
 
 @attrs.define(kw_only=True, slots=True)
@@ -26,6 +30,8 @@ class SessionList:
     count: int
     has_more: bool | None = None
     next_cursor: str | None = None
+
+    __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether a response had it; that raises if not, a third of the time.

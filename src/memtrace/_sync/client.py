@@ -852,23 +852,27 @@ class Memtrace:
         write = call(requests.create_session, body=body, idempotency_key=idempotent(idempotency_key))
         return self._sender.fetch(write, Session)
 
-    def session(self, agent_id: str, *, metadata: dict[str, Any] | None = None) -> SessionHandle:
-        """Start a session, and close it at the end of the block, also after an exception.
+    def session(
+        self, agent_id: str, *, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> SessionHandle:
+        """Start a session, or continue one, and close it at the end of the block, also after an exception.
 
         Args:
             agent_id: The agent whose session it is.
-            metadata: Anything about it, as a JSON object.
+            session_id: The session to continue; your own id for one that begins with its first memory. A new
+                session by default.
+            metadata: Anything about it, as a JSON object; merged into what it has.
 
         Returns:
             A context manager with a handle with the session's `id`, and with `remember`, `decide`,
-            `recall` and `context` that are bound to it.
+            `recall`, `search` and `context` that are bound to it.
 
         Example:
             >>> with client.session("agent_1", metadata={"task": "onboarding"}) as session:
             ...     session.remember("User prefers dark mode")
             ...     print((session.context(max_tokens=2000)).context)
         """
-        return SessionHandle(self, agent_id, metadata=metadata)
+        return SessionHandle(self, agent_id, session_id=session_id, metadata=metadata)
 
     def buffered(
         self,

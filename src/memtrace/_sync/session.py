@@ -4,20 +4,31 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+import attrs
 from memtrace_api.fields import (
     ContextFields,
     SessionDecisionFields,
     SessionMemoryFields,
     SessionRecallFilters,
+    SessionSearchConditions,
 )
 
 from memtrace._contexts import CountTokens
-from memtrace._fields import shows_fields
-from memtrace.exceptions import MemtraceError
-from memtrace.models import ContextOptions, Memory, MemoryList, Session, SessionContext, TimePoint
+from memtrace._fields import search_query_of, shows_fields
+from memtrace.exceptions import MemtraceError, NotFoundError
+from memtrace.models import (
+    ContextOptions,
+    Memory,
+    MemoryList,
+    SearchQuery,
+    SearchResult,
+    SessionContext,
+    TimePoint,
+)
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
@@ -30,31 +41,48 @@ class SessionHandle:
     """A session that begins and ends with an `with` block; `Memtrace.session` makes one.
 
     Attributes:
-        agent_id: Whose session.
+        agent_id: The agent whose session it is.
     """
 
-    def __init__(self, client: Memtrace, agent_id: str, *, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        client: Memtrace,
+        agent_id: str,
+        *,
+        session_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
         self.agent_id = agent_id
         self._client = client
         self._metadata = metadata
-        self._session: Session | None = None
+        self._id = session_id
+        self._is_new = session_id is None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.agent_id!r}, id={self._session.id if self._session else None!r})"
+        return f"{type(self).__name__}({self.agent_id!r}, id={self._id!r})"
 
     @property
     def id(self) -> str:
         """The session's id.
 
         Raises:
-            RuntimeError: Before the block.
+            RuntimeError: Before the block, if no id was given.
         """
-        if self._session is None:
+        if self._id is None:
             raise RuntimeError("the session begins with the block: use it in a with statement")
-        return self._session.id
+        return self._id
 
     def __enter__(self) -> Self:
-        self._session = self._client.create_session(agent_id=self.agent_id, metadata=self._metadata)
+        if self._is_new:
+            made = self._client.create_session(agent_id=self.agent_id, metadata=self._metadata)
+            self._id = made.id
+            return self
+        try:
+            self._client.update_session(self.id, status="active", metadata=self._metadata)
+            self._metadata = None
+        except NotFoundError:
+            # It comes into being with its first memory.
+            logger.debug("Session %s begins with its first memory", self._id)
         return self
 
     def __exit__(
@@ -63,10 +91,13 @@ class SessionHandle:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        metadata = None if self._is_new else self._metadata
         try:
-            self._client.close_session(self.id)
+            self._client.update_session(self.id, status="closed", metadata=metadata)
         except MemtraceError as error:
-            # What went wrong in the block is what the caller has to hear about.
+            if isinstance(error, NotFoundError) and not self._is_new:
+                return  # there was no memory that would have begun it
+            # The caller has to see what went wrong in the block.
             if exc_type is None:
                 raise
             logger.warning("Session %s is left open: %s", self.id, error)
@@ -161,3 +192,22 @@ class SessionHandle:
             RuntimeError: Before the block.
         """
         return self._client.get_session_context(self.id, options, count_tokens=count_tokens, **fields)
+
+    def search(
+        self, query: SearchQuery | str | None = None, **conditions: Unpack[SessionSearchConditions]
+    ) -> SearchResult:
+        """Search the session's memories; as `search_memories` of the client.
+
+        Args:
+            query: The words that the content must have, with other conditions as keywords. Or a whole
+                `SearchQuery`, whose agent and session are those of this one.
+
+        Returns:
+            A page of what was found.
+
+        Raises:
+            TypeError: If a SearchQuery and keywords are mixed.
+            RuntimeError: Before the block.
+        """
+        body = search_query_of(query, conditions)
+        return self._client.search_memories(attrs.evolve(body, agent_id=self.agent_id, session_id=self.id))

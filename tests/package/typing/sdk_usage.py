@@ -410,6 +410,7 @@ def sessions(client: Memtrace) -> None:
     assert_type(changed, Session)
     client.update_session(session.id, UpdateSessionRequest(status="active"))
     assert_type(client.close_session(session.id, idempotency_key="key"), Session)
+    client.session("a", session_id="chat-42")
     with client.session("a", metadata={"task": "onboarding"}) as handle:
         assert_type(handle, SessionHandle)
 
@@ -460,6 +461,7 @@ def in_a_session(session: SessionHandle) -> None:
     )
     assert_type(page, MemoryList)
     assert_type(session.context(ContextOptions(max_tokens=1000)).context, str)
+    assert_type(session.search("dark mode", tags=["ui"]), SearchResult)
     context = session.context(
         since="1h",
         until="1m",
@@ -683,3 +685,4 @@ async def in_a_session_without_blocking(session: AsyncSessionHandle) -> None:
     assert_type(await session.decide("Use dark mode", "They asked for it"), Memory)
     assert_type(await session.recall(), MemoryList)
     assert_type(await session.context(), SessionContext)
+    assert_type(await session.search("dark"), SearchResult)
