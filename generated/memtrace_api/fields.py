@@ -456,8 +456,8 @@ class TailOptions(TypedDict, total=False):
             `limit` may change.
         start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
             or with the next one (`now`).
-        wait: Seconds to wait for a memory if there is none yet; less than the time limit that most HTTP
-            clients have. The server's default: 0.
+        wait: Maximum seconds to wait for a memory if there is none yet. The server may respond earlier
+            with an empty page; continue with its cursor. The server's default: 0.
     """
 
     agent_id: str | None
@@ -471,6 +471,34 @@ class TailOptions(TypedDict, total=False):
     cursor: str | None
     start: TailMemoriesStart | None
     wait: int | None
+
+
+class TailFilters(TypedDict, total=False):
+    """Fields of `tail_memories` without `limit`, `cursor`, `wait`.
+
+    Attributes:
+        agent_id: Only results of this agent.
+        session_id: Only memories of this session.
+        memory_type: Kind of memory: something that happened (`episodic`), something about the session
+            (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
+        event_type: Only memories of this event type.
+        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
+            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
+            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
+            or with the next one (`now`).
+    """
+
+    agent_id: str | None
+    session_id: str | None
+    memory_type: MemoryType | None
+    event_type: str | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    since: TimePoint | None
+    until: TimePoint | None
+    start: TailMemoriesStart | None
 
 
 class ExportFilters(TypedDict, total=False):

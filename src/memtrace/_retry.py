@@ -27,6 +27,7 @@ RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 # Seconds. The delay before the n-th retry is random, from 0 to FIRST_DELAY * 2 ** (n - 1) or MAX_DELAY.
 FIRST_DELAY = 0.5
 MAX_DELAY = 8.0
+_MAX_DOUBLINGS = 16
 # A server that asks for a longer delay is not asked again: the caller knows better what to do with the time.
 MAX_RETRY_AFTER = 60.0
 # Seconds. A host may have several addresses, and only the next one may answer.
@@ -144,7 +145,9 @@ class Retries:
         asked_for = error.retry_after if isinstance(error, APIStatusError) else None
         if asked_for is not None and asked_for > MAX_RETRY_AFTER:
             return None
-        delay = (asked_for or 0.0) + jitter() * min(MAX_DELAY, FIRST_DELAY * 2.0**self.count)
+        delay = (asked_for or 0.0) + jitter() * min(
+            MAX_DELAY, FIRST_DELAY * 2.0 ** min(self.count, _MAX_DOUBLINGS)
+        )
         if not self.deadline.has_room_for(delay):
             return None
         self.count += 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from weakref import WeakSet
 
+import anyio
 from memtrace_api import requests
 from memtrace_api.fields import (
     AddMemoryFields,
@@ -33,6 +35,7 @@ from memtrace_api.fields import (
     SessionFields,
     SessionListFilters,
     SessionMemoryFilters,
+    TailFilters,
     TailOptions,
     UpdateSessionFields,
 )
@@ -49,7 +52,7 @@ from memtrace._pagination import SearchPages, page_after
 from memtrace._records import ImportReport
 from memtrace._request import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
 from memtrace._response import Answered, AsyncMethod, recording
-from memtrace._retry import Retries
+from memtrace._retry import Deadline, Retries
 from memtrace._values import identifier
 from memtrace.exceptions import (
     BadRequestError,
@@ -98,6 +101,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _UNAVAILABLE = 503
+_MAX_WAIT = 20  # seconds that one request of a tail waits
 # Seconds. A timeout cannot be 0.
 _MIN_TIMEOUT = 0.001
 
@@ -521,6 +525,42 @@ class AsyncMemtrace:
             >>> page = await client.tail_memories(cursor=page.next_cursor, wait=8)
         """
         return await self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
+
+    async def tail(
+        self, *, cursor: str | None = None, **filters: Unpack[TailFilters]
+    ) -> AsyncIterator[Memory]:
+        """Iterate over memories as they are stored, without end, in the order in which they are stored.
+
+        The iterator waits for the next memory. It survives restarts of the server: transient failures after
+        the first response are retried for as long as they last, and nothing is repeated or skipped.
+
+        Args:
+            cursor: Where to continue; `next_cursor` of `tail_memories` with the same filters.
+
+        Returns:
+            The memories, one by one.
+
+        Raises:
+            MemtraceError: If a failure is not transient, or the first request fails.
+
+        Example:
+            >>> async for memory in client.tail(agent_id="agent_1"):
+            ...     print(memory.content)
+        """
+        outage: Retries | None = None
+        while True:
+            try:
+                page = await self.tail_memories(cursor=cursor, wait=self._patience(), **filters)
+            except MemtraceError as error:
+                outage = outage or Retries(sys.maxsize, Deadline(None))
+                delay = None if cursor is None else outage.delay_after(error)
+                if delay is None:
+                    raise
+                await anyio.sleep(delay)
+                continue
+            outage, cursor = None, page.next_cursor
+            for memory in page.memories:
+                yield memory
 
     async def search_memories(
         self, query: SearchQuery | str | None = None, **conditions: Unpack[SearchConditions]
@@ -1144,6 +1184,11 @@ class AsyncMemtrace:
         while pages.query is not None:
             for memory in pages.take(await self.search_memories(pages.query)):
                 yield memory
+
+    def _patience(self) -> int:
+        """Return the seconds that a request may wait for a memory: half of the timeout, at most 20."""
+        seconds = self._sender.retries().deadline.left()
+        return _MAX_WAIT if seconds is None else min(_MAX_WAIT, int(seconds / 2))
 
     def _within(self, retries: Retries) -> Self:
         """Copy this client for a call that is a part of another one, with the time that is left of that."""

@@ -142,6 +142,29 @@ def context(  # noqa: PLR0913 - an option each
         print(found.context)
 
 
+def tail(  # noqa: PLR0913 - an option each
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with memories as they are stored.")
+    ] = False,
+    agent: AgentOption = None,
+    session: SessionOption = None,
+    tag: TagOption = None,
+    limit: LimitOption = 10,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the memories stored last, oldest first."""
+    fields = _given(agent_id=agent, session_id=session, tags=tag)
+    with _memory(url, key) as client:
+        cursor = client.tail_memories(**fields).next_cursor if follow else None
+        _show(client.list_memories(limit=limit, **fields).memories[::-1], as_json=as_json)
+        for memory in client.tail(cursor=cursor, **fields) if follow else ():
+            _show([memory], as_json=as_json)
+            sys.stdout.flush()
+
+
 def agents(*, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False) -> None:
     """List the agents."""
     with _memory(url, key) as client:

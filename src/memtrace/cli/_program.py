@@ -28,7 +28,7 @@ program = typer.Typer(
 )
 for command in (
     _memories.remember, _memories.decide, _memories.recall, _memories.search, _memories.context,
-    _forget.forget, _memories.agents, _memories.sessions, _memories.stats, _mcp.mcp,
+    _memories.tail, _forget.forget, _memories.agents, _memories.sessions, _memories.stats, _mcp.mcp,
 ):  # fmt: skip
     program.command()(command)
 program.command("export")(_move.export)

@@ -69,8 +69,8 @@ def sync_detailed(
             `limit` may change.
         start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
             or with the next one (`now`).
-        wait: Seconds to wait for a memory if there is none yet; less than the time limit that most HTTP
-            clients have. The server's default: 0.
+        wait: Maximum seconds to wait for a memory if there is none yet. The server may respond earlier
+            with an empty page; continue with its cursor. The server's default: 0.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

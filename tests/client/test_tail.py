@@ -1,0 +1,69 @@
+"""An iterator over memories as they are stored."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import anyio
+import pytest
+from live import LiveServer
+
+from memtrace import APIConnectionError, AsyncMemtrace, AuthenticationError, Memtrace
+
+_PATIENCE = 60
+
+
+def followed(client: Memtrace, found: Queue[str], **options: Any) -> None:
+    for memory in client.tail(**options):
+        found.put(memory.content)
+        if memory.content == "last":
+            return
+
+
+def test_a_tail_survives_restarts_without_gap_or_repeat(tmp_path: Path) -> None:
+    found: Queue[str] = Queue()
+    with LiveServer(tmp_path) as first, Memtrace(first.url, first.key, max_retries=0) as client:
+        port, key = first.url.rpartition(":")[2], first.key
+        client.remember("a", "before")
+        thread = threading.Thread(target=followed, args=(client, found), kwargs={"start": "beginning"})
+        thread.start()
+        assert found.get(timeout=_PATIENCE) == "before"
+        client.remember("a", "one")
+        assert found.get(timeout=_PATIENCE) == "one"
+        first.kill()
+        for content in ("two", "three", "last"):
+            with LiveServer(tmp_path, "--port", port) as again, Memtrace(again.url, key) as writer:
+                writer.remember("a", content)
+                assert found.get(timeout=_PATIENCE) == content
+                again.kill()
+        thread.join(_PATIENCE)
+    assert found.empty()
+
+
+def test_a_tail_of_a_server_that_is_not_there_fails_at_once() -> None:
+    with Memtrace("http://127.0.0.1:1", max_retries=0) as client, pytest.raises(APIConnectionError):
+        next(iter(client.tail()))
+
+
+def test_a_tail_whose_key_is_revoked_fails(memtrace_server: Any) -> None:
+    with Memtrace(memtrace_server.url, "mtk_" + "0" * 64) as client, pytest.raises(AuthenticationError):
+        next(iter(client.tail()))
+
+
+def test_a_tail_continues_from_a_cursor_with_filters(tmp_path: Path) -> None:
+    async def work() -> list[str]:
+        async with AsyncMemtrace(f"sqlite:///{tmp_path}/agent.db", timeout=4) as client:
+            cursor = (await client.tail_memories(agent_id="a")).next_cursor
+            for agent in ("a", "b", "a"):
+                await client.remember(agent, f"of {agent}")
+            found: list[str] = []
+            async for memory in client.tail(agent_id="a", cursor=cursor):
+                found.append(memory.content)
+                if len(found) == 2:
+                    break
+            return found
+
+    assert anyio.run(work) == ["of a", "of a"]
