@@ -47,9 +47,9 @@ def sync_detailed(
 
     Returns the memories that match every filter given, in the order in which they were stored, whatever
     their `time`, and the cursor with which to continue. Superseded memories are returned too. With `wait`,
-    a request that finds nothing is answered as soon as a matching memory is stored, or after that time with
-    an empty page. Each stored memory is returned once, and none is left out, whatever happens to the server
-    between two requests.
+    the response to a request that finds nothing comes as soon as a matching memory is stored, or after that
+    time with an empty page. Each stored memory is returned once, and none is left out, whatever happens to
+    the server between two requests.
 
     Args:
         client: Where to send it.
