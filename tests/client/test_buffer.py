@@ -1186,6 +1186,30 @@ def test_tasks_share_a_buffer_and_keep_their_order(live_server: LiveServer, tena
     asyncio.run(run())
 
 
+def test_memories_fail_alone_that_are_duplicates_or_supersede_nothing(
+    live_server: LiveServer, tenant_key: str
+) -> None:
+    with Memtrace(live_server.url, tenant_key) as client:
+        older = client.remember("agent_1", "Dark mode")
+        log = client.buffered(max_delay=60)
+        log.remember("agent_1", "Started", dedup_key="start")
+        log.remember("agent_1", "Started again", dedup_key="start")
+        log.remember("agent_1", "Light mode", supersedes=older.id or "")
+        log.remember("agent_1", "No mode", supersedes=older.id or "")
+        log.remember("agent_1", "Nothing", supersedes="mem_01JD5P8E6W3M9V2QXA7RKB4TNC")
+        log.remember("agent_1", "Ended")
+        with pytest.raises(BufferedWriteError) as caught:
+            log.close()
+        contents = [memory.content for memory in client.recall("agent_1").memories]
+
+    assert sorted(contents) == ["Ended", "Light mode", "Started"]
+    assert {request.content: error.code for request, error in caught.value.failed} == {
+        "Started again": "duplicate_memory",
+        "No mode": "already_superseded",
+        "Nothing": "not_found",
+    }
+
+
 def test_equal_memories_are_stored_unless_they_share_a_key(live_server: LiveServer, tenant_key: str) -> None:
     with Memtrace(live_server.url, tenant_key) as client:
         with client.buffered() as log:

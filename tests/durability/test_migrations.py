@@ -164,7 +164,7 @@ def test_every_memory_is_there_for_an_embedded_client(old: Old) -> None:
     with Memtrace(old.url) as client:
         found = list(client.iter_memories(order="asc"))
     assert [(m.id, m.content, m.metadata) for m in found] == [
-        (m["id"], m["content"], m.get("metadata")) for m in everything
+        (m["id"], m["content"], m.get("metadata", {})) for m in everything
     ]
 
 

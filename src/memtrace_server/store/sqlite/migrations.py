@@ -287,6 +287,13 @@ _STEPS: Mapping[str, _Step] = {
             details TEXT NOT NULL
         ) STRICT;
     """,
+    "0008-as-of": """
+        CREATE INDEX memories_superseded ON memories (org, superseded_at) WHERE superseded_at IS NOT NULL;
+        -- Whether any memory ever had a time later than when it was stored.
+        ALTER TABLE orgs ADD COLUMN has_future INTEGER NOT NULL DEFAULT 0;
+        UPDATE orgs SET has_future = EXISTS
+            (SELECT 1 FROM memories WHERE org = orgs.number AND time > created_at);
+    """,
 }
 
 

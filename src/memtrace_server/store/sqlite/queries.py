@@ -325,6 +325,10 @@ def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tup
             return query, _PLACE
         _bound_rows(query, org, wanted, f"{table}.rowid")
         return query, (f"{table}.rowid",)
+    if part == 1 and wanted.as_of is not None and not wanted.include_superseded:
+        # What was superseded before then is not looked at. The rest is sorted.
+        sql = "FROM memories m INDEXED BY memories_superseded WHERE m.org = ? AND m.superseded_at > ?"
+        return Query(sql, [org, wanted.as_of]), _PLACE
     label = _rarest_label(wanted)
     if label is None:
         index, condition = _index(wanted)

@@ -10,6 +10,7 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
+import attrs
 import msgspec
 from attrs import define
 
@@ -264,7 +265,7 @@ class SqliteTransaction:
         return found
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
-        self._note_order(org, [memory.time for _, memory in memories])
+        self._note_order(org, [memory for _, memory in memories])
         self._pending.add(org, memories, now)
         self.added_to = org
         self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
@@ -279,7 +280,7 @@ class SqliteTransaction:
         self.flush()
         last = self._db.execute("SELECT max(seq) FROM memories WHERE org = ?", (org,)).fetchone()[0] or 0
         rows = [last, *(memory.seq for memory in memories)]
-        self._note_order(org, [memory.time for memory in memories])
+        self._note_order(org, memories)
         order = self._order(org)
         order.is_kept = order.is_kept and all(a < b for a, b in pairwise(rows))
         alone = [msgspec.structs.replace(memory, supersedes=None) for memory in memories]
@@ -400,6 +401,7 @@ class SqliteTransaction:
         offset: int = 0,
     ) -> list[Found]:
         self.flush()
+        wanted = self._within_time(org, wanted)
         query = queries.page(
             org, wanted, now, order=order, limit=limit, after=after, offset=offset,
             in_order=self._order(org).is_kept,
@@ -634,14 +636,25 @@ class SqliteTransaction:
 
     def _order(self, org: int) -> _Order:
         if org not in self._orders:
-            sql = "SELECT in_order, latest FROM orgs WHERE number = ?"
-            in_order, latest = self._db.execute(sql, (org,)).fetchone()
-            self._orders[org] = _Order(bool(in_order), latest)
+            sql = "SELECT in_order, latest, has_future FROM orgs WHERE number = ?"
+            in_order, latest, has_future = self._db.execute(sql, (org,)).fetchone()
+            self._orders[org] = _Order(bool(in_order), latest, bool(has_future))
         return self._orders[org]
 
-    def _note_order(self, org: int, moments: Sequence[int]) -> None:
-        """Remember when a memory comes in with a time before that of an earlier one (see `queries.page`)."""
+    def _within_time(self, org: int, wanted: Filter) -> Filter:
+        """Return a filter that finds the same: where nothing is of the future, `as_of` bounds the time."""
+        if wanted.as_of is None or self._order(org).has_future:
+            return wanted
+        until = wanted.as_of + 1 if wanted.until is None else min(wanted.until, wanted.as_of + 1)
+        return attrs.evolve(wanted, until=until)
+
+    def _note_order(self, org: int, memories: Sequence[NewMemory]) -> None:
+        """Note when a memory has a time before that of an earlier one, or after the time it was stored."""
         order = self._order(org)
+        moments = [memory.time for memory in memories]
+        if not order.has_future and any(memory.time > memory.created_at for memory in memories):
+            order.has_future = True
+            self._db.execute("UPDATE orgs SET has_future = 1 WHERE number = ?", (org,))
         latest = moments[0] if order.latest is None else order.latest
         order.is_kept = order.is_kept and latest <= moments[0] and all(a <= b for a, b in pairwise(moments))
         order.latest = self._pending.latest[org] = max(latest, *moments)
@@ -815,10 +828,17 @@ class SqliteTransaction:
 
 @define
 class _Order:
-    """Whether an organisation's rows rise with its times, and its latest time (ns), if it has any."""
+    """What an organisation's rows have in common.
+
+    Attributes:
+        is_kept: Whether they rise with their times.
+        latest: Their latest time (ns), if there is any.
+        has_future: Whether any ever had a time later than when it was stored.
+    """
 
     is_kept: bool
     latest: int | None
+    has_future: bool
 
 
 def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
