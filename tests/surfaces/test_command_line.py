@@ -76,6 +76,23 @@ def test_without_the_server_help_works_and_serve_says_what_to_install(tmp_path: 
     assert done.stderr == "memtrace: uvicorn is not installed; run: pip install 'memtrace-sdk[server]'\n"
 
 
+def test_an_embedded_store_without_the_server_says_what_to_install(tmp_path: Path) -> None:
+    done = run_without("memtrace_server.embedded", "export", "--url", "sqlite://")
+
+    assert done.returncode == 1
+    assert "pip install 'memtrace-sdk[server]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_writes_says_so_of_a_store_to_be_read_only(tmp_path: Path, command: Commands) -> None:
+    command("org", "create", "acme", "--store", f"sqlite:///{tmp_path}/x.db")
+
+    error = command.fail("key", "create", "--org", "acme", "--store", f"sqlite:///{tmp_path}/x.db?mode=ro")
+
+    assert "this writes to the store; use its URL without ?mode=ro" in error
+
+
 def test_a_module_that_is_broken_is_not_called_missing() -> None:
     done = run_without("memtrace._version", "--version")
 

@@ -286,6 +286,53 @@ def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
     assert said.time.isoformat() == "2026-01-01T09:00:01.500000+00:00"
 
 
+def test_lines_of_a_transcript_that_cannot_be_read_are_named(tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "transcript.jsonl"
+    lines: list[Any] = [CLAUDE_CODE[1], "a text", {**CLAUDE_CODE[1], "uuid": "u9", "timestamp": "yesterday"}]
+    file.write_text("\n".join([*map(json.dumps, lines), "{"]))
+
+    with pytest.raises(SystemExit):
+        command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    errors = command.read().err.splitlines()
+    assert errors[0] == "memtrace: line 2: it is a str, not an object"
+    assert errors[1].startswith("memtrace: line 3: Invalid isoformat string")
+    assert errors[2].startswith("memtrace: line 4: it is not JSON")
+
+
+def test_a_time_without_a_zone_is_named(tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps([{**CHAT[0], "time": "2026-01-01T10:00:00"}]))
+
+    with pytest.raises(SystemExit):
+        command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    assert "its time is '2026-01-01T10:00:00'; give one with a time zone" in command.read().err
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [("[\n{", "mem0"), ('{\n"results": [', "mem0"), ('[{"role": "user"', "chat")],
+    ids=["a list", "an object", "a chat"],
+)
+def test_a_document_that_is_cut_off_is_refused(
+    text: str, form: str, tmp_path: Path, command: Commands
+) -> None:
+    file = tmp_path / "cut.json"
+    file.write_text(text)
+
+    error = command.fail("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    assert f"the file is no {form} JSON: " in error
+
+
+def test_an_empty_file_imports_nothing(tmp_path: Path, command: Commands) -> None:
+    (tmp_path / "empty").write_text("")
+    assert "Imported 0 records" in command(
+        "import", str(tmp_path / "empty"), "--url", f"sqlite:///{tmp_path}/to.db"
+    )
+
+
 @pytest.mark.parametrize("form", ["mem0", "chat"])
 def test_a_file_of_another_format_is_refused(form: str, tmp_path: Path, command: Commands) -> None:
     file = tmp_path / "file"
@@ -345,6 +392,22 @@ def is_begun(url: str) -> bool:
             return client.list_memories(limit=1).count > 0
     except Exception:  # noqa: BLE001 - it is being made
         return False
+
+
+def test_a_copy_that_lost_a_memory_meanwhile_is_told(
+    store: str, tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = f"sqlite:///{tmp_path}/to.db"
+    imported = Memtrace.import_
+
+    def import_and_lose(client: Memtrace, *arguments: Any, **options: Any) -> Any:
+        report = imported(client, *arguments, **options)
+        client.forget_all(agent_id="b")
+        return report
+
+    monkeypatch.setattr(Memtrace, "import_", import_and_lose)
+
+    assert "is missing in the copy; run the command again" in command.fail("copy", store, target)
 
 
 def test_a_copy_that_differs_is_told(store: str, tmp_path: Path, command: Commands) -> None:

@@ -1,0 +1,174 @@
+"""What exports ask for, what imports send, and which record is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from helpers.clients import AGENT, MEMORY, SESSION, FakeServer
+
+from memtrace import BadRequestError, Memtrace, RejectedRecord
+
+RECORD = {"kind": "memory", "id": "mem_1", "content": "one"}
+DONE = {"imported": 1, "existing": 0}
+
+
+def tail(*memories: dict[str, Any], has_more: bool = False) -> dict[str, Any]:
+    return {"memories": list(memories), "count": len(memories), "has_more": has_more, "next_cursor": "next"}
+
+
+def wrong(*fields: str) -> dict[str, Any]:
+    """An error response about fields."""
+    details = [{"field": field, "location": "body", "message": "is wrong"} for field in fields]
+    return {"error": "wrong", "code": "invalid_request", "request_id": "r", "details": details}
+
+
+def asked(fake_server: FakeServer) -> list[str]:
+    return [f"{request.url.path}?{request.url.query.decode()}" for request in fake_server.requests]
+
+
+def test_an_export_asks_for_every_page_of_each_kind(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, {"agents": [AGENT], "count": 1, "next_cursor": "a"})
+    fake_server.answer(200, {"agents": [AGENT], "count": 1})
+    fake_server.answer(200, {"sessions": [SESSION], "count": 1, "next_cursor": "s"})
+    fake_server.answer(200, {"sessions": [], "count": 0})
+    fake_server.answer(200, tail(MEMORY, has_more=True)).answer(200, tail())
+
+    records = list(sdk.export())
+
+    assert [record["kind"] for record in records] == ["agent", "agent", "session", "memory"]
+    assert records[-1] == {**MEMORY, "kind": "memory"}
+    assert asked(fake_server) == [
+        "/api/v1/agents?",
+        "/api/v1/agents?cursor=a",
+        "/api/v1/sessions?",
+        "/api/v1/sessions?cursor=s",
+        "/api/v1/tail?limit=1000&start=beginning",
+        "/api/v1/tail?limit=1000&cursor=next",
+    ]
+
+
+def test_an_export_with_filters_asks_for_what_memories_name(sdk: Memtrace, fake_server: FakeServer) -> None:
+    gone = {**MEMORY, "agent_id": "deleted", "session_id": "deleted"}
+    plain = {**MEMORY, "agent_id": "a", "session_id": None}
+    fake_server.answer(200, tail(plain, plain, gone))
+    fake_server.answer(200, AGENT)
+    for _ in range(2):
+        fake_server.answer(404, {"error": "No such thing", "code": "not_found", "request_id": "r"})
+
+    records = list(sdk.export(event_type="error"))
+
+    assert [record["kind"] for record in records] == ["agent", "memory", "memory", "memory"]
+    assert asked(fake_server) == [
+        "/api/v1/tail?event_type=error&limit=1000&start=beginning",
+        "/api/v1/agents/a?",
+        "/api/v1/agents/deleted?",
+        "/api/v1/sessions/deleted?",
+    ]
+
+
+def test_a_filter_that_is_none_is_no_filter(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, {"agents": [], "count": 0}).answer(200, {"sessions": [], "count": 0})
+    fake_server.answer(200, tail())
+
+    assert list(sdk.export(agent_id=None)) == []
+
+
+def test_an_import_sends_records_without_what_says_where_they_were(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.answer(200, {"imported": 3, "existing": 1})
+
+    report = sdk.import_(
+        [
+            {**AGENT, "kind": "agent"},
+            json.dumps({**SESSION, "kind": "session"}),
+            json.dumps({**RECORD, "org_id": "org_1", "superseded_by": "mem_2"}).encode(),
+            "\n",
+            RECORD,
+        ]
+    )
+
+    assert (report.imported, report.existing, report.rejected) == (3, 1, [])
+    sent = fake_server.sent
+    assert list(sent) == ["agents", "sessions", "memories"]
+    assert "org_id" not in sent["agents"][0]
+    assert "name" not in sent["agents"][0]
+    assert "status" not in sent["sessions"][0]
+    assert sent["memories"] == [{"id": "mem_1", "content": "one"}] * 2
+    assert fake_server.request.headers["idempotency-key"]
+
+
+def test_many_records_are_imported_in_batches(sdk: Memtrace, fake_server: FakeServer) -> None:
+    for _ in range(3):
+        fake_server.answer(200, DONE)
+
+    report = sdk.import_([RECORD] * 1_001)
+
+    assert report.imported == 3
+    sizes = [len(json.loads(request.content)["memories"]) for request in fake_server.requests]
+    assert sizes == [500, 500, 1]
+
+
+def test_long_records_are_imported_in_batches_of_some_size(sdk: Memtrace, fake_server: FakeServer) -> None:
+    for _ in range(2):
+        fake_server.answer(200, DONE)
+    line = json.dumps({**RECORD, "content": "x" * (5 << 20)})
+
+    sdk.import_([line] * 3)
+
+    sizes = [len(json.loads(request.content)["memories"]) for request in fake_server.requests]
+    assert sizes == [2, 1]
+
+
+def test_records_that_a_response_names_are_left_out_of_the_next_request(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.answer(400, wrong("memories.1.content", "memories.1.time", "agents.0"))
+    fake_server.answer(409, wrong("memories.0.id"))
+    fake_server.answer(200, DONE)
+    records = [RECORD, {"kind": "agent", "id": "a"}, {**RECORD, "id": "mem_2"}, {**RECORD, "id": "mem_3"}]
+
+    report = sdk.import_(records)
+
+    assert report.rejected == [
+        RejectedRecord(1, "id: is wrong"),
+        RejectedRecord(2, "is wrong"),
+        RejectedRecord(3, "content: is wrong"),
+    ]
+    last = json.loads(fake_server.requests[-1].content)
+    assert last == {"memories": [{"id": "mem_3", "content": "one"}]}
+
+
+def test_a_batch_that_is_all_wrong_is_not_sent_again(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(400, wrong("memories.0.content"))
+
+    report = sdk.import_([RECORD])
+
+    assert (report.imported, len(report.rejected)) == (0, 1)
+
+
+@pytest.mark.parametrize("field", ["body", "things.0.id", "memories", "memories.x"])
+def test_an_error_that_names_no_record_is_raised(field: str, sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(400, wrong(field))
+
+    with pytest.raises(BadRequestError, match="wrong"):
+        sdk.import_([RECORD])
+
+
+def test_a_strict_import_names_the_first_record_that_is_wrong(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, DONE)
+    fake_server.answer(400, wrong("memories.1.content"))
+
+    with pytest.raises(BadRequestError, match="record 502: content: is wrong; 1 were imported before it"):
+        sdk.import_([RECORD] * 1_001, strict=True)
+
+
+def test_a_strict_import_sends_nothing_of_a_batch_with_a_line_that_is_no_record(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    with pytest.raises(BadRequestError, match="record 2: it is not JSON"):
+        sdk.import_([RECORD, "{", RECORD], strict=True)
+
+    assert fake_server.requests == []
