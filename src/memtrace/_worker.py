@@ -17,8 +17,6 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
-from memtrace import _running as running
-
 _NAME = "memtrace-buffer"
 # Seconds. The end of the main thread wakes no other thread, so a thread has to look.
 _POLL = 0.1
@@ -89,7 +87,7 @@ class AsyncWorker:
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start the work; RuntimeError if the event loop takes no more tasks."""
         # Outside the caller's task groups, cancel scopes and context.
-        if running.loop() is None:
+        if running_loop() is None:
             sys.modules["trio"].lowlevel.spawn_system_task(work, name=_NAME)
         else:
             # asyncio keeps no reference to its tasks.
@@ -106,8 +104,21 @@ class AsyncWorker:
         return self._anyio.CancelScope(shield=True)
 
 
+def running_loop() -> object:
+    """Return asyncio's event loop that runs this code; None if there is none, as with trio."""
+    # Code that runs on asyncio has imported it.
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        running: object = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    return running
+
+
 def _event_loop() -> Any:  # noqa: ANN401  # neither asyncio nor trio need be installed or imported
-    return running.loop() or sys.modules["trio"].lowlevel.current_trio_token()
+    return running_loop() or sys.modules["trio"].lowlevel.current_trio_token()
 
 
 @atexit.register

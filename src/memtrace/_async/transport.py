@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import anyio
 import anyio.to_thread  # unasync: remove
 
-from memtrace import _running as running
 from memtrace._async.embedded import AsyncEmbeddedTransport
 from memtrace._config import Config
 from memtrace._observe import log_failure, log_response, log_retry, span
@@ -28,6 +27,7 @@ from memtrace._response import (
     require_nothing,
 )
 from memtrace._retry import Deadline, Retries, failure_of
+from memtrace._worker import running_loop  # unasync: remove
 from memtrace.exceptions import APIConnectionError, MemtraceError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
+# A process, and an event loop if there is one.
+_Home = tuple[int, object]
 
 
 class AsyncTransport(Protocol):
@@ -143,7 +145,7 @@ class AsyncTransports:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
             self._library = _http.library_of(http_client, "AsyncClient")
-        self._transports: dict[running.Home, AsyncTransport] = {}
+        self._transports: dict[_Home, AsyncTransport] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -196,7 +198,7 @@ class AsyncTransports:
             raise APIConnectionError(problem) from error
         return opened
 
-    def _open(self, home: running.Home, config: Config) -> AsyncTransport:
+    def _open(self, home: _Home, config: Config) -> AsyncTransport:
         with self._opening:
             self._forget_ended(home)  # unasync: remove
             if home not in self._transports:
@@ -213,17 +215,19 @@ class AsyncTransports:
             raise OSError("a store in memory stays with the process that opened it")
         return AsyncEmbeddedTransport(self._store)
 
-    def _home(self) -> running.Home:
+    def _home(self) -> _Home:
         """Return where connections can be used; those of a store, on any event loop."""
         loop: object = None
-        loop = running.loop() if self._store is None else None  # unasync: remove
+        loop = running_loop() if self._store is None else None  # unasync: remove
         return os.getpid(), loop
 
-    def _forget_ended(self, home: running.Home) -> None:  # unasync: remove
+    def _forget_ended(self, home: _Home) -> None:  # unasync: remove
         # Those of a process that this one was forked from are kept: to close them, as their destructor would,
         # reaches into connections and files that are still in use there.
-        for other in [other for other in self._transports if other[0] == home[0] and running.is_over(other)]:
-            del self._transports[other]
+        for other in list(self._transports):
+            is_over = getattr(other[1], "is_closed", bool)
+            if other[0] == home[0] and is_over():
+                del self._transports[other]
 
 
 class AsyncSender:

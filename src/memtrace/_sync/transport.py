@@ -12,7 +12,6 @@ from contextlib import nullcontext
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from memtrace import _running as running
 from memtrace._config import Config
 from memtrace._observe import log_failure, log_response, log_retry, span
 from memtrace._request import Call
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
+# A process, and an event loop if there is one.
+_Home = tuple[int, object]
 
 
 class Transport(Protocol):
@@ -141,7 +142,7 @@ class Transports:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
             self._library = _http.library_of(http_client, "Client")
-        self._transports: dict[running.Home, Transport] = {}
+        self._transports: dict[_Home, Transport] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -194,7 +195,7 @@ class Transports:
             raise APIConnectionError(problem) from error
         return opened
 
-    def _open(self, home: running.Home, config: Config) -> Transport:
+    def _open(self, home: _Home, config: Config) -> Transport:
         with self._opening:
             if home not in self._transports:
                 self._transports[home] = self._made(config)
@@ -210,7 +211,7 @@ class Transports:
             raise OSError("a store in memory stays with the process that opened it")
         return EmbeddedTransport(self._store)
 
-    def _home(self) -> running.Home:
+    def _home(self) -> _Home:
         """Return where connections can be used; those of a store, on any event loop."""
         loop: object = None
 
