@@ -36,7 +36,7 @@ clients-check: .venv/.dev ## lint the contract, and try what tools of TypeScript
 coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest tests/client tests/contract/test_values.py tests/package/test_names.py tests/package/test_fail_next.py \
-		tests/package/test_pytest_plugin.py tests/surfaces/test_*command*.py $(ARGS)
+		tests/package/test_pytest_plugin.py tests/surfaces/test_tools.py tests/surfaces/test_*command*.py $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

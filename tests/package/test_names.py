@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import typing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,3 +210,10 @@ def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
     printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
     assert printed == f"[]\n[] {logging.NOTSET}\n"
+
+
+def test_every_argument_of_a_client_is_in_the_documentation() -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "configuration.md").read_text("utf-8")
+    arguments = list(inspect.signature(Memtrace).parameters)
+
+    assert [name for name in arguments if f"| `{name}` |" not in page] == []
