@@ -76,6 +76,38 @@ def test_writes_that_arrive_together_are_committed_together(
     assert max(submits.sizes) > 10
 
 
+def test_a_write_that_its_index_delays_is_acknowledged_later_and_alone(
+    store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit, late = store.submit, Future[Any]()
+
+    def delayed(works: Any, deadline: Any) -> Future[Any]:
+        """Commit, and let the first write of a group be heard of later."""
+        (response, failure), *others = submit(works, deadline).result(PATIENCE)
+        done = Future[Any]()
+        if late.done():
+            done.set_result([(response, failure), *others])
+        else:
+            done.set_result([(late, None), *others])
+            outcomes.append(response)
+        return done
+
+    outcomes: list[Any] = []
+    monkeypatch.setattr(store, "submit", delayed)
+
+    async def run() -> None:
+        first = asyncio.create_task(remember(client, "late"))
+        while not outcomes:  # noqa: ASYNC110 - the store's thread cannot set an event of the loop
+            await asyncio.sleep(0)
+        assert await contents(client) == {"late"}
+        assert not first.done()
+        late.set_result(outcomes[0])
+        assert await first == [201]
+        assert await remember(client, "in time") == [201]
+
+    asyncio.run(run())
+
+
 def test_a_write_that_may_take_long_is_in_no_group_of_short_ones(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

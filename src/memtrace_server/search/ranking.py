@@ -84,8 +84,7 @@ def rank(  # noqa: PLR0913 - a search is what it is
     Args:
         transaction: The transaction.
         org: The organisation.
-        wanted: Which memories; the question's phrases and exclusions are among its conditions (see
-            `conditions`).
+        wanted: Which memories; its words are those of the question (`Question.words`).
         question: The question.
         now: The moment (ns): what has expired is left out, and relative times ("yesterday") are told by it,
             unless the filter is as of another.
