@@ -36,8 +36,8 @@ class AddMemoryFields(TypedDict, total=False):
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
-            together with `ttl`.
+        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
+            true. Not together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -73,8 +73,8 @@ class MemoryFields(TypedDict, total=False):
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
-            together with `ttl`.
+        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
+            true. Not together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -107,8 +107,8 @@ class SessionMemoryFields(TypedDict, total=False):
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
-            together with `ttl`.
+        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
+            true. Not together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -139,8 +139,8 @@ class DecisionFields(TypedDict, total=False):
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
-            together with `ttl`.
+        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
+            true. Not together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
@@ -169,8 +169,8 @@ class SessionDecisionFields(TypedDict, total=False):
         dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
         on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces: it is true no longer. Not
-            together with `ttl`.
+        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
+            true. Not together with `ttl`.
         time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.

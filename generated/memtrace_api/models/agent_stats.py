@@ -22,7 +22,7 @@ class AgentStats:
 
     Attributes:
         agent_id: The agent.
-        memory_count: Number of memories.
+        memory_count: Number of memories, superseded ones included.
         memories_24h: Number of memories of the last 24 hours.
         errors_24h: Number of memories of the last 24 hours with the event type `error`.
         session_count: Number of sessions.

@@ -36,7 +36,8 @@ class Memory:
         event_type: What happened, in a word.
         content: What happened, was seen or was decided, exactly as given.
         id: `mem_` and a ULID, so ids sort by time. Memtrace 0.x sends none.
-        created_at: When it was stored; later than `time` if `time` was given. Memtrace 0.x sends none.
+        created_at: When it was stored. It differs from `time` if that was given. Memtrace 0.x sends
+            none.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as it was given.
         tags: Words to find the memory by.

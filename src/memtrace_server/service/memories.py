@@ -163,12 +163,13 @@ class _Addition:
     def _duplicates(self, memories: Sequence[Found], rejected: Sequence[int]) -> Problem:
         """Return the problem that names each duplicate and the memory that is first."""
         fresh = {memory.seq for _, memory in self._fresh}
+        indexes = {memory.seq: index for index, memory in reversed([*enumerate(memories)])}
         existing_ids: list[str] = []
         details: list[Detail] = []
         for index in rejected:
             first = memories[index]
             if first.seq in fresh:
-                name = f"memories.{memories.index(first)} of this batch"
+                name = f"memories.{indexes[first.seq]} of this batch"
             else:
                 existing_ids.append(msgspec.json.decode(first.doc)["id"])
                 name = f"memory {existing_ids[-1]} of the last 24 hours"

@@ -59,7 +59,7 @@ def sync_detailed(
     `return` the index of a duplicate in `memories` holds the first memory, and `duplicates` lists these
     indexes. A memory of a batch may be a duplicate of an earlier one in it.
 
-    **Superseding.** `supersedes` names a memory of the same agent that is true no longer. From then on it
+    **Superseding.** `supersedes` names a memory of the same agent that is no longer true. From then on it
     is absent from lists, search and contexts, unless `include_superseded` asks for it. Each memory is
     superseded once: a second attempt is 409 with the code `already_superseded`, and `existing_id` names the
     newer memory, which can be superseded instead. An id that the agent has no memory of is 404. Forgetting

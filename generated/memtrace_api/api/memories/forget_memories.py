@@ -41,9 +41,9 @@ def sync_detailed(
 ) -> Response[ForgetResult | Error]:
     """Forget every memory that matches a filter.
 
-    Deletes the memories that match every filter given, for good, and returns how many there were.
-    Forgetting everything at once is not allowed: without a filter, the response is 403 with the code
-    `filter_required`. `POST /api/v1/forget` takes more filters, and counts first if asked to.
+    Deletes the memories that match every filter given, superseded ones too, for good, and returns how many
+    there were. Forgetting everything at once is not allowed: without a filter, the response is 403 with the
+    code `filter_required`. `POST /api/v1/forget` takes more filters, and counts first if asked to.
 
     Args:
         client: Where to send it.
