@@ -31,6 +31,7 @@ _LARGE = 64 << 10  # bytes of a body that is worth a look before it is decoded
 _MAX_PAIRS = 100  # parameters in a query; the contract has some fifty at most
 _MAX_ITEMS = 1_000  # items of an array in a query that are looked at
 _LONGEST_NAME = 300  # characters of a parameter's name that are looked at, encoded
+_LONG_TEXT = 4 << 10  # characters
 _SLICE = 1 << 20
 _QUOTE = ord('"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{,]', re.DOTALL)
@@ -258,9 +259,8 @@ class _Body:
         if len(body) > _LARGE:
             if has_more_values(body, MAX_VALUES):
                 raise problems.too_many_values(MAX_VALUES)
-            parts = _parts(body)
             for batch in self._batches:
-                items = _items(parts.get(batch.name))
+                parts, items = batch.cut(body)
                 if items is not None:
                     return batch.read(parts, items)
         value = msgspec.json.decode(body)
@@ -287,6 +287,7 @@ class _Batch:
         self._around = Schema(document, {**schema, "properties": {**schema["properties"], name: listed}})
         self._item = Schema(document, items["items"])
         self._most = items["maxItems"] + 1
+        self._alone = msgspec.defstruct("Alone", [(name, list[msgspec.Raw])], forbid_unknown_fields=True)
 
     @classmethod
     def found_in(cls, document: Document, schema: Mapping[str, Any]) -> Iterator[_Batch]:
@@ -295,6 +296,15 @@ class _Batch:
             resolved = document.resolve(part)
             if document.kind(resolved) == "array" and document.kind(resolved.get("items", {})) == "object":
                 yield cls(document, schema, name)
+
+    def cut(self, body: bytes) -> tuple[Mapping[str, msgspec.Raw], Sequence[msgspec.Raw] | None]:
+        """The body's properties and the items of its list, undecoded; no items if there is no list."""
+        try:
+            alone = msgspec.json.decode(body, type=self._alone)  # looks at each byte once
+        except msgspec.ValidationError:
+            parts = _parts(body)
+            return parts, _items(parts.get(self.name))
+        return {}, getattr(alone, self.name)
 
     def read(
         self, parts: Mapping[str, msgspec.Raw], items: Sequence[msgspec.Raw]
@@ -316,7 +326,7 @@ class _Batch:
             if len(details) >= MAX_DETAILS:
                 break
             if not details:
-                read.append(self._item.fill(item))
+                read.append(_encoded(self._item.fill(item)))
         return (None if details else {**self._around.fill(around), self.name: read}), details
 
 
@@ -355,6 +365,16 @@ def _parts(body: bytes) -> Mapping[str, msgspec.Raw]:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         return {}
+
+
+def _encoded(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An item whose long texts are JSON already, so that nobody waits in a transaction until they are."""
+    return {
+        name: msgspec.Raw(msgspec.json.encode(value))
+        if isinstance(value, str) and len(value) > _LONG_TEXT
+        else value
+        for name, value in item.items()
+    }
 
 
 def _items(raw: msgspec.Raw | None) -> Sequence[msgspec.Raw] | None:

@@ -45,13 +45,13 @@ class Tenant:
         self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
     ) -> Response:
         """Ask the server; `once` is the Idempotency-Key."""
-        return self.core.handle(self._request(method, path, body, query, once))
+        return self.core.handle(self.request(method, path, body, query, once))
 
     def begin(
         self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
     ) -> Exchange:
         """A request as it stands before the store."""
-        request = self._request(method, path, body, query, once)
+        request = self.request(method, path, body, query, once)
         return self.core.begin(request, self.core.match(request), Deadline())
 
     def add(self, **memory: Any) -> Response:
@@ -64,7 +64,10 @@ class Tenant:
         assert response.status == 200, response.body
         return list(told(response)["memories"])
 
-    def _request(self, method: str, path: str, body: object, query: str, once: str | None) -> Request:
+    def request(
+        self, method: str, path: str, body: object = None, query: str = "", once: str | None = None
+    ) -> Request:
+        """A request of this tenant."""
         headers = {"x-api-key": self.key}
         if once is not None:
             headers["idempotency-key"] = once

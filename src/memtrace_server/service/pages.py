@@ -83,5 +83,6 @@ def shown(memory: Found) -> str:
 def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:
     """A JSON object with the memories under a name, their count, and the rest."""
     tail = msgspec.json.encode({"count": len(found), **rest})
-    memories = ",".join([m.doc if m.superseded_by is None else shown(m) for m in found])
-    return b'{"%b":[%b],%b' % (name.encode(), memories.encode(), tail[1:])
+    # Encoded one by one: other threads can run between two of them.
+    memories = b",".join([(m.doc if m.superseded_by is None else shown(m)).encode() for m in found])
+    return b"".join((b'{"', name.encode(), b'":[', memories, b"],", tail[1:]))

@@ -60,7 +60,7 @@ _KEPT = times.DAY
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
 _CLEAN_PATIENCE = 0.05  # seconds to wait for readers of what was forgotten, before the next attempt
 _WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
-_STEPS = 10_000  # of SQLite's virtual machine between two looks at the deadline; less than a millisecond
+_STEPS = 2_000  # of SQLite's virtual machine between two looks at the deadline; some 50 µs
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
 
 _Work = Callable[[Transaction], Any]
