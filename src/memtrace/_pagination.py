@@ -45,15 +45,12 @@ class SearchPages:
         self.query: SearchQuery | None = attrs.evolve(query, limit=self._size)
         self._edge: list[Memory] = []
 
-    def take(self, result: SearchResult) -> list[Memory]:
+    def take(self, query: SearchQuery, result: SearchResult) -> list[Memory]:
         """Give what is new on the page that was asked for, and set out for the next one.
 
         Raises:
             MemtraceError: If a 0.x server has more memories of one moment than it puts on a page.
         """
-        query = self.query
-        if query is None:
-            return []
         if result.has_more is not None or result.next_cursor is not None:
             more = result.next_cursor is not None and result.has_more is not False
             self.query = attrs.evolve(query, cursor=result.next_cursor) if more else None

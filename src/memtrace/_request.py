@@ -67,11 +67,8 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         for name, value in kwargs.items()
         if value is not None
     }
-    try:
-        request = operation(*path, **others)
-        query = urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe="")
-    except UnicodeEncodeError as error:
-        raise unsendable(f"The request cannot be written in UTF-8: {error}") from None
+    request = operation(*path, **others)
+    query = urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe="")
     length = len(request["url"]) + len(query)
     if length > _MAX_URL:
         raise unsendable(f"The URL would be too long: {length} characters; the limit is {_MAX_URL}")
@@ -84,7 +81,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         method=request["method"].upper(),
         path=request["url"],
         query=query,
-        content=_content(request["json"]) if "json" in request else None,
+        content=_JSON.encode(request["json"]).encode() if "json" in request else None,
         headers=headers,
     )
 
@@ -172,11 +169,3 @@ def _batched(index: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMem
     except ValueError as error:
         raise ValueError(f"memories[{index}]: {error}") from None
     return AddMemoryRequest(**plain)
-
-
-def _content(body: object) -> bytes:
-    try:
-        return _JSON.encode(body).encode()
-    # Not JSON are NaN, infinity and lone surrogates (ValueError), and objects of any other class (TypeError).
-    except (TypeError, ValueError, RecursionError) as error:
-        raise unsendable(f"The request cannot be written as JSON: {error}") from None

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC
 from functools import cached_property
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import attrs
@@ -81,7 +80,6 @@ _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
 _SERVER_ERRORS = range(500, 600)
 _UNAVAILABLE = 503
-_KNOWN = frozenset(HTTPStatus)
 # Made with this module: what is made later may find a clock that a test has frozen.
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(model)
@@ -143,10 +141,8 @@ class RawResponse:
 
     @property
     def reason(self) -> str:
-        """The reason phrase of the server, or of the standard."""
-        if self.original is not None:
-            return self.config.shown(self.original.reason_phrase)
-        return HTTPStatus(self.status).phrase if self.status in _KNOWN else ""
+        """The reason phrase of the server, or of the standard; empty from an embedded store."""
+        return "" if self.original is None else self.config.shown(self.original.reason_phrase)
 
     @property
     def request_id(self) -> str | None:

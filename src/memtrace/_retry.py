@@ -97,16 +97,14 @@ class Deadline:
         return self.seconds is None or self._end - monotonic() > delay
 
 
-class _StepTimeouts(Mapping[str, float | None]):
+class _StepTimeouts(Mapping[str, float]):
     """What each step of an attempt may take: what is left of the call when the step begins."""
 
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
 
-    def __getitem__(self, step: str) -> float | None:
-        left = self._deadline.left()
-        if left is None:
-            return None
+    def __getitem__(self, step: str) -> float:
+        left = self._deadline.left() or 0.0
         # A limit of 0 would make a socket that never waits.
         return max(_MIN_STEP, min(MAX_CONNECT, left / 2) if step == "connect" else left)
 

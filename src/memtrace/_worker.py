@@ -106,13 +106,10 @@ class AsyncWorker:
 
 def running_loop() -> object:
     """Return asyncio's event loop that runs this code; None if there is none, as with trio."""
-    # Code that runs on asyncio has imported it.
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:
-        return None
     try:
-        running: object = asyncio.get_running_loop()
-    except RuntimeError:
+        # Code that runs on asyncio has imported it.
+        running: object = sys.modules["asyncio"].get_running_loop()
+    except (KeyError, RuntimeError):
         return None
     return running
 

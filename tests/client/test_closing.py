@@ -120,3 +120,16 @@ def test_an_embedded_store_can_be_opened_again_by_another_client(
         client.close()
 
     assert make_client(url, None).recall("agent_1").count == 3
+
+
+def test_a_call_that_fails_as_its_client_is_closed_says_so_and_is_not_retried() -> None:
+    def close(request: httpx.Request) -> httpx.Response:
+        client.close()
+        raise httpx.ReadError("closed", request=request)
+
+    with httpx.Client(transport=httpx.MockTransport(close)) as http_client:
+        client = Memtrace("http://memtrace.test", http_client=http_client)
+        with pytest.raises(APIConnectionError, match="this client was closed while the call ran") as caught:
+            client.list_memories()
+
+    assert caught.value.__cause__ is None

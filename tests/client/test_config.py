@@ -245,6 +245,7 @@ def test_a_step_may_take_what_is_left_when_it_begins(
     make_client(http_client=make_client.http_client(handle), timeout=20).get_memory("mem_1")
 
     assert seen == [in_all(20), in_all(13)]
+    assert len(server.request.extensions["timeout"]) == len(in_all(20))
 
 
 def test_a_timeout_of_httpx_bounds_each_step(make_client: MakeClient, fake_server: FakeServer) -> None:
@@ -359,3 +360,11 @@ def test_the_async_client_has_both_ways_to_close() -> None:
     import asyncio  # noqa: PLC0415  # for this test alone
 
     asyncio.run(_aclose())
+
+
+def test_an_empty_key_sends_none(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.answer(200, MEMORY)
+
+    make_client().with_options(api_key="").get_memory("mem_1")
+
+    assert "x-api-key" not in fake_server.request.headers

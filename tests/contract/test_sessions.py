@@ -255,7 +255,6 @@ async def test_a_page_is_iterated_counted_and_true_if_it_has_something(client: A
         await client.search_memories("text"),
         await client.list_agents(),
         await client.list_sessions(),
-        await client.tail_memories(start="beginning"),
     ]
     for page in pages:
         assert (len(page), bool(page), len(list(page))) == (1, True, 1)

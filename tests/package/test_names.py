@@ -217,3 +217,15 @@ def test_every_argument_of_a_client_is_in_the_documentation() -> None:
     arguments = list(inspect.signature(Memtrace).parameters)
 
     assert [name for name in arguments if f"| `{name}` |" not in page] == []
+
+
+def test_an_interpreter_without_docstrings_has_the_signatures() -> None:
+    code = (
+        "import inspect\n"
+        "from memtrace import Memtrace\n"
+        "print('tags' in inspect.signature(Memtrace.remember).parameters, Memtrace.remember.__doc__)\n"
+    )
+    command = [sys.executable, "-OO", "-c", code]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert printed == "True None\n"

@@ -1181,8 +1181,8 @@ class AsyncMemtrace:
 
     async def _iter_found(self, query: SearchQuery) -> AsyncIterator[Memory]:
         pages = SearchPages(query)
-        while pages.query is not None:
-            for memory in pages.take(await self.search_memories(pages.query)):
+        while (query_now := pages.query) is not None:
+            for memory in pages.take(query_now, await self.search_memories(query_now)):
                 yield memory
 
     def _patience(self) -> int:

@@ -150,7 +150,7 @@ class AsyncTransports:
         self._is_closed = False
 
     @property
-    def is_supplied(self) -> bool:
+    def is_supplied(self) -> bool:  # unasync: remove
         """Whether the caller supplied the client."""
         return self._http_client is not None
 

@@ -1158,8 +1158,8 @@ class Memtrace:
 
     def _iter_found(self, query: SearchQuery) -> Iterator[Memory]:
         pages = SearchPages(query)
-        while pages.query is not None:
-            for memory in pages.take(self.search_memories(pages.query)):
+        while (query_now := pages.query) is not None:
+            for memory in pages.take(query_now, self.search_memories(query_now)):
                 yield memory
 
     def _patience(self) -> int:

@@ -146,11 +146,6 @@ class Transports:
         self._opening = threading.Lock()
         self._is_closed = False
 
-    @property
-    def is_supplied(self) -> bool:
-        """Whether the caller supplied the client."""
-        return self._http_client is not None
-
     def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Send a request once, and read the response.
 
