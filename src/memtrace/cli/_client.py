@@ -70,8 +70,7 @@ def connected(
         return
     if not url.lower().startswith("sqlite:"):
         raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
-    import httpx
-
+    from memtrace._http import httpx
     from memtrace_server.transport import EmbeddedTransport
 
     with (
