@@ -23,7 +23,7 @@ from helpers.commands import Commands
 from live import LiveServer
 
 from memtrace import APIConnectionError, Memtrace
-from memtrace_server import times
+from memtrace_server import auth, times
 from memtrace_server.store import open_store
 from memtrace_server.store.sqlite import migrations
 
@@ -54,10 +54,15 @@ SELECT n FROM numbers;
 
 @frozen
 class Old:
-    """A copy of a store that an older version wrote, and what that version answered of it."""
+    """A copy of a store that an older version wrote, and what that version answered of it.
+
+    Attributes:
+        keys: Texts of its keys, by who has them; they are made for each copy.
+    """
 
     file: Path
     expected: dict[str, Any]
+    keys: dict[str, str]
 
     @property
     def url(self) -> str:
@@ -66,7 +71,7 @@ class Old:
 
     def key(self, recorded: dict[str, Any]) -> str:
         """The key that a request was sent with."""
-        return str(self.expected["keys"][recorded["who"]])
+        return self.keys[recorded["who"]]
 
 
 @pytest.fixture(params=sorted(STORES.glob("*.sqlite3")), ids=lambda path: path.stem)
@@ -74,7 +79,20 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
     kept: Path = request.param
     file = tmp_path / "memtrace.db"
     shutil.copyfile(kept, file)
-    return Old(file, msgspec.json.decode(kept.with_suffix(".json").read_bytes()))
+    expected = msgspec.json.decode(kept.with_suffix(".json").read_bytes())
+    return Old(file, expected, _add_keys(file, expected["keys"]))
+
+
+def _add_keys(file: Path, rows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Give a store the keys that it had, with new texts: no store that is kept has any."""
+    texts = {who: auth.new_key() for who in rows}
+    with closing(sqlite3.connect(file)) as database, database:
+        database.executemany(
+            "INSERT INTO keys (digest, id, org, role, name, created_at, revoked_at)"
+            " VALUES (:digest, :id, :org, :role, :name, :created_at, :revoked_at)",
+            [{"digest": auth.digest(texts[who]), **row} for who, row in rows.items()],
+        )
+    return texts
 
 
 @pytest.fixture
@@ -169,7 +187,7 @@ def test_every_memory_is_there_for_an_embedded_client(old: Old) -> None:
 
 
 def test_what_was_written_before_is_not_written_again(old: Old, server: InProcess) -> None:
-    keys = old.expected["keys"]
+    keys = old.keys
     everybody = [Tenant(server.core, keys[who]) for who in ("default", "writer")]
     before = [tenant.memories() for tenant in everybody]
     for recorded in (*old.expected["replays"], *old.expected["duplicates"]):
@@ -192,7 +210,7 @@ def test_what_is_no_duplicate_any_more_is_stored(old: Old, server: InProcess, cl
 
 
 def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, command: Commands) -> None:
-    tenant = Tenant(server.core, old.expected["keys"]["default"])
+    tenant = Tenant(server.core, old.keys["default"])
     names = old.expected["names"]
     added = told(tenant.add(content="Written by a newer version: Timbuktu", tags=["ui"], ttl=DAY))
     batch = {"memories": [{"agent_id": "quiet", "content": f"More {n}"} for n in range(50)]}

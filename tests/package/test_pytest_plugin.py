@@ -14,12 +14,9 @@ from textwrap import dedent
 import anyio
 import httpx
 import pytest
-from snippets import snippets
 
 from memtrace import APIConnectionError
 from memtrace.testing import MemtraceServer, ServerProcess
-
-README = Path(__file__).parents[2] / "README.md"
 
 
 class Project:
@@ -78,12 +75,6 @@ def test_plugin_without_a_fixture_imports_nothing(project: Project) -> None:
     )
 
     assert outcomes == {"passed": 1}
-
-
-def test_readme_shows_tests_that_pass(project: Project) -> None:
-    (example,) = (s for s in snippets(README) if s.heading == "Testing your agent")
-
-    assert project.test(example.code) == {"passed": example.code.count("def test_")}
 
 
 def test_failure_that_never_happens_is_an_error_of_the_test(project: Project) -> None:
