@@ -121,7 +121,7 @@ SLOW: dict[str, Play] = {
 TIMEOUT = 0.5  # seconds
 
 
-# httpx reads a head in one step, each read of which may take what is left; only a task can be cancelled meanwhile.
+# httpx reads a head in one step, each read of which may take what is left; only a task can be cancelled.
 HEADS_THAT_DRIP = {"a head byte by byte", "early hints without end", "an error byte by byte"}
 PATIENT = [
     pytest.param(kind, play, id=f"{name}-{kind}")
