@@ -352,7 +352,7 @@ COSTLIEST: Mapping[str, tuple[str, str, Any, int]] = {
     ),
     "registerAgent": ("POST", "/api/v1/agents", {"name": "a", "config": {"k": ["x"] * 1000}}, 60),
     "createSession": ("POST", "/api/v1/sessions", {"agent_id": "a", "metadata": {"k": ["x"] * 1000}}, 60),
-    "forgetMemories": ("DELETE", MEMORIES, {**FILTERS}, 60),
+    "forgetMemories": ("DELETE", MEMORIES, {**FILTERS}, 150),
 }  # fmt: skip
 
 
