@@ -218,6 +218,8 @@ def reading(client: Memtrace) -> None:
     tail = client.tail_memories(start="beginning", limit=10)
     assert_type(tail, MemoryTail)
     client.tail_memories(cursor=tail.next_cursor, wait=20, since=when)
+    for memory in client.tail(cursor=tail.next_cursor, agent_id="agent_1"):
+        assert_type(memory, Memory)
     for memory in client.iter_memories(ListOptions(session_id="sess_1")):
         assert_type(memory, Memory)
     every = client.iter_memories(
@@ -640,6 +642,7 @@ async def memories_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await client.list_memories(agent_id="agent_1"), MemoryList)
     assert_type(client.iter_memories(), AsyncIterator[Memory])
     assert_type(await client.tail_memories(), MemoryTail)
+    assert_type(client.tail(cursor="c"), AsyncIterator[Memory])
     assert_type(await client.search_memories("dark"), SearchResult)
     async for found in client.iter_search("dark"):
         assert_type(found, Memory)
