@@ -361,7 +361,7 @@ def next_status(responses: Any) -> int:
 def test_nonsense_behind_a_request_does_not_take_its_response(server: LiveServer) -> None:
     body = b'{"agent_id": "nonsense", "content": "before"}'
     with connect(server.url) as connection:
-        connection.sendall(get(b"/ready") + b"no HTTP\r\n\r\n")
+        connection.sendall(get(b"/health") + b"no HTTP\r\n\r\n")
         assert [answer(connection, "GET").status for _ in range(2)] == [200, 400]
         assert_ends(connection)
     with connect(server.url) as connection:
