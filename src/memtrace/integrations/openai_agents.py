@@ -43,7 +43,7 @@ class MemtraceSession(SessionABC):
         session_settings: SessionSettings | None = None,
     ) -> None:
         self.session_id = session_id
-        self.session_settings = session_settings or SessionSettings()
+        self.session_settings: SessionSettings | None = session_settings or SessionSettings()
         self._records = Records(awaitable(client), agent_id, name(agent_id, session_id))
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:

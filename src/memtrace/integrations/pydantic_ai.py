@@ -60,7 +60,7 @@ class MemtraceMemory(AbstractCapability[Any]):
         session_id: str | None = None,
         max_tokens: int = 2_000,
     ) -> None:
-        self.id = "memtrace"
+        self.id: str | None = "memtrace"
         self._client = awaitable(client)
         self._agent_id = agent_id
         self._session_id = session_id

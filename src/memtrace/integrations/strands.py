@@ -14,6 +14,7 @@ from memtrace.integrations._documents import Documents
 from memtrace.integrations._names import name
 
 with requires("strands"):
+    from strands.memory.extraction.types import ExtractionConfig
     from strands.memory.types import AddMessagesContext, MemoryEntry, MemoryStore, Metadata, SearchOptions
     from strands.session.session_repository import SessionRepository
     from strands.types.content import Message
@@ -48,15 +49,15 @@ class MemtraceMemoryStore(MemoryStore):
     ) -> None:
         self.name = name
         self.description = description
-        self.max_search_results = _RESULTS
+        self.max_search_results: int | None = _RESULTS
         self.writable = writable
-        self.extraction = None
+        self.extraction: ExtractionConfig | bool | None = None
         self._client = awaitable(client)
         self._agent_id = agent_id
 
     async def search(self, query: str, options: SearchOptions | None = None) -> list[MemoryEntry]:
         """Return the memories that answer a query, best first."""
-        limit = (options or {}).get("max_search_results") or self.max_search_results
+        limit = (options or {}).get("max_search_results") or self.max_search_results or _RESULTS
         found = await self._client.search_memories(agent_id=self._agent_id, query=query, limit=limit)
         return [_entry(memory) for memory in found.results]
 
