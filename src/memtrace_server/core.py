@@ -127,7 +127,8 @@ class Core:
         if not isinstance(todo, Work):
             return self.finish(exchange, todo)
         try:
-            do = self._write if todo.is_write else self._read_until_found
+            read = self._read_until_found if todo.wait else self.read
+            do = self._write if todo.is_write else read
             outcome: Response | Exception = do(todo, deadline)
         except (StoreBusy, DeadlineExceeded):
             raise

@@ -11,10 +11,10 @@ from memtrace_server import ids, problems, times
 from memtrace_server.messages import Response, answer
 from memtrace_server.problems import Detail
 from memtrace_server.service.call import Call
+from memtrace_server.service.memories import memory_of
 from memtrace_server.store.records import Agent, NewMemory, Session
 
 _NAMED = 100  # conflicts that one response names
-_TIMES = ("time", "created_at", "expires_at")
 
 
 def import_records(call: Call) -> Response:
@@ -61,33 +61,15 @@ def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
 
 def _memory(call: Call, request: Mapping[str, Any], row: int) -> NewMemory:
     time = times.parse(request["time"])
-    created_at = times.parse(request["created_at"]) if "created_at" in request else time
-    expires_at = times.parse(request["expires_at"]) if "expires_at" in request else None
-    tags = list(dict.fromkeys(request.get("tags", ())))
-    doc: dict[str, Any] = {
-        "id": request["id"],
-        "time": times.render(time),
-        "created_at": times.render(created_at),
-        "org_id": call.principal.org_id,
-        **{name: value for name, value in request.items() if name not in _TIMES},
-    }
-    if "tags" in request:
-        doc["tags"] = tags
-    if expires_at is not None:
-        doc["expires_at"] = times.render(expires_at)
-    return NewMemory(
+    return memory_of(
+        request,
+        call.principal.org_id,
+        memory_id=request["id"],
         seq=row,
-        agent_id=request["agent_id"],
-        session_id=request.get("session_id"),
-        memory_type=request["memory_type"],
-        event_type=request["event_type"],
         time=time,
-        importance=request.get("importance"),
-        created_at=created_at,
-        expires_at=expires_at,
-        tags=tags,
+        created_at=times.parse(request["created_at"]) if "created_at" in request else time,
+        expires_at=_moment(request.get("expires_at")),
         supersedes=ids.memory_seq(request["supersedes"]) if "supersedes" in request else None,
-        doc=msgspec.json.encode(doc).decode(),
     )
 
 

@@ -17,7 +17,7 @@ from memtrace_server.service.pages import join, memory_page, shown
 from memtrace_server.store.records import Found, NewMemory
 
 _ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
-_NOT_KEPT = {"on_duplicate", "time", "ttl"}  # as a memory has them
+_NOT_KEPT = {"created_at", "expires_at", "on_duplicate", "time", "ttl"}  # as a memory has them
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,13 +210,36 @@ def _memory(call: Call, request: Mapping[str, Any], seq: int, supersedes: int | 
     created_at = call.now - call.now % 1_000  # microseconds, which Python's datetime can hold
     time = times.parse(request["time"]) if "time" in request else created_at
     ttl = request.get("ttl")
-    expires_at = None if ttl is None else call.now + ttl * times.SECOND
+    return memory_of(
+        request,
+        call.principal.org_id,
+        memory_id=ids.memory_id(time, seq),
+        seq=seq,
+        time=time,
+        created_at=created_at,
+        expires_at=None if ttl is None else call.now + ttl * times.SECOND,
+        supersedes=supersedes,
+    )
+
+
+def memory_of(  # noqa: PLR0913 - what a request does not say, or says in another way
+    request: Mapping[str, Any],
+    org_id: str,
+    *,
+    memory_id: str,
+    seq: int,
+    time: int,
+    created_at: int,
+    expires_at: int | None,
+    supersedes: int | None,
+) -> NewMemory:
+    """Return the memory to store for a request to add or to import one; times in ns."""
     tags = list(dict.fromkeys(request.get("tags", ())))
     doc: dict[str, Any] = {
-        "id": ids.memory_id(time, seq),
+        "id": memory_id,
         "time": times.render(time),
         "created_at": times.render(created_at),
-        "org_id": call.principal.org_id,
+        "org_id": org_id,
         **{name: value for name, value in request.items() if name not in _NOT_KEPT},
     }
     if "tags" in request:
