@@ -29,7 +29,43 @@ _MAX_PATH = (
 _END_OF_HEAD = b"\r\n\r\n"
 _MAX_SKIPPED = 64 << 10  # bytes of an unwanted body that are read so that the connection can be used again
 _LINGER = 1.0  # seconds for a client to read a response whose request was not read to its end
-_MAX_REFUSED = 100  # connections beyond the limit that still get a response
+_MAX_LEAVING = 100  # connections beyond the limit, and such as only read their last response
+
+
+class Slots:
+    """Which of a server's connections are served, and which are about to be let go.
+
+    What is about to be let go keeps nobody out: a client that asks again and again whether there is room
+    would else be the reason that there is none.
+
+    Attributes:
+        limit: Connections that are served at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._served: set[Connection] = set()
+        self._leaving: set[Connection] = set()
+
+    def serve(self, connection: Connection) -> bool:
+        """Say whether a connection is served; it is from now on if there is room."""
+        if connection not in self._served and len(self._served) < self.limit:
+            self.remove(connection)
+            self._served.add(connection)
+        return connection in self._served
+
+    def let_go(self, connection: Connection) -> bool:
+        """Take a connection's slot from it, and say whether it may stay open for a moment."""
+        self.remove(connection)
+        if len(self._leaving) >= _MAX_LEAVING:
+            return False
+        self._leaving.add(connection)
+        return True
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection that is closed."""
+        self._served.discard(connection)
+        self._leaving.discard(connection)
 
 
 @frozen(kw_only=True)
@@ -38,11 +74,11 @@ class Limits:
 
     Attributes:
         client_timeout: Seconds that a client may take in each state of its connection.
-        max_connections: Connections that are served at once.
+        slots: Which of them are served.
     """
 
     client_timeout: float
-    max_connections: int
+    slots: Slots
 
 
 class Connection(HttpToolsProtocol):
@@ -67,7 +103,6 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
-        self._is_excess = False
         self._unread = b""
         self._reads_head = True
         self._reads_body = False
@@ -102,9 +137,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        excess = len(self.connections) - self._limits.max_connections
-        self._is_excess = excess > 0
-        if excess > _MAX_REFUSED:
+        if not self._limits.slots.serve(self) and not self._limits.slots.let_go(self):
             transport.abort()
             return
         self._wait()
@@ -124,6 +157,7 @@ class Connection(HttpToolsProtocol):
             self._write_timer.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._limits.slots.remove(self)
         self._unread = b""
         for timer in (self._timer, self._write_timer):
             if timer is not None:
@@ -151,8 +185,7 @@ class Connection(HttpToolsProtocol):
             raise self._refused(problems.malformed("Send one Host header"))
         if len(self.url.partition(b"?")[0]) > _MAX_PATH:
             raise self._refused(problems.head_too_large(f"a path of more than {_MAX_PATH >> 10} KiB"))
-        self._is_excess = self._is_excess and len(self.connections) > self._limits.max_connections
-        if self._is_excess:  # connections that came before it stay served
+        if not self._limits.slots.serve(self):  # connections that came before it stay served
             raise self._refused(problems.unavailable("Too many connections are open; retry later"))
         length = next((value for name, value in self.headers if name == b"content-length"), b"0")
         has_body = length != b"0" or b"transfer-encoding" in named
@@ -291,6 +324,9 @@ class Connection(HttpToolsProtocol):
         To close at once while there is something unread makes the system reset the connection, and the client
         may lose the response (https://www.rfc-editor.org/rfc/rfc9112#section-9.6).
         """
+        if not self._limits.slots.let_go(self):
+            self.transport.close()
+            return
         self._unread = b""
         self._reads_head = self._reads_body = False
         self.flow.pause_reading()

@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 from memtrace._store_url import StoreUrl
 from memtrace_server import logs
 from memtrace_server.app import create_app
-from memtrace_server.connections import Connection, Limits
+from memtrace_server.connections import Connection, Limits, Slots
 from memtrace_server.greeting import Greeting
 
 _OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
@@ -112,7 +112,7 @@ def _application(options: Options, greeting: Greeting | None = None) -> Starlett
 
 
 def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
-    limits = Limits(client_timeout=options.client_timeout, max_connections=options.max_connections)
+    limits = Limits(client_timeout=options.client_timeout, slots=Slots(options.max_connections))
     return uvicorn.Config(
         application,
         factory=isinstance(application, str),

@@ -187,8 +187,8 @@ def test_the_errors_of_a_large_body_are_few_and_cheap(
             if fields is not None:
                 assert [detail["field"] for detail in details] == fields
 
-        # 100,000 errors took 20,000 times as long as a request for /health.
-        assert cost(server, send, lambda: assert_status(connection, HEALTH, 200), times=3) <= 1_000
+        # 300,000 lists, which must be parsed to be refused, cost 1,000 to 1,200; 100,000 errors took 20,000.
+        assert cost(server, send, lambda: assert_status(connection, HEALTH, 200), times=3) <= 2_000
 
 
 def test_a_body_of_very_many_values_is_refused_before_they_are_made(server: LiveServer) -> None:
