@@ -234,12 +234,14 @@ def _run_generator(openapi: Path, contract: dict[str, Any], package: Path, time_
 
 
 def _drop_empty_models(models: Path) -> None:
-    """Drop the modules of free-form objects, which are dicts: their template gives nothing."""
+    """Drop the modules of free-form objects, which are dicts and have none; list the names of the others."""
     empty = [path for path in models.glob("*.py") if not path.read_text(encoding="utf-8").strip()]
     init = models / "__init__.py"
     imports = tuple(f"from .{path.stem} import " for path in empty)
     lines = init.read_text(encoding="utf-8").splitlines(keepends=True)
-    init.write_text("".join(line for line in lines if not line.startswith(imports)), encoding="utf-8")
+    text = "".join(line for line in lines if not line.startswith(imports))
+    names = re.findall(r" as (\w+)$", text, re.MULTILINE)
+    init.write_text(f"{text}\n__all__ = {names}\n", encoding="utf-8")
     for path in empty:
         path.unlink()
 

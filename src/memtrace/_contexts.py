@@ -15,8 +15,6 @@ C = TypeVar("C", AgentContext, SessionContext)
 Counted = int | Sequence[object]
 CountTokens = Callable[[str], Counted]
 AsyncCountTokens = Callable[[str], Counted | Awaitable[Counted]]
-Fetch = Callable[[ContextOptions], C]
-AsyncFetch = Callable[[ContextOptions], Awaitable[C]]
 
 _REQUESTS = 3
 _USED = 0.9  # of the budget, when there is that much to say

@@ -1,20 +1,22 @@
-"""A request, made from an operation and its arguments; nothing here sends it."""
+"""Requests, made of what methods are called with; nothing here sends them."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 import attrs
+from memtrace_api.fields import DecisionFields, ForgetFilters, MemoryFields
 
 from memtrace._values import fields_of, identifier, parameter, prepared
 from memtrace.exceptions import BadRequestError
-from memtrace.models import AddMemoryRequest, ListOptions, Memory
+from memtrace.models import AddMemoryRequest, ForgetFilter, ListOptions, Memory, SearchQuery
 
 P = ParamSpec("P")
+T = TypeVar("T")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # As in httpx; servers take less.
@@ -52,21 +54,23 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     Args:
         operation: Its builder.
         *args: The ids in its path.
-        **kwargs: Its parameters and its body.
+        **kwargs: Its parameters and its body. A write without an idempotency key gets a new one.
 
     Raises:
         BadRequestError: If it cannot be sent.
         ValueError: If a time has no time zone.
         TypeError: If an id is no string.
     """
-    # A body is prepared where it is made, with the names that the caller knows.
     names: tuple[str, ...] = operation.__code__.co_varnames
     path: Any = [identifier(value, name) for value, name in zip(args, names, strict=False)]
+    # A body is prepared where it is made, with the names that the caller knows.
     others: Any = {
-        name: value if name == "body" or isinstance(value, OwnKey) else parameter(value, name)
+        name: value if name == "body" else parameter(value, name)
         for name, value in kwargs.items()
         if value is not None
     }
+    if "idempotency_key" in names:
+        others.setdefault("idempotency_key", OwnKey(os.urandom(16).hex()))
     request = operation(*path, **others)
     query = urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe="")
     length = len(request["url"]) + len(query)
@@ -97,9 +101,74 @@ class OwnKey(str):
     __slots__ = ()
 
 
-def idempotent(key: str | None) -> str:
-    """Return the caller's idempotency key, or a new one."""
-    return OwnKey(os.urandom(16).hex()) if key is None else key
+def request_of(model: type[T], given: T | Mapping[str, Any] | None, fields: Mapping[str, object]) -> T:
+    """Return the request object that a method was called with, or make it of the keywords.
+
+    Raises:
+        TypeError: If both were given, a field is unknown or missing, or what was given is something else.
+    """
+    _require_known(model, fields)
+    if given is None:
+        return model(**fields_of(model, fields))
+    named = [name for name, value in fields.items() if value is not None]
+    article = "an" if model.__name__[0] in "AEIOU" else "a"
+    if named:
+        raise TypeError(
+            f"give {article} {model.__name__} or its fields as keywords, not both: {', '.join(named)}"
+        )
+    if isinstance(given, Mapping):
+        _require_known(model, given)
+        plain = fields_of(model, given)
+        model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types
+        return model(**plain)
+    if not isinstance(given, model):
+        raise TypeError(
+            f"give {article} {model.__name__} or its fields as keywords, not {type(given).__name__}"
+        )
+    return prepared(given)
+
+
+def named_request_of(
+    model: type[T], name: str, given: T | Mapping[str, Any] | str | None, fields: Mapping[str, object]
+) -> T:
+    """Do as `request_of`, where a string is the field of this name."""
+    if not isinstance(given, str):
+        return request_of(model, given, fields)
+    if name in fields:
+        raise TypeError(f"{name} is given twice: {given!r} and {fields[name]!r}")
+    return request_of(model, None, {name: given, **fields})
+
+
+def search_query_of(query: SearchQuery | str | None, conditions: Mapping[str, object]) -> SearchQuery:
+    """Do as `request_of` for a search, where a string is the words to look for."""
+    if isinstance(query, str) or query is None:
+        return request_of(SearchQuery, None, {"query": query, **conditions})
+    return request_of(SearchQuery, query, conditions)
+
+
+def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:
+    """Do as `request_of` for what to forget.
+
+    Raises:
+        BadRequestError: If nothing says what to forget, or a filter is empty, which would match all.
+    """
+    filters = request_of(ForgetFilter, given, fields)
+    values = filters.to_dict()
+    empty = [name for name, value in values.items() if value in ([], {})]
+    if empty:
+        raise unsendable(f"{empty[0]}: it is empty; leave it out to mean all")
+    if not values:
+        names = ", ".join(ForgetFilters.__annotations__)
+        raise BadRequestError(
+            f"forget_all: no filter given; give at least one of {names}", 0, code="filter_required"
+        )
+    return filters
+
+
+def decided(reasoning: str, fields: DecisionFields) -> MemoryFields:
+    """Return the fields of a memory that is a decision."""
+    metadata = {**(fields.get("metadata") or {}), "reasoning": reasoning}
+    return {**fields, "memory_type": "decision", "event_type": "decision", "metadata": metadata}
 
 
 def parameters_of(given: ListOptions | Mapping[str, Any]) -> dict[str, Any]:
@@ -147,6 +216,13 @@ def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddM
         ValueError: If a mapping has an unknown field, lacks a required one, or has one of a wrong type.
     """
     return [_batched(index, memory) for index, memory in enumerate(memories)]
+
+
+def _require_known(model: type, fields: Mapping[str, object]) -> None:
+    known = attrs.fields_dict(model)
+    for name in fields:
+        if name not in known:
+            raise TypeError(f"unknown field {name!r}; {model.__name__} has {', '.join(known)}")
 
 
 def _batched(index: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMemoryRequest:

@@ -17,12 +17,11 @@ MemtraceError
 
 All of them can be pickled and copied with their attributes.
 """
-# ruff: noqa: PLR0913  # what one error carries is no less, and all but the text is optional
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from memtrace_api.models import AddMemoryRequest, ErrorDetail
 
@@ -51,6 +50,15 @@ __all__ = [
 ]
 
 
+class _Facts(TypedDict, total=False):
+    """What every error takes by name."""
+
+    code: str | None
+    request_id: str | None
+    details: Sequence[ErrorDetail]
+    body: object
+
+
 class MemtraceError(Exception):
     """Anything that goes wrong between this client and a Memtrace server.
 
@@ -67,7 +75,7 @@ class MemtraceError(Exception):
     default_message: ClassVar[str] = "The request failed"
     default_status: ClassVar[int] = 0
 
-    def __init__(  # what one error carries is no less, and all but the text is optional
+    def __init__(  # noqa: PLR0913  # all but the text is optional
         self,
         message: str | None = None,
         status_code: int | None = None,
@@ -125,18 +133,15 @@ class APIStatusError(MemtraceError):
         retry_after: Seconds after which the server asks for another attempt; None if it did not say.
     """
 
-    def __init__(  # as the base class
+    def __init__(
         self,
         message: str | None = None,
         status_code: int | None = None,
         *,
-        code: str | None = None,
-        request_id: str | None = None,
-        details: Sequence[ErrorDetail] = (),
-        body: object = None,  # any JSON value
         retry_after: float | None = None,
+        **facts: Unpack[_Facts],
     ) -> None:
-        super().__init__(message, status_code, code=code, request_id=request_id, details=details, body=body)
+        super().__init__(message, status_code, **facts)
         self.retry_after = retry_after
 
 
@@ -181,27 +186,16 @@ class ConflictError(APIStatusError):
     default_message = "Conflict"
     default_status = 409
 
-    def __init__(  # as the base class
+    def __init__(
         self,
         message: str | None = None,
         status_code: int | None = None,
         *,
-        code: str | None = None,
-        request_id: str | None = None,
-        details: Sequence[ErrorDetail] = (),
-        body: object = None,  # any JSON value
         retry_after: float | None = None,
         existing_id: str | None = None,
+        **facts: Unpack[_Facts],
     ) -> None:
-        super().__init__(
-            message,
-            status_code,
-            code=code,
-            request_id=request_id,
-            details=details,
-            body=body,
-            retry_after=retry_after,
-        )
+        super().__init__(message, status_code, retry_after=retry_after, **facts)
         self.existing_id = existing_id
 
 
@@ -240,18 +234,15 @@ class BufferedWriteError(MemtraceError):
 
     default_message = "Memories could not be stored"
 
-    def __init__(  # as the base class
+    def __init__(
         self,
         message: str | None = None,
         status_code: int | None = None,
         *,
-        code: str | None = None,
-        request_id: str | None = None,
-        details: Sequence[ErrorDetail] = (),
-        body: object = None,  # any JSON value
         failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = (),
+        **facts: Unpack[_Facts],
     ) -> None:
-        super().__init__(message, status_code, code=code, request_id=request_id, details=details, body=body)
+        super().__init__(message, status_code, **facts)
         self.failed: list[tuple[AddMemoryRequest, MemtraceError]] = list(failed)
 
 

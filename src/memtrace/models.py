@@ -4,88 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from memtrace_api.models import (
-    AddMemoriesRequest,
-    AddMemoryRequest,
-    Agent,
-    AgentContext,
-    AgentList,
-    AgentStats,
-    ContextEntry,
-    ContextField,
-    ContextFormat,
-    ContextLayout,
-    ContextOmissions,
-    ContextOptions,
-    CreateSessionRequest,
-    Error,
-    ErrorDetail,
-    ForgetFilter,
-    ForgetResult,
-    Health,
-    ListOptions,
-    Memory,
-    MemoryBatch,
-    MemoryList,
-    MemoryTail,
-    MemoryType,
-    OnDuplicate,
-    Order,
-    RegisterAgentRequest,
-    SearchOrder,
-    SearchQuery,
-    SearchResult,
-    Session,
-    SessionContext,
-    SessionList,
-    SessionStatus,
-    UpdateSessionRequest,
-)
+from memtrace_api import models as _generated
+from memtrace_api.models import *  # noqa: F403  # they are public as they are generated
+from memtrace_api.models import Memory
 from memtrace_api.types import TimePoint
 
 from memtrace._records import ImportReport, RejectedRecord
 
-__all__ = [
-    "AddMemoriesRequest",
-    "AddMemoryRequest",
-    "Agent",
-    "AgentContext",
-    "AgentList",
-    "AgentStats",
-    "ContextEntry",
-    "ContextField",
-    "ContextFormat",
-    "ContextLayout",
-    "ContextOmissions",
-    "ContextOptions",
-    "CreateSessionRequest",
-    "Error",
-    "ErrorDetail",
-    "ForgetFilter",
-    "ForgetResult",
-    "Health",
-    "ImportReport",
-    "ListOptions",
-    "Memory",
-    "MemoryBatch",
-    "MemoryList",
-    "MemoryTail",
-    "MemoryType",
-    "OnDuplicate",
-    "Order",
-    "RegisterAgentRequest",
-    "RejectedRecord",
-    "SearchOrder",
-    "SearchQuery",
-    "SearchResult",
-    "Session",
-    "SessionContext",
-    "SessionList",
-    "SessionStatus",
-    "StoredMemories",
-    "TimePoint",
-    "UpdateSessionRequest",
-]
+__all__ = ["ImportReport", "RejectedRecord", "StoredMemories", "TimePoint"]
+__all__ += _generated.__all__
 
 
 class StoredMemories(list[Memory]):

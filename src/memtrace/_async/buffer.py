@@ -17,8 +17,8 @@ from memtrace_api.fields import AddMemoryFields, DecisionFields, MemoryFields
 
 from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
 from memtrace._compat import memory_for, newest_of
-from memtrace._fields import decided, request_of, shows_fields
-from memtrace._request import as_event, batch
+from memtrace._fields import shows_fields
+from memtrace._request import as_event, batch, decided, request_of
 from memtrace._worker import BUFFERS, HOLDING, AsyncWorker
 from memtrace.exceptions import (
     BadRequestError,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect  # unasync: remove
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -41,16 +42,27 @@ from memtrace_api.fields import (
 )
 
 from memtrace._async import transfer
-from memtrace._async.contexts import fetch_fitted
 from memtrace._async.session import AsyncSessionHandle
 from memtrace._async.transport import AsyncSender, AsyncTransports
 from memtrace._compat import agent_for, batch_for, is_already_applied, memory_for, newest_of, presumed
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
-from memtrace._contexts import AsyncCountTokens
-from memtrace._fields import decided, named_request_of, request_of, search_query_of, shows_fields
+from memtrace._contexts import AsyncCountTokens, C, Fitting
+from memtrace._fields import shows_fields
 from memtrace._pagination import SearchPages, page_after
 from memtrace._records import ImportReport
-from memtrace._request import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
+from memtrace._request import (
+    Call,
+    as_event,
+    batch,
+    call,
+    decided,
+    forget_filter_of,
+    memory_id_of,
+    named_request_of,
+    parameters_of,
+    request_of,
+    search_query_of,
+)
 from memtrace._response import Answered, AsyncMethod, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._values import identifier
@@ -295,7 +307,6 @@ class AsyncMemtrace:
         Args:
             agent_id: The agent that remembers it.
             content: What happened, in words; stored exactly as given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -327,7 +338,6 @@ class AsyncMemtrace:
             agent_id: The agent that decided.
             decision: What was decided; the content of a memory of type and event `decision`.
             reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -391,7 +401,6 @@ class AsyncMemtrace:
 
         Args:
             request: The memory, as a request object or a mapping. Or pass its fields as keywords.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -400,14 +409,13 @@ class AsyncMemtrace:
             ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
                 `on_duplicate="reject"` an equal one; `existing_id` names it.
             NotFoundError: If the agent has no memory of the id in `supersedes`.
-            TypeError: If a request and keywords are mixed.
         """
         body = as_event(request_of(AddMemoryRequest, request, fields))
-        write = call(requests.add_memory, body=body, idempotency_key=idempotent(idempotency_key))
+        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
         sent_at = datetime.now(UTC)
         retries = self._sender.retries()
         try:
-            return await self._sender.fetch(write, Memory, retries)
+            return await self._sender.send(write, Memory, retries)
         except ConflictError as error:
             if not is_already_applied(error, retries):
                 raise
@@ -424,7 +432,6 @@ class AsyncMemtrace:
         Args:
             memories: Up to 1,000 requests, or mappings with the same fields. They are not split: a server
                 refuses a larger batch.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             A list of the memories as they are stored, in the same order. `duplicates` has the indexes of
@@ -441,14 +448,11 @@ class AsyncMemtrace:
             >>> stored[0].id, stored.duplicates
         """
         bodies = [as_event(memory) for memory in batch(memories)]
-        write = call(
-            requests.add_memory,
-            body=AddMemoriesRequest(memories=bodies),
-            idempotency_key=idempotent(idempotency_key),
-        )
+        body = AddMemoriesRequest(memories=bodies)
+        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
         retries = self._sender.retries()
         try:
-            stored = await self._sender.fetch(write, MemoryBatch, retries)
+            stored = await self._sender.send(write, MemoryBatch, retries)
         except ConflictError as error:
             if not is_already_applied(error, retries):
                 raise
@@ -470,7 +474,7 @@ class AsyncMemtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return await self._sender.fetch(call(requests.get_memory, memory_id_of(memory)), Memory)
+        return await self._sender.fetch(Memory, requests.get_memory, memory_id_of(memory))
 
     async def list_memories(
         self, options: ListOptions | None = None, **filters: Unpack[ListFilters]
@@ -482,12 +486,9 @@ class AsyncMemtrace:
 
         Returns:
             A page of memories; `iter_memories` goes through all of them.
-
-        Raises:
-            TypeError: If options and keywords are mixed.
         """
-        listing = call(requests.list_memories, **parameters_of(request_of(ListOptions, options, filters)))
-        return await self._sender.fetch(listing, MemoryList)
+        parameters = parameters_of(request_of(ListOptions, options, filters))
+        return await self._sender.fetch(MemoryList, requests.list_memories, **parameters)
 
     def iter_memories(
         self,
@@ -505,9 +506,6 @@ class AsyncMemtrace:
         Returns:
             The memories, one by one.
 
-        Raises:
-            TypeError: If options and keywords are mixed.
-
         Example:
             >>> async for memory in client.iter_memories(agent_id="agent_1", order="asc"):
             ...     print(memory.content)
@@ -524,7 +522,7 @@ class AsyncMemtrace:
             >>> page = await client.tail_memories(start="beginning", limit=1000)
             >>> page = await client.tail_memories(cursor=page.next_cursor, wait=8)
         """
-        return await self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
+        return await self._sender.fetch(MemoryTail, requests.tail_memories, **parameters_of(options))
 
     async def tail(
         self, *, cursor: str | None = None, **filters: Unpack[TailFilters]
@@ -575,14 +573,11 @@ class AsyncMemtrace:
         Returns:
             A page of what was found, each memory with its `score`; `iter_search` goes through the pages.
 
-        Raises:
-            TypeError: If a SearchQuery and keywords are mixed.
-
         Example:
             >>> await client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
         """
         body = search_query_of(query, conditions)
-        return await self._sender.fetch(call(requests.search_memories, body=body), SearchResult)
+        return await self._sender.fetch(SearchResult, requests.search_memories, body=body)
 
     def iter_search(
         self,
@@ -603,9 +598,6 @@ class AsyncMemtrace:
 
         Returns:
             The memories, one by one.
-
-        Raises:
-            TypeError: If a SearchQuery and keywords are mixed.
         """
         return self._iter_found(search_query_of(query, dict(conditions, limit=page_size)))
 
@@ -614,16 +606,13 @@ class AsyncMemtrace:
 
         Args:
             memory: The memory, or its id.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such memory.
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
-        write = call(
-            requests.forget_memory, memory_id_of(memory), idempotency_key=idempotent(idempotency_key)
-        )
-        await self._sender.execute(write)
+        write = call(requests.forget_memory, memory_id_of(memory), idempotency_key=idempotency_key)
+        await self._sender.send(write, None)
 
     async def forget_all(
         self,
@@ -638,37 +627,24 @@ class AsyncMemtrace:
         Args:
             filters: What to forget; each filter must match. Or pass them as keywords.
             dry_run: Whether to count the memories and leave them.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             How many memories were forgotten, or would be.
 
         Raises:
             BadRequestError: If there is no filter.
-            TypeError: If a ForgetFilter and keywords are mixed.
 
         Example:
             >>> await client.forget_all(agent_id="agent_1", until="30d")
             >>> await client.forget_all(metadata={"customer": "anna"}, dry_run=True)
         """
-        chosen = request_of(ForgetFilter, filters, fields)
-        for name, value in chosen.to_dict().items():
-            if value in ([], {}):
-                raise BadRequestError(
-                    f"{name}: it is empty; leave it out to mean all", 0, code="invalid_request"
-                )
-        if not chosen.to_dict():
-            names = ", ".join(ForgetFilters.__annotations__)
-            raise BadRequestError(
-                f"forget_all: no filter given; give at least one of {names}", 0, code="filter_required"
-            )
-        write = call(
+        result = await self._sender.fetch(
+            ForgetResult,
             requests.forget_matching,
-            body=chosen,
+            body=forget_filter_of(filters, fields),
             dry_run=dry_run or None,
-            idempotency_key=idempotent(idempotency_key),
+            idempotency_key=idempotency_key,
         )
-        result = await self._sender.fetch(write, ForgetResult)
         return result.matched or 0 if dry_run else result.deleted
 
     def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
@@ -738,23 +714,21 @@ class AsyncMemtrace:
 
         Args:
             request: The agent's name, with other fields as keywords. Or a request object or a mapping.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The agent.
 
         Raises:
             ConflictError: If an agent of that name is registered. A Memtrace 0.x server: BadRequestError.
-            TypeError: If a request and keywords are mixed.
 
         Example:
             >>> await client.register_agent("agent_1", description="Handles customer support")
         """
         body = named_request_of(RegisterAgentRequest, "name", request, fields)
-        write = call(requests.register_agent, body=body, idempotency_key=idempotent(idempotency_key))
+        write = call(requests.register_agent, body=body, idempotency_key=idempotency_key)
         retries = self._sender.retries()
         try:
-            return await self._sender.fetch(write, Agent, retries)
+            return await self._sender.send(write, Agent, retries)
         except (BadRequestError, ConflictError) as error:
             if not is_already_applied(error, retries):
                 raise
@@ -769,7 +743,7 @@ class AsyncMemtrace:
         Returns:
             A page of agents.
         """
-        return await self._sender.fetch(call(requests.list_agents, **parameters_of(filters)), AgentList)
+        return await self._sender.fetch(AgentList, requests.list_agents, **parameters_of(filters))
 
     async def get_agent(self, agent_id: str) -> Agent:
         """Return the agent of an id or name.
@@ -783,7 +757,7 @@ class AsyncMemtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return await self._sender.fetch(call(requests.get_agent, agent_id), Agent)
+        return await self._sender.fetch(Agent, requests.get_agent, agent_id)
 
     async def get_agent_stats(self, agent_id: str) -> AgentStats:
         """Count the memories of an agent, by type and lately, and its sessions.
@@ -797,7 +771,7 @@ class AsyncMemtrace:
         Raises:
             NotFoundError: If there is no such agent.
         """
-        return await self._sender.fetch(call(requests.get_agent_stats, agent_id), AgentStats)
+        return await self._sender.fetch(AgentStats, requests.get_agent_stats, agent_id)
 
     async def get_agent_memories(
         self, agent_id: str, options: ListOptions | None = None, **filters: Unpack[AgentMemoryFilters]
@@ -813,12 +787,10 @@ class AsyncMemtrace:
 
         Raises:
             NotFoundError: If there is no such agent.
-            TypeError: If options and keywords are mixed.
         """
         parameters = parameters_of(request_of(ListOptions, options, filters))
         parameters.pop("agent_id", None)
-        listing = call(requests.list_agent_memories, agent_id, **parameters)
-        return await self._sender.fetch(listing, MemoryList)
+        return await self._sender.fetch(MemoryList, requests.list_agent_memories, agent_id, **parameters)
 
     async def get_agent_context(
         self,
@@ -842,15 +814,10 @@ class AsyncMemtrace:
 
         Raises:
             NotFoundError: If there is no such agent.
-            TypeError: If options and keywords are mixed, or `count_tokens` returns something else.
+            TypeError: If `count_tokens` returns something else.
         """
-
-        async def fetch(body: ContextOptions) -> AgentContext:
-            context = call(requests.get_agent_context, agent_id, body=body)
-            return await self._sender.fetch(context, AgentContext)
-
-        given = request_of(ContextOptions, options, fields)
-        return await (fetch(given) if count_tokens is None else fetch_fitted(fetch, given, count_tokens))
+        body = request_of(ContextOptions, options, fields)
+        return await self._context(AgentContext, requests.get_agent_context, agent_id, body, count_tokens)
 
     async def delete_agent(
         self, agent_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteAgentFields]
@@ -859,18 +826,14 @@ class AsyncMemtrace:
 
         Args:
             agent_id: The agent to delete.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such agent.
         """
-        write = call(
-            requests.delete_agent,
-            agent_id,
-            idempotency_key=idempotent(idempotency_key),
-            **parameters_of(fields),
+        parameters = parameters_of(fields)
+        await self._delete(
+            call(requests.delete_agent, agent_id, idempotency_key=idempotency_key, **parameters)
         )
-        await self._delete(write)
 
     @overload
     async def create_session(
@@ -898,20 +861,17 @@ class AsyncMemtrace:
 
         Args:
             request: The agent's id, with other fields as keywords. Or a request object or a mapping.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session; its `id` goes into the memories that belong to it.
-
-        Raises:
-            TypeError: If a request and keywords are mixed.
 
         Example:
             >>> await client.create_session("agent_1", metadata={"task": "onboarding"})
         """
         body = named_request_of(CreateSessionRequest, "agent_id", request, fields)
-        write = call(requests.create_session, body=body, idempotency_key=idempotent(idempotency_key))
-        return await self._sender.fetch(write, Session)
+        return await self._sender.fetch(
+            Session, requests.create_session, body=body, idempotency_key=idempotency_key
+        )
 
     def session(
         self, agent_id: str, *, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -1000,8 +960,8 @@ class AsyncMemtrace:
         Returns:
             A page of sessions.
         """
-        listing = call(requests.list_sessions, agent_id=agent_id, **parameters_of(filters))
-        return await self._sender.fetch(listing, SessionList)
+        parameters = parameters_of(filters)
+        return await self._sender.fetch(SessionList, requests.list_sessions, agent_id=agent_id, **parameters)
 
     async def get_session(self, session_id: str) -> Session:
         """Return the session of an id.
@@ -1015,7 +975,7 @@ class AsyncMemtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return await self._sender.fetch(call(requests.get_session, session_id), Session)
+        return await self._sender.fetch(Session, requests.get_session, session_id)
 
     async def get_session_memories(
         self, session_id: str, options: ListOptions | None = None, **filters: Unpack[SessionMemoryFilters]
@@ -1031,12 +991,10 @@ class AsyncMemtrace:
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If options and keywords are mixed.
         """
         parameters = parameters_of(request_of(ListOptions, options, filters))
         parameters.pop("session_id", None)
-        listing = call(requests.list_session_memories, session_id, **parameters)
-        return await self._sender.fetch(listing, MemoryList)
+        return await self._sender.fetch(MemoryList, requests.list_session_memories, session_id, **parameters)
 
     async def get_session_context(
         self,
@@ -1060,15 +1018,12 @@ class AsyncMemtrace:
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If options and keywords are mixed, or `count_tokens` returns something else.
+            TypeError: If `count_tokens` returns something else.
         """
-
-        async def fetch(body: ContextOptions) -> SessionContext:
-            context = call(requests.get_session_context, session_id, body=body)
-            return await self._sender.fetch(context, SessionContext)
-
-        given = request_of(ContextOptions, options, fields)
-        return await (fetch(given) if count_tokens is None else fetch_fitted(fetch, given, count_tokens))
+        body = request_of(ContextOptions, options, fields)
+        return await self._context(
+            SessionContext, requests.get_session_context, session_id, body, count_tokens
+        )
 
     async def update_session(
         self,
@@ -1083,27 +1038,23 @@ class AsyncMemtrace:
         Args:
             session_id: The session to change.
             request: What to change. Or pass it as keywords.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session as it is now.
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If a request and keywords are mixed.
         """
         body = request_of(UpdateSessionRequest, request, fields)
-        write = call(
-            requests.update_session, session_id, body=body, idempotency_key=idempotent(idempotency_key)
+        return await self._sender.fetch(
+            Session, requests.update_session, session_id, body=body, idempotency_key=idempotency_key
         )
-        return await self._sender.fetch(write, Session)
 
     async def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.
 
         Args:
             session_id: The session to close.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session, closed.
@@ -1120,18 +1071,14 @@ class AsyncMemtrace:
 
         Args:
             session_id: The session to delete.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such session.
         """
-        write = call(
-            requests.delete_session,
-            session_id,
-            idempotency_key=idempotent(idempotency_key),
-            **parameters_of(fields),
+        parameters = parameters_of(fields)
+        await self._delete(
+            call(requests.delete_session, session_id, idempotency_key=idempotency_key, **parameters)
         )
-        await self._delete(write)
 
     async def vacuum(self) -> None:
         """Rewrite the store, so that no file of it has anything left of what was forgotten.
@@ -1144,7 +1091,7 @@ class AsyncMemtrace:
             ServerError: If it took longer than a request may (503, `deadline_exceeded`), which does not stop
                 it; or if it could not be done.
         """
-        await self._sender.execute(call(requests.vacuum_store), self._patient_but_for_503())
+        await self._sender.send(call(requests.vacuum_store), None, self._patient_but_for_503())
 
     async def health(self) -> Health:
         """Ask whether the server is alive. A 503 is not retried: it is the answer.
@@ -1152,7 +1099,7 @@ class AsyncMemtrace:
         Raises:
             ServerError: If it is not.
         """
-        return await self._sender.fetch(call(requests.get_health), Health, self._patient_but_for_503())
+        return await self._sender.send(call(requests.get_health), Health, self._patient_but_for_503())
 
     async def ready(self) -> Health:
         """Ask whether the server can do its work. A 503 is not retried: it is the answer.
@@ -1160,13 +1107,33 @@ class AsyncMemtrace:
         Raises:
             ServerError: If it cannot.
         """
-        return await self._sender.fetch(call(requests.get_ready), Health, self._patient_but_for_503())
+        return await self._sender.send(call(requests.get_ready), Health, self._patient_but_for_503())
+
+    async def _context(
+        self,
+        model: type[C],
+        operation: Callable[..., dict[str, Any]],
+        identifier: str,
+        options: ContextOptions,
+        count_tokens: AsyncCountTokens | None,
+    ) -> C:
+        """Return a context; with `count_tokens`, the largest of up to three that it finds small enough."""
+        if count_tokens is None:
+            return await self._sender.fetch(model, operation, identifier, body=options)
+        fitting = Fitting[C](options)
+        while (asked := fitting.next_options()) is not None:
+            context = await self._sender.fetch(model, operation, identifier, body=asked)
+            counted = count_tokens(context.context)
+            if inspect.isawaitable(counted):  # unasync: remove
+                counted = await counted
+            fitting.add(context, counted)
+        return fitting.best()
 
     async def _delete(self, write: Call) -> None:
         """Send a write that deletes; one that is not found by a retry was deleted by the attempt before."""
         retries = self._sender.retries()
         try:
-            await self._sender.execute(write, retries)
+            await self._sender.send(write, None, retries)
         except NotFoundError as error:
             if not is_already_applied(error, retries):
                 raise

@@ -17,7 +17,8 @@ from memtrace_api.fields import (
 )
 
 from memtrace._contexts import AsyncCountTokens
-from memtrace._fields import search_query_of, shows_fields
+from memtrace._fields import shows_fields
+from memtrace._request import search_query_of
 from memtrace.exceptions import MemtraceError, NotFoundError
 from memtrace.models import (
     ContextOptions,
@@ -38,6 +39,8 @@ logger = logging.getLogger("memtrace")
 @shows_fields
 class AsyncSessionHandle:
     """A session that begins and ends with an `async with` block; `AsyncMemtrace.session` makes one.
+
+    Every method raises what the method of the client raises, and RuntimeError before the block.
 
     Attributes:
         agent_id: The agent whose session it is.
@@ -108,16 +111,9 @@ class AsyncSessionHandle:
 
         Args:
             content: What happened, in words; stored exactly as given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-            RuntimeError: Before the block.
         """
         return await self._client.remember(
             self.agent_id, content, session_id=self.id, idempotency_key=idempotency_key, **fields
@@ -136,16 +132,9 @@ class AsyncSessionHandle:
         Args:
             decision: What was decided; the content of a memory of type and event `decision`.
             reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-            RuntimeError: Before the block.
         """
         return await self._client.decide(
             self.agent_id,
@@ -166,9 +155,6 @@ class AsyncSessionHandle:
 
         Returns:
             The memories; `has_more` says whether there are older ones.
-
-        Raises:
-            RuntimeError: Before the block.
         """
         return await self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
@@ -187,10 +173,6 @@ class AsyncSessionHandle:
 
         Returns:
             The context, and how many memories are in it.
-
-        Raises:
-            TypeError: If options and keywords are mixed.
-            RuntimeError: Before the block.
         """
         return await self._client.get_session_context(self.id, options, count_tokens=count_tokens, **fields)
 
@@ -205,10 +187,6 @@ class AsyncSessionHandle:
 
         Returns:
             A page of what was found.
-
-        Raises:
-            TypeError: If a SearchQuery and keywords are mixed.
-            RuntimeError: Before the block.
         """
         body = search_query_of(query, conditions)
         return await self._client.search_memories(

@@ -10,7 +10,6 @@ from memtrace_api.models import ImportResult
 
 from memtrace._async.transport import AsyncSender
 from memtrace._records import Agents, Batch, ImportReport, RejectedRecord, Sessions, Tail, batches
-from memtrace._request import call, idempotent
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 
 _PAGE = 1_000
@@ -27,7 +26,7 @@ async def export(sender: AsyncSender, filters: Mapping[str, Any]) -> AsyncIterat
     has_more = True
     while has_more:
         place: dict[str, Any] = {"start": "beginning"} if cursor is None else {"cursor": cursor}
-        page = await sender.fetch(call(requests.tail_memories, limit=_PAGE, **place, **filters), Tail)
+        page = await sender.fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **filters)
         for memory in page.memories:
             if filters:
                 async for record in _named_by(sender, memory, named):
@@ -63,21 +62,20 @@ async def import_records(
 
 async def _import_batch(sender: AsyncSender, batch: Batch) -> ImportResult:
     body: Any = batch
-    write = call(requests.import_records, body=body, idempotency_key=idempotent(None))
-    return await sender.fetch(write, ImportResult)
+    return await sender.fetch(ImportResult, requests.import_records, body=body)
 
 
 async def _agents_and_sessions(sender: AsyncSender) -> AsyncIterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
-        agents = await sender.fetch(call(requests.list_agents, cursor=cursor), Agents)
+        agents = await sender.fetch(Agents, requests.list_agents, cursor=cursor)
         for agent in agents.agents:
             yield {"kind": "agent", **agent}
         cursor = agents.next_cursor
         if cursor is None:
             break
     while True:
-        sessions = await sender.fetch(call(requests.list_sessions, cursor=cursor), Sessions)
+        sessions = await sender.fetch(Sessions, requests.list_sessions, cursor=cursor)
         for session in sessions.sessions:
             yield {"kind": "session", **session}
         cursor = sessions.next_cursor
@@ -95,7 +93,7 @@ async def _named_by(
             continue
         named.add((kind, identifier))
         try:
-            found: dict[str, Any] = await sender.fetch(call(get, identifier), dict)
+            found: dict[str, Any] = await sender.fetch(dict, get, identifier)
         except NotFoundError:
             continue
         yield {"kind": kind, **found}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 import anyio
 import anyio.to_thread  # unasync: remove
@@ -17,7 +17,7 @@ import anyio.to_thread  # unasync: remove
 from memtrace._async.embedded import AsyncEmbeddedTransport
 from memtrace._config import Config
 from memtrace._observe import log_failure, log_response, log_retry, span
-from memtrace._request import Call
+from memtrace._request import Call, call
 from memtrace._response import (
     RawResponse,
     error_of,
@@ -33,6 +33,7 @@ from memtrace.exceptions import APIConnectionError, MemtraceError
 if TYPE_CHECKING:
     from types import ModuleType
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
@@ -242,21 +243,29 @@ class AsyncSender:
         self.config = config
         self.transports = transports
 
-    async def fetch(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
-        """Send a request, and return the response as a model.
+    async def fetch(
+        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Send the request of an operation, and return the response as a model."""
+        return await self.send(call(operation, *args, **kwargs), model)
+
+    @overload
+    async def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T: ...
+
+    @overload
+    async def send(self, call: Call, model: None, retries: Retries | None = None) -> None: ...
+
+    async def send(self, call: Call, model: type[T] | None, retries: Retries | None = None) -> T | None:
+        """Send a request, and return the response as a model; None stands for a response that holds nothing.
 
         Raises:
             MemtraceError: If there is no such response.
         """
-        return model_of(await self._send(call, retries or self.retries()), model)
-
-    async def execute(self, call: Call, retries: Retries | None = None) -> None:
-        """Send a request whose response holds nothing.
-
-        Raises:
-            MemtraceError: If there is no such response.
-        """
-        require_nothing(await self._send(call, retries or self.retries()))
+        raw = await self._send(call, retries or self.retries())
+        if model is not None:
+            return model_of(raw, model)
+        require_nothing(raw)
+        return None
 
     def retries(self, *, never_on: Collection[int] = ()) -> Retries:
         """Begin to count the retries and the time of a call, for those who look at them afterwards.

@@ -43,15 +43,26 @@ from memtrace_api.fields import (
 
 from memtrace._compat import agent_for, batch_for, is_already_applied, memory_for, newest_of, presumed
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
-from memtrace._contexts import CountTokens
-from memtrace._fields import decided, named_request_of, request_of, search_query_of, shows_fields
+from memtrace._contexts import C, CountTokens, Fitting
+from memtrace._fields import shows_fields
 from memtrace._pagination import SearchPages, page_after
 from memtrace._records import ImportReport
-from memtrace._request import Call, as_event, batch, call, idempotent, memory_id_of, parameters_of
+from memtrace._request import (
+    Call,
+    as_event,
+    batch,
+    call,
+    decided,
+    forget_filter_of,
+    memory_id_of,
+    named_request_of,
+    parameters_of,
+    request_of,
+    search_query_of,
+)
 from memtrace._response import Answered, Method, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._sync import transfer
-from memtrace._sync.contexts import fetch_fitted
 from memtrace._sync.session import SessionHandle
 from memtrace._sync.transport import Sender, Transports
 from memtrace._values import identifier
@@ -278,7 +289,6 @@ class Memtrace:
         Args:
             agent_id: The agent that remembers it.
             content: What happened, in words; stored exactly as given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -308,7 +318,6 @@ class Memtrace:
             agent_id: The agent that decided.
             decision: What was decided; the content of a memory of type and event `decision`.
             reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -372,7 +381,6 @@ class Memtrace:
 
         Args:
             request: The memory, as a request object or a mapping. Or pass its fields as keywords.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
@@ -381,14 +389,13 @@ class Memtrace:
             ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
                 `on_duplicate="reject"` an equal one; `existing_id` names it.
             NotFoundError: If the agent has no memory of the id in `supersedes`.
-            TypeError: If a request and keywords are mixed.
         """
         body = as_event(request_of(AddMemoryRequest, request, fields))
-        write = call(requests.add_memory, body=body, idempotency_key=idempotent(idempotency_key))
+        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
         sent_at = datetime.now(UTC)
         retries = self._sender.retries()
         try:
-            return self._sender.fetch(write, Memory, retries)
+            return self._sender.send(write, Memory, retries)
         except ConflictError as error:
             if not is_already_applied(error, retries):
                 raise
@@ -405,7 +412,6 @@ class Memtrace:
         Args:
             memories: Up to 1,000 requests, or mappings with the same fields. They are not split: a server
                 refuses a larger batch.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             A list of the memories as they are stored, in the same order. `duplicates` has the indexes of
@@ -422,14 +428,11 @@ class Memtrace:
             >>> stored[0].id, stored.duplicates
         """
         bodies = [as_event(memory) for memory in batch(memories)]
-        write = call(
-            requests.add_memory,
-            body=AddMemoriesRequest(memories=bodies),
-            idempotency_key=idempotent(idempotency_key),
-        )
+        body = AddMemoriesRequest(memories=bodies)
+        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
         retries = self._sender.retries()
         try:
-            stored = self._sender.fetch(write, MemoryBatch, retries)
+            stored = self._sender.send(write, MemoryBatch, retries)
         except ConflictError as error:
             if not is_already_applied(error, retries):
                 raise
@@ -451,7 +454,7 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(requests.get_memory, memory_id_of(memory)), Memory)
+        return self._sender.fetch(Memory, requests.get_memory, memory_id_of(memory))
 
     def list_memories(self, options: ListOptions | None = None, **filters: Unpack[ListFilters]) -> MemoryList:
         """List memories in order of time, newest first unless `order` says otherwise.
@@ -461,12 +464,9 @@ class Memtrace:
 
         Returns:
             A page of memories; `iter_memories` goes through all of them.
-
-        Raises:
-            TypeError: If options and keywords are mixed.
         """
-        listing = call(requests.list_memories, **parameters_of(request_of(ListOptions, options, filters)))
-        return self._sender.fetch(listing, MemoryList)
+        parameters = parameters_of(request_of(ListOptions, options, filters))
+        return self._sender.fetch(MemoryList, requests.list_memories, **parameters)
 
     def iter_memories(
         self,
@@ -484,9 +484,6 @@ class Memtrace:
         Returns:
             The memories, one by one.
 
-        Raises:
-            TypeError: If options and keywords are mixed.
-
         Example:
             >>> for memory in client.iter_memories(agent_id="agent_1", order="asc"):
             ...     print(memory.content)
@@ -503,7 +500,7 @@ class Memtrace:
             >>> page = client.tail_memories(start="beginning", limit=1000)
             >>> page = client.tail_memories(cursor=page.next_cursor, wait=8)
         """
-        return self._sender.fetch(call(requests.tail_memories, **parameters_of(options)), MemoryTail)
+        return self._sender.fetch(MemoryTail, requests.tail_memories, **parameters_of(options))
 
     def tail(self, *, cursor: str | None = None, **filters: Unpack[TailFilters]) -> Iterator[Memory]:
         """Iterate over memories as they are stored, without end, in the order in which they are stored.
@@ -552,14 +549,11 @@ class Memtrace:
         Returns:
             A page of what was found, each memory with its `score`; `iter_search` goes through the pages.
 
-        Raises:
-            TypeError: If a SearchQuery and keywords are mixed.
-
         Example:
             >>> client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
         """
         body = search_query_of(query, conditions)
-        return self._sender.fetch(call(requests.search_memories, body=body), SearchResult)
+        return self._sender.fetch(SearchResult, requests.search_memories, body=body)
 
     def iter_search(
         self,
@@ -580,9 +574,6 @@ class Memtrace:
 
         Returns:
             The memories, one by one.
-
-        Raises:
-            TypeError: If a SearchQuery and keywords are mixed.
         """
         return self._iter_found(search_query_of(query, dict(conditions, limit=page_size)))
 
@@ -591,16 +582,13 @@ class Memtrace:
 
         Args:
             memory: The memory, or its id.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such memory.
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
-        write = call(
-            requests.forget_memory, memory_id_of(memory), idempotency_key=idempotent(idempotency_key)
-        )
-        self._sender.execute(write)
+        write = call(requests.forget_memory, memory_id_of(memory), idempotency_key=idempotency_key)
+        self._sender.send(write, None)
 
     def forget_all(
         self,
@@ -615,37 +603,24 @@ class Memtrace:
         Args:
             filters: What to forget; each filter must match. Or pass them as keywords.
             dry_run: Whether to count the memories and leave them.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             How many memories were forgotten, or would be.
 
         Raises:
             BadRequestError: If there is no filter.
-            TypeError: If a ForgetFilter and keywords are mixed.
 
         Example:
             >>> client.forget_all(agent_id="agent_1", until="30d")
             >>> client.forget_all(metadata={"customer": "anna"}, dry_run=True)
         """
-        chosen = request_of(ForgetFilter, filters, fields)
-        for name, value in chosen.to_dict().items():
-            if value in ([], {}):
-                raise BadRequestError(
-                    f"{name}: it is empty; leave it out to mean all", 0, code="invalid_request"
-                )
-        if not chosen.to_dict():
-            names = ", ".join(ForgetFilters.__annotations__)
-            raise BadRequestError(
-                f"forget_all: no filter given; give at least one of {names}", 0, code="filter_required"
-            )
-        write = call(
+        result = self._sender.fetch(
+            ForgetResult,
             requests.forget_matching,
-            body=chosen,
+            body=forget_filter_of(filters, fields),
             dry_run=dry_run or None,
-            idempotency_key=idempotent(idempotency_key),
+            idempotency_key=idempotency_key,
         )
-        result = self._sender.fetch(write, ForgetResult)
         return result.matched or 0 if dry_run else result.deleted
 
     def export(self, **filters: Unpack[ExportFilters]) -> Iterator[dict[str, Any]]:
@@ -715,23 +690,21 @@ class Memtrace:
 
         Args:
             request: The agent's name, with other fields as keywords. Or a request object or a mapping.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The agent.
 
         Raises:
             ConflictError: If an agent of that name is registered. A Memtrace 0.x server: BadRequestError.
-            TypeError: If a request and keywords are mixed.
 
         Example:
             >>> client.register_agent("agent_1", description="Handles customer support")
         """
         body = named_request_of(RegisterAgentRequest, "name", request, fields)
-        write = call(requests.register_agent, body=body, idempotency_key=idempotent(idempotency_key))
+        write = call(requests.register_agent, body=body, idempotency_key=idempotency_key)
         retries = self._sender.retries()
         try:
-            return self._sender.fetch(write, Agent, retries)
+            return self._sender.send(write, Agent, retries)
         except (BadRequestError, ConflictError) as error:
             if not is_already_applied(error, retries):
                 raise
@@ -746,7 +719,7 @@ class Memtrace:
         Returns:
             A page of agents.
         """
-        return self._sender.fetch(call(requests.list_agents, **parameters_of(filters)), AgentList)
+        return self._sender.fetch(AgentList, requests.list_agents, **parameters_of(filters))
 
     def get_agent(self, agent_id: str) -> Agent:
         """Return the agent of an id or name.
@@ -760,7 +733,7 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(requests.get_agent, agent_id), Agent)
+        return self._sender.fetch(Agent, requests.get_agent, agent_id)
 
     def get_agent_stats(self, agent_id: str) -> AgentStats:
         """Count the memories of an agent, by type and lately, and its sessions.
@@ -774,7 +747,7 @@ class Memtrace:
         Raises:
             NotFoundError: If there is no such agent.
         """
-        return self._sender.fetch(call(requests.get_agent_stats, agent_id), AgentStats)
+        return self._sender.fetch(AgentStats, requests.get_agent_stats, agent_id)
 
     def get_agent_memories(
         self, agent_id: str, options: ListOptions | None = None, **filters: Unpack[AgentMemoryFilters]
@@ -790,12 +763,10 @@ class Memtrace:
 
         Raises:
             NotFoundError: If there is no such agent.
-            TypeError: If options and keywords are mixed.
         """
         parameters = parameters_of(request_of(ListOptions, options, filters))
         parameters.pop("agent_id", None)
-        listing = call(requests.list_agent_memories, agent_id, **parameters)
-        return self._sender.fetch(listing, MemoryList)
+        return self._sender.fetch(MemoryList, requests.list_agent_memories, agent_id, **parameters)
 
     def get_agent_context(
         self,
@@ -819,15 +790,10 @@ class Memtrace:
 
         Raises:
             NotFoundError: If there is no such agent.
-            TypeError: If options and keywords are mixed, or `count_tokens` returns something else.
+            TypeError: If `count_tokens` returns something else.
         """
-
-        def fetch(body: ContextOptions) -> AgentContext:
-            context = call(requests.get_agent_context, agent_id, body=body)
-            return self._sender.fetch(context, AgentContext)
-
-        given = request_of(ContextOptions, options, fields)
-        return fetch(given) if count_tokens is None else fetch_fitted(fetch, given, count_tokens)
+        body = request_of(ContextOptions, options, fields)
+        return self._context(AgentContext, requests.get_agent_context, agent_id, body, count_tokens)
 
     def delete_agent(
         self, agent_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteAgentFields]
@@ -836,18 +802,12 @@ class Memtrace:
 
         Args:
             agent_id: The agent to delete.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such agent.
         """
-        write = call(
-            requests.delete_agent,
-            agent_id,
-            idempotency_key=idempotent(idempotency_key),
-            **parameters_of(fields),
-        )
-        self._delete(write)
+        parameters = parameters_of(fields)
+        self._delete(call(requests.delete_agent, agent_id, idempotency_key=idempotency_key, **parameters))
 
     @overload
     def create_session(
@@ -875,20 +835,17 @@ class Memtrace:
 
         Args:
             request: The agent's id, with other fields as keywords. Or a request object or a mapping.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session; its `id` goes into the memories that belong to it.
-
-        Raises:
-            TypeError: If a request and keywords are mixed.
 
         Example:
             >>> client.create_session("agent_1", metadata={"task": "onboarding"})
         """
         body = named_request_of(CreateSessionRequest, "agent_id", request, fields)
-        write = call(requests.create_session, body=body, idempotency_key=idempotent(idempotency_key))
-        return self._sender.fetch(write, Session)
+        return self._sender.fetch(
+            Session, requests.create_session, body=body, idempotency_key=idempotency_key
+        )
 
     def session(
         self, agent_id: str, *, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -977,8 +934,8 @@ class Memtrace:
         Returns:
             A page of sessions.
         """
-        listing = call(requests.list_sessions, agent_id=agent_id, **parameters_of(filters))
-        return self._sender.fetch(listing, SessionList)
+        parameters = parameters_of(filters)
+        return self._sender.fetch(SessionList, requests.list_sessions, agent_id=agent_id, **parameters)
 
     def get_session(self, session_id: str) -> Session:
         """Return the session of an id.
@@ -992,7 +949,7 @@ class Memtrace:
         Raises:
             NotFoundError: If there is none.
         """
-        return self._sender.fetch(call(requests.get_session, session_id), Session)
+        return self._sender.fetch(Session, requests.get_session, session_id)
 
     def get_session_memories(
         self, session_id: str, options: ListOptions | None = None, **filters: Unpack[SessionMemoryFilters]
@@ -1008,12 +965,10 @@ class Memtrace:
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If options and keywords are mixed.
         """
         parameters = parameters_of(request_of(ListOptions, options, filters))
         parameters.pop("session_id", None)
-        listing = call(requests.list_session_memories, session_id, **parameters)
-        return self._sender.fetch(listing, MemoryList)
+        return self._sender.fetch(MemoryList, requests.list_session_memories, session_id, **parameters)
 
     def get_session_context(
         self,
@@ -1037,15 +992,10 @@ class Memtrace:
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If options and keywords are mixed, or `count_tokens` returns something else.
+            TypeError: If `count_tokens` returns something else.
         """
-
-        def fetch(body: ContextOptions) -> SessionContext:
-            context = call(requests.get_session_context, session_id, body=body)
-            return self._sender.fetch(context, SessionContext)
-
-        given = request_of(ContextOptions, options, fields)
-        return fetch(given) if count_tokens is None else fetch_fitted(fetch, given, count_tokens)
+        body = request_of(ContextOptions, options, fields)
+        return self._context(SessionContext, requests.get_session_context, session_id, body, count_tokens)
 
     def update_session(
         self,
@@ -1060,27 +1010,23 @@ class Memtrace:
         Args:
             session_id: The session to change.
             request: What to change. Or pass it as keywords.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session as it is now.
 
         Raises:
             NotFoundError: If there is no such session.
-            TypeError: If a request and keywords are mixed.
         """
         body = request_of(UpdateSessionRequest, request, fields)
-        write = call(
-            requests.update_session, session_id, body=body, idempotency_key=idempotent(idempotency_key)
+        return self._sender.fetch(
+            Session, requests.update_session, session_id, body=body, idempotency_key=idempotency_key
         )
-        return self._sender.fetch(write, Session)
 
     def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.
 
         Args:
             session_id: The session to close.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The session, closed.
@@ -1097,18 +1043,12 @@ class Memtrace:
 
         Args:
             session_id: The session to delete.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Raises:
             NotFoundError: If there is no such session.
         """
-        write = call(
-            requests.delete_session,
-            session_id,
-            idempotency_key=idempotent(idempotency_key),
-            **parameters_of(fields),
-        )
-        self._delete(write)
+        parameters = parameters_of(fields)
+        self._delete(call(requests.delete_session, session_id, idempotency_key=idempotency_key, **parameters))
 
     def vacuum(self) -> None:
         """Rewrite the store, so that no file of it has anything left of what was forgotten.
@@ -1121,7 +1061,7 @@ class Memtrace:
             ServerError: If it took longer than a request may (503, `deadline_exceeded`), which does not stop
                 it; or if it could not be done.
         """
-        self._sender.execute(call(requests.vacuum_store), self._patient_but_for_503())
+        self._sender.send(call(requests.vacuum_store), None, self._patient_but_for_503())
 
     def health(self) -> Health:
         """Ask whether the server is alive. A 503 is not retried: it is the answer.
@@ -1129,7 +1069,7 @@ class Memtrace:
         Raises:
             ServerError: If it is not.
         """
-        return self._sender.fetch(call(requests.get_health), Health, self._patient_but_for_503())
+        return self._sender.send(call(requests.get_health), Health, self._patient_but_for_503())
 
     def ready(self) -> Health:
         """Ask whether the server can do its work. A 503 is not retried: it is the answer.
@@ -1137,13 +1077,32 @@ class Memtrace:
         Raises:
             ServerError: If it cannot.
         """
-        return self._sender.fetch(call(requests.get_ready), Health, self._patient_but_for_503())
+        return self._sender.send(call(requests.get_ready), Health, self._patient_but_for_503())
+
+    def _context(
+        self,
+        model: type[C],
+        operation: Callable[..., dict[str, Any]],
+        identifier: str,
+        options: ContextOptions,
+        count_tokens: CountTokens | None,
+    ) -> C:
+        """Return a context; with `count_tokens`, the largest of up to three that it finds small enough."""
+        if count_tokens is None:
+            return self._sender.fetch(model, operation, identifier, body=options)
+        fitting = Fitting[C](options)
+        while (asked := fitting.next_options()) is not None:
+            context = self._sender.fetch(model, operation, identifier, body=asked)
+            counted = count_tokens(context.context)
+
+            fitting.add(context, counted)
+        return fitting.best()
 
     def _delete(self, write: Call) -> None:
         """Send a write that deletes; one that is not found by a retry was deleted by the attempt before."""
         retries = self._sender.retries()
         try:
-            self._sender.execute(write, retries)
+            self._sender.send(write, None, retries)
         except NotFoundError as error:
             if not is_already_applied(error, retries):
                 raise

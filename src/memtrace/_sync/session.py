@@ -18,7 +18,8 @@ from memtrace_api.fields import (
 )
 
 from memtrace._contexts import CountTokens
-from memtrace._fields import search_query_of, shows_fields
+from memtrace._fields import shows_fields
+from memtrace._request import search_query_of
 from memtrace.exceptions import MemtraceError, NotFoundError
 from memtrace.models import (
     ContextOptions,
@@ -39,6 +40,8 @@ logger = logging.getLogger("memtrace")
 @shows_fields
 class SessionHandle:
     """A session that begins and ends with an `with` block; `Memtrace.session` makes one.
+
+    Every method raises what the method of the client raises, and RuntimeError before the block.
 
     Attributes:
         agent_id: The agent whose session it is.
@@ -109,16 +112,9 @@ class SessionHandle:
 
         Args:
             content: What happened, in words; stored exactly as given.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-            RuntimeError: Before the block.
         """
         return self._client.remember(
             self.agent_id, content, session_id=self.id, idempotency_key=idempotency_key, **fields
@@ -137,16 +133,9 @@ class SessionHandle:
         Args:
             decision: What was decided; the content of a memory of type and event `decision`.
             reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-            idempotency_key: Your own key for this write, to repeat it safely; a new one by default.
 
         Returns:
             The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-            RuntimeError: Before the block.
         """
         return self._client.decide(
             self.agent_id,
@@ -165,9 +154,6 @@ class SessionHandle:
 
         Returns:
             The memories; `has_more` says whether there are older ones.
-
-        Raises:
-            RuntimeError: Before the block.
         """
         return self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
@@ -186,10 +172,6 @@ class SessionHandle:
 
         Returns:
             The context, and how many memories are in it.
-
-        Raises:
-            TypeError: If options and keywords are mixed.
-            RuntimeError: Before the block.
         """
         return self._client.get_session_context(self.id, options, count_tokens=count_tokens, **fields)
 
@@ -204,10 +186,6 @@ class SessionHandle:
 
         Returns:
             A page of what was found.
-
-        Raises:
-            TypeError: If a SearchQuery and keywords are mixed.
-            RuntimeError: Before the block.
         """
         body = search_query_of(query, conditions)
         return self._client.search_memories(attrs.evolve(body, agent_id=self.agent_id, session_id=self.id))

@@ -10,7 +10,6 @@ from memtrace_api import requests
 from memtrace_api.models import ImportResult
 
 from memtrace._records import Agents, Batch, ImportReport, RejectedRecord, Sessions, Tail, batches
-from memtrace._request import call, idempotent
 from memtrace._sync.transport import Sender
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 
@@ -28,7 +27,7 @@ def export(sender: Sender, filters: Mapping[str, Any]) -> Iterator[dict[str, Any
     has_more = True
     while has_more:
         place: dict[str, Any] = {"start": "beginning"} if cursor is None else {"cursor": cursor}
-        page = sender.fetch(call(requests.tail_memories, limit=_PAGE, **place, **filters), Tail)
+        page = sender.fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **filters)
         for memory in page.memories:
             if filters:
                 for record in _named_by(sender, memory, named):
@@ -64,21 +63,20 @@ def import_records(
 
 def _import_batch(sender: Sender, batch: Batch) -> ImportResult:
     body: Any = batch
-    write = call(requests.import_records, body=body, idempotency_key=idempotent(None))
-    return sender.fetch(write, ImportResult)
+    return sender.fetch(ImportResult, requests.import_records, body=body)
 
 
 def _agents_and_sessions(sender: Sender) -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
-        agents = sender.fetch(call(requests.list_agents, cursor=cursor), Agents)
+        agents = sender.fetch(Agents, requests.list_agents, cursor=cursor)
         for agent in agents.agents:
             yield {"kind": "agent", **agent}
         cursor = agents.next_cursor
         if cursor is None:
             break
     while True:
-        sessions = sender.fetch(call(requests.list_sessions, cursor=cursor), Sessions)
+        sessions = sender.fetch(Sessions, requests.list_sessions, cursor=cursor)
         for session in sessions.sessions:
             yield {"kind": "session", **session}
         cursor = sessions.next_cursor
@@ -96,7 +94,7 @@ def _named_by(
             continue
         named.add((kind, identifier))
         try:
-            found: dict[str, Any] = sender.fetch(call(get, identifier), dict)
+            found: dict[str, Any] = sender.fetch(dict, get, identifier)
         except NotFoundError:
             continue
         yield {"kind": kind, **found}

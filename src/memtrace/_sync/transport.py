@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from memtrace._config import Config
 from memtrace._observe import log_failure, log_response, log_retry, span
-from memtrace._request import Call
+from memtrace._request import Call, call
 from memtrace._response import (
     RawResponse,
     error_of,
@@ -30,6 +30,7 @@ from memtrace.exceptions import APIConnectionError, MemtraceError
 if TYPE_CHECKING:
     from types import ModuleType
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
@@ -225,21 +226,29 @@ class Sender:
         self.config = config
         self.transports = transports
 
-    def fetch(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
-        """Send a request, and return the response as a model.
+    def fetch(
+        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Send the request of an operation, and return the response as a model."""
+        return self.send(call(operation, *args, **kwargs), model)
+
+    @overload
+    def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T: ...
+
+    @overload
+    def send(self, call: Call, model: None, retries: Retries | None = None) -> None: ...
+
+    def send(self, call: Call, model: type[T] | None, retries: Retries | None = None) -> T | None:
+        """Send a request, and return the response as a model; None stands for a response that holds nothing.
 
         Raises:
             MemtraceError: If there is no such response.
         """
-        return model_of(self._send(call, retries or self.retries()), model)
-
-    def execute(self, call: Call, retries: Retries | None = None) -> None:
-        """Send a request whose response holds nothing.
-
-        Raises:
-            MemtraceError: If there is no such response.
-        """
-        require_nothing(self._send(call, retries or self.retries()))
+        raw = self._send(call, retries or self.retries())
+        if model is not None:
+            return model_of(raw, model)
+        require_nothing(raw)
+        return None
 
     def retries(self, *, never_on: Collection[int] = ()) -> Retries:
         """Begin to count the retries and the time of a call, for those who look at them afterwards.
