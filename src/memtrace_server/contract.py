@@ -182,7 +182,6 @@ class _Place:
             self._kinds[name] = document.kind(parameter["schema"])
         self._headers = [(name, name.lower()) for name in self._kinds]
         self._schema = Schema(document, schema)
-        self._values_of_nothing = self._check({})
 
     def read(self, request: Request, path_values: Mapping[str, str]) -> tuple[dict[str, Any], list[Detail]]:
         broken = [name for name, text in path_values.items() if _BROKEN.search(text)]
@@ -200,6 +199,10 @@ class _Place:
         if repeated:
             return {}, [Detail(name, self._place, "given more than once") for name in repeated]
         return self._check({name: _coerce(self._kinds.get(name), found) for name, found in texts.items()})
+
+    @functools.cached_property
+    def _values_of_nothing(self) -> tuple[dict[str, Any], list[Detail]]:
+        return self._check({})
 
     def _check(self, values: dict[str, Any]) -> tuple[dict[str, Any], list[Detail]]:
         details = self._schema.check(values, self._place)

