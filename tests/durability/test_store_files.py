@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
@@ -23,6 +24,7 @@ from memtrace import APIConnectionError, APITimeoutError, Memtrace, PermissionDe
 
 MODE = 0o777
 STRANGER = 65_534  # nobody
+PATIENCE = 20.0  # seconds
 
 # Root may do everything, and a stranger may not even import: so what is needed is imported first.
 READ_AS_STRANGER = """
@@ -467,21 +469,46 @@ def test_an_embedded_read_gives_up_at_its_timeout_while_the_file_is_held(file: P
     assert contents(f"sqlite:///{file}") == ["likes dark mode"]
 
 
-def test_each_of_several_threads_gives_up_at_its_own_timeout(file: Path) -> None:
-    ended: list[str] = []
-    with Memtrace(f"sqlite:///{file}", max_retries=0) as client, locked(file):
+@pytest.mark.parametrize("first", ["hasty", "patient"])
+def test_each_of_several_threads_gives_up_at_its_own_timeout(file: Path, first: str) -> None:
+    waiting = {"hasty": threading.Event(), "patient": threading.Event()}
+
+    def write(name: str, timeout: float) -> str:
+        waiting[name].set()
+        return client.with_options(timeout=timeout).remember("agent_1", name).content
+
+    with Memtrace(f"sqlite:///{file}", max_retries=0) as client, ThreadPoolExecutor(2) as threads:
         client.list_memories()
-
-        def write(name: str, timeout: float) -> None:
+        with locked(file):
+            written = {}
+            for name in sorted(waiting, key=lambda name: name != first):
+                written[name] = threads.submit(write, name, {"hasty": 0.5, "patient": 60.0}[name])
+                assert waiting[name].wait(PATIENCE)
             with pytest.raises(APITimeoutError):
-                client.with_options(timeout=timeout).remember("agent_1", name)
-            ended.append(name)
+                written["hasty"].result(PATIENCE)
+            assert not written["patient"].done()
+        assert written["patient"].result(PATIENCE) == "patient"
+    assert contents(f"sqlite:///{file}") == ["likes dark mode", "patient"]
 
-        patient = threading.Thread(target=write, args=("patient", 4.0))
-        patient.start()
-        hasty = threading.Thread(target=write, args=("hasty", 0.5))
-        hasty.start()
-        for thread in (hasty, patient):
-            thread.join(60)
-    assert ended == ["hasty", "patient"]
-    assert contents(f"sqlite:///{file}") == ["likes dark mode"]
+
+def test_a_thread_waits_while_another_creates_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To close a file drops the locks that any connection of the process has on it."""
+    file = tmp_path / "agent.db"
+    early: list[bool] = []
+    close = os.close
+
+    def close_late(descriptor: int) -> None:
+        monkeypatch.undo()
+        other = threads.submit(contents, f"sqlite:///{file}")
+        early.append(other in wait([other], 0.3).done)
+        close(descriptor)
+        others.append(other)
+
+    others: list[Future[list[str]]] = []
+    with ThreadPoolExecutor(1) as threads:
+        monkeypatch.setattr(os, "close", close_late)
+        assert contents(f"sqlite:///{file}") == []
+        assert [other.result(PATIENCE) for other in others] == [[]]
+    assert early == [False]

@@ -62,7 +62,7 @@ class StoreFile:
         """
         self.require()
         try:
-            if self._create and not self.exists():
+            if self._create:
                 self._make()
             if self.path.is_dir():
                 raise StoreUnavailable("is a folder; name a file in it", self.path)
@@ -120,8 +120,11 @@ class StoreFile:
         return self._identity is not None and self._look() != self._identity
 
     def _make(self) -> None:
-        with _CREATION, suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
+        """Create the file unless it exists, and wait for another thread that is about to close it."""
+        with _CREATION:
+            if not self.exists():
+                with suppress(FileExistsError):  # another process was quicker
+                    os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
 
     def _connect(self, option: str, patience: float) -> sqlite3.Connection:
         return sqlite3.connect(

@@ -116,7 +116,7 @@ class SqliteStore:
                     raise self._busy()
                 break  # it is being committed
             try:
-                self._commit_waiting()
+                self._commit_waiting(future)
             finally:
                 self._writing.release()
         result, failure = acknowledged(future.result()[0])
@@ -296,9 +296,13 @@ class SqliteStore:
                 else:
                     self._tidy()
 
-    def _commit_waiting(self) -> None:
-        """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
-        begun = _told(lambda: [(self._begin_for_waiting(), None)], 1)
+    def _commit_waiting(self, own: Future[Any] | None = None) -> None:
+        """Commit all queued works in one transaction, and then set their outcomes. Needs the writer's lock.
+
+        Args:
+            own: The outcomes for which the caller waits; without them it has no reason to wait for the file.
+        """
+        begun = _told(lambda: [(self._begin_for_waiting(own), None)], 1)
         connection, failure = acknowledged(begun[0])
         if connection is None and failure is None:
             return  # nobody is left; who came since has not been waited for yet
@@ -318,15 +322,18 @@ class SqliteStore:
             future.set_result(list(islice(left, len(works))))
         self._tidy()
 
-    def _begin_for_waiting(self) -> sqlite3.Connection | None:
-        """Begin to write; whoever's time ends before that is told. None when nobody is left."""
+    def _begin_for_waiting(self, own: Future[Any] | None) -> sqlite3.Connection | None:
+        """Begin to write, or return None when no work, or not the caller's own, waits any more.
+
+        Works whose time ends before that fail.
+        """
         for delay in _delays():
             with suppress(StoreBusy), self._told_apart():
                 connection = self._open_writer(0.0)
                 connection.execute("BEGIN IMMEDIATE")
                 return connection
             self._tell_those_whose_time_ended()
-            if not self._waiting:
+            if not self._waiting or (own is not None and own.done()):
                 break
             time.sleep(delay)
         return None
