@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from http.client import HTTPResponse
 from pathlib import Path
 
@@ -60,4 +61,17 @@ def _spent(server: LiveServer, act: Callable[[], None], times: int) -> float:
 
 def open_files(server: LiveServer) -> int:
     """How many files and connections the server has open."""
-    return len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
+    return len(_open(server))
+
+
+def open_sockets(server: LiveServer) -> int:
+    """How many connections the server has open, and a few sockets of its own."""
+    return sum(name.startswith("socket:") for name in _open(server))
+
+
+def _open(server: LiveServer) -> list[str]:
+    names: list[str] = []
+    for entry in Path(f"/proc/{server.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed since
+            names.append(str(entry.readlink()))
+    return names

@@ -213,6 +213,30 @@ def test_a_small_read_is_answered_before_anothers_expensive_requests(slow: LiveS
             assert answer(connection).status == 503
 
 
+def test_searches_that_wait_for_another_process_hurt_no_reader(
+    server: LiveServer, client: httpx.Client
+) -> None:
+    key = server.create_tenant("backlog")
+    headers = {"x-api-key": key}
+
+    def search() -> int:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as searcher:
+            return int(searcher.post("/api/v1/search", json={"query": "unindexed"}).json()["count"])
+
+    with closing(sqlite3.connect(server.store_url.removeprefix("sqlite:///"))) as another_process:
+        with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as writer:
+            add(writer, ["unindexed"])
+        another_process.execute("BEGIN IMMEDIATE")  # as `memtrace vacuum` does, and an import
+        with ThreadPoolExecutor(30) as threads:
+            searches = [threads.submit(search) for _ in range(30)]
+            try:
+                for _ in range(20):
+                    assert client.get(MEMORIES, params={"limit": 1}).status_code == 200
+            finally:
+                another_process.execute("ROLLBACK")
+            assert [found.result(PATIENCE) for found in searches] == [1] * 30
+
+
 # --- bounded work
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from helpers.workers import descendants
 from live import LiveServer
 
 
@@ -35,15 +35,3 @@ def test_workers_do_not_inherit_the_bootstrap_key(tmp_path: Path, monkeypatch: p
 
 
 TOLD = ("environ", "cmdline")
-
-
-def descendants(ancestor: int) -> list[int]:
-    parents = {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            stat = (Path(entry.path) / "stat").read_text()
-            parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
-    found = [ancestor]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return found[1:]

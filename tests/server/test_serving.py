@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -17,6 +17,7 @@ import httpx
 import pytest
 from attrs import define, field
 from durability.sockets import answer, connect
+from helpers.workers import connect_to_each
 from live import LiveServer
 
 from memtrace import Memtrace
@@ -185,9 +186,18 @@ def listens(url: str) -> bool:
     return True
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--workers", "2") as server, ExitStack() as stack:
-        one, other = clients_of_two_workers(server, stack)
+
+        def connect() -> httpx.Client:
+            headers = {"x-api-key": server.key}
+            limits = httpx.Limits(max_connections=1, keepalive_expiry=None)
+            client = httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=60.0)
+            assert stack.enter_context(client).get("/health").status_code == 200
+            return client
+
+        one, other = connect_to_each(server, 2, connect)
         for n in range(10):
             for client in (one, other):
                 response = client.post(MEMORIES, json={"agent_id": "a", "content": f"Item {n}"})
@@ -211,25 +221,6 @@ def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
         server.run("key", "revoke", key_id)
         assert (one.get(MEMORIES).status_code, other.get(MEMORIES).status_code) == (401, 401)
     assert server.returncode == 0, "".join(server.log)[-2_000:]
-
-
-def clients_of_two_workers(server: LiveServer, stack: ExitStack) -> tuple[httpx.Client, httpx.Client]:
-    """Two clients, each on a connection of another worker: told apart by when the worker was started."""
-    starts: list[tuple[float, float, httpx.Client]] = []
-    for _ in range(500):
-        limits = httpx.Limits(max_connections=1)
-        headers = {"x-api-key": server.key}
-        client = stack.enter_context(
-            httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=30.0)
-        )
-        client.get("/health")  # the first answer waits for the worker
-        before = time.time()
-        uptime = client.get("/health").json()["uptime"]
-        starts.append((before - uptime - 0.001, time.time() - uptime + 0.001, client))
-        latest, earliest = max(starts, key=lambda s: s[0]), min(starts, key=lambda s: s[1])
-        if earliest[1] < latest[0]:
-            return earliest[2], latest[2]
-    raise AssertionError("all connections led to one worker")
 
 
 def test_without_auth_everybody_is_org_defaults_admin(tmp_path: Path) -> None:

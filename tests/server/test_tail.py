@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+from durability.in_process import InProcess
+from helpers.workers import connect_to_each
 from live import LiveServer
 
 from memtrace import Memtrace
+from memtrace_server.core import Work
 
 
 def test_a_tail_does_not_see_another_tenant(live_server: LiveServer) -> None:
@@ -26,30 +32,40 @@ def test_a_tail_does_not_see_another_tenant(live_server: LiveServer) -> None:
         assert [memory.content for memory in page.memories] == ["mine 0", "mine 1", "mine 2"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_tail_through_one_worker_sees_what_another_stores(tmp_path: Path) -> None:
-    with LiveServer(tmp_path, "--workers", "2") as server:
-        clients = [Memtrace(server.url, server.key) for _ in range(8)]  # connections to both
-        cursors = [client.tail_memories().next_cursor for client in clients]
-        with ThreadPoolExecutor(len(clients)) as threads:
+    with LiveServer(tmp_path, "--workers", "2") as server, ExitStack() as stack:
+
+        def connect() -> tuple[Memtrace, str]:
+            client = stack.enter_context(Memtrace(server.url, server.key))
+            return client, client.tail_memories().next_cursor
+
+        tailing = connect_to_each(server, 2, connect)
+        with ThreadPoolExecutor(len(tailing)) as threads:
             tails = [
-                threads.submit(client.tail_memories, cursor=cursor, wait=8)
-                for client, cursor in zip(clients, cursors, strict=True)
+                threads.submit(client.tail_memories, cursor=cursor, wait=8) for client, cursor in tailing
             ]
             with Memtrace(server.url, server.key) as writer:
                 writer.remember("a", "one")
-            assert [[memory.content for memory in tail.result().memories] for tail in tails] == [["one"]] * 8
-        for client in clients:
-            client.close()
+            assert [[memory.content for memory in tail.result().memories] for tail in tails] == [["one"]] * 2
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 30])
+def test_a_tail_waits_as_long_as_it_is_asked_to(tmp_path: Path, seconds: int) -> None:
+    with InProcess(tmp_path / "x.db") as process:
+        work = process.tenant().begin("GET", "/api/v1/tail", query=f"wait={seconds}").todo
+    assert isinstance(work, Work)
+    assert work.wait == seconds
 
 
 def test_a_server_that_stops_answers_those_who_wait_at_once(tmp_path: Path) -> None:
-    """With a second to end, it would cut off a request that waits for eight."""
+    """With a second to end, it would cut off a request that waits for thirty."""
     with (
         LiveServer(tmp_path, "--client-timeout", "1") as server,
         Memtrace(server.url, server.key, max_retries=0) as client,
         ThreadPoolExecutor(1) as threads,
     ):
-        waiting = threads.submit(client.tail_memories, wait=8)
+        waiting = threads.submit(client.tail_memories, wait=30)
         time.sleep(1)  # so that it waits; if it does not yet, the test is weaker
         os.kill(server.pid, signal.SIGTERM)
         assert waiting.result().memories == []
