@@ -30,7 +30,6 @@ from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavai
 from memtrace_server.store.records import Answer
 
 _LOG = logging.getLogger("memtrace_server")
-_MAX_WAIT = 8  # seconds; many an HTTP client and proxy gives up after ten, and then asks for nothing
 CHANGE_DELAY = 0.05
 """Seconds between two looks whether the store has changed, for those who wait for a memory."""
 
@@ -274,7 +273,7 @@ class Core:
             is_write=is_write,
             is_probe=operation.id == "getReady",
             is_vacuum=operation.id == "vacuumStore",
-            wait=min(parameters.get("wait", 0), _MAX_WAIT),
+            wait=parameters.get("wait", 0),
             is_short=len(request.body) <= _SHORT,
             run=run,
             find=find if is_write and operation.id in forgetting.FORGETTING else None,

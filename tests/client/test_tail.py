@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -11,7 +13,7 @@ import anyio
 import pytest
 from live import LiveServer
 
-from memtrace import APIConnectionError, AsyncMemtrace, AuthenticationError, Memtrace
+from memtrace import APIConnectionError, AsyncMemtrace, AuthenticationError, Memtrace, ServerError
 
 _PATIENCE = 60
 
@@ -67,3 +69,25 @@ def test_a_tail_continues_from_a_cursor_with_filters(tmp_path: Path) -> None:
             return found
 
     assert anyio.run(work) == ["of a", "of a"]
+
+
+def test_an_embedded_tail_ends_when_it_is_cancelled(tmp_path: Path) -> None:
+    async def work() -> bool:
+        async with AsyncMemtrace(f"sqlite:///{tmp_path}/agent.db") as client:
+            with anyio.move_on_after(0.2) as scope:
+                await client.tail_memories(wait=30)
+            return scope.cancelled_caught
+
+    assert anyio.run(work)
+
+
+def test_an_embedded_tail_ends_when_its_client_is_closed(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        client = Memtrace(f"sqlite:///{tmp_path}/agent.db", max_retries=0)
+        client.remember("a", "before")
+        waiting = threads.submit(client.tail_memories, wait=30)
+        time.sleep(0.2)  # so that it waits; if it does not yet, the test is weaker
+        client.close()
+        with pytest.raises(ServerError) as caught:
+            waiting.result(10)
+    assert caught.value.code == "unavailable"

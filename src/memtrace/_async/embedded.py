@@ -50,7 +50,11 @@ class AsyncEmbeddedTransport:
                 process wrote, or until a thread became free.
         """
         handle: Any = self._server.handle
-        handle = partial(anyio.to_thread.run_sync, handle)  # unasync: remove
+        handle = partial(  # unasync: remove
+            anyio.to_thread.run_sync,
+            handle,
+            abandon_on_cancel="wait=" in call.query,  # a tail may wait for long after its caller has left
+        )
         response = await handle(_message(call), deadline.left())
         headers = {name.lower(): value for name, value in response.headers.items()}
         return RawResponse(call, config, response.status, headers, response.body)

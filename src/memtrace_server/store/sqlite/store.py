@@ -138,6 +138,7 @@ class SqliteStore:
 
     def version(self) -> int:
         with self._watching:
+            self._see_that_it_is_open()
             if self._file is None:
                 return self._writer.total_changes if self._writer else 0
             if self._watcher is None:
