@@ -41,7 +41,7 @@ def test_what_is_made_of_the_request_has_all_that_was_sent(sdk: Memtrace, fake_s
     assert memory.to_dict() == {**STORED, "org_id": ""}
 
 
-def test_without_a_time_it_is_that_of_the_first_try_even_if_nothing_can_be_looked_up(
+def test_a_memory_that_cannot_be_looked_up_has_the_time_of_its_attempt(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
     lose_the_answer(fake_server).answer(400, {"error": "broken"})

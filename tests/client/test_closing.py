@@ -60,7 +60,7 @@ def test_a_client_and_its_copies_are_closed_together(
         closed_says_so(one)
 
 
-def test_an_http_client_that_was_given_stays_open_however_often_it_is_closed(make_client: MakeClient) -> None:
+def test_a_caller_supplied_http_client_stays_open_after_close(make_client: MakeClient) -> None:
     http_client = make_client.http_client(lambda _: httpx.Response(200, json=page()))
     client = make_client(http_client=http_client)
 
@@ -122,7 +122,7 @@ def test_an_embedded_store_can_be_opened_again_by_another_client(
     assert make_client(url, None).recall("agent_1").count == 3
 
 
-def test_a_call_that_fails_as_its_client_is_closed_says_so_and_is_not_retried() -> None:
+def test_a_call_that_fails_as_its_client_closes_is_not_retried() -> None:
     def close(request: httpx.Request) -> httpx.Response:
         client.close()
         raise httpx.ReadError("closed", request=request)

@@ -57,7 +57,7 @@ def test_without_either_it_is_a_local_server_and_no_key(
     assert "x-api-key" not in fake_server.request.headers
 
 
-def test_the_environment_is_read_when_a_client_is_made_not_when_it_is_imported(
+def test_the_environment_is_read_when_a_client_is_made_not_at_import(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMTRACE_URL", "http://one")
@@ -128,7 +128,7 @@ def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient,
 
 
 @pytest.mark.parametrize("api_key", [f"{KEY}\n", f" {KEY}", "schlüssel", "a\r\nx-other: b"])
-def test_a_key_that_no_header_can_carry_is_said_to_be_so_without_showing_it(
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(
     make_client: MakeClient, api_key: str
 ) -> None:
     with pytest.raises(ValueError, match="api_key") as caught:

@@ -278,7 +278,7 @@ def test_an_async_client_does_not_hold_on_to_an_event_loop_that_has_ended() -> N
     assert first() is None
 
 
-def test_an_async_client_keeps_its_connections_to_each_event_loop_that_runs(raw_server: RawServer) -> None:
+def test_an_async_client_keeps_the_connections_of_each_running_loop(raw_server: RawServer) -> None:
     raw_server.answers = [answer({"status": "ok"})] * 4
     client = AsyncMemtrace(raw_server.url, max_retries=0)
     with asyncio.Runner() as first, asyncio.Runner() as second:
@@ -313,7 +313,7 @@ client.close()
 def printed_by(script: str, url: str) -> list[str]:
     """What a script prints in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-c", script, url], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-c", script, url], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -85,9 +85,7 @@ def test_a_key_is_kept_only_of_who_gave_one(make_client: MakeClient, tmp_path: P
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_an_async_write_waits_for_another_process_for_as_long_as_its_timeout(
-    tmp_path: Path, backend: str
-) -> None:
+def test_an_async_write_waits_for_another_process_up_to_its_timeout(tmp_path: Path, backend: str) -> None:
     file = tmp_path / "agent.db"
 
     async def run() -> None:

@@ -48,7 +48,7 @@ def test_a_first_call_under_a_frozen_clock_breaks_nothing() -> None:
         print(frozen.time.isoformat())
     """
     code = textwrap.dedent(code).replace("{MEMORY}", repr(MEMORY))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False)
 
     assert done.stdout == "2026-11-01T09:30:00.123456+00:00\n", done.stderr
 
@@ -266,7 +266,7 @@ def test_the_first_call_of_a_client_does_not_hold_up_the_event_loop(serve: Any) 
         # Measuring coverage there would take longer than the rest.
         plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
         done = subprocess.run(
-            [sys.executable, "-c", STALL, url], capture_output=True, text=True, check=True, env=plain
+            [sys.executable, "-I", "-c", STALL, url], capture_output=True, text=True, check=True, env=plain
         )
         took.append(float(done.stdout))
 

@@ -165,7 +165,7 @@ def test_a_strict_import_names_the_first_record_that_is_wrong(sdk: Memtrace, fak
         sdk.import_([RECORD] * 1_001, strict=True)
 
 
-def test_a_strict_import_sends_nothing_of_a_batch_with_a_line_that_is_no_record(
+def test_a_strict_import_sends_no_batch_with_a_line_that_is_no_record(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
     with pytest.raises(BadRequestError, match="record 2: it is not JSON"):

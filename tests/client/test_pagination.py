@@ -173,7 +173,7 @@ class OldSearch:
 @pytest.mark.parametrize("until_is_inclusive", [True, False])
 @pytest.mark.parametrize("order", ["asc", "desc", None])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8, 100])
-def test_iter_search_of_0_x_finds_everything_once_however_the_pages_are_cut(
+def test_iter_search_of_0_x_finds_everything_once_in_pages_of_any_size(
     make_client: Any, *, until_is_inclusive: bool, order: Any, size: int
 ) -> None:
     # Two of the seven are of the same second.
@@ -188,7 +188,7 @@ def test_iter_search_of_0_x_finds_everything_once_however_the_pages_are_cut(
     assert (numbers[0], numbers[-1]) == ((0, 6) if order == "asc" else (6, 0))
 
 
-def test_more_memories_of_one_moment_than_a_page_can_have_are_said_not_hidden(make_client: Any) -> None:
+def test_more_memories_of_one_moment_than_a_page_holds_are_an_error(make_client: Any) -> None:
     old = OldSearch([numbered(n, 0) for n in range(1001)], until_is_inclusive=True)
     client = make_client(http_client=make_client.http_client(old.handle))
 

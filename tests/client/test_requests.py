@@ -341,7 +341,7 @@ def test_what_is_no_memory_in_a_batch_is_named(
         sdk.add_memories([{"agent_id": "a", "content": "c"}, memory])
 
 
-def test_fields_that_a_memory_does_not_have_are_named_beside_those_that_it_has(sdk: Memtrace) -> None:
+def test_unknown_fields_of_a_memory_are_named_beside_the_known_ones(sdk: Memtrace) -> None:
     with pytest.raises(ValueError, match="unknown") as caught:
         sdk.add_memories([{"agent_id": "a", "content": "c", "mood": "good", "colour": "red"}])
 

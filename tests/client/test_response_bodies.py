@@ -129,7 +129,7 @@ def test_an_answer_may_be_as_large_as_the_limit(
         sdk.recall("agent_1")
 
 
-def test_the_limit_holds_for_a_given_http_client_and_what_its_hooks_have_read(
+def test_the_limit_holds_for_a_body_that_hooks_of_the_caller_have_read(
     make_client: MakeClient, limit_responses: Callable[[int], None]
 ) -> None:
     limit_responses(100)

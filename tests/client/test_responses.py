@@ -372,7 +372,7 @@ def test_a_redirect_is_not_followed_by_a_given_http_client_that_would(make_clien
         ([], "`object`"),
     ],
 )
-def test_an_answer_that_is_not_what_the_contract_says_is_told_with_its_place(
+def test_a_response_that_breaks_the_contract_is_reported_with_its_path(
     sdk: Memtrace, fake_server: FakeServer, body: Any, said: str
 ) -> None:
     fake_server.answer(200, body, headers={"x-request-id": "req_1"})

@@ -186,7 +186,7 @@ def test_no_two_clients_pause_for_the_same_time(
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("asked_for", [3, 60])
-def test_retry_after_is_obeyed_and_clients_that_were_told_the_same_do_not_come_back_together(
+def test_retry_after_is_obeyed_with_a_random_delay_on_top(
     make_client: MakeClient, fake_server: FakeServer, waits: list[float], status: int, asked_for: int
 ) -> None:
     client = make_client(timeout=100)

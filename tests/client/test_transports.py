@@ -149,7 +149,7 @@ asyncio.run(client.close())
 
 def test_an_async_store_in_memory_stays_with_its_process_too() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", ASYNC_FORK], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-c", ASYNC_FORK], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     before, child, after = done.stdout.splitlines()

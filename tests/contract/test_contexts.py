@@ -49,7 +49,7 @@ async def test_decisions_errors_actions_and_facts_are_told_apart(client: AsyncMe
     assert "Alice is the administrator" in sections["Facts"]
 
 
-async def test_an_agents_context_is_of_all_its_sessions_and_a_sessions_of_all_its_agents(
+async def test_a_context_of_an_agent_or_session_has_all_sessions_or_agents(
     client: AsyncMemtrace,
 ) -> None:
     await client.remember("agent_1", "In one session", session_id="s1")

@@ -74,9 +74,7 @@ def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
         assert (response.status, told(response)["existing_id"]) == (409, first["id"])
 
 
-def test_what_was_stored_while_the_clock_was_ahead_is_no_duplicate_for_long(
-    tenant: Tenant, clock: Clock
-) -> None:
+def test_a_memory_from_a_clock_that_was_ahead_is_no_duplicate_for_long(tenant: Tenant, clock: Clock) -> None:
     add(tenant, "before")
     clock.set_by(YEAR)
     during = add(tenant, "during")

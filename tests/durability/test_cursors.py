@@ -449,9 +449,7 @@ def test_no_page_repeats_skips_or_shows_what_it_should_not() -> None:
     )
 
 
-def test_a_search_keeps_its_order_when_what_was_newest_is_forgotten_on_the_way(
-    tenant: Tenant, clock: Clock
-) -> None:
+def test_a_search_keeps_its_order_when_the_newest_memory_is_forgotten(tenant: Tenant, clock: Clock) -> None:
     """The full-text index is read in its own order as long as rows rise with times."""
     first, second, third = (_stored(tenant, content=f"red {n}", clock=clock) for n in range(3))
     walk = Walk(org="", kind="search", wanted={"content_contains": "red"}, order="asc", limit=2)

@@ -36,7 +36,7 @@ def test_of_simultaneous_equals_one_is_stored_and_all_others_name_it(
     assert _count(live_server, tenant_key) == 5
 
 
-def test_of_simultaneous_writes_with_one_dedup_key_one_is_stored_whatever_they_say(
+def test_of_simultaneous_writes_with_one_dedup_key_one_is_stored(
     live_server: LiveServer, tenant_key: str
 ) -> None:
     for number in range(3):

@@ -62,12 +62,7 @@ class Write:
             self.error = error
 
 
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pauses grow as they do for users, but from a shorter one."""
-    monkeypatch.setattr("memtrace._retry.FIRST_DELAY", 0.05)
-
-
+pytestmark = pytest.mark.usefixtures("short_delays")
 in_threads_and_tasks = pytest.mark.parametrize("kind", ["threads", "tasks"])
 seeded = pytest.mark.parametrize("seed", SEEDS)
 

@@ -223,7 +223,7 @@ def test_what_may_not_be_opened_is_an_error_with_path_and_remedy(name: str, mess
         (folder / "theirs.db").chmod(0o000)
         folder.chmod(0o555)
         code = AS_STRANGER.format(stranger=STRANGER)
-        program = [sys.executable, "-c", code, f"sqlite:///{folder}/{name}"]
+        program = [sys.executable, "-I", "-c", code, f"sqlite:///{folder}/{name}"]
         done = subprocess.run(program, capture_output=True, encoding="utf-8", timeout=60, check=False)
         assert done.stdout.startswith("APIConnectionError "), done.stdout + done.stderr
         assert f"{folder}/{message}" in done.stdout
@@ -439,9 +439,7 @@ def probes(client: Memtrace) -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "not yet open"])
-def test_an_embedded_write_gives_up_at_its_timeout_while_the_file_is_locked(
-    file: Path, *, is_open: bool
-) -> None:
+def test_an_embedded_write_to_a_locked_file_gives_up_at_its_timeout(file: Path, *, is_open: bool) -> None:
     with Memtrace(f"sqlite:///{file}", timeout=1.0, max_retries=5) as client:
         if is_open:
             client.list_memories()

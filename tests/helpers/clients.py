@@ -244,6 +244,12 @@ def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let delays before retries grow as they do for users, but from a tenth of the first one."""
+    monkeypatch.setattr("memtrace._retry.FIRST_DELAY", 0.05)
+
+
+@pytest.fixture
 def limit_responses(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Set how many bytes of a response are read. The private module is where the limit is set."""
     return lambda size: monkeypatch.setattr("memtrace._response.MAX_BYTES", size)

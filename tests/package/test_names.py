@@ -114,7 +114,9 @@ def test_its_public_modules_need_no_import_of_their_own() -> None:
         "print(memtrace.exceptions.NotFoundError is memtrace.NotFoundError)\n"
         "print(memtrace.models.Memory is memtrace.Memory)\n"
     )
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
 
     assert printed == "True\nTrue\n"
 
@@ -193,7 +195,9 @@ def test_importing_it_is_free_until_a_name_is_asked_for() -> None:
         "import memtrace\n"
         "print(sorted(set(sys.modules) - before))\n"
     )
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
 
     assert printed == "['memtrace', 'memtrace._version']\n"
 
@@ -207,7 +211,9 @@ def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
         "print([name for name in unwanted if name in set(sys.modules) - before])\n"
         "print(logging.getLogger('memtrace').handlers, logging.getLogger('memtrace').level)\n"
     )
-    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
 
     assert printed == f"[]\n[] {logging.NOTSET}\n"
 
@@ -225,7 +231,7 @@ def test_an_interpreter_without_docstrings_has_the_signatures() -> None:
         "from memtrace import Memtrace\n"
         "print('tags' in inspect.signature(Memtrace.remember).parameters, Memtrace.remember.__doc__)\n"
     )
-    command = [sys.executable, "-OO", "-c", code]
+    command = [sys.executable, "-I", "-OO", "-c", code]
     printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     assert printed == "True None\n"

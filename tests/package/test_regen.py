@@ -98,14 +98,12 @@ def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def python(folder: Path, code: str) -> None:
     """Run code in an interpreter that finds this folder's packages before all others."""
-    code = f"import memtrace_api\nassert memtrace_api.__file__.startswith({str(folder)!r})\n{code}"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
+    first = (
+        f"import sys\nsys.path.insert(0, {str(folder)!r})\n"
+        f"import memtrace_api\nassert memtrace_api.__file__.startswith({str(folder)!r})\n"
     )
+    command = [sys.executable, "-I", "-c", first + code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -273,7 +271,7 @@ def test_a_new_field_of_the_wrong_type_is_an_error_of_both_checkers(with_mood: P
     )
     for command in commands:
         done = subprocess.run(
-            [sys.executable, "-m", *command],
+            [sys.executable, "-I", "-m", *command],
             cwd=with_mood,
             env=os.environ | {"MYPYPATH": f"{with_mood}:{source}"},
             capture_output=True,

@@ -463,7 +463,7 @@ def test_a_body_of_100_mb_that_is_sent_anyway_is_refused(tenant: Api) -> None:
     assert_refused(response, 413, "body", "body")
 
 
-def test_a_body_without_an_announced_length_is_refused_when_it_gets_too_large(tenant: Api) -> None:
+def test_a_body_without_a_length_is_refused_when_it_gets_too_large(tenant: Api) -> None:
     chunks = (bytes(1 << 20) for _ in range(82))
 
     response = tenant("POST", MEMORIES, content=chunks, headers={"content-type": "application/json"})

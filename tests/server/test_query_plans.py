@@ -124,7 +124,7 @@ def every_filter() -> Iterator[Filter]:
         yield Filter(**dict(zip(FIELDS, values, strict=True)))
 
 
-def test_a_page_of_any_filter_walks_no_table_and_sorts_only_what_full_text_found(
+def test_a_page_of_any_filter_walks_no_table_and_sorts_only_matches(
     database: sqlite3.Connection,
 ) -> None:
     seen: set[str] = set()

@@ -118,7 +118,7 @@ def test_a_stopped_server_has_ended_with_0_and_left_one_whole_file(finished: Fin
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_sigterm_under_concurrent_writes_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+def test_sigterm_under_concurrent_writes_loses_no_acknowledged_write(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     enough = threading.Event()
     stopped: list[str] = []

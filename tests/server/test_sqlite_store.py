@@ -186,7 +186,7 @@ def test_a_failing_work_harms_none_that_is_submitted_with_it(
     assert names(store, org) == {f"{n}" for n in range(9) if n != 3}
 
 
-def test_a_refusal_that_wrote_nothing_is_told_without_doing_the_works_again(store: Store, org: int) -> None:
+def test_a_refusal_that_wrote_nothing_does_not_repeat_the_other_works(store: Store, org: int) -> None:
     done: list[str] = []
 
     def work(_: Transaction) -> str:

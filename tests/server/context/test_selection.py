@@ -58,7 +58,7 @@ def test_what_is_not_important_goes_with_its_age(unimportant: dict[str, Any]) ->
     assert "allergic" not in context(memories, 800).text
 
 
-def test_half_of_the_budget_is_for_what_is_important_and_half_for_what_is_recent() -> None:
+def test_half_the_budget_is_for_the_important_and_half_for_the_recent() -> None:
     memories = [decision(f"Decision number {n:03}", "that is how it is", n=n) for n in range(200)]
     memories += [memory(f"Some of the chatter number {n}", n=n) for n in range(200, 400)]
 

@@ -266,7 +266,7 @@ def test_same_minute_is_not_named_twice() -> None:
     assert entries(context(memories).text) == ["00:00 The disk is full (×2)"]  # noqa: RUF001 - as it is written
 
 
-def test_what_happens_three_times_a_day_is_one_line_though_other_things_happen_between() -> None:
+def test_what_happens_three_times_a_day_is_one_line_beside_other_events() -> None:
     memories = [memory("The disk of the server is full", n=2 * n, event_type="error") for n in range(4)]
     memories += [memory(f"Something else {n}", n=2 * n + 1) for n in range(4)]
     memories += [memory("The disk of the server is full", n=1500, event_type="error")]
