@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, closing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio.to_thread
@@ -17,7 +16,6 @@ import pytest
 from attrs import define, frozen
 
 from memtrace import AsyncMemtrace, Memtrace, SessionHandle
-from memtrace_server import times
 from memtrace_server.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -34,21 +32,6 @@ class Place:
 
     url: str
     key: str | None = None
-
-
-@define
-class Clock:
-    """The server's clock, which goes only when it is told to; ns."""
-
-    now: int
-    uptime: int = 0
-
-    def advance(self, seconds: float) -> None:
-        self.now += int(seconds * times.SECOND)
-        self.uptime += int(seconds * times.SECOND)
-
-    def moment(self) -> datetime:
-        return datetime.fromtimestamp(self.now / times.SECOND, UTC)
 
 
 @define
@@ -131,15 +114,6 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
 def client(connect: Callable[..., AsyncMemtrace], place: Place) -> AsyncMemtrace:
     """The client that a test is about."""
     return connect(place.url, place.key)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stops the clock of every embedded server."""
-    clock = Clock(times.now() // times.SECOND * times.SECOND)
-    monkeypatch.setattr(times, "now", lambda: clock.now)
-    monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
-    return clock
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from memtrace import AddMemoryRequest, AsyncMemtrace, BadRequestError, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from contract.conftest import Clock
+    from helpers.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from memtrace import AddMemoryRequest, AsyncMemtrace, ConflictError
 
 if TYPE_CHECKING:
-    from contract.conftest import Clock
+    from helpers.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

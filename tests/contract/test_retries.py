@@ -9,7 +9,8 @@ import pytest
 from memtrace import APIConnectionError, AsyncMemtrace, ConflictError, NotFoundError
 
 if TYPE_CHECKING:
-    from contract.conftest import Clock, Network
+    from contract.conftest import Network
+    from helpers.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -12,7 +12,7 @@ from memtrace import AsyncMemtrace, BadRequestError, ConflictError, Memory, NotF
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from contract.conftest import Clock
+    from helpers.clock import Clock
 
 pytestmark = pytest.mark.anyio
 

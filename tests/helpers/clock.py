@@ -8,6 +8,8 @@ from typing import Self
 import pytest
 from attrs import define
 
+from memtrace_server import times
+
 
 @define
 class WallClock:
@@ -18,6 +20,32 @@ class WallClock:
     def move(self, seconds: float) -> None:
         """Set the clock forward, or back."""
         self.now += timedelta(seconds=seconds)
+
+
+@define
+class Clock:
+    """The server's clock in ns, which moves only when a test moves it."""
+
+    now: int
+    uptime: int = 0
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += int(seconds * times.SECOND)
+        self.uptime += int(seconds * times.SECOND)
+
+    def moment(self) -> datetime:
+        """Return the time that the server sees."""
+        return datetime.fromtimestamp(self.now / times.SECOND, UTC)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stop the clock of every embedded server."""
+    clock = Clock(times.now() // times.SECOND * times.SECOND)
+    monkeypatch.setattr(times, "now", lambda: clock.now)
+    monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
+    return clock
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TypedDict
 
 import pytest
-from freezegun import freeze_time
 from langgraph.graph import END, START, StateGraph
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 
@@ -172,19 +171,18 @@ def test_names_of_any_length_and_alphabet_stay_apart(store, run):
     assert run(work()) == ([0, 1, 2, 3, 4, 5], set(spaces))
 
 
-def test_an_item_with_a_time_to_live_is_gone_after_it(url):
+def test_an_item_with_a_time_to_live_is_gone_after_it(url, clock):
     store = MemtraceStore(url, ttl={"default_ttl": 10})
-    with freeze_time("2026-01-01T00:00:00Z") as clock:
-        store.put(NS, "old", {"v": 0}, ttl=None)
-        store.put(NS, "k", {"v": 1}, ttl=5)
-        store.put(NS, "k", {"v": 2}, ttl=1)
-        clock.tick(50)
-        assert store.get(NS, "k").value == {"v": 2}  # which prolongs its life
-        clock.tick(50)
-        assert store.get(NS, "k", refresh_ttl=False).value == {"v": 2}
-        clock.tick(15)
-        assert store.get(NS, "k") is None  # and no older version comes back
-        assert store.search(NS, filter={"v": 2}) == []
+    store.put(NS, "old", {"v": 0}, ttl=None)
+    store.put(NS, "k", {"v": 1}, ttl=5)
+    store.put(NS, "k", {"v": 2}, ttl=1)
+    clock.advance(50)
+    assert store.get(NS, "k").value == {"v": 2}  # which prolongs its life
+    clock.advance(50)
+    assert store.get(NS, "k", refresh_ttl=False).value == {"v": 2}
+    clock.advance(15)
+    assert store.get(NS, "k") is None  # and no older version comes back
+    assert store.search(NS, filter={"v": 2}) == []
 
 
 def test_an_async_client_has_no_blocking_methods(async_client):

@@ -67,7 +67,7 @@ def test_methods_are_tools_of_pydantic_ai(memtrace: Memtrace) -> None:
     agent = Agent(TestModel(call_tools=["recall"]), tools=methods(memtrace))
     memtrace.remember("a", "Seen by a tool")
 
-    result = agent.run_sync("What do you remember?")
+    result = asyncio.run(agent.run("What do you remember?"))
 
     assert "memories" in result.output
 
@@ -75,7 +75,7 @@ def test_methods_are_tools_of_pydantic_ai(memtrace: Memtrace) -> None:
 def test_async_methods_are_tools_of_pydantic_ai(async_memtrace: AsyncMemtrace) -> None:
     agent = Agent(TestModel(call_tools=["remember"]), tools=methods(async_memtrace))
 
-    result = agent.run_sync("Remember this")
+    result = asyncio.run(agent.run("Remember this"))
 
     assert "mem_" in result.output
 
