@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -66,23 +68,29 @@ def mcp_conformance():
     return [npm[0], str(suite)]
 
 
-@pytest.fixture
-def http_url(memtrace_server):
-    options = ("--transport", "http", "--port", "0", "--url", memtrace_server.url)
+@pytest.fixture(scope="module")
+def http_url(live_server):
+    """One process for all tests: a key leads each request to its organisation."""
+    options = ("--transport", "http", "--port", "0", "--url", live_server.url)
     with served("-m", "memtrace", "mcp", *options) as url:
         yield url
 
 
-@pytest.fixture(params=["stdio", "http"])
-def connect(request, url, memtrace_server):
-    """Make a client of the MCP server, over each transport."""
-    if request.param == "stdio":
-        command = ["-m", "memtrace", "mcp", "--url", url]
-        parameters = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
-        return lambda mode="auto": Client(parameters, mode=mode)
-    at = request.getfixturevalue("http_url")
+@pytest.fixture
+def connect(http_url, memtrace_server):
+    """Make a client of the MCP server over HTTP."""
     headers = {"Authorization": f"Bearer {memtrace_server.key}"}
-    return lambda mode="auto": over_http(at, headers, mode)
+    return lambda mode="auto": over_http(http_url, headers, mode)
+
+
+@pytest.fixture(params=["stdio", "http"])
+def connect_by_each(request, url):
+    """Make a client of the MCP server over each transport."""
+    if request.param == "http":
+        return request.getfixturevalue("connect")
+    command = ["-m", "memtrace", "mcp", "--url", url]
+    parameters = StdioServerParameters(command=sys.executable, args=command, env=dict(os.environ))
+    return lambda mode="auto": Client(parameters, mode=mode)
 
 
 @asynccontextmanager
@@ -117,10 +125,11 @@ def test_tools_have_the_names_and_parameters_of_0x(connect, run):
     )
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_a_model_remembers_searches_decides_and_forgets(connect, run, mode):
+@pytest.mark.parametrize(("mode", "version"), [("auto", "2026-07-28"), ("legacy", "2025-11-25")])
+def test_a_model_remembers_searches_decides_and_forgets(connect_by_each, run, mode, version):
     async def work():
-        async with connect(mode) as client:
+        async with connect_by_each(mode) as client:
+            assert client.session.protocol_version == version
             registered = data(await client.call_tool("memtrace_agent_register", {"name": "a"}))
             assert registered == {"agent_id": "a", "status": "registered"}
             again = data(await client.call_tool("memtrace_agent_register", {"name": "a"}))
@@ -188,9 +197,11 @@ def test_errors_are_results_that_a_model_can_read(connect, run):
             invalid = await client.call_tool("memtrace_remember", {"agent_id": "..", "content": "x"})
             return missing, invalid
 
-    for result in run(work()):
-        assert result.is_error
-    assert "none" in run(work())[0].content[0].text
+    missing, invalid = run(work())
+    assert missing.is_error
+    assert "none" in missing.content[0].text
+    assert invalid.is_error
+    assert "agent_id" in invalid.content[0].text
 
 
 def test_a_long_result_is_cut_and_says_so(connect, run):
@@ -204,6 +215,114 @@ def test_a_long_result_is_cut_and_says_so(connect, run):
     found = run(work())
     assert found["count"] == len(found["memories"]) == 2
     assert "3 more" in found["note"]
+
+
+def request(method, number=1, **params):
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+def hello(version):
+    return request(
+        "initialize", protocolVersion=version, capabilities={}, clientInfo={"name": "old", "version": "1"}
+    )
+
+
+INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+REMEMBER = request(
+    "tools/call", 2, name="memtrace_remember", arguments={"agent_id": "a", "content": "Ann likes tea"}
+)
+
+
+# The official client negotiates the newest version of each kind; these are clients written years ago.
+@pytest.mark.parametrize("version", ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"])
+def test_an_old_client_is_served_over_http_in_its_version(http_url, memtrace_server, version):
+    accepted = {"Accept": "application/json, text/event-stream", "x-api-key": memtrace_server.key}
+    with httpx.Client(headers=accepted) as client:
+        greeted = client.post(http_url, json=hello(version)).json()["result"]
+        assert greeted["protocolVersion"] == version
+        assert greeted["serverInfo"]["name"] == "memtrace"
+        client.headers["Mcp-Protocol-Version"] = version
+        assert client.post(http_url, json=INITIALIZED).status_code == 202
+        tools = client.post(http_url, json=request("tools/list")).json()["result"]["tools"]
+        assert {tool["name"] for tool in tools} == set(TOOLS)
+        called = client.post(http_url, json=REMEMBER).json()["result"]
+        assert json.loads(called["content"][0]["text"])["status"] == "remembered"
+
+
+@pytest.mark.parametrize(
+    ("asked", "agreed"),
+    [("2024-11-05", "2024-11-05"), ("1999-01-01", "2025-11-25")],
+    ids=["oldest", "unknown"],
+)
+def test_an_old_client_is_served_over_stdio_in_a_version_that_both_know(url, asked, agreed):
+    command = [sys.executable, "-m", "memtrace", "mcp", "--url", url]
+    lines = "".join(json.dumps(each) + "\n" for each in (hello(asked), INITIALIZED, REMEMBER))
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
+        process.stdin.write(lines)
+        process.stdin.flush()
+        greeted, called = (json.loads(process.stdout.readline())["result"] for _ in range(2))
+        _, log = process.communicate(timeout=60)  # which ends its input, so the server ends
+
+    assert process.returncode == 0
+    assert greeted["protocolVersion"] == agreed
+    assert json.loads(called["content"][0]["text"])["status"] == "remembered"
+    assert log == f"memory: {url}\n"
+
+
+def test_a_request_in_an_unknown_version_is_400_and_names_the_known_ones(http_url, memtrace_server):
+    headers = {"x-api-key": memtrace_server.key, "Mcp-Protocol-Version": "1999-01-01"}
+    headers["Mcp-Method"] = "tools/list"
+    known_to_the_client = {"protocolVersion": "1999-01-01", "clientCapabilities": {}}
+    meta = {f"io.modelcontextprotocol/{name}": value for name, value in known_to_the_client.items()}
+    response = httpx.post(http_url, headers=headers, json=request("tools/list", _meta=meta))
+    assert response.status_code == 400
+    assert "2026-07-28" in response.text
+
+
+def documented(language):
+    page = (ROOT / "docs" / "integrations.md").read_text("utf-8")
+    section = page.partition("\n## MCP\n")[2].partition("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def test_the_documented_commands_of_claude_code_start_a_server(run, tmp_path, http_url, memtrace_server):
+    """What follows `--` is the command that Claude Code runs; over HTTP there are a URL and a header."""
+    stdio, http = (shlex.split(line) for block in documented("bash") for line in block.splitlines())
+    assert stdio[:3] == http[:3] == ["claude", "mcp", "add"]
+    command, *arguments = stdio[stdio.index("--") + 1 :]
+    environment = {"PATH": str(Path(sys.executable).parent), "HOME": str(tmp_path)}
+    parameters = StdioServerParameters(command=command, args=arguments, env=environment)
+    name, value = http[http.index("--header") + 1].split(": ")
+    assert "http://127.0.0.1:9101/mcp" in http
+    header = {name: value.replace("mtk_your_api_key", memtrace_server.key)}
+
+    async def work():
+        nuts = {"agent_id": "a", "content": "Ann is allergic to nuts"}
+        async with Client(parameters) as mine, over_http(http_url, header) as ours:
+            for client in (mine, ours):
+                assert data(await client.call_tool("memtrace_remember", nuts))["status"] == "remembered"
+
+    run(work())
+    assert list(tmp_path.rglob("memtrace.db"))  # in the user's data folder
+
+
+def test_the_documented_block_of_desktop_and_cursor_starts_a_server(run, memtrace_server):
+    (block,) = documented("json")
+    written = block.replace("http://localhost:9100", memtrace_server.url)
+    written = written.replace("mtk_your_api_key", memtrace_server.key)
+    server = json.loads(written)["mcpServers"]["memtrace"]
+    environment = {"PATH": str(Path(sys.executable).parent), **server["env"]}
+    parameters = StdioServerParameters(command=server["command"], args=server["args"], env=environment)
+
+    async def work():
+        async with Client(parameters) as client:
+            data(await client.call_tool("memtrace_remember", {"agent_id": "a", "content": "Ann likes tea"}))
+
+    run(work())
+    with Memtrace(memtrace_server.url, memtrace_server.key) as client:
+        assert [memory.content for memory in client.recall("a")] == ["Ann likes tea"]
 
 
 @pytest.mark.parametrize(
