@@ -5,12 +5,19 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+_BLOCK = re.compile(
+    r"^```(?P<language>.*)\n(?P<code>(?s:.*?))^```\n(?:\n```\n(?P<shown>(?s:.*?))^```$)?|^(?P<heading>#.*)",
+    re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -22,12 +29,14 @@ class Snippet:
         heading: The heading that it stands under.
         line: The line of the document that its code begins in.
         code: The code itself.
+        shown: What the document says that it prints, in a block that follows; None if it says nothing.
     """
 
     path: Path
     heading: str
     line: int
     code: str
+    shown: str | None = None
 
     def steps(self) -> Iterator[Snippet]:
         """Its statements one by one, each with the comments before it."""
@@ -60,20 +69,21 @@ class Snippet:
         return asyncio.run(result) if inspect.iscoroutine(result) else result
 
 
+def without_times(text: str) -> str:
+    """What a document shows, or a snippet prints, but for the days and times of a context."""
+    text = re.sub(r"^## \w+day 20\d\d-\d\d-\d\d$", "## DAY", text, flags=re.MULTILINE)
+    return re.sub(r"^\d\d:\d\d ", "", text, flags=re.MULTILINE).strip()
+
+
 def snippets(path: Path) -> list[Snippet]:
     """Every block of Python code in a document, from its top to its end."""
     found: list[Snippet] = []
     heading = ""
-    block: list[str] | None = None  # The code lines so far, in a Python block; None elsewhere.
-    fenced = False
-    for number, line in enumerate(path.read_text("utf-8").splitlines(keepends=True), 1):
-        if line.startswith("```"):
-            if block is not None:
-                found.append(Snippet(path, heading, number - len(block), "".join(block)))
-            fenced = not fenced
-            block = [] if fenced and line.strip() == "```python" else None
-        elif block is not None:
-            block.append(line)
-        elif line.startswith("#") and not fenced:
-            heading = line.strip("# \n")
+    text = path.read_text("utf-8")
+    for match in _BLOCK.finditer(text):
+        if match["heading"]:
+            heading = match["heading"].strip("# \n")
+        elif match["language"] == "python":
+            line = text.count("\n", 0, match.start("code")) + 1
+            found.append(Snippet(path, heading, line, match["code"], match["shown"]))
     return found

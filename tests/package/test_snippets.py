@@ -1,4 +1,4 @@
-"""The pages in docs/ tell the truth: each piece of their Python code runs as it stands."""
+"""The pages in docs/ tell the truth: each piece of their Python code runs, and prints what is shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from snippets import Snippet, snippets
+from snippets import Snippet, snippets, without_times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,11 +21,24 @@ def is_test(snippet: Snippet) -> bool:
     return "\ndef test_" in f"\n{snippet.code}" or "\nasync def test_" in f"\n{snippet.code}"
 
 
+@pytest.fixture
+def printed_by(
+    run_snippet: Callable[[Snippet], dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> Callable[[Snippet], str]:
+    """Runs the code of a document and returns what it prints."""
+
+    def printed(snippet: Snippet) -> str:
+        run_snippet(snippet)
+        return capsys.readouterr().out
+
+    return printed
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_page_has_snippets_that_run_one_after_the_other(
     name: str,
     request: pytest.FixtureRequest,
-    run_snippet: Callable[[Snippet], dict[str, Any]],
+    printed_by: Callable[[Snippet], str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -34,7 +47,8 @@ def test_page_has_snippets_that_run_one_after_the_other(
         if "localhost:9100" in snippet.code:
             request.getfixturevalue("documented_server")
         if not is_test(snippet):
-            run_snippet(snippet)
+            printed = printed_by(snippet)
+            assert snippet.shown is None or without_times(printed) == without_times(snippet.shown)
 
 
 @pytest.mark.parametrize("name", [name for name, page in PAGES.items() if any(map(is_test, snippets(page)))])
