@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from memtrace.testing import MemtraceServer
 
-pytest_plugins = ["helpers.clock", "helpers.commands", "helpers.clients", "helpers.peers"]
+pytest_plugins = ["helpers.clock", "helpers.commands", "helpers.clients", "helpers.peers", "helpers.postgres"]
 
 
 @pytest.fixture(scope="session")

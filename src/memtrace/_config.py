@@ -25,7 +25,9 @@ DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_RETRIES = 2
 
 _EMBEDDED_ROOT = "http://embedded"
-_SCHEMES = "http://host:9100, https://host, sqlite:///file.db or sqlite:// (in memory)"
+_SCHEMES = (
+    "http://host:9100, https://host, sqlite:///file.db, sqlite:// (in memory) or postgresql://user@host/name"
+)
 # What needs no parser. That of httpx comes with a long import.
 _PLAIN = re.compile(r"(https?://[a-z0-9._-]+(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]+)*)/?")
 _MAX_PORT = 65535
@@ -73,7 +75,7 @@ class Config:
 
     base_url: str
     root: str = attrs.field(repr=False)
-    store: str | None
+    store: str | None = attrs.field(repr=False)
     headers: dict[str, str] = attrs.field(repr=False)
     secrets: tuple[str, ...] = attrs.field(repr=False)
     timeout: float | Timeout | None
@@ -213,17 +215,12 @@ def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
         is_plain = plain is not None and int(plain[2] or 1) <= _MAX_PORT and ".." not in plain[1]
         root, login = (plain[1], None) if plain and is_plain else _server(base_url)
         return root, root, None, login
-    if scheme == "sqlite":
+    if scheme in {"sqlite", "postgresql", "postgres"}:
         try:
-            store = str(StoreUrl.parse(base_url))
+            location = StoreUrl.parse(base_url)
         except ValueError as error:
             raise ValueError(f"base_url: {error}") from None
-        return store, _EMBEDDED_ROOT, store, None
-    if scheme in {"postgresql", "postgres"}:
-        raise ValueError(
-            "base_url: storing straight on PostgreSQL is not in this version yet; use a Memtrace server's "
-            "URL, sqlite:///file.db or sqlite://"
-        )
+        return str(location), _EMBEDDED_ROOT, location.url, None
     raise ValueError(f"base_url: unknown scheme {scheme!r}; use {_SCHEMES}")
 
 

@@ -27,7 +27,7 @@ from memtrace_server.service import HANDLERS, STORELESS, Added, Call, Step, forg
 from memtrace_server.service.limiting import limited
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavailable, Transaction
-from memtrace_server.store.records import Answer
+from memtrace_server.store.records import Answer, Filter
 
 _LOG = logging.getLogger("memtrace_server")
 CHANGE_DELAY = 0.05
@@ -328,9 +328,11 @@ def _asked(request: Request, operation: Operation) -> bytes:
 
 def _replay(call: Call, known: Answer) -> Response:
     if known.rows:
-        found = [call.transaction.memory(call.org, row, call.now) for row in known.rows]
-        memories = [memory for memory in found if memory is not None]
-        if len(memories) == len(found):
+        wanted = Filter(include_superseded=True)
+        found = call.transaction.memories(call.org, list(set(known.rows)), wanted, call.now)
+        by_row = {memory.seq: memory for memory in found}
+        memories = [by_row[row] for row in known.rows if row in by_row]
+        if len(memories) == len(known.rows):
             added = Added(status=known.status, memories=memories, duplicates=known.duplicates)
             return _replayed(_respond(added))
     elif known.body is not None:

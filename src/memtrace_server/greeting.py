@@ -28,7 +28,7 @@ class Greeting:
     """
 
     url: str
-    store: str
+    store: str = field(repr=False)
     as_text: bool
     auth: bool
     first_key: str | None = field(default=None, repr=False)
@@ -66,4 +66,7 @@ class Greeting:
 
 
 def _shown(store: str) -> str:
-    return StoreUrl.parse(store).path or "in memory, gone when the server ends"
+    location = StoreUrl.parse(store)
+    if location.dsn is not None:
+        return str(location)
+    return location.path or "in memory, gone when the server ends"

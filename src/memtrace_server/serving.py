@@ -37,7 +37,7 @@ class Options:
 
     host: str
     port: int
-    store_url: str
+    store_url: str = field(repr=False)
     workers: int
     bootstrap_key: str | None = field(repr=False)
     auth: bool
@@ -68,7 +68,7 @@ def serve(options: Options) -> None:
         raise ValueError("each worker would count for itself: use --metrics with one worker")
     as_text = options.log_format == "text" or (options.log_format == "auto" and sys.stderr.isatty())
     options = attrs.evolve(
-        options, store_url=str(StoreUrl.parse(options.store_url)), log_format="text" if as_text else "json"
+        options, store_url=StoreUrl.parse(options.store_url).url, log_format="text" if as_text else "json"
     )
     logs.configure(options.log_level, as_text=as_text)
     _allow_files(options.max_connections)

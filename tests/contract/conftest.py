@@ -85,9 +85,30 @@ def live_store(live_server: LiveServer) -> Iterator[Store]:
         yield store
 
 
-@pytest.fixture(params=["http", "embedded"])
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the sync client on PostgreSQL: which client it is makes no difference to a store."""
+    left_out = [item for item in items if {("place", "postgres"), ("connect", "sync")} <= _parameters(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _parameters(item: pytest.Item) -> set[tuple[str, object]]:
+    """The fixtures that a test is given, each with its parameter."""
+    callspec = getattr(item, "callspec", None)
+    return (
+        {(name, value) for name, value in callspec.params.items() if isinstance(value, str)}
+        if callspec
+        else set()
+    )
+
+
+@pytest.fixture(params=["http", "embedded", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A tenant of its own on the live server, or a file of its own."""
+    """A tenant of its own on the live server, a file of its own, or tables of its own in PostgreSQL."""
+    if request.param == "postgres":
+        make_url: Callable[[], str] = request.getfixturevalue("make_postgres_url")
+        return Place(make_url())
     if request.param == "embedded":
         return Place(f"sqlite:///{tmp_path / 'memtrace.db'}")
     server: MemtraceServer = request.getfixturevalue("memtrace_server")

@@ -9,6 +9,7 @@ from memtrace._config import Config
 from memtrace._request import Call, OwnKey
 from memtrace._response import RawResponse
 from memtrace._retry import Deadline
+from memtrace._store_url import StoreUrl
 
 if TYPE_CHECKING:
     from memtrace_server.messages import Request
@@ -35,7 +36,8 @@ class EmbeddedTransport:
             from memtrace_server.embedded import ConnectError, EmbeddedServer  # noqa: PLC0415
         except ImportError as error:
             raise ImportError(
-                f"{store}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[server]'"
+                f"{StoreUrl.parse(store)}: an embedded store needs the server: {error};"
+                " pip install 'memtrace-sdk[server]'"
             ) from error
         self._server = EmbeddedServer(store)
         self.failures: tuple[type[Exception], ...] = (ConnectError, TimeoutError)

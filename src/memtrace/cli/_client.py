@@ -68,7 +68,7 @@ def connected(
         with Memtrace(url, key) as client:
             yield client, client.base_url
         return
-    if not url.lower().startswith("sqlite:"):
+    if not url.lower().startswith(("sqlite:", "postgresql:", "postgres:")):
         raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
     from memtrace._http import httpx
     from memtrace_server.transport import EmbeddedTransport

@@ -19,11 +19,10 @@ from memtrace_server.store.records import Agent
 def register_agent(call: Call) -> Response:
     """Register an agent under its name, which is its id."""
     name = call.body["name"]
-    known = call.transaction.agent(call.org, name)
-    if known is not None and known.is_registered:
-        raise problems.conflict("agent_exists", f"An agent {name} is registered already", existing_id=name)
     config = msgspec.json.encode(call.body["config"]).decode() if "config" in call.body else None
-    call.transaction.register_agent(call.org, name, call.body.get("description"), config, call.now)
+    description = call.body.get("description")
+    if not call.transaction.register_agent(call.org, name, description, config, call.now):
+        raise problems.conflict("agent_exists", f"An agent {name} is registered already", existing_id=name)
     location = {"Location": f"/api/v1/agents/{quote(name, safe='')}"}
     return answer(201, _view(call, existing_agent(call, name)), location, agent_id=name)
 

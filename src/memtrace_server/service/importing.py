@@ -36,15 +36,15 @@ def import_records(call: Call) -> Response:
 
 def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
     rows = [ids.memory_seq(request["id"]) for request in requests]
-    known = call.transaction.memory_ids(rows)
+    known = call.transaction.memory_ids(call.org, rows)
     fresh: dict[int, NewMemory] = {}
     taken: list[Detail] = []
     for index, (request, row) in enumerate(zip(requests, rows, strict=True)):
-        owner, existing = known.get(row, (call.org, request["id"]))
+        existing = known.get(row, request["id"])
         earlier = fresh.get(row)
         if earlier is not None:
-            owner, existing = call.org, msgspec.json.decode(earlier.doc)["id"]
-        if (owner, existing) != (call.org, request["id"]):
+            existing = msgspec.json.decode(earlier.doc)["id"]
+        if existing != request["id"]:
             taken.append(Detail(f"memories.{index}.id", "body", "belongs to another memory of this store"))
         elif not 0 < row <= call.now + times.DAY:
             taken.append(Detail(f"memories.{index}.id", "body", "names no moment until now; check the clock"))

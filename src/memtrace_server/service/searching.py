@@ -117,7 +117,7 @@ def _best(call: Call, wanted: Filter, question: Question | None) -> tuple[Sequen
     }
     if rest["has_more"]:
         if position is None:
-            before = call.transaction.last_seq() + 1
+            before = call.transaction.last_seq(call.org) + 1
         after = _Position.after(ranking.plan, before, matches, len(page), is_complete=is_complete)
         rest["next_cursor"] = call.cursor(after)
     return [match.memory if question is None else _with_score(match) for match in page], rest

@@ -21,15 +21,12 @@ def tail_memories(call: Call) -> Response:
     elif call.parameters["start"] == "beginning":
         after = 0
     else:
-        after = call.transaction.last_seq()
+        after = call.transaction.tail_end(call.org)
     wanted = filters.from_parameters({**call.parameters, "include_superseded": True}, call.now)
-    found, position = call.transaction.tail(
-        call.org, wanted, call.now, after=after, limit=call.parameters["limit"]
-    )
-    fit = fitting(found)
-    if len(fit) < len(found):
-        found, position = fit, fit[-1].seq
-    has_more = position < call.transaction.last_seq()
+    tail = call.transaction.tail(call.org, wanted, call.now, after=after, limit=call.parameters["limit"])
+    found = fitting(tail.found)
+    position = tail.end if len(found) == len(tail.found) else tail.positions[len(found) - 1]
+    has_more = position < tail.last
     rest = {"has_more": has_more, "next_cursor": call.cursor(_hidden(call, position))}
     return Response(status=200, body=join("memories", found, rest), is_idle=not found and not has_more)
 

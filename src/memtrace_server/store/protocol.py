@@ -20,6 +20,7 @@ from memtrace_server.store.records import (
     NewMemory,
     Org,
     Session,
+    Tail,
     Term,
     Unindexed,
 )
@@ -85,7 +86,7 @@ class Transaction(Protocol):
         """Forget what kept answers tell about an agent, but not that they were given."""
 
     def next_seq(self, now: int) -> int:
-        """A row number above all that were ever given: `now` (ns), or the last one plus one."""
+        """A row number above all that this process has given: `now` (ns), or the last one plus one."""
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
@@ -98,8 +99,8 @@ class Transaction(Protocol):
         What they supersede is superseded in the same transaction.
         """
 
-    def memory_ids(self, rows: Sequence[int]) -> Mapping[int, tuple[int, str]]:
-        """Return the organisation and the id of the memory that each row has, if it has one."""
+    def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
+        """Return the id of the memory that each row has, if it has one; None if that is another's."""
 
     def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
         """Store memories in rows that are free, whatever rows were given since.
@@ -130,22 +131,26 @@ class Transaction(Protocol):
     ) -> list[Found]:
         """Memories in order of (time, row), after a (time, row) if one is given."""
 
-    def last_seq(self) -> int:
-        """The highest row number ever given, in any organisation; 0 if none was."""
+    def last_seq(self, org: int) -> int:
+        """A row number that no memory of an organisation is above; 0 if there is none."""
 
-    def tail(
-        self, org: int, wanted: Filter, now: int, *, after: int, limit: int
-    ) -> tuple[Sequence[Found], int]:
-        """Memories in the order of their rows, after a row, and the row up to which was looked.
+    def tail_end(self, org: int) -> int:
+        """The position in an organisation's tail after which everything comes that is stored from now on."""
 
-        It may look no further than some thousand rows. No row up to the one returned is added later.
+    def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
+        """Memories in the order in which they were stored, after a position.
+
+        It may look no further than some thousand memories.
         """
 
     def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
         """Return the rows of all memories that match, from the newest on."""
 
-    def memories(self, org: int, rows: Sequence[int], wanted: Filter) -> list[Found]:
-        """The memories of these rows, in any order, as a page of `wanted` shows them."""
+    def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
+        """The memories of these rows, in any order, as a page of `wanted` shows them.
+
+        With `now`, only those that have not expired.
+        """
 
     def count_memories(self, org: int) -> int:
         """How many memories an organisation has."""
@@ -188,8 +193,8 @@ class Transaction(Protocol):
 
     def register_agent(
         self, org: int, agent_id: str, description: str | None, config: str | None, now: int
-    ) -> None:
-        """Register an agent that is not."""
+    ) -> bool:
+        """Register an agent; False if it is registered."""
 
     def delete_agent(self, org: int, agent_id: str) -> None:
         """Delete an agent, not its memories."""
@@ -311,6 +316,14 @@ class StoreUnavailable(Exception):  # noqa: N818 - the state, as in "503 Service
     def __init__(self, reason: str, path: object = None) -> None:
         super().__init__(f"{path}: {reason}" if path else reason)
         self.reason = reason
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """The store was lost as it committed; what was to be written may have been stored, or not."""
+
+
+class StoreUnsupported(StoreUnavailable):
+    """This kind of store does not do that; the reason names what does."""
 
 
 class StoreBusy(StoreUnavailable):

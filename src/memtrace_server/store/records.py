@@ -176,6 +176,23 @@ class Candidates:
 
 
 @frozen(kw_only=True)
+class Tail:
+    """A page of memories in the order in which they were stored.
+
+    Attributes:
+        found: The memories.
+        positions: The position after each of them.
+        end: The position up to which was looked; no memory up to it is stored later.
+        last: The position of the last memory that there is.
+    """
+
+    found: Sequence[Found]
+    positions: Sequence[int]
+    end: int
+    last: int
+
+
+@frozen(kw_only=True)
 class Unindexed:
     """Memories that the index does not have yet.
 

@@ -29,6 +29,7 @@ from memtrace_server.store.records import (
     NewMemory,
     Org,
     Session,
+    Tail,
     Term,
     Unindexed,
 )
@@ -234,14 +235,17 @@ class SqliteTransaction:
 
     # --- memories
 
-    def last_seq(self) -> int:
+    def last_seq(self, org: int) -> int:  # noqa: ARG002 - rows of all organisations are numbered together
+        return self._last()
+
+    def _last(self) -> int:
         if self._last_seq is None:
             row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'memories'").fetchone()
             self._last_seq = row[0] if row else 0
         return self._last_seq
 
     def next_seq(self, now: int) -> int:
-        return max(now, self.last_seq() + 1)
+        return max(now, self._last() + 1)
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
@@ -270,11 +274,13 @@ class SqliteTransaction:
         self.added_to = org
         self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
 
-    def memory_ids(self, rows: Sequence[int]) -> Mapping[int, tuple[int, str]]:
+    def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
         self.flush()
-        sql = "SELECT seq, org, doc ->> 'id' FROM memories WHERE seq IN (SELECT value FROM json_each(?))"
-        found = self._db.execute(sql, (msgspec.json.encode(rows).decode(),))
-        return {seq: (org, memory_id) for seq, org, memory_id in found}
+        sql = "SELECT seq, iif(org = ?, doc ->> 'id', NULL) FROM memories"
+        found = self._db.execute(
+            f"{sql} WHERE seq IN (SELECT value FROM json_each(?))", (org, msgspec.json.encode(rows).decode())
+        )
+        return dict(found)
 
     def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
         self.flush()
@@ -328,9 +334,12 @@ class SqliteTransaction:
         ).fetchone()
         return Found(seq=row[0], time=row[1], doc=row[2], superseded_by=row[3]) if row else None
 
-    def memories(self, org: int, rows: Sequence[int], wanted: Filter) -> list[Found]:
+    def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
         self.flush()
-        return _found(self._db, queries.these(org, rows, wanted))
+        query = queries.these(org, rows, wanted)
+        if now is not None:
+            query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
+        return _found(self._db, query)
 
     # --- ranked search
 
@@ -415,16 +424,19 @@ class SqliteTransaction:
         found.sort(key=_POSITION, reverse=order == "desc")
         return found[:limit]
 
-    def tail(
-        self, org: int, wanted: Filter, now: int, *, after: int, limit: int
-    ) -> tuple[Sequence[Found], int]:
+    def tail_end(self, org: int) -> int:
+        return self.last_seq(org)
+
+    def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
         self.flush()
         far = "SELECT seq FROM memories WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
         row = self._db.execute(far, (after, _LOOKED_THROUGH)).fetchone()
-        end = row[0] if row else self.last_seq()
+        end = row[0] if row else self._last()
         query = queries.tail(org, wanted, now, after=after, end=end, limit=limit)
         found = _found(self._db, query)
-        return found, found[-1].seq if len(found) == limit else end
+        positions = [memory.seq for memory in found]
+        reached = positions[-1] if len(found) == limit else end
+        return Tail(found=found, positions=positions, end=reached, last=self._last())
 
     def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
         rows = array("q")
@@ -483,16 +495,17 @@ class SqliteTransaction:
 
     def register_agent(
         self, org: int, agent_id: str, description: str | None, config: str | None, now: int
-    ) -> None:
+    ) -> bool:
         self.flush()
-        self._db.execute(
+        done = self._db.execute(
             "INSERT INTO agents (org, id, is_registered, description, config, created_at)"
             " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET is_registered = 1, is_deleted = 0,"
             " description = excluded.description, config = excluded.config,"
             " created_at = iif(is_deleted, excluded.created_at, created_at),"
-            " last_active_at = iif(is_deleted, NULL, last_active_at)",
+            " last_active_at = iif(is_deleted, NULL, last_active_at) WHERE is_deleted OR NOT is_registered",
             (org, agent_id, description, config, now),
         )
+        return done.rowcount == 1
 
     def delete_agent(self, org: int, agent_id: str) -> None:
         self.flush()

@@ -1,0 +1,250 @@
+"""Connections to PostgreSQL: made when they are needed, kept for the next, and cut when their time is over.
+
+Not psycopg_pool: it connects in threads of its own, so that a caller hears of a timeout, not of a wrong
+password, and it knows no deadline for a query whose server does not respond any more.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import psycopg
+from psycopg import errors
+from psycopg.rows import TupleRow
+from psycopg.types.numeric import Int8Dumper
+
+from memtrace._store_url import StoreUrl
+from memtrace_server.store.protocol import StoreUnavailable
+
+Connection = psycopg.Connection[TupleRow]
+
+OLDEST = 13
+"""The oldest PostgreSQL that has all that is asked of it, such as `pg_current_xact_id`."""
+
+_CONNECT_TIMEOUT = 5  # seconds, for each host of the URL
+_KEPT = 32  # connections that nobody uses
+_PREPARED = 200  # statements on a connection
+_CANCEL_TIMEOUT = 0.5  # seconds for a server to stop a query, before its connection is cut
+_LOCK_TIMEOUT = 10  # seconds
+_SESSION = {
+    "plan_cache_mode": "force_generic_plan",  # planning takes half of a short query's time
+    "jit": "off",
+    "lock_timeout": f"{_LOCK_TIMEOUT}s",
+    "idle_in_transaction_session_timeout": "90s",  # a server that is gone holds no lock for longer
+}
+
+LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What psycopg raises when a connection is lost, and for what the server cannot do now."""
+
+STALE = (errors.ReadOnlySqlTransaction,)
+"""What a server says that was the primary when the connection was made."""
+
+
+class Connections:
+    """Connections to one database.
+
+    Args:
+        location: Where it is.
+    """
+
+    def __init__(self, location: StoreUrl) -> None:
+        self._location = location
+        self._idle: deque[Connection] = deque()
+        self._watchdog = Watchdog()
+        self._is_closed = False
+
+    @contextmanager
+    def lent(self, ends_at: float) -> Iterator[Connection]:
+        """Lend a connection until a moment of `time.monotonic`, when it is cut.
+
+        Raises:
+            StoreUnavailable: There is no connection to be had.
+        """
+        connection = self.take()
+        try:
+            with self.watched(connection, ends_at):
+                yield connection
+        finally:
+            self.give_back(connection)
+
+    @contextmanager
+    def watched(self, connection: Connection, ends_at: float) -> Iterator[None]:
+        """End what is done on a connection at a moment of `time.monotonic`."""
+        with self._watchdog.until(connection, ends_at):
+            yield
+
+    def take(self) -> Connection:
+        """Return a connection that nobody else uses.
+
+        Raises:
+            StoreUnavailable: There is none to be had.
+        """
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._connect()
+            if not connection.closed:
+                return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection for the next, if it is of use."""
+        is_of_use = (
+            not connection.closed
+            and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+            and not self._is_closed
+            and len(self._idle) < _KEPT
+        )
+        if is_of_use:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses: they lead to a server that is gone."""
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
+
+    def close(self) -> None:
+        """Close everything."""
+        self._is_closed = True
+        self.drop_idle()
+        self._watchdog.close()
+
+    def _connect(self) -> Connection:
+        if self._is_closed:
+            raise StoreUnavailable("the store is closed")
+        try:
+            connection = psycopg.connect(
+                self._location.dsn or "",
+                autocommit=True,
+                prepare_threshold=1,
+                **self._location.defaults(connect_timeout=_CONNECT_TIMEOUT, application_name="memtrace"),
+            )
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"cannot connect: {reason_of(error)}", self._location) from None
+        try:
+            connection.prepared_max = _PREPARED
+            connection.adapters.register_dumper(int, Int8Dumper)  # one statement for numbers of any size
+            require_supported(connection)
+            settings = ", ".join(["set_config(%s, %s, false)"] * len(_SESSION))
+            connection.execute(f"SELECT {settings}", [part for pair in _SESSION.items() for part in pair])
+        except psycopg.Error as error:
+            connection.close()
+            raise StoreUnavailable(f"cannot connect: {reason_of(error)}", self._location) from None
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def require_supported(connection: Connection) -> None:
+    """Check what the server is.
+
+    Raises:
+        StoreUnavailable: It is too old, or its database is not in UTF-8.
+    """
+    version = connection.info.server_version
+    if version < OLDEST * 10_000:
+        raise StoreUnavailable(f"the server is PostgreSQL {version // 10_000}; it must be {OLDEST} or newer")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreUnavailable(f"the database has encoding {encoding}; create one with ENCODING 'UTF8'")
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what PostgreSQL or its driver says, in one line, which has no password."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "Multiple conn" not in line]
+    text = "; ".join(lines) or type(error).__name__
+    return text.removeprefix("connection failed: ")
+
+
+def is_lost(connection: Connection) -> bool:
+    """Return whether a connection is of no use any more."""
+    return connection.closed or connection.broken
+
+
+class Watchdog:
+    """Ends queries at their deadline, also where the server does not respond.
+
+    A query is cancelled first; where that does not help, its connection is cut.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._watched: dict[int, tuple[float, Connection]] = {}
+        self._cancelled: set[int] = set()
+        self._number = 0
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    @contextmanager
+    def until(self, connection: Connection, ends_at: float) -> Iterator[None]:
+        """Watch a connection until the end of the block."""
+        if ends_at == math.inf:
+            yield
+            return
+        with self._changed:
+            self._number += 1
+            number = self._number
+            earliest = min((at for at, _ in self._watched.values()), default=math.inf)
+            self._watched[number] = (ends_at, connection)
+            if self._thread is None and not self._is_closed:
+                self._thread = threading.Thread(target=self._run, name="memtrace-deadlines", daemon=True)
+                self._thread.start()
+            elif ends_at < earliest:
+                self._changed.notify()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._watched.pop(number, None)
+                self._cancelled.discard(number)
+
+    def close(self) -> None:
+        """Stop."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                if self._is_closed:
+                    return
+                earliest = min((at for at, _ in self._watched.values()), default=None)
+                self._changed.wait(None if earliest is None else max(0.0, earliest - time.monotonic()))
+                now = time.monotonic()
+                over = [(n, connection) for n, (at, connection) in self._watched.items() if at <= now]
+            for number, connection in over:
+                self._end(number, connection)
+
+    def _end(self, number: int, connection: Connection) -> None:
+        with self._changed:
+            if number not in self._watched:
+                return
+            is_first = number not in self._cancelled
+            if is_first:
+                self._cancelled.add(number)
+                self._watched[number] = (time.monotonic() + _CANCEL_TIMEOUT, connection)
+            else:
+                del self._watched[number]
+                _cut(connection)
+        if is_first:
+            with suppress(psycopg.Error, OSError):
+                connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
+
+
+def _cut(connection: Connection) -> None:
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as cut:
+        cut.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,255 @@
+"""The schema, as the steps that lead to it. A released step never changes; a new one goes to the end.
+
+Every primary key and every unique index begins with the organisation, and so does every query, so that a
+distributed PostgreSQL can shard by it. `orgs`, `keys`, `secrets`, `audit` and `migrations` are small; there
+they are reference tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from psycopg import errors
+
+from memtrace._version import __version__
+from memtrace_server.store.postgres.connecting import Connection
+from memtrace_server.store.protocol import StoreUnavailable
+
+_IMPORTANT = (
+    "importance >= 0.7 OR (importance IS NULL AND"
+    " (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')))"
+)
+
+_STEPS: Mapping[str, str] = {
+    "0001-memories": f"""
+        CREATE TABLE secrets (secret bytea NOT NULL);
+
+        CREATE TABLE orgs (
+            number bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+            id text COLLATE "C" NOT NULL UNIQUE,
+            name text COLLATE "C" NOT NULL UNIQUE,
+            has_future boolean NOT NULL DEFAULT false, -- whether any memory ever had a time after its storing
+            created_at bigint NOT NULL
+        );
+
+        CREATE TABLE keys (
+            digest bytea PRIMARY KEY, -- SHA-256 of the key; 256 random bits need no salt or stretching
+            id text COLLATE "C" NOT NULL UNIQUE,
+            org bigint NOT NULL REFERENCES orgs,
+            role text NOT NULL,
+            name text NOT NULL,
+            created_at bigint NOT NULL,
+            revoked_at bigint,
+            expires_at bigint,
+            last_used_at bigint, -- to the minute
+            agent_id text COLLATE "C" -- the agent whose memories it is limited to
+        );
+
+        CREATE TABLE audit (
+            seq bigint PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
+            at bigint NOT NULL,
+            actor text NOT NULL,
+            org_id text,
+            action text NOT NULL,
+            subject text,
+            request_id text,
+            details text NOT NULL
+        );
+
+        CREATE TABLE memories (
+            org bigint NOT NULL,
+            seq bigint NOT NULL, -- ns at which it was stored
+            place bigint NOT NULL, -- in the order in which transactions began to write (see `tail`)
+            agent_id text COLLATE "C" NOT NULL,
+            session_id text COLLATE "C",
+            memory_type text COLLATE "C" NOT NULL,
+            event_type text COLLATE "C" NOT NULL,
+            time bigint NOT NULL,
+            importance double precision,
+            created_at bigint NOT NULL,
+            expires_at bigint,
+            supersedes bigint, -- the row that this one supersedes, if it exists,
+            superseded_by bigint, -- the row that supersedes this one,
+            superseded_at bigint, -- and when that was stored
+            is_superseded boolean NOT NULL GENERATED ALWAYS AS (superseded_by IS NOT NULL) STORED,
+            lexemes tsvector NOT NULL, -- what it is found by (see `lexemes`)
+            folded text COLLATE "C" NOT NULL, -- its content, as pieces of text are compared
+            words text COLLATE "C" NOT NULL, -- the words of its content, each between spaces
+            doc text COLLATE "C" NOT NULL, -- the memory as it is answered
+            PRIMARY KEY (org, seq)
+        );
+        -- What is superseded lies apart in each index, so that it does not slow down who walks the rest.
+        CREATE INDEX memories_by_time ON memories (org, is_superseded, time, seq);
+        CREATE INDEX memories_by_agent ON memories (org, agent_id, is_superseded, time, seq);
+        CREATE INDEX memories_by_session ON memories (org, session_id, is_superseded, time, seq)
+            WHERE session_id IS NOT NULL;
+        CREATE INDEX memories_by_type ON memories (org, agent_id, memory_type, is_superseded, time, seq)
+            WHERE memory_type <> 'episodic';
+        CREATE INDEX memories_by_event ON memories (org, agent_id, event_type, is_superseded, time, seq)
+            WHERE event_type <> 'general';
+        CREATE INDEX important_by_agent ON memories (org, agent_id, is_superseded, time, seq)
+            WHERE {_IMPORTANT};
+        CREATE INDEX important_by_session ON memories (org, session_id, is_superseded, time, seq)
+            WHERE {_IMPORTANT};
+        CREATE INDEX memories_by_place ON memories (org, place);
+        CREATE INDEX memories_by_end ON memories (expires_at) WHERE expires_at IS NOT NULL;
+        CREATE INDEX memories_superseded ON memories (org, superseded_at) WHERE superseded_at IS NOT NULL;
+        CREATE INDEX memories_by_lexeme ON memories USING gin (lexemes) WITH (gin_pending_list_limit = 512);
+
+        -- The memory that a fingerprint leads to, unless it was stored although it is a duplicate. A write
+        -- replaces the row that it has read, and no other: so of equal writes, one succeeds.
+        CREATE TABLE originals (
+            org bigint NOT NULL,
+            fingerprint bytea NOT NULL,
+            seq bigint NOT NULL,
+            replaced bigint NOT NULL, -- the row that was there before
+            PRIMARY KEY (org, fingerprint)
+        );
+        CREATE INDEX originals_by_age ON originals (seq);
+        -- Memories that were stored although they are duplicates, or might be some.
+        CREATE TABLE duplicates (
+            org bigint NOT NULL,
+            fingerprint bytea NOT NULL,
+            seq bigint NOT NULL,
+            PRIMARY KEY (org, fingerprint, seq)
+        );
+        CREATE INDEX duplicates_by_age ON duplicates (seq);
+
+        CREATE TABLE answers (
+            org bigint NOT NULL,
+            key text COLLATE "C" NOT NULL,
+            answered_at bigint NOT NULL,
+            replaced bigint NOT NULL, -- when the answer was given that was there before
+            request bytea NOT NULL,
+            status integer NOT NULL,
+            body bytea, -- none once it was forgotten
+            agent_id text COLLATE "C",
+            location text,
+            memories text NOT NULL, -- JSON: the rows of the answer's memories, and which are duplicates
+            PRIMARY KEY (org, key)
+        );
+        CREATE INDEX answers_by_age ON answers (answered_at);
+        CREATE INDEX answers_by_agent ON answers (org, agent_id) WHERE agent_id IS NOT NULL;
+
+        CREATE TABLE agents (
+            org bigint NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            is_registered boolean NOT NULL DEFAULT false,
+            is_deleted boolean NOT NULL DEFAULT false, -- its memories stay, and count when it returns
+            description text, -- JSON
+            config text, -- JSON
+            created_at bigint NOT NULL,
+            last_active_at bigint, -- when it was imported; `counts` knows the rest
+            PRIMARY KEY (org, id)
+        );
+
+        -- Sums over slots: each process adds to a slot of its own, so that none waits for another.
+        CREATE TABLE counts (
+            org bigint NOT NULL,
+            agent_id text COLLATE "C" NOT NULL, -- empty for those of the organisation
+            kind text COLLATE "C" NOT NULL, -- a memory type, or one of ours, which begin with #
+            slot integer NOT NULL,
+            number bigint NOT NULL,
+            active_at bigint, -- when the agent was last active
+            PRIMARY KEY (org, agent_id, kind, slot)
+        );
+        -- The memories of a while, by their time, and the errors among them; so that a day is soon counted.
+        CREATE TABLE recent_counts (
+            org bigint NOT NULL,
+            agent_id text COLLATE "C" NOT NULL,
+            period bigint NOT NULL,
+            slot integer NOT NULL,
+            memories bigint NOT NULL,
+            errors bigint NOT NULL,
+            PRIMARY KEY (org, agent_id, period, slot)
+        );
+        CREATE INDEX recent_counts_by_age ON recent_counts (period);
+
+        CREATE TABLE sessions (
+            org bigint NOT NULL,
+            id text COLLATE "C" NOT NULL,
+            agent_id text COLLATE "C" NOT NULL,
+            metadata text,
+            created_at bigint NOT NULL,
+            updated_at bigint NOT NULL,
+            closed_at bigint,
+            PRIMARY KEY (org, id)
+        );
+        CREATE INDEX sessions_by_time ON sessions (org, created_at, id);
+        CREATE INDEX sessions_by_agent ON sessions (org, agent_id, created_at, id);
+    """,
+}
+
+_LOCK = "lock"
+_TRIGRAMS = "CREATE INDEX IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
+
+
+def migrate(connection: Connection, now: int, secret: bytes) -> None:
+    """Bring the schema up to date, in one transaction; others that do the same wait.
+
+    The lock is a row, which any database has that speaks PostgreSQL's language.
+
+    Raises:
+        StoreUnavailable: A newer Memtrace wrote the store.
+    """
+    if not missing(connection):
+        return
+    with suppress(errors.UniqueViolation, errors.DuplicateTable):  # by another process at this moment
+        connection.execute(
+            'CREATE TABLE IF NOT EXISTS migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint,'
+            " version text)"
+        )
+    connection.execute("INSERT INTO migrations (name) VALUES (%s) ON CONFLICT DO NOTHING", [_LOCK])
+    with connection.transaction():
+        connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
+        for name in missing(connection):
+            connection.execute(_STEPS[name].encode())
+            connection.execute("INSERT INTO migrations VALUES (%s, %s, %s)", [name, now, __version__])
+        connection.execute("INSERT INTO secrets SELECT %s WHERE NOT EXISTS (SELECT 1 FROM secrets)", [secret])
+
+
+def missing(connection: Connection) -> Sequence[str]:
+    """Return the steps that were not applied yet.
+
+    Raises:
+        StoreUnavailable: A newer Memtrace wrote the store.
+    """
+    (exists,) = _one(connection, "SELECT to_regclass('migrations') IS NOT NULL")
+    if not exists:
+        return list(_STEPS)
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()} - {_LOCK}
+    unknown = sorted(applied - _STEPS.keys())
+    if unknown:
+        (version,) = _one(connection, "SELECT max(version) FROM migrations WHERE name = %s", unknown[-1])
+        raise StoreUnavailable(
+            f"a newer Memtrace wrote the store ({version or 'unknown'}, step {unknown[-1]}); this is"
+            f" {__version__}: upgrade memtrace-sdk"
+        )
+    return [name for name in _STEPS if name not in applied]
+
+
+def index_pieces(connection: Connection) -> bool:
+    """Let pieces of text be found by an index, if the database can have one; return whether it has."""
+    (has_index,) = _one(connection, "SELECT to_regclass('memories_by_piece') IS NOT NULL")
+    if has_index:
+        return True
+    with suppress(errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile,
+                  errors.UniqueViolation, errors.InvalidSchemaName):  # fmt: skip
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    found = connection.execute(
+        "SELECT quote_ident(n.nspname) || '.' FROM pg_extension e"
+        " JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'"
+    ).fetchone()
+    if found is None:
+        return False
+    with connection.transaction():
+        connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
+        connection.execute(_TRIGRAMS.format(found[0]).encode())
+    return True
+
+
+def _one(connection: Connection, sql: str, *values: object) -> tuple[object, ...]:
+    found = connection.execute(sql.encode(), values).fetchone()
+    assert found is not None  # noqa: S101 - aggregates and expressions have a row
+    return found

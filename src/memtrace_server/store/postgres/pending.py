@@ -1,0 +1,246 @@
+"""What a transaction has taken in and not yet written, and the one statement that writes it.
+
+A group of small writes becomes one statement, whose rows come as JSON. What must not have changed since it
+was read is compared as it is replaced: an original by its row, an answer by its moment, a memory by whether
+something supersedes it. Where another server was faster, fewer rows come back than were sent, and the group
+is done again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from attrs import define, field
+
+from memtrace_server import times
+from memtrace_server.folding import fold
+from memtrace_server.search import analysis
+from memtrace_server.search.documents import Document
+from memtrace_server.store.postgres import lexemes
+from memtrace_server.store.postgres.connecting import Connection
+from memtrace_server.store.records import Answer, NewMemory
+
+PERIOD = 600 * times.SECOND
+"""Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
+
+PLACES = 1 << 20
+"""Places in a transaction: more than a group has memories."""
+
+FIRST_PLACE = 1 << 62
+"""The first place of a memory that is stored and not imported: those have their rows as places."""
+
+MEMORIES, SESSIONS, ACTIVE = "#memories", "#sessions", "#active"
+"""Kinds of counts besides memory types: memories of an organisation, sessions, and open sessions."""
+
+NOTHING = -1
+"""What is replaced where nothing was."""
+
+_FLUSH = f"""
+WITH memory AS (
+    INSERT INTO memories (org, seq, place, agent_id, session_id, memory_type, event_type, time, importance,
+        created_at, expires_at, supersedes, lexemes, folded, words, doc)
+    SELECT o, s, CASE WHEN n IS NULL THEN s
+            ELSE {FIRST_PLACE} + (pg_current_xact_id()::text::bigint * {PLACES}) + n END,
+        a, ss, mt, et, t, i, c, e, su, l, f, w, d
+    FROM json_to_recordset(%(memories)s) AS x (o bigint, s bigint, n integer, a text, ss text, mt text,
+        et text, t bigint, i double precision, c bigint, e bigint, su bigint, l tsvector, f text, w text,
+        d text)
+), original AS (
+    INSERT INTO originals
+    SELECT o, decode(f, 'hex'), s, r FROM json_to_recordset(%(originals)s)
+        AS x (o bigint, f text, s bigint, r bigint) ORDER BY 1, 2
+    ON CONFLICT (org, fingerprint) DO UPDATE SET seq = excluded.seq, replaced = excluded.replaced
+        WHERE originals.seq = excluded.replaced
+    RETURNING 1
+), duplicate AS (
+    INSERT INTO duplicates
+    SELECT o, decode(f, 'hex'), s FROM json_to_recordset(%(duplicates)s) AS x (o bigint, f text, s bigint)
+), answer AS (
+    INSERT INTO answers
+    SELECT o, k, t, r, decode(q, 'hex'), s, decode(b, 'base64'), a, l, m FROM json_to_recordset(%(answers)s)
+        AS x (o bigint, k text, t bigint, r bigint, q text, s integer, b text, a text, l text, m text)
+        ORDER BY 1, 2
+    ON CONFLICT (org, key) DO UPDATE SET answered_at = excluded.answered_at, replaced = excluded.replaced,
+        request = excluded.request, status = excluded.status, body = excluded.body,
+        agent_id = excluded.agent_id, location = excluded.location, memories = excluded.memories
+        WHERE answers.answered_at = excluded.replaced
+    RETURNING 1
+), superseded AS (
+    UPDATE memories m SET superseded_by = n, superseded_at = t FROM json_to_recordset(%(superseded)s)
+        AS x (o bigint, s bigint, n bigint, t bigint)
+    WHERE m.org = o AND m.seq = s AND m.superseded_by IS NULL
+    RETURNING 1
+), agent AS (
+    INSERT INTO agents (org, id, created_at)
+    SELECT o, a, t FROM json_to_recordset(%(agents)s) AS x (o bigint, a text, t bigint) ORDER BY 1, 2
+    ON CONFLICT DO NOTHING
+), returned AS (
+    UPDATE agents g SET is_deleted = false, created_at = t, last_active_at = NULL
+    FROM json_to_recordset(%(agents)s) AS x (o bigint, a text, t bigint)
+    WHERE g.org = o AND g.id = a AND g.is_deleted
+), session AS (
+    INSERT INTO sessions (org, id, agent_id, created_at, updated_at)
+    SELECT o, s, a, t, t FROM json_to_recordset(%(sessions)s) AS x (o bigint, s text, a text, t bigint)
+        ORDER BY 1, 2
+    ON CONFLICT DO NOTHING
+    RETURNING org, agent_id
+), count AS (
+    INSERT INTO counts
+    SELECT o, a, k, %(slot)s, sum(n), max(t) FROM (
+        SELECT * FROM json_to_recordset(%(counts)s) AS x (o bigint, a text, k text, n bigint, t bigint)
+        UNION ALL
+        SELECT org, agent_id, kind, 1, NULL FROM session, (VALUES ('{SESSIONS}'), ('{ACTIVE}')) AS k (kind)
+    ) AS x (o, a, k, n, t) GROUP BY o, a, k ORDER BY 1, 2, 3
+    ON CONFLICT (org, agent_id, kind, slot) DO UPDATE SET number = counts.number + excluded.number,
+        active_at = greatest(counts.active_at, excluded.active_at)
+), recent AS (
+    INSERT INTO recent_counts
+    SELECT o, a, p, %(slot)s, m, e FROM json_to_recordset(%(recent)s)
+        AS x (o bigint, a text, p bigint, m bigint, e bigint) ORDER BY 1, 2, 3
+    ON CONFLICT (org, agent_id, period, slot) DO UPDATE SET
+        memories = recent_counts.memories + excluded.memories,
+        errors = recent_counts.errors + excluded.errors
+)
+SELECT (SELECT count(*) FROM original), (SELECT count(*) FROM answer), (SELECT count(*) FROM superseded)
+"""
+
+_Row = dict[str, Any]
+
+
+class Conflict(Exception):  # noqa: N818 - no error, but a reason to begin again
+    """What was read has been changed since, by another server."""
+
+
+@define
+class Pending:
+    """Rows for each table.
+
+    Attributes:
+        fingerprints: What each fingerprint, by organisation, leads to since: the first memory.
+        superseded: By organisation and row, what supersedes it.
+        replies: The answers, by organisation and key.
+    """
+
+    memories: list[_Row] = field(factory=list)
+    originals: list[_Row] = field(factory=list)
+    duplicates: list[_Row] = field(factory=list)
+    fingerprints: dict[tuple[int, bytes], NewMemory] = field(factory=dict)
+    rows: set[tuple[int, int]] = field(factory=set)
+    superseded: list[_Row] = field(factory=list)
+    answers: list[_Row] = field(factory=list)
+    replies: dict[tuple[int, str], Answer] = field(factory=dict)
+    agents: dict[tuple[int, str], int] = field(factory=dict)
+    sessions: dict[tuple[int, str], tuple[str, int]] = field(factory=dict)
+    counts: Counter[tuple[int, str, str]] = field(factory=Counter)
+    active: dict[tuple[int, str, str], int] = field(factory=dict)
+    recent: Counter[tuple[int, str, int]] = field(factory=Counter)
+    recent_errors: Counter[tuple[int, str, int]] = field(factory=Counter)
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is to be written."""
+        return not (self.memories or self.answers or self.counts or self.recent or self.agents)
+
+    def add(self, org: int, memory: NewMemory, now: int, place: int | None) -> None:
+        """Take in a memory; `place` is its place in the transaction, None for one that is imported."""
+        document = Document.read(memory.doc)
+        self.memories.append(
+            {
+                "o": org, "s": memory.seq, "n": place, "a": memory.agent_id, "ss": memory.session_id,
+                "mt": memory.memory_type, "et": memory.event_type, "t": memory.time, "i": memory.importance,
+                "c": memory.created_at, "e": memory.expires_at, "su": memory.supersedes,
+                "l": lexemes.of(org, memory, document), "f": folded(document), "w": words(document),
+                "d": memory.doc,
+            }
+        )  # fmt: skip
+        self.rows.add((org, memory.seq))
+        self.counts[org, memory.agent_id, memory.memory_type] += 1
+        self.counts[org, "", MEMORIES] += 1
+        if memory.time > now - times.DAY:
+            self.count_recent(org, memory.agent_id, memory.event_type, memory.time, 1)
+        if memory.supersedes is not None:
+            self.superseded.append(
+                {"o": org, "s": memory.supersedes, "n": memory.seq, "t": memory.created_at}
+            )
+
+    def name(self, org: int, memory: NewMemory, now: int) -> None:
+        """Let the agent and the session of a memory exist, and the agent be active."""
+        self.agents.setdefault((org, memory.agent_id), now)
+        self.active[org, memory.agent_id, memory.memory_type] = now
+        if memory.session_id is not None:
+            self.sessions.setdefault((org, memory.session_id), (memory.agent_id, now))
+
+    def remove(self, org: int, agent_id: str, memory_type: str, event_type: str, time: int) -> None:
+        """Count a memory out."""
+        self.counts[org, agent_id, memory_type] -= 1
+        self.counts[org, "", MEMORIES] -= 1
+        self.count_recent(org, agent_id, event_type, time, -1)
+
+    def count_recent(self, org: int, agent_id: str, event_type: str, time: int, by: int) -> None:
+        """Count a memory in its period, or out of it."""
+        self.recent[org, agent_id, time // PERIOD] += by
+        if event_type == "error":
+            self.recent_errors[org, agent_id, time // PERIOD] += by
+
+    def write(self, connection: Connection, slot: int) -> None:
+        """Write everything.
+
+        Raises:
+            Conflict: What was read has been changed since.
+        """
+        values = {
+            "memories": self.memories,
+            "originals": self.originals,
+            "duplicates": self.duplicates,
+            "answers": self.answers,
+            "superseded": self.superseded,
+            "agents": [{"o": org, "a": agent, "t": at} for (org, agent), at in self.agents.items()],
+            "sessions": [
+                {"o": org, "s": session, "a": agent, "t": at}
+                for (org, session), (agent, at) in self.sessions.items()
+            ],
+            "counts": [
+                {"o": key[0], "a": key[1], "k": key[2], "n": number, "t": self.active.get(key)}
+                for key, number in self.counts.items()
+            ],
+            "recent": [
+                {"o": org, "a": agent, "p": period, "m": number, "e": self.recent_errors[org, agent, period]}
+                for (org, agent, period), number in self.recent.items()
+            ],
+        }
+        texts = {name: encoded(rows) for name, rows in values.items()}
+        written = connection.execute(_FLUSH.encode(), {**texts, "slot": slot}).fetchone()
+        if written != (len(self.originals), len(self.answers), len(self.superseded)):
+            raise Conflict
+
+
+def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+    """Return a value as JSON."""
+    return msgspec.json.encode(value).decode()
+
+
+def folded(document: Document) -> str:
+    """Return a memory's content as pieces of text are compared."""
+    return storable(fold(document.content))
+
+
+def words(document: Document) -> str:
+    """Return the words of a memory's content, each between spaces."""
+    return f" {' '.join(analysis.words(document.content))} "
+
+
+def storable(text: str) -> str:
+    """Return a text without the character that PostgreSQL cannot hold."""
+    return text.replace("\0", "\ue000")
+
+
+def pattern(piece: str) -> str:
+    r"""Return what LIKE takes for texts that contain a piece.
+
+    Example:
+        >>> pattern("50%")
+        '%50\\%%'
+    """
+    escaped = storable(piece).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"

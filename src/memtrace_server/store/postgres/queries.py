@@ -1,0 +1,324 @@
+"""From a filter to SQL. Every query names its organisation, in each table that it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import define, field
+
+from memtrace_server.folding import fold
+from memtrace_server.store.postgres import lexemes
+from memtrace_server.store.postgres.pending import pattern
+from memtrace_server.store.records import (
+    IMPORTANT,
+    IMPORTANT_EVENTS,
+    IMPORTANT_TYPES,
+    Direction,
+    Filter,
+    Term,
+)
+
+FEW = 5_000
+"""Memories that the full-text index finds for a page; if it finds more, the page is looked for in order."""
+
+_PIECE = 3  # characters in a trigram
+# As it is in the indexes: a query that repeats it is served by them.
+_IMPORTANT = (
+    f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
+    f" OR m.event_type IN {IMPORTANT_EVENTS})))"
+)
+
+
+@define
+class Query:
+    """A SELECT in the making.
+
+    Attributes:
+        sql: Its text.
+        values: What its placeholders stand for.
+    """
+
+    sql: str
+    values: list[object] = field(factory=list)
+
+    def add(self, condition: str, *values: object) -> None:
+        """Ask for one more condition."""
+        self.sql += f" AND {condition}"
+        self.values += values
+
+    def then(self, sql: str, *values: object) -> Query:
+        """Add text."""
+        self.sql += sql
+        self.values += values
+        return self
+
+
+def is_search(wanted: Filter) -> bool:
+    """Return whether the full-text index finds what a filter wants."""
+    words = wanted.words
+    return bool(
+        wanted.tags
+        or wanted.metadata
+        or (words is not None and (words.phrases or words.stems is not None))
+        or (wanted.contains and len(fold(wanted.contains)) >= _PIECE)
+        or (wanted.agent_id is None and wanted.session_id is None and lexemes.wanted_facets(0, wanted))
+    )
+
+
+def found(  # noqa: PLR0913 - a page is what it is
+    org: int,
+    wanted: Filter,
+    now: int,
+    *,
+    order: Direction,
+    limit: int,
+    after: tuple[int, int] | None = None,
+    offset: int = 0,
+) -> Query:
+    """Return the query for a page of what the full-text index finds, and how many it finds, up to `FEW`."""
+    query = Query("WITH hits AS MATERIALIZED (SELECT m.seq, m.time FROM memories m WHERE m.org = %s", [org])
+    narrow(query, org, wanted, now)
+    _continue(query, order, after)
+    query.then(f" LIMIT {FEW + 1})")
+    columns, values = _columns(org, wanted)
+    query.then(
+        f" SELECT m.seq, m.time, {columns}, (SELECT count(*) FROM hits) FROM hits h"
+        " JOIN memories m ON m.org = %s AND m.seq = h.seq",
+        *values, org,
+    )  # fmt: skip
+    return query.then(f" ORDER BY h.time {order}, h.seq {order} LIMIT %s OFFSET %s", limit, offset)
+
+
+def page(  # noqa: PLR0913 - as above
+    org: int,
+    wanted: Filter,
+    now: int,
+    *,
+    order: Direction,
+    limit: int,
+    after: tuple[int, int] | None = None,
+    offset: int = 0,
+) -> Query:
+    """Return the query that looks for a page in order of (time, row), until it is full."""
+    ordering = f"ORDER BY time {order}, seq {order}"
+    columns, values = _columns(org, wanted)
+    parts: list[str] = []
+    whole = Query("")
+    for part in _parts(wanted):
+        query = Query(f"SELECT m.seq, m.time, {columns} FROM memories m WHERE m.org = %s", [*values, org])
+        query.add(f"m.is_superseded = {part}")
+        narrow(query, org, wanted, now, is_walk=True, part=part)
+        _continue(query, order, after)
+        if len(_parts(wanted)) == 1:
+            return query.then(f" {ordering} LIMIT %s OFFSET %s", limit, offset)
+        query.then(f" {ordering} LIMIT %s", limit + offset)
+        parts.append(f"({query.sql})")
+        whole.values += query.values
+    whole.sql = f"{' UNION ALL '.join(parts)} {ordering} LIMIT %s OFFSET %s"
+    whole.values += [limit, offset]
+    return whole
+
+
+def matching(org: int, wanted: Filter, now: int) -> Query:
+    """Return the query for all rows that match, the newest first."""
+    query = Query("SELECT m.seq FROM memories m WHERE m.org = %s", [org])
+    narrow(query, org, wanted, now)
+    return query.then(" ORDER BY m.time DESC, m.seq DESC")
+
+
+def tail(org: int, wanted: Filter, now: int, *, after: int, end: int, limit: int) -> Query:  # noqa: PLR0913
+    """Return the query for memories in the order of their places, after one and up to another."""
+    columns, values = _columns(org, wanted)
+    query = Query(
+        f"SELECT m.seq, m.time, {columns}, m.place FROM memories m WHERE m.org = %s", [*values, org]
+    )
+    query.add("m.place > %s", after)
+    query.add("m.place <= %s", end)
+    narrow(query, org, wanted, now, is_walk=True)
+    return query.then(" ORDER BY m.place LIMIT %s", limit)
+
+
+def these(org: int, rows: Sequence[int], wanted: Filter) -> Query:
+    """Return the query for rows."""
+    columns, values = _columns(org, wanted)
+    sql = f"SELECT m.seq, m.time, {columns} FROM memories m WHERE m.org = %s AND m.seq = ANY(%s)"
+    return Query(sql, [*values, org, list(rows)])
+
+
+def around(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
+    """Return the query for rows, each with the two before it and the two after it in its session."""
+    whole = Query("SELECT c.seq")
+    for sign, order in (("<", "DESC"), (">", "ASC")):
+        ordering = f"ORDER BY time {order}, seq {order} LIMIT 2"
+        parts: list[str] = []
+        for part in _parts(wanted):
+            query = Query("SELECT m.time, m.seq FROM memories m WHERE m.org = %s", [org])
+            query.add("m.session_id = c.session_id AND m.session_id IS NOT NULL")
+            query.add(f"m.is_superseded = {part}")
+            query.add(f"(m.time, m.seq) {sign} (c.time, c.seq)")
+            query.add("m.seq < %s", before)
+            narrow(query, org, wanted, now, is_walk=True, part=part)
+            parts.append(f"({query.sql} {ordering})")
+            whole.values += query.values
+        together = parts[0] if len(parts) == 1 else f"{' UNION ALL '.join(parts)} {ordering}"
+        whole.sql += f", ARRAY(SELECT seq FROM ({together}) s)"
+    return whole.then(
+        " FROM memories c WHERE c.org = %s AND c.seq = ANY(%s) AND c.session_id IS NOT NULL", org, list(rows)
+    )
+
+
+def ranked(  # noqa: PLR0913 - a search is what it is
+    org: int,
+    wanted: Filter,
+    now: int,
+    terms: Sequence[Term],
+    rare: Sequence[Term],
+    *,
+    before: int,
+    limit: int,
+    newest: int | None,
+) -> Query:
+    """Return the query for rows with most weight, of those with a rare term.
+
+    Args:
+        org: The organisation.
+        wanted: The filter.
+        now: The moment of the call, in ns.
+        terms: All terms, of which each adds its weight.
+        rare: Those of which a row has one.
+        before: The row before which rows count.
+        limit: Maximum number of rows.
+        newest: How many of the newest rows are weighed, if there are too many.
+    """
+    query = Query(
+        "WITH terms AS MATERIALIZED"
+        " (SELECT q::tsquery AS q, w FROM unnest(%s::text[], %s::float8[]) AS t (q, w)),"
+        " hits AS MATERIALIZED (SELECT m.seq, m.lexemes FROM memories m WHERE m.org = %s AND m.seq < %s",
+        [
+            [lexemes.query([lexemes.stem_lexeme(org, term.stem)]) for term in terms],
+            [term.weight for term in terms],
+            org,
+            before,
+        ],
+    )
+    group = [lexemes.stem_lexeme(org, term.stem) for term in rare]
+    if newest is None:
+        narrow(query, org, wanted, now, stems=group)
+    else:
+        narrow(query, org, wanted, now, is_walk=True, stems=group)
+        query.then(" ORDER BY m.seq DESC LIMIT %s", newest)
+    columns, values = _columns(org, wanted)
+    query.then(
+        "), best AS MATERIALIZED (SELECT h.seq,"
+        " (SELECT sum(t.w) FROM terms t WHERE h.lexemes @@ t.q) AS weight FROM hits h"
+        " ORDER BY weight DESC NULLS LAST, h.seq DESC LIMIT %s)"
+        f" SELECT m.seq, m.time, {columns} FROM best b JOIN memories m ON m.org = %s AND m.seq = b.seq",
+        limit, *values, org,
+    )  # fmt: skip
+    return query
+
+
+def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
+    query: Query,
+    org: int,
+    wanted: Filter,
+    now: int,
+    *,
+    is_walk: bool = False,
+    part: bool | None = None,
+    stems: Sequence[str] = (),
+) -> None:
+    """Ask for every condition of a filter, and that the memory `m` is known: the one place that does.
+
+    Args:
+        query: The query.
+        org: The organisation.
+        wanted: Which memories.
+        now: The moment of the call, in ns.
+        is_walk: Whether the query goes through rows in order, and so the full-text index is not to be used.
+        part: Whether the query reads only memories that are superseded, or only those that are not.
+        stems: Lexemes of which a memory must have one.
+    """
+    as_of = now if wanted.as_of is None else wanted.as_of
+    query.add("(m.expires_at IS NULL OR m.expires_at > %s)", max(now, as_of))
+    conditions: list[tuple[str, object]] = [
+        ("m.agent_id = %s", wanted.agent_id),
+        ("m.session_id = %s AND m.session_id IS NOT NULL", wanted.session_id),
+        ("m.importance >= %s", wanted.min_importance),
+        ("m.time >= %s", wanted.since),
+        ("m.time < %s", wanted.until),
+    ]
+    for condition, value in conditions:
+        if value is not None:
+            query.add(condition, value)
+    for column, usual, values in (
+        ("memory_type", "episodic", wanted.memory_types),
+        ("event_type", "general", wanted.event_types),
+    ):
+        if values:
+            query.add(f"m.{column} = ANY(%s)", list(values))
+        if len(values) == 1 and values[0] != usual:
+            query.add(f"m.{column} = %s AND m.{column} <> '{usual}'", values[0])
+    if wanted.is_important or (wanted.min_importance or 0.0) >= IMPORTANT:
+        query.add(_IMPORTANT)
+    _know(query, wanted, part)
+    for condition, value in _text(org, wanted, stems, is_walk=is_walk):
+        query.add(f"({condition}) IS TRUE" if is_walk else condition, *value)
+
+
+def _know(query: Query, wanted: Filter, part: bool | None) -> None:  # noqa: FBT001 - as in `narrow`
+    """Ask that a memory was stored and not superseded, now or by `as_of`."""
+    if wanted.as_of is None:
+        if not wanted.include_superseded and part is None:
+            query.add("NOT m.is_superseded")
+        return
+    query.add("m.created_at <= %s", wanted.as_of)
+    if not wanted.include_superseded and part is not False:
+        query.add("(m.superseded_at IS NULL OR m.superseded_at > %s)", wanted.as_of)
+
+
+def _text(
+    org: int, wanted: Filter, stems: Sequence[str], *, is_walk: bool
+) -> Iterator[tuple[str, Sequence[object]]]:
+    """Return conditions on what a memory says and is labelled with."""
+    required = lexemes.wanted_facets(org, wanted)
+    groups = [stems] if stems else []
+    words = wanted.words
+    if words is not None and words.phrases:
+        required += lexemes.phrase_lexemes(org, words)
+    elif words is not None and words.stems is not None:
+        if not words.stems:
+            yield "false", ()
+            return
+        groups.append([lexemes.stem_lexeme(org, stem) for stem in words.stems])
+    if required or groups:
+        if not is_walk:
+            required += lexemes.owners(org, wanted)
+        yield "m.lexemes @@ %s::tsquery", (lexemes.query(required, *groups),)
+    if words is not None:
+        for phrase in words.phrases:
+            yield "m.words LIKE %s", (pattern(f" {' '.join(phrase)} "),)
+        for phrase in words.unwanted:
+            yield "m.words NOT LIKE %s", (pattern(f" {' '.join(phrase)} "),)
+    if wanted.contains:
+        yield "m.folded LIKE %s", (pattern(fold(wanted.contains)),)
+
+
+def _continue(query: Query, order: Direction, after: tuple[int, int] | None) -> None:
+    if after is not None:
+        query.add(f"(m.time, m.seq) {'<' if order == 'desc' else '>'} (%s, %s)", *after)
+
+
+def _parts(wanted: Filter) -> tuple[bool, ...]:
+    """What to walk of each index: what is not superseded, what is."""
+    return (False, True) if wanted.include_superseded or wanted.as_of is not None else (False,)
+
+
+def _columns(org: int, wanted: Filter) -> tuple[str, list[object]]:
+    """The columns beside row and time: the document, and, if wanted, that of the memory superseding it."""
+    if not wanted.include_superseded:
+        return "m.doc, NULL", []
+    newer = "(SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by)"
+    if wanted.as_of is None:
+        return f"m.doc, {newer}", [org]
+    return f"m.doc, CASE WHEN m.superseded_at <= %s THEN {newer} END", [wanted.as_of, org]

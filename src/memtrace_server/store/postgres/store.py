@@ -1,0 +1,505 @@
+"""The PostgreSQL store: in each process one connection that commits for all that wait, and others that read.
+
+A write is durable when it is acknowledged, as far as the server's `synchronous_commit` says. Writes that wait
+share a transaction, as they do in SQLite. When one of them fails half way, or another server was faster, they
+are done again.
+
+Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own write
+included. For callers that must not block (`submit`), a thread does the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import Any, TypeVar, cast
+
+import psycopg
+from psycopg import errors
+
+from memtrace._store_url import StoreUrl
+from memtrace_server import times
+from memtrace_server.deadlines import Deadline
+from memtrace_server.store.postgres import inspection, migrations
+from memtrace_server.store.postgres.connecting import (
+    LOST,
+    STALE,
+    Connection,
+    Connections,
+    is_lost,
+    reason_of,
+)
+from memtrace_server.store.postgres.pending import Conflict
+from memtrace_server.store.postgres.transaction import Clock, PostgresTransaction
+from memtrace_server.store.protocol import (
+    Outcome,
+    OutcomeUnknown,
+    StoreBusy,
+    StoreNotFound,
+    StoreReadOnly,
+    StoreUnavailable,
+    StoreUnsupported,
+    Transaction,
+)
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("memtrace_server")
+
+_PATIENCE = 60.0  # seconds to wait, for callers without a deadline
+_PROBE_PATIENCE = 2.0  # seconds, within what those who probe a server usually wait
+_PROBED_FOR = 1.0  # seconds for which a probe's outcome holds, as strangers may ask for one
+_GROUP = 512  # writes in one transaction, at most
+_ATTEMPTS = 50  # of a group, before it is given up
+_STEP_BACK = 0.02  # seconds, at most and times the attempts, before a group is done again
+_TIDY_EVERY = times.SECOND
+_TIDY_PATIENCE = 10.0  # seconds
+_SWEEP = 500  # rows
+_KEPT = times.DAY
+_SLOTS = 16  # in which processes count
+_WATCHED_FOR = 5.0  # seconds after somebody asked for the version
+_WATCH_EVERY = 0.025  # seconds
+
+_CONFLICTS = (
+    Conflict,
+    errors.UniqueViolation,
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+)
+
+_Work = Callable[[Transaction], Any]
+_Waiting = tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]], float]
+"""Works, where their outcomes go, and when their time ends."""
+
+
+class PostgresStore:
+    """A store in a PostgreSQL database; it is opened at the first use.
+
+    Args:
+        location: The database.
+        create: Whether to create the tables when they do not exist.
+    """
+
+    def __init__(self, location: StoreUrl, *, create: bool = True) -> None:
+        self.is_read_only = location.is_read_only
+        self._location = location
+        self._create = create
+        self._connections = Connections(location)
+        self._opening = threading.Lock()
+        self._is_open = False
+        self._clock = Clock()
+        self._slot = random.randrange(_SLOTS)  # noqa: S311 - any will do
+        self._waiting: deque[_Waiting] = deque()
+        self._writing = threading.Lock()
+        self._wake = threading.Condition()
+        self._committer: threading.Thread | None = None
+        self._is_closed = False
+        self._tidied_at = 0
+        self._pace = times.Pace()
+        self._watching = threading.Condition()
+        self._watcher: threading.Thread | None = None
+        self._asked_at = 0.0
+        self._version = 0
+        self._probing = threading.Lock()
+        self._probed_at = -_PROBED_FOR
+        self._probe_failure: StoreUnavailable | None = None
+
+    def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
+        ends_at = _or_patience(deadline)
+        with self._told_apart(deadline):
+            self._open(ends_at)
+            while True:
+                with self._connections.lent(ends_at) as connection:
+                    try:
+                        return self._read(connection, work)
+                    except LOST:
+                        if not is_lost(connection) or time.monotonic() >= ends_at:
+                            raise
+                self._connections.drop_idle()  # the next attempt connects anew, and fails if it cannot
+
+    def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
+        ends_at = _or_patience(deadline)
+        future = self._enqueue([work], ends_at)
+        while not future.done():  # a group may be full before its turn comes
+            if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
+                if future.cancel():
+                    raise self._busy()
+                break  # it is being committed
+            try:
+                self._commit_waiting()
+            finally:
+                self._writing.release()
+        result, failure = future.result()[0]
+        if failure is not None:
+            raise failure
+        return cast("T", result)
+
+    def submit(
+        self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
+    ) -> Future[Sequence[Outcome[T]]]:
+        future = self._enqueue(works, _or_patience(deadline))
+        self._start_committer()
+        return future
+
+    def tend(self) -> None:
+        if not self.is_read_only:
+            self._start_committer()
+
+    def version(self) -> int:
+        with self._watching:
+            self._asked_at = time.monotonic()
+            if self._watcher is None and not self._is_closed:
+                self._watcher = threading.Thread(target=self._watch, name="memtrace-watcher", daemon=True)
+                self._watcher.start()
+            return self._version
+
+    def probe(self, deadline: Deadline | None = None) -> None:
+        with self._probing:
+            if time.monotonic() - self._probed_at >= _PROBED_FOR:
+                self._probe_failure = None
+                try:
+                    self._probe(_or_patience(deadline, _PROBE_PATIENCE))
+                except StoreUnavailable as error:
+                    self._probe_failure = error
+                self._probed_at = time.monotonic()
+            if self._probe_failure:
+                raise self._probe_failure
+
+    def check(self) -> Iterator[str]:
+        with self._told_apart(None):
+            self._open(_or_patience(None))
+            with self._connections.lent(math.inf) as connection, _snapshot(connection):
+                yield from inspection.inspect(connection)
+
+    def backup(self, path: str) -> int:
+        raise StoreUnsupported(
+            f"a PostgreSQL store is copied by pg_dump --format=custom --file={path}, its whole server by"
+            " pg_basebackup, and its memories to another kind of store by memtrace copy"
+        )
+
+    def vacuum(self) -> None:
+        raise StoreUnsupported(
+            "PostgreSQL removes what was forgotten by itself (autovacuum); VACUUM (FULL) memories, or"
+            " pg_repack, rewrites its files at once"
+        )
+
+    def close(self) -> None:
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify()
+        with self._watching:
+            self._watching.notify()
+        for thread in (self._committer, self._watcher):
+            if thread is not None:
+                thread.join()
+        with self._writing:
+            while self._waiting:
+                self._commit_waiting()
+        self._connections.close()
+
+    # --- reading
+
+    def _read(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
+        with _snapshot(connection):
+            return work(PostgresTransaction(connection, self._clock, self._slot, is_writing=False))
+
+    def _probe(self, ends_at: float) -> None:
+        with self._told_apart(None):
+            self._open(ends_at)
+            with self._connections.lent(ends_at) as connection:
+                if self.is_read_only:
+                    self._read(connection, lambda transaction: transaction.secret())
+                else:
+                    connection.execute("UPDATE secrets SET secret = secret")
+
+    def _watch(self) -> None:
+        """Look whether anything was committed, as long as somebody asks."""
+        seen: object = None
+        while True:
+            with self._watching:
+                if self._is_closed or time.monotonic() - self._asked_at > _WATCHED_FOR:
+                    self._watcher = None
+                    self._version += 1
+                    return
+            found: object
+            try:
+                with self._connections.lent(time.monotonic() + _PROBE_PATIENCE) as connection:
+                    found = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
+            except (psycopg.Error, StoreUnavailable):
+                found = object()  # whoever asks reads, and hears what is wrong
+            with self._watching:
+                if found != seen:
+                    self._version += 1
+                seen = found
+                self._watching.wait(_WATCH_EVERY)
+
+    # --- writing
+
+    def _enqueue(
+        self, works: Sequence[Callable[[Transaction], T]], ends_at: float
+    ) -> Future[Sequence[Outcome[T]]]:
+        future: Future[Sequence[Outcome[T]]] = Future()
+        with self._wake:
+            if self._is_closed:
+                raise StoreUnavailable("the store is closed")
+            if self.is_read_only:
+                raise StoreReadOnly
+            self._waiting.append((works, future, ends_at))
+        return future
+
+    def _start_committer(self) -> None:
+        with self._wake:
+            if self._committer is None and not self._is_closed:
+                self._committer = threading.Thread(
+                    target=self._commit_for_others, name="memtrace-writer", daemon=True
+                )
+                self._committer.start()
+            self._wake.notify()
+
+    def _commit_for_others(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._is_closed, _TIDY_EVERY / times.SECOND)
+                if self._is_closed and not self._waiting:
+                    return
+            with self._writing:
+                if self._waiting:
+                    self._commit_waiting()
+                else:
+                    self._tidy()
+
+    def _commit_waiting(self) -> None:
+        """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
+        group: list[tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]]]] = []
+        number = 0
+        ends_at = 0.0
+        while self._waiting and number < _GROUP:
+            works, future, until = self._waiting.popleft()
+            if not future.set_running_or_notify_cancel():  # whoever gave up waiting need not be served
+                continue
+            if until <= time.monotonic():
+                future.set_exception(self._busy())
+                continue
+            group.append((works, future))
+            number += len(works)
+            ends_at = max(ends_at, until)
+        if not group:
+            return
+        outcomes: Sequence[Outcome[Any]]
+        try:
+            outcomes = self._commit([work for works, _ in group for work in works], ends_at)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            outcomes = [(None, error)] * number
+        left = iter(outcomes)
+        for works, future in group:
+            future.set_result(list(islice(left, len(works))))
+        self._tidy()
+
+    def _commit(self, works: Sequence[_Work], ends_at: float) -> Sequence[Outcome[Any]]:
+        """Commit works, as often as others are faster.
+
+        Raises:
+            StoreUnavailable: They cannot be committed.
+        """
+        with self._told_apart(None):
+            self._open(ends_at)
+            is_careful = False
+            for attempt in range(_ATTEMPTS):
+                with self._connections.lent(ends_at) as connection:
+                    try:
+                        return self._attempt(connection, works, is_careful=is_careful)
+                    except _CONFLICTS as error:
+                        _LOG.debug("A group of writes is done again: %r", error)
+                    except STALE:
+                        connection.close()
+                    except _Spoilt:
+                        is_careful = True
+                        continue
+                    except LOST as error:
+                        if isinstance(error, errors.QueryCanceled) and time.monotonic() >= ends_at:
+                            break
+                        if not is_lost(connection):
+                            raise
+                        _LOG.debug("A connection was lost before a commit: %r", error)
+                if time.monotonic() >= ends_at:
+                    break
+                if connection.closed:
+                    self._connections.drop_idle()
+                else:
+                    self._note_last_rows()
+                    time.sleep(random.uniform(0, _STEP_BACK) * min(attempt, 10))  # noqa: S311 - any will do
+        raise self._busy()
+
+    def _attempt(
+        self, connection: Connection, works: Sequence[_Work], *, is_careful: bool
+    ) -> Sequence[Outcome[Any]]:
+        """Do works in one transaction, and commit it."""
+        try:
+            connection.execute("BEGIN")
+            transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
+            do = _do_carefully if is_careful else _do
+            outcomes: list[Outcome[Any]] = []
+            writes: list[bool] = []
+            for work in works:
+                before = transaction.changes()
+                outcomes.append(do(connection, transaction, work))
+                writes.append(transaction.changes() != before)
+            try:
+                transaction.flush()
+            except psycopg.DataError as error:
+                raise _Spoilt from error
+        except BaseException:
+            with suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+            raise
+        try:
+            connection.execute("COMMIT")
+        except LOST as error:
+            if not is_lost(connection):
+                raise
+            unknown = OutcomeUnknown(
+                f"the database was lost as it committed ({reason_of(error)}); the write may have been stored"
+            )
+            return [
+                (None, unknown) if is_write else outcome
+                for outcome, is_write in zip(outcomes, writes, strict=True)
+            ]
+        return outcomes
+
+    def _note_last_rows(self) -> None:
+        """Take rows above all that there are: another process may have the same clock, or one ahead."""
+        self._clock.last = max(self._clock.last + random.randrange(1, 1_000), times.now())  # noqa: S311
+
+    def _tidy(self) -> None:
+        """Remove what has expired; what fails now is done another time. Needs the writer's lock."""
+        now = times.now()
+        if not self._is_open or 0 <= now - self._tidied_at <= _TIDY_EVERY:
+            return
+        self._tidied_at = now
+        if not self._pace.is_steady():
+            return
+        try:
+            with (
+                self._told_apart(None),
+                self._connections.lent(time.monotonic() + _TIDY_PATIENCE) as connection,
+                connection.transaction(),
+            ):
+                transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
+                transaction.sweep(now, now - _KEPT, _SWEEP)
+                transaction.flush()
+        except _CONFLICTS as error:
+            _LOG.debug("The store is tidied later, as others write: %r", error)
+        except StoreUnavailable as error:
+            _LOG.warning("The store cannot be tidied now: %s", error)
+        except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
+            _LOG.exception("The store could not be tidied")
+
+    # --- opening
+
+    def _open(self, ends_at: float) -> None:
+        """Bring the schema up to date, once."""
+        if self._is_open:
+            return
+        if not self._opening.acquire(timeout=max(0.0, ends_at - time.monotonic())):
+            raise self._busy()
+        try:
+            if not self._is_open:
+                with self._connections.lent(ends_at) as connection:
+                    self._prepare(connection)
+                self._is_open = True
+        finally:
+            self._opening.release()
+
+    def _prepare(self, connection: Connection) -> None:
+        missing = migrations.missing(connection)
+        if missing and self.is_read_only:
+            raise StoreUnavailable("the store has another version's tables; open it once without ?mode=ro")
+        if missing and not self._create:
+            raise StoreNotFound("the database has no store yet", self._location)
+        if self.is_read_only:
+            return
+        migrations.migrate(connection, times.now(), secrets.token_bytes(32))
+        if not migrations.index_pieces(connection):
+            _LOG.warning(
+                "PostgreSQL's extension pg_trgm is not installed, so content_contains looks through all"
+                " memories that other filters leave; have a superuser run CREATE EXTENSION pg_trgm"
+            )
+
+    def _busy(self) -> StoreBusy:
+        return StoreBusy("others write to it all the time; try again later", self._location)
+
+    @contextmanager
+    def _told_apart(self, deadline: Deadline | None) -> Iterator[None]:
+        """PostgreSQL's own trouble, told apart from our mistakes."""
+        try:
+            yield
+        except (*_CONFLICTS, psycopg.DataError):
+            raise
+        except (*LOST, errors.InsufficientPrivilege, *STALE) as error:
+            if deadline is not None and deadline.is_over():
+                deadline.check()
+            raise StoreUnavailable(reason_of(error), self._location) from error
+
+
+class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
+    """A work of the group failed when it had written something."""
+
+
+def _do(_: Connection, transaction: PostgresTransaction, work: _Work) -> Outcome[Any]:
+    """What the work returns, or what it raised before it wrote anything, as a refusal does."""
+    before = transaction.changes()
+    try:
+        return work(transaction), None
+    except (*_CONFLICTS, *LOST, *STALE):
+        raise
+    except psycopg.Error as error:
+        raise _Spoilt from error
+    except Exception as error:
+        if transaction.changes() != before:
+            raise _Spoilt from error
+        return None, error
+
+
+def _do_carefully(connection: Connection, transaction: PostgresTransaction, work: _Work) -> Outcome[Any]:
+    """What the work returns, or what it raised, with all that it wrote undone."""
+    connection.execute("SAVEPOINT one")
+    outcome: Outcome[Any]
+    try:
+        outcome = (work(transaction), None)
+        transaction.flush()
+    except (*_CONFLICTS, *LOST, *STALE):
+        raise
+    except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+        connection.execute("ROLLBACK TO one")
+        transaction.forget_what_is_known()
+        outcome = (None, error)
+    connection.execute("RELEASE one")
+    return outcome
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """Read one state of the database."""
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        yield
+    finally:
+        with suppress(*LOST):
+            connection.execute("ROLLBACK")
+
+
+def _or_patience(deadline: Deadline | None, patience: float = _PATIENCE) -> float:
+    """Return the moment of `time.monotonic` when a wait ends: at the deadline, or when patience ends."""
+    if deadline is not None and deadline.at != math.inf:
+        return deadline.at
+    return time.monotonic() + patience

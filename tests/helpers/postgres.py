@@ -1,0 +1,240 @@
+"""A PostgreSQL of the tests' own, in a temporary folder; its programs are at Debian's place or on PATH."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import pytest
+from attrs import define, field
+from psycopg import sql
+
+_PATIENCE = 120.0  # seconds for a command of PostgreSQL's
+_PORTS = 5  # that are tried; another process may take one that was free
+_USERS = ("postgres", "nobody")  # PostgreSQL does not run as root
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "max_connections": "200",
+    "shared_buffers": "64MB",
+    "max_wal_size": "4GB",
+    "log_min_messages": "fatal",
+}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def find_binaries() -> Path | None:
+    """Return the folder of PostgreSQL's programs: the newest of Debian's, or that on PATH."""
+    installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    newest = max(installed, key=lambda path: float(path.parts[-3]), default=None)
+    if newest is not None:
+        return newest.parent
+    on_path = shutil.which("initdb")
+    return None if on_path is None else Path(on_path).resolve().parent
+
+
+class Cluster:
+    """A PostgreSQL cluster that runs while it is entered.
+
+    Args:
+        binaries: The folder of PostgreSQL's programs.
+        is_durable: Whether commits reach the disk; without, tests are faster.
+        **settings: More settings, as in postgresql.conf.
+
+    Attributes:
+        folder: Its temporary folder.
+        port: The port on which it listens at 127.0.0.1.
+        password: Of its superuser, `memtrace`.
+    """
+
+    def __init__(self, binaries: Path, *, is_durable: bool = False, **settings: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="memtrace-postgres-"))
+        self.port = 0
+        self.password = secrets.token_hex(8)
+        self._binaries = binaries
+        self._settings = {**_SETTINGS, **({} if is_durable else _NOT_DURABLE), **settings}
+        self._as: dict[str, Any] = {}
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            entry = _other_user()
+            os.chown(self.folder, entry.pw_uid, entry.pw_gid)
+            self._as = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": ()}
+
+    def __enter__(self) -> Self:
+        try:
+            self.initialise()
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.is_running():
+            self.stop("immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.folder / "data"
+
+    @property
+    def url(self) -> str:
+        """The URL of the database `postgres`, as its superuser."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str, options: str = "") -> str:
+        """Return the URL of a database, as the superuser."""
+        login = f"memtrace:{self.password}"
+        return f"postgresql://{login}@127.0.0.1:{self.port}/{database}{options}"
+
+    def initialise(self) -> None:
+        """Make the data folder."""
+        secret = self.folder / "password"
+        secret.write_text(self.password)
+        if self._as:
+            os.chown(secret, self._as["user"], self._as["group"])
+        self.run(
+            "initdb", "--pgdata", str(self.data), "--username", "memtrace", "--pwfile", str(secret),
+            "--auth-local", "trust", "--auth-host", "scram-sha-256", "--encoding", "UTF8",
+            "--locale", "C.UTF-8", "--no-sync",
+        )  # fmt: skip
+        secret.unlink()
+
+    def start(self) -> None:
+        """Start on a free port, or on that of the last time."""
+        for attempt in range(_PORTS):
+            port = self.port or _free_port()
+            settings = {**self._settings, "port": str(port), "unix_socket_directories": str(self.folder)}
+            options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+            log = self.folder / "log"
+            try:
+                self.run("pg_ctl", "start", "-D", str(self.data), "-w", "-l", str(log), "-o", options)
+            except subprocess.CalledProcessError:
+                if self.port or attempt == _PORTS - 1:
+                    raise
+            else:
+                self.port = port
+                return
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop: `immediate` as if it had been killed."""
+        self.run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-w")
+
+    def is_running(self) -> bool:
+        """Return whether it runs."""
+        return (self.data / "postmaster.pid").exists()
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's programs as the cluster's user."""
+        done = subprocess.run(
+            [str(self._binaries / program), *arguments], cwd=self.folder, check=True, timeout=_PATIENCE,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+            env={"PATH": os.defpath, "PGPASSWORD": self.password, "LC_ALL": "C.UTF-8"}, **self._as,
+        ) if program != "pg_ctl" else self._control(*arguments)  # fmt: skip
+        return done.stdout or ""
+
+    def _control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run pg_ctl, whose server would keep a pipe open."""
+        return subprocess.run(
+            [str(self._binaries / "pg_ctl"), *arguments], cwd=self.folder, check=True, timeout=_PATIENCE,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, encoding="utf-8",
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"}, **self._as,
+        )  # fmt: skip
+
+
+def _other_user() -> pwd.struct_passwd:
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return next(known[name] for name in _USERS if name in known)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgres_binaries() -> Path:
+    """The folder of PostgreSQL's programs; what needs it is skipped where there is none."""
+    found = find_binaries()
+    if found is None:
+        pytest.skip("PostgreSQL IS NOT INSTALLED, so nothing of it is tested: apt-get install postgresql")
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster(postgres_binaries: Path) -> Iterator[Cluster]:
+    """One PostgreSQL for all tests of a process; its commits are not durable."""
+    with Cluster(postgres_binaries) as cluster:
+        with psycopg.connect(cluster.url, autocommit=True) as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        yield cluster
+
+
+@define
+class Schemas:
+    """Schemas of one database, each for a store of a test; they are emptied and used again.
+
+    To make the tables takes longer than most tests do.
+    """
+
+    cluster: Cluster
+    connection: psycopg.Connection[tuple[Any, ...]]
+    free: list[str] = field(factory=list)
+
+    def take(self) -> str:
+        """Return the name of a schema without a memory."""
+        if self.free:
+            return self.free.pop()
+        name = f"test_{secrets.token_hex(8)}"
+        self.connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Empty a schema that nobody uses any more."""
+        found = self.connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+            " AND tablename NOT IN ('migrations', 'secrets')",
+            [name],
+        )
+        for (table,) in found.fetchall():
+            self.connection.execute(sql.SQL("DELETE FROM {}.{}").format(*map(sql.Identifier, (name, table))))
+        self.free.append(name)
+
+
+@pytest.fixture(scope="session")
+def postgres_schemas(postgres_cluster: Cluster) -> Iterator[Schemas]:
+    """The schemas of a process's tests."""
+    with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")  # in any order of the tables
+        yield Schemas(postgres_cluster, connection)
+
+
+@pytest.fixture
+def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
+    """Makes URLs of stores of their own: each has a schema of one database."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(postgres_schemas.take())
+        return postgres_schemas.cluster.url_of("postgres", f"?options=-csearch_path%3D{made[-1]},public")
+
+    yield make
+    for name in made:
+        postgres_schemas.give_back(name)
+
+
+@pytest.fixture
+def postgres_url(make_postgres_url: Callable[[], str]) -> str:
+    """The URL of a store of this test's own."""
+    return make_postgres_url()

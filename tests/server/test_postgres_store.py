@@ -1,0 +1,316 @@
+"""What is particular to PostgreSQL: how a store is opened, and what several servers on one database do."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from functools import partial
+
+import psycopg
+import pytest
+from helpers.commands import Commands
+from helpers.postgres import Cluster
+from psycopg import sql
+
+from memtrace import ConflictError, Memtrace
+from memtrace_server import tenants
+from memtrace_server.store import open_store
+from memtrace_server.store.protocol import StoreUnavailable, Transaction
+from memtrace_server.store.records import Filter, NewMemory
+
+PATIENCE = 60.0
+MANY = 64
+SERVERS = 4
+
+
+@pytest.fixture
+def database(postgres_cluster: Cluster) -> Iterator[Callable[..., str]]:
+    """Makes databases, each as SQL says after its name."""
+    made: list[str] = []
+    with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
+
+        def make(options: str = "") -> str:
+            name = f"test_{secrets.token_hex(8)}"
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(options))  # type: ignore[arg-type]
+            )
+            made.append(name)
+            return name
+
+        yield make
+        for name in made:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def clients(postgres_url: str) -> Iterator[list[Memtrace]]:
+    """Clients that share a database, each with a store of its own, as servers have."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Memtrace(postgres_url)) for _ in range(SERVERS)]
+
+
+def refusal(url: str) -> str:
+    """What is said of a store that cannot be opened: one line."""
+    with closing(open_store(url)) as store, pytest.raises(StoreUnavailable) as refused:
+        tenants.list_orgs(store)
+    said = str(refused.value)
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:s3cret/rest@host/db",
+        "postgresql://user:s3cret@host:port/db",
+        "postgresql://user:s3cret@host/db#fragment",
+        "postgresql://user:s3cret@host/db?mode=rw",
+        "postgresql://user:s3cret @host/db",
+        "mysql://user:s3cret@host/db",
+        "user:s3cret@host",
+    ],
+)
+def test_a_url_that_is_no_stores_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError, match=r"no valid URL|names no store|only mode") as refused:
+        open_store(url)
+    assert "s3cret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_password_is_shown_nowhere(postgres_cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    password = postgres_cluster.password
+    url = postgres_cluster.url_of("postgres", f"?password={password}&connect_timeout=7")
+    with Memtrace(url) as client:
+        assert client.base_url == (
+            f"postgresql://memtrace@127.0.0.1:{postgres_cluster.port}/postgres?connect_timeout=7"
+        )
+        assert password not in repr(client)
+    wrong = url.replace(password, "wr0ng")
+    with Memtrace(wrong, max_retries=0) as client, pytest.raises(Exception, match="authentication") as failed:
+        client.recall("a")
+    told = f"{failed.value!r} {failed.value} {caplog.text}"
+    assert "wr0ng" not in told
+    assert password not in told
+
+
+def test_a_wrong_password_is_told_in_one_line(postgres_cluster: Cluster) -> None:
+    said = refusal(f"postgresql://memtrace:wr0ng@127.0.0.1:{postgres_cluster.port}/postgres")
+    assert 'password authentication failed for user "memtrace"' in said
+    assert said.startswith(
+        f"postgresql://memtrace@127.0.0.1:{postgres_cluster.port}/postgres: cannot connect: "
+    )
+    assert "wr0ng" not in said
+
+
+def test_hosts_that_do_not_answer_are_told_in_one_line() -> None:
+    said = refusal("postgresql://memtrace:s3cret@127.0.0.1:1,127.0.0.1:2/postgres")
+    assert "port 1" in said
+    assert "port 2" in said
+    assert "s3cret" not in said
+
+
+def test_an_old_server_is_told_in_one_line(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No server that is too old can be had; the private module is where the oldest is set.
+    monkeypatch.setattr("memtrace_server.store.postgres.connecting.OLDEST", 99)
+    assert "it must be 99 or newer" in refusal(postgres_url)
+
+
+def test_a_database_in_another_encoding_is_told_in_one_line(
+    postgres_cluster: Cluster, database: Callable[..., str]
+) -> None:
+    name = database("TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    assert "ENCODING 'UTF8'" in refusal(postgres_cluster.url_of(name))
+
+
+def test_without_trigrams_pieces_are_found_and_one_line_says_what_is_missing(
+    postgres_cluster: Cluster, database: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    name = database()
+    role = f"role_{name}"
+    with psycopg.connect(postgres_cluster.url_of(name), autocommit=True) as connection:
+        for statement in ("CREATE ROLE {} LOGIN PASSWORD 'p'", "CREATE SCHEMA mine AUTHORIZATION {}"):
+            connection.execute(sql.SQL(statement).format(sql.Identifier(role)))  # type: ignore[arg-type]
+    url = f"postgresql://{role}:p@127.0.0.1:{postgres_cluster.port}/{name}?options=-csearch_path%3Dmine"
+    with Memtrace(url) as client:
+        client.remember("a", "A needle in 100% hay")
+        found = client.search_memories(content_contains="in 100% h").results
+    assert [memory.content for memory in found] == ["A needle in 100% hay"]
+    (said,) = [record.message for record in caplog.records if "pg_trgm" in record.message]
+    assert "CREATE EXTENSION pg_trgm" in said
+
+
+def test_a_store_of_a_newer_version_is_left_alone(postgres_url: str) -> None:
+    with Memtrace(postgres_url) as client:
+        client.remember("a", "one")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("INSERT INTO migrations VALUES ('9999-future', 1, '99.0')")
+    assert "a newer Memtrace wrote the store (99.0" in refusal(postgres_url)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DELETE FROM migrations WHERE name = '9999-future'")
+
+
+def test_stores_that_open_at_once_make_the_tables_once(
+    postgres_cluster: Cluster, database: Callable[..., str]
+) -> None:
+    url = postgres_cluster.url_of(database())
+    with ExitStack() as stack, ThreadPoolExecutor(SERVERS) as threads:
+        stores = [stack.enter_context(closing(open_store(url))) for _ in range(SERVERS)]
+        found = list(threads.map(tenants.local_principal, stores, timeout=PATIENCE))
+    assert len({principal.org for principal in found}) == 1
+
+
+def test_a_store_that_may_not_be_written_is_read(postgres_url: str) -> None:
+    with Memtrace(postgres_url) as client:
+        client.remember("a", "one")
+    read_only = f"{postgres_url}&mode=ro"
+    with Memtrace(read_only) as client:
+        assert [memory.content for memory in client.recall("a").memories] == ["one"]
+        with pytest.raises(Exception, match="read only"):
+            client.remember("a", "two")
+
+
+def test_of_equal_writes_through_several_servers_one_is_stored(clients: list[Memtrace]) -> None:
+    for number in range(5):
+        start = threading.Barrier(MANY)
+
+        def store(client: Memtrace, start: threading.Barrier = start, said: str = f"said {number}") -> str:
+            start.wait(PATIENCE)
+            try:
+                return client.add_memory(agent_id="a", content=said, on_duplicate="reject").id
+            except ConflictError as conflict:
+                return f"existing {conflict.existing_id}"
+
+        with ThreadPoolExecutor(MANY) as threads:
+            told = Counter(threads.map(store, [clients[n % SERVERS] for n in range(MANY)], timeout=PATIENCE))
+        (stored,) = [memory_id for memory_id in told if not memory_id.startswith("existing ")]
+        assert told == {stored: 1, f"existing {stored}": MANY - 1}
+    assert len(clients[0].recall("a").memories) == 5
+
+
+def test_writes_with_one_idempotency_key_through_several_servers_are_one(clients: list[Memtrace]) -> None:
+    for number in range(5):
+        start = threading.Barrier(MANY)
+
+        def store(client: Memtrace, start: threading.Barrier = start, key: str = f"key-{number}") -> str:
+            start.wait(PATIENCE)
+            return client.add_memory(
+                agent_id="a", content="the same", on_duplicate="store", idempotency_key=key
+            ).id
+
+        with ThreadPoolExecutor(MANY) as threads:
+            told = set(threads.map(store, [clients[n % SERVERS] for n in range(MANY)], timeout=PATIENCE))
+        assert len(told) == 1
+    assert len(clients[0].recall("a").memories) == 5
+
+
+def test_one_of_many_servers_supersedes_a_memory(clients: list[Memtrace]) -> None:
+    first = clients[0].remember("a", "the first")
+    start = threading.Barrier(SERVERS)
+
+    def supersede(client: Memtrace) -> str:
+        start.wait(PATIENCE)
+        try:
+            return client.add_memory(
+                agent_id="a", content="newer", supersedes=first.id, on_duplicate="store"
+            ).id
+        except ConflictError as conflict:
+            return conflict.code or ""
+
+    with ThreadPoolExecutor(SERVERS) as threads:
+        told = Counter(threads.map(supersede, clients, timeout=PATIENCE))
+    (stored,) = [memory.id for memory in clients[0].recall("a").memories]
+    assert told == {stored: 1, "already_superseded": SERVERS - 1}
+
+
+def test_one_of_many_servers_registers_an_agent(clients: list[Memtrace]) -> None:
+    start = threading.Barrier(SERVERS)
+
+    def register(client: Memtrace) -> bool:
+        start.wait(PATIENCE)
+        try:
+            client.register_agent(name="a")
+        except ConflictError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(SERVERS) as threads:
+        assert sum(threads.map(register, clients, timeout=PATIENCE)) == 1
+
+
+def test_a_tail_does_not_pass_a_memory_that_is_committed_late(postgres_url: str) -> None:
+    with (
+        closing(open_store(postgres_url)) as slow,
+        Memtrace(postgres_url) as client,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        org = tenants.local_principal(slow).org
+        client.remember("a", "earlier")
+        start = client.tail_memories().next_cursor
+        written, go_on = threading.Event(), threading.Event()
+        late = threads.submit(slow.write, partial(_store_slowly, org=org, written=written, go_on=go_on))
+        try:
+            assert written.wait(PATIENCE)
+            client.remember("a", "after it, and committed before it")
+            page = client.tail_memories(cursor=start)
+            assert page.memories == []
+        finally:
+            go_on.set()
+        late.result(PATIENCE)
+        page = client.tail_memories(cursor=page.next_cursor)
+    assert [memory.content for memory in page.memories] == ["late", "after it, and committed before it"]
+
+
+def _store_slowly(
+    transaction: Transaction, *, org: int, written: threading.Event, go_on: threading.Event
+) -> None:
+    seq = transaction.next_seq(1)
+    doc = {
+        "id": "mem_00000000000000000000000000", "time": "2026-01-01T00:00:00Z", "org_id": "org_default",
+        "agent_id": "a", "memory_type": "episodic", "event_type": "general", "content": "late",
+    }  # fmt: skip
+    memory = NewMemory(
+        seq=seq, time=1, doc=json.dumps(doc), agent_id="a", session_id=None, memory_type="episodic",
+        event_type="general",
+        importance=None, created_at=1, expires_at=None, tags=(),
+    )  # fmt: skip
+    transaction.add_memories(org, [(b"late", memory)], 1)
+    transaction.memories(org, [seq], Filter())  # which writes it out
+    written.set()
+    go_on.wait(PATIENCE)
+
+
+def test_a_store_is_checked(postgres_url: str, command: Commands) -> None:
+    with Memtrace(postgres_url) as client:
+        session = client.create_session(agent_id="a")
+        first = client.remember(
+            "a", "The user's dog runs", session_id=session.id, tags=["x"], metadata={"k": 1.5}
+        )
+        client.add_memory(agent_id="a", content="newer", supersedes=first.id)
+        client.forget(client.remember("b", "forgotten", importance=0.9))
+        client.update_session(session.id, status="closed")
+    assert command("check", "--store", postgres_url) == "The store is consistent.\n"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("UPDATE counts SET number = number + 1 WHERE kind = 'episodic' AND agent_id = 'a'")
+        connection.execute("UPDATE memories SET words = ' cat ' WHERE superseded_by IS NOT NULL")
+    said = command.fail("check", "--store", postgres_url)
+    assert "the store is not consistent: 3 things are wrong" in said
+    assert "counter a episodic" in command.printed
+    assert "the texts of memory" in command.printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [(["backup", "copy"], "pg_dump"), (["restore", "copy"], "pg_restore"), (["vacuum"], "VACUUM")],
+    ids=["backup", "restore", "vacuum"],
+)
+def test_what_postgresql_does_itself_is_named(
+    postgres_url: str, command: Commands, arguments: list[str], named: str
+) -> None:
+    assert named in command.fail(*arguments, "--store", postgres_url, code=1)
