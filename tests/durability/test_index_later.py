@@ -115,6 +115,29 @@ def test_a_search_finds_the_same_before_and_after_indexing(
     assert len(after["results"]) > 3
 
 
+@pytest.mark.parametrize("number", [99, 100, 101, 200])
+def test_a_search_is_complete_up_to_100_matches_indexed_or_not(
+    tenant: Tenant, in_process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr(indexing, "WAKES", 1 << 30)
+    batch = [
+        {"agent_id": "a", "content": f"red {n}", "importance": n % 2, "dedup_key": str(n)}
+        for n in range(2 * number)
+    ]
+    assert tenant.send("POST", MEMORIES, {"memories": batch}).status == 201
+    search = {"query": "red", "min_importance": 1, "limit": 1_000}
+
+    def answer() -> tuple[int, bool]:
+        page = told(tenant.send("POST", "/api/v1/search", search))
+        return page["count"], page["is_complete"]
+
+    assert unindexed(file) == 2 * number
+    assert answer() == (min(number, 100), number <= 100)
+    in_process.store.tend()
+    wait_until(lambda: unindexed(file) == 0)
+    assert answer() == (min(number, 100), number <= 100)
+
+
 def test_a_search_finds_what_another_process_stored(tenant: Tenant, file: Path) -> None:
     assert contents(tenant, query="red") == set()
     with InProcess(file) as other:

@@ -67,15 +67,15 @@ def test_of_too_many_words_the_rarest_count(tenant: Tenant) -> None:
     assert answers(words) == (64, False)
 
 
-def test_better_matches_that_come_later_push_none_off_the_pages(tenant: Tenant) -> None:
+@pytest.mark.parametrize("search", [{"query": "dark mode"}, {"group_by": "session"}], ids=["ranked", "newest"])
+def test_what_is_stored_between_pages_pushes_none_off_them(tenant: Tenant, search: dict[str, str]) -> None:
     old = [{"agent_id": "a", "content": f"dark {n}", "session_id": f"s{n}"} for n in range(100)]
     assert tenant.send("POST", MEMORIES, {"memories": old}).status == 201
-    search = {"query": "dark mode", "limit": 50}
-    first = told(tenant.send("POST", "/api/v1/search", search))
+    first = told(tenant.send("POST", "/api/v1/search", search | {"limit": 50}))
     new = [{"agent_id": "a", "content": f"dark mode {n}", "session_id": f"s{n}"} for n in range(200)]
     assert tenant.send("POST", MEMORIES, {"memories": new}).status == 201
 
-    second = told(tenant.send("POST", "/api/v1/search", search | {"cursor": first["next_cursor"]}))
+    second = told(tenant.send("POST", "/api/v1/search", search | {"limit": 50, "cursor": first["next_cursor"]}))
 
     found = [memory["content"] for page in (first, second) for memory in page["results"]]
     assert sorted(found) == sorted(memory["content"] for memory in old)

@@ -131,10 +131,16 @@ def newest(
     transaction: Transaction, org: int, wanted: Filter, *, now: int, before: int = LAST_ROW
 ) -> Ranking:
     """Return the newest memories that a filter lets pass, as a question without words ranks them."""
-    found = transaction.page(org, wanted, now, order="desc", limit=BEST + 1)
-    matches = [Match(memory, 0, Document.read(memory.doc).session_id) for memory in found[:BEST]]
+    found: list[Found] = []
+    after: tuple[int, int] | None = None
+    while len(found) <= BEST:
+        page = transaction.page(org, wanted, now, order="desc", limit=BEST + 1, after=after)
+        found += [memory for memory in page if memory.seq < before]
+        if len(page) <= BEST:
+            break
+        after = page[-1].time, page[-1].seq
     return Ranking(
-        matches=[match for match in matches if match.memory.seq < before],
+        matches=[Match(memory, 0, Document.read(memory.doc).session_id) for memory in found[:BEST]],
         is_complete=len(found) <= BEST,
         missed=transaction.count_unsearched(org, wanted),
         plan=plan.FrozenPlan(now, 0, b"", b""),

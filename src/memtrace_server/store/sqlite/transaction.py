@@ -379,13 +379,13 @@ class SqliteTransaction:
         found: list[Found] = []
         step = limit + limit // 4  # some have expired
         at = 0
-        while at < len(rows) and len(found) < limit:
+        while at < len(rows) and len(found) <= limit:  # one more says that there are others
             some = rows[at : at + step]
-            query = queries.among(org, some, wanted, now, limit=limit - len(found))
+            query = queries.among(org, some, wanted, now, limit=limit + 1 - len(found))
             found += _found(self._db, query)
             at += step
             step *= 4
-        return Candidates(found=found, is_complete=is_complete and at >= len(rows))
+        return Candidates(found=found[:limit], is_complete=is_complete and len(found) <= limit)
 
     def neighbours(
         self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
