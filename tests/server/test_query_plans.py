@@ -55,6 +55,11 @@ FIELDS: dict[str, Sequence[Any]] = {
         Words(unwanted=[["y"]]),
     ),
 }
+# Fields that decide which index is walked, unless the full-text index is.
+CHOOSING = (
+    "agent_id", "session_id", "memory_types", "event_types", "tags", "since", "until", "min_importance",
+    "is_important",
+)  # fmt: skip
 # An order, a cursor, and whether the organisation's rows rise with their times. What the two orders and the
 # cursor lead to is independent of the rest, so pairs of them do.
 PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
@@ -119,9 +124,18 @@ def test_a_walk_is_told_from_a_lookup(database: sqlite3.Connection) -> None:
     assert not walks("SELECT * FROM memories WHERE org = 1 AND time > 5")
 
 
-def every_filter() -> Iterator[Filter]:
-    for values in itertools.product(*FIELDS.values()):
-        yield Filter(**dict(zip(FIELDS, values, strict=True)))
+def filters() -> Iterator[Filter]:
+    """Filters with every choice of an index, and with every pair of values; the rest at rest, and all set."""
+    unset = {name: values[0] for name, values in FIELDS.items()}
+    every = {name: values[-1] for name, values in FIELDS.items()}
+    for values in itertools.product(*(FIELDS[name] for name in CHOOSING)):
+        chosen = dict(zip(CHOOSING, values, strict=True))
+        for base in (unset, every | {"contains": "ab"}):  # too short to be looked up
+            yield Filter(**base | chosen)
+    for one, other in itertools.combinations(FIELDS, 2):
+        for pair in itertools.product(FIELDS[one], FIELDS[other]):
+            for base in (unset, every):
+                yield Filter(**base | dict(zip((one, other), pair, strict=True)))
 
 
 def test_a_page_of_any_filter_walks_no_table_and_sorts_only_matches(
@@ -129,7 +143,7 @@ def test_a_page_of_any_filter_walks_no_table_and_sorts_only_matches(
 ) -> None:
     seen: set[str] = set()
     wrong: list[tuple[str, list[str]]] = []
-    for wanted in every_filter():
+    for wanted in filters():
         for order, after, in_order in PAGES:
             query = queries.page(ORG, wanted, NOW, order=order, limit=10, after=after, in_order=in_order)
             if query.sql in seen:
