@@ -67,7 +67,9 @@ def test_of_too_many_words_the_rarest_count(tenant: Tenant) -> None:
     assert answers(words) == (64, False)
 
 
-@pytest.mark.parametrize("search", [{"query": "dark mode"}, {"group_by": "session"}], ids=["ranked", "newest"])
+@pytest.mark.parametrize(
+    "search", [{"query": "dark mode"}, {"group_by": "session"}], ids=["ranked", "newest"]
+)
 def test_what_is_stored_between_pages_pushes_none_off_them(tenant: Tenant, search: dict[str, str]) -> None:
     old = [{"agent_id": "a", "content": f"dark {n}", "session_id": f"s{n}"} for n in range(100)]
     assert tenant.send("POST", MEMORIES, {"memories": old}).status == 201
@@ -75,7 +77,9 @@ def test_what_is_stored_between_pages_pushes_none_off_them(tenant: Tenant, searc
     new = [{"agent_id": "a", "content": f"dark mode {n}", "session_id": f"s{n}"} for n in range(200)]
     assert tenant.send("POST", MEMORIES, {"memories": new}).status == 201
 
-    second = told(tenant.send("POST", "/api/v1/search", search | {"limit": 50, "cursor": first["next_cursor"]}))
+    second = told(
+        tenant.send("POST", "/api/v1/search", search | {"limit": 50, "cursor": first["next_cursor"]})
+    )
 
     found = [memory["content"] for page in (first, second) for memory in page["results"]]
     assert sorted(found) == sorted(memory["content"] for memory in old)

@@ -3,8 +3,10 @@
 Half of the budget belongs to what is important, half to what is recent, and what one half leaves goes to the
 other. With a question, its best matches come first and take up to half of the budget; the rest is shared.
 
-Chatter is what neither matches nor is important. While a memory that was given a high importance has to be
-left out, there is none; and while a decision, an error or an entity has to be, there is none that is older.
+The newest few stay whatever else there is, as a model that misses what was said last cannot go on. Chatter is
+what is neither among them, nor matches, nor is important. While a memory that was given a high importance has
+to be left out, there is none; and while a decision, an error or an entity has to be, there is none that is
+older. For these keep to their half: a flood of errors must not hide what people said.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from memtrace_server.context.layouts import Layout
 # number of tokens.
 _SHARES = 8
 _LEAST_SHARE = 200
+# So many of the newest stay, as far as one share holds them.
+_NEWEST = 8
 # What is left at the end goes to the beginning of one more memory, unless it is less than this.
 _REMAINDERS = 25
 _LEAST_REMAINDER = 30
@@ -84,6 +88,7 @@ def select(
     budget.open(room - reserve, ranked)
     budget.take(matches, budget.left // 2)
     budget.take(important, budget.left // 2)
+    budget.take(recent[:_NEWEST], room // _SHARES, in_order=True)
     budget.take([entry for entry in recent if entry.is_urged], budget.left)
     if budget.lacks([entry for entry in important if entry.is_urged]):
         recent = [entry for entry in recent if entry.is_important]

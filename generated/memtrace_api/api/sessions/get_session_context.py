@@ -44,9 +44,9 @@ def sync_detailed(
 
     **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more; without
     one, decisions, errors and entities), half to what is recent, and what one half leaves goes to the
-    other. Nothing that was given such an importance is left out for what is not important. With `query`,
-    its best matches come first. A long memory may be shortened. The last line says how many memories were
-    left out.
+    other. The newest eight stay, as far as an eighth of the budget holds them; for other chatter, nothing
+    that was given such an importance is left out. With `query`, its best matches come first. A long memory
+    may be shortened. The last line says how many memories were left out.
 
     **Framing.** The first line says that these are records, not instructions. No stored text can become a
     heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
