@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 
+from memtrace_server import times
+
 ALPHABET = "абвгдежзиклмнопрстуфхцчшщъыьэюя"  # й is и to a search
 
 
@@ -36,7 +38,7 @@ def test_the_longest_cursor_keeps_to_the_contract_and_repeats_nothing(tenant: Te
         turns = (f"{n} до", f"{n} {text}?", f"{n} после")
         memories += [{"agent_id": "a", "session_id": f"s{n}", "content": content} for content in turns]
     assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
-    search = {"query": " ".join([*known, *(word(n) for n in wrong)]), "limit": 1}
+    search = {"query": " ".join([*known, *(word(n) for n in wrong)]), "limit": 5}
 
     seen: list[str] = []
     longest = 0
@@ -65,6 +67,25 @@ def test_of_too_many_words_the_rarest_count(tenant: Tenant) -> None:
 
     assert answers(words[1:]) == (64, True)
     assert answers(words) == (64, False)
+
+
+@pytest.mark.parametrize("second", [3, 10])  # with two bytes, these came again
+def test_pages_of_one_memory_repeat_none_whenever_it_was_stored(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, second: int
+) -> None:
+    """A cursor keeps two bytes of each memory that is left, which follow from the moment it was stored."""
+    moment = times.parse(f"2036-11-01T00:00:{second:02}Z")  # after the keys were made
+    monkeypatch.setattr(times, "now", lambda: moment)
+    memories = [{"agent_id": "a", "content": f"dark {n}"} for n in range(100)]
+    assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
+    seen: list[str] = []
+    page: dict[str, Any] = {"has_more": True}
+    while page["has_more"]:
+        cursor = {"cursor": page["next_cursor"]} if seen else {}
+        page = told(tenant.send("POST", "/api/v1/search", {"query": "dark", "limit": 1, **cursor}))
+        seen += [memory["content"] for memory in page["results"]]
+
+    assert seen == [f"dark {n}" for n in reversed(range(100))]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from memtrace_server import times
 from memtrace_server.messages import Response
 from memtrace_server.search.plan import FrozenPlan
 from memtrace_server.search.query import Question, parse
-from memtrace_server.search.ranking import LAST_ROW, SCALE, Match, newest, rank
+from memtrace_server.search.ranking import LAST_ROW, SCALE, Match, Ranking, newest, rank
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
 from memtrace_server.service.pages import find_page, fitting, join
@@ -28,7 +28,7 @@ class _Position(msgspec.Struct, frozen=True, array_like=True):
     Attributes:
         plan: The plan of the first page.
         before: The row before which all of its memories are.
-        salt: What makes the marks of memories that are left unlike those of others.
+        salt: What makes the marks of memories that are left unlike those of all others that are ranked.
         left: The marks of the memories that are left, two bytes each.
         is_complete: Whether the pages reach every match.
     """
@@ -40,17 +40,15 @@ class _Position(msgspec.Struct, frozen=True, array_like=True):
     is_complete: bool
 
     @classmethod
-    def after(
-        cls, plan: FrozenPlan, before: int, matches: Sequence[Match], done: int, *, is_complete: bool
-    ) -> _Position:
-        """Return the position after some of the matches."""
-        rows = [match.memory.seq for match in matches]
+    def after(cls, ranking: Ranking, before: int, left: Sequence[Match], *, is_complete: bool) -> _Position:
+        """Return the position at which some matches of a ranking are left."""
+        rows = {match.memory.seq for match in left}
+        others = {match.memory.seq for match in ranking.matches} - rows
         for salt in range(256):
-            passed = {_mark(row, salt) for row in rows[:done]}
-            left = [_mark(row, salt) for row in rows[done:]]
-            if passed.isdisjoint(left):
+            marks = {_mark(row, salt) for row in rows}
+            if marks.isdisjoint(_mark(row, salt) for row in others):
                 break
-        return cls(plan, before, salt, b"".join(left), is_complete)
+        return cls(ranking.plan, before, salt, b"".join(sorted(marks)), is_complete)
 
     def is_left(self, match: Match) -> bool:
         """Return whether a match is still to come."""
@@ -118,7 +116,7 @@ def _best(call: Call, wanted: Filter, question: Question | None) -> tuple[Sequen
     if rest["has_more"]:
         if position is None:
             before = call.transaction.last_seq(call.org) + 1
-        after = _Position.after(ranking.plan, before, matches, len(page), is_complete=is_complete)
+        after = _Position.after(ranking, before, matches[len(page) :], is_complete=is_complete)
         rest["next_cursor"] = call.cursor(after)
     return [match.memory if question is None else _with_score(match) for match in page], rest
 
