@@ -194,11 +194,8 @@ IN_QUERIES: Mapping[str, Without] = {
     "stop words": setting(analysis, _stop_words=frozenset[str], _stop_stems=frozenset[str]),
     "a time that is named": setting(dates, named=lambda _text, _now: []),
     "coordination": setting(ranking, _COORDINATION=0.0),
-    "neighbours": setting(ranking, _BEFORE=0.0, _AFTER=0.0, _FURTHER=0.0, _ANSWER=0.0, _WIDENED=0),
-    "of these, the two before and after": setting(ranking, _BEFORE=0.0, _AFTER=0.0, _FURTHER=0.0),
-    "of these, what follows a question": setting(ranking, _ANSWER=0.0),
+    "what follows a question": setting(ranking, _ANSWER=0.0, _WIDENED=0),
     "best of its session": setting(ranking, _SESSION=0.0),
-    "floor of rarity": setting(plan, _FLOOR=1),
     "misspelt words": setting(plan, _MISSPELT=0),
 }
 IN_INDEX: Mapping[str, Without] = {

@@ -337,7 +337,7 @@ async def test_grouping_by_session_keeps_the_best_of_each(client: AsyncMemtrace)
         result = await client.search_memories(*query, group_by="session", **options)
         return [(memory.session_id, memory.content) for memory in result.results]
 
-    assert await best("dark mode") == [("s", "dark mode"), (None, "dark mode"), (None, "mode"), ("t", "dark")]
+    assert await best("dark mode") == [(None, "dark mode"), ("s", "dark mode"), (None, "mode"), ("t", "dark")]
     assert await best("dark mode", order="asc") == [
         ("s", "dark mode"), ("t", "dark"), (None, "mode"), (None, "dark mode"),
     ]  # fmt: skip
@@ -347,6 +347,18 @@ async def test_grouping_by_session_keeps_the_best_of_each(client: AsyncMemtrace)
     rest = await client.search_memories("dark mode", group_by="session", limit=3, cursor=first.next_cursor)
     assert [memory.content for memory in rest.results] == ["dark"]
     assert (first.has_more, rest.has_more) == (True, False)
+
+
+async def test_what_follows_a_question_is_found_with_it(client: AsyncMemtrace) -> None:
+    await remember(client, "Which train do you take?", "The 8:15.", "Fine.", session_id="s")
+    await remember(client, "I take the train.", "Good.", session_id="t")
+    await remember(client, "A train?")
+
+    assert set(await found(client, "train")) == {
+        "Which train do you take?", "The 8:15.", "I take the train.", "A train?",
+    }  # fmt: skip
+    assert "The 8:15." not in await found(client, "train -15")
+    assert "The 8:15." not in await found(client, "train", content_contains="train")
 
 
 async def test_each_result_has_a_score(client: AsyncMemtrace) -> None:

@@ -233,7 +233,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
         *(("unindexed", (ORG, wanted, NOW, 2 * NOW), {}) for wanted in SEARCHES),
         *(("count_unsearched", (ORG, wanted), {}) for wanted in SEARCHES),
         *(("candidates", (ORG, wanted, NOW, TERMS), {"before": 2 * NOW, "limit": 9}) for wanted in SEARCHES),
-        ("neighbours", (ORG, Filter(), NOW, [Found(seq=NOW, time=5, doc="")], 2 * NOW), {}),
+        ("following", (ORG, Filter(), NOW, [Found(seq=NOW, time=5, doc="")], 2 * NOW), {}),
         ("keep_answer", (ORG, "k", Answer(request=b"", status=201), NOW), {}),
         ("answer", (ORG, "k", 0), {}),
         ("page", (ORG, Filter(), NOW), {"order": "asc", "limit": 1}),

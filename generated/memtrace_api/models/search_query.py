@@ -51,8 +51,8 @@ class SearchQuery:
             and not superseded or expired by then. What has been forgotten or has expired since stays
             forgotten.
         include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        group_by: `session`: of each session only the best match, by relevance, among the best 100 and
-            their neighbours; without a `query`, the newest of the newest 100. Memories without a session
+        group_by: `session`: of each session only the best match, by relevance, of those that `order:
+            relevance` reaches; without a `query`, the newest of the newest 100. Memories without a session
             all stay.
         order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.

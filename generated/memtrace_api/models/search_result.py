@@ -24,8 +24,8 @@ class SearchResult:
         count: Number of memories on this page.
         query_time_ms: Duration of the search, in whole milliseconds.
         is_complete: Whether the pages reach every match. By `relevance` they end after the best 100 and
-            their neighbours, and words that are in more than 5,000 memories may be looked for only together
-            with rarer ones; with `order: desc` they reach every match.
+            what follows questions among them, and words that are in more than 5,000 memories may be looked
+            for only together with rarer ones; with `order: desc` they reach every match.
         unindexed_count: How many memories were not searched, as their index is being built (after an
             upgrade, say); usually 0.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.

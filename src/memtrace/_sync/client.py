@@ -564,8 +564,8 @@ class Memtrace:
     ) -> Iterator[Memory]:
         """Iterate over what a search finds, requesting a page when it is needed.
 
-        With a query, the best 100 memories and what was said just before and after the best of them; every
-        match with `order="desc"` or `"asc"`, or without a query.
+        With a query, the best 100 memories and what follows questions among the best of them; every match
+        with `order="desc"` or `"asc"`, or without a query.
 
         Args:
             query: The question, as in `search_memories`, with other conditions as keywords. Or a

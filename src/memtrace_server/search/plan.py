@@ -21,7 +21,6 @@ from memtrace_server.store.records import Term
 MAX_WORDS = 64
 """Distinct words of a query that count: the rarest. The contract says so at `query`."""
 
-_FLOOR = 1_000  # memories: in a smaller store, rarity says little
 _STEPS = 2_048  # of a weight, to 1: so two bytes hold one, and sums are exact
 _MISSPELT = 6  # words of a query that are looked for with one edit
 _SPELLINGS = 3  # of each
@@ -91,7 +90,7 @@ def make(
         unindexed: In how many memories that are not indexed each stem is.
         now: The moment (ns) against which relative times are told.
     """
-    memories = max(transaction.count_memories(org), _FLOOR)
+    memories = transaction.count_memories(org)
 
     def counted(stems: Sequence[str]) -> Counter[str]:
         counts = Counter({stem: unindexed[stem] for stem in stems if stem in unindexed})

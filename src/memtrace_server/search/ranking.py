@@ -1,10 +1,10 @@
 """Ranking: which memories answer a question best.
 
-BM25 with a fixed usual length, so that a memory's score depends on itself, its neighbours in its session, and
-the weights of the question's words, which pages keep. On top of it: how much of the question a memory
-answers, whether it is of a time that the question names, what was said just before and after it, and the best
-of its session. docs/search.md says what each is worth. Source: Robertson and Zaragoza, The Probabilistic
-Relevance Framework: BM25 and Beyond (2009).
+BM25 with a fixed usual length, so that a memory's score depends on itself, its session, and the weights of
+the question's words, which pages keep. On top of it: how much of the question a memory answers, whether it is
+of a time that the question names, whether it follows a question, and the best of its session. docs/search.md
+says what each is worth. Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and
+Beyond (2009).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import Filter, Found
 
 BEST = 100
-"""Memories that are ranked; neighbours of the best join them. The contract says so at `relevance`."""
+"""Memories that are ranked; what follows a question joins them. The contract says so at `relevance`."""
 SCALE = 1_000_000
 """A score is a whole number of millionths."""
 
@@ -35,9 +35,9 @@ _COORDINATION = 0.5  # the square root of how much of the question a memory answ
 _LENGTH_WEIGHT = 0.4  # BM25's b; its k1 is 1
 _USUAL_LENGTH = 20  # words
 _LONGEST = 2_000  # words of a memory that are scored
-_WIDENED = 30  # of the best, whose neighbours join
-_BEFORE, _AFTER, _FURTHER, _ANSWER = 0.2, 0.2, 0.1, 0.3
-_SHORT = 30  # words: a longer memory takes less from its neighbours, and gives less
+_WIDENED = 30  # of the best: what follows a question among them joins
+_ANSWER = 0.3
+_SHORT = 30  # words: a longer memory takes less from the question before it, and gives less
 _SESSION = 0.3
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 
@@ -88,7 +88,7 @@ def rank(  # noqa: PLR0913 - a search is what it is
         question: The question.
         now: The moment (ns): what has expired is left out, and relative times ("yesterday") are told by it,
             unless the filter is as of another.
-        limit: Memories that are ranked; neighbours of the best may join them.
+        limit: Memories that are ranked; what follows a question among the best may join them.
         before: The row before which memories count.
         known: The plan of an earlier page.
     """
@@ -154,7 +154,7 @@ class _Entry:
     Attributes:
         weight: The weights of the terms that it has.
         score: How well it answers by itself.
-        share: How much it takes from its neighbours, and gives them.
+        share: How much it takes from the question before it, or gives to what follows it.
         asks: Whether it is a question.
     """
 
@@ -207,7 +207,7 @@ class _Scorer:
 
 @frozen
 class _Reader:
-    """Reads what is beside the memories that were found."""
+    """Reads what follows the memories that were found."""
 
     _transaction: Transaction
     _org: int
@@ -215,20 +215,20 @@ class _Reader:
     _now: int
     _before: int
 
-    def neighbours(self, entries: Iterable[_Entry]) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
-        """Return the rows around memories in their sessions, their texts not looked at."""
+    def following(self, entries: Iterable[_Entry]) -> Mapping[int, int]:
+        """Return the rows that follow memories in their sessions, their texts not looked at."""
         found = [entry.memory for entry in entries if entry.session_id is not None]
         if not found:
             return {}
         wanted = attrs.evolve(self._wanted, words=None, contains=None)
-        return self._transaction.neighbours(self._org, wanted, self._now, found, self._before)
+        return self._transaction.following(self._org, wanted, self._now, found, self._before)
 
     def memories(self, rows: Sequence[int]) -> Sequence[Found]:
         """Return the memories of rows."""
         return self._transaction.memories(self._org, rows, self._wanted)
 
     def passes(self, document: Document) -> bool:
-        """Return whether a neighbour has the text that is wanted."""
+        """Return whether a memory that joins has the text that is wanted."""
         words, text = self._wanted.words, self._wanted.contains
         if words is not None and not matching.has_words(document, None, words.phrases, words.unwanted):
             return False
@@ -236,21 +236,21 @@ class _Reader:
 
 
 def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry]) -> Iterator[Match]:
-    """Score memories by what was said around them, those beside the best of them too."""
+    """Score memories by their sessions, and with them what follows a question among the best."""
     entries = {entry.memory.seq: entry for entry in best}
+    following = reader.following(entry for entry in best if entry.asks)
     widened = heapq.nlargest(_WIDENED, best, key=lambda entry: (entry.score, entry.memory.seq))
-    around = dict(reader.neighbours(widened))
-    beside = {row for sides in around.values() for side in sides for row in side[:1]} - entries.keys()
     # What follows a question answers it, and may share no word with it.
-    answers = {later[0] for row, (_, later) in around.items() if later and entries[row].asks and _ANSWER}
-    for memory in reader.memories(sorted(beside)):
+    answers = {following[entry.memory.seq] for entry in widened if entry.memory.seq in following}
+    for memory in reader.memories(sorted(answers - entries.keys())):
         document = Document.read(memory.doc)
-        entry = scorer.entry(memory, document)
-        if (entry.weight or memory.seq in answers) and reader.passes(document):
-            entries[memory.seq] = entry
-    others = [entry for row, entry in entries.items() if row not in around]
-    around |= reader.neighbours(others)
-    scores = {row: _with_neighbours(row, entries, around.get(row, ((), ()))) for row in entries}
+        if reader.passes(document):
+            entries[memory.seq] = scorer.entry(memory, document)
+    scores = {row: entry.score for row, entry in entries.items()}
+    for asked, answered in following.items():
+        if answered in entries:
+            question, answer = entries[asked], entries[answered]
+            scores[answered] += _ANSWER * question.share * question.score * answer.share
     sessions: dict[str, float] = {}
     for row, entry in entries.items():
         if entry.session_id is not None:
@@ -259,18 +259,3 @@ def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry])
         of_session = scores[row] if entry.session_id is None else sessions[entry.session_id]
         score = int(SCALE * (scores[row] + _SESSION * of_session))
         yield Match(entry.memory, score, entry.session_id)
-
-
-def _with_neighbours(
-    row: int, entries: Mapping[int, _Entry], around: tuple[Sequence[int], Sequence[int]]
-) -> float:
-    def given(side: Sequence[int], distance: int) -> float:
-        entry = entries.get(side[distance]) if len(side) > distance else None
-        return entry.share * entry.score if entry else 0.0
-
-    earlier, later = around
-    previous = entries.get(earlier[0]) if earlier else None
-    before = _BEFORE + _ANSWER if previous is not None and previous.asks else _BEFORE
-    gained = before * given(earlier, 0) + _AFTER * given(later, 0)
-    gained += _FURTHER * (given(earlier, 1) + given(later, 1))
-    return entries[row].score + entries[row].share * gained

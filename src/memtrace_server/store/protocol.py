@@ -174,10 +174,10 @@ class Transaction(Protocol):
         may be more than `limit` if they have a phrase that few have.
         """
 
-    def neighbours(
+    def following(
         self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
-    ) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
-        """By row: up to two rows before and after it in its session, the nearest first, that match too."""
+    ) -> Mapping[int, int]:
+        """By row: the row after it in its session, of those that match too."""
 
     def forget(self, org: int, rows: Sequence[int]) -> int:
         """Delete the memories of these rows, and return how many were still there.

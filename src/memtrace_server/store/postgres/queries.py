@@ -145,23 +145,22 @@ def these(org: int, rows: Sequence[int], wanted: Filter) -> Query:
     return Query(sql, [*values, org, list(rows)])
 
 
-def around(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
-    """Return the query for rows, each with the two before it and the two after it in its session."""
+def following(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
+    """Return the query for rows, each with the one after it in its session."""
     whole = Query("SELECT c.seq")
-    for sign, order in (("<", "DESC"), (">", "ASC")):
-        ordering = f"ORDER BY time {order}, seq {order} LIMIT 2"
-        parts: list[str] = []
-        for part in _parts(wanted):
-            query = Query("SELECT m.time, m.seq FROM memories m WHERE m.org = %s", [org])
-            query.add("m.session_id = c.session_id AND m.session_id IS NOT NULL")
-            query.add(f"m.is_superseded = {part}")
-            query.add(f"(m.time, m.seq) {sign} (c.time, c.seq)")
-            query.add("m.seq < %s", before)
-            narrow(query, org, wanted, now, is_walk=True, part=part)
-            parts.append(f"({query.sql} {ordering})")
-            whole.values += query.values
-        together = parts[0] if len(parts) == 1 else f"{' UNION ALL '.join(parts)} {ordering}"
-        whole.sql += f", ARRAY(SELECT seq FROM ({together}) s)"
+    ordering = "ORDER BY time, seq LIMIT 1"
+    parts: list[str] = []
+    for part in _parts(wanted):
+        query = Query("SELECT m.time, m.seq FROM memories m WHERE m.org = %s", [org])
+        query.add("m.session_id = c.session_id AND m.session_id IS NOT NULL")
+        query.add(f"m.is_superseded = {part}")
+        query.add("(m.time, m.seq) > (c.time, c.seq)")
+        query.add("m.seq < %s", before)
+        narrow(query, org, wanted, now, is_walk=True, part=part)
+        parts.append(f"({query.sql} {ordering})")
+        whole.values += query.values
+    together = parts[0] if len(parts) == 1 else f"{' UNION ALL '.join(parts)} {ordering}"
+    whole.sql += f", (SELECT seq FROM ({together}) s)"
     return whole.then(
         " FROM memories c WHERE c.org = %s AND c.seq = ANY(%s) AND c.session_id IS NOT NULL", org, list(rows)
     )

@@ -491,11 +491,11 @@ class PostgresTransaction:
             left = min(left, count) if count <= _RARE else left
         return _NOTHING if left <= _RARE else left / total
 
-    def neighbours(
+    def following(
         self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
-    ) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
-        query = queries.around(org, [memory.seq for memory in found], wanted, now, before)
-        return {seq: (earlier, later) for seq, earlier, later in self._ask(query)}
+    ) -> Mapping[int, int]:
+        query = queries.following(org, [memory.seq for memory in found], wanted, now, before)
+        return {seq: later for seq, later in self._ask(query) if later is not None}
 
     # --- pages, and forgetting
 

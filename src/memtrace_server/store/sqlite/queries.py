@@ -169,26 +169,24 @@ def these(org: int, rows: Sequence[int], wanted: Filter) -> Query:
     return Query(f"{sql} ON m.seq = j.value WHERE m.org = ?", [_json(rows), org], has_newer)
 
 
-def around(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
-    """Return the query for rows, each with the two before it and the two after it in its session."""
-    sides: list[str] = []
+def following(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
+    """Return the query for rows, each with the one after it in its session."""
+    parts: list[str] = []
     values: list[Any] = []
-    for sign, order in (("<", "desc"), (">", "asc")):
-        parts: list[str] = []
-        for part in _parts(wanted):
-            query = Query(
-                "FROM memories m INDEXED BY memories_by_session"
-                f" WHERE m.org = c.org AND m.session_id = c.session_id AND m.is_superseded = {part}"
-                f" AND (m.time, m.seq) {sign} (c.time, c.seq)"
-            )
-            query.add("m.seq < ?", before)
-            narrow(query, org, wanted, now, "all", is_part=True)
-            ordering = f"ORDER BY m.time {order}, m.seq {order} LIMIT 2"
-            parts.append(f"SELECT * FROM (SELECT m.time AS time, m.seq AS seq {query.sql} {ordering})")
-            values += query.values
-        both = f"{' UNION ALL '.join(parts)} ORDER BY time {order}, seq {order} LIMIT 2"
-        sides.append(f"(SELECT group_concat(seq) FROM ({both}))")
-    sql = f"SELECT c.seq, {', '.join(sides)} FROM json_each(?) j CROSS JOIN memories c ON c.seq = j.value"
+    for part in _parts(wanted):
+        query = Query(
+            "FROM memories m INDEXED BY memories_by_session"
+            f" WHERE m.org = c.org AND m.session_id = c.session_id AND m.is_superseded = {part}"
+            " AND (m.time, m.seq) > (c.time, c.seq)"
+        )
+        query.add("m.seq < ?", before)
+        narrow(query, org, wanted, now, "all", is_part=True)
+        parts.append(
+            f"SELECT * FROM (SELECT m.time AS time, m.seq AS seq {query.sql} ORDER BY m.time, m.seq LIMIT 1)"
+        )
+        values += query.values
+    first = f"SELECT seq FROM ({' UNION ALL '.join(parts)}) ORDER BY time, seq LIMIT 1"
+    sql = f"SELECT c.seq, ({first}) FROM json_each(?) j CROSS JOIN memories c ON c.seq = j.value"
     return Query(f"{sql} WHERE c.org = ? AND c.session_id IS NOT NULL", [*values, _json(rows), org])
 
 

@@ -387,14 +387,11 @@ class SqliteTransaction:
             step *= 4
         return Candidates(found=found[:limit], is_complete=is_complete and len(found) <= limit)
 
-    def neighbours(
+    def following(
         self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
-    ) -> Mapping[int, tuple[Sequence[int], Sequence[int]]]:
-        query = queries.around(org, [memory.seq for memory in found], wanted, now, before)
-        return {
-            seq: (_numbers(earlier), _numbers(later))
-            for seq, earlier, later in self._db.execute(query.sql, query.values)
-        }
+    ) -> Mapping[int, int]:
+        query = queries.following(org, [memory.seq for memory in found], wanted, now, before)
+        return {seq: later for seq, later in self._db.execute(query.sql, query.values) if later is not None}
 
     # --- pages, and forgetting
 
@@ -869,10 +866,6 @@ def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
     if not newer:
         return found
     return [msgspec.structs.replace(m, superseded_by=by or None) for m, by in zip(found, *newer, strict=True)]
-
-
-def _numbers(lines: str | None) -> list[int]:
-    return [] if lines is None else [int(number) for number in lines.split(",")]
 
 
 def _json(value: object) -> str:
