@@ -270,9 +270,13 @@ async def ready_on_its_loop(client: AsyncMemtrace) -> weakref.ref[asyncio.Abstra
 def test_an_async_client_does_not_hold_on_to_an_event_loop_that_has_ended() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": "ok"}))
     client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=transport))
+    before = threading.enumerate()
 
     first = asyncio.run(ready_on_its_loop(client))
     asyncio.run(ready_on_its_loop(client))
+    # The threads of a loop that has ended know it until they end, too.
+    for thread in set(threading.enumerate()).difference(before):
+        thread.join(60)
     gc.collect()
 
     assert first() is None
