@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -204,43 +205,42 @@ async def test_metadata_of_rich_values_is_stored_as_documented(client: AsyncMemt
 ALL = "is not text|missing|None is given"
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda client: client.recall(None),
-        lambda client: client.remember(None, "b"),
-        lambda client: client.remember("a", None),
-        lambda client: client.decide(None, "b", "c"),
-        lambda client: client.add_memory(agent_id=None, content="b"),
-        lambda client: client.add_memory(AddMemoryRequest(agent_id=None, content="b")),  # type: ignore[arg-type]
-        lambda client: client.add_memories([{"agent_id": None, "content": "b"}]),
-        lambda client: client.get_memory(None),
-        lambda client: client.forget(None),
-        lambda client: client.get_agent(None),
-        lambda client: client.get_agent_stats(None),
-        lambda client: client.get_agent_memories(None),
-        lambda client: client.get_agent_context(None),
-        lambda client: client.delete_agent(None),
-        lambda client: client.register_agent(name=None),
-        lambda client: client.create_session(agent_id=None),
-        lambda client: client.get_session(None),
-        lambda client: client.get_session_memories(None),
-        lambda client: client.get_session_context(None),
-        lambda client: client.update_session(None, status="closed"),
-        lambda client: client.close_session(None),
-        lambda client: client.forget_all(agent_id=None, memory_type="episodic"),
-        lambda client: client.forget_all(agent_id="a", session_id=None),
-        lambda client: client.forget_all(agent_id="a", tags=None),
-        lambda client: client.forget_all(agent_id="a", until=None),
-        lambda client: client.forget_all(ForgetFilter(agent_id=None, memory_type="episodic")),  # type: ignore[arg-type]
-    ],
-    ids=lambda call: call.__code__.co_names[0] + str(call.__code__.co_firstlineno),
-)
-async def test_none_where_something_is_meant_is_a_type_error(client: AsyncMemtrace, call: Any) -> None:
+WITH_NONE: list[Callable[[Any], Awaitable[object]]] = [
+    lambda client: client.recall(None),
+    lambda client: client.remember(None, "b"),
+    lambda client: client.remember("a", None),
+    lambda client: client.decide(None, "b", "c"),
+    lambda client: client.add_memory(agent_id=None, content="b"),
+    lambda client: client.add_memory(AddMemoryRequest(agent_id=None, content="b")),  # type: ignore[arg-type]
+    lambda client: client.add_memories([{"agent_id": None, "content": "b"}]),
+    lambda client: client.get_memory(None),
+    lambda client: client.forget(None),
+    lambda client: client.get_agent(None),
+    lambda client: client.get_agent_stats(None),
+    lambda client: client.get_agent_memories(None),
+    lambda client: client.get_agent_context(None),
+    lambda client: client.delete_agent(None),
+    lambda client: client.register_agent(name=None),
+    lambda client: client.create_session(agent_id=None),
+    lambda client: client.get_session(None),
+    lambda client: client.get_session_memories(None),
+    lambda client: client.get_session_context(None),
+    lambda client: client.update_session(None, status="closed"),
+    lambda client: client.close_session(None),
+    lambda client: client.forget_all(agent_id=None, memory_type="episodic"),
+    lambda client: client.forget_all(agent_id="a", session_id=None),
+    lambda client: client.forget_all(agent_id="a", tags=None),
+    lambda client: client.forget_all(agent_id="a", until=None),
+    lambda client: client.forget_all(ForgetFilter(agent_id=None, memory_type="episodic")),  # type: ignore[arg-type]
+]
+
+
+async def test_none_where_something_is_meant_is_a_type_error(client: AsyncMemtrace) -> None:
     await client.remember("a", "kept")
 
-    with pytest.raises(TypeError, match=ALL):
-        await call(client)
+    for call in WITH_NONE:
+        with pytest.raises(TypeError, match=ALL):
+            await call(client)
 
     assert await contents(client) == ["kept"]
 

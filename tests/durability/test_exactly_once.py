@@ -20,9 +20,9 @@ from live import LiveServer
 
 from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError
 
-SEEDS = range(20260, 20270 if os.environ.get("MEMTRACE_LONG") else 20261)
-MEMORIES = 10_000
-BATCHES = 200
+IS_LONG = bool(os.environ.get("MEMTRACE_LONG"))
+SEEDS = range(20260, 20270 if IS_LONG else 20261)
+MEMORIES, BATCHES = (10_000, 200) if IS_LONG else (2_000, 80)
 AT_ONCE = 16
 IMPATIENCE = 1.0  # seconds
 
@@ -76,7 +76,7 @@ def test_with_retries_enough_every_write_is_stored_exactly_once(tmp_path: Path, 
 
     assert [write.error for write in writes if write.error] == []
     _assert_exactly_once(tmp_path, writes)
-    assert sum(counts[fault] for fault in FAULTS) == pytest.approx(SHARE * counts["exchanges"], rel=0.1)
+    assert sum(counts[fault] for fault in FAULTS) == pytest.approx(SHARE * counts["exchanges"], rel=0.2)
     expected = {*FAULTS, *(f"{status} {when}" for status in STATUSES for when in ("before", "after"))}
     expected |= {f"Retry-After: {wait}" for wait in WAITS}
     assert {name for name in expected if not counts[name]} == set()
@@ -85,7 +85,7 @@ def test_with_retries_enough_every_write_is_stored_exactly_once(tmp_path: Path, 
 @seeded
 @in_threads_and_tasks
 def test_what_is_given_up_is_stored_once_or_not_at_all(tmp_path: Path, kind: str, seed: int) -> None:
-    writes = _writes(seed, MEMORIES // 10, BATCHES // 4)
+    writes = _writes(seed, 1_000, 50)
 
     _write(tmp_path, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
 

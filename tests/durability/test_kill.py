@@ -138,7 +138,7 @@ class Neighbour:
 @pytest.mark.parametrize(
     ("rounds", "has_neighbour"),
     [
-        pytest.param(8, False, id="alone"),
+        pytest.param(5, False, id="alone"),
         # Somebody has the file open all the time: what the dead leave is not recovered, but passed over.
         pytest.param(3, True, id="beside an embedded client"),
     ],

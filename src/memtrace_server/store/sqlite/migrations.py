@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Mapping
 
@@ -308,19 +309,19 @@ def is_ours(connection: sqlite3.Connection) -> bool:
 
 
 def migrate(connection: sqlite3.Connection, now: int) -> None:
-    """Bring the schema up to date, each step in a transaction of its own.
+    """Bring the schema up to date, each step in a transaction of its own; all in one for a new store.
 
     Raises:
         StoreUnavailable: A newer Memtrace wrote the store.
     """
     missing = _missing(connection)
-    for name in missing:
-        _apply(connection, name, now)
+    is_new = len(missing) == len(_STEPS)  # each commit is a wait for the disk
+    for names in [missing] if is_new else [[name] for name in missing]:
+        _apply(connection, names, now)
     if missing:
-        connection.executemany(
-            "UPDATE migrations SET version = ? WHERE name = ? AND version IS NULL",
-            [(__version__, name) for name in missing],
-        )
+        sql = "UPDATE migrations SET version = ? WHERE version IS NULL"
+        sql += " AND name IN (SELECT value FROM json_each(?))"
+        connection.execute(sql, (__version__, json.dumps(missing)))
 
 
 def require_current(connection: sqlite3.Connection) -> None:
@@ -374,7 +375,7 @@ def _writer(connection: sqlite3.Connection, step: str) -> str:
     return f"Memtrace {version}" if version else "a Memtrace"
 
 
-def _apply(connection: sqlite3.Connection, name: str, now: int) -> None:
+def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(
@@ -382,7 +383,8 @@ def _apply(connection: sqlite3.Connection, name: str, now: int) -> None:
             " (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
         )
         # Asked again under the write lock: another process may have done it meanwhile.
-        if name not in _applied(connection):
+        applied = _applied(connection)
+        for name in (name for name in names if name not in applied):
             step = _STEPS[name]
             statements, finish = step if isinstance(step, tuple) else (step, None)
             for statement in _split(statements):
