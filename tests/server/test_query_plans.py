@@ -69,10 +69,10 @@ PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
 )
 FULLTEXT = re.compile(r"SCAN \w+ VIRTUAL TABLE INDEX \d+:\S*(M\d|=)")  # matched, or looked up by its row
 LOOKUP = re.compile(r"SEARCH \w+ USING (INTEGER PRIMARY KEY \(|.*?\((org|digest|seq)=\?)")
-# Some tables have one row, and `u` has a bounded number. Orgs and keys are few, and only the command line
-# lists them; of the rest, a sweep takes the oldest few.
+# Some tables have one row, `u` has a bounded number, and `p` is a page. Orgs and keys are few, and only the
+# command line lists them; of the rest, a sweep takes the oldest few.
 KNOWN = re.compile(
-    r"SCAN (secrets|audit|u|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|f|\(subquery-\d+\))( |$)"
+    r"SCAN (secrets|audit|u|p|orgs|keys|k|o|(\d+ )?CONSTANT ROWS?|sqlite_sequence|f|\(subquery-\d+\))( |$)"
     r"|REUSE SUBQUERY|COMPOUND QUERY|LEFT-MOST SUBQUERY|MERGE \(UNION ALL\)|LEFT$|RIGHT$"
     r"|SCAN (j|json_each) VIRTUAL TABLE"  # of few values
     r"|SEARCH (keys|orgs|o) USING "
@@ -180,6 +180,19 @@ def test_a_page_with_superseded_memories_walks_indexes_in_order(
                 # Only what has been superseded since then is sorted.
                 is_sorted = any("USE TEMP B-TREE" in step for step in steps)
                 assert is_sorted == any("superseded_at>?" in step for step in walked), (query.sql, steps)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, {"agent_id": "a"}, {"session_id": "s"}, {"until": 2}],
+    ids=["all", "agent", "session", "time"],
+)
+def test_what_was_superseded_since_is_sorted_without_its_rows(
+    database: sqlite3.Connection, chosen: dict[str, Any]
+) -> None:
+    query = queries.page(ORG, Filter(**chosen, as_of=5), NOW, order="desc", limit=10)
+    steps = plan(database, query.sql, query.values)
+    assert any(step.startswith("SEARCH m USING COVERING INDEX memories_superseded") for step in steps), steps
 
 
 def test_no_other_statement_of_a_request_walks_a_table(database: sqlite3.Connection) -> None:

@@ -295,6 +295,13 @@ _STEPS: Mapping[str, _Step] = {
         UPDATE orgs SET has_future = EXISTS
             (SELECT 1 FROM memories WHERE org = orgs.number AND time > created_at);
     """,
+    "0009-as-of-without-rows": """
+        -- What decides whether a memory was known at some moment, and where it stands in a page.
+        DROP INDEX memories_superseded;
+        CREATE INDEX memories_superseded ON memories
+            (org, superseded_at, created_at, expires_at, agent_id, session_id, time)
+            WHERE superseded_at IS NOT NULL;
+    """,
 }
 
 

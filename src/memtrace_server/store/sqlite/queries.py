@@ -98,19 +98,25 @@ def page(  # noqa: PLR0913 - a page is what it is
     values: list[Any] = []
     columns, has_newer = _columns(wanted, has_docs=has_docs)
     rows: _Rows = "indexed" if is_search(wanted) else "all"
-    for part in _parts(wanted):
+    parts = _parts(wanted)
+    # What has been superseded since is sorted: without the texts, which the page alone is to have.
+    is_late = len(parts) > 1 and not wanted.include_superseded
+    for part in parts:
         query, place = _drive(org, wanted, part, in_order=in_order)
         narrow(query, org, wanted, now, rows, is_bounded=place[0] == "l.time", is_part=part is not None)
         if after is not None:
             sign = "<" if order == "desc" else ">"
             query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
         time = place[0] if len(place) > 1 else "m.time"
-        selects.append(f"SELECT {place[-1]} AS seq, {time} AS time{columns} {query.sql}")
+        selects.append(f"SELECT {place[-1]} AS seq, {time} AS time{'' if is_late else columns} {query.sql}")
         values += query.values
     # One of two parts is sorted by names, as SQLite merges them then, row by row.
     names = ("time", "seq")[-len(place) :]
     ordering = ", ".join(f"{name} {order}" for name in names)
     sql = f"{' UNION ALL '.join(selects)} ORDER BY {ordering} LIMIT ? OFFSET ?"
+    if is_late:
+        found = f"SELECT p.seq AS seq, p.time AS time{columns} FROM ({sql}) p"
+        sql = f"{found} CROSS JOIN memories m ON m.seq = p.seq ORDER BY p.time {order}, p.seq {order}"
     return Query(sql, [*values, limit, offset], has_newer)
 
 
