@@ -78,6 +78,30 @@ def get_docs() -> dict[str, Any]:
     return kwargs
 
 
+def get_page() -> dict[str, Any]:
+    """Look at memories in a browser."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/ui",
+        "headers": {},
+    }
+    return kwargs
+
+
+def get_page_file(
+    file: str,
+) -> dict[str, Any]:
+    """Get a script, a style sheet or an image of a page."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/ui/{file}".format(
+            file=path_segment(file, "file"),
+        ),
+        "headers": {},
+    }
+    return kwargs
+
+
 def get_metrics() -> dict[str, Any]:
     """Get metrics."""
     kwargs: dict[str, Any] = {
@@ -637,4 +661,14 @@ def get_session_context(
     if body is not None:
         kwargs["json"] = body.to_dict()
         kwargs["headers"]["Content-Type"] = "application/json"
+    return kwargs
+
+
+def get_access() -> dict[str, Any]:
+    """Ask what a key may do."""
+    kwargs: dict[str, Any] = {
+        "method": "get",
+        "url": "/api/v1/access",
+        "headers": {},
+    }
     return kwargs

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServerError,
     )
     from memtrace.models import (
+        Access,
         AddMemoryRequest,
         Agent,
         AgentContext,
@@ -102,6 +103,7 @@ __all__ = [
     "APIConnectionError",
     "APIStatusError",
     "APITimeoutError",
+    "Access",
     "AddMemoryRequest",
     "Agent",
     "AgentContext",

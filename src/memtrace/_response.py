@@ -30,6 +30,7 @@ from memtrace.exceptions import (
     ServerError,
 )
 from memtrace.models import (
+    Access,
     Agent,
     AgentContext,
     AgentList,
@@ -84,6 +85,7 @@ _UNAVAILABLE = 503
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(model)
     for model in (
+        Access,
         Agent,
         AgentContext,
         AgentList,

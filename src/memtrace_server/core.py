@@ -104,7 +104,7 @@ class Core:
         self._clock = times.Clock()
         self._storeless = dict(STORELESS)
         if metrics:
-            self._storeless["getMetrics"] = lambda _: metrics()
+            self._storeless["getMetrics"] = lambda *_: metrics()
 
     def handle(self, request: Request, deadline: Deadline | None = None) -> Response:
         """Return the response to a request; blocks until a write is committed.
@@ -188,9 +188,9 @@ class Core:
         todo: Response | Exception | Work
         if isinstance(arguments, Problem) and (operation.role is None or self._local):
             todo = arguments
-        elif operation.id in self._storeless:
+        elif operation.id in self._storeless and isinstance(arguments, Arguments):
             try:
-                todo = self._storeless[operation.id](self._started_at)
+                todo = self._storeless[operation.id](self._started_at, arguments.parameters)
             except Problem as problem:
                 todo = problem
         else:

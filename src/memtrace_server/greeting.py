@@ -43,7 +43,8 @@ class Greeting:
         """Tell them, on standard error; but the first key on standard output, as it belongs into no log."""
         hint = self._hint()
         if self.as_text:
-            lines = {"Docs": f"{self.url}/docs", "Store": _shown(self.store), "Keys": hint}
+            pages = {"Page": f"{self.url}/ui", "Docs": f"{self.url}/docs"}
+            lines = {**pages, "Store": _shown(self.store), "Keys": hint}
             text = "".join(f"  {name:<6} {value}\n" for name, value in lines.items())
             print(
                 f"Memtrace {__version__}\nMemtrace serves on {self.url}\n{text}", file=sys.stderr, flush=True

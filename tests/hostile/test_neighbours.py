@@ -411,7 +411,8 @@ def test_the_costliest_request_of_an_operation_is_bounded(
 
 def test_every_operation_is_bounded_in_some_test() -> None:
     small = {  # one row, or nothing
-        "getHealth", "getReady", "getContract", "getDocs", "getHome", "getMetrics", "getMemory",
+        "getHealth", "getReady", "getContract", "getDocs", "getHome", "getPage", "getPageFile",
+        "getMetrics", "getAccess", "getMemory",
         "forgetMemory", "getAgent", "deleteAgent", "getSession", "updateSession", "deleteSession",
     }  # fmt: skip
     elsewhere = {

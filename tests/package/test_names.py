@@ -64,6 +64,7 @@ METHODS = {
     "forgetMatching": "forget_all",
     "forgetMemories": "forget_all",  # of which it is the form in a URL, with fewer filters
     "forgetMemory": "forget",
+    "getAccess": "get_access",
     "getAgent": "get_agent",
     "getAgentContext": "get_agent_context",
     "getAgentStats": "get_agent_stats",

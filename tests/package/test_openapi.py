@@ -236,7 +236,7 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("name", ["Memory", "Agent", "AgentStats", "Session", *PAGES])
+@pytest.mark.parametrize("name", ["Access", "Memory", "Agent", "AgentStats", "Session", *PAGES])
 def test_a_whole_example_agrees_with_itself(name: str) -> None:
     # What a mock server responds with, which would else put unrelated examples of single fields together.
     [example] = SCHEMAS[name]["examples"]

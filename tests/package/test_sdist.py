@@ -37,6 +37,11 @@ def test_the_sdist_has_no_key_in_any_file(unpacked: Path) -> None:
         assert not KEY.search(content), path
 
 
+def test_the_sdist_has_the_page(unpacked: Path) -> None:
+    page = {file.name for file in (ROOT / "src/memtrace_server/ui").iterdir()}
+    assert page == {file.name for file in (unpacked / "src/memtrace_server/ui").iterdir()}
+
+
 def test_the_sdist_has_no_store_with_keys(unpacked: Path) -> None:
     stores = [path for path in unpacked.rglob("*") if path.is_file() and path.read_bytes()[:6] == b"SQLite"]
     assert stores

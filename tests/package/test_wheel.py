@@ -75,6 +75,9 @@ def test_it_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
     assert tops == {"memtrace", "memtrace_api", "memtrace_server"}
     assert {f"{top}/py.typed" for top in tops} <= set(names)
+    page = {f"memtrace_server/ui/{file.name}" for file in (ROOT / "src/memtrace_server/ui").iterdir()}
+    assert len(page) > 10
+    assert page <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert b"[pytest11]\nmemtrace = memtrace.pytest_plugin\n" in entry_points
 
@@ -135,6 +138,7 @@ def test_with_the_extra_it_serves_from_any_folder(with_server: Path, tmp_path: P
     with LiveServer(tmp_path, memtrace=memtrace) as server:
         environment = {"MEMTRACE_URL": server.url, "MEMTRACE_API_KEY": server.key}
         assert run(with_server, REMEMBER, tmp_path, environment).stdout == "Installed from a wheel\n"
+        assert httpx.get(f"{server.url}/ui/main.js").status_code == 200
         assert httpx.get(f"{server.url}/docs").headers["content-type"] == "text/html; charset=utf-8"
     assert server.returncode == 0
 

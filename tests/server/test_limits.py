@@ -119,6 +119,8 @@ def test_metrics_are_off_unless_asked_for(live_server: LiveServer) -> None:
     [
         ("/openapi.json", "application/json"),
         ("/docs", "text/html; charset=utf-8"),
+        ("/ui", "text/html; charset=utf-8"),
+        ("/ui/main.js", "text/javascript; charset=utf-8"),
         ("/metrics", "text/plain; version=1.0.0; charset=utf-8"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from attrs import evolve
 from server.operations import OPERATIONS, Operation
 
 from memtrace_server import auth, tenants
@@ -60,6 +61,24 @@ def test_a_role_may_do_what_the_contract_says_and_no_more(
     else:
         assert (response.status_code, response.json()["code"]) == (403, "forbidden")
         assert f"role {operation.role}" in response.json()["error"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_access_names_the_operations_that_the_role_may_call(role: str, by_role: dict[str, Api]) -> None:
+    access = by_role[role].get("/api/v1/access")
+
+    assert (access["role"], access["org_id"]) == (role, by_role[role].org_id)
+    refused = {o.id for o in GUARDED if by_role[role](**o.request()).status_code == 403}
+    assert set(access["operations"]) == OPERATIONS.keys() - refused
+
+
+def test_access_of_a_key_names_the_agent_that_it_is_limited_to(api: Api) -> None:
+    key = tenants.create_key(api.store, api.org_id, "admin", "a test", agent_id="a/b")
+    access = evolve(api, key=key).get("/api/v1/access")
+
+    assert access["agent_id"] == "a/b"
+    assert not {"importRecords", "vacuumStore"} & set(access["operations"])
+    assert "forgetMatching" in access["operations"]
 
 
 def test_a_reader_and_a_writer_change_nothing_that_they_may_not(api: Api) -> None:
@@ -207,7 +226,9 @@ def test_another_organisations_ids_are_unknown_and_nothing_of_it_changes(
         assert response.is_success or response.json()["code"] == "id_taken", response.text
         for secret in (victim["memory_id"], api.org_id, "victim's"):
             assert secret not in response.text
-        if operation.method == "GET" or operation.id == "searchMemories":
+        if operation.id == "getAccess":
+            assert response.json()["org_id"] == thief.org_id
+        elif operation.method == "GET" or operation.id == "searchMemories":
             assert response.json()["count"] == 0
         if operation.id == "forgetMemories":
             assert response.json() == {"deleted": 0}

@@ -1,5 +1,6 @@
 """The models of the contract: what is sent, and what is answered."""
 
+from .access import Access as Access
 from .add_memories_request import AddMemoriesRequest as AddMemoriesRequest
 from .add_memory_request import AddMemoryRequest as AddMemoryRequest
 from .agent import Agent as Agent
@@ -45,6 +46,7 @@ from .tail_memories_start import TailMemoriesStart as TailMemoriesStart
 from .update_session_request import UpdateSessionRequest as UpdateSessionRequest
 
 __all__ = [
+    "Access",
     "AddMemoriesRequest",
     "AddMemoryRequest",
     "Agent",

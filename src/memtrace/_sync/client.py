@@ -74,6 +74,7 @@ from memtrace.exceptions import (
     NotFoundError,
 )
 from memtrace.models import (
+    Access,
     AddMemoriesRequest,
     AddMemoryRequest,
     Agent,
@@ -1062,6 +1063,14 @@ class Memtrace:
                 it; or if it could not be done.
         """
         self._sender.send(call(requests.vacuum_store), None, self._patient_but_for_503())
+
+    def get_access(self) -> Access:
+        """Ask what the API key may do. Embedded clients may do everything.
+
+        Returns:
+            The organisation, the role, and the operations that the key may call.
+        """
+        return self._sender.fetch(Access, requests.get_access)
 
     def health(self) -> Health:
         """Ask whether the server is alive. A 503 is not retried: it is the answer.

@@ -10,7 +10,7 @@ import typer
 from typer import TyperException
 
 from memtrace._version import __version__
-from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores
+from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores, _ui
 from memtrace.exceptions import MemtraceError
 
 _FAILED = 1
@@ -35,6 +35,7 @@ program.command("export")(_move.export)
 program.command("import")(_move.import_)
 program.command("copy")(_move.copy)
 program.command("serve")(_serve.serve)
+program.command("ui")(_ui.ui)
 program.command("audit")(_stores.audit)
 program.command("check")(_stores.check)
 program.command("vacuum")(_stores.vacuum)

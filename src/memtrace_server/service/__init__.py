@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from memtrace_server.messages import Response
 from memtrace_server.service import (
+    access,
     agents,
     contexts,
     forgetting,
@@ -20,17 +22,21 @@ from memtrace_server.service import (
 from memtrace_server.service.call import Call, Step
 from memtrace_server.service.memories import Added
 
-STORELESS: Mapping[str, Callable[[int], Response]] = {
+STORELESS: Mapping[str, Callable[[int, Mapping[str, Any]], Response]] = {
     "getHealth": health.get_health,
     "getContract": reference.get_contract,
     "getDocs": reference.get_docs,
     "getHome": reference.get_docs,
+    "getPage": reference.get_page,
+    "getPageFile": reference.get_page_file,
     "getMetrics": reference.get_metrics,
 }
-"""Operations that must answer without the store; they are given the moment the server started, in ns."""
+"""Operations that must answer without the store; they are given the moment the server started, in ns, and the
+request's parameters."""
 
 HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "getReady": health.get_ready,
+    "getAccess": access.get_access,
     "addMemory": memories.add_memory,
     "listMemories": memories.list_memories,
     "forgetMemories": forgetting.forget_memories,

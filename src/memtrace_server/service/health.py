@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from memtrace._version import __version__
 from memtrace_server import problems, times
 from memtrace_server.messages import Response, answer
@@ -9,7 +12,7 @@ from memtrace_server.service.call import Call
 from memtrace_server.tenants import DEFAULT_ORG
 
 
-def get_health(started_at: int) -> Response:
+def get_health(started_at: int, _parameters: Mapping[str, Any]) -> Response:
     """The server is alive, since it answers."""
     uptime = (times.now() - started_at) / times.SECOND
     return answer(
@@ -31,4 +34,4 @@ def vacuum_store(call: Call) -> Response:
 def get_ready(call: Call) -> Response:
     """The storage answers, since its secret can be read."""
     call.transaction.secret()
-    return get_health(call.started_at)
+    return get_health(call.started_at, call.parameters)

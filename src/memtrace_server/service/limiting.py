@@ -10,9 +10,11 @@ import msgspec
 from memtrace_server import problems
 from memtrace_server.contract import Arguments, Operation
 
+REFUSED = frozenset({"importRecords", "vacuumStore"})
+"""Operations that are about many agents."""
+
 _AGENT = "agent_id"
 _NAMED_DIFFERENTLY = {"registerAgent": "name"}  # the field of a body that is the agent's id
-_REFUSED = {"importRecords", "vacuumStore"}  # which are about many agents
 
 
 def limited(operation: Operation, arguments: Arguments, agent_id: str) -> Arguments:
@@ -24,7 +26,7 @@ def limited(operation: Operation, arguments: Arguments, agent_id: str) -> Argume
     Raises:
         Problem: 403; they ask for another agent, or for all of them.
     """
-    if operation.id in _REFUSED:
+    if operation.id in REFUSED:
         raise problems.forbidden(f"This key is limited to the agent {agent_id}")
     parameters = _own(arguments.parameters, operation.parameter_names, agent_id)
     if not isinstance(arguments.body, dict):

@@ -1,36 +1,86 @@
-"""The server's own pages: the contract, its reference, and metrics."""
+"""The server's own pages: the contract, its reference, the page to look at memories, and metrics."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 from memtrace_server import docs, problems
 from memtrace_server.contract import Contract
 from memtrace_server.messages import Response
 
+_Parameters = Mapping[str, Any]
 
-@functools.cache
-def get_contract(_started_at: int) -> Response:
+_HTML = "text/html; charset=utf-8"
+_FILES = {  # by the ending of a name; a file with any other is not served
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+# Trusted types: browsers then refuse to make markup of a text, whatever a script attempts.
+_PAGE_POLICY = (
+    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+    " require-trusted-types-for 'script'; trusted-types 'none'"
+)
+
+
+def get_contract(_started_at: int, _parameters: _Parameters) -> Response:
     """Return the contract as it is."""
-    return Response(status=200, body=files("memtrace_api").joinpath("openapi.json").read_bytes())
+    return _contract()
 
 
-@functools.cache
-def get_docs(_started_at: int) -> Response:
+def get_docs(_started_at: int, _parameters: _Parameters) -> Response:
     """Return the contract as a page."""
-    page = docs.render(Contract.load().document)
-    headers = {
-        "Content-Type": "text/html; charset=utf-8",
-        "Content-Security-Policy": docs.content_security_policy(),
-    }
-    return Response(status=200, body=page.encode(), headers=headers)
+    return _docs()
 
 
-def get_metrics(_started_at: int) -> Response:
+def get_page(_started_at: int, _parameters: _Parameters) -> Response:
+    """Return the page to look at memories, which has no data in it."""
+    return _html(_page_files()["index.html"], _PAGE_POLICY)
+
+
+def get_page_file(_started_at: int, parameters: _Parameters) -> Response:
+    """Return what a page is made of.
+
+    Raises:
+        Problem: 404.
+    """
+    name: str = parameters["file"]
+    kind = _FILES.get(name[name.rfind(".") :])
+    body = _page_files().get(name)
+    if kind is None or body is None:
+        raise problems.not_found(f"file {name}")
+    return Response(status=200, body=body, headers={"Content-Type": kind})
+
+
+def get_metrics(_started_at: int, _parameters: _Parameters) -> Response:
     """Refuse: a core counts nothing unless it is given metrics.
 
     Raises:
         Problem: 404.
     """
     raise problems.not_found("metrics; start the server with --metrics")
+
+
+@functools.cache
+def _contract() -> Response:
+    return Response(status=200, body=files("memtrace_api").joinpath("openapi.json").read_bytes())
+
+
+@functools.cache
+def _docs() -> Response:
+    page = docs.render(Contract.load().document)
+    return _html(page.encode(), docs.content_security_policy())
+
+
+@functools.cache
+def _page_files() -> Mapping[str, bytes]:
+    """All files of the page by their names, so that no name of a request becomes a path."""
+    return {file.name: file.read_bytes() for file in files("memtrace_server").joinpath("ui").iterdir()}
+
+
+def _html(body: bytes, policy: str) -> Response:
+    headers = {"Content-Type": _HTML, "Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
+    return Response(status=200, body=body, headers=headers)

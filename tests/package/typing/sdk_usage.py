@@ -14,6 +14,7 @@ import httpx
 import httpx2
 
 from memtrace import (
+    Access,
     AddMemoryRequest,
     Agent,
     AgentContext,
@@ -289,6 +290,7 @@ def agents(client: Memtrace) -> None:
     client.register_agent("a", description="Customer support", idempotency_key="key")
     client.register_agent({"name": "a"})
     client.register_agent(name="a", description="Customer support", config={}, idempotency_key="key")
+    assert_type(client.get_access(), Access)
     assert_type(client.get_agent("a"), Agent)
     assert_type(client.list_agents(limit=10, cursor=None), AgentList)
     assert_type(client.get_agent_stats("a"), AgentStats)
@@ -652,6 +654,7 @@ async def memories_without_blocking(client: AsyncMemtrace) -> None:
 
 async def agents_without_blocking(client: AsyncMemtrace) -> None:
     assert_type(await client.register_agent(name="a"), Agent)
+    assert_type(await client.get_access(), Access)
     assert_type(await client.get_agent("a"), Agent)
     assert_type(await client.list_agents(), AgentList)
     assert_type(await client.get_agent_stats("a"), AgentStats)

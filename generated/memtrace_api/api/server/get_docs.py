@@ -25,7 +25,8 @@ def sync_detailed(
 ) -> Response[str | Error]:
     """Read this contract as a page.
 
-    The reference of this API as one HTML page, which needs neither scripts nor another host.
+    The reference of this API as one HTML page. It can be read without scripts, which add a search, buttons
+    that copy, and calls to this server.
 
     Args:
         client: Where to send it.

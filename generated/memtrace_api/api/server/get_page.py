@@ -1,0 +1,65 @@
+"""Look at memories in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...models.error import Error
+from ...requests import get_page as build_request
+from ...types import Response, read_response
+
+if TYPE_CHECKING:
+    from ...client import Client
+
+_MODELS: dict[int, tuple[type[str | Error], ...]] = {
+    200: (str,),
+    400: (Error,),
+    405: (Error,),
+    500: (Error,),
+}
+
+
+def sync_detailed(
+    *,
+    client: Client,
+) -> Response[str | Error]:
+    """Look at memories in a browser.
+
+    A page that shows what agents remember and what a model is given. It is the same for everybody, has no
+    data of its own, and asks for a key, which stays in the browser's tab and is sent to this server alone.
+
+    Args:
+        client: Where to send it.
+
+    Raises:
+        UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
+            in the contract.
+        httpx.HTTPError: There was no response.
+    """
+    response = client.get_httpx_client().request(**build_request())
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+def sync(
+    *,
+    client: Client,
+) -> str | Error | None:
+    """As `sync_detailed`, but return only what was read from the response."""
+    return sync_detailed(client=client).parsed
+
+
+async def asyncio_detailed(
+    *,
+    client: Client,
+) -> Response[str | Error]:
+    """As `sync_detailed`, without blocking."""
+    response = await client.get_async_httpx_client().request(**build_request())
+    return read_response(response, _MODELS, raise_on_unexpected_status=client.raise_on_unexpected_status)
+
+
+async def asyncio(
+    *,
+    client: Client,
+) -> str | Error | None:
+    """As `asyncio_detailed`, but return only what was read from the response."""
+    return (await asyncio_detailed(client=client)).parsed

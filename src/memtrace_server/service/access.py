@@ -1,0 +1,27 @@
+"""What the key of a request may do."""
+
+from __future__ import annotations
+
+from memtrace_server import auth
+from memtrace_server.contract import Contract
+from memtrace_server.messages import Response, answer
+from memtrace_server.service import limiting
+from memtrace_server.service.call import Call
+from memtrace_server.tenants import DEFAULT_ORG
+
+
+def get_access(call: Call) -> Response:
+    """Return whose key it is, and the operations that the contract lets its role call."""
+    principal = call.principal
+    refused = limiting.REFUSED if principal.agent_id else frozenset[str]()
+    if principal.org_id != DEFAULT_ORG:
+        refused |= {"vacuumStore"}
+    allowed = [
+        operation.id
+        for operation in Contract.load().operations.values()
+        if operation.id not in refused and auth.may(principal, operation.role)
+    ]
+    access = {"org_id": principal.org_id, "role": principal.role, "operations": allowed}
+    if principal.agent_id:
+        access["agent_id"] = principal.agent_id
+    return answer(200, access)
