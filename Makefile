@@ -5,7 +5,7 @@ EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve regen check clients-check coverage mutants format fuzz fuzz-long eval bench bench-quick build clean
+.PHONY: help demo test serve regen check clients-check extras coverage mutants format fuzz fuzz-long eval bench bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ check: .venv/.dev ## lint, formatting, strict types (inside and as users see the
 
 clients-check: .venv/.dev ## lint the contract, and try what tools of TypeScript and pydantic make of it
 	@$(BIN)/python scripts/clients_check.py
+
+extras: .venv/.dev ## try each extra in an environment that has it alone, and its examples (ten minutes; EXTRAS='mcp cli')
+	@$(BIN)/python scripts/extras.py $(EXTRAS)
 
 coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
