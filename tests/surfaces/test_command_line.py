@@ -14,7 +14,8 @@ import pytest
 from helpers.commands import Commands
 
 COMMANDS = [
-    ["forget"], ["export"], ["import"], ["copy"],
+    ["remember"], ["decide"], ["recall"], ["search"], ["context"], ["tail"], ["agents"], ["sessions"],
+    ["stats"], ["mcp"], ["forget"], ["export"], ["import"], ["copy"],
     ["serve"], ["check"], ["vacuum"], ["backup"], ["restore"],
     ["org", "create"], ["org", "list"], ["key", "create"], ["key", "list"], ["key", "revoke"],
     ["key", "rotate"], ["audit"],
@@ -43,7 +44,7 @@ def test_the_help_of_a_command_names_each_options_default(words: list[str], comm
         name = re.search(r"--(\S+)", line)
         assert name
         assert name[1].islower()
-        is_flag = re.match(rf"│\W+--{name[1]}( +-h)? +[A-Z]\w+ \w+", line)
+        is_flag = re.match(rf"│\W+--{name[1]}( +-[fh])? +[A-Z]\w+ \w+", line)
         assert is_flag or re.search(r"\[default: .+\] +│$", line), line
         summary = re.search(r"  ([A-Z][^│]+)│$", line)
         assert summary

@@ -88,11 +88,13 @@ def memory_url(url: str | None, *, create: bool) -> str:
     """
     from memtrace._store_url import StoreUrl
 
-    url = (url or "").strip() or f"sqlite:///{_own_file(create=create)}"
+    named = (url or "").strip()
+    url = named or f"sqlite:///{_own_file(create=create)}"
     if url.lower().startswith("sqlite:") and not create:
         path = StoreUrl.parse(url).path
         if path is not None and not os.path.lexists(path):
-            raise NoSuchStore(f"{path}: there is no such file; check the path")
+            advice = "check the path" if named else "store a memory first, or name another store with --url"
+            raise NoSuchStore(f"{path}: there is no such file; {advice}")
     return url
 
 

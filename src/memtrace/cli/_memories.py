@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +27,10 @@ TagOption = Annotated[
 SinceOption = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="TIME", help="How far back: 24h, 7d, or a date.", show_default="no limit"
+        "--since",
+        metavar="TIME",
+        help="How far back: 24h, 7d, or a date.",
+        show_default="no limit",
     ),
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="How many at most.")]
@@ -139,13 +142,13 @@ def context(  # noqa: PLR0913 - an option each
     if as_json:
         print_models([found])
     else:
-        print(found.context)
+        print(found.context.rstrip("\n"))
 
 
 def tail(  # noqa: PLR0913 - an option each
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with memories as they are stored.")
+        bool, typer.Option("--follow", "-f", help="Go on with memories as they are stored, until Ctrl-C.")
     ] = False,
     agent: AgentOption = None,
     session: SessionOption = None,
@@ -155,14 +158,21 @@ def tail(  # noqa: PLR0913 - an option each
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the memories stored last, oldest first."""
+    """Show the newest memories, oldest first."""
     fields = _given(agent_id=agent, session_id=session, tags=tag)
     with _memory(url, key) as client:
         cursor = client.tail_memories(**fields).next_cursor if follow else None
-        _show(client.list_memories(limit=limit, **fields).memories[::-1], as_json=as_json)
-        for memory in client.tail(cursor=cursor, **fields) if follow else ():
-            _show([memory], as_json=as_json)
-            sys.stdout.flush()
+        newest = client.list_memories(limit=limit, **fields).memories[::-1]
+        _show(newest, as_json=as_json)
+        sys.stdout.flush()
+        if not follow:
+            return
+        shown = {memory.id for memory in newest}  # what is stored after the cursor was read is in both
+        with suppress(KeyboardInterrupt):
+            for memory in client.tail(cursor=cursor, **fields):
+                if memory.id not in shown:
+                    _show([memory], as_json=as_json, header=False)
+                    sys.stdout.flush()
 
 
 def agents(*, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False) -> None:
@@ -223,7 +233,7 @@ def _memory(url: str | None, key: str | None, *, create: bool = False) -> Iterat
         yield client
 
 
-def _show(memories: Iterable[Memory], *, as_json: bool) -> None:
+def _show(memories: Iterable[Memory], *, as_json: bool, header: bool = True) -> None:
     if as_json:
         print_models(memories)
         return
@@ -238,7 +248,8 @@ def _show(memories: Iterable[Memory], *, as_json: bool) -> None:
         )
         for memory in memories
     ]
-    print_rows(("MEMORY", "TIME", "AGENT", "SESSION", "EVENT", "CONTENT"), rows, as_json=False)
+    columns = ("MEMORY", "TIME", "AGENT", "SESSION", "EVENT", "CONTENT")
+    print_rows(columns, rows, as_json=False, header=header)
 
 
 def _pages(method: Any, **fields: Any) -> Iterable[Any]:  # noqa: ANN401 - pages of any kind

@@ -22,19 +22,22 @@ class Model(Protocol):
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
 
 
-def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], *, as_json: bool) -> None:
+def print_rows(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, as_json: bool, header: bool = True
+) -> None:
     """Print rows: as a table on a terminal, otherwise with tabs between their values.
 
     Args:
         columns: The name of each value of a row.
         rows: The rows.
         as_json: Whether to print a JSON object a row instead.
+        header: Whether a table begins with the names of its columns.
     """
     if as_json:
         for row in rows:
             print(msgspec.json.encode(dict(zip(columns, row, strict=True))).decode())
     elif sys.stdout.isatty():
-        table = Table(box=None, header_style="bold")
+        table = Table(box=None, header_style="bold", show_header=header)
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:

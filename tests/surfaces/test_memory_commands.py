@@ -1,0 +1,226 @@
+"""`memtrace remember`, `recall`, `search`, `tail -f` …: for people and programs, over a file and a server."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.commands import Commands
+from live import LiveServer
+
+from memtrace import Memtrace
+from memtrace.testing import MemtraceServer
+
+MEMTRACE = [sys.executable, "-m", "memtrace"]
+
+
+@pytest.fixture(params=["file", "server"])
+def at(request: pytest.FixtureRequest, url: str, memtrace_server: MemtraceServer) -> list[str]:
+    """The options that say which memory, a file or a server."""
+    if request.param == "file":
+        return ["--url", url]
+    return ["--url", memtrace_server.url, "--key", memtrace_server.key]
+
+
+def objects(printed: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in printed.splitlines()]
+
+
+def contents(printed: str) -> list[str]:
+    return [each["content"] for each in objects(printed)]
+
+
+def test_what_is_remembered_is_recalled_searched_and_forgotten(at: list[str], command: Commands) -> None:
+    fields = [
+        "--tag",
+        "drinks",
+        "--tag",
+        "likes",
+        "--importance",
+        "0.5",
+        "--session",
+        "s",
+        "--event-type",
+        "user",
+    ]
+    (tea,) = objects(command("remember", "ann", "Likes tea", *fields, "--json", *at))
+    command("remember", "ann", "Lives in Oslo", *at)
+    command("remember", "bob", "Likes tea too", *at)
+
+    assert (tea["tags"], tea["importance"], tea["session_id"], tea["event_type"]) == (
+        ["drinks", "likes"], 0.5, "s", "user",
+    )  # fmt: skip
+    assert contents(command("recall", "ann", "--json", *at)) == ["Lives in Oslo", "Likes tea"]
+    assert contents(command("recall", "ann", "--limit", "1", "--json", *at)) == ["Lives in Oslo"]
+    assert contents(command("recall", "ann", "--tag", "drinks", "--json", *at)) == ["Likes tea"]
+    assert contents(command("recall", "ann", "--session", "s", "--json", *at)) == ["Likes tea"]
+    assert contents(command("recall", "ann", "--since", "2099-01-01", "--json", *at)) == []
+    found = command("search", "What does somebody like to drink? Tea?", "--json", *at)
+    assert sorted(contents(found)) == ["Likes tea", "Likes tea too"]
+    assert contents(command("search", "tea", "--agent", "ann", "--json", *at)) == ["Likes tea"]
+    assert contents(command("tail", "--agent", "ann", "--json", *at)) == ["Likes tea", "Lives in Oslo"]
+
+    assert objects(command("forget", tea["id"], "--json", *at))[0]["deleted"] == 1
+    assert contents(command("recall", "ann", "--json", *at)) == ["Lives in Oslo"]
+
+
+def test_a_text_can_come_from_standard_input(
+    at: list[str], command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("Two\nlines: é 😀\n"))
+
+    assert contents(command("remember", "ann", "-", "--json", *at)) == ["Two\nlines: é 😀"]
+
+
+def test_a_decision_has_its_reason_in_a_context(at: list[str], command: Commands) -> None:
+    command("decide", "ann", "Order tea", "The guests like it", "--session", "s", *at)
+    command("remember", "ann", "It rains", *at)
+
+    printed = command("context", "ann", "--query", "tea", *at)
+    assert "[decision] Order tea — because The guests like it" in printed
+    assert printed.endswith("It rains\n")
+    assert "It rains" not in command("context", "ann", "--session", "s", *at)
+    (as_json,) = objects(command("context", "ann", "--max-tokens", "300", "--json", *at))
+    assert (as_json["memory_count"], as_json["token_count"] <= 300) == (2, True)
+
+
+def test_agents_sessions_and_stats_are_listed(at: list[str], command: Commands) -> None:
+    with Memtrace(at[1], at[-1] if "--key" in at else None) as client:
+        client.register_agent("ann", description="A guest")
+        client.create_session(agent_id="ann")
+        for number in range(120):
+            client.create_session(agent_id=f"agent-{number:03}")
+        client.remember("ann", "Likes tea")
+
+    assert len(objects(command("agents", "--json", *at))) == 121
+    assert "\tA guest\n" in command("agents", *at)
+    assert len(objects(command("sessions", "--json", *at))) == 121
+    (session,) = objects(command("sessions", "--agent", "ann", "--json", *at))
+    assert (session["agent_id"], session["status"]) == ("ann", "active")
+    (stats,) = objects(command("stats", "ann", "--json", *at))
+    assert (stats["memory_count"], stats["session_count"]) == (1, 1)
+    assert "memories\t1\n" in command("stats", "ann", *at)
+
+
+def test_a_program_gets_a_line_for_each_memory(at: list[str], command: Commands) -> None:
+    command("remember", "ann", "A\ttab, a\nline and a \x1b[31mcolour", *at)
+
+    (line,) = command("recall", "ann", *at).splitlines()
+    assert line.split("\t")[2:] == ["ann", "", "general", "A\\ttab, a\\nline and a \\x1b[31mcolour"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["recall", "ann", "--since", "yesterday"], 1, "since"),
+        (["context", "nobody"], 1, "nobody"),
+        (["remember", "ann", ""], 1, "content"),
+        (["remember", "ann", "x", "--importance", "2"], 2, "--importance"),
+        (["recall", "ann", "--limit", "0"], 2, "--limit"),
+        (["recall"], 2, "agent"),
+        (["forget"], 2, "ID"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_an_error_is_one_line_and_an_exit_code(
+    arguments: list[str], code: int, says: str, url: str, command: Commands
+) -> None:
+    command("remember", "ann", "Likes tea", "--url", url)
+
+    assert says in command.fail(*arguments, "--url", url, code=code)
+
+
+@pytest.mark.parametrize("named", ["http://127.0.0.1:9", "ftp://host"], ids=["unreachable", "unknown scheme"])
+def test_a_memory_that_is_not_there_is_an_error(named: str, command: Commands, tmp_path: Path) -> None:
+    assert command.fail("recall", "ann", "--url", named)
+    assert "check the path" in command.fail("recall", "ann", "--url", f"sqlite:///{tmp_path}/none.db", code=2)
+
+
+def test_without_a_url_memories_are_in_the_users_data_folder(tmp_path: Path) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEMTRACE_", "XDG_"))}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*MEMTRACE, *arguments], env={**kept, "HOME": str(tmp_path)},
+            capture_output=True, encoding="utf-8", timeout=300, check=False,
+        )  # fmt: skip
+
+    missing = run("recall", "ann")
+    assert missing.returncode == 2
+    assert "store a memory first, or name another store with --url" in missing.stderr
+    stored = run("remember", "ann", "Likes tea")
+    (file,) = tmp_path.rglob("memtrace.db")
+    assert stored.stderr == f"memory: sqlite:///{file}\n"
+    assert "Likes tea" in stored.stdout
+
+
+def test_a_person_gets_a_table_in_colour_and_the_name_of_the_memory(url: str) -> None:
+    with Memtrace(url) as client:
+        client.remember("ann", "Likes [bold]tea")
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
+    command = [*MEMTRACE, "recall", "ann", "--url", url]
+    subprocess.run(command, stdout=terminal, stderr=terminal, env=environment, timeout=300, check=True)
+    os.close(terminal)
+    where, header, row = os.read(master, 10_000).decode().splitlines()
+    os.close(master)
+
+    assert where == f"memory: {url}"
+    assert "\x1b[1m" in header
+    assert "CONTENT" in header
+    assert row.rstrip().endswith("Likes [bold]tea")
+
+
+def test_a_reader_that_stops_reading_is_no_error(url: str) -> None:
+    with Memtrace(url) as client:
+        client.add_memories(
+            [{"agent_id": "ann", "content": f"{number} {'x' * 1_000}"} for number in range(500)]
+        )
+    command = [*MEMTRACE, "recall", "ann", "--limit", "500", "--json", "--url", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+
+    assert said == b""
+
+
+def test_a_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> None:
+    def remember(server: LiveServer, content: str) -> None:
+        with Memtrace(server.url, key) as client:
+            client.remember("ann", content)
+
+    def read() -> str:
+        return str(json.loads(process.stdout.readline())["content"])
+
+    with LiveServer(tmp_path) as first:
+        key, port = first.key, first.url.rpartition(":")[2]
+        remember(first, "before")
+        command = [*MEMTRACE, "tail", "-f", "--json", "--url", first.url, "--key", key]
+        process: Any = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        )
+        try:
+            assert read() == "before"
+            remember(first, "one")
+            assert read() == "one"
+        except BaseException:
+            process.kill()
+            raise
+    with process, LiveServer(tmp_path, "--port", port) as second:
+        remember(second, "two")
+        assert read() == "two"
+        process.send_signal(signal.SIGINT)
+        rest, said = process.communicate(timeout=60)
+
+    assert (process.returncode, rest, said) == (0, "", "")
