@@ -58,6 +58,7 @@ with Memtrace() as client:
 OTHERS: dict[str, tuple[str | list[str], ...]] = {
     "cli": (["memtrace", "remember", "cli", "Likes tea"], ["memtrace", "search", "tea", "--json"]),
     "server": (["memtrace", "remember", "a", "Likes tea", "--url", "sqlite:///a.db"], ["memtrace", "--help"]),
+    "postgres": ("import memtrace_server.store.postgres",),  # tests/server/ has the database
     "mcp": (MCP,),
     "otel": (OTEL,),
     "all": ("\n".join(f"import memtrace.integrations.{path.stem}" for path in sorted(
