@@ -329,7 +329,8 @@ class _Batch:
             if len(details) >= MAX_DETAILS:
                 break
             if not details:
-                read.append(_encoded(self._item.fill(item)))
+                filled = self._item.fill(item)
+                read.append(_encoded(filled) if memoryview(raw).nbytes > _LONG_TEXT else filled)
         return (None if details else {**self._around.fill(around), self.name: read}), details
 
 
@@ -416,8 +417,12 @@ def _is_deep(value: Any, deepest: int) -> bool:  # noqa: ANN401 - JSON
     for _ in range(deepest):
         if not level:
             return False
-        inner = [each.values() if isinstance(each, dict) else each for each in level]
-        level = [value for values in inner for value in values if type(value) in _CONTAINERS]
+        level = [
+            inner
+            for each in level
+            for inner in (each.values() if type(each) is dict else each)
+            if type(inner) in _CONTAINERS
+        ]
     return bool(level)
 
 

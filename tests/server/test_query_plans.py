@@ -76,7 +76,8 @@ KNOWN = re.compile(
     r"|REUSE SUBQUERY|COMPOUND QUERY|LEFT-MOST SUBQUERY|MERGE \(UNION ALL\)|LEFT$|RIGHT$"
     r"|SCAN (j|json_each) VIRTUAL TABLE"  # of few values
     r"|SEARCH (keys|orgs|o) USING "
-    r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age) \("
+    r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age|duplicates_by_row) \("
+    r"|SCAN duplicates USING INDEX duplicates_by_row$"  # the first row
     r"|(LIST|CORRELATED SCALAR|SCALAR|CORRELATED LIST) SUBQUERY|USE TEMP B-TREE|(CO-ROUTINE|MATERIALIZE) "
     r"|USING ROWID SEARCH ON TABLE m FOR IN-OPERATOR|MULTI-INDEX OR"
 )

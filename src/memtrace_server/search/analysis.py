@@ -56,8 +56,12 @@ def words(text: str) -> list[str]:
         >>> words("The user's dog isn't 5.")
         ['the', 'user', 'dog', 'isnt', '5']
     """
+    folded = _folded(text)
+    pattern = _spaced(folded)
+    if pattern is not None:
+        return list(map(_word, pattern.findall(folded)))
     found: list[str] = []
-    for run in _runs(_folded(text)):
+    for run in _general_runs(folded):
         if isinstance(run, str):
             found.append(_word(run))
         else:

@@ -17,7 +17,9 @@ from memtrace_server.service.pages import join, memory_page, shown
 from memtrace_server.store.records import Found, NewMemory
 
 _ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
-_NOT_KEPT = {"created_at", "expires_at", "on_duplicate", "time", "ttl"}  # as a memory has them
+_NOT_KEPT = ("expires_at", "on_duplicate", "ttl")  # as a memory has them
+_ENCODER = msgspec.json.Encoder()
+_SORTED = msgspec.json.Encoder(order="sorted")
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,15 +197,17 @@ def _fingerprint(request: Mapping[str, Any]) -> bytes:
     if "dedup_key" in request:
         same = [request["agent_id"], request["dedup_key"]]
     else:
-        fields = ("agent_id", "session_id", "memory_type", "event_type", "content", "metadata")
         moment = times.parse(request["time"]) if "time" in request else None  # in whatever zone it is written
-        same = [*(request.get(field) for field in fields), moment]
+        same = [
+            request["agent_id"], request.get("session_id"), request["memory_type"], request["event_type"],
+            request["content"], request.get("metadata"), moment,
+        ]  # fmt: skip
         more = {name: request[name] for name in _ALSO_COMPARED if name in request}
         if request.get("tags"):
             more["tags"] = sorted(set(request["tags"]))
         if more:
             same.append(more)
-    return hashlib.blake2b(msgspec.json.encode(same, order="sorted"), digest_size=16).digest()
+    return hashlib.blake2b(_SORTED.encode(same), digest_size=16).digest()
 
 
 def _memory(call: Call, request: Mapping[str, Any], seq: int, supersedes: int | None) -> NewMemory:
@@ -235,13 +239,13 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
 ) -> NewMemory:
     """Return the memory to store for a request to add or to import one; times in ns."""
     tags = list(dict.fromkeys(request.get("tags", ())))
-    doc: dict[str, Any] = {
-        "id": memory_id,
-        "time": times.render(time),
-        "created_at": times.render(created_at),
-        "org_id": org_id,
-        **{name: value for name, value in request.items() if name not in _NOT_KEPT},
-    }
+    rendered = times.render(time)
+    doc: dict[str, Any] = {"id": memory_id, "time": None, "created_at": None, "org_id": org_id}
+    doc.update(request)
+    doc["time"] = rendered
+    doc["created_at"] = rendered if created_at == time else times.render(created_at)
+    for name in _NOT_KEPT:
+        doc.pop(name, None)
     if "tags" in request:
         doc["tags"] = tags
     if expires_at is not None:
@@ -258,5 +262,5 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         expires_at=expires_at,
         tags=tags,
         supersedes=supersedes,
-        doc=msgspec.json.encode(doc).decode(),
+        doc=_ENCODER.encode(doc).decode(),
     )

@@ -1,15 +1,9 @@
-"""Many rows in one statement.
-
-Python's sqlite3 lets go of the interpreter's lock at every row that it writes or reads. While other threads
-are busy, a server's event loop above all, getting it back takes longer than the row does.
-"""
+"""Many rows in one call."""
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,20 +16,17 @@ def insert(
 ) -> None:
     """Insert rows of the same length.
 
+    One statement for all rows spares the threads beside it the interpreter's lock, which sqlite3 releases at
+    each row; but it was measured to take twice the time for memories, and the lock was not missed.
+
     Args:
         connection: The connection.
         statement: All before VALUES.
         rows: The rows.
         conflict: All after VALUES.
     """
-    for some in parts(rows):
-        sql = f"{statement} VALUES {_places(len(some), len(some[0]))} {conflict}"
-        connection.execute(sql, [*chain.from_iterable(some)])
-
-
-@functools.cache
-def _places(rows: int, columns: int) -> str:
-    return ", ".join([f"({', '.join('?' * columns)})"] * rows)
+    if rows:
+        connection.executemany(f"{statement} VALUES ({', '.join('?' * len(rows[0]))}) {conflict}", rows)
 
 
 def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:

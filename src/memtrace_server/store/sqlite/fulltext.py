@@ -12,6 +12,7 @@ A memory is not indexed by the transaction that stores it, but in the background
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sqlite3
 from collections import Counter
@@ -46,6 +47,7 @@ _PIECES = 64  # of a text that are looked up, at most
 # have come together on a level (its default is 4), and all of the level at once at the second number (its
 # default is 16), which held up writers for seconds.
 _AUTOMERGE, _CRISIS = 8, 256
+_CACHED = 1 << 14  # facets at hand: agents, sessions and tags come again
 _SMALL = 64  # blocks of some 4 KB in a table; all three were measured to be merged in 30 ms
 
 
@@ -231,6 +233,7 @@ def _agent(agent_id: str) -> str:
     return _facet("agent", agent_id)
 
 
+@functools.lru_cache(maxsize=_CACHED)
 def _facet(kind: str, value: str) -> str:
     return "\ue000" + hashlib.blake2b(f"{kind} {value}".encode(), digest_size=8).hexdigest()
 

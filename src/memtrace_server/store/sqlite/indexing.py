@@ -40,9 +40,12 @@ BEHIND = 1_000
 WAKES = 64
 """Unindexed memories for which the thread starts by itself: fewer are looked through in no time."""
 
-_HOLD = 0.010  # seconds that a step is to hold the writer; twice that is promised
+# Seconds of work for which a step is to hold the writer; twice that is promised. Not of the clock: on a busy
+# machine, steps would become ever smaller, and so take ever more time a memory.
+_HOLD = 0.010
 _FIRST, _LEAST, _MOST = 64, 8, 1_000  # memories in a step
-_LINGER = 0.05  # seconds in which memories come together
+_LINGER = 0.2  # seconds in which memories come together, as few at once were measured to take twice the time,
+_TOGETHER = 4 * WAKES  # until they are this many
 _RETRY = 0.25  # seconds after a step that failed
 _POLL = 1.0  # seconds after which a server looks for what other processes left
 _PATIENCE = 10.0  # seconds that a write waits for the index at most
@@ -84,10 +87,12 @@ class Indexer:
             return
         with self._changed:
             self._backlog.update(weights)
-            self._has_work = True
             if self._polls or self._backlog.total() >= WAKES:
                 self._start()
-            self._changed.notify_all()
+            # Not at each commit, or the thread would wake up only to linger on.
+            if not self._has_work or self._is_ripe():
+                self._has_work = True
+                self._changed.notify_all()
 
     def tend(self) -> None:
         """Index whatever comes, from other processes too, until `close`."""
@@ -139,9 +144,9 @@ class Indexer:
             return False
         entries = fulltext.Entries.of(rows)
         with self._writer() as connection:
-            started = time.perf_counter()
+            started = time.thread_time()
             _write(connection, org, rows, entries)
-            held = time.perf_counter() - started
+            held = time.thread_time() - started
         self._last_org = org
         with self._changed:
             self._backlog[org] = max(0, self._backlog[org] - done)
@@ -160,12 +165,16 @@ class Indexer:
                     lambda: self._has_work or self._is_closed, _POLL if self._polls else None
                 )
                 self._has_work = False
-                self._changed.wait_for(lambda: self._is_closed or self._deferred, _LINGER)
+                self._changed.wait_for(self._is_ripe, _LINGER)
             while not self._is_closed and self._went_on():
                 self._acknowledge()
             self._acknowledge()
             if self._is_closed:
                 return
+
+    def _is_ripe(self) -> bool:
+        """Return whether there is no use in lingering."""
+        return self._is_closed or bool(self._deferred) or self._backlog.total() >= _TOGETHER
 
     def _went_on(self) -> bool:
         try:

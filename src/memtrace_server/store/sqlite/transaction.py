@@ -454,9 +454,10 @@ class SqliteTransaction:
         expired = self._db.execute("SELECT seq FROM memories WHERE expires_at <= ? LIMIT ?", (now, limit))
         self._remove([seq for (seq,) in expired.fetchall()])
         self._date_back(now)
+        # By the row, which is no earlier and has an index; what was dated back stays longer.
         self._db.execute(
             "DELETE FROM duplicates WHERE (org, fingerprint, seq) IN"
-            " (SELECT org, fingerprint, seq FROM duplicates WHERE stored_at < ? LIMIT ?)",
+            " (SELECT org, fingerprint, seq FROM duplicates WHERE seq < ? LIMIT ?)",
             (keep_since, limit),
         )
         old = "SELECT org, key FROM answers WHERE answered_at < ? LIMIT ?"
@@ -472,10 +473,17 @@ class SqliteTransaction:
 
         Unless all is later than now: then the clock is behind.
         """
-        for table, column in (("duplicates", "stored_at"), ("answers", "answered_at")):
-            is_ahead = f"{column} > ? AND EXISTS (SELECT 1 FROM {table} WHERE {column} <= ?)"
-            values = (now, now + times.SECOND, now)
-            self._db.execute(f"UPDATE {table} SET {column} = ? WHERE {is_ahead}", values)
+        ahead = now + times.SECOND
+        first = "SELECT stored_at FROM duplicates ORDER BY seq LIMIT 1"
+        self._db.execute(
+            f"UPDATE duplicates SET stored_at = ? WHERE seq > ? AND stored_at > ? AND ({first}) <= ?",
+            (now, ahead, ahead, now),
+        )
+        self._db.execute(
+            "UPDATE answers SET answered_at = ? WHERE answered_at > ?"
+            " AND EXISTS (SELECT 1 FROM answers WHERE answered_at <= ?)",
+            (now, ahead, now),
+        )
 
     # --- agents
 
