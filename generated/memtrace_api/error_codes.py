@@ -24,4 +24,5 @@ ErrorCode = Literal[
     "internal_error",
     "unavailable",
     "deadline_exceeded",
+    "outcome_unknown",
 ]

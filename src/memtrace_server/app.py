@@ -31,7 +31,7 @@ from memtrace_server.problems import Detail
 from memtrace_server.readers import Readers
 from memtrace_server.service import Step, forgetting
 from memtrace_server.store import Store, open_store
-from memtrace_server.store.protocol import Outcome, Transaction
+from memtrace_server.store.protocol import Outcome, Transaction, WantsOf
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
@@ -238,7 +238,7 @@ class Api:
                 rows = await self._readers.run(org, partial(self._store.read, work.find, deadline))
                 return await self._forget(work, rows, deadline)
             if work.is_write:
-                return await self._writes.outcome(work.run, deadline, is_short=work.is_short)
+                return await self._writes.outcome(work.run, deadline, work.wants, is_short=work.is_short)
             threads = self._searchers if exchange.operation == _SEARCH else self._readers
             read = partial(threads.run, org, partial(self._core.read, work, deadline))
             return await (self._until_found(read, work, deadline, incoming) if work.wait else read())
@@ -250,7 +250,9 @@ class Api:
         done = 0
         for some, is_last in forgetting.steps(rows):
             step = Step(rows=some, done=done, is_last=is_last)
-            response = await self._writes.outcome(partial(work.run, step=step), deadline, is_short=False)
+            response = await self._writes.outcome(
+                partial(work.run, step=step), deadline, work.wants, is_short=False
+            )
             done = response.forgotten or 0
         return response
 
@@ -305,15 +307,17 @@ class _Writes:
         self._waiting: deque[_Write] = deque()
         self._is_busy = False
 
-    async def outcome(self, run: _Run, deadline: Deadline, *, is_short: bool) -> Response:
+    async def outcome(
+        self, run: _Run, deadline: Deadline, wants: WantsOf | None, *, is_short: bool
+    ) -> Response:
         """What a write returns, once it is committed; a write that nobody waits for any more is not done."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Response] = loop.create_future()
         if is_short:
-            self._waiting.append((run, waiter, deadline))
+            self._waiting.append((run, waiter, deadline, wants))
             self._go_on(loop)
         else:
-            self._submit(loop, [(run, waiter, deadline)], self._finish)
+            self._submit(loop, [(run, waiter, deadline, wants)], self._finish)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -334,7 +338,7 @@ class _Writes:
     def _finish(self, loop: asyncio.AbstractEventLoop, group: Sequence[_Write], done: _Done) -> None:
         failure = done.exception()
         outcomes = [(None, failure)] * len(group) if failure else done.result()
-        for (_, waiter, _), (response, error) in zip(group, outcomes, strict=True):
+        for (_, waiter, _, _), (response, error) in zip(group, outcomes, strict=True):
             if isinstance(response, Future):
                 response.add_done_callback(partial(_pass_on, loop, waiter))
             elif waiter.done():  # given up
@@ -355,8 +359,8 @@ class _Writes:
 
         done: _Done
         try:
-            latest = max((deadline for _, _, deadline in group), key=lambda deadline: deadline.at)
-            done = self._store.submit([run for run, _, _ in group], latest)
+            latest = max((deadline for _, _, deadline, _ in group), key=lambda deadline: deadline.at)
+            done = self._store.submit([run for run, *_ in group], latest, [wants for _, _, _, wants in group])
         except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
             done = Future()
             done.set_exception(error)
@@ -376,7 +380,7 @@ def _pass_on(
 
 
 _Run = Callable[[Transaction], Response]
-_Write = tuple[_Run, asyncio.Future[Response], Deadline]
+_Write = tuple[_Run, asyncio.Future[Response], Deadline, WantsOf | None]
 _Done = Future[Sequence[Outcome[Response]]]
 
 

@@ -25,9 +25,17 @@ from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.problems import Problem
 from memtrace_server.service import HANDLERS, STORELESS, Added, Call, Step, forgetting
 from memtrace_server.service.limiting import limited
+from memtrace_server.service.memories import compared_fingerprints
 from memtrace_server.store import Store
-from memtrace_server.store.protocol import StoreBusy, StoreReadOnly, StoreUnavailable, Transaction
-from memtrace_server.store.records import Answer, Filter
+from memtrace_server.store.protocol import (
+    OutcomeUnknown,
+    StoreBusy,
+    StoreReadOnly,
+    StoreUnavailable,
+    Transaction,
+    WantsOf,
+)
+from memtrace_server.store.records import Answer, Filter, Wants
 
 _LOG = logging.getLogger("memtrace_server")
 CHANGE_DELAY = 0.05
@@ -49,6 +57,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         is_vacuum: Whether the store is to be rewritten after it.
         wait: Seconds for which it is done again until it finds something.
         find: For a write that forgets in steps, what finds all rows first.
+        wants: Returns what a write is going to ask the store.
     """
 
     is_write: bool
@@ -58,6 +67,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     wait: float
     run: _Run
     find: Callable[[Transaction], Sequence[int]] | None = None
+    wants: WantsOf | None = None
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -146,7 +156,7 @@ class Core:
 
     def _write(self, work: Work, deadline: Deadline) -> Response:
         if work.find is None:
-            return self._store.write(work.run, deadline)
+            return self._store.write(work.run, deadline, work.wants)
         rows = self._store.read(work.find, deadline)
         done = 0
         for some, is_last in forgetting.steps(rows):
@@ -211,6 +221,9 @@ class Core:
             response = refusal(outcome, exchange.request_id)
         elif isinstance(outcome, DeadlineExceeded):
             response = refusal(problems.deadline_exceeded(), exchange.request_id)
+        elif isinstance(outcome, OutcomeUnknown):
+            _LOG.error("%s: %s", exchange.request_id, outcome)
+            response = refusal(problems.outcome_unknown(), exchange.request_id)
         elif isinstance(outcome, StoreUnavailable):
             _LOG.error("%s: %s", exchange.request_id, outcome)
             problem = problems.unavailable(f"The storage is not available: {outcome.reason}")
@@ -265,6 +278,15 @@ class Core:
             asked = call(transaction)
             return () if key and _known(asked, request, operation, key) else forgetting.find(asked)
 
+        def wants() -> Wants:
+            is_addition = isinstance(arguments, Arguments) and operation.id == "addMemory"
+            return Wants(
+                digest=None if self._local else auth.given_digest(request.headers),
+                org=self._local.org if self._local else None,
+                key=key,
+                fingerprints=compared_fingerprints(arguments.body) if is_addition else (),
+            )
+
         parameters = arguments.parameters if isinstance(arguments, Arguments) else {}
         is_dry_run = parameters.get("dry_run", False)
         key = None if is_dry_run else parameters.get("Idempotency-Key")
@@ -277,6 +299,7 @@ class Core:
             is_short=len(request.body) <= _SHORT,
             run=run,
             find=find if is_write and operation.id in forgetting.FORGETTING else None,
+            wants=wants if is_write else None,
         )
 
     def _principal(self, transaction: Transaction, request: Request, operation: Operation) -> Principal:

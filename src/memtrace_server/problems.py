@@ -172,6 +172,15 @@ def deadline_exceeded() -> Problem:
     return Problem(503, "deadline_exceeded", message, headers={"Retry-After": "1"})
 
 
+def outcome_unknown() -> Problem:
+    """503: the storage was lost as it committed; the write may have been stored."""
+    message = (
+        "The storage was lost as it committed; the write may have been stored:"
+        " retry it with its Idempotency-Key, or look for it first"
+    )
+    return Problem(503, "outcome_unknown", message)
+
+
 def internal_error() -> Problem:
     """500: a defect of the server; its log has the traceback."""
     message = "Internal server error; the server's log has the cause, under this request id"

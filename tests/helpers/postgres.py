@@ -6,6 +6,7 @@ import os
 import pwd
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -47,6 +48,7 @@ class Cluster:
     Args:
         binaries: The folder of PostgreSQL's programs.
         is_durable: Whether commits reach the disk; without, tests are faster.
+        primary: The cluster that it follows, as a standby.
         **settings: More settings, as in postgresql.conf.
 
     Attributes:
@@ -55,10 +57,13 @@ class Cluster:
         password: Of its superuser, `memtrace`.
     """
 
-    def __init__(self, binaries: Path, *, is_durable: bool = False, **settings: str) -> None:
+    def __init__(
+        self, binaries: Path, *, is_durable: bool = False, primary: Cluster | None = None, **settings: str
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="memtrace-postgres-"))
         self.port = 0
-        self.password = secrets.token_hex(8)
+        self.password = secrets.token_hex(8) if primary is None else primary.password
+        self._primary = primary
         self._binaries = binaries
         self._settings = {**_SETTINGS, **({} if is_durable else _NOT_DURABLE), **settings}
         self._as: dict[str, Any] = {}
@@ -97,7 +102,11 @@ class Cluster:
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}{options}"
 
     def initialise(self) -> None:
-        """Make the data folder."""
+        """Make the data folder: an empty one, or a copy of the primary's."""
+        if self._primary is not None:
+            source = f"host=127.0.0.1 port={self._primary.port} user=memtrace password={self.password}"
+            self.run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-c", "fast", "--no-sync")
+            return
         secret = self.folder / "password"
         secret.write_text(self.password)
         if self._as:
@@ -128,6 +137,17 @@ class Cluster:
     def stop(self, mode: str = "fast") -> None:
         """Stop: `immediate` as if it had been killed."""
         self.run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-w")
+
+    def promote(self) -> None:
+        """Let a standby become the primary."""
+        self.run("pg_ctl", "promote", "-D", str(self.data), "-w")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the server and to each process that it has for a client."""
+        postmaster = int((self.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for pid in (postmaster, *map(int, children)):
+            os.kill(pid, number)
 
     def is_running(self) -> bool:
         """Return whether it runs."""

@@ -54,9 +54,9 @@ class Submits:
         self.sizes: list[int] = []
         submit = store.submit
 
-        def counted(works: Any, deadline: Any) -> Any:
+        def counted(works: Any, *options: Any) -> Any:
             self.sizes.append(len(works))
-            return submit(works, deadline)
+            return submit(works, *options)
 
         monkeypatch.setattr(store, "submit", counted)
 
@@ -81,9 +81,9 @@ def test_a_write_that_its_index_delays_is_acknowledged_later_and_alone(
 ) -> None:
     submit, late = store.submit, Future[Any]()
 
-    def delayed(works: Any, deadline: Any) -> Future[Any]:
+    def delayed(works: Any, *options: Any) -> Future[Any]:
         """Commit, and let the first write of a group be heard of later."""
-        (response, failure), *others = submit(works, deadline).result(PATIENCE)
+        (response, failure), *others = submit(works, *options).result(PATIENCE)
         done = Future[Any]()
         if late.done():
             done.set_result([(response, failure), *others])

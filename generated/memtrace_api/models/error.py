@@ -26,8 +26,8 @@ class Error:
             `method_not_allowed`. 408: `request_timeout`. 409: `duplicate_memory`, `already_superseded`,
             `agent_exists`, `idempotency_key_reused`, `answer_forgotten`, `id_taken`. 413:
             `payload_too_large`. 415: `unsupported_media_type`. 429: `rate_limited`. 431:
-            `headers_too_large`. 500: `internal_error`. 503: `unavailable`, `deadline_exceeded`. A newer
-            server may send others. Memtrace 0.x sends none.
+            `headers_too_large`. 500: `internal_error`. 503: `unavailable`, `deadline_exceeded`,
+            `outcome_unknown`. A newer server may send others. Memtrace 0.x sends none.
         request_id: Id of this request in the server's log. Memtrace 0.x sends none.
         details: For bad input and conflicts: each field that is wrong.
         existing_id: For a conflict: the id of the existing memory or agent.

@@ -54,6 +54,12 @@ def add_memory(call: Call) -> Added:
     )
 
 
+def compared_fingerprints(body: Mapping[str, Any]) -> Sequence[bytes]:
+    """Return the fingerprints of those memories of a body that are compared with earlier ones."""
+    requests = body.get("memories", [body])
+    return [_fingerprint(request) for request in requests if request["on_duplicate"] != "store"]
+
+
 def list_memories(call: Call) -> Response:
     """A page of memories."""
     return memory_page(call, filters.from_parameters(call.parameters, call.now))

@@ -23,6 +23,7 @@ from memtrace_server.store.records import (
     Tail,
     Term,
     Unindexed,
+    Wants,
 )
 
 T = TypeVar("T")
@@ -32,6 +33,10 @@ Outcome = tuple[T | Future[T] | None, BaseException | None]
 A future of what it returned says that the work is committed, and that its caller should hear of it later: the
 organisation writes faster than its memories can be indexed.
 """
+
+
+WantsOf = Callable[[], Wants]
+"""Returns what a work is going to ask; called only by a store that makes use of it."""
 
 
 def acknowledged(outcome: Outcome[Any], timeout: float | None = None) -> tuple[Any, BaseException | None]:
@@ -250,17 +255,28 @@ class Store(Protocol):
             DeadlineExceeded: The deadline was over before the work was done.
         """
 
-    def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
+    def write(
+        self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
+    ) -> T:
         """What `work` returns, once what it wrote is committed to disk.
 
+        Args:
+            work: The work; it may be called again, and only what it did last counts.
+            deadline: When nobody waits for it any more.
+            wants: Returns what the work is going to ask.
+
         Raises:
+            OutcomeUnknown: The store was lost as it committed.
             StoreBusy: Another process was writing until the deadline; nothing was written.
             StoreReadOnly: Nothing may be written.
             StoreUnavailable: The store could not commit; nothing was written.
         """
 
     def submit(
-        self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
+        self,
+        works: Sequence[Callable[[Transaction], T]],
+        deadline: Deadline | None = None,
+        wants: Sequence[WantsOf | None] = (),
     ) -> Future[Sequence[Outcome[T]]]:
         """As `write` for each of several works, without waiting; they are committed together."""
 

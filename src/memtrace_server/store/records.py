@@ -37,6 +37,22 @@ class Key:
     agent_id: str | None = None
 
 
+class Wants(msgspec.Struct, frozen=True, kw_only=True):
+    """What a write is going to ask, so that a store can look it up for many writes at once.
+
+    Attributes:
+        digest: Of its key; None if it needs none.
+        org: Its organisation, if it needs no key.
+        key: Its Idempotency-Key.
+        fingerprints: Of memories that it compares.
+    """
+
+    digest: bytes | None = None
+    org: int | None = None
+    key: str | None = None
+    fingerprints: Sequence[bytes] = ()
+
+
 @frozen(kw_only=True)
 class AuditEntry:
     """Something that somebody did who may do much, without anything that was remembered.

@@ -249,6 +249,16 @@ def index_pieces(connection: Connection) -> bool:
     return True
 
 
+def is_distributed(connection: Connection) -> bool:
+    """Return whether memories lie in several places, by their organisation: partitions, or Citus's shards."""
+    (is_partitioned, has_citus) = _one(
+        connection,
+        "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('memories') AND relkind = 'p'),"
+        " EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')",
+    )
+    return bool(is_partitioned or has_citus)
+
+
 def _one(connection: Connection, sql: str, *values: object) -> tuple[object, ...]:
     found = connection.execute(sql.encode(), values).fetchone()
     assert found is not None  # noqa: S101 - aggregates and expressions have a row

@@ -119,7 +119,8 @@ class Pending:
 
     Attributes:
         fingerprints: What each fingerprint, by organisation, leads to since: the first memory.
-        superseded: By organisation and row, what supersedes it.
+        rows: Those of memories, each with its organisation.
+        hidden: Those that become superseded.
         replies: The answers, by organisation and key.
     """
 
@@ -129,6 +130,7 @@ class Pending:
     fingerprints: dict[tuple[int, bytes], NewMemory] = field(factory=dict)
     rows: set[tuple[int, int]] = field(factory=set)
     superseded: list[_Row] = field(factory=list)
+    hidden: set[tuple[int, int]] = field(factory=set)
     answers: list[_Row] = field(factory=list)
     replies: dict[tuple[int, str], Answer] = field(factory=dict)
     agents: dict[tuple[int, str], int] = field(factory=dict)
@@ -160,6 +162,7 @@ class Pending:
         if memory.time > now - times.DAY:
             self.count_recent(org, memory.agent_id, memory.event_type, memory.time, 1)
         if memory.supersedes is not None:
+            self.hidden.add((org, memory.supersedes))
             self.superseded.append(
                 {"o": org, "s": memory.supersedes, "n": memory.seq, "t": memory.created_at}
             )

@@ -23,12 +23,14 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, TypeVar, cast
 
+import msgspec
 import psycopg
 from psycopg import errors
 
 from memtrace._store_url import StoreUrl
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline
+from memtrace_server.problems import Problem
 from memtrace_server.store.postgres import inspection, migrations
 from memtrace_server.store.postgres.connecting import (
     LOST,
@@ -49,7 +51,9 @@ from memtrace_server.store.protocol import (
     StoreUnavailable,
     StoreUnsupported,
     Transaction,
+    WantsOf,
 )
+from memtrace_server.store.records import Wants
 
 T = TypeVar("T")
 
@@ -77,8 +81,15 @@ _CONFLICTS = (
     errors.LockNotAvailable,
 )
 
-_Work = Callable[[Transaction], Any]
-_Waiting = tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]], float]
+
+class _Todo(msgspec.Struct, frozen=True):
+    """A work, and what it is going to ask."""
+
+    run: Callable[[Transaction], Any]
+    wants: Wants
+
+
+_Waiting = tuple[Sequence[_Todo], Future[Sequence[Outcome[Any]]], float]
 """Works, where their outcomes go, and when their time ends."""
 
 
@@ -97,6 +108,8 @@ class PostgresStore:
         self._connections = Connections(location)
         self._opening = threading.Lock()
         self._is_open = False
+        self._is_distributed = False
+        self._orgs: dict[bytes, int] = {}
         self._clock = Clock()
         self._slot = random.randrange(_SLOTS)  # noqa: S311 - any will do
         self._waiting: deque[_Waiting] = deque()
@@ -127,9 +140,11 @@ class PostgresStore:
                             raise
                 self._connections.drop_idle()  # the next attempt connects anew, and fails if it cannot
 
-    def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
+    def write(
+        self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
+    ) -> T:
         ends_at = _or_patience(deadline)
-        future = self._enqueue([work], ends_at)
+        future = self._enqueue([work], ends_at, [wants])
         while not future.done():  # a group may be full before its turn comes
             if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
                 if future.cancel():
@@ -145,9 +160,12 @@ class PostgresStore:
         return cast("T", result)
 
     def submit(
-        self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
+        self,
+        works: Sequence[Callable[[Transaction], T]],
+        deadline: Deadline | None = None,
+        wants: Sequence[WantsOf | None] = (),
     ) -> Future[Sequence[Outcome[T]]]:
-        future = self._enqueue(works, _or_patience(deadline))
+        future = self._enqueue(works, _or_patience(deadline), wants or [None] * len(works))
         self._start_committer()
         return future
 
@@ -246,15 +264,19 @@ class PostgresStore:
     # --- writing
 
     def _enqueue(
-        self, works: Sequence[Callable[[Transaction], T]], ends_at: float
+        self,
+        works: Sequence[Callable[[Transaction], T]],
+        ends_at: float,
+        wants: Sequence[WantsOf | None],
     ) -> Future[Sequence[Outcome[T]]]:
+        todo = [_Todo(run, _wanted(each)) for run, each in zip(works, wants, strict=True)]
         future: Future[Sequence[Outcome[T]]] = Future()
         with self._wake:
             if self._is_closed:
                 raise StoreUnavailable("the store is closed")
             if self.is_read_only:
                 raise StoreReadOnly
-            self._waiting.append((works, future, ends_at))
+            self._waiting.append((todo, future, ends_at))
         return future
 
     def _start_committer(self) -> None:
@@ -280,7 +302,7 @@ class PostgresStore:
 
     def _commit_waiting(self) -> None:
         """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
-        group: list[tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]]]] = []
+        group: list[tuple[Sequence[_Todo], Future[Sequence[Outcome[Any]]]]] = []
         number = 0
         ends_at = 0.0
         while self._waiting and number < _GROUP:
@@ -295,17 +317,47 @@ class PostgresStore:
             ends_at = max(ends_at, until)
         if not group:
             return
-        outcomes: Sequence[Outcome[Any]]
-        try:
-            outcomes = self._commit([work for works, _ in group for work in works], ends_at)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            outcomes = [(None, error)] * number
-        left = iter(outcomes)
+        left = iter(self._outcomes([work for works, _ in group for work in works], ends_at))
         for works, future in group:
             future.set_result(list(islice(left, len(works))))
         self._tidy()
 
-    def _commit(self, works: Sequence[_Work], ends_at: float) -> Sequence[Outcome[Any]]:
+    def _outcomes(self, works: Sequence[_Todo], ends_at: float) -> Sequence[Outcome[Any]]:
+        """What came of works; in a distributed database, those of each organisation share a transaction."""
+        outcomes: list[Outcome[Any]] = [(None, None)] * len(works)
+        try:
+            groups = self._cut(works, ends_at)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            return [(None, error)] * len(works)
+        for group in groups:
+            done: Sequence[Outcome[Any]]
+            try:
+                done = self._commit([works[at] for at in group], ends_at)
+            except BaseException as error:  # noqa: BLE001 - as above
+                done = [(None, error)] * len(group)
+            for at, outcome in zip(group, done, strict=True):
+                outcomes[at] = outcome
+        return outcomes
+
+    def _cut(self, works: Sequence[_Todo], ends_at: float) -> Sequence[Sequence[int]]:
+        """Return the groups in which works are committed, each as positions of its works."""
+        with self._told_apart(None):
+            self._open(ends_at)
+        if not self._is_distributed or len(works) == 1:
+            return [range(len(works))]
+        unknown = {todo.wants.digest for todo in works} - self._orgs.keys() - {None}
+        if unknown:
+            with self._told_apart(None), self._connections.lent(ends_at) as connection:
+                sql = "SELECT digest, org FROM keys WHERE digest = ANY(%s)"
+                self._orgs.update(connection.execute(sql, [list(unknown)]).fetchall())
+        groups: dict[object, list[int]] = {}
+        for at, todo in enumerate(works):
+            wants = todo.wants
+            org = wants.org if wants.digest is None else self._orgs.get(wants.digest, wants.digest)
+            groups.setdefault(at if org is None else ("org", org), []).append(at)
+        return list(groups.values())
+
+    def _commit(self, works: Sequence[_Todo], ends_at: float) -> Sequence[Outcome[Any]]:
         """Commit works, as often as others are faster.
 
         Raises:
@@ -341,18 +393,19 @@ class PostgresStore:
         raise self._busy()
 
     def _attempt(
-        self, connection: Connection, works: Sequence[_Work], *, is_careful: bool
+        self, connection: Connection, works: Sequence[_Todo], *, is_careful: bool
     ) -> Sequence[Outcome[Any]]:
         """Do works in one transaction, and commit it."""
         try:
             connection.execute("BEGIN")
             transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
             do = _do_carefully if is_careful else _do
+            transaction.look_up([todo.wants for todo in works])
             outcomes: list[Outcome[Any]] = []
             writes: list[bool] = []
-            for work in works:
+            for todo in works:
                 before = transaction.changes()
-                outcomes.append(do(connection, transaction, work))
+                outcomes.append(do(connection, transaction, todo.run))
                 writes.append(transaction.changes() != before)
             try:
                 transaction.flush()
@@ -416,6 +469,7 @@ class PostgresStore:
             if not self._is_open:
                 with self._connections.lent(ends_at) as connection:
                     self._prepare(connection)
+                    self._is_distributed = migrations.is_distributed(connection)
                 self._is_open = True
         finally:
             self._opening.release()
@@ -451,11 +505,14 @@ class PostgresStore:
             raise StoreUnavailable(reason_of(error), self._location) from error
 
 
+_Run = Callable[[Transaction], Any]
+
+
 class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
     """A work of the group failed when it had written something."""
 
 
-def _do(_: Connection, transaction: PostgresTransaction, work: _Work) -> Outcome[Any]:
+def _do(_: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
     before = transaction.changes()
     try:
@@ -470,7 +527,7 @@ def _do(_: Connection, transaction: PostgresTransaction, work: _Work) -> Outcome
         return None, error
 
 
-def _do_carefully(connection: Connection, transaction: PostgresTransaction, work: _Work) -> Outcome[Any]:
+def _do_carefully(connection: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised, with all that it wrote undone."""
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
@@ -496,6 +553,13 @@ def _snapshot(connection: Connection) -> Iterator[None]:
     finally:
         with suppress(*LOST):
             connection.execute("ROLLBACK")
+
+
+def _wanted(wants: WantsOf | None) -> Wants:
+    try:
+        return Wants() if wants is None else wants()
+    except Problem:  # no key; the work itself says so
+        return Wants()
 
 
 def _or_patience(deadline: Deadline | None, patience: float = _PATIENCE) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import msgspec
@@ -46,7 +46,10 @@ from memtrace_server.store.records import (
     Tail,
     Term,
     Unindexed,
+    Wants,
 )
+
+_Name = TypeVar("_Name", str, bytes)
 
 _LOOKED_THROUGH = 10_000  # memories, for one page of a tail
 _RARE = 5_000  # memories that have one of the stems by which rows are found
@@ -119,6 +122,8 @@ class PostgresTransaction:
         self._seen: dict[tuple[int, bytes], int] = {}
         self._answered: dict[tuple[int, str], int] = {}
         self._with_future: dict[int, bool] = {}
+        self._answers: dict[tuple[int, str], tuple[Any, ...] | None] = {}
+        self._originals: dict[tuple[int, bytes], list[tuple[Any, ...]]] = {}
         self.last_org: int | None = None
         """The organisation for which memories were added last."""
 
@@ -138,15 +143,17 @@ class PostgresTransaction:
         if pending.is_empty():
             return
         self._pending = Pending()
-        self._seen.clear()
-        self._answered.clear()
+        for known in (self._seen, self._answered, self._answers, self._originals):
+            known.clear()
         pending.write(self._db, self._slot)
         self._statements += 1
 
     def forget_what_is_known(self) -> None:
         """Drop what was taken in and not written, and what was read."""
         self._pending = Pending()
-        for known in (self._keys, self._seen, self._answered, self._with_future):
+        for known in (
+            self._keys, self._seen, self._answered, self._with_future, self._answers, self._originals
+        ):  # fmt: skip
             known.clear()
 
     def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
@@ -239,11 +246,9 @@ class PostgresTransaction:
         known = self._pending.replies.get((org, key))
         if known is not None:
             return known
-        row = self._one(
-            "SELECT request, status, body, agent_id, location, memories, answered_at FROM answers"
-            " WHERE org = %s AND key = %s",
-            org, key,
-        )  # fmt: skip
+        if (org, key) not in self._answers:
+            self._look_up_answers([(org, key)])
+        row = self._answers[org, key]
         self._answered[org, key] = NOTHING if row is None else row[-1]
         if row is None or row[-1] < since:
             return None
@@ -280,13 +285,73 @@ class PostgresTransaction:
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
     ) -> Mapping[bytes, Found]:
-        waiting = self._pending.fingerprints
-        if any((org, fingerprint) in waiting for fingerprint in fingerprints):
+        pending = self._pending
+        if any((org, pending.fingerprints[org, fingerprint].seq) in pending.hidden
+               for fingerprint in fingerprints if (org, fingerprint) in pending.fingerprints):  # fmt: skip
             self.flush()
-        self._seen.update({(org, fingerprint): NOTHING for fingerprint in fingerprints})
-        rows = self._read(
+        unknown = [fingerprint for fingerprint in fingerprints if (org, fingerprint) not in self._originals]
+        if unknown:
+            self._look_up_originals([(org, fingerprint) for fingerprint in unknown], since, now)
+        found: dict[bytes, Found] = {}
+        for fingerprint in fingerprints:
+            replaced = NOTHING
+            for seq, is_original, time, doc, newer, expires_at in self._originals[org, fingerprint]:
+                if is_original:
+                    replaced = seq
+                if doc is not None and seq >= since and (expires_at is None or expires_at > now):
+                    found.setdefault(fingerprint, _found(seq, time, doc, newer))
+            waiting = self._pending.fingerprints.get((org, fingerprint))
+            if waiting is not None and (waiting.expires_at is None or waiting.expires_at > now):
+                found.setdefault(fingerprint, waiting)
+            if fingerprint not in found:
+                self._seen[org, fingerprint] = replaced
+        return found
+
+    def look_up(self, wants: Sequence[Wants]) -> None:
+        """Read what works are going to ask, for all of them at once."""
+        digests = {each.digest for each in wants if each.digest is not None}
+        if digests:
+            self._keys.update(dict.fromkeys(digests))
+            sql = f"SELECT k.digest, {_KEY} FROM keys k JOIN orgs o ON o.number = k.org"
+            for digest, *row in self._read(f"{sql} WHERE k.digest = ANY(%s)", list(digests)):
+                self._keys[digest] = _key(tuple(row))
+        answers: list[tuple[int, str]] = []
+        originals: list[tuple[int, bytes]] = []
+        for each in wants:
+            key = None if each.digest is None else self._keys[each.digest]
+            org = each.org if key is None else key.org
+            if org is not None:
+                originals += [(org, fingerprint) for fingerprint in each.fingerprints]
+                answers += [] if each.key is None else [(org, each.key)]
+        if answers:
+            self._look_up_answers(answers)
+        if originals:
+            now = times.now()
+            self._look_up_originals(originals, now - times.DAY, now)
+
+    def _look_up_answers(self, keys: Sequence[tuple[int, str]]) -> None:
+        self._answers.update(dict.fromkeys(keys))
+        for org, names in _by_org(keys):
+            rows = self._read(
+                "SELECT key, request, status, body, agent_id, location, memories, answered_at FROM answers"
+                " WHERE org = %s AND key = ANY(%s)",
+                org, names,
+            )  # fmt: skip
+            self._answers.update({(org, key): tuple(row) for key, *row in rows})
+
+    def _look_up_originals(self, wanted: Sequence[tuple[int, bytes]], since: int, now: int) -> None:
+        """Read the original of each fingerprint, and the first of its duplicates that exists."""
+        for org, fingerprints in _by_org(wanted):
+            self._originals.update({(org, fingerprint): [] for fingerprint in fingerprints})
+            for fingerprint, *row in self._read_originals(org, fingerprints, since, now):
+                self._originals[org, fingerprint].append(tuple(row))
+
+    def _read_originals(
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+    ) -> list[tuple[Any, ...]]:
+        return self._read(
             "SELECT f.fingerprint, f.seq, f.is_original, m.time, m.doc,"
-            " (SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by)"
+            " (SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by), m.expires_at"
             " FROM (SELECT fingerprint, seq, true AS is_original FROM originals"
             " WHERE org = %s AND fingerprint = ANY(%s)"
             " UNION ALL SELECT d.fingerprint, d.seq, false"
@@ -294,17 +359,9 @@ class PostgresTransaction:
             " FROM duplicates d JOIN memories o ON o.org = %s AND o.seq = d.seq"
             " WHERE d.org = %s AND d.fingerprint = w.fingerprint AND d.seq >= %s"
             " AND (o.expires_at IS NULL OR o.expires_at > %s) ORDER BY d.seq LIMIT 1) d) f"
-            " LEFT JOIN memories m ON m.org = %s AND m.seq = f.seq AND m.seq >= %s"
-            " AND (m.expires_at IS NULL OR m.expires_at > %s) ORDER BY f.seq",
-            org, org, list(fingerprints), list(fingerprints), org, org, since, now, org, since, now,
+            " LEFT JOIN memories m ON m.org = %s AND m.seq = f.seq ORDER BY f.seq",
+            org, org, list(fingerprints), list(fingerprints), org, org, since, now, org,
         )  # fmt: skip
-        found: dict[bytes, Found] = {}
-        for fingerprint, seq, is_original, time, doc, newer in rows:
-            if is_original:
-                self._seen[org, fingerprint] = seq
-            if doc is not None:
-                found.setdefault(fingerprint, _found(seq, time, doc, newer))
-        return found
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         pending = self._pending
@@ -375,7 +432,9 @@ class PostgresTransaction:
         return self._add_sessions(org, sessions)
 
     def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
-        self.flush()
+        pending = self._pending
+        if any((org, row) in pending.rows or (org, row) in pending.hidden for row in rows):
+            self.flush()
         query = queries.these(org, rows, wanted)
         if now is not None:
             query.add("(m.expires_at IS NULL OR m.expires_at > %s)", now)
@@ -868,6 +927,14 @@ class PostgresTransaction:
                 )
             if older is not None:
                 self._supersede(org, older, newer, None if newer is None else moments[newer])
+
+
+def _by_org(pairs: Sequence[tuple[int, _Name]]) -> Iterator[tuple[int, list[_Name]]]:
+    by_org: dict[int, dict[_Name, None]] = {}
+    for org, name in pairs:
+        by_org.setdefault(org, {})[name] = None
+    for org, names in by_org.items():
+        yield org, list(names)
 
 
 def _found(seq: int, time: int, doc: str, newer: str | None) -> Found:

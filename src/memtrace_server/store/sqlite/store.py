@@ -35,6 +35,7 @@ from memtrace_server.store.protocol import (
     StoreReadOnly,
     StoreUnavailable,
     Transaction,
+    WantsOf,
     acknowledged,
 )
 from memtrace_server.store.sqlite import backups, fulltext, inspection, migrations, queries
@@ -107,7 +108,12 @@ class SqliteStore:
         ends_at = _or_patience(deadline)
         return _patiently(partial(self._read, work, ends_at, deadline), ends_at)
 
-    def write(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        deadline: Deadline | None = None,
+        wants: WantsOf | None = None,  # noqa: ARG002 - what is in this process is asked for as it is needed
+    ) -> T:
         ends_at = _or_patience(deadline)
         future = self._enqueue([work], ends_at)
         while not future.done():  # a group may be full before its turn comes
@@ -125,7 +131,10 @@ class SqliteStore:
         return cast("T", result)
 
     def submit(
-        self, works: Sequence[Callable[[Transaction], T]], deadline: Deadline | None = None
+        self,
+        works: Sequence[Callable[[Transaction], T]],
+        deadline: Deadline | None = None,
+        wants: Sequence[WantsOf | None] = (),  # noqa: ARG002 - as above
     ) -> Future[Sequence[Outcome[T]]]:
         future = self._enqueue(works, _or_patience(deadline))
         self._start_committer()
