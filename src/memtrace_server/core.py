@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from attrs import evolve
@@ -279,12 +279,12 @@ class Core:
             return () if key and _known(asked, request, operation, key) else forgetting.find(asked)
 
         def wants() -> Wants:
-            is_addition = isinstance(arguments, Arguments) and operation.id == "addMemory"
+            body: Any = arguments.body if isinstance(arguments, Arguments) else {}
             return Wants(
                 digest=None if self._local else auth.given_digest(request.headers),
                 org=self._local.org if self._local else None,
                 key=key,
-                fingerprints=compared_fingerprints(arguments.body) if is_addition else (),
+                fingerprints=compared_fingerprints(body) if operation.id == "addMemory" else (),
             )
 
         parameters = arguments.parameters if isinstance(arguments, Arguments) else {}

@@ -62,7 +62,7 @@ class Cluster:
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="memtrace-postgres-"))
         self.port = 0
-        self.password = secrets.token_hex(8) if primary is None else primary.password
+        self.password: str = secrets.token_hex(8) if primary is None else primary.password
         self._primary = primary
         self._binaries = binaries
         self._settings = {**_SETTINGS, **({} if is_durable else _NOT_DURABLE), **settings}

@@ -38,7 +38,7 @@ def database(postgres_cluster: Cluster) -> Iterator[Callable[..., str]]:
         def make(options: str = "") -> str:
             name = f"test_{secrets.token_hex(8)}"
             connection.execute(
-                sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(options))  # type: ignore[arg-type]
+                sql.SQL("CREATE DATABASE {} {}").format(sql.Identifier(name), sql.SQL(options))
             )
             made.append(name)
             return name
@@ -136,7 +136,7 @@ def test_without_trigrams_pieces_are_found_and_one_line_says_what_is_missing(
     role = f"role_{name}"
     with psycopg.connect(postgres_cluster.url_of(name), autocommit=True) as connection:
         for statement in ("CREATE ROLE {} LOGIN PASSWORD 'p'", "CREATE SCHEMA mine AUTHORIZATION {}"):
-            connection.execute(sql.SQL(statement).format(sql.Identifier(role)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(statement).format(sql.Identifier(role)))
     url = f"postgresql://{role}:p@127.0.0.1:{postgres_cluster.port}/{name}?options=-csearch_path%3Dmine"
     with Memtrace(url) as client:
         client.remember("a", "A needle in 100% hay")
@@ -180,7 +180,9 @@ def test_of_equal_writes_through_several_servers_one_is_stored(clients: list[Mem
     for number in range(5):
         start = threading.Barrier(MANY)
 
-        def store(client: Memtrace, start: threading.Barrier = start, said: str = f"said {number}") -> str:
+        def store(
+            client: Memtrace, start: threading.Barrier = start, said: str = f"said {number}"
+        ) -> str | None:
             start.wait(PATIENCE)
             try:
                 return client.add_memory(agent_id="a", content=said, on_duplicate="reject").id
@@ -189,7 +191,7 @@ def test_of_equal_writes_through_several_servers_one_is_stored(clients: list[Mem
 
         with ThreadPoolExecutor(MANY) as threads:
             told = Counter(threads.map(store, [clients[n % SERVERS] for n in range(MANY)], timeout=PATIENCE))
-        (stored,) = [memory_id for memory_id in told if not memory_id.startswith("existing ")]
+        (stored,) = [memory_id for memory_id in told if not str(memory_id).startswith("existing ")]
         assert told == {stored: 1, f"existing {stored}": MANY - 1}
     assert len(clients[0].recall("a").memories) == 5
 
@@ -198,7 +200,9 @@ def test_writes_with_one_idempotency_key_through_several_servers_are_one(clients
     for number in range(5):
         start = threading.Barrier(MANY)
 
-        def store(client: Memtrace, start: threading.Barrier = start, key: str = f"key-{number}") -> str:
+        def store(
+            client: Memtrace, start: threading.Barrier = start, key: str = f"key-{number}"
+        ) -> str | None:
             start.wait(PATIENCE)
             return client.add_memory(
                 agent_id="a", content="the same", on_duplicate="store", idempotency_key=key
@@ -214,7 +218,7 @@ def test_one_of_many_servers_supersedes_a_memory(clients: list[Memtrace]) -> Non
     first = clients[0].remember("a", "the first")
     start = threading.Barrier(SERVERS)
 
-    def supersede(client: Memtrace) -> str:
+    def supersede(client: Memtrace) -> str | None:
         start.wait(PATIENCE)
         try:
             return client.add_memory(
