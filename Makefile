@@ -5,7 +5,7 @@ EXAMPLES ?= 50
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve regen check clients-check extras coverage mutants format fuzz fuzz-long eval bench bench-quick build clean
+.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage mutants format fuzz fuzz-long eval bench bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,12 @@ demo: .venv/.server ## start a server, store memories over HTTP and recall them
 
 test: .venv/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+browser: .venv/.dev ## install Chromium, which the tests of the page need, if this user can; with apt, as root
+	@$(BIN)/python scripts/browser.py
+
+screenshots: .venv/.dev ## take pictures of each view of the page, wide and narrow, light and dark (ARGS=context to choose)
+	@$(BIN)/python scripts/screenshots.py $(ARGS)
 
 serve: .venv/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --store sqlite:///x.db')
 	$(BIN)/memtrace serve $(ARGS)

@@ -1,44 +1,25 @@
-"""A browser for tests and screenshots: Debian's Chromium, driven by playwright."""
+"""A browser for tests and screenshots: Debian's Chromium, driven by playwright.
+
+As a program, install it where there is none.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_PATIENCE = 900  # seconds for the installation
+_PATIENCE = 900  # seconds for each step of the installation
 
 
 class NoBrowserError(RuntimeError):
-    """There is no browser, and none could be installed."""
-
-
-def executable() -> str:
-    """Return the path of the browser; it is installed if there is none, root and apt.
-
-    Raises:
-        NoBrowserError: If there is none.
-    """
-    found = _find()
-    apt = shutil.which("apt-get")
-    if not found and apt and os.geteuid() == 0:
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (
-            ["update", "-qq"],
-            ["install", "-qq", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"],
-        ):
-            subprocess.run(
-                [apt, *arguments], env=environment, check=False, timeout=_PATIENCE, capture_output=True
-            )
-        found = _find()
-    if not found:
-        raise NoBrowserError("no browser: install Chromium (as root: apt-get install chromium)")
-    return found
+    """There is no browser."""
 
 
 @contextmanager
@@ -48,7 +29,9 @@ def browser() -> Iterator[Browser]:
     Raises:
         NoBrowserError: If there is none.
     """
-    path = executable()
+    path = _find()
+    if path is None:
+        raise NoBrowserError("there is no browser; run: make browser")
     # A container has no user namespaces for Chromium's sandbox; all that is loaded is our own.
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
@@ -60,5 +43,22 @@ def browser() -> Iterator[Browser]:
             started.close()
 
 
+def main() -> None:
+    """Install Chromium with apt, as root; say so if that cannot be done."""
+    apt = shutil.which("apt-get")
+    if _find() is None and apt and os.geteuid() == 0:
+        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+        install = ["install", "-qq", "-y", "--no-install-recommends", "chromium", "fonts-dejavu-core"]
+        for arguments in (["update", "-qq"], install):
+            subprocess.run(
+                [apt, *arguments], env=environment, stdout=subprocess.DEVNULL, check=False, timeout=_PATIENCE
+            )
+    print(_find() or "no browser: the tests of the page will be skipped; install Chromium", file=sys.stderr)
+
+
 def _find() -> str | None:
     return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
+if __name__ == "__main__":
+    main()

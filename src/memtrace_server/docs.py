@@ -1,4 +1,4 @@
-"""The reference of the contract as one HTML page, which needs neither scripts nor a network."""
+"""The reference of the contract as one HTML page, which can be read without scripts and without a network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import shlex
 from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,24 @@ _META = """
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 """
-_METHODS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_SCRIPT = '<script type="module" src="ui/docs.js"></script>'
+_LINKS = '<p class="links"><a href="openapi.json">openapi.json</a> <a href="ui">Look at memories</a></p>'
+_VERBS = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace"})
+_METHODS = {  # of the SDK, where they are not called as the operation is
+    "getHealth": "health",
+    "getReady": "ready",
+    "forgetMemory": "forget",
+    "forgetMemories": "forget_all",
+    "forgetMatching": "forget_all",
+    "importRecords": "import_",
+    "vacuumStore": "vacuum",
+    "listAgentMemories": "get_agent_memories",
+    "listSessionMemories": "get_session_memories",
+}
+_KEY = "mtk_your_api_key"
+_CAPITAL = re.compile("([A-Z])")
+_ID = re.compile(r"\{\w+\}")  # in a path
+_WIDTH = 88  # characters of a line of Python
 _LIMITS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -51,14 +68,14 @@ def render(contract: Mapping[str, Any]) -> str:
     about = _el("h1", escape(title)) + _el("p", _inline(info.get("summary", "")), class_="lead")
     return "<!doctype html>\n" + _el(
         "html",
-        _el("head", _META, _el("title", escape(f"{title} reference")), _el("style", style)),
+        _el("head", _META, _el("title", escape(f"{title} reference")), _el("style", style), _SCRIPT),
         _el(
             "body",
             _el("a", "Skip to the reference", class_="skip", href="#main"),
             _el("nav", page.contents(), aria_label="Contents"),
             _el(
                 "main",
-                _el("header", about, _text(info.get("description"))),
+                _el("header", about, _LINKS, _text(info.get("description"))),
                 page.keys(),
                 page.operations(),
                 page.schemas(),
@@ -70,9 +87,13 @@ def render(contract: Mapping[str, Any]) -> str:
 
 
 def content_security_policy() -> str:
-    """Return the `Content-Security-Policy` of the page: its own style sheet, and nothing else."""
+    """Return the `Content-Security-Policy` of the page: its own style sheet, and scripts of this server."""
     digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; script-src 'self'; connect-src 'self';"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
+        " require-trusted-types-for 'script'; trusted-types 'none'"
+    )
 
 
 def _style() -> str:
@@ -90,14 +111,20 @@ class _Page:
     def contents(self) -> str:
         html = _el("p", _link("main", "About")) + _el("p", _link("keys", "Keys"))
         for tag in self._tags:
-            links = (_link(op["operationId"], _inline(op["summary"])) for _, _, op in self._tagged(tag))
+            links = (
+                _link(op["operationId"], _badge(method) + _inline(op["summary"]))
+                for method, _, op in self._tagged(tag)
+            )
             html += _el("h2", _link(f"tag-{tag}", escape(tag.capitalize()))) + _list(links)
-        return html + _el("h2", _link("schemas", "Schemas")) + _list(map(_schema_link, self._schemas))
+        html += _el("h2", _link("schemas", "Schemas")) + _list(map(_schema_link, self._schemas))
+        return _el("details", _el("summary", "Contents"), html, open="")
 
     def keys(self) -> str:
         schemes = self._contract["components"]["securitySchemes"].values()
         rows = ((_code(s.get("name", "Authorization")), _inline(s["description"])) for s in schemes)
-        return _el("section", _el("h2", "Keys"), _table(("Header", "Value"), rows), id="keys")
+        url = self._contract["servers"][0]["url"]
+        client = _pre(f'from memtrace import Memtrace\n\nclient = Memtrace("{url}", "{_KEY}")', name="Python")
+        return _el("section", _el("h2", "Keys"), _table(("Header", "Value"), rows), client, id="keys")
 
     def operations(self) -> str:
         return "".join(
@@ -119,7 +146,7 @@ class _Page:
         """The operations whose first tag this is, each with its path's parameters among its own."""
         for path, item in self._contract["paths"].items():
             for method, op in item.items():
-                if method in _METHODS and op["tags"][0] == tag:
+                if method in _VERBS and op["tags"][0] == tag:
                     references = item.get("parameters", []) + op.get("parameters", [])
                     yield method, path, op | {"parameters": [self._resolve(r) for r in references]}
 
@@ -127,7 +154,7 @@ class _Page:
         body = self._resolve(op.get("requestBody", {}))
         media: _Node = next(iter(body.get("content", {}).values()), {})
         examples = _examples(media)
-        route = _el("span", method.upper(), class_=f"method {method}") + " " + _code(path)
+        route = _badge(method) + " " + _code(path)
         needs = (
             _note("Needs a key of role ", _code(op["x-role"]))
             if "x-role" in op
@@ -138,13 +165,18 @@ class _Page:
         html += _text(op.get("description")) + _el("p", needs) + self._parameters(op["parameters"])
         if media:
             html += _el("h4", "Request body" if body.get("required") else "Request body, optional")
-            html += _el("p", self._type(media["schema"]))
+            html += _el("p", self._type(media["schema"])) + self._body_fields(media["schema"])
         for caption, value in examples:
             html += _el("p", _inline(caption)) if caption else ""
-            html += _pre(json.dumps(value, indent=2, ensure_ascii=False))
-        calls = (self._curl(method, path, op, value) for _, value in examples or [("", None)])
-        html += _el("h4", "Call it") + "".join(map(_pre, calls))
-        return _el("article", html, self._answers(op["responses"]), id=op["operationId"])
+            html += _pre(json.dumps(value, indent=2, ensure_ascii=False), name="JSON")
+        html += _el("h4", "Call it")
+        for _, value in examples or [("", None)]:
+            html += _pre(self._curl(method, path, op, value), name="curl")
+            if call := self._python(op, value):
+                html += _pre(call, name="Python")
+        html += self._answers(op["responses"]) + self._answer_fields(op["responses"])
+        url = self._url(path, op)
+        return _el("article", html, id=op["operationId"], data_method=method.upper(), data_url=url)
 
     def _parameters(self, parameters: list[_Node]) -> str:
         if not parameters:
@@ -172,19 +204,64 @@ class _Page:
         )
         return _el("h4", "Answers") + _table(("Status", "Meaning", "Body"), rows)
 
+    def _body_fields(self, schema: _Node) -> str:
+        """The fields of a body, or those of each body that there may be."""
+        found = self._resolve(schema)
+        if "oneOf" in found:
+            return "".join(
+                _el("p", self._type(branch), ":") + self._body_fields(branch) for branch in found["oneOf"]
+            )
+        return self._fields(found)
+
+    def _answer_fields(self, responses: _Node) -> str:
+        """The fields of what the first successful response has, folded away."""
+        first = next(self._resolve(answer) for status, answer in responses.items() if status.startswith("2"))
+        media: _Node = next(iter(first.get("content", {}).values()), {})
+        fields = self._body_fields(media["schema"]) if media else ""
+        return _el("details", _el("summary", "Fields of the answer"), fields) if fields else ""
+
+    def _example_ids(self, op: _Node) -> list[str]:
+        return [str(p.get("example", p["name"])) for p in op["parameters"] if p["in"] == "path"]
+
+    def _example_query(self, op: _Node) -> _Node:
+        """What the query needs, with the examples of the contract."""
+        asked = [p for p in op["parameters"] if p["in"] == "query"]
+        needed = [p for p in asked if p.get("required")] or (asked[:1] if op.get("x-requires-filter") else [])
+        return {p["name"]: p.get("example", p["name"]) for p in needed}
+
+    def _url(self, path: str, op: _Node) -> str:
+        """The path and query of a call with the examples of the contract."""
+        for value in self._example_ids(op):
+            path = _ID.sub(quote(value, safe=""), path, count=1)
+        query = self._example_query(op)
+        return path + (f"?{urlencode(query)}" if query else "")
+
+    def _python(self, op: _Node, body: object) -> str:
+        """A call of the SDK with the examples of the contract; empty if the SDK has none."""
+        if op["tags"][0] == "server":
+            return ""
+        name = _METHODS.get(op["operationId"]) or _CAPITAL.sub(r"_\1", op["operationId"]).lower()
+        arguments = [repr(value) for value in self._example_ids(op)]
+        fields: _Node = {**self._example_query(op), **(body if isinstance(body, dict) else {})}
+        if "memories" in fields:
+            many = fields.pop("memories")
+            if name == "add_memory":
+                name = "add_memories"
+            else:
+                many = [{"kind": "memory", **memory} for memory in many]
+            arguments.append(repr(many))
+        arguments += [f"{field}={value!r}" for field, value in fields.items()]
+        call = f"client.{name}({', '.join(arguments)})"
+        if len(call) > _WIDTH:
+            call = f"client.{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + ")"
+        return call
+
     def _curl(self, method: str, path: str, op: _Node, body: object) -> str:
         """A command that calls the operation with the examples of the contract."""
-        query: _Node = {}
-        for p in op["parameters"]:
-            example = p.get("example", p["name"])
-            if p["in"] == "path":
-                path = path.replace(f"{{{p['name']}}}", str(example))
-            elif p["in"] == "query" and (p.get("required") or (op.get("x-requires-filter") and not query)):
-                query[p["name"]] = example
-        url = self._contract["servers"][0]["url"] + path + (f"?{urlencode(query)}" if query else "")
+        url = self._contract["servers"][0]["url"] + self._url(path, op)
         lines = [["curl", *(() if method == "get" else ("-X", method.upper())), url]]
         if op.get("security", self._contract.get("security")):
-            lines.append(["-H", "x-api-key: mtk_your_api_key"])
+            lines.append(["-H", f"x-api-key: {_KEY}"])
         if body is not None:
             lines += [["-H", "content-type: application/json"], ["-d", json.dumps(body, ensure_ascii=False)]]
         return " \\\n  ".join(map(shlex.join, lines))
@@ -192,18 +269,21 @@ class _Page:
     def _schema(self, name: str, schema: _Node) -> str:
         html = _el("h3", escape(name)) + _text(schema.get("description"))
         html += _el("p", self._type(schema), _example(schema))
-        if "properties" in schema:
-            required = schema.get("required", ())
-            rows = (
-                (
-                    _field(field, required=field in required),
-                    self._type(value),
-                    _inline(self._resolve(value).get("description", "")) + _example(self._resolve(value)),
-                )
-                for field, value in schema["properties"].items()
+        return _el("article", html, self._fields(schema), id=f"schema-{name}")
+
+    def _fields(self, schema: _Node) -> str:
+        if "properties" not in schema:
+            return ""
+        required = schema.get("required", ())
+        rows = (
+            (
+                _field(field, required=field in required),
+                self._type(value),
+                _inline(self._resolve(value).get("description", "")) + _example(self._resolve(value)),
             )
-            html += _table(("Field", "Type", "Description"), rows)
-        return _el("article", html, id=f"schema-{name}")
+            for field, value in schema["properties"].items()
+        )
+        return _table(("Field", "Type", "Description"), rows)
 
     def _type(self, schema: _Node) -> str:
         """The type of a schema in words, with links to the schemas that it names, and its limits."""
@@ -281,8 +361,12 @@ def _code(value: object) -> str:
     return _el("code", escape(str(value)))
 
 
-def _pre(text: str) -> str:
-    return _el("pre", escape(text), tabindex="0")
+def _pre(text: str, name: str) -> str:
+    return _el("pre", escape(text), tabindex="0", data_name=name)
+
+
+def _badge(method: str) -> str:
+    return _el("span", method.upper(), class_=f"method {method}")
 
 
 def _note(label: str, html: str) -> str:
@@ -313,5 +397,5 @@ def _el(tag: str, *children: str, **attributes: str) -> str:
 _BOLD = re.compile(r"\*\*(.+?)\*\*", re.DOTALL)
 # A line of the page ends with each of these, so that its source can be read too.
 _BLOCKS = frozenset(
-    {"head", "style", "nav", "header", "section", "article", "h3", "p", "pre", "li", "div", "tr"}
+    {"head", "style", "nav", "header", "section", "article", "details", "h3", "p", "pre", "li", "div", "tr"}
 )

@@ -77,8 +77,9 @@ def _docs() -> Response:
 
 @functools.cache
 def _page_files() -> Mapping[str, bytes]:
-    """All files of the page by their names, so that no name of a request becomes a path."""
-    return {file.name: file.read_bytes() for file in files("memtrace_server").joinpath("ui").iterdir()}
+    """All files of both pages by their names, so that no name of a request becomes a path."""
+    package = files("memtrace_server")
+    return {file.name: file.read_bytes() for file in [*package.joinpath("ui").iterdir(), package / "docs.js"]}
 
 
 def _html(body: bytes, policy: str) -> Response:

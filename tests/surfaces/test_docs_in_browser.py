@@ -1,0 +1,106 @@
+"""What /docs has more of in a browser: a search, buttons that copy, calls, and a menu that folds away."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import expect
+from surfaces.page_in_browser import OpenPage, Shown, chromium, open_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator
+
+__all__ = ["chromium", "open_page"]  # fixtures
+
+
+def docs(open_page: OpenPage, *, width: int = 1200, path: str = "/docs") -> Shown:
+    shown = open_page(None)
+    shown.page.set_viewport_size({"width": width, "height": 800})
+    shown.page.add_init_script("navigator.clipboard.writeText = async text => { window.copied = text }")
+    shown.page.goto(f"{shown.url}{path}")
+    shown.page.get_by_role("button", name="Try it").first.wait_for()
+    return shown
+
+
+def article(shown: Shown, name: str) -> Locator:
+    return shown.page.locator(f"article#{name}")
+
+
+def test_docs_search_shows_what_has_every_word(open_page: OpenPage) -> None:
+    shown = docs(open_page)
+    shown.page.get_by_label("Search the reference").fill("markdown session_id")
+
+    expect(article(shown, "getSessionContext")).to_be_visible()
+    expect(article(shown, "forgetMemory")).to_be_hidden()
+    expect(shown.page.locator("nav a[href='#forgetMemory']")).to_be_hidden()
+    told = shown.page.get_by_role("status").first
+    shown.page.get_by_label("Search the reference").fill("no such word anywhere")
+    expect(told).to_contain_text("0 of")
+    shown.page.get_by_label("Search the reference").fill("")
+    expect(article(shown, "forgetMemory")).to_be_visible()
+
+
+def test_docs_examples_are_copied_as_they_are(open_page: OpenPage) -> None:
+    shown = docs(open_page)
+    for pre in article(shown, "getAgentStats").locator("pre").all():
+        pre.locator("xpath=preceding-sibling::*[1]").get_by_role("button", name="Copy").click()
+        assert shown.page.evaluate("copied") == pre.text_content()
+    assert article(shown, "getAgentStats").locator(".copy span").all_text_contents() == ["curl", "Python"]
+
+
+def test_docs_calls_this_server_with_the_key_of_the_page(open_page: OpenPage) -> None:
+    shown = docs(open_page, path="/")
+    add = article(shown, "addMemory")
+    add.get_by_role("button", name="Try it").click()
+    assert json.loads(add.get_by_label("Body").input_value())["content"] == "User prefers dark mode"
+    add.get_by_role("button", name="Send POST").click()
+    expect(add.get_by_role("status")).to_contain_text("401")
+    add.get_by_label("API key").fill(shown.key)
+    add.get_by_role("button", name="Send POST").click()
+    expect(add.get_by_role("status")).to_contain_text("201")
+    assert shown.client.recall("support-bot").count == 1
+
+    listing = article(shown, "listAgentMemories")
+    listing.get_by_role("button", name="Try it").click()  # with the key that is known now
+    listing.get_by_role("button", name="Send GET").click()
+    expect(listing.get_by_role("status")).to_contain_text("User prefers dark mode")
+    assert shown.page.context.cookies() == []
+
+
+def test_docs_sends_the_key_to_no_other_server(open_page: OpenPage) -> None:
+    shown = docs(open_page)
+    asked: list[str] = []
+    shown.page.on("request", lambda request: asked.append(request.url))
+    listing = article(shown, "listAgents")
+    listing.get_by_role("button", name="Try it").click()
+    listing.get_by_label("API key").fill(shown.key)
+    for path in ("//evil.example/x", "http://evil.example/", "\\\\evil.example", "@evil.example"):
+        listing.get_by_label("Path").fill(path)
+        listing.get_by_role("button", name="Send GET").click()
+        expect(listing.get_by_role("status")).not_to_have_text("…")
+    assert {url.split("/")[2] for url in asked} <= {shown.url.split("/")[2]}
+
+
+def test_docs_fold_the_menu_where_there_is_no_room(open_page: OpenPage) -> None:
+    shown = docs(open_page, width=390)
+    link = shown.page.locator("nav a[href='#searchMemories']")
+    expect(link).to_be_hidden()
+    assert shown.page.evaluate("document.documentElement.scrollWidth") == 390
+    shown.page.get_by_text("Contents", exact=True).click()
+    link.click()
+    expect(link).to_be_hidden()
+    assert shown.page.url.endswith("#searchMemories")
+    table = article(shown, "searchMemories").locator(".wide").first
+    assert table.evaluate("element => element.scrollWidth > element.clientWidth")
+
+
+def test_docs_have_nothing_serious_for_axe(open_page: OpenPage) -> None:
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
+
+    shown = docs(open_page)
+    article(shown, "addMemory").get_by_role("button", name="Try it").click()
+    for scheme in ("light", "dark"):
+        shown.page.emulate_media(color_scheme=scheme)
+        violations = Axe().run(shown.page).response["violations"]
+        assert [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in violations] == []
