@@ -38,7 +38,8 @@ HERE = ["--url", "sqlite://"]
 COMMANDS = [
     ["remember", "a", "Likes tea", *HERE], ["decide", "a", "b", "c", *HERE], ["recall", "a", *HERE],
     ["search", "tea", *HERE], ["context", "a", *HERE], ["tail", *HERE], ["forget", "mem_1", *HERE],
-    ["agents", *HERE], ["sessions", *HERE], ["stats", "a", *HERE], ["ui", "--no-open", "sqlite://"], ["export", *HERE],
+    ["agents", *HERE], ["sessions", *HERE], ["stats", "a", *HERE], ["export", *HERE],
+    ["ui", "--no-open", "sqlite://"],
     ["import", "one.jsonl", *HERE], ["copy", "sqlite://", "sqlite:///y.db"], ["mcp", *HERE],
     ["serve", *STORE], ["check", *STORE], ["vacuum", *STORE], ["backup", "y.db", *STORE],
     ["restore", "y.db", *STORE], ["audit", *STORE], ["org", "create", "acme", *STORE],
