@@ -26,19 +26,19 @@ class StoreFile:
         path: Its path; symbolic links are followed now, and not again.
         is_read_only: Whether nothing may be written.
         create: Whether to create the file when it does not exist.
+
+    Attributes:
+        path: The path, absolute.
+        wal: The write-ahead log beside the file.
     """
 
     def __init__(self, path: str, *, is_read_only: bool = False, create: bool = True) -> None:
         self.path = Path(os.path.realpath(path))
         self.is_read_only = is_read_only
+        self.wal = self.path.with_name(f"{self.path.name}-wal")
         self._create = create and not is_read_only
         self._prepared: tuple[int, int] | None = None
         self._identity: _Identity | None = None
-
-    @property
-    def wal(self) -> Path:
-        """The write-ahead log beside the file."""
-        return self.path.with_name(f"{self.path.name}-wal")
 
     def exists(self) -> bool:
         """Return whether the file exists."""
@@ -141,7 +141,7 @@ class StoreFile:
         return found.st_mtime_ns, found.st_size, self.wal.exists()
 
     def _look(self) -> _Identity:
-        return tuple(_identity_of(path) for path in (self.path, self.wal))
+        return _identity_of(self.path), _identity_of(self.wal)
 
 
 def unavailable(error: sqlite3.Error, path: Path | None) -> StoreUnavailable:
