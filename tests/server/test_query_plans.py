@@ -68,7 +68,10 @@ PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
     ("desc", (1, 1), False),
 )
 FULLTEXT = re.compile(r"SCAN \w+ VIRTUAL TABLE INDEX \d+:\S*(M\d|=)")  # matched, or looked up by its row
-LOOKUP = re.compile(r"SEARCH \w+ USING (INTEGER PRIMARY KEY \(|.*?\((org|digest|seq)=\?)")
+# An index of memories that is bounded by the organisation alone is all of the organisation.
+LOOKUP = re.compile(
+    r"SEARCH \w+ USING (?!.* memories_by_\w+ \(org=\?\))(INTEGER PRIMARY KEY \(|.*?\((org|digest|seq)=\?)"
+)
 # Some tables have one row, `u` has a bounded number, and `p` is a page. Orgs and keys are few, and only the
 # command line lists them; of the rest, a sweep takes the oldest few.
 KNOWN = re.compile(
@@ -122,7 +125,8 @@ def test_a_walk_is_told_from_a_lookup(database: sqlite3.Connection) -> None:
     assert walks("SELECT * FROM words_1")
     assert walks("SELECT label FROM labels WHERE label = 'x'")
     assert not walks("SELECT * FROM words_1 WHERE words_1 MATCH 'x'")
-    assert not walks("SELECT * FROM memories WHERE org = 1 AND time > 5")
+    assert walks("SELECT max(seq) FROM memories WHERE org = 1")
+    assert not walks("SELECT * FROM memories WHERE org = 1 AND is_superseded = 0 AND time > 5")
 
 
 def filters() -> Iterator[Filter]:

@@ -284,10 +284,9 @@ class SqliteTransaction:
 
     def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
         self.flush()
-        last = self._db.execute("SELECT max(seq) FROM memories WHERE org = ?", (org,)).fetchone()[0] or 0
-        rows = [last, *(memory.seq for memory in memories)]
-        self._note_order(org, memories)
         order = self._order(org)
+        rows = [self._latest_row(org) if order.is_kept else 0, *(memory.seq for memory in memories)]
+        self._note_order(org, memories)
         order.is_kept = order.is_kept and all(a < b for a, b in pairwise(rows))
         alone = [msgspec.structs.replace(memory, supersedes=None) for memory in memories]
         self._pending.add(org, [(b"", memory) for memory in alone], now)
@@ -658,6 +657,16 @@ class SqliteTransaction:
             in_order, latest, has_future = self._db.execute(sql, (org,)).fetchone()
             self._orders[org] = _Order(bool(in_order), latest, bool(has_future))
         return self._orders[org]
+
+    def _latest_row(self, org: int) -> int:
+        """Return the row with the latest time, which is the last where rows rise with times; 0 if none."""
+        latest = (
+            "(SELECT seq FROM memories WHERE org = ?1 AND is_superseded = {}"
+            " ORDER BY time DESC, seq DESC LIMIT 1)"
+        )
+        parts = ", ".join(f"ifnull({latest.format(part)}, 0)" for part in (0, 1))
+        (row,) = self._db.execute(f"SELECT max({parts})", (org,)).fetchone()
+        return int(row)
 
     def _within_time(self, org: int, wanted: Filter) -> Filter:
         """Return a filter that finds the same: where nothing is of the future, `as_of` bounds the time."""
