@@ -1,34 +1,35 @@
 # All that one does with a clone. It needs Python 3.11 or newer, make and git; the rest goes into .venv.
 
 PYTHON ?= python3
+VENV ?= .venv
 EXAMPLES ?= 50
-BIN := .venv/bin
+BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage mutants format fuzz fuzz-long eval bench bench-quick build clean
+.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long eval bench bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/.server ## start a server, store memories over HTTP and recall them
+demo: $(VENV)/.server ## start a server, store memories over HTTP and recall them
 	@$(BIN)/python scripts/demo.py
 
-test: .venv/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
+test: $(VENV)/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
-browser: .venv/.dev ## install Chromium, which the tests of the page need, if this user can; with apt, as root
+browser: $(VENV)/.dev ## install Chromium, which the tests of the page need, if this user can; with apt, as root
 	@$(BIN)/python scripts/browser.py
 
-screenshots: .venv/.dev ## take pictures of each view of the page, wide and narrow, light and dark (ARGS=context to choose)
+screenshots: $(VENV)/.dev ## take pictures of each view of the page, wide and narrow, light and dark (ARGS=context to choose)
 	@$(BIN)/python scripts/screenshots.py $(ARGS)
 
-serve: .venv/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --store sqlite:///x.db')
+serve: $(VENV)/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --store sqlite:///x.db')
 	$(BIN)/memtrace serve $(ARGS)
 
-regen: .venv/.dev ## write again all that is derived from openapi.yaml
+regen: $(VENV)/.dev ## write again all that is derived from openapi.yaml
 	$(BIN)/python scripts/regen.py
 
-check: .venv/.dev ## lint, formatting, strict types (inside and as users see them), whether a fresh regen differs, and what the contract breaks
+check: $(VENV)/.dev ## lint, formatting, strict types (inside and as users see them), whether a fresh regen differs, and what the contract breaks
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -36,58 +37,74 @@ check: .venv/.dev ## lint, formatting, strict types (inside and as users see the
 	$(BIN)/python scripts/regen.py --check
 	$(BIN)/python scripts/compatibility.py
 
-clients-check: .venv/.dev ## lint the contract, and try what tools of TypeScript and pydantic make of it
+clients-check: $(VENV)/.dev ## lint the contract, and try what tools of TypeScript and pydantic make of it
 	@$(BIN)/python scripts/clients_check.py
 
-extras: .venv/.dev ## try each extra in an environment that has it alone, and its examples (ten minutes; EXTRAS='mcp cli')
+extras: $(VENV)/.dev ## try each extra in an environment that has it alone, and its examples (ten minutes; EXTRAS='mcp cli')
 	@$(BIN)/python scripts/extras.py $(EXTRAS)
 
-coverage: .venv/.dev ## run the tests of the SDK; fails if they leave out a branch of it
+coverage: $(VENV)/.dev ## run the tests and measure which branches of the SDK they take; fails if they leave one out
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest tests/client tests/contract/test_values.py tests/package/test_names.py tests/package/test_fail_next.py \
-		tests/package/test_pytest_plugin.py tests/surfaces/test_tools.py tests/surfaces/test_*command*.py $(ARGS)
+	$(BIN)/coverage run -m pytest -n 2 $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-mutants: .venv/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
+newest: ## run the tests of the SDK with the newest Python that is installed
+	@python=$$(for minor in 14 13 12 11; do python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null && break; done) && \
+		$(MAKE) test VENV=.venv-newest PYTHON=$$python ARGS='tests/client tests/contract tests/package/test_typing.py $(ARGS)'
+
+lowest: .venv-lowest/.done ## run the tests of what the client sends and the server stores with the lowest versions of what they need
+	.venv-lowest/bin/python -m pytest -n 2 tests/contract tests/client $(NEEDS_MORE:%=--ignore=%) $(ARGS)
+
+mutants: $(VENV)/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
 	$(BIN)/python scripts/mutants.py $(ARGS)
 
-format: .venv/.dev ## format the code and mend what ruff can
+format: $(VENV)/.dev ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-fuzz: .venv/.dev ## fuzz a server of our own for a minute or two; with URL=… KEY=… [PEER_KEY=…], any other
+fuzz: $(VENV)/.dev ## fuzz a server of our own for a minute or two; with URL=… KEY=… [PEER_KEY=…], any other
 	@$(BIN)/python scripts/fuzz.py --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) \
 		$(if $(URL),--url '$(URL)' --key '$(KEY)' --peer-key '$(PEER_KEY)')
 
 fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
 	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
 
-eval: .venv/.dev ## measure search on a labelled log, beside FTS5's own ranking, up to 100,000 memories
+eval: $(VENV)/.dev ## measure search on a labelled log, beside FTS5's own ranking, up to 100,000 memories
 	@$(BIN)/python scripts/eval.py
 
-bench: .venv/.dev ## measure against floors, up to a million memories: six minutes, and longer the first time
+bench: $(VENV)/.dev ## measure against floors, up to a million memories: six minutes, and longer the first time
 	@$(BIN)/python scripts/bench.py
 
-bench-quick: .venv/.dev ## the same in two minutes, up to 100,000 memories
+bench-quick: $(VENV)/.dev ## the same in two minutes, up to 100,000 memories
 	@$(BIN)/python scripts/bench.py --quick
 
-build: .venv/.dev ## build the wheel and the sdist into dist/
+build: $(VENV)/.dev ## build the wheel and the sdist into dist/
 	rm -rf dist
 	$(BIN)/python -m build
 
 clean: ## remove all that these targets made
-	rm -rf .venv build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis .coverage .coverage.* mutants
+	rm -rf .venv .venv-newest .venv-lowest build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis .coverage .coverage.* mutants
 	find src generated scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One environment, in two steps: the demo and the server need a few packages only, and should not wait for
 # all the tools.
-.venv/.server: pyproject.toml
+$(VENV)/.server: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Memtrace needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]'
 	@touch $@
 
-.venv/.dev: .venv/.server
+$(VENV)/.dev: $(VENV)/.server
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Whose tools, such as other HTTP libraries, need newer versions.
+NEEDS_MORE := tests/client/test_interop.py tests/client/test_tracing.py tests/contract/test_httpx2.py
+
+.venv-lowest/.done: pyproject.toml scripts/lowest.py | $(VENV)/.dev
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(BIN)/python scripts/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres]' \
+		--constraint .venv-lowest/constraints.txt freezegun hypothesis pytest pytest-xdist PyYAML trio
 	@touch $@

@@ -1,4 +1,4 @@
-"""Print the lowest versions of what the package and its server need, as constraints for pip."""
+"""Print the lowest versions of what the client, the server and its stores need, as constraints for pip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     """Print one constraint a line."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for line in (*project["dependencies"], *extras["cli"], *extras["server"]):
+    for line in (*project["dependencies"], *extras["cli"], *extras["server"], *extras["postgres"]):
         needed = Requirement(line)
         lowest = [bound.version for bound in needed.specifier if bound.operator == ">="]
         if lowest:  # our own extras have none
