@@ -11,8 +11,8 @@ BIN := $(VENV)/bin
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.server ## start a server, store memories over HTTP and recall them
-	@$(BIN)/python scripts/demo.py
+demo: $(VENV)/.server ## start a server, store memories over HTTP, recall them and name the page (ARGS=--stay keeps it)
+	@$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(VENV)/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -92,11 +92,11 @@ clean: ## remove all that these targets made
 $(VENV)/.server: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Memtrace needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 # Whose tools, such as other HTTP libraries, need newer versions.

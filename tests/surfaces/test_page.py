@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from surfaces.page_in_browser import OpenPage, chromium, create_key, open_page, org_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from memtrace import Memtrace
@@ -385,6 +386,26 @@ def test_of_very_many_memories_the_document_has_those_in_sight(open_page: OpenPa
     shown.page.keyboard.press("Home")
     expect(shown.page.get_by_text("Number 999", exact=True)).to_be_visible()
     expect(shown.page.get_by_text("Number 0", exact=True)).to_have_count(0)
+
+
+def test_of_ten_thousand_memories_the_first_page_is_loaded(
+    open_page: OpenPage, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    def fill(client: Memtrace) -> None:
+        for batch in range(10):
+            content = f"Number {batch}"
+            client.add_memories([{"agent_id": "a", "content": f"{content} {n}"} for n in range(1000)])
+
+    shown = open_page(None, fill=fill)
+    pages: list[str] = []
+    shown.page.on("request", lambda asked: pages.append(asked.url) if "/memories?" in asked.url else None)
+    shown.open()
+    assert shown.contents[0] == "Number 9 999"
+
+    assert len(pages) <= 2
+    assert len(shown.contents) <= 100
+    duration = "performance.getEntriesByName('shown')[0].duration"  # since the navigation
+    record_testsuite_property("first_memories_of_10000_ms", shown.page.evaluate(duration))
 
 
 # --- acting

@@ -53,7 +53,7 @@ function budget({ query }) {
 function meter(tokens, most) {
 	const part = Math.min(1, tokens / most);
 	const told = { role: "meter", "aria-label": "Tokens", "aria-valuemin": 0, "aria-valuemax": most, "aria-valuenow": tokens };
-	return h("div.meter", told, bar(part), h("span", h("b", figure(tokens)), ` of ${figure(most)} tokens, ${Math.round(100 * part)} %`));
+	return h("div.meter", told, bar(part), h("span", h("b", figure(tokens)), ` of ${figure(most)} tokens, ${Math.floor(100 * part)} %`));
 }
 
 function reasons(omitted) {

@@ -52,6 +52,7 @@ async function show() {
 function fill(parts) {
 	main.replaceChildren(...parts.flat(9).filter(Boolean));
 	main.dataset.place = location.hash;
+	performance.measure("shown");
 	scrollTo(0, 0);
 	const first = main.querySelector("[autofocus]") ?? main.querySelector("h1");
 	// Who follows a link hears where it leads; at first, the page is read from its top.
