@@ -9,6 +9,7 @@ is done again.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,27 +42,28 @@ _FLUSH = f"""
 WITH memory AS (
     INSERT INTO memories (org, seq, place, agent_id, session_id, memory_type, event_type, time, importance,
         created_at, expires_at, supersedes, lexemes, folded, words, doc)
-    SELECT o, s, CASE WHEN n IS NULL THEN s
+    SELECT %(org)s, s, CASE WHEN n IS NULL THEN s
             ELSE {FIRST_PLACE} + (pg_current_xact_id()::text::bigint * {PLACES}) + n END,
         a, ss, mt, et, t, i, c, e, su, l, f, w, d
-    FROM json_to_recordset(%(memories)s) AS x (o bigint, s bigint, n integer, a text, ss text, mt text,
+    FROM json_to_recordset(%(memories)s) AS x (s bigint, n integer, a text, ss text, mt text,
         et text, t bigint, i double precision, c bigint, e bigint, su bigint, l tsvector, f text, w text,
         d text)
 ), original AS (
     INSERT INTO originals
-    SELECT o, decode(f, 'hex'), s, r FROM json_to_recordset(%(originals)s)
-        AS x (o bigint, f text, s bigint, r bigint) ORDER BY 1, 2
+    SELECT %(org)s, decode(f, 'hex'), s, r FROM json_to_recordset(%(originals)s)
+        AS x (f text, s bigint, r bigint) ORDER BY 2
     ON CONFLICT (org, fingerprint) DO UPDATE SET seq = excluded.seq, replaced = excluded.replaced
         WHERE originals.seq = excluded.replaced
     RETURNING 1
 ), duplicate AS (
     INSERT INTO duplicates
-    SELECT o, decode(f, 'hex'), s FROM json_to_recordset(%(duplicates)s) AS x (o bigint, f text, s bigint)
+    SELECT %(org)s, decode(f, 'hex'), s FROM json_to_recordset(%(duplicates)s) AS x (f text, s bigint)
 ), answer AS (
     INSERT INTO answers
-    SELECT o, k, t, r, decode(q, 'hex'), s, decode(b, 'base64'), a, l, m FROM json_to_recordset(%(answers)s)
-        AS x (o bigint, k text, t bigint, r bigint, q text, s integer, b text, a text, l text, m text)
-        ORDER BY 1, 2
+    SELECT %(org)s, k, t, r, decode(q, 'hex'), s, decode(b, 'base64'), a, l, m
+    FROM json_to_recordset(%(answers)s)
+        AS x (k text, t bigint, r bigint, q text, s integer, b text, a text, l text, m text)
+        ORDER BY 2
     ON CONFLICT (org, key) DO UPDATE SET answered_at = excluded.answered_at, replaced = excluded.replaced,
         request = excluded.request, status = excluded.status, body = excluded.body,
         agent_id = excluded.agent_id, location = excluded.location, memories = excluded.memories
@@ -69,36 +71,36 @@ WITH memory AS (
     RETURNING 1
 ), superseded AS (
     UPDATE memories m SET superseded_by = n, superseded_at = t FROM json_to_recordset(%(superseded)s)
-        AS x (o bigint, s bigint, n bigint, t bigint)
-    WHERE m.org = o AND m.seq = s AND m.superseded_by IS NULL
+        AS x (s bigint, n bigint, t bigint)
+    WHERE m.org = %(org)s AND m.seq = s AND m.superseded_by IS NULL
     RETURNING 1
 ), agent AS (
     INSERT INTO agents (org, id, created_at)
-    SELECT o, a, t FROM json_to_recordset(%(agents)s) AS x (o bigint, a text, t bigint) ORDER BY 1, 2
+    SELECT %(org)s, a, t FROM json_to_recordset(%(agents)s) AS x (a text, t bigint) ORDER BY 2
     ON CONFLICT DO NOTHING
 ), returned AS (
     UPDATE agents g SET is_deleted = false, created_at = t, last_active_at = NULL
-    FROM json_to_recordset(%(agents)s) AS x (o bigint, a text, t bigint)
-    WHERE g.org = o AND g.id = a AND g.is_deleted
+    FROM json_to_recordset(%(agents)s) AS x (a text, t bigint)
+    WHERE g.org = %(org)s AND g.id = a AND g.is_deleted
 ), session AS (
     INSERT INTO sessions (org, id, agent_id, created_at, updated_at)
-    SELECT o, s, a, t, t FROM json_to_recordset(%(sessions)s) AS x (o bigint, s text, a text, t bigint)
-        ORDER BY 1, 2
+    SELECT %(org)s, s, a, t, t FROM json_to_recordset(%(sessions)s) AS x (s text, a text, t bigint)
+        ORDER BY 2
     ON CONFLICT DO NOTHING
-    RETURNING org, agent_id
+    RETURNING agent_id
 ), count AS (
     INSERT INTO counts
-    SELECT o, a, k, %(slot)s, sum(n), max(t) FROM (
-        SELECT * FROM json_to_recordset(%(counts)s) AS x (o bigint, a text, k text, n bigint, t bigint)
+    SELECT %(org)s, a, k, %(slot)s, sum(n), max(t) FROM (
+        SELECT * FROM json_to_recordset(%(counts)s) AS x (a text, k text, n bigint, t bigint)
         UNION ALL
-        SELECT org, agent_id, kind, 1, NULL FROM session, (VALUES ('{SESSIONS}'), ('{ACTIVE}')) AS k (kind)
-    ) AS x (o, a, k, n, t) GROUP BY o, a, k ORDER BY 1, 2, 3
+        SELECT agent_id, kind, 1, NULL FROM session, (VALUES ('{SESSIONS}'), ('{ACTIVE}')) AS k (kind)
+    ) AS x (a, k, n, t) GROUP BY a, k ORDER BY 2, 3
     ON CONFLICT (org, agent_id, kind, slot) DO UPDATE SET number = counts.number + excluded.number,
         active_at = greatest(counts.active_at, excluded.active_at)
 ), recent AS (
     INSERT INTO recent_counts
-    SELECT o, a, p, %(slot)s, m, e FROM json_to_recordset(%(recent)s)
-        AS x (o bigint, a text, p bigint, m bigint, e bigint) ORDER BY 1, 2, 3
+    SELECT %(org)s, a, p, %(slot)s, m, e FROM json_to_recordset(%(recent)s)
+        AS x (a text, p bigint, m bigint, e bigint) ORDER BY 2, 3
     ON CONFLICT (org, agent_id, period, slot) DO UPDATE SET
         memories = recent_counts.memories + excluded.memories,
         errors = recent_counts.errors + excluded.errors
@@ -192,7 +194,7 @@ class Pending:
         Raises:
             Conflict: What was read has been changed since.
         """
-        values = {
+        values: dict[str, list[_Row]] = {
             "memories": self.memories,
             "originals": self.originals,
             "duplicates": self.duplicates,
@@ -212,10 +214,20 @@ class Pending:
                 for (org, agent, period), number in self.recent.items()
             ],
         }
-        texts = {name: encoded(rows) for name, rows in values.items()}
-        written = connection.execute(_FLUSH.encode(), {**texts, "slot": slot}).fetchone()
-        if written != (len(self.originals), len(self.answers), len(self.superseded)):
-            raise Conflict
+        orgs = sorted({row["o"] for rows in values.values() for row in rows})
+        for org in orgs:
+            of_org = values
+            if len(orgs) > 1:
+                of_org = {name: [row for row in rows if row["o"] == org] for name, rows in values.items()}
+            _write(connection, org, slot, of_org)
+
+
+def _write(connection: Connection, org: int, slot: int, values: Mapping[str, Sequence[_Row]]) -> None:
+    texts = {name: encoded(rows) for name, rows in values.items()}
+    written = connection.execute(_FLUSH.encode(), {**texts, "org": org, "slot": slot}).fetchone()
+    compared = (len(values[name]) for name in ("originals", "answers", "superseded"))
+    if written != tuple(compared):
+        raise Conflict
 
 
 def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold

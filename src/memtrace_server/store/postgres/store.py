@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import count, islice
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -70,6 +70,7 @@ _TIDY_PATIENCE = 10.0  # seconds
 _SWEEP = 500  # rows
 _KEPT = times.DAY
 _SLOTS = 16  # in which processes count
+_NEXT_SLOT = count(random.randrange(_SLOTS))  # noqa: S311 - stores of one process never share one
 _WATCHED_FOR = 5.0  # seconds after somebody asked for the version
 _WATCH_EVERY = 0.025  # seconds
 
@@ -111,7 +112,7 @@ class PostgresStore:
         self._is_distributed = False
         self._orgs: dict[bytes, int] = {}
         self._clock = Clock()
-        self._slot = random.randrange(_SLOTS)  # noqa: S311 - any will do
+        self._slot = next(_NEXT_SLOT) % _SLOTS
         self._waiting: deque[_Waiting] = deque()
         self._writing = threading.Lock()
         self._wake = threading.Condition()
