@@ -18,6 +18,7 @@ class LiveServer(ServerProcess):
         folder: Where it runs and keeps its database; a second server there finds the data again.
         *arguments: More arguments for `memtrace serve`.
         memtrace: The command `memtrace`; as it is installed beside this interpreter if not given.
+        store: The URL of its store; a file in the folder if not given.
     """
 
     def __init__(
@@ -25,8 +26,11 @@ class LiveServer(ServerProcess):
         folder: Path,
         *arguments: str,
         memtrace: tuple[str, ...] = (sys.executable, "-m", "memtrace_server"),
+        store: str | None = None,
     ) -> None:
         super().__init__(folder, *arguments, memtrace=memtrace)
+        if store is not None:
+            self.store_url = self._environment["MEMTRACE_STORE"] = store
 
     @property
     def pid(self) -> int:

@@ -18,6 +18,7 @@ from memtrace import Memtrace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from helpers.postgres import Schemas
     from snippets import Snippet
 
     from memtrace.testing import MemtraceServer
@@ -34,12 +35,49 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(in_memory))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_stores` on SQLite and on PostgreSQL."""
+    if metafunc.definition.get_closest_marker("both_stores") is None:
+        return
+    for name, scope in (("live_server", "session"), ("in_process", "function"), ("store_url", "function")):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, ["sqlite", "postgres"], indirect=True, scope=scope)  # type: ignore[arg-type]
+
+
 @pytest.fixture(scope="session")
-def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """`memtrace serve` on a free port and a fresh SQLite file, for all tests; each uses its own tenant."""
+def live_server(request: pytest.FixtureRequest) -> LiveServer:
+    """`memtrace serve` on a free port and a fresh store, for all tests; each uses its own tenant."""
+    is_postgres = getattr(request, "param", "sqlite") == "postgres"
+    server: LiveServer = request.getfixturevalue("_postgres_server" if is_postgres else "_sqlite_server")
+    return server
+
+
+@pytest.fixture(scope="session")
+def _sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with LiveServer(tmp_path_factory.mktemp("live")) as server:
         yield server
     assert server.returncode == 0, "".join(server.log)
+
+
+@pytest.fixture(scope="session")
+def _postgres_server(
+    tmp_path_factory: pytest.TempPathFactory, postgres_schemas: Schemas
+) -> Iterator[LiveServer]:
+    schema = postgres_schemas.take()
+    url = postgres_schemas.url_of(schema)
+    with LiveServer(tmp_path_factory.mktemp("live"), store=url) as server:
+        yield server
+    assert server.returncode == 0, "".join(server.log)
+    postgres_schemas.give_back(schema)
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a store of a test's own."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
+    return f"sqlite:///{tmp_path / 'memtrace.db'}"
 
 
 @pytest.fixture(scope="session")

@@ -21,10 +21,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-def in_process(tmp_path: Path, clock: Clock) -> Iterator[InProcess]:
-    """A server in this process, on a file of its own."""
+def in_process(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[InProcess]:
+    """A server in this process, on a store of its own."""
     assert times.now() == clock.now  # or it would see the time go backwards
-    with InProcess(tmp_path / "memtrace.db") as server:
+    is_postgres = getattr(request, "param", "sqlite") == "postgres"
+    with InProcess(
+        request.getfixturevalue("postgres_url") if is_postgres else tmp_path / "memtrace.db"
+    ) as server:
         yield server
 
 

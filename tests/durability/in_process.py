@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+import psycopg
 from attrs import define, frozen
 
 from memtrace_server import tenants, times
@@ -79,19 +82,32 @@ class Tenant:
 
 
 class InProcess:
-    """A core on a store in a file, which can be closed and opened again."""
+    """A core on a store in a file, or at a URL, which can be closed and opened again."""
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, store: Path | str) -> None:
+        self._url = store if isinstance(store, str) else f"sqlite:///{store}"
         self._keys: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        self.store: Store = open_store(f"sqlite:///{self._file}")
+        self.store: Store = open_store(self._url)
         self.core = Core(self.store)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.store.close()
+
+    def tables(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Return all rows of all tables, those that a database keeps for itself too."""
+        if self._url.startswith("sqlite:"):
+            with closing(sqlite3.connect(self._url.removeprefix("sqlite:///"))) as file:
+                file.text_factory = bytes
+                sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+                names = [name.decode() for (name,) in file.execute(sql)]
+                return {name: file.execute(f'SELECT * FROM "{name}"').fetchall() for name in names}  # noqa: S608
+        with psycopg.connect(self._url) as database:
+            sql = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+            names = [name for (name,) in database.execute(sql)]
+            return {name: database.execute(f"TABLE {name} ".encode()).fetchall() for name in names}
 
     def restart(self) -> None:
         """Close the store and open it again."""

@@ -33,6 +33,8 @@ from memtrace_server.core import Core
 from memtrace_server.messages import Response
 from memtrace_server.store import open_store
 
+pytestmark = pytest.mark.both_stores
+
 LONG = bool(os.environ.get("MEMTRACE_LONG"))
 NOON = times.parse("2026-11-01T12:00:00Z")
 ORGS = ["ours", "theirs"]

@@ -19,6 +19,8 @@ from live import LiveServer
 from memtrace import ConflictError, Memtrace
 from memtrace_server.messages import Response
 
+pytestmark = pytest.mark.both_stores
+
 MANY = 64
 HOUR = 3_600
 DAY = 24 * HOUR

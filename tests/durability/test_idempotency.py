@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
-from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +15,8 @@ from live import LiveServer
 from memtrace import Memtrace
 from memtrace_server import tenants
 from memtrace_server.messages import Response
+
+pytestmark = pytest.mark.both_stores
 
 MANY = 64
 DAY = 86_400
@@ -71,12 +70,12 @@ def known(tenant: Tenant) -> str:
 
 @every_write
 def test_a_retry_gets_the_same_bytes_and_does_nothing(
-    tenant: Tenant, known: str, clock: Clock, tmp_path: Path, write: Write
+    tenant: Tenant, in_process: InProcess, known: str, clock: Clock, write: Write
 ) -> None:
-    before = _state(tmp_path)
+    before = _state(in_process)
     first = write.send(tenant, known)
     assert first.status in {200, 201, 204}, first.body
-    done = _state(tmp_path)
+    done = _state(in_process)
     assert done != before
     clock.advance(DAY / 2)
 
@@ -84,21 +83,21 @@ def test_a_retry_gets_the_same_bytes_and_does_nothing(
 
     _assert_same(second, first)
     assert "Idempotent-Replayed" not in first.headers
-    assert _state(tmp_path) == done
+    assert _state(in_process) == done
 
 
 @every_write
 def test_a_retry_gets_the_same_bytes_after_a_restart(
-    in_process: InProcess, known: str, clock: Clock, tmp_path: Path, write: Write
+    in_process: InProcess, known: str, clock: Clock, write: Write
 ) -> None:
     first = write.send(in_process.tenant(), known)
-    done = _state(tmp_path)
+    done = _state(in_process)
     clock.advance(1)
 
     in_process.restart()
 
     _assert_same(write.send(in_process.tenant(), known), first)
-    assert _state(tmp_path) == done
+    assert _state(in_process) == done
 
 
 @every_write
@@ -128,14 +127,14 @@ def test_a_key_is_free_after_24_hours(tenant: Tenant, known: str, clock: Clock, 
     ],
 )
 def test_another_request_with_the_same_key_is_refused_and_not_done(
-    tenant: Tenant, known: str, tmp_path: Path, first: Write, other: Write
+    tenant: Tenant, known: str, in_process: InProcess, first: Write, other: Write
 ) -> None:
     answer = first.send(tenant, known)
-    done = _state(tmp_path)
+    done = _state(in_process)
 
     _assert_reused(other.send(tenant, known))
 
-    assert _state(tmp_path) == done
+    assert _state(in_process) == done
     _assert_same(first.send(tenant, known), answer)
 
 
@@ -246,11 +245,10 @@ def _assert_reused(response: Response) -> None:
     assert told(response)["code"] == "idempotency_key_reused"
 
 
-def _state(folder: Path) -> list[object]:
+def _state(server: InProcess) -> list[object]:
     """All that writes change, but for what is remembered of the writes themselves."""
-    tables = ("memories", "labels", "agents", "agent_counts", "sessions", "duplicates")
-    with closing(sqlite3.connect(folder / "memtrace.db")) as store:
-        return [store.execute(f"SELECT * FROM {table}").fetchall() for table in tables]  # noqa: S608 - ours
+    tables = {"memories", "labels", "agents", "agent_counts", "counts", "sessions", "duplicates", "originals"}
+    return [rows for name, rows in sorted(server.tables().items()) if name in tables]
 
 
 def _ids(server: LiveServer, key: str) -> set[str | None]:

@@ -220,6 +220,10 @@ class Schemas:
         self.connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
         return name
 
+    def url_of(self, name: str) -> str:
+        """Return the URL of the store in a schema."""
+        return self.cluster.url_of("postgres", f"?options=-csearch_path%3D{name},public")
+
     def give_back(self, name: str) -> None:
         """Empty a schema that nobody uses any more."""
         found = self.connection.execute(
@@ -247,7 +251,7 @@ def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
 
     def make() -> str:
         made.append(postgres_schemas.take())
-        return postgres_schemas.cluster.url_of("postgres", f"?options=-csearch_path%3D{made[-1]},public")
+        return postgres_schemas.url_of(made[-1])
 
     yield make
     for name in made:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+pytestmark = pytest.mark.both_stores
+
 if TYPE_CHECKING:
     from server.conftest import Api
 

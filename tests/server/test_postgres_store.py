@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import secrets
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -288,6 +290,67 @@ def _store_slowly(
     transaction.memories(org, [seq], Filter())  # which writes it out
     written.set()
     go_on.wait(PATIENCE)
+
+
+def test_both_stores_rank_alike(postgres_url: str, tmp_path: Path) -> None:
+    subjects = [
+        "the parcel",
+        "a refund",
+        "Anna's dog",
+        "the deployment",
+        "search",
+        "パスワード",
+        "café prices",
+    ]
+    verbs = ["is late", "was running", "failed again", "was paid in March 2025", "works?", "has two tests"]
+    random_ = random.Random(7)  # noqa: S311 - the same memories each time
+    with Memtrace(f"sqlite:///{tmp_path / 'memtrace.db'}") as sqlite, Memtrace(postgres_url) as postgres:
+        sqlite.add_memories(
+            {
+                "agent_id": random_.choice("ab"),
+                "content": " and ".join(
+                    f"{random_.choice(subjects)} {random_.choice(verbs)}"
+                    for _ in "123"[: random_.randint(1, 3)]
+                ),
+                "session_id": random_.choice(["s", "t", None]),
+                "tags": random_.sample(["x", "y", "paid"], random_.randint(0, 2)),
+                "metadata": {"speaker": random_.choice(["Anna", "Bob"]), "n": number},
+            }
+            for number in range(400)
+        )
+        postgres.import_(sqlite.export())
+        for query in (
+            "Is the parcel late?", "annas dogs run", '"was paid" refund -café', "deploiment faild",
+            "パスワード", "what works in March 2025", "refund", "the", "-search", "cafe price Bob",
+        ):  # fmt: skip
+            for filters in (
+                {},
+                {"agent_id": "a"},
+                {"session_id": "s"},
+                {"tags": ["x"]},
+                {"group_by": "session"},
+            ):
+                found = [
+                    [(memory.id, memory.score) for memory in client.iter_search(query=query, **filters)]
+                    for client in (sqlite, postgres)
+                ]
+                assert found[0] == found[1], (query, filters)
+
+
+def test_memories_are_copied_between_stores(postgres_url: str, tmp_path: Path, command: Commands) -> None:
+    first, last = f"sqlite:///{tmp_path / 'first.db'}", f"sqlite:///{tmp_path / 'last.db'}"
+    with Memtrace(first) as client:
+        session = client.create_session(agent_id="a", metadata={"k": 1})
+        older = client.remember("a", "older", session_id=session.id, tags=["x"])
+        client.add_memory(agent_id="a", content="newer", supersedes=older.id)
+        client.register_agent(name="b", description="registered")
+        exported = [*client.export()]
+    for source, target in ((first, postgres_url), (postgres_url, last), (first, postgres_url)):
+        command("copy", source, target)
+    for url in (postgres_url, last):
+        with Memtrace(url) as client:
+            assert [*client.export()] == exported
+        assert command("check", "--store", url) == "The store is consistent.\n"
 
 
 def test_a_store_is_checked(postgres_url: str, command: Commands) -> None:

@@ -12,6 +12,8 @@ from memtrace_server import times
 from memtrace_server.search import analysis, dates, spelling
 from memtrace_server.search.query import MAX_PHRASES, parse
 
+pytestmark = pytest.mark.both_stores
+
 NOW = times.parse("2026-11-25T12:00:00Z")  # a Wednesday
 
 

@@ -102,7 +102,13 @@ def sharded_url(make_postgres_url: Callable[[], str], postgres_cluster: Cluster)
 def use_everything(client: Memtrace) -> None:
     """Do all that a request can ask of a store."""
     session = client.create_session(agent_id="a", metadata={"k": 1})
-    said = {"agent_id": "a", "session_id": session.id, "tags": ["x"], "metadata": {"k": 1}, "importance": 0.9}
+    said: dict[str, Any] = {
+        "agent_id": "a",
+        "session_id": session.id,
+        "tags": ["x"],
+        "metadata": {"k": 1},
+        "importance": 0.9,
+    }
     first = client.add_memory(
         content="Where do the quick brown foxes run?", on_duplicate="reject", idempotency_key="one", **said
     )
@@ -120,12 +126,12 @@ def use_everything(client: Memtrace) -> None:
         {"query": "foxes", "as_of": "2040-01-01T00:00:00Z"}, {"event_types": ["error"]},
         {"min_importance": 0.8, "order": "asc"}, {"query": "foxes", "order": "asc"},
     ):  # fmt: skip
-        client.search_memories(**wanted)  # type: ignore[arg-type]
+        client.search_memories(**wanted)
     for filters in (
         {}, {"agent_id": "a"}, {"session_id": session.id}, {"event_type": "error", "agent_id": "b"},
         {"as_of": "2040-01-01T00:00:00Z"}, {"include_superseded": True}, {"order": "asc", "offset": 1},
     ):  # fmt: skip
-        list(client.iter_memories(page_size=1, **filters))  # type: ignore[arg-type]
+        list(client.iter_memories(page_size=1, **filters))
     client.get_memory(newer.id)
     client.get_agent_context("a", query="foxes")
     client.get_session_context(session.id)
@@ -155,7 +161,9 @@ def partitions(plan: Any) -> Iterator[str]:
             yield from partitions(each)
     elif isinstance(plan, dict):
         name = plan.get("Relation Name")
-        if name is not None and plan.get("Node Type", "ModifyTable") != "ModifyTable":  # it names the whole table
+        if (
+            name is not None and plan.get("Node Type", "ModifyTable") != "ModifyTable"
+        ):  # it names the whole table
             yield name
         for value in plan.values():
             if isinstance(value, dict | list):

@@ -6,6 +6,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from durability.store_audit import assert_whole
 from memtrace import Memory, Memtrace, NotFoundError
 from memtrace_server import times
 from memtrace_server.search.ranking import BEST
+from memtrace_server.store import open_store
 
 SEEDS = range(20260, 20360 if os.environ.get("MEMTRACE_LONG") else 20264)
 STEPS = 100
@@ -58,10 +60,10 @@ IN_SEARCHES = {**{n: v for n, v in FILTERS.items() if n not in {"memory_type", "
 
 
 class Run:
-    """A client on a file, beside a list of the memories that it should have."""
+    """A client on a store, beside a list of the memories that it should have."""
 
-    def __init__(self, file: Path, seed: int) -> None:
-        self.client = Memtrace(f"sqlite:///{file}", max_retries=0)
+    def __init__(self, url: str, seed: int) -> None:
+        self.client = Memtrace(url, max_retries=0)
         self.random = random.Random(seed)  # noqa: S311 - the same run for the same seed
         self.is_backfilled = seed % 2 == 0  # where nothing is, rows rise with times
         self.seconds = 0
@@ -206,16 +208,20 @@ def has_words(content: str, query: str) -> bool:
 
 
 @pytest.fixture(params=SEEDS)
-def run(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    run = Run(tmp_path / "memtrace.db", request.param)
+def run(request: pytest.FixtureRequest, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    run = Run(store_url, request.param)
     monkeypatch.setattr(times, "now", run.tell_time)
     monkeypatch.setattr(times, "uptime", run.tell_time)
     with run.client:
         yield run
 
 
-def test_every_query_finds_what_a_plain_list_would(run: Run, tmp_path: Path) -> None:
+@pytest.mark.both_stores
+def test_every_query_finds_what_a_plain_list_would(run: Run, store_url: str, tmp_path: Path) -> None:
     for _ in range(STEPS):
         run.step()
 
-    assert_whole(tmp_path / "memtrace.db")
+    with closing(open_store(store_url)) as store:
+        assert list(store.check()) == []
+    if store_url.startswith("sqlite:"):
+        assert_whole(tmp_path / "memtrace.db")
