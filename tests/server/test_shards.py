@@ -70,7 +70,7 @@ def sharded_url(make_postgres_url: Callable[[], str], postgres_cluster: Cluster)
     with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
 
         def run(text: str, *names: str) -> None:
-            connection.execute(sql.SQL(text).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            connection.execute(sql.SQL(text).format(*map(sql.Identifier, names)))
 
         run("CREATE SCHEMA {}", shards)
         tables = connection.execute(
@@ -132,7 +132,7 @@ def use_everything(client: Memtrace) -> None:
         {"as_of": "2040-01-01T00:00:00Z"}, {"include_superseded": True}, {"order": "asc", "offset": 1},
     ):  # fmt: skip
         list(client.iter_memories(page_size=1, **filters))
-    client.get_memory(newer.id)
+    client.get_memory(str(newer.id))
     client.get_agent_context("a", query="foxes")
     client.get_session_context(session.id)
     client.register_agent(name="a", description="x")
