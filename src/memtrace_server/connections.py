@@ -183,7 +183,8 @@ class Connection(HttpToolsProtocol):
         named = [name for name, _ in self.headers]
         if self.parser.get_http_version() != "1.0" and named.count(b"host") != 1:
             raise self._refused(problems.malformed("Send one Host header"))
-        if len(self.url.partition(b"?")[0]) > _MAX_PATH:
+        self.url, _, query = self.url.partition(b"?")
+        if len(self.url) > _MAX_PATH:
             raise self._refused(problems.head_too_large(f"a path of more than {_MAX_PATH >> 10} KiB"))
         if not self._limits.slots.serve(self):  # connections that came before it stay served
             raise self._refused(problems.unavailable("Too many connections are open; retry later"))
@@ -199,7 +200,8 @@ class Connection(HttpToolsProtocol):
         )
         extensions: dict[str, Any] = {CONNECTION: self}
         self.scope["extensions"] = extensions
-        super().on_headers_complete()
+        super().on_headers_complete()  # parses the URL, which takes longer for 60 KiB than all of /health
+        self.scope["query_string"] = query
 
     def on_message_complete(self) -> None:
         self._is_complete = True

@@ -21,7 +21,7 @@ import pytest
 from durability.in_process import MEMORIES, InProcess, told
 from durability.sockets import PATIENCE, answer, connect, post
 from durability.store_audit import assert_whole
-from hostile.server_cost import HEALTH, ask, cost, cpu
+from hostile.server_cost import HEALTH, ask, assert_costs, cpu, wait_until_indexed
 from live import LiveServer
 from server.operations import OPERATIONS
 
@@ -99,24 +99,31 @@ def test_a_write_that_cannot_begin_in_time_is_refused_and_not_done_later(slow: L
     assert [found["content"] for found in listed] == ["later"]
 
 
-def test_a_client_that_left_is_served_no_further(slow: LiveServer) -> None:
+@pytest.fixture(scope="module")
+def patient(slow: LiveServer) -> Iterator[LiveServer]:
+    """A server of the same store on which a search may take as long as it likes."""
     folder = Path(slow.store_url.removeprefix("sqlite:///")).parent
     with LiveServer(folder, "--request-timeout", "600") as patient:
-        search = post("/api/v1/search", patient.key, msgspec.json.encode(SLOW_SEARCH))
-        before = cpu(patient)
-        with connect(patient.url) as connection:
-            connection.sendall(search)
-            assert answer(connection).status == 200
-        whole = cpu(patient) - before
+        yield patient
+    assert patient.returncode == 0
 
-        before = cpu(patient)
-        for _ in range(8):
-            with connect(patient.url) as connection:
-                connection.sendall(search)
+
+def test_a_client_that_left_is_served_no_further(patient: LiveServer) -> None:
+    search = post("/api/v1/search", patient.key, msgspec.json.encode(SLOW_SEARCH))
+    before = cpu(patient)
+    with connect(patient.url) as connection:
+        connection.sendall(search)
+        assert answer(connection).status == 200
+    whole = cpu(patient) - before
+
+    before = cpu(patient)
+    for _ in range(8):
         with connect(patient.url) as connection:
             connection.sendall(search)
-            assert answer(connection).status == 200  # its turn comes after theirs
-        assert cpu(patient) - before < 5 * whole  # all nine would take nine times as long
+    with connect(patient.url) as connection:
+        connection.sendall(search)
+        assert answer(connection).status == 200  # its turn comes after theirs
+    assert cpu(patient) - before < 5 * whole  # all nine would take nine times as long
 
 
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
@@ -197,20 +204,23 @@ def test_organisations_that_wait_take_turns() -> None:
     asyncio.run(run())
 
 
-def test_a_small_read_is_answered_before_anothers_expensive_requests(slow: LiveServer) -> None:
-    neighbour = slow.create_tenant("neighbour")
-    search = post("/api/v1/search", slow.key, msgspec.json.encode(SLOW_SEARCH))
-    small = f"GET {MEMORIES}?limit=1 HTTP/1.1\r\nHost: x\r\nx-api-key: {neighbour}\r\n\r\n".encode()
-    with ExitStack() as stack, connect(slow.url) as polite:
+@pytest.mark.parametrize("kind", ["list", "search"])
+def test_a_small_read_is_answered_before_anothers_expensive_requests(patient: LiveServer, kind: str) -> None:
+    neighbour = patient.create_tenant(f"neighbour who {kind}s")
+    expensive = post("/api/v1/search", patient.key, msgspec.json.encode(SLOW_SEARCH))
+    small = post("/api/v1/search", neighbour, b'{"query": "small"}')
+    if kind == "list":
+        small = f"GET {MEMORIES}?limit=1 HTTP/1.1\r\nHost: x\r\nx-api-key: {neighbour}\r\n\r\n".encode()
+    with ExitStack() as stack, connect(patient.url) as polite:
         assert ask(polite, small) == 200
-        expensive = [stack.enter_context(connect(slow.url)) for _ in range(12)]
-        for connection in expensive:
-            connection.sendall(search)
+        idle = cpu(patient)
+        connections = [stack.enter_context(connect(patient.url)) for _ in range(12)]
+        for connection in connections:
+            connection.sendall(expensive)
+        while cpu(patient) - idle < 0.3:  # until they are being searched for; each of them takes seconds
+            time.sleep(0.01)
         assert ask(polite, small) == 200
-        answered, _, _ = select.select(expensive, [], [], 0)
-        assert len(answered) < len(expensive)
-        for connection in expensive:
-            assert answer(connection).status == 503
+        assert select.select(connections, [], [], 0)[0] == []  # which then leave
 
 
 def test_searches_that_wait_for_another_process_hurt_no_reader(
@@ -351,38 +361,39 @@ def test_merged_metadata_obeys_the_limits_of_metadata(client: httpx.Client) -> N
     assert client.get(path).json()["metadata"].keys() == {"part 1", "part 2"}
 
 
-# The costliest request of each operation, over what is costly: ids, filters and pages as large as can be.
+# The costliest request of each operation, over what is costly: ids, filters and pages as large as can be; and
+# the most trivial requests that it may cost, about twice what was measured, and ten where nearly nothing was.
 # Searches and contexts have tests of their own.
 TAGS = [f"tag {n} " + "é" * 50 for n in range(50)]
 FILTERS = {"tags": TAGS, "since": "999999w", "memory_type": "decision", "event_type": "e" * 128}
 COSTLIEST: Mapping[str, tuple[str, str, Any, int]] = {
-    "listMemories": ("GET", MEMORIES, {**FILTERS, "limit": 1000}, 450),
-    "listMemories, large": ("GET", MEMORIES, {"limit": 1000}, 700),
-    "listMemories, far": ("GET", MEMORIES, {"limit": 1000, "offset": 1_000_000_000}, 60),
-    "listAgentMemories": ("GET", "/api/v1/agents/a/memories", {**FILTERS, "limit": 1000}, 450),
-    "listSessionMemories": ("GET", "/api/v1/sessions/large/memories", {**FILTERS, "limit": 1000}, 60),
-    "listAgents": ("GET", "/api/v1/agents", {"limit": 1000}, 60),
-    "listSessions": ("GET", "/api/v1/sessions", {"limit": 1000}, 60),
-    "tailMemories": ("GET", "/api/v1/tail", {"limit": 1000, "start": "beginning"}, 600),
-    "getAgentStats": ("GET", "/api/v1/agents/a/stats", {}, 30),
+    "listMemories": ("GET", MEMORIES, {**FILTERS, "limit": 1000}, 40),
+    "listMemories, large": ("GET", MEMORIES, {"limit": 1000}, 900),
+    "listMemories, far": ("GET", MEMORIES, {"limit": 1000, "offset": 1_000_000_000}, 10),
+    "listAgentMemories": ("GET", "/api/v1/agents/a/memories", {**FILTERS, "limit": 1000}, 40),
+    "listSessionMemories": ("GET", "/api/v1/sessions/large/memories", {**FILTERS, "limit": 1000}, 40),
+    "listAgents": ("GET", "/api/v1/agents", {"limit": 1000}, 10),
+    "listSessions": ("GET", "/api/v1/sessions", {"limit": 1000}, 10),
+    "tailMemories": ("GET", "/api/v1/tail", {"limit": 1000, "start": "beginning"}, 900),
+    "getAgentStats": ("GET", "/api/v1/agents/a/stats", {}, 10),
     "addMemory": (
         "POST", MEMORIES,
         {"agent_id": "x" * 128, "content": "é" * 65_536, "tags": TAGS,
-         "metadata": {f"{n}": [[]] * 100 for n in range(100)}}, 800,
+         "metadata": {f"{n}": [[]] * 100 for n in range(100)}}, 500,
     ),
     "addMemory, many": (
         "POST", MEMORIES,
-        {"memories": [{"agent_id": "a", "content": f"{n}", "tags": TAGS} for n in range(1000)]}, 20_000,
+        {"memories": [{"agent_id": "a", "content": f"{n}", "tags": TAGS} for n in range(1000)]}, 12_000,
     ),
-    "registerAgent": ("POST", "/api/v1/agents", {"name": "a", "config": {"k": ["x"] * 1000}}, 60),
-    "createSession": ("POST", "/api/v1/sessions", {"agent_id": "a", "metadata": {"k": ["x"] * 1000}}, 60),
-    "forgetMemories": ("DELETE", MEMORIES, {**FILTERS}, 150),
+    "registerAgent": ("POST", "/api/v1/agents", {"name": "a", "config": {"k": ["x"] * 1000}}, 12),
+    "createSession": ("POST", "/api/v1/sessions", {"agent_id": "a", "metadata": {"k": ["x"] * 1000}}, 12),
+    "forgetMemories": ("DELETE", MEMORIES, {**FILTERS}, 40),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COSTLIEST)
 def test_the_costliest_request_of_an_operation_is_bounded(
-    server: LiveServer, large: httpx.Client, name: str
+    server: LiveServer, large: httpx.Client, client: httpx.Client, name: str
 ) -> None:
     method, path, given, most = COSTLIEST[name]
     count = iter(range(1_000_000))
@@ -395,18 +406,21 @@ def test_the_costliest_request_of_an_operation_is_bounded(
             n = next(count)
             asked["memories"] = [{**m, "content": f"{n} {m['content']}"} for m in given["memories"]]
         if method == "POST":
-            response = large.post(path, json=asked)
+            response = client.post(path, json=asked)  # which leaves the large ones as they are for others
         else:
             asked = {k: ",".join(v) if isinstance(v, list) else v for k, v in asked.items()}
             response = large.request(method, path, params=asked)
         assert response.status_code in {200, 201, 409}, response.text
+        if name.startswith("addMemory"):
+            wait_until_indexed(server)
 
     with connect(server.url) as connection:
 
         def health() -> None:
             assert ask(connection, HEALTH) == 200
 
-        assert cost(server, act, health, times=5) <= most
+        wait_until_indexed(server)
+        assert_costs(server, act, health, most=most, times=3)
 
 
 def test_every_operation_is_bounded_in_some_test() -> None:
