@@ -6,7 +6,7 @@ EXAMPLES ?= 50
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long eval bench bench-quick build clean
+.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long soak eval bench bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -69,6 +69,9 @@ fuzz: $(VENV)/.dev ## fuzz a server of our own for a minute or two; with URL=…
 
 fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
 	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
+
+soak: $(VENV)/.dev ## let honest and hostile clients use a server side by side for ten minutes (ARGS='--minutes 2' for less)
+	@$(BIN)/python scripts/soak.py $(ARGS)
 
 eval: $(VENV)/.dev ## measure search on a labelled log, beside FTS5's own ranking, up to 100,000 memories
 	@$(BIN)/python scripts/eval.py

@@ -540,12 +540,13 @@ def test_the_largest_batch_stalls_nobody(tmp_path: Path, sign: str) -> None:
         assert status[0] == 201
         return max(gaps)
 
-    with closing(open_store(f"sqlite:///{tmp_path / 'x.db'}")) as store:
-        local = tenants.local_principal(store)
-        store.tend()
-        longest = asyncio.run(run(Api(Core(store, local=local), store, local=local)))
-    # Decoded and validated in one go, it would be half a second.
-    assert longest < 0.15
+    longest: list[float] = []
+    while not longest or longest[-1] >= 0.1:  # 0.05 to 0.08 were measured, decoded in one go half a second
+        assert len(longest) < 3, longest
+        with closing(open_store(f"sqlite:///{tmp_path / f'{len(longest)}.db'}")) as store:
+            local = tenants.local_principal(store)
+            store.tend()
+            longest.append(asyncio.run(run(Api(Core(store, local=local), store, local=local))))
 
 
 def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server: LiveServer) -> None:
