@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -39,6 +39,9 @@ _LARGE = 64 << 10  # bytes of a body that is validated in a thread
 _READERS = 8
 _SEARCH = "searchMemories"
 _NO_CONTENT = 204
+_LOOKS = (
+    500  # a second for the memories that one organisation waits for; a look costs up to two small requests
+)
 _GROUP = 64  # short writes in one transaction; so many take some 5 ms
 _CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key")
 _CORS_EXPOSED = ("Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id")
@@ -159,6 +162,7 @@ class Api:
         self._metrics = metrics
         self._gate = Gate(store, failure_limit)
         self._writes = _Writes(store)
+        self._waiting: Counter[int] = Counter()  # by organisation, requests that wait for a memory
         # A search may have to wait until rows are indexed, and no other read is to wait with it.
         self._searchers = Readers(_READERS, "memtrace-searcher")
         self._readers = Readers(_READERS, "memtrace-reader")
@@ -241,7 +245,9 @@ class Api:
                 return await self._writes.outcome(work.run, deadline, work.wants, is_short=work.is_short)
             threads = self._searchers if exchange.operation == _SEARCH else self._readers
             read = partial(threads.run, org, partial(self._core.read, work, deadline))
-            return await (self._until_found(read, work, deadline, incoming) if work.wait else read())
+            if work.wait:
+                return await self._until_found(org, read, work, deadline, incoming)
+            return await read()
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
 
@@ -257,20 +263,35 @@ class Api:
         return response
 
     async def _until_found(
-        self, read: Callable[[], Awaitable[Response]], work: Work, deadline: Deadline, incoming: _Incoming
+        self,
+        org: int,
+        read: Callable[[], Awaitable[Response]],
+        work: Work,
+        deadline: Deadline,
+        incoming: _Incoming,
     ) -> Response:
-        """Read again after each change of the store, until something is found; no thread waits meanwhile."""
+        """Read again after each change of the store, until something is found; no thread waits meanwhile.
+
+        Whoever has stored something, all that wait read again: the more of them an organisation has, the less
+        often each of them looks.
+        """
         deadline.extend(work.wait)
         wait = Deadline(work.wait)
-        while True:
-            version = self._store.version()
-            response = await read()
+        self._waiting[org] += 1
+        try:
             while True:
-                if not response.is_idle or wait.is_over() or deadline.is_over() or incoming.is_stopping:
-                    return response
-                if version != self._store.version():
-                    break
-                await asyncio.sleep(CHANGE_DELAY)
+                version = self._store.version()
+                response = await read()
+                while True:
+                    if not response.is_idle or wait.is_over() or deadline.is_over() or incoming.is_stopping:
+                        return response
+                    await asyncio.sleep(max(CHANGE_DELAY, self._waiting[org] / _LOOKS))
+                    if version != self._store.version():
+                        break
+        finally:
+            self._waiting[org] -= 1
+            if not self._waiting[org]:
+                del self._waiting[org]
 
     def _log(
         self,

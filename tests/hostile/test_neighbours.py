@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import select
 import sqlite3
 import sys
@@ -221,6 +222,48 @@ def test_a_small_read_is_answered_before_anothers_expensive_requests(patient: Li
             time.sleep(0.01)
         assert ask(polite, small) == 200
         assert select.select(connections, [], [], 0)[0] == []  # which then leave
+
+
+def test_many_tails_of_one_organisation_look_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tails, looks = 200, 500
+
+    async def run(api: Api) -> float:
+        async def send(_: Any) -> None:
+            pass
+
+        async def ask(method: str, query: bytes, body: bytes = b"") -> None:
+            async def receive() -> dict[str, Any]:
+                return {"type": "http.request", "body": body}
+
+            path = MEMORIES if body else "/api/v1/tail"
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
+            await api({**scope, "query_string": query, "headers": headers}, receive, send)
+
+        begun = time.monotonic()
+        waiting = [asyncio.create_task(ask("GET", b"wait=2&agent_id=quiet")) for _ in range(tails)]
+        number = 0
+        while not all(task.done() for task in waiting):
+            number += 1
+            await ask("POST", b"", msgspec.json.encode({"agent_id": "busy", "content": f"{number}"}))
+            await asyncio.sleep(0.01)
+        return time.monotonic() - begun
+
+    with closing(open_store(f"sqlite:///{tmp_path / 'x.db'}")) as store:
+        local = tenants.local_principal(store)
+        core = Core(store, local=local)
+        read, looked = core.read, itertools.count()
+
+        def counted(*given: Any) -> Any:
+            next(looked)
+            return read(*given)
+
+        monkeypatch.setattr(core, "read", counted)
+        seconds = asyncio.run(run(Api(core, store, local=local)))
+    # At every twentieth of a second, there would be up to eight times as many.
+    assert next(looked) <= tails * (2 + seconds / (tails / looks))
 
 
 def test_searches_that_wait_for_another_process_hurt_no_reader(
