@@ -685,11 +685,13 @@ def test_every_response_has_its_id_and_is_neither_kept_nor_guessed_at(
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_reference_may_load_nothing_but_its_own_style(server: LiveServer) -> None:
+def test_the_reference_loads_nothing_but_its_own_style_and_script(server: LiveServer) -> None:
     page = httpx.get(f"{server.url}/docs")
     style = re.search(r"<style>(.*?)</style>", page.text, re.DOTALL)
     assert style
     digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     policy = page.headers["content-security-policy"].split("; ")
-    assert {"default-src 'none'", f"style-src 'sha256-{digest}'", "frame-ancestors 'none'"} <= set(policy)
-    assert "script" not in page.text.partition("</head>")[0]
+    own = {f"style-src 'sha256-{digest}'", "script-src 'self'", "connect-src 'self'"}
+    assert {"default-src 'none'", "frame-ancestors 'none'", *own} <= set(policy)
+    (script,) = re.findall("<script.*?</script>", page.text, re.DOTALL)
+    assert script == '<script type="module" src="ui/docs.js"></script>'
