@@ -6,7 +6,7 @@ EXAMPLES ?= 50
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long soak eval bench bench-quick build clean
+.PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long soak eval bench bench-peers bench-quick build clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -78,6 +78,9 @@ eval: $(VENV)/.dev ## measure search on a labelled log, beside FTS5's own rankin
 
 bench: $(VENV)/.dev ## measure against floors, up to a million memories: six minutes, and longer the first time
 	@$(BIN)/python scripts/bench.py
+
+bench-peers: $(VENV)/.dev ## measure our embedded store beside those of others, in environments of their own (some GB)
+	@$(BIN)/python scripts/bench_peers.py
 
 bench-quick: $(VENV)/.dev ## the same in two minutes, up to 100,000 memories
 	@$(BIN)/python scripts/bench.py --quick

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import client, contexts, embedded, flatness, throughput
+from benchmarks import client, contexts, embedded, flatness, peers, throughput
 from benchmarks.report import Row, table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "bench"
-PARTS = ("throughput", "flatness", "contexts", "embedded", "client")
+PARTS = ("throughput", "flatness", "contexts", "embedded", "weight", "client")
 
 
 def main() -> int:
@@ -72,6 +72,10 @@ def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
             "contexts": (
                 "Contexts, as CPU time of the server",
                 lambda: contexts.measure(folder, rounds=2 if is_quick else 10),
+            ),
+            "weight": (
+                "Weight, beside SQLite alone",
+                lambda: peers.weigh(FOLDER, rounds=10 if is_quick else 100),
             ),
             "embedded": ("Embedded", lambda: embedded.measure(folder, rounds=5 if is_quick else 25)),
         }

@@ -6,21 +6,19 @@ of the client's process, of user and system.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Self, cast
+from typing import IO, cast
 
+from benchmarks.environments import OWN_PACKAGES, Interpreter, Process, own_dependencies
 from benchmarks.report import Row, at_most, median, milliseconds
 
-_ROOT = Path(__file__).parent.parent.parent
 _HERE = Path(__file__).parent
+_SCRIPT = _HERE / "client_calls.py"
 _OLD = "memtrace-sdk==0.2.0"
-_PACKAGES = (_ROOT / "src", _ROOT / "generated")
 # Calls in a turn, and how much of the other's CPU time they may take.
 _CALLS = {
     "remember": ("remember", 200, 1.0),
@@ -35,7 +33,9 @@ _MEMORY = 0.85
 
 def measure(folder: Path, *, rounds: int) -> list[Row]:
     """Measure; the clients take turns. The environments stay in the folder."""
-    ours, old = _Interpreter.ours(folder), _Interpreter.old(folder)
+    version = sys.implementation.cache_tag
+    ours = Interpreter(folder / f"client-{version}", _SCRIPT, own_dependencies(), packages=OWN_PACKAGES)
+    old = Interpreter(folder / f"client-0.2.0-{version}", _SCRIPT, [_OLD])
     with _canned() as url:
         rows = _alone(ours, old, url, rounds)
         rows.append(_memory(ours, old, url, rounds))
@@ -43,9 +43,9 @@ def measure(folder: Path, *, rounds: int) -> list[Row]:
     return rows
 
 
-def _alone(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> list[Row]:
+def _alone(ours: Interpreter, old: Interpreter, url: str, rounds: int) -> list[Row]:
     with ExitStack() as stack:
-        process, other = (stack.enter_context(_Process(python, "calls", url)) for python in (ours, old))
+        process, other = (stack.enter_context(Process(python, "calls", url)) for python in (ours, old))
         process.read(), other.read()  # their memory
         rows = []
         for method, (name, times, bound) in _CALLS.items():
@@ -60,7 +60,7 @@ def _alone(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> list
     return rows
 
 
-def _buffered(process: _Process, rounds: int) -> Row:
+def _buffered(process: Process, rounds: int) -> Row:
     process.ask(f"buffered {_BUFFERED_CALLS}")
     times = _CALLS["remember"][1]
     turns = [
@@ -76,13 +76,13 @@ def _buffered(process: _Process, rounds: int) -> Row:
     return at_most(name, milliseconds(one), compared, ratio, _BUFFERED)
 
 
-def _memory(ours: _Interpreter, old: _Interpreter, url: str, rounds: int) -> Row:
+def _memory(ours: Interpreter, old: Interpreter, url: str, rounds: int) -> Row:
     # Of many starts, as what a process has depends on how much of its libraries the system keeps ready.
     turns = [(float(ours.run("calls", url)), float(old.run("calls", url))) for _ in range(rounds)]
     return _compared("client: memory after the first calls", turns, _MEMORY, lambda size: f"{size:.0f} MiB")
 
 
-def _imports(ours: _Interpreter, old: _Interpreter, rounds: int) -> Row:
+def _imports(ours: Interpreter, old: Interpreter, rounds: int) -> Row:
     for python in (ours, old):
         python.run("import")  # which writes the byte code
     turns = [(float(ours.run("import")), float(old.run("import"))) for _ in range(rounds)]
@@ -97,77 +97,6 @@ def _compared(
     return at_most(name, told(one), f"0.2.0: {told(other)}", ratio, bound)
 
 
-class _Interpreter:
-    """A Python that has one of the clients, and nothing that the client does not need."""
-
-    def __init__(self, folder: Path, requirements: list[str], packages: tuple[Path, ...]) -> None:
-        self.python = folder / "bin" / "python"
-        complete = folder / "complete"
-        wanted = "\n".join(requirements)
-        if not complete.exists() or complete.read_text() != wanted:
-            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
-            pip = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check"]
-            subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
-            complete.write_text(wanted)
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
-            "PYTHONPATH": os.pathsep.join(map(str, packages)),
-            # For both, or only one of them would have been compiled before.
-            "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
-        }
-
-    @classmethod
-    def ours(cls, folder: Path) -> Self:
-        project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        return cls(folder / f"client-{_version()}", project["dependencies"], _PACKAGES)
-
-    @classmethod
-    def old(cls, folder: Path) -> Self:
-        return cls(folder / f"client-0.2.0-{_version()}", [_OLD], ())
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [self.python, _HERE / "client_calls.py", *arguments],
-            env=self.environment,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        return done.stdout
-
-
-class _Process:
-    """Makes calls when it is asked to."""
-
-    def __init__(self, interpreter: _Interpreter, *arguments: str) -> None:
-        self._process = subprocess.Popen(
-            [interpreter.python, _HERE / "client_calls.py", *arguments],
-            env=interpreter.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._process.communicate()
-
-    def read(self) -> str:
-        line = cast("IO[str]", self._process.stdout).readline()
-        if not line:
-            raise RuntimeError("a client that is measured has failed")
-        return line
-
-    def ask(self, question: str) -> float:
-        questions = cast("IO[str]", self._process.stdin)
-        questions.write(f"{question}\n")
-        questions.flush()
-        return float(self.read())
-
-
 @contextmanager
 def _canned() -> Iterator[str]:
     with subprocess.Popen(
@@ -175,7 +104,3 @@ def _canned() -> Iterator[str]:
     ) as server:
         yield f"http://127.0.0.1:{int(cast('IO[str]', server.stdout).readline())}"
         cast("IO[str]", server.stdin).close()
-
-
-def _version() -> str:
-    return str(sys.implementation.cache_tag)
