@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import snowballstemmer  # type: ignore[import-untyped]
 
 from memtrace_server import times
 from memtrace_server.search import analysis, dates, spelling
@@ -166,3 +169,21 @@ def test_spellings_are_one_letter_away_and_begin_alike() -> None:
         spelling.neighbours("wor") == spelling.neighbours("x" * 25) == spelling.neighbours("成语接龙") == []
     )
     assert "елки" in spelling.neighbours("елка")
+
+
+def test_threads_that_stem_at_once_do_not_mix_up_their_words() -> None:
+    """The indexer stems in a thread of its own, and each search in another."""
+    letters = "bcdfghjklm"
+    made = [
+        [f"{a}o{b}i{c}{end}" for a in letters for b in letters for c in letters]
+        for end in ("nationally", "ingness", "fulness", "ization")
+    ]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(len(made)) as threads:
+            at_once = list(threads.map(analysis.stems, map(" ".join, made)))
+    finally:
+        sys.setswitchinterval(before)
+    alone = snowballstemmer.stemmer("porter")
+    assert at_once == [alone.stemWords(words) for words in made]

@@ -19,12 +19,12 @@ import functools
 import hashlib
 import re
 import sys
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from itertools import pairwise
-
-from snowballstemmer import stemmer  # type: ignore[import-untyped]
+from typing import Any
 
 from memtrace_server.folding import plain
 
@@ -146,11 +146,22 @@ def _word(run: str) -> str:
 def _stem(run: str) -> str:
     word = _word(run)
     base = _bases().get(word, word)
-    # Digits among letters make a name, as in "k8s".
-    return sys.intern(_PORTER.stemWord(base)) if base.isascii() and base.isalpha() else word
+    if not (base.isascii() and base.isalpha()):  # digits among letters make a name, as in "k8s"
+        return word
+    with _STEMMING:
+        return sys.intern(_porter().stemWord(base))
 
 
-_PORTER = stemmer("porter")
+_STEMMING = threading.Lock()
+"""Held while a word is stemmed: a stemmer keeps the word in its attributes."""
+
+
+@functools.cache
+def _porter() -> Any:  # noqa: ANN401 - its package has no types
+    # Imported when a word is looked for or indexed: with all its languages, it takes 3 MB.
+    from snowballstemmer import stemmer  # type: ignore[import-untyped] # noqa: PLC0415
+
+    return stemmer("porter")
 
 
 @functools.cache
