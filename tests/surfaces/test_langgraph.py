@@ -185,6 +185,28 @@ def test_an_item_with_a_time_to_live_is_gone_after_it(url, clock):
     assert store.search(NS, filter={"v": 2}) == []
 
 
+def test_a_default_time_to_live_holds_unless_an_item_has_none(url, clock):
+    store = MemtraceStore(url, ttl={"default_ttl": 10, "refresh_on_read": False})
+    store.put(NS, "default", {"v": 0})
+    store.put(NS, "always", {"v": 1}, ttl=None)
+    clock.advance(599)
+    assert store.get(NS, "default")
+    clock.advance(1)
+    assert store.get(NS, "default") is None
+    assert store.get(NS, "always")
+
+
+def test_a_search_prolongs_the_life_of_what_it_finds(url, clock):
+    store = MemtraceStore(url)
+    for key in ("found", "left"):
+        store.put(NS, key, {"name": key}, ttl=1)
+    clock.advance(50)
+    assert [item.key for item in store.search(NS, filter={"name": "found"})] == ["found"]
+    store.search(NS, filter={"name": "left"}, refresh_ttl=False)
+    clock.advance(50)
+    assert [item.key for item in store.search(NS)] == ["found"]
+
+
 def test_an_async_client_has_no_blocking_methods(async_client):
     store = MemtraceStore(async_client)
     with pytest.raises(TypeError, match="AsyncMemtrace"):

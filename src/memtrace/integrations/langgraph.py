@@ -139,9 +139,6 @@ class MemtraceStore(BaseStore):
             if previous is not None:
                 await documents.forget(previous)
             return
-        minutes = op.ttl
-        if minutes is None and self.ttl_config is not None:
-            minutes = self.ttl_config.get("default_ttl")
         metadata: dict[str, Any] = {
             "namespace": list(op.namespace),
             "key": op.key,
@@ -149,8 +146,8 @@ class MemtraceStore(BaseStore):
         }
         if op.index is False:
             metadata["index"] = False
-        if minutes is not None:
-            metadata["ttl"] = math.ceil(minutes * 60)
+        if op.ttl is not None:
+            metadata["ttl"] = math.ceil(op.ttl * 60)
         await _store(documents, json.dumps(dict(op.value), ensure_ascii=False), metadata, previous)
 
 
