@@ -342,3 +342,12 @@ def _dump(file: Path) -> dict[str, list[Any]]:
             sql: store.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608 - a name that SQLite gave
             for name, sql in tables.items()
         }
+
+
+def test_a_store_of_this_version_can_be_made_for_later_ones(tmp_path: Path) -> None:
+    """As docs/contributing.md has it done before a release."""
+    make = [sys.executable, str(STORES / "make.py"), str(tmp_path)]
+    subprocess.run(make, check=True, capture_output=True, timeout=300)
+
+    last = max(migrations._STEPS)  # noqa: SLF001 - the name is nowhere else
+    assert {path.name for path in tmp_path.iterdir()} == {f"{last}.json", f"{last}.sqlite3"}

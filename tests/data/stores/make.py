@@ -195,7 +195,7 @@ def _fill(recorder: Recorder, clock: Clock) -> dict[str, str]:
 
 def _write_once(recorder: Recorder) -> dict[str, Any]:
     """Writes to be repeated: with their Idempotency-Keys, and what is refused as a duplicate without one."""
-    batch = {"memories": [{"agent_id": "b", "content": text} for text in ("one", "two", "one")]}
+    batch = {"memories": [{"agent_id": "b", "content": text} for text in ("one", "two", "three")]}
     single = {"agent_id": "b", "content": "Zwölf Boxkämpfer", "metadata": {"ä": [1, 1.5]}, "tags": ["x", "x"]}
     replays = [
         recorder.write("default", "POST", MEMORIES, single, once="single"),
@@ -279,7 +279,8 @@ def _last_step(file: Path) -> str:
 
 
 def _keep(name: str, store: bytes, expected: dict[str, Any]) -> None:
-    file = STORES / f"{name}.sqlite3"
+    folder = Path(sys.argv[1]) if sys.argv[1:] else STORES
+    file = folder / f"{name}.sqlite3"
     if file.exists():
         sys.exit(f"{file} is there already, and a store of a released schema never changes")
     file.write_bytes(store)
