@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 
 import pytest
@@ -70,6 +71,27 @@ def test_an_entry_that_is_appended_again_is_stored_once(store, run):
     assert [each["number"] for each in run(work())] == [1, 2, 3]
 
 
+def test_an_entry_that_is_appended_again_is_one_memory(blocking_client, run):
+    store = MemtraceSessionStore(blocking_client)
+    for _ in range(2):
+        run(store.append(KEY, [entry(1), entry(2)]))
+
+    assert len(list(blocking_client.iter_memories())) == 2
+
+
+def test_a_forked_session_has_the_entries_of_the_first(store, run):
+    fork = {**KEY, "session_id": "650e8400-e29b-41d4-a716-446655440000"}
+
+    async def work():
+        await store.append(KEY, [entry(1), entry(2)])
+        await store.append(fork, [entry(1), entry(3)])
+        return await store.load(KEY), await store.load(fork)
+
+    loaded, forked = run(work())
+    assert [each["number"] for each in loaded] == [1, 2]
+    assert [each["number"] for each in forked] == [1, 3]
+
+
 def test_an_entry_longer_than_a_memory_comes_back_whole(store, run):
     picture = "é😀x" * 100_000
 
@@ -91,6 +113,20 @@ def test_the_sdk_lists_sessions_from_the_store(store, tmp_path, run):
         return await list_sessions_from_store(store, directory=project)
 
     assert [each.session_id for each in run(work())] == [KEY["session_id"]]
+
+
+def test_entries_appended_at_once_are_all_in_the_summary(async_server_client, run):
+    store = MemtraceSessionStore(async_server_client)
+    fields = {"customTitle": "Bug", "lastPrompt": "Find it", "gitBranch": "main", "cwd": "/shop"}
+
+    async def work():
+        appended = [entry(at, **{field: fields[field]}) for at, field in enumerate(fields)]
+        await asyncio.gather(*(store.append(KEY, [each]) for each in appended))
+        return await store.list_session_summaries(KEY["project_key"]), await store.load(KEY)
+
+    (summary,), loaded = run(work())
+    assert set(fields.values()) <= set(summary["data"].values())
+    assert len(loaded) == len(fields)
 
 
 def test_what_a_transcript_says_is_found_by_search(blocking_client, run):

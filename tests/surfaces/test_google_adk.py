@@ -94,6 +94,27 @@ def test_a_memory_is_added_found_and_deleted_by_its_id(service, run):
     assert left.memories == []
 
 
+def test_an_event_keeps_its_time_and_its_author(service, run):
+    async def work():
+        told = event("The cat is called Miso", "assistant", timestamp=1_767_323_045.0)
+        await service.add_events_to_memory(**WHO, events=[told], session_id="s")
+        return (await service.search_memory(**WHO, query="cat")).memories[0]
+
+    found = run(work())
+    assert found.timestamp == "2026-01-02T03:04:05+00:00"
+    assert (found.author, found.content.role) == ("assistant", "model")
+
+
+def test_a_user_cannot_delete_the_memory_of_another(service, run):
+    async def work():
+        await service.add_events_to_memory(**WHO, events=[event("Ann likes tea")], session_id="s")
+        found = (await service.search_memory(**WHO, query="tea")).memories[0]
+        await service.delete_memory(app_name="shop", user_id="bob", memory_id=found.id)
+        return await service.search_memory(**WHO, query="tea")
+
+    assert texts(run(work())) == ["Ann likes tea"]
+
+
 def test_an_agent_loads_its_memory_in_a_run(service, run):
     async def work():
         await service.add_events_to_memory(**WHO, events=[event("The user is vegetarian")], session_id="old")

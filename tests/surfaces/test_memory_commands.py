@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,8 @@ def test_a_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> 
         process: Any = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
+        watchdog = threading.Timer(120, process.kill)  # or a line that never comes would be waited for
+        watchdog.start()
         try:
             assert read() == "before"
             remember(first, "one")
@@ -222,5 +225,6 @@ def test_a_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> 
         assert read() == "two"
         process.send_signal(signal.SIGINT)
         rest, said = process.communicate(timeout=60)
+        watchdog.cancel()
 
     assert (process.returncode, rest, said) == (0, "", "")

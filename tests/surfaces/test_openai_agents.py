@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -13,6 +14,7 @@ from openai.types.responses import (
     ResponseOutputText,
 )
 
+from memtrace import AsyncMemtrace, Memtrace
 from memtrace.integrations.openai_agents import MemtraceSession, memtrace_tools
 
 
@@ -92,6 +94,19 @@ def test_a_tool_finds_what_another_remembered(client, ask):
     assert "Ann is allergic to nuts" in json.dumps(model.inputs[3])
 
 
+def test_tools_see_the_memories_of_their_agent_only(blocking_client, ask):
+    blocking_client.remember("another", "Bob is allergic to nuts")
+    blocking_client.remember("agent", "It rains")
+    found, recalled = calls("search_memory", question="Who is allergic to nuts?"), calls("recall_recent")
+    model = ScriptedModel(found, says("Nobody"), recalled, says("Nobody"))
+    agent = Agent(name="a", model=model, tools=memtrace_tools(blocking_client, "agent"))
+    ask(agent, "Who is allergic?")
+    ask(agent, "What happened?")
+    assert "Nothing was found." in json.dumps(model.inputs[1])
+    assert "It rains" in json.dumps(model.inputs[3])
+    assert "Bob" not in json.dumps(model.inputs[3])
+
+
 def test_items_are_limited_popped_and_cleared_in_their_order(client, run):
     items = [{"role": "user", "content": str(number)} for number in range(1_205)]
 
@@ -134,6 +149,36 @@ def test_an_item_longer_than_a_memory_is_popped_whole(client, run):
     popped, left = run(work())
     assert popped == item
     assert left == [{"role": "user", "content": "first"}]
+
+
+def test_items_popped_at_once_are_each_popped_once(memtrace_server, run):
+    items = [{"role": "user", "content": str(number)} for number in range(8)]
+
+    async def work():
+        clients = [AsyncMemtrace(memtrace_server.url, memtrace_server.key) for _ in range(4)]
+        sessions = [MemtraceSession("chat", client) for client in clients]
+        await sessions[0].add_items(items)
+        popped = await asyncio.gather(*(session.pop_item() for session in sessions * 2))
+        left = await sessions[0].get_items()
+        for client in clients:
+            await client.close()
+        return popped, left
+
+    popped, left = run(work())
+    assert sorted(popped, key=lambda item: item["content"]) == items
+    assert left == []
+
+
+def test_a_session_is_cleared_with_a_key_that_may_forget_one_by_one_only(live_server, run):
+    key = live_server.create_tenant("clears-a-session", role="writer")
+    with Memtrace(live_server.url, key) as client:
+        session = MemtraceSession("chat", client)
+        run(session.add_items([{"role": "user", "content": str(number)} for number in range(3)]))
+        other = MemtraceSession("other", client)
+        run(other.add_items([{"role": "user", "content": "stays"}]))
+        run(session.clear_session())
+        assert run(session.get_items()) == []
+        assert len(run(other.get_items())) == 1
 
 
 def test_sessions_do_not_see_one_another(client, run):

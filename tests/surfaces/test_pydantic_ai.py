@@ -75,16 +75,33 @@ def test_a_second_run_knows_what_the_first_was_told(client, run):
     assert "user: I am Ann" in given[1][1].instructions
 
 
+def test_a_context_is_about_the_prompt_and_keeps_its_budget(blocking_client, run):
+    blocking_client.remember("a", "Ann is allergic to nuts")
+    blocking_client.add_memories(
+        [{"agent_id": "a", "content": f"The weather of day {number} was fine"} for number in range(100)]
+    )
+    model, given = scripted(TextPart("No nuts"), TextPart("It rains"))
+    agent = Agent(model, capabilities=[MemtraceMemory(blocking_client, "a", max_tokens=300)])
+    run(agent.run("What is Ann allergic to?"))
+    assert "Ann is allergic to nuts" in given[0][1].instructions
+    assert len(given[0][1].instructions) < 2_000
+
+
 def test_runs_at_once_have_their_own_context(async_client, run):
     async def work():
         for name in ("tea", "coffee"):
-            await async_client.remember("a", f"Something about {name} that is long enough to matter")
+            await async_client.remember("a", f"Ann likes {name}")
+        weather = [{"agent_id": "a", "content": f"The weather of day {each} was fine"} for each in range(100)]
+        await async_client.add_memories(weather)
         model, given = scripted(TextPart("1"), TextPart("2"))
-        agent = Agent(model, capabilities=[MemtraceMemory(async_client, "a")])
+        agent = Agent(model, capabilities=[MemtraceMemory(async_client, "a", max_tokens=250)])
         await asyncio.gather(agent.run("tea?"), agent.run("coffee?"))
-        return [each[1].instructions for each in given]
+        return {messages[0].parts[-1].content: info.instructions for messages, info in given}
 
-    assert all(instructions for instructions in run(work()))
+    instructions = run(work())
+    for asked, other in (("tea", "coffee"), ("coffee", "tea")):
+        assert f"Ann likes {asked}" in instructions[f"{asked}?"]
+        assert f"Ann likes {other}" not in instructions[f"{asked}?"]
 
 
 def test_an_agent_without_memories_gets_no_instructions(client, run):

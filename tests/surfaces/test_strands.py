@@ -87,8 +87,10 @@ def test_a_repository_keeps_sessions_agents_and_messages(no_async_client):
     assert [m.message_id for m in repository.list_messages("s", "a")] == list(range(12))
     assert [m.message_id for m in repository.list_messages("s", "a", limit=3, offset=9)] == [9, 10, 11]
     assert [m.message_id for m in repository.list_messages("s", "a", offset=11)] == [11]
+    created = repository.read_message("s", "a", 3).created_at
     redacted = SessionMessage.from_message({"role": "user", "content": [{"text": "[redacted]"}]}, 3)
     repository.update_message("s", "a", redacted)
+    assert repository.read_message("s", "a", 3).created_at == created
     assert repository.read_message("s", "a", 3).message["content"][0]["text"] == "[redacted]"
     assert len(repository.list_messages("s", "a")) == 12
     assert repository.read_message("s", "a", 99) is None
@@ -120,6 +122,21 @@ def test_a_memory_store_finds_what_was_added_best_first(store, run):
     assert nuts[0].metadata["source"] == "chat"
     assert [entry.content for entry in nuts].count("Ann is allergic to nuts") == 1
     assert len(tea) == 1
+
+
+def test_messages_are_remembered_as_their_speakers(blocking_client, run):
+    said = [
+        {"role": "user", "content": [{"text": "I like tea"}, {"image": {"source": {"bytes": b"x"}}}]},
+        {"role": "assistant", "content": [{"text": "Noted"}, {"text": "Anything else?"}]},
+        {"role": "user", "content": [{"toolResult": {"toolUseId": "t", "content": []}}]},
+    ]
+    run(MemtraceMemoryStore(blocking_client, "a").add_messages(said))
+
+    found = blocking_client.list_memories(agent_id="a", order="asc").memories
+    assert [(memory.event_type, memory.content) for memory in found] == [
+        ("user", "I like tea"),
+        ("assistant", "Noted\nAnything else?"),
+    ]
 
 
 def test_an_agent_uses_a_memory_store_through_its_manager(store):
