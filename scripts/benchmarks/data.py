@@ -30,10 +30,10 @@ SELDOM = "seldom"  # an agent of the same organisation, with as many memories as
 RARE = 20  # memories of the busy agent that are decisions, and have the rare tag and word
 RARE_WORD = "zyxwvutsrq"
 RARE_TAG = "rare"
-_ORGS = 10
+ORGS = 10
 _AGENTS = 1_000
-_SPAN = 30 * times.DAY
-_BATCH = 5_000
+SPAN = 30 * times.DAY
+BATCH = 5_000
 
 
 @frozen
@@ -52,22 +52,23 @@ def build(folder: Path, memories: int) -> File:
     path = folder / f"memories-{memories}-{hashlib.sha256(sources).hexdigest()[:8]}.db"
     url = f"sqlite:///{path}"
     with closing(open_store(url)) as store:
-        while len(tenants.list_orgs(store)) < _ORGS:
+        while len(tenants.list_orgs(store)) < ORGS:
             tenants.create_org(store, f"tenant-{len(tenants.list_orgs(store))}")
         with closing(sqlite3.connect(path)) as connection:
             first, count = connection.execute("SELECT min(seq), count(*) FROM memories").fetchone()
-        step = _SPAN // memories
-        first = first or times.now() - _SPAN
-        rows = _rows(first, step, count, memories)
-        while batch := list(itertools.islice(rows, _BATCH)):
+        step = SPAN // memories
+        first = first or times.now() - SPAN
+        waiting = rows(first, step, count, memories)
+        while batch := list(itertools.islice(waiting, BATCH)):
             print(f"\r  building {path.name}: {count:,}", end="", flush=True)
-            store.write(partial(_add, batch))
+            store.write(partial(add, batch))
             count += len(batch)
     print(f"\r  {path.name} is ready{' ' * 30}")
     return File(url, memories, first + step * memories, step)
 
 
-def _add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
+def add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
+    """Store a batch of memories, each with its organisation."""
     by_org: dict[int, list[tuple[bytes, NewMemory]]] = {}
     for org, memory in batch:
         fingerprint = hashlib.blake2b(memory.seq.to_bytes(8), digest_size=16).digest()
@@ -76,7 +77,8 @@ def _add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
         transaction.add_memories(org, memories, memories[-1][1].time)
 
 
-def _rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, NewMemory]]:
+def rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, NewMemory]]:
+    """Return memories, each with its organisation: those from one number up to another of so many."""
     contents = samples.contents(10_000, seed="data")
     for n in range(start, end):
         agent = (n // 2) % (_AGENTS - 1) + 1
@@ -87,7 +89,7 @@ def _rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, Ne
         content = f"{next(contents)} {n}"
         moment = first + n * step
         yield (
-            (ORG if is_busy or is_seldom else agent % _ORGS + 1),
+            (ORG if is_busy or is_seldom else agent % ORGS + 1),
             _memory(
                 moment,
                 agent_id=AGENT if is_busy else SELDOM if is_seldom else f"agent_{agent}",

@@ -7,6 +7,7 @@ share would flatter the ratios.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from unittest import mock
@@ -36,7 +37,11 @@ class _Question:
 
 def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
     """Measure; the files take turns, each question so many times."""
-    files = [data.build(folder, size) for size in sizes]
+    return measure_files([data.build(folder, size) for size in sizes], rounds=rounds)
+
+
+def measure_files(files: Sequence[data.File], *, rounds: int, bound: float = _BOUND) -> list[Row]:
+    """Measure stores that are there."""
     rows: list[Row] = []
     with ExitStack() as stack:
         tellers: list[_Teller] = []
@@ -53,9 +58,9 @@ def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
                 at_most(
                     question.name + (f" ({question.note})" if question.note else ""),
                     " / ".join(map(milliseconds, middle)),
-                    " / ".join(f"{size:,}" for size in sizes),
+                    " / ".join(f"{file.memories:,}" for file in files),
                     middle[-1] / middle[0],
-                    _BOUND,
+                    bound,
                 )
             )
     return rows

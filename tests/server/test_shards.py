@@ -48,13 +48,13 @@ class Statements:
 def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     """Notes all statements of this process."""
     statements = Statements()
-    execute = psycopg.Connection.execute
+    execute = psycopg.Cursor.execute
 
-    def noted(connection: psycopg.Connection[Any], query: Any, params: Any = None, **options: Any) -> Any:
+    def noted(cursor: psycopg.Cursor[Any], query: Any, params: Any = None, **options: Any) -> Any:
         statements.note(query, params)
-        return execute(connection, query, params, **options)
+        return execute(cursor, query, params, **options)
 
-    monkeypatch.setattr(psycopg.Connection, "execute", noted)
+    monkeypatch.setattr(psycopg.Cursor, "execute", noted)
     return statements
 
 

@@ -18,7 +18,7 @@ from memtrace_server.store.records import (
     Term,
 )
 
-FEW = 5_000
+FEW = 2_000
 """Memories that the full-text index finds for a page; if it finds more, the page is looked for in order."""
 
 _PIECE = 3  # characters in a trigram
