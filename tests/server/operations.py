@@ -50,10 +50,16 @@ class Operation:
 
 
 def _example(name: str) -> str:
+    inline = (
+        parameter
+        for item in CONTRACT["paths"].values()
+        for method in METHODS
+        for parameter in item.get(method, {}).get("parameters", ())
+    )
     return next(
         str(parameter["example"])
-        for parameter in CONTRACT["components"]["parameters"].values()
-        if parameter["name"] == name and parameter["in"] == "path"
+        for parameter in (*CONTRACT["components"]["parameters"].values(), *inline)
+        if parameter.get("name") == name and parameter["in"] == "path"
     )
 
 

@@ -411,7 +411,8 @@ def test_a_query_that_is_no_utf_8_is_refused(tenant: Api, live_server: LiveServe
 @pytest.mark.parametrize("path", CONTRACT["paths"])
 def test_a_method_that_a_path_does_not_take_is_405_and_told_which_it_takes(tenant: Api, path: str) -> None:
     takes = {method.upper() for method in METHODS if method in CONTRACT["paths"][path]}
-    url = path.format(memory_id="mem_01JD5P8E6W3M9V2QXA7RKB4TNC", agent_id="a", session_id="s")
+    ids = {"memory_id": "mem_01JD5P8E6W3M9V2QXA7RKB4TNC", "agent_id": "a", "session_id": "s"}
+    url = path.format(**ids, file="page.css")
     others = {"GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"} - takes
 
     for method in others:
