@@ -24,7 +24,7 @@ NOTICED = {"killed", "timeout", "caught by type check"}
 def main() -> int:
     """Run and report; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="only these, such as 'memtrace._pages*'")
+    parser.add_argument("names", nargs="*", help="only these, such as 'memtrace._retry*'")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
     parser.add_argument("--report", action="store_true", help="run none; say what the last run found")
     options = parser.parse_args()
@@ -43,7 +43,7 @@ def main() -> int:
 def outcomes(text: str) -> dict[str, Counter[str]]:
     """Read mutmut's results: how many mutants of each module came to which end."""
     by_module: dict[str, Counter[str]] = {}
-    # Such as `memtrace._pages.xǁSearchPagesǁtake__mutmut_7: survived`; x marks a function.
+    # Such as `memtrace._pagination.xǁSearchPagesǁtake__mutmut_7: survived`; x marks a function.
     for name, outcome in re.findall(r"^\s*([\w.ǁ]+)__mutmut_\d+: ([a-z ]+)$", text, re.MULTILINE):
         by_module.setdefault(name.rpartition(".")[0], Counter())[outcome] += 1
     return by_module
