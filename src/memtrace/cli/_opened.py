@@ -35,7 +35,9 @@ def opened(url: str, *, create: bool = False) -> Iterator[Store]:
 
 @contextmanager
 def unavailability() -> Iterator[None]:
-    """Fail with one line when the store is not available."""
+    """Fail with one line when the store, or the extra `server`, is not available."""
+    import snowballstemmer  # type: ignore[import-untyped] # noqa: F401 - or a write would find out
+
     from memtrace_server.store.protocol import StoreNotFound, StoreReadOnly, StoreUnavailable
 
     try:
