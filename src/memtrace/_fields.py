@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import types
 from typing import Annotated, Any, TypeVar, get_overloads, get_type_hints
 
@@ -38,7 +39,8 @@ def _fields_of(method: types.FunctionType) -> type | None:
     for signature in reversed((*get_overloads(method), method)):
         for annotation in signature.__annotations__.values():
             if annotation.startswith(_UNPACKED):
-                found: type = method.__globals__[annotation[len(_UNPACKED) : -1]]
+                # Not in its globals, which are those of another module if something wraps the method.
+                found: type = getattr(sys.modules[method.__module__], annotation[len(_UNPACKED) : -1])
                 return found
     return None
 

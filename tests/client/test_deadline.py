@@ -59,7 +59,7 @@ def test_a_response_that_drips_ends_at_the_timeout_of_tasks(
         url = serve(drip(DRIPS[part])).url
         async with httpx.AsyncClient() as http_client:
             client = AsyncMemtrace(url, timeout=0.2, http_client=http_client if is_supplied else None)
-            with at_most(0.2), pytest.raises(APITimeoutError, match="no response in time"):
+            with at_most(0.2), pytest.raises(APITimeoutError, match="in time"):
                 await client.recall("agent_1")
             await client.close()
 
