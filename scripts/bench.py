@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import client, contexts, embedded, flatness, peers, throughput
+from benchmarks import client, contexts, embedded, flatness, peers, postgres, throughput
 from benchmarks.report import Row, table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "build" / "bench"
-PARTS = ("throughput", "flatness", "contexts", "embedded", "weight", "client")
+PARTS = ("throughput", "flatness", "postgres", "contexts", "embedded", "weight", "client")
 
 
 def main() -> int:
@@ -66,6 +66,15 @@ def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
                     FOLDER,
                     sizes=[10_000, 100_000] if is_quick else [10_000, 100_000, 1_000_000],
                     rounds=20 if is_quick else 200,
+                ),
+            ),
+            "postgres": (
+                "On PostgreSQL",
+                lambda: postgres.measure(
+                    folder,
+                    sizes=[10_000, 100_000] if is_quick else [10_000, 100_000, 1_000_000],
+                    rounds=(2, 20) if is_quick else (5, 100),
+                    seconds=2 if is_quick else 5,
                 ),
             ),
             "client": ("Client", lambda: client.measure(FOLDER, rounds=5 if is_quick else 15)),

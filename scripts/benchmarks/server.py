@@ -15,25 +15,25 @@ _PATIENCE = 60.0  # seconds
 
 
 class Server:
-    """Serves a SQLite file while it is entered; its log, which tells of each request, goes to a file.
+    """Serves a store while it is entered; its log, which tells of each request, goes to a file.
 
     Attributes:
         url: Where it listens.
     """
 
-    def __init__(self, folder: Path, name: str, *, is_grouped: bool = True) -> None:
-        """Prepare a server; one that is not grouped commits each write alone."""
+    def __init__(self, folder: Path, name: str, *, is_grouped: bool = True, store: str | None = None) -> None:
+        """Prepare a server on a SQLite file, or on a store; if not grouped, it commits each write alone."""
         self._log = folder / f"{name}.log"
         program = ["-m", "memtrace_server"] if is_grouped else [str(_UNGROUPED)]
         self._command = [sys.executable, *program, "serve", "--port", "0", "--bootstrap-key", KEY]
-        self._command += ["--store", f"sqlite:///{folder / name}.db"]
+        self._command += ["--store", store or f"sqlite:///{folder / name}.db"]
 
     def __enter__(self) -> Self:
         """Start the server and wait until it is ready."""
         with self._log.open("w") as log:
             self._process = subprocess.Popen(self._command, stderr=log)
         deadline = time.monotonic() + _PATIENCE
-        while not (ready := re.search(r"serves on (\S+)", self._log.read_text())):
+        while not (ready := re.search(r"serves on ([^\s;]+)", self._log.read_text())):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self._process.kill()
                 raise RuntimeError(f"The server did not start:\n{self._log.read_text()}")

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 import pytest
 from attrs import define, field
-from helpers.postgres import Cluster
+from clusters import Cluster
 from live import LiveServer
 
 from memtrace import Memtrace, ServerError

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from clusters import Cluster
 from helpers.commands import Commands
-from helpers.postgres import Cluster
 from psycopg import sql
 
 from memtrace import ConflictError, Memtrace

@@ -12,7 +12,7 @@ import httpx
 import psycopg
 import pytest
 from attrs import define, field
-from helpers.postgres import Cluster
+from clusters import Cluster
 from psycopg import sql
 
 from memtrace import ConflictError, Memtrace

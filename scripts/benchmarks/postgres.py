@@ -1,0 +1,119 @@
+"""On PostgreSQL: writing against pgbench with the same effects, and reading as the data grows."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import psycopg
+from clusters import Cluster, find_binaries
+from psycopg import sql
+
+from benchmarks import data, flatness, samples
+from benchmarks.load import Load, apply
+from benchmarks.report import Row, at_least, median
+from benchmarks.server import KEY, Server
+from memtrace_server import tenants, times
+from memtrace_server.store import open_store
+
+_CLIENTS = 32
+_TRANSACTION = r"""
+\set n random(1, 1000000000)
+BEGIN;
+SELECT org, role FROM keys WHERE digest = '\x00';
+SELECT seq FROM originals WHERE org = 1 AND fingerprint = decode(md5(:n || 'x'), 'hex');
+INSERT INTO memories (org, seq, place, agent_id, memory_type, event_type, time, created_at, lexemes,
+        folded, words, doc)
+    SELECT 1, s, s, 'agent_' || :client_id % 8, 'episodic', 'general', s, s, ('{lexemes} 1s' || :n)::tsvector,
+        '{content} ' || :n, ' {content} ' || :n || ' ',
+        '{{"id":"mem_00000000000000000000000000","time":"2026-01-01T00:00:00Z","org_id":"org_default",'
+        || '"created_at":"2026-01-01T00:00:00Z","agent_id":"a","content":"{content} ' || :n || '"}}'
+    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 + :client_id AS s) x;
+INSERT INTO originals VALUES (1, decode(md5(:n || 'x'), 'hex'), :n, -1) ON CONFLICT DO NOTHING;
+INSERT INTO agents (org, id, created_at) VALUES (1, 'agent_' || :client_id % 8, 1) ON CONFLICT DO NOTHING;
+INSERT INTO counts VALUES (1, 'agent_' || :client_id % 8, 'episodic', :client_id, 1, 1),
+        (1, '', '#memories', :client_id, 1, NULL)
+    ON CONFLICT (org, agent_id, kind, slot) DO UPDATE SET number = counts.number + 1;
+INSERT INTO recent_counts VALUES (1, 'agent_' || :client_id % 8, 1, :client_id, 1, 0)
+    ON CONFLICT (org, agent_id, period, slot) DO UPDATE SET memories = recent_counts.memories + 1;
+COMMIT;
+"""
+
+
+def measure(folder: Path, *, sizes: list[int], rounds: tuple[int, int], seconds: float) -> list[Row]:
+    """Measure on a cluster of its own, whose commits are durable.
+
+    Args:
+        folder: For files.
+        sizes: Numbers of memories, each of a store that is read.
+        rounds: Of writing, and of reading.
+        seconds: Of a round of writing.
+    """
+    binaries = find_binaries()
+    if binaries is None:
+        return [Row("PostgreSQL is not installed", "")]
+    with Cluster(binaries, is_durable=True, shared_buffers="512MB") as cluster:
+        files = [_build(cluster, size) for size in sizes]
+        rows = _writing(cluster, folder, rounds[0], seconds)
+        return rows + flatness.measure_files(files, rounds=rounds[1])
+
+
+def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> list[Row]:
+    """Writing over HTTP, which takes turns with pgbench."""
+    ours, theirs = _schema(cluster, "ours"), _schema(cluster, "pgbench")
+    with closing(open_store(theirs)) as store:
+        tenants.local_principal(store)
+    content = next(samples.contents(1, seed="pgbench"))
+    stems = " ".join(f"1s{word}" for word in sorted(set(re.findall(r"[a-z]+", content.lower()))))
+    script = cluster.folder / "script.sql"
+    script.write_text(_TRANSACTION.format(lexemes=stems, content=content.replace("'", "").replace('"', "")))
+    script.chmod(0o644)
+    rates: list[tuple[float, float]] = []
+    with Server(folder, "postgres", store=ours) as server:
+        load = Load(url=server.url, key=KEY, seconds=seconds, writers=_CLIENTS)
+        apply(load)
+        for _ in range(rounds):
+            told = cluster.run(
+                "pgbench", "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "2", "-T", str(round(seconds)),
+                "-f", str(script), f"{theirs}",
+            )  # fmt: skip
+            found = re.search(r"tps = ([0-9.]+)", told)
+            if found is None:
+                raise RuntimeError(told)
+            rates.append((apply(load).rate, float(found[1])))
+    rate, floor = (median(pair[n] for pair in rates) for n in (0, 1))
+    return [
+        at_least(
+            f"{_CLIENTS} clients, single writes", f"{rate:,.0f}/s",
+            f"pgbench, the same effects: {floor:,.0f}/s",
+            median(one / other for one, other in rates), 0.75,
+        )
+    ]  # fmt: skip
+
+
+def _schema(cluster: Cluster, name: str) -> str:
+    """The URL of a new store."""
+    with psycopg.connect(cluster.url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+        connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+    return cluster.url_of("postgres", f"?options=-csearch_path%3D{name},public")
+
+
+def _build(cluster: Cluster, memories: int) -> data.File:
+    """A store of so many memories."""
+    url = _schema(cluster, f"memories_{memories}")
+    step = data.SPAN // memories
+    first = times.now() - data.SPAN
+    with closing(open_store(url)) as store:
+        for number in range(data.ORGS):
+            tenants.create_org(store, f"tenant-{number}")
+        waiting = data.rows(first, step, 0, memories)
+        while batch := list(itertools.islice(waiting, data.BATCH)):
+            store.write(partial(data.add, batch))
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (ANALYZE) memories")
+    print(f"  {memories:,} memories are stored")
+    return data.File(url, memories, first + step * memories, step)
