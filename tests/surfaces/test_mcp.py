@@ -204,6 +204,19 @@ def test_errors_are_results_that_a_model_can_read(connect, run):
     assert "agent_id" in invalid.content[0].text
 
 
+def test_an_unknown_argument_is_an_error_that_names_the_known_ones(connect, run):
+    async def work():
+        async with connect() as client:
+            data(await client.call_tool("memtrace_remember", {"agent_id": "a", "content": "x"}))
+            tools = (await client.list_tools()).tools
+            return tools, await client.call_tool("memtrace_search", {"q": "tea"})
+
+    tools, refused = run(work())
+    assert all(tool.input_schema["additionalProperties"] is False for tool in tools)
+    assert refused.is_error
+    assert "q: memtrace_search has no such argument; it takes query, agent_id" in refused.content[0].text
+
+
 def test_a_long_result_is_cut_and_says_so(connect, run):
     async def work():
         async with connect() as client:
@@ -349,6 +362,29 @@ def test_a_key_sees_its_organisation_and_may_what_its_role_may(http_url, live_se
     found, refused = run(work())
     assert found["memories"] == []
     assert refused.is_error
+
+
+@pytest.mark.parametrize("fault", ["unreachable", "invalid key"])
+def test_a_start_warns_of_memory_that_cannot_be_read(fault, live_server):
+    url = live_server.url if fault == "invalid key" else "http://127.0.0.1:9"
+    command = [sys.executable, "-m", "memtrace", "mcp", "--url", url, "--key", "mtk_" + "0" * 64]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
+    where, warning = done.stderr.splitlines()
+    assert where == f"memory: {url}"
+    assert warning.startswith("memtrace: warning: ")
+    assert ("cannot connect" if fault == "unreachable" else "key") in warning
+    assert "0" * 64 not in warning
+
+
+def test_mcp_over_http_warns_of_a_server_that_is_unreachable():
+    command = ["-m", "memtrace", "mcp", "--transport", "http", "--port", "0", "--url", "http://127.0.0.1:9"]
+    with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, encoding="utf-8") as process:
+        said = [process.stderr.readline() for _ in range(3)]
+        process.terminate()
+        process.stderr.read()
+    assert [line for line in said if "warning" in line and "cannot connect" in line]
 
 
 def test_the_command_refuses_http_without_a_server(url):

@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 import typer
 from typer import TyperException
 
-from memtrace import AsyncMemtrace
+from memtrace import AsyncMemtrace, AuthenticationError, Memtrace, MemtraceError
 from memtrace.cli._client import KeyOption, UrlOption, memory_url
+
+_PATIENCE = 5  # seconds that a start waits for a server: clients give a start some 30
 
 
 def mcp(
@@ -36,7 +38,9 @@ def mcp(
         raise TyperException(str(error)) from error
     where = memory_url(url, create=True)
     if transport == "stdio":
-        print(f"memory: {where}", file=sys.stderr)
+        print(f"memory: {where}", file=sys.stderr, flush=True)
+        if problem := _problem(where, key):
+            _warn(problem)
         adapter.create_server(AsyncMemtrace(where, key)).run("stdio")
         return
     if not where.startswith(("http://", "https://")):
@@ -48,5 +52,23 @@ def mcp(
     listener = socket.create_server((host, port))
     name, number, *_ = listener.getsockname()
     print(f"memory: {where}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
+    problem = _problem(where, key)
+    if problem and not isinstance(problem, AuthenticationError):  # the keys are the clients'
+        _warn(problem)
     application = adapter.create_app(AsyncMemtrace(where), host=host)
     uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
+
+
+def _problem(url: str, key: str | None) -> MemtraceError | None:
+    """Return the error that calls of tools would end with now; None if memory can be read."""
+    try:
+        with Memtrace(url, key, timeout=_PATIENCE, max_retries=0) as client:
+            client.list_agents(limit=1)
+    except MemtraceError as error:
+        return error
+    return None
+
+
+def _warn(problem: MemtraceError) -> None:
+    line = " ".join(str(problem).split())
+    print(f"memtrace: warning: {line}; tools will fail until it is mended", file=sys.stderr, flush=True)

@@ -27,7 +27,8 @@ with requires("mcp"):
     from mcp.server import MCPServer
     from mcp.server.mcpserver import Context
     from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
-    from mcp.types import ToolAnnotations
+    from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+    from mcp.types import Tool as PublishedTool
     from pydantic import BaseModel, Field
     from starlette.datastructures import Headers
     from starlette.responses import JSONResponse
@@ -144,6 +145,27 @@ def create_app(client: AsyncMemtrace, *, host: str = "127.0.0.1") -> ASGIApp:
     return _Keyed(application, client)
 
 
+class _StrictServer(MCPServer[Any]):
+    """Refuses arguments that a tool does not have: ignored, a misspelt filter would match all."""
+
+    async def list_tools(self) -> list[PublishedTool]:
+        closed = {"additionalProperties": False}
+        return [
+            tool.model_copy(update={"input_schema": {**tool.input_schema, **closed}})
+            for tool in await super().list_tools()
+        ]
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: RequestContext | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        for tool in await super().list_tools():
+            known = tool.input_schema["properties"]
+            unknown = sorted(arguments.keys() - known.keys())
+            if tool.name == name and unknown:
+                raise ToolError(f"{unknown[0]}: {name} has no such argument; it takes {', '.join(known)}")
+        return await super().call_tool(name, arguments, context)
+
+
 class _Keyed:
     """Refuses requests without a valid key."""
 
@@ -181,7 +203,7 @@ def _key(headers: Headers) -> str | None:
 
 
 def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[Any]:  # noqa: C901, PLR0915
-    server: MCPServer[Any] = MCPServer(
+    server = _StrictServer(
         "memtrace", title="Memtrace", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
 
