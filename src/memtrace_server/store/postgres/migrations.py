@@ -182,6 +182,8 @@ _STEPS: Mapping[str, str] = {
 }
 
 _LOCK = "lock"
+# What PostgreSQL says of a thing that another process makes at the same moment.
+_MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
 _TRIGRAMS = "CREATE INDEX IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
 
 
@@ -195,7 +197,7 @@ def migrate(connection: Connection, now: int, secret: bytes) -> None:
     """
     if not missing(connection):
         return
-    with suppress(errors.UniqueViolation, errors.DuplicateTable):  # by another process at this moment
+    with suppress(*_MADE_BY_ANOTHER):
         connection.execute(
             'CREATE TABLE IF NOT EXISTS migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint,'
             " version text)"
