@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import starmap
 
 import httpx
 from starlette.applications import Starlette
@@ -64,7 +65,7 @@ def create_viewer(client: httpx.AsyncClient, key: str) -> Starlette:
         key: What requests of the API must carry.
     """
 
-    def page(operation: str) -> Route:
+    def page(path: str, operation: str) -> Route:
         def answer(request: Request) -> Response:
             try:
                 response = STORELESS[operation](times.now(), request.path_params)
@@ -72,7 +73,6 @@ def create_viewer(client: httpx.AsyncClient, key: str) -> Starlette:
                 response = _refusal(problem)
             return _response(response)
 
-        path = next(path for path, of in _PAGES.items() if of == operation)
         return Route(path, answer)
 
     async def forward(request: Request) -> Response:
@@ -98,7 +98,7 @@ def create_viewer(client: httpx.AsyncClient, key: str) -> Starlette:
 
     api = Route("/api/{path:path}", forward, methods=["GET", "POST", "PUT", "DELETE"])
     return Starlette(
-        routes=[*map(page, _PAGES.values()), api],
+        routes=[*starmap(page, _PAGES.items()), api],
         # No page of a name that leads to this machine (DNS rebinding).
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
         lifespan=lifespan,
