@@ -6,6 +6,7 @@ import json
 import logging
 import random
 import secrets
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -381,3 +382,13 @@ def test_what_postgresql_does_itself_is_named(
     postgres_url: str, command: Commands, arguments: list[str], named: str
 ) -> None:
     assert named in command.fail(*arguments, "--store", postgres_url, code=1)
+
+
+def test_without_its_driver_a_store_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("memtrace_server.store.postgres")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ValueError, match="postgres") as refused:
+        open_store("postgresql://user:s3cret@host/db")
+    assert "pip install 'memtrace-sdk[postgres]'" in str(refused.value)
+    assert "s3cret" not in str(refused.value)
