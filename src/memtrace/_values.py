@@ -304,10 +304,6 @@ def _with_zone(text: str, name: str) -> str:
     return text
 
 
-def _memories(value: Iterable[Any], name: str) -> list[Any]:
-    return [prepared(memory, f"{name}[{index}].") for index, memory in enumerate(value)]
-
-
 def _refusal(name: str, problem: str) -> BadRequestError:
     detail = ErrorDetail(field=name, location="body", message=problem)
     return BadRequestError(f"{name}: {problem}", 0, code="invalid_request", details=[detail])
@@ -342,7 +338,6 @@ _BY_ANNOTATION: dict[str, Callable[[Any, str], object]] = {
     "TimePoint": point,
     "datetime.datetime": moment,
     "dict[": json_object,
-    "list[AddMemoryRequest]": _memories,
     "list[str] | str": parameter,
     "list[": texts,
 }

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -253,3 +253,29 @@ def test_the_second_address_of_a_host_is_reached_within_the_timeout(
 
         assert make_client(f"http://two.test:{full}", timeout=2.0).ready().status == "ok"
         thread.join()
+
+
+class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body between whose chunks a minute passes."""
+
+    def __init__(self, clock: list[float]) -> None:
+        self._clock = clock
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"{"
+        self._clock[0] += 60
+        yield b"}"
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self:
+            yield chunk
+
+
+def test_a_body_is_read_no_further_when_the_time_is_over(
+    make_client: MakeClient, call_clock: list[float]
+) -> None:
+    http_client = make_client.http_client(lambda _: httpx.Response(200, stream=Slow(call_clock)))
+    client = make_client(http_client=http_client, max_retries=0)
+
+    with pytest.raises(APITimeoutError, match="no response in time"):
+        client.health()

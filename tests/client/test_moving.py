@@ -172,3 +172,11 @@ def test_a_strict_import_sends_no_batch_with_a_line_that_is_no_record(
         sdk.import_([RECORD, "{", RECORD], strict=True)
 
     assert fake_server.requests == []
+
+
+def test_an_import_reports_what_a_reader_of_another_format_refused(sdk: Memtrace) -> None:
+    unreadable: Any = ValueError("no line of this format")
+
+    report = sdk.import_([unreadable])
+
+    assert report.rejected == [RejectedRecord(1, "no line of this format")]

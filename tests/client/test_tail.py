@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from helpers.clients import MEMORY, FakeServer, error
 from live import LiveServer
 
 from memtrace import APIConnectionError, AsyncMemtrace, AuthenticationError, Memtrace, ServerError
@@ -91,3 +92,19 @@ def test_an_embedded_tail_ends_when_its_client_is_closed(tmp_path: Path) -> None
         with pytest.raises(ServerError) as caught:
             waiting.result(10)
     assert caught.value.code == "unavailable"
+
+
+def test_a_tail_goes_on_after_an_outage(sdk: Memtrace, fake_server: FakeServer, waits: list[float]) -> None:
+    def page(content: str) -> dict[str, Any]:
+        memories = [MEMORY | {"content": content}]
+        return {"memories": memories, "count": 1, "has_more": False, "next_cursor": "c"}
+
+    fake_server.answer(200, page("one"))
+    for _ in range(3):
+        fake_server.answer(503, error("unavailable"))
+    fake_server.answer(200, page("two"))
+
+    found = iter(sdk.tail(start="beginning"))
+
+    assert [next(found).content for _ in range(2)] == ["one", "two"]
+    assert len(waits) == 3  # two retries of one request, and one of the tail

@@ -166,3 +166,8 @@ def test_point_in_time_is_sent_as_the_contract_writes_it(
     listed, searched = fake_server.requests
     assert (listed.url.params["since"], listed.url.params["until"]) == (wire, wire)
     assert f'"since":"{wire}"' in searched.content.decode()
+
+
+def test_a_number_of_too_many_digits_is_named_by_its_path(sdk: Memtrace) -> None:
+    with pytest.raises(BadRequestError, match=r"metadata\.n cannot be written as JSON|metadata\.n: cannot"):
+        sdk.remember("a", "b", metadata={"n": 10**5_000})

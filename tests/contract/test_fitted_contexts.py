@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from memtrace import AsyncMemtrace, ContextOptions
+from memtrace import AsyncMemtrace, BadRequestError, ContextOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -182,3 +182,11 @@ async def test_tokenizer_may_be_awaited(client: AsyncMemtrace) -> None:
     for counter in (count, counts_later):
         context = await client.get_agent_context("a", max_tokens=1_000, count_tokens=counter)
         assert 900 <= words(context.context) <= 1_000
+
+
+@pytest.mark.parametrize("most", [0, 1_000_001], ids=["none", "too many"])
+async def test_a_budget_out_of_range_is_refused_with_a_tokenizer_too(
+    client: AsyncMemtrace, most: int
+) -> None:
+    with pytest.raises(BadRequestError, match="max_tokens"):
+        await client.get_agent_context("a", max_tokens=most, count_tokens=words)
