@@ -197,7 +197,8 @@ class ListFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -239,7 +240,8 @@ class IterFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -271,7 +273,8 @@ class RecallFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
             and not superseded or expired by then. What has been forgotten or has expired since stays
@@ -300,7 +303,8 @@ class SessionRecallFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
             and not superseded or expired by then. What has been forgotten or has expired since stays
@@ -329,7 +333,8 @@ class AgentMemoryFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -369,7 +374,8 @@ class SessionMemoryFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -447,7 +453,8 @@ class TailOptions(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
@@ -484,7 +491,8 @@ class TailFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
@@ -512,7 +520,8 @@ class ExportFilters(TypedDict, total=False):
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
     """

@@ -222,7 +222,10 @@ class _Place:
         for name, found in texts.items():
             if len(found) == 1 and self._kinds.get(name) == "array":
                 # Older clients encode the commas between items, too.
-                texts[name] = found[0].split(",", _MAX_ITEMS)[:_MAX_ITEMS]
+                items = found[0].split(",", _MAX_ITEMS)[:_MAX_ITEMS]
+                wrong = self._schema.check({name: items}, self._place) if len(items) > 1 else ()
+                if not any(detail.field.partition(".")[0] == name for detail in wrong):
+                    texts[name] = items  # else it is one item, with a comma in it
         return texts
 
     def _values(self, name: str, raw_text: str) -> list[str]:

@@ -63,6 +63,24 @@ def test_a_tag_is_not_found_by_a_part_of_it(api: Api) -> None:
     assert api.contents(tags="gui,UI") == ["gui"]
 
 
+@pytest.mark.parametrize(
+    ("query", "tags"),
+    [
+        ("a%2Cb", ["a", "b"]),
+        ("%2Ca", [",a"]),
+        ("a%2C+b", ["a, b"]),
+        ("a%2C.", ["a,."]),
+        ("a%2Cb,c", ["a,b", "c"]),
+    ],
+    ids=repr,
+)
+def test_an_encoded_comma_parts_tags_only_into_valid_ones(api: Api, query: str, tags: list[str]) -> None:
+    body = {"agent_id": "commas", "content": repr(tags), "tags": tags}
+    stored = api("POST", MEMORIES, json=body).json()
+    found = api("GET", f"{MEMORIES}?tags={query}").json()["memories"]
+    assert [memory["id"] for memory in found] == [stored["id"]]
+
+
 def test_looking_for_content_does_not_depend_on_case(api: Api) -> None:
     api.add(content="User prefers DARK Mode in Zürich")
 

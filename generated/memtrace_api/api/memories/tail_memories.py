@@ -60,7 +60,8 @@ def sync_detailed(
         event_type: Only memories of this event type.
         tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
             exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too, since older clients send that, so repeat `tags` to send one tag that has a comma.
+            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
+            one tag that has a comma.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
