@@ -46,7 +46,7 @@ extras: $(VENV)/.dev ## try each extra in an environment that has it alone, and 
 coverage: $(VENV)/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -n 2 tests/client tests/contract/test_moving.py tests/contract/test_fitted_contexts.py \
-		tests/contract/test_values.py tests/package/test_names.py tests/package/test_fail_next.py \
+		tests/contract/test_sessions.py tests/contract/test_values.py tests/server/test_postgres_store.py tests/package/test_names.py tests/package/test_fail_next.py \
 		tests/package/test_pytest_plugin.py tests/surfaces/test_tools.py $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report

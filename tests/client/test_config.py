@@ -107,6 +107,10 @@ def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, sho
         ("http://host:65536", "no port 65536"),
         ("sqlite://agent.db", "three slashes"),
         ("sqlite:///", "three slashes"),
+        ("sqlite:///agent.db?mode=rw", "unknown option 'mode=rw'"),
+        ("sqlite://?mode=ro", "cannot be read-only"),
+        ("sqlite:///a\0b.db", "no NUL character"),
+        ("postgresql://host/db?mode=rw", "the only mode"),
     ],
 )
 def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
