@@ -12,6 +12,10 @@ from memtrace_server.store.records import AuditEntry, Key, Org
 DEFAULT_ORG = "org_default"
 
 
+class UnmetError(ValueError):
+    """The organisations and keys of the store do not allow it."""
+
+
 def local_principal(store: Store, deadline: Deadline | None = None, org: str | None = None) -> Principal:
     """Return an organisation's admin, as embedded clients are.
 
@@ -59,7 +63,7 @@ def create_org(store: Store, name: str) -> Org:
     def work(transaction: Transaction) -> Org:
         org = transaction.add_org(ids.new_id("org_", now), name, now)
         if org is None:
-            raise ValueError(f"there is an organisation {name!r} already")
+            raise UnmetError(f"there is an organisation {name!r} already")
         audit.record(transaction, audit.LOCAL, "org.created", org_id=org.id, subject=org.id)
         return org
 
@@ -120,7 +124,7 @@ def rotate_key(store: Store, key_id: str, overlap: int) -> tuple[str, Key, Key]:
         old = _key_of(transaction, key_id)
         is_over = old is not None and old.expires_at is not None and old.expires_at <= now
         if old is None or old.revoked_at is not None or is_over:
-            raise ValueError(f"there is no key {key_id!r} that is neither revoked nor expired")
+            raise UnmetError(f"there is no key {key_id!r} that is neither revoked nor expired")
         org = next(org for org in transaction.orgs() if org.number == old.org)
         new = _new_key(org, old.role, old.name, expires_at=None, agent_id=old.agent_id)
         _add_key(transaction, new, text, replaces=old.id)
@@ -141,7 +145,7 @@ def revoke_key(store: Store, key_id: str) -> None:
     def work(transaction: Transaction) -> None:
         key = _key_of(transaction, key_id)
         if key is None or not transaction.revoke_key(key_id, times.now()):
-            raise ValueError(f"there is no key {key_id!r} that is not revoked already")
+            raise UnmetError(f"there is no key {key_id!r} that is not revoked already")
         audit.record(transaction, audit.LOCAL, "key.revoked", org_id=key.org_id, subject=key_id)
 
     store.write(work)
@@ -181,7 +185,7 @@ def _bootstrap(transaction: Transaction, given: str | None) -> str | None:
     if known is None:
         _add_key(transaction, _new_key(org, "admin", "bootstrap", expires_at=None, agent_id=None), given)
     elif known.revoked_at is not None:
-        raise ValueError("the bootstrap key was revoked; use another one")
+        raise UnmetError("the bootstrap key was revoked; use another one")
     return None
 
 
@@ -193,7 +197,7 @@ def _named(transaction: Transaction, org: str) -> Org:
     """
     found = next((o for o in transaction.orgs() if org in {o.id, o.name}), None)
     if found is None:
-        raise ValueError(f"there is no organisation {org!r}")
+        raise UnmetError(f"there is no organisation {org!r}")
     return found
 
 
@@ -204,7 +208,7 @@ def _find_default_org(transaction: Transaction) -> Org | None:
 def _default_org(transaction: Transaction) -> Org:
     made = _find_default_org(transaction) or transaction.add_org(DEFAULT_ORG, "default", times.now())
     if made is None:
-        raise ValueError(f"an organisation named 'default' is in the way of {DEFAULT_ORG}")
+        raise UnmetError(f"an organisation named 'default' is in the way of {DEFAULT_ORG}")
     return made
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -121,9 +122,15 @@ def test_a_program_gets_a_line_for_each_memory(at: list[str], command: Commands)
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["recall", "ann", "--since", "yesterday"], 1, "since"),
+        (["recall", "ann", "--since", "yesterday"], 2, "--since: "),
+        (["recall", "ann", "--since", "99x"], 2, "--since: "),
+        (["recall", "ann", "--since", "2026-01-01T00:00"], 2, "--since: "),
+        (["search", ""], 2, "QUESTION: "),
+        (["search", "tea", "--tag", ""], 2, "--tag.0: "),
+        (["remember", "", "x"], 2, "AGENT: "),
+        (["search", "-tea"], 2, "memtrace search -- -t"),
         (["context", "nobody"], 1, "nobody"),
-        (["remember", "ann", ""], 1, "content"),
+        (["remember", "ann", ""], 2, "TEXT: "),
         (["remember", "ann", "x", "--importance", "2"], 2, "--importance"),
         (["recall", "ann", "--limit", "0"], 2, "--limit"),
         (["recall"], 2, "agent"),
@@ -136,12 +143,53 @@ def test_an_error_is_one_line_and_an_exit_code(
 ) -> None:
     command("remember", "ann", "Likes tea", "--url", url)
 
-    assert says in command.fail(*arguments, "--url", url, code=code)
+    error = command.fail(*arguments, "--url", url, code=code)
+
+    assert says in error
+    assert "HTTP" not in error
+    assert "invalid_request" not in error
+
+
+def test_an_error_of_a_server_names_its_request(memtrace_server: MemtraceServer, command: Commands) -> None:
+    at = ["--url", memtrace_server.url, "--key", memtrace_server.key]
+
+    error = command.fail("recall", "ann", "--since", "99x", *at, code=2)
+
+    assert re.search(r"--since: .+ \(HTTP 400, invalid_request, request req_\w+\)", error)
+
+
+@pytest.mark.parametrize("words", [["recall", "ann"], ["export"], ["ui", "--no-open"]], ids=" ".join)
+def test_a_url_without_a_scheme_is_not_run(words: list[str], command: Commands) -> None:
+    url = ["foo"] if words[0] == "ui" else ["--url", "foo"]
+
+    error = command.fail(*words, *url, code=2)
+
+    assert f"{'URL' if words[0] == 'ui' else '--url'}: it has no scheme" in error
+
+
+def test_a_server_that_wants_a_key_is_told_how(
+    memtrace_server: MemtraceServer, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MEMTRACE_API_KEY", raising=False)
+    monkeypatch.delenv("MEMTRACE_FROM_KEY", raising=False)
+    url = memtrace_server.url
+
+    assert "give --key, or set MEMTRACE_API_KEY" in command.fail("recall", "ann", "--url", url)
+    assert "check --key" in command.fail("recall", "ann", "--url", url, "--key", "mtk_" + "0" * 64)
+    assert "give --from-key" in command.fail("copy", url, "sqlite://")
+
+
+def test_a_database_that_cannot_be_reached_is_named_once(command: Commands) -> None:
+    url = "postgresql://127.0.0.1:1/x"
+
+    error = command.fail("recall", "ann", "--url", url)
+
+    assert error.count(url) == error.count("cannot connect") == 1
 
 
 @pytest.mark.parametrize("named", ["http://127.0.0.1:9", "ftp://host"], ids=["unreachable", "unknown scheme"])
 def test_a_memory_that_is_not_there_is_an_error(named: str, command: Commands, tmp_path: Path) -> None:
-    assert command.fail("recall", "ann", "--url", named)
+    assert command.fail("recall", "ann", "--url", named, code=1 if "http" in named else 2)
     assert "check the path" in command.fail("recall", "ann", "--url", f"sqlite:///{tmp_path}/none.db", code=2)
 
 

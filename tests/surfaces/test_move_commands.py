@@ -362,6 +362,12 @@ def test_a_copy_is_verified_and_can_be_repeated(
     assert records(back) == records(store)
 
 
+def test_a_copy_of_a_store_to_itself_is_refused(store: str, command: Commands) -> None:
+    error = command.fail("copy", store, store, code=2)
+
+    assert "is FROM itself; name another store or server" in error
+
+
 def test_a_copy_that_was_killed_is_continued(tmp_path: Path, command: Commands) -> None:
     source, target = f"sqlite:///{tmp_path}/from.db", f"sqlite:///{tmp_path}/to.db"
     with Memtrace(source) as client:

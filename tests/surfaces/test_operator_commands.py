@@ -81,22 +81,40 @@ def test_a_revoked_key_is_listed_as_such_and_revoked_once(run: Commands) -> None
     [
         (["key", "create", "--org", "nobody"], "there is no organisation 'nobody'"),
         (["key", "revoke", "key_none"], "there is no key 'key_none'"),
-        (["org", "list", "--store", "mysql://x"], "mysql:// names no store"),
-        (["org", "list", "--store", "sqlite:///"], "a file takes three slashes and a path"),
-        (["org", "list", "--store", "sqlite:///x.db?mode=rw"], "unknown option 'mode=rw'"),
         (
             ["org", "create", "x", "--store", "sqlite:////missing/y/x.db"],
             "the folder /missing/y does not exist",
         ),
         (["org", "create", "x", "--store", "sqlite:////"], "/: is a folder; name a file in it"),
-        (["serve", "--workers", "2", "--store", "sqlite://"], "belongs to one process"),
-        (["serve", "--workers", "2", "--store", "sqlite:///:memory:"], "belongs to one process"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_command_that_fails_says_why_in_one_line(run: Commands, arguments: list[str], message: str) -> None:
     run("org", "create", "ours")
     assert message in run.fail(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["org", "list", "--store", "mysql://x"], "mysql:// names no store"),
+        (["org", "list", "--store", "sqlite:///"], "a file takes three slashes and a path"),
+        (["org", "list", "--store", "sqlite:///x.db?mode=rw"], "unknown option 'mode=rw'"),
+        (["org", "create", " "], "a name is one line of text"),
+        (["key", "create", "--expires", "5x"], "'5x' is no duration"),
+        (["key", "rotate", "key_none", "--overlap", "5x"], "'5x' is no duration"),
+        (["serve", "--workers", "2", "--store", "sqlite://"], "belongs to one process"),
+        (["serve", "--workers", "2", "--store", "sqlite:///:memory:"], "belongs to one process"),
+        (["import", "nope.jsonl"], "nope.jsonl' does not exist"),
+        (["restore", "nope.db"], "nope.db: there is no such file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_command_that_is_written_wrongly_ends_with_2(
+    run: Commands, arguments: list[str], message: str
+) -> None:
+    run("org", "create", "ours")
+    assert message in run.fail(*arguments, code=2)
 
 
 def test_a_second_organisation_of_a_name_fails(run: Commands) -> None:
@@ -144,7 +162,7 @@ def test_a_server_that_cannot_start_says_why_in_one_line(
         [*serve, *arguments], capture_output=True, encoding="utf-8", timeout=60, check=False
     )
 
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == (2 if "--bootstrap-key" in arguments else 1), done.stderr
     assert re.fullmatch(r"memtrace: .+\n", done.stderr)
     assert message in done.stderr
     if "--bootstrap-key" in arguments:

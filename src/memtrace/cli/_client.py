@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memtrace.cli._errors import failure_of, is_local
 from memtrace.cli._opened import NoSuchStore
+from memtrace.exceptions import MemtraceError
 
 if TYPE_CHECKING:
     from memtrace import Memtrace
@@ -49,8 +51,14 @@ OrgOption = Annotated[
 
 
 @contextmanager
-def connected(
-    url: str | None, key: str | None, org: str | None = None, *, create: bool = False
+def connected(  # noqa: PLR0913 - as many facts
+    url: str | None,
+    key: str | None,
+    org: str | None = None,
+    *,
+    create: bool = False,
+    url_option: str = "--url",
+    key_option: str = "--key",
 ) -> Iterator[tuple[Memtrace, str]]:
     """Make a client, say where it leads, and close it in the end.
 
@@ -59,25 +67,53 @@ def connected(
         key: The API key; of no use to a store.
         org: The organisation in a store, by its id or name.
         create: Whether to create the store when it does not exist.
+        url_option: What the command calls `url`.
+        key_option: What the command calls `key`.
+
+    Raises:
+        Failure: If the client, or a call of it, raises an error.
+        ValueError: If the URL or the key cannot work.
     """
+    with ExitStack() as stack:
+        try:
+            url = memory_url(url, create=create)
+            client, where = _client(url, key, org, stack)
+        except ValueError as error:
+            message = str(error).replace("base_url", url_option).replace("api_key", key_option)
+            is_named = url_option in message or key_option in message
+            raise ValueError(message if is_named else f"{url_option}: {message}") from error
+        with explained(url, key, key_option):
+            yield client, where
+
+
+@contextmanager
+def explained(url: str, key: str | None, key_option: str = "--key") -> Iterator[None]:
+    """Let a command say in its own words what a client of this URL and key raises.
+
+    Raises:
+        Failure: If the client raises an error.
+    """
+    try:
+        yield
+    except MemtraceError as error:
+        raise failure_of(error, local=is_local(url), key=key, key_option=key_option) from error
+
+
+def _client(url: str, key: str | None, org: str | None, stack: ExitStack) -> tuple[Memtrace, str]:
     from memtrace import Memtrace
     from memtrace._store_url import StoreUrl
 
-    url = memory_url(url, create=create)
     if org is None:
-        with Memtrace(url, key) as client:
-            yield client, client.base_url
-        return
-    if not url.lower().startswith(("sqlite:", "postgresql:", "postgres:")):
+        client = stack.enter_context(Memtrace(url, key))
+        return client, client.base_url
+    if not is_local(url):
         raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
     from memtrace._http import httpx
     from memtrace_server.transport import EmbeddedTransport
 
-    with (
-        httpx.Client(transport=EmbeddedTransport(url, org)) as http_client,
-        Memtrace("http://embedded", http_client=http_client) as client,
-    ):
-        yield client, f"{StoreUrl.parse(url)}, organisation {org}"
+    http_client = stack.enter_context(httpx.Client(transport=EmbeddedTransport(url, org)))
+    client = stack.enter_context(Memtrace("http://embedded", http_client=http_client))
+    return client, f"{StoreUrl.parse(url)}, organisation {org}"
 
 
 def memory_url(url: str | None, *, create: bool) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from memtrace.cli._errors import Command
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 commands = typer.Typer(help="Create, list, rotate and revoke API keys.")
 
 
-@commands.command("create")
+@commands.command("create", cls=Command)
 def create(  # noqa: PLR0913 - an option each
     *,
     org: Annotated[str, typer.Option(help="The organisation's id or name.")] = "org_default",
@@ -46,7 +47,7 @@ def create(  # noqa: PLR0913 - an option each
         print(tenants.create_key(opened_store, org, role, name, expires_at=expires_at, agent_id=agent))
 
 
-@commands.command("rotate")
+@commands.command("rotate", cls=Command)
 def rotate(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The id of the key to replace: key_…")],
     *,
@@ -58,13 +59,14 @@ def rotate(
     """Replace a key: print a new one that may do the same, and let the old one expire."""
     from memtrace_server import tenants, times
 
+    duration = times.parse_duration(overlap)
     with opened(store) as opened_store:
-        text, new, old = tenants.rotate_key(opened_store, key_id, times.parse_duration(overlap))
+        text, new, old = tenants.rotate_key(opened_store, key_id, duration)
     print(text)
     print(f"{new.id} replaces {old.id}, which is valid for another {overlap} at most.", file=sys.stderr)
 
 
-@commands.command("list")
+@commands.command("list", cls=Command)
 def list_all(*, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
     """List all keys without their text, which is stored nowhere."""
     from memtrace_server import tenants, times
@@ -90,7 +92,7 @@ def list_all(*, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE)
     print_rows(columns, rows, as_json=as_json)
 
 
-@commands.command("revoke")
+@commands.command("revoke", cls=Command)
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id: key_…")],
     *,

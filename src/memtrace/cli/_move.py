@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
@@ -15,13 +16,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from typer import TyperException
 
-from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected
+from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected, explained
+from memtrace.cli._errors import MISUSED, Failure
 from memtrace.cli._formats import Format, records_in
+from memtrace.exceptions import BadRequestError
 
 if TYPE_CHECKING:
     from memtrace import Memtrace
 
 _Advance = Callable[[int], None]
+_Records = Iterator[dict[str, Any]]
 _OF_THE_PLACE = {"org_id", "superseded_by"}
 
 
@@ -74,7 +78,17 @@ def export(  # noqa: PLR0913 - an option for each filter
 
 
 def import_(  # noqa: PLR0913 - an option each
-    file: Annotated[str, typer.Argument(help="The file; - for standard input.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            allow_dash=True,
+            help="The file; - for standard input.",
+        ),
+    ],
     *,
     form: Annotated[
         Format, typer.Option("--format", help="What wrote the file; auto finds out by its first line.")
@@ -92,12 +106,18 @@ def import_(  # noqa: PLR0913 - an option each
 ) -> None:
     """Import a file of `memtrace export`, mem0 (get_all), Claude Code (a transcript) or a chat."""
     with ExitStack() as stack:
-        source = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
-        total = None if file == "-" else Path(file).stat().st_size
-        advance = stack.enter_context(_progress("Read", total))
-        records, (part, parts) = records_in(_counted(source, advance), form, agent)
+        is_piped = str(file) == "-"
+        source = sys.stdin.buffer if is_piped else stack.enter_context(file.open("rb"))
+        advance = stack.enter_context(_progress("Read", None if is_piped else file.stat().st_size))
+        try:
+            records, (part, parts) = records_in(_counted(source, advance), form, agent)
+        except ValueError as error:
+            raise Failure(str(error)) from error
         client, place = stack.enter_context(connected(url, key, org, create=True))
-        report = client.import_(records, strict=strict)
+        try:
+            report = client.import_(records, strict=strict)
+        except BadRequestError as error:
+            raise Failure(error.message) from error
     for rejected in report.rejected:
         print(f"memtrace: {part} {rejected.position}: {rejected.reason}", file=sys.stderr)
     print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
@@ -132,20 +152,31 @@ def copy(  # noqa: PLR0913 - an option each
 ) -> None:
     """Copy all memories to another store or server, and verify them; run it again to continue."""
     with (
-        connected(source, from_key, from_org) as (one, here),
-        connected(target, to_key, to_org, create=True) as (other, there),
+        connected(source, from_key, from_org, url_option="FROM", key_option="--from-key") as (one, here),
+        connected(target, to_key, to_org, create=True, url_option="TO", key_option="--to-key") as (
+            other,
+            there,
+        ),
     ):
+        if one.base_url == other.base_url and (from_org, from_key) == (to_org, to_key):
+            raise Failure(f"TO: {there} is FROM itself; name another store or server", MISUSED)
+        records = partial(_exported, one, source, from_key)
         with _progress("Copied") as advance:
-            report = other.import_(_advancing(one.export(), advance), strict=True)
+            report = other.import_(_advancing(records(), advance), strict=True)
         print(
             f"Copied {report.imported:,} records from {here} to {there}; {report.existing:,} existed already."
         )
         with _progress("Verified") as advance:
-            count, checksum = _verify(one, other, advance)
+            count, checksum = _verify(records(), other.export(), advance)
     print(f"Verified {count:,} memories: sha256 {checksum} on both sides.")
 
 
-def _verify(one: Memtrace, other: Memtrace, advance: _Advance) -> tuple[int, str]:
+def _exported(client: Memtrace, url: str, key: str | None) -> _Records:
+    with explained(url, key, "--from-key"):  # of FROM, whatever reads it
+        yield from client.export()
+
+
+def _verify(one: _Records, other: _Records, advance: _Advance) -> tuple[int, str]:
     """Compare the memories of two stores, the second of which may have more.
 
     Both are read in the order of their rows, so neither is held in memory.
@@ -168,8 +199,8 @@ def _verify(one: Memtrace, other: Memtrace, advance: _Advance) -> tuple[int, str
     return mine, ours
 
 
-def _memories(client: Memtrace) -> Iterator[dict[str, Any]]:
-    return (record for record in client.export() if record["kind"] == "memory")
+def _memories(records: _Records) -> _Records:
+    return (record for record in records if record["kind"] == "memory")
 
 
 def _place(memory: dict[str, Any]) -> str:

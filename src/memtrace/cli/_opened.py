@@ -39,12 +39,13 @@ def unavailability() -> Iterator[None]:
     import snowballstemmer  # type: ignore[import-untyped] # noqa: F401 - or a write would find out
 
     from memtrace_server.store.protocol import StoreNotFound, StoreReadOnly, StoreUnavailable
+    from memtrace_server.tenants import UnmetError
 
     try:
         yield
     except StoreNotFound as error:
         raise NoSuchStore(str(error)) from error
-    except StoreUnavailable as error:
+    except (StoreUnavailable, UnmetError) as error:
         raise TyperException(str(error)) from error
     except StoreReadOnly as error:
         raise TyperException("this writes to the store; use its URL without ?mode=ro") from error

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from memtrace.cli._errors import Command
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 
 commands = typer.Typer(help="Create and list organisations (tenants).")
 
 
-@commands.command("create")
+@commands.command("create", cls=Command)
 def create(
     name: Annotated[str, typer.Argument(help="Its name, one line of text that no other one has.")],
     *,
@@ -25,7 +26,7 @@ def create(
         print(tenants.create_org(opened_store, name).id)
 
 
-@commands.command("list")
+@commands.command("list", cls=Command)
 def list_all(*, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
     """List all organisations."""
     from memtrace_server import tenants

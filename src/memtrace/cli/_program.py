@@ -11,7 +11,7 @@ from typer import TyperException
 
 from memtrace._version import __version__
 from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores, _ui
-from memtrace.exceptions import MemtraceError
+from memtrace.cli._errors import Command
 
 _FAILED = 1
 
@@ -20,7 +20,7 @@ program = typer.Typer(
     help="Remember for AI agents.",
     epilog=(
         "Exit codes: 0 when the command succeeded; 1 when it failed, or found something wrong; 2 when it was"
-        " not run, because of how it was written or because the store that it names does not exist."
+        " not run, because of how it was written or because the store or file that it names does not exist."
     ),
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -30,17 +30,17 @@ for command in (
     _memories.remember, _memories.decide, _memories.recall, _memories.search, _memories.context,
     _memories.tail, _forget.forget, _memories.agents, _memories.sessions, _memories.stats, _mcp.mcp,
 ):  # fmt: skip
-    program.command()(command)
-program.command("export")(_move.export)
-program.command("import")(_move.import_)
-program.command("copy")(_move.copy)
-program.command("serve")(_serve.serve)
-program.command("ui")(_ui.ui)
-program.command("audit")(_stores.audit)
-program.command("check")(_stores.check)
-program.command("vacuum")(_stores.vacuum)
-program.command("backup")(_stores.backup)
-program.command("restore")(_stores.restore)
+    program.command(cls=Command)(command)
+program.command("export", cls=Command)(_move.export)
+program.command("import", cls=Command)(_move.import_)
+program.command("copy", cls=Command)(_move.copy)
+program.command("serve", cls=Command)(_serve.serve)
+program.command("ui", cls=Command)(_ui.ui)
+program.command("audit", cls=Command)(_stores.audit)
+program.command("check", cls=Command)(_stores.check)
+program.command("vacuum", cls=Command)(_stores.vacuum)
+program.command("backup", cls=Command)(_stores.backup)
+program.command("restore", cls=Command)(_stores.restore)
 program.add_typer(_orgs.commands, name="org")
 program.add_typer(_keys.commands, name="key")
 
@@ -51,7 +51,7 @@ def run(arguments: Sequence[str] | None) -> None:
         code = program(args=arguments, prog_name="memtrace", standalone_mode=False)
     except TyperException as error:
         _fail(error.format_message().rstrip(".") + _hint(error), error.exit_code)
-    except (ValueError, OSError, MemtraceError) as error:
+    except OSError as error:
         _fail(str(error), _FAILED)
     except typer.Abort:
         _fail("aborted", _FAILED)
@@ -86,7 +86,13 @@ def _options(
 
 def _hint(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
-    return f"; see {context.command_path} --help" if context else ""
+    if context is None:
+        return ""
+    takes_text = any(each.param_type_name == "argument" for each in context.command.params)
+    word = str(getattr(error, "option_name", ""))
+    if takes_text and word.startswith("-") and not word.startswith("--"):
+        return f"; if it begins a text, write -- before it: {context.command_path} -- {word}…"
+    return f"; see {context.command_path} --help"
 
 
 def _fail(message: str, code: int) -> None:

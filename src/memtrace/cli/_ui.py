@@ -45,7 +45,7 @@ def ui(
     from memtrace import NotFoundError
     from memtrace_server import viewing
 
-    with connected(url, key, org) as (client, where):
+    with connected(url, key, org, url_option="URL") as (client, where):
         with suppress(NotFoundError):  # a Memtrace 0.x server does not say
             client.get_access()
         target = client.base_url

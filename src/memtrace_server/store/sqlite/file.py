@@ -35,7 +35,7 @@ class StoreFile:
     def __init__(self, path: str, *, is_read_only: bool = False, create: bool = True) -> None:
         self.path = Path(os.path.realpath(path))
         self.is_read_only = is_read_only
-        self.wal = self.path.with_name(f"{self.path.name}-wal")
+        self.wal = Path(f"{self.path}-wal")
         self._create = create and not is_read_only
         self._prepared: tuple[int, int] | None = None
         self._identity: _Identity | None = None
