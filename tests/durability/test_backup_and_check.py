@@ -89,7 +89,7 @@ def test_a_backup_is_made_while_the_store_is_written_to(
 def test_a_backup_never_replaces_a_file(store: str, tmp_path: Path, command: Commands) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
-    assert "exists already" in command.fail("backup", str(precious), "--store", store)
+    assert "exists already" in command.fail("backup", str(precious), "--store", store, code=2)
     assert precious.read_text() == "mine"
     assert not list(tmp_path.glob("*.part"))
 

@@ -244,7 +244,7 @@ def test_a_backup_that_does_not_exist_ends_with_2(tmp_path: Path, command: Comma
 
 def test_a_store_cannot_be_restored_from_itself(file: Path, command: Commands) -> None:
     write(file, OLD)
-    error = command.fail("restore", str(file), "--store", f"sqlite:///{file}")
+    error = command.fail("restore", str(file), "--store", f"sqlite:///{file}", code=2)
     assert "is the store itself" in error
 
 
