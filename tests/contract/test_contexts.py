@@ -117,6 +117,19 @@ async def test_matches_of_a_question_come_first(client: AsyncMemtrace) -> None:
     assert "Small talk number 99" in with_question.context
 
 
+async def test_a_question_about_a_time_brings_what_is_of_it_to_a_context(client: AsyncMemtrace) -> None:
+    await client.remember("a", "The vault opens with the number 4711", time=NOON - timedelta(days=900))
+    await client.remember("b", "Of another agent", time=NOON - timedelta(days=900))
+    await client.add_memories({"agent_id": "a", "content": f"Small talk number {n}"} for n in range(100))
+
+    day = f"{NOON - timedelta(days=900):%Y-%m-%d}"
+    context = await client.get_agent_context("a", max_tokens=300, query=f"What happened on {day}?")
+
+    assert "4711" in context.context
+    assert "another agent" not in context.context
+    assert "Small talk number 99" in context.context
+
+
 async def test_context_says_what_it_has_and_what_it_left_out(client: AsyncMemtrace) -> None:
     stored = [
         await client.remember("a", f"Number {n} of many", importance=0.8 if n < 5 else None)

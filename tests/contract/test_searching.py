@@ -405,6 +405,74 @@ async def test_memories_of_a_time_that_the_question_names_come_first(client: Asy
     assert (await found(client, "deployed yesterday", as_of=later))[0] == "deployed later"
 
 
+async def test_a_question_about_nothing_but_a_time_lists_what_is_of_it(client: AsyncMemtrace) -> None:
+    texts = {
+        "2025-10-31T23:59:59.999999Z": "What happened in November 2025?",
+        "2025-11-01T00:00:00Z": "first",
+        "2025-11-07T12:00:00Z": "a week later",
+        "2025-11-08T00:00:00Z": "the day after",
+        "2025-11-30T23:59:59.999999Z": "last",
+        "2025-12-01T00:00:00Z": "yesterday in November",
+    }
+    for time, text in texts.items():
+        await client.remember("agent_1", text, time=datetime.fromisoformat(time), tags=[text[0]])
+
+    async def listed(query: str, **conditions: Any) -> list[str]:
+        result = await client.search_memories(query, **conditions)
+        assert (result.is_complete, result.unindexed_count) == (True, 0)
+        assert not any(memory.score for memory in result.results)
+        return [memory.content for memory in result.results]
+
+    assert await listed("What happened in November 2025?") == [
+        "last",
+        "the day after",
+        "a week later",
+        "first",
+    ]
+    assert await listed("in November 2025", order="asc") == ["first", "a week later", "the day after", "last"]
+    assert await listed("in November 2025", order="relevance", tags=["l"]) == ["last"]
+    assert await listed("in November 2025 -week") == ["last", "the day after", "first"]
+    assert await listed("in November 2025", content_contains="WEEK") == ["a week later"]
+    assert await listed("in November 2025", since=datetime(2025, 11, 9, tzinfo=UTC)) == ["last"]
+    assert await listed("in November 2025", until=datetime(2025, 11, 1, tzinfo=UTC)) == []
+    assert await listed("What did I do on 7 November 2025?") == ["a week later"]
+    assert await listed("What happened after November 2025?") == ["yesterday in November"]
+    assert await listed("What happened in 2024?") == []
+    assert await found(client, '"in November" 2025') == [
+        "What happened in November 2025?",
+        "yesterday in November",
+    ]
+    assert "yesterday in November" in await found(client, '"yesterday"')
+
+
+async def test_today_and_yesterday_are_listed_as_of_the_moment_of_the_search(client: AsyncMemtrace) -> None:
+    later = datetime.now(UTC) + timedelta(days=30)
+    await client.remember("agent_1", "Deployed the gateway")
+    await client.remember("agent_1", "Rolled it back", time=later - timedelta(days=1))
+
+    assert await found(client, "What did I do yesterday?", as_of=later) == ["Rolled it back"]
+    stored = (await client.list_memories(order="asc", limit=1)).memories[0].time
+    assert await found(client, f"What happened on {stored:%Y-%m-%d}?") == ["Deployed the gateway"]
+
+
+async def test_a_list_of_a_time_has_pages_and_sessions(client: AsyncMemtrace) -> None:
+    noon = datetime(2025, 11, 7, 12, tzinfo=UTC)
+    for n in range(105):
+        time = noon + timedelta(minutes=n)
+        await client.remember("agent_1", f"{n}", time=time, session_id=f"s{n % 3}")
+    expected = [f"{n}" for n in reversed(range(105))]
+
+    through = [m.content async for m in client.iter_search("on 7 November 2025", page_size=40)]
+    first = await client.search_memories("on 7 November 2025", group_by="session", limit=2)
+    rest = await client.search_memories(
+        "on 7 November 2025", group_by="session", limit=2, cursor=first.next_cursor
+    )
+
+    assert through == expected
+    assert [m.content for m in (*first.results, *rest.results)] == expected[:3]
+    assert (first.has_more, rest.has_more) == (True, False)
+
+
 async def test_old_matches_are_ranked_with_the_new(client: AsyncMemtrace) -> None:
     await remember(client, "the rare word, commonly")
     for start in (0, 1_000):

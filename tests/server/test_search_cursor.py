@@ -105,3 +105,23 @@ def test_what_is_stored_between_pages_pushes_none_off_them(tenant: Tenant, searc
     found = [memory["content"] for page in (first, second) for memory in page["results"]]
     assert sorted(found) == sorted(memory["content"] for memory in old)
     assert second["has_more"] is False
+
+
+@pytest.mark.parametrize("search", [{}, {"group_by": "session"}], ids=["list", "of each session"])
+def test_pages_of_a_day_keep_to_it_when_the_next_begins(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, search: dict[str, str]
+) -> None:
+    moment = times.parse("2036-11-01T23:59:59Z")  # after the keys were made
+    monkeypatch.setattr(times, "now", lambda: moment)
+    memories = [{"agent_id": "a", "content": f"{n}", "session_id": f"s{n}"} for n in range(6)]
+    assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
+    seen: list[str] = []
+    page: dict[str, Any] = {"has_more": True}
+    while page["has_more"]:
+        cursor = {"cursor": page["next_cursor"]} if seen else {}
+        body = {"query": "What happened today?", "limit": 2, **search, **cursor}
+        page = told(tenant.send("POST", "/api/v1/search", body))
+        seen += [memory["content"] for memory in page["results"]]
+        moment += times.SECOND
+
+    assert seen == ["5", "4", "3", "2", "1", "0"]

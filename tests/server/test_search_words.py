@@ -116,18 +116,18 @@ def test_phrases_and_exclusions_that_do_not_count_are_reported() -> None:
         ("In May", [("2026-05-01", "2026-06-01")]),
         ("since december", [("2025-12-01", "2026-01-01")]),
         ("last November", [("2025-11-01", "2025-12-01")]),
-        ("on 5 May 2024", [("2024-05-02", "2024-05-09")]),
-        ("May 5th, 2024", [("2024-05-02", "2024-05-09")]),
-        ("the 3rd of June", [("2026-05-31", "2026-06-07")]),
-        ("2024-03-05", [("2024-03-02", "2024-03-09")]),
+        ("on 5 May 2024", [("2024-05-05", "2024-05-06")]),
+        ("May 5th, 2024", [("2024-05-05", "2024-05-06")]),
+        ("the 3rd of June", [("2026-06-03", "2026-06-04")]),
+        ("2024-03-05", [("2024-03-05", "2024-03-06")]),
         ("in 2024-03", [("2024-03-01", "2024-04-01")]),
         ("31 April 2024", [("2024-04-01", "2024-05-01")]),
         ("in 2022", [("2022-01-01", "2023-01-01")]),
         ("port 2022:80, v2021.1", []),
-        ("yesterday", [("2026-11-21", "2026-11-28")]),
+        ("yesterday", [("2026-11-24", "2026-11-25")]),
         ("last week", [("2026-11-16", "2026-11-23")]),
-        ("last Friday", [("2026-11-17", "2026-11-24")]),
-        ("two weeks ago", [("2026-11-08", "2026-11-15")]),
+        ("last Friday", [("2026-11-20", "2026-11-21")]),
+        ("two weeks ago", [("2026-11-11", "2026-11-12")]),
         ("3 months ago", [("2026-08-01", "2026-09-01")]),
         ("a year ago", [("2025-01-01", "2026-01-01")]),
         ("this year", [("2026-01-01", "2027-01-01")]),
@@ -141,20 +141,99 @@ def test_a_question_names_times(text: str, spans: Sequence[tuple[str, str]]) -> 
     assert [(times.render(p.start)[:10], times.render(p.end)[:10]) for p in found] == list(spans)
 
 
+def test_memories_near_a_named_day_count_more() -> None:
+    periods = dates.named("deployed on 5 May 2024", NOW)
+
+    for day, weight in {"01": 1, "02": 5, "05": 5, "08": 5, "09": 1}.items():
+        assert dates.weight(periods, times.parse(f"2024-05-{day}T00:00:00Z")) == weight, day
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("What happened today?", "2026-11-25 2026-11-26"),
+        ("What did I do yesterday?", "2026-11-24 2026-11-25"),
+        ("what happened this week", "2026-11-23 2026-11-30"),
+        ("yesterday", "2026-11-24 2026-11-25"),
+        ("Yesterday's news", "2026-11-24 2026-11-25"),
+        ("today’s events, please", "2026-11-25 2026-11-26"),
+        ("in November 2026", "2026-11-01 2026-12-01"),
+        ("November 2026", "2026-11-01 2026-12-01"),
+        ("What did we discuss on 5 May 2024?", "2024-05-05 2024-05-06"),
+        ("2024-03-05", "2024-03-05 2024-03-06"),
+        ("What have you been doing in 2022?", "2022-01-01 2023-01-01"),
+        ("what went on two weeks ago", "2026-11-11 2026-11-12"),
+        ("What has happened since March?", "2026-03-01 None"),
+        ("What happened since last week?", "2026-11-16 None"),
+        ("what happened after yesterday", "2026-11-25 None"),
+        ("what happened before 2022", "None 2022-01-01"),
+        ("what happened until yesterday", "None 2026-11-25"),
+        ("yesterday and today", "2026-11-24 2026-11-26"),
+        ("today, 2026-11-25", "2026-11-25 2026-11-26"),
+        ("from 3 May 2024 to 5 May 2024", "2024-05-03 2024-05-06"),
+        ("between March and May 2024", None),
+        ("What happened between March 2024 and May 2024?", "2024-03-01 2024-06-01"),
+        ("in March 2024 and in May 2024", None),
+        ("on Monday this week", None),
+        ("the day before yesterday", None),
+        ("which tests failed yesterday", None),
+        ("What did Annika say yesterday?", None),
+        ("what happened", None),
+        ("2024", None),
+        ("What did April say?", None),
+        ("What did Jan do?", None),
+        ("What happens next May?", None),
+        ("What may happen?", None),
+        ("999 years ago", None),
+        ("昨天 yesterday", None),
+        ("", None),
+    ],
+    ids=lambda value: ascii(value)[:45],
+)
+def test_a_question_about_nothing_but_a_time_has_its_bounds(text: str, span: str | None) -> None:
+    found = dates.only(text, NOW)
+
+    def day(moment: int | None) -> str:
+        return "None" if moment is None else times.render(moment).removesuffix("T00:00:00.000000Z")
+
+    assert (None if found is None else f"{day(found.start)} {day(found.end)}") == span
+
+
+def test_phrases_and_exclusions_name_no_time() -> None:
+    for query, is_of_time in {
+        '"yesterday"': False,
+        '-"last week" yesterday': True,
+        "-yesterday": False,
+    }.items():
+        question = parse(query)
+        assert question is not None
+        assert (question.time(NOW) is not None) == is_of_time, query
+
+
 @pytest.mark.parametrize("year", ["0001", "1970", "2262", "9999"])
 def test_times_are_named_at_any_moment(year: str) -> None:
     moment = min(max(times.parse(f"{year}-01-01T00:00:00Z"), -(1 << 62)), (1 << 63) - 1)
     for text in ("yesterday", "999 weeks ago", "last year", "May 5", "12 months ago", "in 2199", "on Monday"):
         dates.named(text, moment)
+        dates.only(text, moment)
 
 
 @pytest.mark.parametrize(
-    "text", ["1 " * 4_000, "may " * 2_000, "5 may 5 " * 1_000, "last " * 1_600, "2024-" * 1_600]
+    "text",
+    [
+        "1 " * 4_000,
+        "may " * 2_000,
+        "5 may 5 " * 1_000,
+        "last " * 1_600,
+        "2024-" * 1_600,
+        "since yesterday " * 500,
+        "from today to " * 500,
+    ],
 )
 def test_looking_for_times_takes_time_in_proportion_to_the_text(text: str) -> None:
     def cost(text: str) -> float:
         started = time.thread_time()
-        dates.named(text, NOW)
+        dates.only(text, NOW)
         return time.thread_time() - started
 
     whole = min(cost(text) for _ in range(3))

@@ -105,6 +105,16 @@ def question_stems(text: str) -> list[tuple[str, bool]]:
     return found
 
 
+def says_nothing(text: str) -> bool:
+    """Return whether a text that names a time has no other words than those of any question about one.
+
+    Example:
+        >>> says_nothing("What happened on"), says_nothing("What failed on")
+        (True, False)
+    """
+    return all(is_stop or stem in _generic_stems() for stem, is_stop in question_stems(text))
+
+
 def _folded(text: str) -> str:
     return plain(text if text.isascii() else _APOSTROPHES.sub("'", text))
 
@@ -195,14 +205,23 @@ def _bases() -> dict[str, str]:
 
 @functools.cache
 def _stop_words() -> frozenset[str]:
-    listed = [line.partition("#")[0].strip() for line in _data("stopwords.txt").splitlines()]
-    return frozenset(filter(None, listed))
+    return _listed("stopwords.txt")
+
+
+@functools.cache
+def _generic_stems() -> frozenset[str]:
+    return frozenset(map(_stem, _listed("generic.txt")))
 
 
 @functools.cache
 def _stop_stems() -> frozenset[str]:
     # Of words alone: "id" is no stop word, "I'd" is.
     return frozenset(_stem(word) for word in _stop_words() if "'" not in word)
+
+
+def _listed(name: str) -> frozenset[str]:
+    listed = [line.partition("#")[0].strip() for line in _data(name).splitlines()]
+    return frozenset(filter(None, listed))
 
 
 def _data(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from memtrace_server.search import analysis
+from memtrace_server.search import analysis, dates
 from memtrace_server.store.records import Words
 
 MAX_PHRASES = 16
@@ -26,6 +26,7 @@ class Question:
         phrases: The words of each phrase that must be there.
         unwanted: The words of each word or phrase that must not.
         is_whole: Whether all of the query counts.
+        wanted: The query without what it excludes.
     """
 
     text: str
@@ -33,6 +34,11 @@ class Question:
     phrases: Sequence[Sequence[str]]
     unwanted: Sequence[Sequence[str]]
     is_whole: bool = True
+    wanted: str = ""
+
+    def time(self, now: int) -> dates.Span | None:
+        """Return the time that is asked about if nothing else is; relative times as of `now` (ns)."""
+        return None if self.phrases else dates.only(self.wanted, now)
 
     @property
     def is_ranked(self) -> bool:
@@ -77,7 +83,8 @@ def parse(text: str) -> Question | None:
             else:
                 phrases.append(words)
                 wanted.append(phrase)
-    found = analysis.question_stems("\n".join(wanted))
+    text_wanted = "\n".join(wanted)
+    found = analysis.question_stems(text_wanted)
     stems = [stem for stem, is_stop in found if not is_stop] or [stem for stem, _ in found]
     return Question(
         text=text,
@@ -85,6 +92,7 @@ def parse(text: str) -> Question | None:
         phrases=phrases[:MAX_PHRASES],
         unwanted=unwanted[:MAX_PHRASES],
         is_whole=max(len(phrases), len(unwanted)) <= MAX_PHRASES,
+        wanted=text_wanted,
     )
 
 

@@ -127,8 +127,14 @@ def rank(  # noqa: PLR0913 - a search is what it is
     )
 
 
-def newest(
-    transaction: Transaction, org: int, wanted: Filter, *, now: int, before: int = LAST_ROW
+def newest(  # noqa: PLR0913 - a search is what it is
+    transaction: Transaction,
+    org: int,
+    wanted: Filter,
+    *,
+    now: int,
+    before: int = LAST_ROW,
+    known: plan.FrozenPlan,
 ) -> Ranking:
     """Return the newest memories that a filter lets pass, as a question without words ranks them."""
     found: list[Found] = []
@@ -143,7 +149,7 @@ def newest(
         matches=[Match(memory, 0, Document.read(memory.doc).session_id) for memory in found[:BEST]],
         is_complete=len(found) <= BEST,
         missed=transaction.count_unsearched(org, wanted),
-        plan=plan.FrozenPlan(now, 0, b"", b""),
+        plan=known,
     )
 
 

@@ -25,12 +25,21 @@ def memory_page(call: Call, wanted: Filter) -> Response:
 
 
 def find_page(
-    call: Call, wanted: Filter, options: Mapping[str, Any]
+    call: Call, wanted: Filter, options: Mapping[str, Any], *, told_at: int | None = None
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """Return a page's memories, and the fields that say what follows."""
+    """Return a page's memories, and the fields that say what follows.
+
+    Args:
+        call: The call.
+        wanted: Which memories.
+        options: The order, the limit, and the offset.
+        told_at: The moment (ns) at which relative times were told, if the cursor keeps it.
+    """
     order: Direction = options.get("order", "desc")
     limit = options["limit"]
-    after, offset = call.position(tuple[int, int]), options.get("offset", 0)
+    kept = () if told_at is None else (told_at,)
+    position = call.position(tuple[int, int] if told_at is None else tuple[int, int, int])
+    after, offset = None if position is None else (position[0], position[1]), options.get("offset", 0)
     found: list[Found] = []
     size = 0
     while True:
@@ -45,7 +54,9 @@ def find_page(
             break
         after, offset = (some[-1].time, some[-1].seq), 0
     page = fitting(found[:limit])
-    return page, what_follows(call, len(found) > len(page), [(memory.time, memory.seq) for memory in page])
+    return page, what_follows(
+        call, len(found) > len(page), [(memory.time, memory.seq, *kept) for memory in page]
+    )
 
 
 def fitting(memories: Sequence[Found]) -> Sequence[Found]:

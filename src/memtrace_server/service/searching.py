@@ -17,7 +17,7 @@ from memtrace_server.search.ranking import LAST_ROW, SCALE, Match, Ranking, newe
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
 from memtrace_server.service.pages import find_page, fitting, join
-from memtrace_server.store.records import Filter, Found
+from memtrace_server.store.records import Filter, Found, Words
 
 
 class _Position(msgspec.Struct, frozen=True, array_like=True):
@@ -66,12 +66,17 @@ def search_memories(call: Call) -> Response:
     question = parse(call.body.get("query") or "")
     if question is not None and not question.is_ranked:
         question = None  # what it excludes is in the filter
+    is_grouped = call.body.get("group_by") is not None
+    told_at = _told_at(call, wanted, question, is_grouped=is_grouped)
+    of_time = None if question is None or told_at is None else _of_its_time(wanted, question, told_at)
+    if of_time is not None:
+        wanted, question = of_time, None
     is_ranked = question is not None and call.body.get("order") in {None, "relevance"}
-    if is_ranked or call.body.get("group_by") is not None:
-        found, rest = _best(call, wanted, question)
+    if is_ranked or is_grouped:
+        found, rest = _best(call, wanted, question, told_at=told_at)
     else:
         options = {**call.body, "order": "asc" if call.body.get("order") == "asc" else "desc"}
-        found, rest = find_page(call, wanted, options)
+        found, rest = find_page(call, wanted, options, told_at=told_at)
         missed = call.transaction.count_unsearched(call.org, wanted)
         rest |= {"is_complete": not missed, "unindexed_count": missed}
     took = (times.now() - call.now) // 1_000_000
@@ -83,18 +88,51 @@ def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Foun
     question = parse(text)
     if question is None or not question.is_ranked:
         return []
+    of_time = _of_its_time(wanted, question, call.now if wanted.as_of is None else wanted.as_of)
+    if of_time is not None:
+        return list(call.transaction.page(call.org, of_time, call.now, order="desc", limit=limit))
     wanted = attrs.evolve(wanted, words=question.words)
     ranking = rank(call.transaction, call.org, wanted, question, now=call.now)
     return [match.memory for match in ranking.matches[:limit]]
 
 
-def _best(call: Call, wanted: Filter, question: Question | None) -> tuple[Sequence[Found], dict[str, Any]]:
-    """A page of the best matches, with their scores."""
+def _told_at(call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool) -> int | None:
+    """Return the moment at which relative times were told, of a question about a time and nothing else."""
+    now = call.now if wanted.as_of is None else wanted.as_of
+    if question is None or question.time(now) is None:
+        return None
+    if is_grouped:
+        ranked = call.position(_Position)
+        return now if ranked is None else ranked.plan.now
+    position = call.position(tuple[int, int, int])
+    return now if position is None else position[2]
+
+
+def _of_its_time(wanted: Filter, question: Question, told_at: int) -> Filter | None:
+    """Return the filter of what is of the time that a question asks about, if it asks about nothing else."""
+    span = question.time(told_at)
+    if span is None:
+        return None
+    starts = [start for start in (wanted.since, span.start) if start is not None]
+    ends = [end for end in (wanted.until, span.end) if end is not None]
+    return attrs.evolve(
+        wanted,
+        since=max(starts, default=None),
+        until=min(ends, default=None),
+        words=Words(unwanted=question.unwanted) if question.unwanted else None,
+    )
+
+
+def _best(
+    call: Call, wanted: Filter, question: Question | None, *, told_at: int | None
+) -> tuple[Sequence[Found], dict[str, Any]]:
+    """A page of the best matches, with their scores; without a question, of the newest."""
     position = call.position(_Position)
     before, plan = (LAST_ROW, None) if position is None else (position.before, position.plan)
     now = call.now
     if question is None:
-        ranking = newest(call.transaction, call.org, wanted, now=now, before=before)
+        known = plan or FrozenPlan(now if told_at is None else told_at, 0, b"", b"")
+        ranking = newest(call.transaction, call.org, wanted, now=now, before=before, known=known)
     else:
         ranking = rank(call.transaction, call.org, wanted, question, now=now, before=before, known=plan)
     matches = ranking.matches
