@@ -199,7 +199,7 @@ IN_QUERIES: Mapping[str, Without] = {
     "misspelt words": setting(plan, _MISSPELT=0),
 }
 IN_INDEX: Mapping[str, Without] = {
-    "stemming": analysing(_PORTER=_NoStemmer()),
+    "stemming": analysing(_porter=_NoStemmer),
     "irregular forms": analysing(_bases=dict[str, str]),
     "labels and metadata": setting(documents.Document, text=property(lambda document: document.content)),
 }
