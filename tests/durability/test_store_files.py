@@ -136,7 +136,7 @@ def test_a_symbolic_link_is_followed_once_and_the_log_is_beside_the_file(file: P
 def test_an_option_that_a_url_cannot_have_is_refused(url: str, message: str, command: Commands) -> None:
     with pytest.raises(ValueError, match=message):
         Memtrace(url)
-    assert message in command.fail("check", "--store", url)
+    assert message in command.fail("check", "--store", url, code=2)
 
 
 # --- reading only

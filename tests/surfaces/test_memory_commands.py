@@ -18,7 +18,7 @@ import pytest
 from helpers.commands import Commands
 from live import LiveServer
 
-from memtrace import Memtrace
+from memtrace import Memtrace, cli
 from memtrace.testing import MemtraceServer
 
 MEMTRACE = [sys.executable, "-m", "memtrace"]
@@ -92,6 +92,37 @@ def test_a_decision_has_its_reason_in_a_context(at: list[str], command: Commands
     assert "It rains" not in command("context", "ann", "--session", "s", *at)
     (as_json,) = objects(command("context", "ann", "--max-tokens", "300", "--json", *at))
     assert (as_json["memory_count"], as_json["token_count"] <= 300) == (2, True)
+
+
+def test_every_field_of_a_memory_can_be_given(at: list[str], command: Commands) -> None:
+    (old,) = objects(command("remember", "ann", "Lives in Oslo", "--json", *at))
+    more = ["--metadata", "ticket=7", "--metadata", "customer=anna", "--time", "2026-01-01T09:00:00Z"]
+    (new,) = objects(
+        command("remember", "ann", "Lives in Rome", "--supersedes", old["id"], *more, "--json", *at)
+    )
+    command("remember", "bob", "Soon gone", "--ttl", "3600", *at)
+
+    assert new["metadata"] == {"ticket": 7, "customer": "anna"}
+    assert new["time"].startswith("2026-01-01T09:00:00")
+    assert contents(command("recall", "ann", "--json", *at)) == ["Lives in Rome"]
+    error = command.fail("remember", "ann", "x", "--time", "2026-01-01T09:00:00", *at, code=2)
+    assert "--time: '2026-01-01T09:00:00' has no time zone" in error
+
+
+@pytest.mark.parametrize("words", [["recall", "ann"], ["tail"], ["search", "tea"]], ids=" ".join)
+def test_a_decision_is_shown_with_its_reason(words: list[str], url: str, command: Commands) -> None:
+    command("decide", "ann", "Order tea", "The guests like it", "--importance", "0.8", "--url", url)
+
+    (line,) = command(*words, "--url", url).splitlines()
+    assert line.endswith("\tOrder tea — because The guests like it")
+
+
+def test_a_context_without_memories_says_so(url: str, command: Commands) -> None:
+    command("remember", "ann", "Likes tea", "--url", url)
+
+    cli.main(["context", "ann", "--max-tokens", "5", "--url", url])
+
+    assert command.read().err == "memtrace: no memory is in this context; raise --max-tokens or --since\n"
 
 
 def test_agents_sessions_and_stats_are_listed(at: list[str], command: Commands) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from memtrace.cli._client import KeyOption, UrlOption, connected
 from memtrace.cli._output import JsonOption
+from memtrace.cli._pairs import pairs
 
 if TYPE_CHECKING:
     from memtrace_api.fields import ForgetFilters
@@ -80,7 +81,7 @@ def forget(  # noqa: PLR0913 - an option for each filter
         "memory_types": kind,
         "event_types": event_type,
         "tags": tag,
-        "metadata": dict(map(_pair, metadata or [])),
+        "metadata": pairs(metadata or []),
         "min_importance": min_importance,
         "since": since,
         "until": until,
@@ -104,13 +105,3 @@ def forget(  # noqa: PLR0913 - an option for each filter
         else:
             done = "Would forget" if dry_run else "Forgot"
             print(f"{done} {number:,} {'memory' if number == 1 else 'memories'} in {place}.")
-
-
-def _pair(text: str) -> tuple[str, object]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise typer.BadParameter(f"{text!r} is not of the form K=V", param_hint="--metadata")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

@@ -12,6 +12,7 @@ import typer
 from memtrace import Memory, Memtrace
 from memtrace.cli._client import KeyOption, UrlOption, connected
 from memtrace.cli._output import JsonOption, print_models, print_rows
+from memtrace.cli._pairs import pairs
 
 AgentOption = Annotated[
     str | None,
@@ -33,6 +34,43 @@ SinceOption = Annotated[
         show_default="no limit",
     ),
 ]
+MetadataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metadata",
+        metavar="K=V",
+        help="A value of the metadata, JSON or else text; may be given several times.",
+        show_default="none",
+    ),
+]
+ImportanceOption = Annotated[
+    float | None,
+    typer.Option("--importance", min=0, max=1, metavar="N", help="From 0 to 1.", show_default="none"),
+]
+SupersedesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--supersedes", metavar="ID", help="The memory that this one replaces.", show_default="none"
+    ),
+]
+TimeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--time",
+        metavar="TIME",
+        help="When it happened, with a time zone: 2026-11-01T09:00:00Z.",
+        show_default="now",
+    ),
+]
+TtlOption = Annotated[
+    int | None,
+    typer.Option(
+        "--ttl",
+        metavar="SECONDS",
+        help="Forget it after this time.",
+        show_default="never",
+    ),
+]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="How many at most.")]
 
 
@@ -48,17 +86,27 @@ def remember(  # noqa: PLR0913 - an option each
             "--event-type", metavar="WORD", help="What happened, in a word.", show_default="general"
         ),
     ] = None,
-    importance: Annotated[
-        float | None,
-        typer.Option("--importance", min=0, max=1, metavar="N", help="From 0 to 1.", show_default="none"),
-    ] = None,
+    importance: ImportanceOption = None,
+    metadata: MetadataOption = None,
+    supersedes: SupersedesOption = None,
+    time: TimeOption = None,
+    ttl: TtlOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Store a memory."""
     content = sys.stdin.read().removesuffix("\n") if text == "-" else text
-    fields = _given(session_id=session, tags=tag, event_type=event_type, importance=importance)
+    fields = _given(
+        session_id=session,
+        tags=tag,
+        event_type=event_type,
+        importance=importance,
+        metadata=pairs(metadata) if metadata else None,
+        supersedes=supersedes,
+        time=time,
+        ttl=ttl,
+    )
     with _memory(url, key, create=True) as client:
         _show([client.remember(agent, content, **fields)], as_json=as_json)
 
@@ -70,13 +118,25 @@ def decide(  # noqa: PLR0913 - an option each
     *,
     session: SessionOption = None,
     tag: TagOption = None,
+    importance: ImportanceOption = None,
+    metadata: MetadataOption = None,
+    supersedes: SupersedesOption = None,
+    time: TimeOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Store a decision and the reason for it."""
+    fields = _given(
+        session_id=session,
+        tags=tag,
+        importance=importance,
+        metadata=pairs(metadata) if metadata else None,
+        supersedes=supersedes,
+        time=time,
+    )
     with _memory(url, key, create=True) as client:
-        memory = client.decide(agent, decision, reasoning, **_given(session_id=session, tags=tag))
+        memory = client.decide(agent, decision, reasoning, **fields)
         _show([memory], as_json=as_json)
 
 
@@ -143,6 +203,8 @@ def context(  # noqa: PLR0913 - an option each
         print_models([found])
     else:
         print(found.context.rstrip("\n"))
+        if not found.memory_count:
+            print("memtrace: no memory is in this context; raise --max-tokens or --since", file=sys.stderr)
 
 
 def tail(  # noqa: PLR0913 - an option each
@@ -244,12 +306,19 @@ def _show(memories: Iterable[Memory], *, as_json: bool, header: bool = True) -> 
             memory.agent_id,
             memory.session_id or "",
             memory.event_type,
-            memory.content,
+            _said(memory),
         )
         for memory in memories
     ]
     columns = ("MEMORY", "TIME", "AGENT", "SESSION", "EVENT", "CONTENT")
     print_rows(columns, rows, as_json=False, header=header)
+
+
+def _said(memory: Memory) -> str:
+    """Return the content, and for a decision the reason as well, as in a context."""
+    reason = (memory.metadata or {}).get("reasoning")
+    is_decision = memory.memory_type == "decision" and isinstance(reason, str)
+    return f"{memory.content} — because {reason}" if is_decision else memory.content
 
 
 def _pages(method: Any, **fields: Any) -> Iterable[Any]:  # noqa: ANN401 - pages of any kind

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from memtrace._store_url import StoreUrl
-from memtrace_server.store.protocol import Store
+from memtrace_server.store.protocol import Store, StoreUnsupported
 from memtrace_server.store.sqlite import SqliteStore
 from memtrace_server.store.sqlite.backups import Restored, restore
 
@@ -45,7 +45,9 @@ def restore_store(url: str, backup: str) -> Restored:
     """
     location = StoreUrl.parse(url)
     if location.dsn is not None:
-        raise ValueError(f"{location}: a PostgreSQL store is restored by pg_restore, from what pg_dump wrote")
+        raise StoreUnsupported(
+            "a PostgreSQL store is restored by pg_restore, from what pg_dump wrote", location
+        )
     if location.path is None or location.is_read_only:
         raise ValueError(f"{url!r}: a backup can only be restored to a file that may be written")
     return restore(Path(backup), Path(location.path))

@@ -1,0 +1,23 @@
+"""Metadata as options: `--metadata K=V`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import typer
+
+
+def pairs(texts: Iterable[str]) -> dict[str, object]:
+    """Return metadata; each text is of the form K=V, where V is JSON, or else text."""
+    return dict(map(_pair, texts))
+
+
+def _pair(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"{text!r} is not of the form K=V", param_hint="--metadata")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
