@@ -26,7 +26,8 @@ def postgres_binaries() -> Path:
 @pytest.fixture(scope="session")
 def postgres_cluster(postgres_binaries: Path) -> Iterator[Cluster]:
     """One PostgreSQL for all tests of a process; its commits are not durable."""
-    with Cluster(postgres_binaries) as cluster:
+    # No effect where synchronous_commit is off, as here; a session that turns it on waits for ever.
+    with Cluster(postgres_binaries, synchronous_standby_names="missing") as cluster:
         with psycopg.connect(cluster.url, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         yield cluster

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import psycopg
@@ -31,7 +31,6 @@ OLDEST = 13
 _CONNECT_TIMEOUT = 5  # seconds, for each host of the URL
 _KEPT = 32  # connections that nobody uses
 _PREPARED = 200  # statements on a connection
-_CANCEL_TIMEOUT = 0.5  # seconds for a server to stop a query, before its connection is cut
 _LOCK_TIMEOUT = 10  # seconds
 _SESSION = {
     "plan_cache_mode": "force_generic_plan",  # planning takes half of a short query's time
@@ -39,6 +38,8 @@ _SESSION = {
     "lock_timeout": f"{_LOCK_TIMEOUT}s",
     "idle_in_transaction_session_timeout": "90s",  # a server that is gone holds no lock for longer
 }
+
+_CHECKED = "1s"  # how often a server that works on a query looks whether its client is still connected
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 """What psycopg raises when a connection is lost, and for what the server cannot do now."""
@@ -67,20 +68,14 @@ class Connections:
         Raises:
             StoreUnavailable: There is no connection to be had.
         """
-        connection = self.take()
+        connection = self._take(ends_at)
         try:
-            with self.watched(connection, ends_at):
+            with self._watchdog.until(connection, ends_at):
                 yield connection
         finally:
-            self.give_back(connection)
+            self._give_back(connection)
 
-    @contextmanager
-    def watched(self, connection: Connection, ends_at: float) -> Iterator[None]:
-        """End what is done on a connection at a moment of `time.monotonic`."""
-        with self._watchdog.until(connection, ends_at):
-            yield
-
-    def take(self) -> Connection:
+    def _take(self, ends_at: float) -> Connection:
         """Return a connection that nobody else uses.
 
         Raises:
@@ -90,11 +85,11 @@ class Connections:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self._connect()
+                return self._connect(ends_at)
             if not connection.closed:
                 return connection
 
-    def give_back(self, connection: Connection) -> None:
+    def _give_back(self, connection: Connection) -> None:
         """Keep a connection for the next, if it is of use."""
         is_of_use = (
             not connection.closed
@@ -119,24 +114,31 @@ class Connections:
         self.drop_idle()
         self._watchdog.close()
 
-    def _connect(self) -> Connection:
+    def _connect(self, ends_at: float) -> Connection:
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
+        left = ends_at - time.monotonic()
+        if left <= 0:
+            raise StoreUnavailable("there was no time left to connect", self._location)
         try:
             connection = psycopg.connect(
                 self._location.dsn or "",
                 autocommit=True,
                 prepare_threshold=1,
-                **self._location.defaults(connect_timeout=_CONNECT_TIMEOUT, application_name="memtrace"),
+                **self._location.defaults(
+                    connect_timeout=math.ceil(min(_CONNECT_TIMEOUT, left)), application_name="memtrace"
+                ),
             )
         except psycopg.Error as error:
             raise StoreUnavailable(f"cannot connect: {reason_of(error)}", self._location) from None
         try:
             connection.prepared_max = _PREPARED
             connection.adapters.register_dumper(int, Int8Dumper)  # one statement for numbers of any size
-            require_supported(connection)
-            settings = ", ".join(["set_config(%s, %s, false)"] * len(_SESSION))
-            connection.execute(f"SELECT {settings}", [part for pair in _SESSION.items() for part in pair])
+            with self._watchdog.until(connection, ends_at):
+                require_supported(connection)
+                _set(connection, _SESSION)
+                with suppress(psycopg.DatabaseError):  # since PostgreSQL 14, and not on each system
+                    _set(connection, {"client_connection_check_interval": _CHECKED})
         except psycopg.Error as error:
             connection.close()
             raise StoreUnavailable(f"cannot connect: {reason_of(error)}", self._location) from None
@@ -144,6 +146,11 @@ class Connections:
             connection.close()
             raise
         return connection
+
+
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    connection.execute(f"SELECT {calls}", [part for pair in settings.items() for part in pair])
 
 
 def require_supported(connection: Connection) -> None:
@@ -173,22 +180,22 @@ def is_lost(connection: Connection) -> bool:
 
 
 class Watchdog:
-    """Ends queries at their deadline, also where the server does not respond.
+    """Cuts connections at their deadline.
 
-    A query is cancelled first; where that does not help, its connection is cut.
+    A query is not cancelled first: a cancel may arrive when its query is done, and end the next one, or the
+    wait of a commit for its standby, which PostgreSQL then reports as done.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._watched: dict[int, tuple[float, Connection]] = {}
-        self._cancelled: set[int] = set()
         self._number = 0
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
     @contextmanager
     def until(self, connection: Connection, ends_at: float) -> Iterator[None]:
-        """Watch a connection until the end of the block."""
+        """Watch a connection until the end of the block; it is closed there if it was cut."""
         if ends_at == math.inf:
             yield
             return
@@ -206,8 +213,9 @@ class Watchdog:
             yield
         finally:
             with self._changed:
-                self._watched.pop(number, None)
-                self._cancelled.discard(number)
+                was_cut = self._watched.pop(number, None) is None
+            if was_cut:
+                connection.close()
 
     def close(self) -> None:
         """Stop."""
@@ -218,31 +226,15 @@ class Watchdog:
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                if self._is_closed:
-                    return
-                earliest = min((at for at, _ in self._watched.values()), default=None)
-                self._changed.wait(None if earliest is None else max(0.0, earliest - time.monotonic()))
-                now = time.monotonic()
-                over = [(n, connection) for n, (at, connection) in self._watched.items() if at <= now]
-            for number, connection in over:
-                self._end(number, connection)
-
-    def _end(self, number: int, connection: Connection) -> None:
         with self._changed:
-            if number not in self._watched:
-                return
-            is_first = number not in self._cancelled
-            if is_first:
-                self._cancelled.add(number)
-                self._watched[number] = (time.monotonic() + _CANCEL_TIMEOUT, connection)
-            else:
-                del self._watched[number]
-                _cut(connection)
-        if is_first:
-            with suppress(psycopg.Error, OSError):
-                connection.cancel_safe(timeout=_CANCEL_TIMEOUT)
+            while not self._is_closed:
+                now = time.monotonic()
+                for number, (at, connection) in list(self._watched.items()):
+                    if at <= now:
+                        del self._watched[number]
+                        _cut(connection)
+                earliest = min((at for at, _ in self._watched.values()), default=None)
+                self._changed.wait(None if earliest is None else max(0.0, earliest - now))
 
 
 def _cut(connection: Connection) -> None:

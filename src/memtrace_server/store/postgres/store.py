@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 import psycopg
 from psycopg import errors
+from psycopg.errors import Diagnostic
 
 from memtrace._store_url import StoreUrl
 from memtrace_server import times
@@ -379,8 +380,6 @@ class PostgresStore:
                         is_careful = True
                         continue
                     except LOST as error:
-                        if isinstance(error, errors.QueryCanceled) and time.monotonic() >= ends_at:
-                            break
                         if not is_lost(connection):
                             raise
                         _LOG.debug("A connection was lost before a commit: %r", error)
@@ -416,19 +415,13 @@ class PostgresStore:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
             raise
-        try:
-            connection.execute("COMMIT")
-        except LOST as error:
-            if not is_lost(connection):
-                raise
-            unknown = OutcomeUnknown(
-                f"the database was lost as it committed ({reason_of(error)}); the write may have been stored"
-            )
-            return [
-                (None, unknown) if is_write else outcome
-                for outcome, is_write in zip(outcomes, writes, strict=True)
-            ]
-        return outcomes
+        doubt = _commit_or_doubt(connection)
+        if doubt is None:
+            return outcomes
+        # What follows a change may lean on it: a replay, or a conflict with a memory of the same group.
+        known = writes.index(True) if True in writes else len(works)
+        unknown = OutcomeUnknown(f"{doubt}; the write may have been stored", self._location)
+        return [*outcomes[:known], *[(None, unknown)] * (len(works) - known)]
 
     def _note_last_rows(self) -> None:
         """Take rows above all that there are: another process may have the same clock, or one ahead."""
@@ -543,6 +536,27 @@ def _do_carefully(connection: Connection, transaction: PostgresTransaction, work
         outcome = (None, error)
     connection.execute("RELEASE one")
     return outcome
+
+
+def _commit_or_doubt(connection: Connection) -> str | None:
+    """Commit; return why it is not known whether that is kept, or None if it is."""
+    warnings: list[str] = []
+
+    def note(notice: Diagnostic) -> None:  # which is read now: later, it is empty
+        if notice.severity_nonlocalized == "WARNING":
+            warnings.append(notice.message_primary or "")
+
+    connection.add_notice_handler(note)
+    try:
+        connection.execute("COMMIT")
+    except LOST as error:
+        if not is_lost(connection):
+            raise
+        return f"the database was lost as it committed ({reason_of(error)})"
+    finally:
+        connection.remove_notice_handler(note)
+    # As when an administrator ends the wait for a standby: it is committed here, and a failover loses it.
+    return f"the database committed with a warning ({'; '.join(warnings)})" if warnings else None
 
 
 @contextmanager

@@ -607,29 +607,40 @@ class PostgresTransaction:
             rows = self._ask(queries.page(org, wanted, now, **place))
         return [_found(*row) for row in rows]
 
-    def tail_end(self, org: int) -> int:  # noqa: ARG002 - the same for all
+    def tail_end(self, org: int) -> int:
         self.flush()
+        return max(FIRST_PLACE, self._last_place(org)[1])  # what is imported later has a place before
+
+    def _last_place(self, org: int) -> tuple[int, int]:
+        """Return the horizon, before which nothing is stored any more, and the last place before it.
+
+        Nobody is given the horizon as a position: after a crash, PostgreSQL uses the numbers of transactions
+        again that nothing durable had, and what they store would lie before it.
+        """
         row = self._one(
-            f"SELECT {FIRST_PLACE} + pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {PLACES} - 1"
+            "SELECT h, (SELECT max(place) FROM memories WHERE org = %s AND place <= h)"
+            f" FROM (SELECT {FIRST_PLACE} + pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {PLACES}"
+            " - 1 AS h) s",
+            org,
         )
-        return int(row[0]) if row else 0
+        horizon, last = row or (0, None)
+        return int(horizon), last or 0
 
     def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
-        end = self.tail_end(org)
+        self.flush()
+        horizon, last = self._last_place(org)
         row = self._one(
-            "SELECT (SELECT max(place) FROM memories WHERE org = %s AND place <= %s),"
-            " (SELECT place FROM memories WHERE org = %s AND place > %s AND place <= %s"
-            f" ORDER BY place OFFSET {_LOOKED_THROUGH} LIMIT 1)",
-            org, end, org, after, end,
+            "SELECT place FROM memories WHERE org = %s AND place > %s AND place <= %s"
+            f" ORDER BY place OFFSET {_LOOKED_THROUGH} LIMIT 1",
+            org, after, horizon,
         )  # fmt: skip
-        last, far = row or (None, None)
-        looked = end if far is None else far
+        looked = row[0] if row else max(after, last, FIRST_PLACE)
         rows = self._ask(queries.tail(org, wanted, now, after=after, end=looked, limit=limit))
         return Tail(
             found=[_found(*row[:-1]) for row in rows],
             positions=[row[-1] for row in rows],
             end=rows[-1][-1] if len(rows) == limit else looked,
-            last=last or 0,
+            last=last,
         )
 
     def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
