@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import socket
 import threading
 import time
@@ -16,27 +18,29 @@ import psycopg
 import pytest
 from clusters import Cluster
 from psycopg import sql
+from psycopg.errors import ProgramLimitExceeded, SerializationFailure
 
 from memtrace import Memtrace
 from memtrace_server import tenants, times
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store import open_store
-from memtrace_server.store.protocol import OutcomeUnknown, Transaction
-from memtrace_server.store.records import Answer
+from memtrace_server.store.protocol import OutcomeUnknown, StoreUnavailable, Transaction
+from memtrace_server.store.records import Answer, NewMemory
 
 PATIENCE = 60.0
-_COMMITTED = b"COMMIT\0"  # the tag of a commit that is done
 
 
 class Proxy:
-    """Passes bytes to a cluster, and cuts both sides when the answer to a commit comes back, if it is to.
+    """Passes bytes to a cluster, and cuts all connections when a response has certain bytes.
 
     Attributes:
-        is_cutting: Whether it is to.
+        cuts_at: The bytes; None for never.
+        accepted: How many connections were made.
     """
 
     def __init__(self, port: int) -> None:
-        self.is_cutting = False
+        self.cuts_at: bytes | None = None
+        self.accepted = 0
         self._to = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
@@ -47,6 +51,10 @@ class Proxy:
         """The port at which it listens."""
         port: int = self._listener.getsockname()[1]
         return port
+
+    def through(self, url: str) -> str:
+        """Return a URL of the cluster, as one that leads through this."""
+        return url.replace(f":{self._to}/", f":{self.port}/")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,6 +79,7 @@ class Proxy:
                     client, _ = self._listener.accept()
                 except OSError:
                     break
+                self.accepted += 1
                 server = socket.create_connection(("127.0.0.1", self._to))
                 self._open += [stack.enter_context(client), stack.enter_context(server)]
                 for ends in ((client, server), (server, client)):
@@ -80,7 +89,7 @@ class Proxy:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                if self.is_cutting and _COMMITTED in data:
+                if self.cuts_at is not None and self.cuts_at in data:
                     self.cut()
                     return
                 target.sendall(data)
@@ -104,14 +113,11 @@ def keep(transaction: Transaction, *, org: int, key: str) -> str:
     return "kept"
 
 
-def test_a_lost_commit_leaves_replays_of_its_group_unknown(
-    postgres_url: str, postgres_cluster: Cluster, proxy: Proxy
-) -> None:
-    through = postgres_url.replace(f":{postgres_cluster.port}/", f":{proxy.port}/")
-    with closing(open_store(through)) as store:
+def test_a_lost_commit_leaves_replays_of_its_group_unknown(postgres_url: str, proxy: Proxy) -> None:
+    with closing(open_store(proxy.through(postgres_url))) as store:
         org = tenants.local_principal(store).org
         store.write(partial(keep, org=org, key="earlier"))
-        proxy.is_cutting = True
+        proxy.cuts_at = b"COMMIT\0"  # the tag of a commit that is done
         works = [partial(keep, org=org, key=key) for key in ("earlier", "new", "new", "earlier")]
         outcomes = store.submit(works).result(PATIENCE)
     assert outcomes[0] == ("replayed", None)
@@ -168,3 +174,119 @@ def test_a_tail_goes_on_after_a_crash_that_gives_numbers_again(postgres_binaries
             found = [client.tail_memories(cursor=cursor).memories for cursor in cursors]
     assert [memory.content for memory in page.memories] == ["before"]
     assert [[memory.content for memory in each] for each in found] == [["after"]] * 2
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "write"])
+def test_what_loses_each_connection_is_repeated_twice(
+    postgres_url: str, proxy: Proxy, *, is_read: bool
+) -> None:
+    with closing(open_store(proxy.through(postgres_url))) as store:
+        org = tenants.local_principal(store).org
+        before = proxy.accepted
+        proxy.cuts_at = b"BEGIN\0"
+        do = store.read if is_read else store.write
+        with pytest.raises(StoreUnavailable):
+            do(partial(keep, org=org, key="k"))
+    assert proxy.accepted <= before + 3
+
+
+def test_a_write_that_postgresql_refuses_fails_alone(postgres_url: str) -> None:
+    with Memtrace(postgres_url) as client, psycopg.connect(postgres_url, autocommit=True) as connection:
+        client.remember("a", "before")
+        for statement in (
+            (
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = 'program_limit_exceeded'; END $$"
+            ),
+            (
+                "CREATE TRIGGER refuse BEFORE INSERT ON memories FOR EACH ROW WHEN (NEW.agent_id = 'refused')"
+                " EXECUTE FUNCTION refuse()"
+            ),
+        ):
+            connection.execute(statement)
+        try:
+            with closing(open_store(postgres_url)) as store:
+                org = tenants.local_principal(store).org
+                works = [partial(remember, org=org, agent_id=name) for name in ("a", "refused", "b")]
+                outcomes = store.submit(works).result(PATIENCE)
+        finally:
+            connection.execute("DROP FUNCTION refuse CASCADE")
+        stored = {memory.agent_id for memory in client.iter_memories(memory_type="entity")}
+    assert [type(failure) for _, failure in outcomes] == [type(None), ProgramLimitExceeded, type(None)]
+    assert stored == {"a", "b"}
+
+
+def remember(transaction: Transaction, *, org: int, agent_id: str, content: str = "") -> None:
+    """Store a memory of type `entity`."""
+    now = times.now()
+    seq = transaction.next_seq(now)
+    doc = {
+        "id": f"mem_{seq:026}", "time": "2026-01-01T00:00:00Z", "org_id": "org_default",
+        "agent_id": agent_id, "memory_type": "entity", "event_type": "general", "content": content,
+    }  # fmt: skip
+    memory = NewMemory(
+        seq=seq, time=now, doc=json.dumps(doc), agent_id=agent_id, session_id=None, memory_type="entity",
+        event_type="general", importance=None, created_at=now, expires_at=None, tags=(),
+    )  # fmt: skip
+    transaction.add_memories(org, [(agent_id.encode(), memory)], now)
+
+
+def test_a_text_of_endless_marks_is_stored_and_found(postgres_url: str) -> None:
+    with Memtrace(postgres_url) as client:
+        stored = client.remember("a", "\u0e01" + "\u0e48" * 3_000)
+        assert [memory.id for memory in client.search_memories(query="\u0e01\u0e48").results] == []
+        assert [memory.id for memory in client.search_memories(query="\u0e01" + "\u0e48" * 15).results] == [
+            stored.id
+        ]
+
+
+def test_a_text_of_most_chinese_characters_is_stored_and_found(postgres_url: str) -> None:
+    with Memtrace(postgres_url) as client, psycopg.connect(postgres_url, autocommit=True) as connection:
+        with closing(open_store(postgres_url)) as store:
+            store.read(lambda transaction: transaction.orgs())  # which makes the tables
+        connection.execute("ALTER TABLE orgs ALTER number RESTART WITH 1000000000")
+        try:
+            signs = random.Random(7).choices(range(0x20000, 0x2A6DF), k=65_536)  # noqa: S311 - any will do
+            content = "".join(map(chr, signs))
+            stored = client.remember("a", content)
+            found = client.search_memories(query=f'"{content[-9:]}"').results
+        finally:
+            connection.execute("ALTER TABLE orgs ALTER number RESTART WITH 1")
+    assert [memory.id for memory in found] == [stored.id]
+
+
+def test_a_server_that_only_reads_is_named(postgres_url: str) -> None:
+    with closing(open_store(postgres_url)) as store:
+        org = tenants.local_principal(store).org
+    url = postgres_url.replace("options=", "options=-cdefault_transaction_read_only%3Don%20")
+    with (
+        closing(open_store(url)) as store,
+        pytest.raises(StoreUnavailable, match="target_session_attrs=read-write"),
+    ):
+        store.write(partial(keep, org=org, key="k"))
+
+
+def test_a_read_that_a_standby_ends_is_repeated(postgres_url: str) -> None:
+    ended = iter([True, False, True, True, True])
+
+    def read(transaction: Transaction) -> int:
+        if next(ended):
+            raise SerializationFailure
+        return len(transaction.orgs())
+
+    with closing(open_store(postgres_url)) as store:
+        assert store.read(read) == 0
+        with pytest.raises(StoreUnavailable):
+            store.read(read)
+
+
+def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: str) -> None:
+    content = "x" * (3 << 20)
+    with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as connection:
+        org = tenants.local_principal(store).org
+        works = [partial(remember, org=org, agent_id=f"a{n}", content=content) for n in range(4)]
+        outcomes = store.submit(works).result(PATIENCE)
+        sql = "SELECT count(*), count(DISTINCT xmin::text), count(DISTINCT cmin::text) FROM memories"
+        written = connection.execute(sql).fetchone()
+    assert outcomes == [(None, None)] * 4
+    assert written == (4, 1, 2)

@@ -29,6 +29,7 @@ from typing import Any
 from memtrace_server.folding import plain
 
 _LONGEST = 64  # letters of a word; of a longer one, such as a key or a picture, the rest is hashed
+_MARKS = 15  # of a character; of more, which no language has, the rest makes characters of its own
 _CACHED = 1 << 16  # words whose stem is kept at hand
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
@@ -181,7 +182,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     letters = rf"[^\W_{_UNSPACED}]"
     word = rf"{letters}+(?:[{marks}]+{letters}*|'{letters}+)*"
     unspaced = rf"(?P<unspaced>[{_UNSPACED}][{_UNSPACED}{marks}]*)"
-    return re.compile(f"{unspaced}|{_EMOJI}|{word}"), re.compile(rf"[\s\S][{marks}]*")
+    return re.compile(f"{unspaced}|{_EMOJI}|{word}"), re.compile(rf"[\s\S][{marks}]{{0,{_MARKS}}}")
 
 
 def _marks() -> str:

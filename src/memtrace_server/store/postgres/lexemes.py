@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -17,12 +18,14 @@ from memtrace_server.store.records import Filter, NewMemory, Words
 
 _USUAL = {("type", "episodic"), ("event", "general")}  # what most memories are, so that it finds nothing
 _LARGEST = 2**63
+_ROOM = (1 << 20) - 1  # bytes of all lexemes in a tsvector
+_LONGEST_CHARACTER = 4  # bytes
 _SIZE = 12  # bytes of a hash; equal hashes are taken for equal values
 
 
 def of(org: int, memory: NewMemory, document: Document) -> str:
     """Return a memory's lexemes as the text of a `tsvector`."""
-    found = {stem_lexeme(org, stem) for stem in analysis.stems(document.text)}
+    found: set[str] = set()
     found.add(facet(org, "agent", memory.agent_id))
     if memory.session_id is not None:
         found.add(facet(org, "session", memory.session_id))
@@ -31,7 +34,26 @@ def of(org: int, memory: NewMemory, document: Document) -> str:
             found.add(facet(org, kind, value))
     found.update(facet(org, "tag", tag) for tag in memory.tags)
     found.update(facet(org, "metadata", _named(*item)) for item in document.metadata.items())
+    found.update(_fitting((stem_lexeme(org, stem) for stem in analysis.stems(document.text)), found))
     return " ".join(map(_quoted, sorted(found)))
+
+
+def _fitting(stems: Iterable[str], beside: Iterable[str]) -> Iterable[str]:
+    """Return the lexemes that fit into a `tsvector`, the shortest first.
+
+    Only a text of tens of thousands of different Chinese characters has more. It is not found by some of its
+    pairs of characters, which only rank; phrases are looked for by single ones.
+    """
+    distinct = dict.fromkeys(stems)
+    room = _ROOM - sum(map(_bytes, beside))
+    if sum(map(len, distinct)) * _LONGEST_CHARACTER <= room:
+        return distinct
+    ordered = sorted(distinct, key=_bytes)
+    return [stem for stem, end in zip(ordered, accumulate(map(_bytes, ordered)), strict=True) if end <= room]
+
+
+def _bytes(lexeme: str) -> int:
+    return len(lexeme.encode())
 
 
 def stem_lexeme(org: int, stem: str) -> str:

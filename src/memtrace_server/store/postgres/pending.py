@@ -122,6 +122,7 @@ class Pending:
     Attributes:
         fingerprints: What each fingerprint, by organisation, leads to since: the first memory.
         rows: Those of memories, each with its organisation.
+        size: Characters of all documents.
         hidden: Those that become superseded.
         replies: The answers, by organisation and key.
     """
@@ -131,6 +132,7 @@ class Pending:
     duplicates: list[_Row] = field(factory=list)
     fingerprints: dict[tuple[int, bytes], NewMemory] = field(factory=dict)
     rows: set[tuple[int, int]] = field(factory=set)
+    size: int = 0
     superseded: list[_Row] = field(factory=list)
     hidden: set[tuple[int, int]] = field(factory=set)
     answers: list[_Row] = field(factory=list)
@@ -159,6 +161,7 @@ class Pending:
             }
         )  # fmt: skip
         self.rows.add((org, memory.seq))
+        self.size += len(memory.doc)
         self.counts[org, memory.agent_id, memory.memory_type] += 1
         self.counts[org, "", MEMORIES] += 1
         if memory.time > now - times.DAY:

@@ -66,6 +66,7 @@ _PROBED_FOR = 1.0  # seconds for which a probe's outcome holds, as strangers may
 _GROUP = 512  # writes in one transaction, at most
 _ATTEMPTS = 50  # of a group, before it is given up
 _STEP_BACK = 0.02  # seconds, at most and times the attempts, before a group is done again
+_REPEATS = 2  # of what lost its connection: it may be why
 _TIDY_EVERY = times.SECOND
 _TIDY_PATIENCE = 10.0  # seconds
 _SWEEP = 500  # rows
@@ -75,6 +76,10 @@ _NEXT_SLOT = count(random.randrange(_SLOTS))  # noqa: S311 - stores of one proce
 _WATCHED_FOR = 5.0  # seconds after somebody asked for the version
 _WATCH_EVERY = 0.025  # seconds
 
+_ONLY_READS = (
+    "the server is a standby, or reads only; name the primary in the URL, or several hosts with"
+    " ?target_session_attrs=read-write"
+)
 _CONFLICTS = (
     Conflict,
     errors.UniqueViolation,
@@ -133,14 +138,22 @@ class PostgresStore:
         ends_at = _or_patience(deadline)
         with self._told_apart(deadline):
             self._open(ends_at)
+            attempt = 0
             while True:
+                attempt += 1
+                is_last = attempt > _REPEATS or time.monotonic() >= ends_at
                 with self._connections.lent(ends_at) as connection:
                     try:
                         return self._read(connection, work)
+                    except _CONFLICTS as error:  # as on a standby, which removes what a query still reads
+                        if is_last:
+                            raise StoreUnavailable(reason_of(error), self._location) from error
                     except LOST:
-                        if not is_lost(connection) or time.monotonic() >= ends_at:
+                        if is_last or not is_lost(connection) or time.monotonic() >= ends_at:
                             raise
-                self._connections.drop_idle()  # the next attempt connects anew, and fails if it cannot
+                if is_lost(connection):
+                    self._connections.drop_idle()  # the next attempt connects anew, and fails if it cannot
+                _step_back(attempt, ends_at)
 
     def write(
         self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
@@ -368,19 +381,24 @@ class PostgresStore:
         with self._told_apart(None):
             self._open(ends_at)
             is_careful = False
+            losses = refusals = 0
             for attempt in range(_ATTEMPTS):
                 with self._connections.lent(ends_at) as connection:
                     try:
                         return self._attempt(connection, works, is_careful=is_careful)
                     except _CONFLICTS as error:
                         _LOG.debug("A group of writes is done again: %r", error)
-                    except STALE:
+                    except STALE as error:
                         connection.close()
+                        refusals += 1
+                        if refusals > 1:
+                            raise StoreUnavailable(_ONLY_READS, self._location) from error
                     except _Spoilt:
                         is_careful = True
                         continue
                     except LOST as error:
-                        if not is_lost(connection):
+                        losses += 1
+                        if not is_lost(connection) or (losses > _REPEATS and time.monotonic() < ends_at):
                             raise
                         _LOG.debug("A connection was lost before a commit: %r", error)
                 if time.monotonic() >= ends_at:
@@ -389,7 +407,7 @@ class PostgresStore:
                     self._connections.drop_idle()
                 else:
                     self._note_last_rows()
-                    time.sleep(random.uniform(0, _STEP_BACK) * min(attempt, 10))  # noqa: S311 - any will do
+                _step_back(attempt, ends_at)
         raise self._busy()
 
     def _attempt(
@@ -407,10 +425,14 @@ class PostgresStore:
                 before = transaction.changes()
                 outcomes.append(do(connection, transaction, todo.run))
                 writes.append(transaction.changes() != before)
-            try:
-                transaction.flush()
-            except psycopg.DataError as error:
+                transaction.flush_if_large()
+            transaction.flush()
+        except psycopg.Error as error:
+            with suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+            if _is_of_a_work(connection, error):
                 raise _Spoilt from error
+            raise
         except BaseException:
             with suppress(psycopg.Error):
                 connection.execute("ROLLBACK")
@@ -491,6 +513,8 @@ class PostgresStore:
         """PostgreSQL's own trouble, told apart from our mistakes."""
         try:
             yield
+        except errors.LockNotAvailable as error:
+            raise StoreUnavailable(reason_of(error), self._location) from error
         except (*_CONFLICTS, psycopg.DataError):
             raise
         except (*LOST, errors.InsufficientPrivilege, *STALE) as error:
@@ -506,15 +530,32 @@ class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
     """A work of the group failed when it had written something."""
 
 
+_OF_ALL = ("08", "40", "53", "55", "57", "58")
+"""Classes of errors that say nothing of the statement: of connections, conflicts, resources and operators."""
+
+
+def _is_of_a_work(connection: Connection, error: psycopg.Error) -> bool:
+    """Return whether what one work asks for is refused, so that others of its group can be done."""
+    if is_lost(connection) or isinstance(error, (*_CONFLICTS, *STALE, errors.InsufficientPrivilege)):
+        return False
+    if error.sqlstate is None:  # the driver's own
+        return not isinstance(error, LOST)
+    return error.sqlstate[:2] not in _OF_ALL
+
+
+def _step_back(attempt: int, ends_at: float) -> None:
+    """Wait a random while, longer with each attempt."""
+    pause = random.uniform(0, _STEP_BACK) * min(attempt, 10)  # noqa: S311 - any will do
+    time.sleep(max(0.0, min(pause, ends_at - time.monotonic())))
+
+
 def _do(_: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
     before = transaction.changes()
     try:
         return work(transaction), None
-    except (*_CONFLICTS, *LOST, *STALE):
+    except (psycopg.Error, Conflict):
         raise
-    except psycopg.Error as error:
-        raise _Spoilt from error
     except Exception as error:
         if transaction.changes() != before:
             raise _Spoilt from error
@@ -528,9 +569,11 @@ def _do_carefully(connection: Connection, transaction: PostgresTransaction, work
     try:
         outcome = (work(transaction), None)
         transaction.flush()
-    except (*_CONFLICTS, *LOST, *STALE):
-        raise
-    except Exception as error:  # noqa: BLE001 - whoever waits for it is told
+    except Exception as error:
+        if isinstance(error, Conflict) or (
+            isinstance(error, psycopg.Error) and not _is_of_a_work(connection, error)
+        ):
+            raise
         connection.execute("ROLLBACK TO one")
         transaction.forget_what_is_known()
         outcome = (None, error)

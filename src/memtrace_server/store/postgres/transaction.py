@@ -55,6 +55,7 @@ _LOOKED_THROUGH = 10_000  # memories, for one page of a tail
 _RARE = 5_000  # memories that have one of the stems by which rows are found
 _PASSED = 250  # memories that may be passed over for one that is found
 _NEWEST = 1_000
+_LARGE = 8 << 20  # characters of documents that wait; with what they are found by, four times as many
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _COUNTED = 2_000  # memories with a stem that are counted one by one
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
@@ -147,6 +148,11 @@ class PostgresTransaction:
             known.clear()
         pending.write(self._db, self._slot)
         self._statements += 1
+
+    def flush_if_large(self) -> None:
+        """Write out what waits, if it is much: PostgreSQL takes no more than 1 GB in a statement."""
+        if self._pending.size > _LARGE:
+            self.flush()
 
     def forget_what_is_known(self) -> None:
         """Drop what was taken in and not written, and what was read."""
