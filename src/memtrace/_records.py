@@ -107,7 +107,8 @@ class Batch:
         kind = given.get("kind")
         if kind not in COLLECTIONS:
             kinds = ", ".join(COLLECTIONS)
-            raise ValueError(f"its kind is {kind!r}; a record's kind is one of {kinds}")
+            told = "it has no kind" if kind is None else f"its kind is {kind!r}"
+            raise ValueError(f"{told}; a record's kind is one of {kinds}")
         fields = {name: value for name, value in given.items() if name not in _OF_THE_PLACE[kind]}
         self.records.append((position, kind, fields))
 

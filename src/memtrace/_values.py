@@ -149,8 +149,11 @@ def seconds(value: object, name: str) -> object:
     """Return a duration in seconds.
 
     Raises:
+        TypeError: If it is text.
         ValueError: If a timedelta is not of whole seconds.
     """
+    if isinstance(value, str):
+        raise TypeError(f"{name}: {value!r} is not a duration; give seconds or a timedelta")
     if not isinstance(value, timedelta):
         return _scalar(value, name)
     whole, rest = divmod(value, _SECOND)

@@ -91,6 +91,7 @@ def test_two_keys_that_become_one_are_refused(sdk: Memtrace) -> None:
         ({"time": "2026-11-20"}, ValueError, "time: '2026-11-20' is a date; give the time too, such as"),
         ({"time": date(2026, 11, 20)}, TypeError, "time: .* is not a time; give a datetime with a time zone"),
         ({"time": 1763631000}, TypeError, "time: 1763631000 is not a time"),
+        ({"ttl": "1h"}, TypeError, "ttl: '1h' is not a duration; give seconds or a timedelta"),
         ({"ttl": timedelta(seconds=1.5)}, ValueError, "ttl: 0:00:01.500000 is not a number of whole seconds"),
         ({"metadata": [1]}, TypeError, r"metadata: \[1\] is not a mapping; give a dict"),
         ({"content": b"b"}, BadRequestError, "content: a value of type bytes cannot be written as JSON"),

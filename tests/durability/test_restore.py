@@ -219,7 +219,7 @@ def newer(backup: Path) -> None:
         (damaged, "damaged"),
         (foreign, "is another program's database"),
         (newer, "Memtrace 7.1.0 wrote it"),
-        (lambda backup: backup.write_text("no database"), "is no SQLite database"),
+        (lambda backup: backup.write_text("no database"), "is damaged or not a backup; use another one"),
     ],
     ids=["damaged", "foreign", "newer", "text"],
 )

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from helpers.commands import Commands
 
+from memtrace.cli import main
+
 COMMANDS = [
     ["remember"], ["decide"], ["recall"], ["search"], ["context"], ["tail"], ["agents"], ["sessions"],
     ["stats"], ["mcp"], ["forget"], ["export"], ["import"], ["copy"],
@@ -48,6 +50,26 @@ def test_the_help_of_a_command_names_each_options_default(words: list[str], comm
         assert is_flag or re.search(r"\[default: .+\] +│$", line), line
         summary = re.search(r"  ([A-Z][^│]+)│$", line)
         assert summary
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_help_of_a_command_shows_no_type_of_python(words: list[str], command: Commands) -> None:
+    assert not re.search(r"<bool>|list\[|\[\[", command(*words, "--help"))
+
+
+def test_an_operator_is_told_of_the_users_own_store(
+    tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.delenv("MEMTRACE_URL", raising=False)
+    monkeypatch.delenv("MEMTRACE_STORE", raising=False)
+
+    assert command.fail("check", code=2).endswith("or name the store with --store\n")
+    main(["remember", "ann", "Likes tea"])
+    command.read()
+    own = f"sqlite:///{tmp_path}/memtrace/memtrace.db"
+    assert command.fail("backup", "b.db", code=2).endswith(f"such as --store {own}\n")
 
 
 def test_the_help_lists_every_command_and_the_exit_codes(command: Commands) -> None:

@@ -164,7 +164,7 @@ def test_a_program_gets_a_line_for_each_memory(at: list[str], command: Commands)
         (["remember", "ann", ""], 2, "TEXT: "),
         (["remember", "ann", "x", "--importance", "2"], 2, "--importance"),
         (["recall", "ann", "--limit", "0"], 2, "--limit"),
-        (["recall"], 2, "agent"),
+        (["recall"], 2, "AGENT"),
         (["forget"], 2, "ID"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -269,7 +269,7 @@ def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
 
     errors = command.read().err.splitlines()
     assert errors[0] == (
-        "memtrace: entry 3: its time is None; give one with a time zone, or seconds since 1970"
+        "memtrace: entry 3: it has no time; give one with a time zone, or seconds since 1970"
     )
     assert errors[1:3] == [
         "memtrace: entry 4: it is a int, not an object",
@@ -284,6 +284,17 @@ def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
     )
     assert asked.time.isoformat() == "2026-01-01T09:00:00+00:00"
     assert said.time.isoformat() == "2026-01-01T09:00:01.500000+00:00"
+
+
+def test_an_import_of_nothing_does_not_claim_a_store(tmp_path: Path, command: Commands) -> None:
+    (tmp_path / "chat.json").write_text('[{"role": "user", "content": "No time"}]')
+
+    with pytest.raises(SystemExit):
+        command("import", str(tmp_path / "chat.json"), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    assert command.read().out == ""
+    assert not (tmp_path / "to.db").exists()
+    assert "`time`" in command("import", "--help")
 
 
 def test_lines_of_a_transcript_that_cannot_be_read_are_named(tmp_path: Path, command: Commands) -> None:
@@ -323,7 +334,7 @@ def test_a_document_that_is_cut_off_is_refused(
 
     error = command.fail("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
 
-    assert f"the file is no {form} JSON: " in error
+    assert f"the file is not {form} JSON: " in error
 
 
 def test_an_empty_file_imports_nothing(tmp_path: Path, command: Commands) -> None:
@@ -338,7 +349,7 @@ def test_a_file_of_another_format_is_refused(form: str, tmp_path: Path, command:
     file = tmp_path / "file"
     file.write_text("{}")
     error = command.fail("import", str(file), "--format", form, "--url", f"sqlite:///{tmp_path}/to.db")
-    assert f"the file is no {form} JSON" in error
+    assert f"the file is not {form} JSON" in error
 
 
 def test_a_copy_is_verified_and_can_be_repeated(

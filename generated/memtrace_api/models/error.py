@@ -20,7 +20,7 @@ class Error:
     """An error.
 
     Attributes:
-        error: What went wrong and how to mend it, for people.
+        error: What went wrong and how to fix it, for people.
         code: What went wrong, in a word that stays the same. 400: `invalid_request`. 401:
             `unauthorized`. 403: `forbidden`, `filter_required`. 404: `not_found`, `unknown_cursor`. 405:
             `method_not_allowed`. 408: `request_timeout`. 409: `duplicate_memory`, `already_superseded`,

@@ -44,8 +44,8 @@ class ForgetFilter:
         tags: Tags of which a memory must have every one. They match whole and exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        since: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
-        until: A time ago (`30m`, `24h`, `7d`) or an RFC 3339 timestamp.
+        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp.
+        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp.
     """
 
     agent_id: str | None = None

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memtrace.cli._errors import failure_of, is_local
-from memtrace.cli._opened import NoSuchStore
+from memtrace.cli._opened import NoSuchStore, own_file
 from memtrace.exceptions import MemtraceError
 
 if TYPE_CHECKING:
@@ -125,16 +124,10 @@ def memory_url(url: str | None, *, create: bool) -> str:
     from memtrace._store_url import StoreUrl
 
     named = (url or "").strip()
-    url = named or f"sqlite:///{_own_file(create=create)}"
+    url = named or f"sqlite:///{own_file(create=create)}"
     if url.lower().startswith("sqlite:") and not create:
         path = StoreUrl.parse(url).path
         if path is not None and not os.path.lexists(path):
             advice = "check the path" if named else "store a memory first, or name another store with --url"
             raise NoSuchStore(f"{path}: there is no such file; {advice}")
     return url
-
-
-def _own_file(*, create: bool) -> Path:
-    from platformdirs import user_data_path
-
-    return user_data_path("memtrace", appauthor=False, ensure_exists=create) / "memtrace.db"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def forget(  # noqa: PLR0913 - an option for each filter
     memory_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids of memories; or use filters.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of memories; or use filters.")
     ] = None,
     *,
     agent: Annotated[

@@ -157,7 +157,8 @@ def _time(moment: object) -> datetime:
             return time.astimezone(UTC)
     elif isinstance(moment, int | float):
         return datetime.fromtimestamp(moment, UTC)
-    raise ValueError(f"its time is {moment!r}; give one with a time zone, or seconds since 1970")
+    told = "it has no time" if moment is None else f"its time is {moment!r}"
+    raise ValueError(f"{told}; give one with a time zone, or seconds since 1970")
 
 
 def _derived_id(time: datetime, key: str) -> str:
@@ -173,11 +174,11 @@ def _entries(lines: Iterable[bytes], form: str) -> list[object]:
     try:
         whole = json.loads(b"".join(lines))
     except ValueError as error:
-        raise ValueError(f"the file is no {form} JSON: {error}") from None
+        raise ValueError(f"the file is not {form} JSON: {error}") from None
     entries = whole.get("results") if isinstance(whole, dict) else whole
     if isinstance(entries, list):
         return entries
-    raise ValueError(f"the file is no {form} JSON: it has no list of entries")
+    raise ValueError(f"the file is not {form} JSON: it has no list of entries")
 
 
 def _detected(first: bytes) -> Literal["memtrace", "claude-code", "mem0", "chat"]:

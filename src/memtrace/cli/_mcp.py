@@ -71,4 +71,4 @@ def _problem(url: str, key: str | None) -> MemtraceError | None:
 
 def _warn(problem: MemtraceError) -> None:
     line = " ".join(str(problem).split())
-    print(f"memtrace: warning: {line}; tools will fail until it is mended", file=sys.stderr, flush=True)
+    print(f"memtrace: warning: {line}; tools will fail until that is fixed", file=sys.stderr, flush=True)

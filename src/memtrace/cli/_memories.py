@@ -75,8 +75,8 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N
 
 
 def remember(  # noqa: PLR0913 - an option each
-    agent: Annotated[str, typer.Argument(help="Who remembers it.")],
-    text: Annotated[str, typer.Argument(help="What to remember; - reads standard input.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that remembers it.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to remember; - reads standard input.")],
     *,
     session: SessionOption = None,
     tag: TagOption = None,
@@ -112,9 +112,9 @@ def remember(  # noqa: PLR0913 - an option each
 
 
 def decide(  # noqa: PLR0913 - an option each
-    agent: Annotated[str, typer.Argument(help="Who decided.")],
-    decision: Annotated[str, typer.Argument(help="What was decided.")],
-    reasoning: Annotated[str, typer.Argument(help="Why.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that decided.")],
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="What was decided.")],
+    reasoning: Annotated[str, typer.Argument(metavar="REASONING", help="Why.")],
     *,
     session: SessionOption = None,
     tag: TagOption = None,
@@ -141,7 +141,7 @@ def decide(  # noqa: PLR0913 - an option each
 
 
 def recall(  # noqa: PLR0913 - an option each
-    agent: Annotated[str, typer.Argument(help="Whose memories.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose memories to read.")],
     *,
     session: SessionOption = None,
     tag: TagOption = None,
@@ -158,7 +158,9 @@ def recall(  # noqa: PLR0913 - an option each
 
 
 def search(  # noqa: PLR0913 - an option each
-    question: Annotated[str, typer.Argument(help='A question or words; "a phrase" and -word are exact.')],
+    question: Annotated[
+        str, typer.Argument(metavar="QUESTION", help='A question or words; "a phrase" and -word are exact.')
+    ],
     *,
     agent: AgentOption = None,
     session: SessionOption = None,
@@ -176,7 +178,7 @@ def search(  # noqa: PLR0913 - an option each
 
 
 def context(  # noqa: PLR0913 - an option each
-    agent: Annotated[str, typer.Argument(help="Whose memories.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose memories to read.")],
     *,
     query: Annotated[
         str | None,
@@ -263,7 +265,7 @@ def sessions(
 
 
 def stats(
-    agent: Annotated[str, typer.Argument(help="Whose memories.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose memories to read.")],
     *,
     url: UrlOption = None,
     key: KeyOption = None,

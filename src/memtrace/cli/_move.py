@@ -86,7 +86,7 @@ def import_(  # noqa: PLR0913 - an option each
             dir_okay=False,
             readable=True,
             allow_dash=True,
-            help="The file; - for standard input.",
+            help="The file; - for standard input. Each message of a chat needs `role`, `content` and `time`.",
         ),
     ],
     *,
@@ -120,7 +120,8 @@ def import_(  # noqa: PLR0913 - an option each
             raise Failure(error.message) from error
     for rejected in report.rejected:
         print(f"memtrace: {part} {rejected.position}: {rejected.reason}", file=sys.stderr)
-    print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
+    if report.imported or report.existing or not report.rejected:
+        print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
     if report.rejected:
         raise TyperException(f"of the {parts} of {file}, {len(report.rejected):,} could not be imported")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,8 +30,24 @@ def opened(url: str, *, create: bool = False) -> Iterator[Store]:
     """
     from memtrace_server.store import open_store
 
-    with unavailability(), closing(open_store(url, create=create)) as store:
-        yield store
+    try:
+        with unavailability(), closing(open_store(url, create=create)) as store:
+            yield store
+    except NoSuchStore as error:
+        own = own_file()
+        example = f", such as --store sqlite:///{own}" if own.exists() else ""
+        raise NoSuchStore(f"{error}, or name the store with --store{example}") from error
+
+
+def own_file(*, create: bool = False) -> Path:
+    """Return the file in which commands for people keep the user's memories, if no URL is named.
+
+    Args:
+        create: Whether to create its folder.
+    """
+    from platformdirs import user_data_path
+
+    return user_data_path("memtrace", appauthor=False, ensure_exists=create) / "memtrace.db"
 
 
 @contextmanager

@@ -15,7 +15,9 @@ commands = typer.Typer(help="Create and list organisations (tenants).")
 
 @commands.command("create", cls=Command)
 def create(
-    name: Annotated[str, typer.Argument(help="Its name, one line of text that no other one has.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Its name, one line of text that no other one has.")
+    ],
     *,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

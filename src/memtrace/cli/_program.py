@@ -17,7 +17,7 @@ _FAILED = 1
 
 program = typer.Typer(
     name="memtrace",
-    help="Remember for AI agents.",
+    help="Store, search and manage the memories of AI agents.",
     epilog=(
         "Exit codes: 0 when the command succeeded; 1 when it failed, or found something wrong; 2 when it was"
         " not run, because of how it was written or because the store or file that it names does not exist."
@@ -81,7 +81,7 @@ def _options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Remember for AI agents."""
+    """Store, search and manage the memories of AI agents."""
 
 
 def _hint(error: TyperException) -> str:

@@ -44,7 +44,9 @@ def vacuum(*, store: StoreOption = DEFAULT_STORE) -> None:
 
 
 def backup(
-    file: Annotated[str, typer.Argument(help="The new file.")], *, store: StoreOption = DEFAULT_STORE
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The new file.")],
+    *,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Copy the store to a new file, while others read and write it, and verify the copy."""
     with opened(store) as opened_store:

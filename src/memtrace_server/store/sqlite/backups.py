@@ -15,7 +15,7 @@ from attrs import frozen
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
 from memtrace_server.store.sqlite import inspection, migrations
-from memtrace_server.store.sqlite.file import StoreFile, unavailable
+from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 
 _PRIVATE = 0o600
 _LOCKS = (0x40000000, 512)
@@ -96,6 +96,8 @@ def _copy_backup(backup: Path, partial: Path) -> int:
             migrations.require_known(connection)
             return _copy(connection, partial)
     except sqlite3.DatabaseError as error:
+        if is_damage(error):
+            raise StoreUnavailable("is damaged or not a backup; use another one", backup) from error
         raise unavailable(error, backup) from error
 
 
