@@ -122,7 +122,9 @@ def test_a_context_without_memories_says_so(url: str, command: Commands) -> None
 
     cli.main(["context", "ann", "--max-tokens", "5", "--url", url])
 
-    assert command.read().err == "memtrace: no memory is in this context; raise --max-tokens or --since\n"
+    printed = command.read()
+    assert printed.out == ""
+    assert printed.err == "memtrace: no memory is in this context; raise --max-tokens or --since\n"
 
 
 def test_agents_sessions_and_stats_are_listed(at: list[str], command: Commands) -> None:

@@ -204,7 +204,8 @@ def context(  # noqa: PLR0913 - an option each
     if as_json:
         print_models([found])
     else:
-        print(found.context.rstrip("\n"))
+        if text := found.context.rstrip("\n"):
+            print(text)
         if not found.memory_count:
             print("memtrace: no memory is in this context; raise --max-tokens or --since", file=sys.stderr)
 
