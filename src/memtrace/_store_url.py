@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 import attrs
 
@@ -20,6 +20,7 @@ _SECRETS = {"password", "sslpassword"}
 _DATABASE_URL = re.compile(
     r"(?:(?P<user>[^:/?#@\s]*)(?::(?P<password>[^/?#@\s]*))?@)?(?P<hosts>[^/?#@\s]*)(?:/(?P<name>[^/?#\s]*))?"
 )
+_NO_CODE = re.compile("%(?![0-9a-fA-F]{2})|%00")
 _HOSTS = re.compile(r"(?:(?:\[[0-9a-fA-F:.]+\]|[^\[\]:,]*)(?::\d{1,5})?(?:,|$))*")
 
 
@@ -71,7 +72,8 @@ class StoreUrl:
         address, question, text = rest.partition("?")
         match = _DATABASE_URL.fullmatch(address)
         # Nothing of it is repeated: what is taken for a host may be the rest of a password.
-        if match is None or not _HOSTS.fullmatch(match["hosts"]) or "#" in text or "\0" in rest:
+        is_valid = match is not None and _HOSTS.fullmatch(match["hosts"]) and not _NO_CODE.search(rest)
+        if not is_valid or "#" in text or "\0" in rest:
             raise ValueError(
                 "postgresql://: it is no valid URL; use postgresql://user:password@host:5432/database, with"
                 " %XX for what else is in a password"
@@ -91,6 +93,16 @@ class StoreUrl:
             return str(self)
         mode = f"{'&' if '?' in self.dsn else '?'}{_READ_ONLY}" if self.is_read_only else ""
         return f"{self.dsn}{mode}"
+
+    def redacted(self, text: str) -> str:
+        """Return a text without the password that the URL may have."""
+        address, _, options = (self.dsn or "").removeprefix("postgresql://").partition("?")
+        match = _DATABASE_URL.fullmatch(address)
+        secrets = [value for name, value in parse_qsl(options) if name.lower() in _SECRETS]
+        secrets += filter(None, [match and match["password"]])
+        for secret in sorted({each for value in secrets for each in (value, unquote(value))}, key=len):
+            text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+        return text
 
     def defaults(self, **settings: str | int) -> dict[str, Any]:
         """Return those connection settings which a database's URL does not make itself."""

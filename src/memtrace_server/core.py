@@ -226,7 +226,8 @@ class Core:
             response = refusal(problems.outcome_unknown(), exchange.request_id)
         elif isinstance(outcome, StoreUnavailable):
             _LOG.error("%s: %s", exchange.request_id, outcome)
-            problem = problems.unavailable(f"The storage is not available: {outcome.reason}")
+            detail = f": {outcome.detail}" if outcome.detail and self._local else ""
+            problem = problems.unavailable(f"The storage is not available: {outcome.reason}{detail}")
             response = refusal(problem, exchange.request_id)
         elif isinstance(outcome, StoreReadOnly):
             problem = problems.forbidden("The store was opened to be read only (mode=ro)")

@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import httpx
 import psycopg
 import pytest
 from clusters import Cluster
+from live import LiveServer
 from psycopg import sql
 from psycopg.errors import ProgramLimitExceeded, SerializationFailure
 
@@ -61,6 +63,12 @@ class Proxy:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Cut every connection, and refuse new ones."""
+        if not self._thread.is_alive():
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._listener.close()
@@ -290,3 +298,21 @@ def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: st
         written = connection.execute(sql).fetchone()
     assert outcomes == [(None, None)] * 4
     assert written == (4, 1, 2)
+
+
+def test_strangers_are_not_told_where_the_database_is(
+    postgres_url: str, postgres_cluster: Cluster, proxy: Proxy, tmp_path: Path
+) -> None:
+    with LiveServer(tmp_path, "--store", proxy.through(postgres_url)) as server:
+        port = proxy.port
+        proxy.close()
+        asked = httpx.get(f"{server.url}/api/v1/memories", headers={"x-api-key": server.key})
+        ends_at = time.monotonic() + PATIENCE
+        while (probed := httpx.get(f"{server.url}/ready")).is_success:  # it holds for a second
+            assert time.monotonic() < ends_at
+    for response in (asked, probed):
+        assert response.status_code == 503
+        assert response.json()["error"] == "The storage is not available: cannot connect", response.text
+    log = "".join(server.log)
+    assert f"port {port}" in log
+    assert postgres_cluster.password not in log

@@ -323,15 +323,19 @@ class StoreUnavailable(Exception):  # noqa: N818 - the state, as in "503 Service
 
     Args:
         reason: What is wrong, and what to do about it.
-        path: The file that it is about; clients elsewhere are not told it.
+        path: The file or database that it is about; clients elsewhere are not told it.
+        detail: What a database or its driver says, such as its address; they are not told that, either.
 
     Attributes:
-        reason: What is wrong, without the path.
+        reason: What is wrong, without path and detail.
+        detail: What a database or its driver says.
     """
 
-    def __init__(self, reason: str, path: object = None) -> None:
-        super().__init__(f"{path}: {reason}" if path else reason)
+    def __init__(self, reason: str, path: object = None, detail: str | None = None) -> None:
+        told = reason if detail is None else f"{reason}: {detail}"
+        super().__init__(f"{path}: {told}" if path else told)
         self.reason = reason
+        self.detail = detail
 
 
 class OutcomeUnknown(StoreUnavailable):

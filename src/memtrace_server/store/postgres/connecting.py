@@ -114,6 +114,10 @@ class Connections:
         self.drop_idle()
         self._watchdog.close()
 
+    def unavailable(self, reason: str, error: psycopg.Error) -> StoreUnavailable:
+        """Return what callers are told of an error of PostgreSQL's, or of its driver."""
+        return StoreUnavailable(reason, self._location, self._location.redacted(reason_of(error)))
+
     def _connect(self, ends_at: float) -> Connection:
         if self._is_closed:
             raise StoreUnavailable("the store is closed")
@@ -130,7 +134,7 @@ class Connections:
                 ),
             )
         except psycopg.Error as error:
-            raise StoreUnavailable(f"cannot connect: {reason_of(error)}", self._location) from None
+            raise self.unavailable("cannot connect", error) from None
         try:
             connection.prepared_max = _PREPARED
             connection.adapters.register_dumper(int, Int8Dumper)  # one statement for numbers of any size
@@ -141,7 +145,7 @@ class Connections:
                     _set(connection, {"client_connection_check_interval": _CHECKED})
         except psycopg.Error as error:
             connection.close()
-            raise StoreUnavailable(f"cannot connect: {reason_of(error)}", self._location) from None
+            raise self.unavailable("cannot connect", error) from None
         except BaseException:
             connection.close()
             raise
@@ -167,11 +171,11 @@ def require_supported(connection: Connection) -> None:
         raise StoreUnavailable(f"the database has encoding {encoding}; create one with ENCODING 'UTF8'")
 
 
-def reason_of(error: BaseException) -> str:
-    """Return what PostgreSQL or its driver says, in one line, which has no password."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "Multiple conn" not in line]
-    text = "; ".join(lines) or type(error).__name__
-    return text.removeprefix("connection failed: ")
+def reason_of(error: psycopg.Error) -> str:
+    """Return what PostgreSQL or its driver says, in one line."""
+    text = error.diag.message_primary or str(error)  # no detail, which has values
+    lines = [line.strip() for line in text.splitlines() if line.strip() and "Multiple conn" not in line]
+    return ("; ".join(lines) or type(error).__name__).removeprefix("connection failed: ")
 
 
 def is_lost(connection: Connection) -> bool:

@@ -80,13 +80,14 @@ _ONLY_READS = (
     "the server is a standby, or reads only; name the primary in the URL, or several hosts with"
     " ?target_session_attrs=read-write"
 )
-_CONFLICTS = (
-    Conflict,
+_REFUSED = "the database cannot do it now"
+_PASSING = (
     errors.UniqueViolation,
     errors.SerializationFailure,
     errors.DeadlockDetected,
     errors.LockNotAvailable,
 )
+_CONFLICTS = (Conflict, *_PASSING)
 
 
 class _Todo(msgspec.Struct, frozen=True):
@@ -145,9 +146,9 @@ class PostgresStore:
                 with self._connections.lent(ends_at) as connection:
                     try:
                         return self._read(connection, work)
-                    except _CONFLICTS as error:  # as on a standby, which removes what a query still reads
+                    except _PASSING as error:  # as on a standby, which removes what a query still reads
                         if is_last:
-                            raise StoreUnavailable(reason_of(error), self._location) from error
+                            raise self._connections.unavailable(_REFUSED, error) from error
                     except LOST:
                         if is_last or not is_lost(connection) or time.monotonic() >= ends_at:
                             raise
@@ -514,13 +515,13 @@ class PostgresStore:
         try:
             yield
         except errors.LockNotAvailable as error:
-            raise StoreUnavailable(reason_of(error), self._location) from error
+            raise self._connections.unavailable(_REFUSED, error) from error
         except (*_CONFLICTS, psycopg.DataError):
             raise
         except (*LOST, errors.InsufficientPrivilege, *STALE) as error:
             if deadline is not None and deadline.is_over():
                 deadline.check()
-            raise StoreUnavailable(reason_of(error), self._location) from error
+            raise self._connections.unavailable(_REFUSED, error) from error
 
 
 _Run = Callable[[Transaction], Any]
