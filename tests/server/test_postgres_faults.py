@@ -224,7 +224,9 @@ def test_a_write_that_postgresql_refuses_fails_alone(postgres_url: str) -> None:
     assert stored == {"a", "b"}
 
 
-def remember(transaction: Transaction, *, org: int, agent_id: str, content: str = "") -> None:
+def remember(
+    transaction: Transaction, *, org: int, agent_id: str, content: str = "", expires_at: int | None = None
+) -> None:
     """Store a memory of type `entity`."""
     now = times.now()
     seq = transaction.next_seq(now)
@@ -234,7 +236,7 @@ def remember(transaction: Transaction, *, org: int, agent_id: str, content: str 
     }  # fmt: skip
     memory = NewMemory(
         seq=seq, time=now, doc=json.dumps(doc), agent_id=agent_id, session_id=None, memory_type="entity",
-        event_type="general", importance=None, created_at=now, expires_at=None, tags=(),
+        event_type="general", importance=None, created_at=now, expires_at=expires_at, tags=(),
     )  # fmt: skip
     transaction.add_memories(org, [(agent_id.encode(), memory)], now)
 
@@ -316,3 +318,16 @@ def test_strangers_are_not_told_where_the_database_is(
     log = "".join(server.log)
     assert f"port {port}" in log
     assert postgres_cluster.password not in log
+
+
+def test_more_is_swept_where_more_is_added(postgres_url: str) -> None:
+    with closing(open_store(postgres_url)) as store:
+        org = tenants.local_principal(store).org
+
+    def remember_many(transaction: Transaction) -> None:
+        for number in range(1_200):
+            remember(transaction, org=org, agent_id=f"a{number}", expires_at=1)
+
+    with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as connection:
+        store.write(remember_many)
+        assert connection.execute("SELECT count(*) FROM memories").fetchone() == (0,)

@@ -69,7 +69,7 @@ _STEP_BACK = 0.02  # seconds, at most and times the attempts, before a group is 
 _REPEATS = 2  # of what lost its connection: it may be why
 _TIDY_EVERY = times.SECOND
 _TIDY_PATIENCE = 10.0  # seconds
-_SWEEP = 500  # rows
+_SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
 _SLOTS = 16  # in which processes count
 _NEXT_SLOT = count(random.randrange(_SLOTS))  # noqa: S311 - stores of one process never share one
@@ -126,6 +126,7 @@ class PostgresStore:
         self._committer: threading.Thread | None = None
         self._is_closed = False
         self._tidied_at = 0
+        self._unswept = 0
         self._pace = times.Pace()
         self._watching = threading.Condition()
         self._watcher: threading.Thread | None = None
@@ -439,6 +440,7 @@ class PostgresStore:
                 connection.execute("ROLLBACK")
             raise
         doubt = _commit_or_doubt(connection)
+        self._unswept += transaction.additions
         if doubt is None:
             return outcomes
         # What follows a change may lean on it: a replay, or a conflict with a memory of the same group.
@@ -465,8 +467,9 @@ class PostgresStore:
                 connection.transaction(),
             ):
                 transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
-                transaction.sweep(now, now - _KEPT, _SWEEP)
+                transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
                 transaction.flush()
+            self._unswept = 0
         except _CONFLICTS as error:
             _LOG.debug("The store is tidied later, as others write: %r", error)
         except StoreUnavailable as error:

@@ -118,7 +118,8 @@ class PostgresTransaction:
         self._is_writing = is_writing
         self._pending = Pending()
         self._statements = 0
-        self._additions = 0
+        self.additions = 0
+        """Memories that were added."""
         self._keys: dict[bytes, Key | None] = {}
         self._seen: dict[tuple[int, bytes], int] = {}
         self._answered: dict[tuple[int, str], int] = {}
@@ -132,7 +133,7 @@ class PostgresTransaction:
 
     def changes(self) -> tuple[int, int, int]:
         """Differs from what it was if anything was changed in the meantime."""
-        return self._statements, self._additions, len(self._pending.answers)
+        return self._statements, self.additions, len(self._pending.answers)
 
     def flush(self) -> None:
         """Write out what waits.
@@ -377,9 +378,9 @@ class PostgresTransaction:
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         pending = self._pending
         for fingerprint, memory in memories:
-            pending.add(org, memory, now, self._additions)
+            pending.add(org, memory, now, self.additions)
             pending.name(org, memory, now)
-            self._additions += 1
+            self.additions += 1
             seen = self._seen.pop((org, fingerprint), None)
             fact = {"o": org, "f": fingerprint.hex(), "s": memory.seq}
             if seen is None:
@@ -401,7 +402,7 @@ class PostgresTransaction:
         self.flush()
         for memory in memories:
             self._pending.add(org, msgspec.structs.replace(memory, supersedes=None), now, None)
-        self._additions += len(memories)
+        self.additions += len(memories)
         if any(memory.time > memory.created_at for memory in memories):
             self._note_future(org)
         self.flush()
