@@ -15,7 +15,7 @@ demo: $(VENV)/.server ## start a server, store memories over HTTP, recall them a
 	@$(BIN)/python scripts/demo.py $(ARGS)
 
 test: $(VENV)/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --timeout 600 $(ARGS)
 
 browser: $(VENV)/.dev ## install Chromium, which the tests of the page need, if this user can; with apt, as root
 	@$(BIN)/python scripts/browser.py
@@ -56,7 +56,7 @@ newest: ## run the tests of the SDK with the newest Python that is installed
 		$(MAKE) test VENV=.venv-newest PYTHON=$$python ARGS='tests/client tests/contract tests/package/test_typing.py $(ARGS)'
 
 lowest: .venv-lowest/.done ## run the tests of what the client sends and the server stores with the lowest versions of what they need
-	.venv-lowest/bin/python -m pytest -n 2 tests/contract tests/client $(NEEDS_MORE:%=--ignore=%) $(ARGS)
+	.venv-lowest/bin/python -m pytest -n 2 --timeout 600 tests/contract tests/client $(NEEDS_MORE:%=--ignore=%) $(ARGS)
 
 mutants: $(VENV)/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
 	$(BIN)/python scripts/mutants.py $(ARGS)
@@ -114,5 +114,5 @@ NEEDS_MORE := tests/client/test_interop.py tests/client/test_tracing.py tests/co
 	$(PYTHON) -m venv --clear .venv-lowest
 	$(BIN)/python scripts/lowest.py > .venv-lowest/constraints.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres]' \
-		--constraint .venv-lowest/constraints.txt freezegun hypothesis pytest pytest-xdist PyYAML trio
+		--constraint .venv-lowest/constraints.txt freezegun hypothesis pytest pytest-timeout pytest-xdist PyYAML trio
 	@touch $@

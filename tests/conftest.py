@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,7 +30,13 @@ pytest_plugins = ["helpers.clock", "helpers.commands", "helpers.clients", "helpe
 
 
 def pytest_configure() -> None:
-    """Keep what tests store in memory, where there is room: a disk takes half of the time of a run."""
+    """Keep what tests store in memory, and let Ctrl-C interrupt what they start.
+
+    A disk takes half of the time of a run. Shells make what they start in the background ignore SIGINT, and
+    every process inherits that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     in_memory = Path("/dev/shm")  # noqa: S108  # below it, pytest makes folders that only this user can read
     if in_memory.is_dir() and shutil.disk_usage(in_memory).free > _ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(in_memory))

@@ -42,19 +42,23 @@ def test_demo_stays_until_it_is_interrupted_and_shows_its_page(tmp_path: Path) -
         [sys.executable, ROOT / "scripts" / "demo.py", "--stay"],
         cwd=tmp_path, stdout=subprocess.PIPE, encoding="utf-8", start_new_session=True,
     ) as demo:  # fmt: skip
-        assert demo.stdout
-        printed = ""
-        for line in demo.stdout:
-            printed += line
-            if line.startswith("Ctrl-C"):
-                break
-        page, key = re.findall(r"The page: (\S+)#key=(\S+)", printed)[0]
-        assert httpx.get(page).status_code == 200
-        api = page.removesuffix("ui") + "api/v1/agents"
-        assert httpx.get(api, headers={"x-api-key": key}).json()["count"] == 2
-        assert "memtrace ui sqlite:///" in printed
-        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
-        assert demo.wait(60) == 0
+        try:
+            assert demo.stdout
+            printed = ""
+            for line in demo.stdout:
+                printed += line
+                if line.startswith("Ctrl-C"):
+                    break
+            page, key = re.findall(r"The page: (\S+)#key=(\S+)", printed)[0]
+            assert httpx.get(page).status_code == 200
+            api = page.removesuffix("ui") + "api/v1/agents"
+            assert httpx.get(api, headers={"x-api-key": key}).json()["count"] == 2
+            assert "memtrace ui sqlite:///" in printed
+            os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
+            assert demo.wait(60) == 0
+        finally:
+            if demo.poll() is None:  # or it would be waited for
+                os.killpg(demo.pid, signal.SIGKILL)
 
 
 def test_nobody_waits_for_a_silent_pip() -> None:
