@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from server.writers import submit, writer_held
 
 from memtrace import Memtrace
 from memtrace_server import tenants, times
+from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.store import Store, open_store
 from memtrace_server.store.protocol import StoreUnavailable, Transaction, acknowledged
 from memtrace_server.store.sqlite import SqliteStore
@@ -449,3 +450,11 @@ def test_forgotten_content_is_in_no_table(file: Path) -> None:
                 assert "xyzzy plugh" not in told, table
                 assert "raven" not in told or table.endswith("_data"), table
     assert_whole(file)
+
+
+def test_a_read_whose_client_left_keeps_no_connection(store: Store) -> None:
+    for _ in range(2_000):  # SQLite looks at a deadline once in some 700 ends of a transaction
+        deadline = Deadline(PATIENCE)
+        with suppress(DeadlineExceeded):
+            store.read(lambda _, deadline=deadline: deadline.cancel(), deadline)  # type: ignore[misc]
+    assert store.read(lambda transaction: transaction.secret())

@@ -214,8 +214,8 @@ class SqliteStore:
                 self._writer = None
 
     def _read(self, work: Callable[[Transaction], T], ends_at: float, deadline: Deadline | None) -> T:
-        with self._told_apart(), self._reader(ends_at) as connection, _interrupted(connection, deadline):
-            return _reading(connection, work, SqliteTransaction(connection))
+        with self._told_apart(), self._reader(ends_at) as connection:
+            return _reading(connection, work, SqliteTransaction(connection), deadline)
 
     def _probe(self, ends_at: float) -> None:
         if self.is_read_only:
@@ -591,12 +591,19 @@ def _waiting_for_others(connection: sqlite3.Connection, seconds: float) -> Itera
 
 
 def _reading(
-    connection: sqlite3.Connection, work: Callable[[Transaction], T], transaction: SqliteTransaction
+    connection: sqlite3.Connection,
+    work: Callable[[Transaction], T],
+    transaction: SqliteTransaction,
+    deadline: Deadline | None = None,
 ) -> T:
-    """What a work returns that changes nothing; of what the transaction did for it, nothing stays."""
+    """What a work returns that changes nothing; of what the transaction did for it, nothing stays.
+
+    Only the work is interrupted: were the end of it, the connection would stay in its transaction for ever.
+    """
     connection.execute("BEGIN")
     try:
-        return work(transaction)
+        with _interrupted(connection, deadline):
+            return work(transaction)
     finally:
         connection.execute("ROLLBACK")
 
