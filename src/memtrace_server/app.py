@@ -39,9 +39,7 @@ _LARGE = 64 << 10  # bytes of a body that is validated in a thread
 _READERS = 8
 _SEARCH = "searchMemories"
 _NO_CONTENT = 204
-_LOOKS = (
-    500  # a second for the memories that one organisation waits for; a look costs up to two small requests
-)
+_LOOKS = 500  # a second, for the memories that one organisation waits for; one costs up to two small requests
 _GROUP = 64  # short writes in one transaction; so many take some 5 ms
 _CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key")
 _CORS_EXPOSED = ("Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id")

@@ -23,9 +23,7 @@ CONNECTION = "memtrace.connection"
 _LOG = logging.getLogger("memtrace_server.requests")
 _MAX_HEAD = 64 << 10  # bytes
 _MAX_HEADERS = 100
-_MAX_PATH = (
-    4 << 10
-)  # bytes; the contract's longest is 1,600, and to decode 64 KiB takes as long as 30 requests
+_MAX_PATH = 4 << 10  # bytes; the contract's longest is 1,600, and to decode 64 KiB costs 30 requests
 _END_OF_HEAD = b"\r\n\r\n"
 _MAX_SKIPPED = 64 << 10  # bytes of an unwanted body that are read so that the connection can be used again
 _LINGER = 1.0  # seconds for a client to read a response whose request was not read to its end

@@ -50,3 +50,10 @@ class Deadline:
         """
         if self.is_over():
             raise DeadlineExceeded
+
+
+def end_of_wait(deadline: Deadline | None, patience: float) -> float:
+    """Return the moment of `time.monotonic` when a wait ends: at the deadline, or when patience (s) ends."""
+    if deadline is not None and deadline.at != math.inf:
+        return deadline.at
+    return time.monotonic() + patience

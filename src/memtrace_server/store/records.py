@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 Direction = Literal["asc", "desc"]
 
@@ -161,6 +161,13 @@ class Filter:
     words: Words | None = None
     as_of: int | None = None
     include_superseded: bool = False
+
+    def without_future(self) -> Filter:
+        """Return a filter that finds the same where nothing is of the future: `as_of` bounds the time."""
+        if self.as_of is None:
+            return self
+        until = self.as_of + 1 if self.until is None else min(self.until, self.as_of + 1)
+        return evolve(self, until=until)
 
 
 @frozen(kw_only=True)

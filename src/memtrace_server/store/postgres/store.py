@@ -30,7 +30,7 @@ from psycopg.errors import Diagnostic
 
 from memtrace._store_url import StoreUrl
 from memtrace_server import times
-from memtrace_server.deadlines import Deadline
+from memtrace_server.deadlines import Deadline, end_of_wait
 from memtrace_server.problems import Problem
 from memtrace_server.store.postgres import inspection, migrations
 from memtrace_server.store.postgres.connecting import (
@@ -137,7 +137,7 @@ class PostgresStore:
         self._probe_failure: StoreUnavailable | None = None
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
-        ends_at = _or_patience(deadline)
+        ends_at = end_of_wait(deadline, _PATIENCE)
         with self._told_apart(deadline):
             self._open(ends_at)
             attempt = 0
@@ -160,7 +160,7 @@ class PostgresStore:
     def write(
         self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
     ) -> T:
-        ends_at = _or_patience(deadline)
+        ends_at = end_of_wait(deadline, _PATIENCE)
         future = self._enqueue([work], ends_at, [wants])
         while not future.done():  # a group may be full before its turn comes
             if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
@@ -182,7 +182,7 @@ class PostgresStore:
         deadline: Deadline | None = None,
         wants: Sequence[WantsOf | None] = (),
     ) -> Future[Sequence[Outcome[T]]]:
-        future = self._enqueue(works, _or_patience(deadline), wants or [None] * len(works))
+        future = self._enqueue(works, end_of_wait(deadline, _PATIENCE), wants or [None] * len(works))
         self._start_committer()
         return future
 
@@ -203,7 +203,7 @@ class PostgresStore:
             if time.monotonic() - self._probed_at >= _PROBED_FOR:
                 self._probe_failure = None
                 try:
-                    self._probe(_or_patience(deadline, _PROBE_PATIENCE))
+                    self._probe(end_of_wait(deadline, _PROBE_PATIENCE))
                 except StoreUnavailable as error:
                     self._probe_failure = error
                 self._probed_at = time.monotonic()
@@ -212,7 +212,7 @@ class PostgresStore:
 
     def check(self) -> Iterator[str]:
         with self._told_apart(None):
-            self._open(_or_patience(None))
+            self._open(end_of_wait(None, _PATIENCE))
             with self._connections.lent(math.inf) as connection, _snapshot(connection):
                 yield from inspection.inspect(connection)
 
@@ -622,10 +622,3 @@ def _wanted(wants: WantsOf | None) -> Wants:
         return Wants() if wants is None else wants()
     except Problem:  # no key; the work itself says so
         return Wants()
-
-
-def _or_patience(deadline: Deadline | None, patience: float = _PATIENCE) -> float:
-    """Return the moment of `time.monotonic` when a wait ends: at the deadline, or when patience ends."""
-    if deadline is not None and deadline.at != math.inf:
-        return deadline.at
-    return time.monotonic() + patience

@@ -9,7 +9,6 @@ from itertools import accumulate
 from operator import attrgetter
 from typing import Any, TypeVar
 
-import attrs
 import msgspec
 import psycopg
 from attrs import define
@@ -604,7 +603,8 @@ class PostgresTransaction:
         offset: int = 0,
     ) -> list[Found]:
         self.flush()
-        wanted = self._within_time(org, wanted)
+        if wanted.as_of is not None and not self._has_future(org):
+            wanted = wanted.without_future()
         place: Any = {"order": order, "limit": limit, "after": after, "offset": offset}
         rows: list[tuple[Any, ...]] | None = None
         if queries.is_search(wanted):
@@ -890,13 +890,6 @@ class PostgresTransaction:
             "UPDATE memories SET superseded_by = %s, superseded_at = %s WHERE org = %s AND seq = %s",
             newer, superseded_at, org, older,
         )  # fmt: skip
-
-    def _within_time(self, org: int, wanted: Filter) -> Filter:
-        """Return a filter that finds the same: where nothing is of the future, `as_of` bounds the time."""
-        if wanted.as_of is None or self._has_future(org):
-            return wanted
-        until = wanted.as_of + 1 if wanted.until is None else min(wanted.until, wanted.as_of + 1)
-        return attrs.evolve(wanted, until=until)
 
     def _has_future(self, org: int) -> bool:
         if org not in self._with_future:

@@ -12,7 +12,6 @@ thread does the same.
 from __future__ import annotations
 
 import logging
-import math
 import sqlite3
 import threading
 import time
@@ -28,7 +27,7 @@ from typing import Any, TypeVar, cast
 from attrs import frozen
 
 from memtrace_server import times
-from memtrace_server.deadlines import Deadline
+from memtrace_server.deadlines import Deadline, end_of_wait
 from memtrace_server.store.protocol import (
     Outcome,
     StoreBusy,
@@ -105,7 +104,7 @@ class SqliteStore:
         self._probe_failure: StoreUnavailable | None = None
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
-        ends_at = _or_patience(deadline)
+        ends_at = end_of_wait(deadline, _PATIENCE)
         return _patiently(partial(self._read, work, ends_at, deadline), ends_at)
 
     def write(
@@ -114,7 +113,7 @@ class SqliteStore:
         deadline: Deadline | None = None,
         wants: WantsOf | None = None,  # noqa: ARG002 - what is in this process is asked for as it is needed
     ) -> T:
-        ends_at = _or_patience(deadline)
+        ends_at = end_of_wait(deadline, _PATIENCE)
         future = self._enqueue([work], ends_at)
         while not future.done():  # a group may be full before its turn comes
             if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
@@ -136,7 +135,7 @@ class SqliteStore:
         deadline: Deadline | None = None,
         wants: Sequence[WantsOf | None] = (),  # noqa: ARG002 - as above
     ) -> Future[Sequence[Outcome[T]]]:
-        future = self._enqueue(works, _or_patience(deadline))
+        future = self._enqueue(works, end_of_wait(deadline, _PATIENCE))
         self._start_committer()
         return future
 
@@ -160,7 +159,7 @@ class SqliteStore:
             if time.monotonic() - self._probed_at >= _PROBED_FOR:
                 self._probe_failure = None
                 try:
-                    self._probe(_or_patience(deadline, _PROBE_PATIENCE))
+                    self._probe(end_of_wait(deadline, _PROBE_PATIENCE))
                 except StoreUnavailable as error:
                     self._probe_failure = error
                 self._probed_at = time.monotonic()
@@ -183,8 +182,8 @@ class SqliteStore:
             return backups.make(connection, Path(path))
 
     def vacuum(self) -> None:
-        with self._told_apart(), self._locked(_or_patience(None)):
-            connection = self._open_writer(_or_patience(None))
+        with self._told_apart(), self._locked(end_of_wait(None, _PATIENCE)):
+            connection = self._open_writer(end_of_wait(None, _PATIENCE))
             with _waiting_for_others(connection, _PATIENCE):
                 for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
                     fulltext.optimize(connection, org)
@@ -366,7 +365,7 @@ class SqliteStore:
             except (_Spoilt, sqlite3.Error) as error:
                 if len(works) == 1 and not isinstance(error, _Spoilt):
                     raise  # there is no other to spare it
-                _begin(connection, _or_patience(None))
+                _begin(connection, end_of_wait(None, _PATIENCE))
                 return self._end(connection, _do(connection, works, _attempt_carefully))
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
@@ -398,7 +397,7 @@ class SqliteStore:
             _LOG.exception("The store could not be tidied")
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
-        with _transaction(connection, _or_patience(None, _TIDY_PATIENCE)) as transaction:
+        with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
             # Twice what came in, or what is to be swept would pile up.
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
@@ -417,7 +416,7 @@ class SqliteStore:
         An index keeps the terms of what was taken out of it until it is merged; a large one until `vacuum`.
         """
         if self._unmerged:
-            with _immediate(connection, _or_patience(None, _TIDY_PATIENCE)):
+            with _immediate(connection, end_of_wait(None, _TIDY_PATIENCE)):
                 for org in self._unmerged:
                     if fulltext.is_small(connection, org):
                         fulltext.optimize(connection, org)
@@ -494,7 +493,7 @@ class SqliteStore:
     @contextmanager
     def _separate(self) -> Iterator[sqlite3.Connection]:
         """A connection for what takes long; a store in memory has but one, which others then wait for."""
-        ends_at = _or_patience(None)
+        ends_at = end_of_wait(None, _PATIENCE)
         with self._locked(ends_at):
             self._open(ends_at)
             if self._file is None:
@@ -506,13 +505,13 @@ class SqliteStore:
     @contextmanager
     def _index_reader(self) -> Iterator[sqlite3.Connection]:
         """A connection from which a step of the indexer reads."""
-        with self._told_apart(), self._reader(_or_patience(None)) as connection:
+        with self._told_apart(), self._reader(end_of_wait(None, _PATIENCE)) as connection:
             yield connection
 
     @contextmanager
     def _index_writer(self) -> Iterator[sqlite3.Connection]:
         """The connection to which a step of the indexer writes."""
-        ends_at = _or_patience(None)
+        ends_at = end_of_wait(None, _PATIENCE)
         with self._locked(ends_at), self._told_apart():
             yield self._open_writer(ends_at)
 
@@ -540,13 +539,6 @@ class SqliteStore:
             yield connection
         finally:
             self._readers.append(connection)
-
-
-def _or_patience(deadline: Deadline | None, patience: float | None = None) -> float:
-    """Return the moment of `time.monotonic` when a wait ends: at the deadline, or when patience ends."""
-    if deadline is not None and deadline.at != math.inf:
-        return deadline.at
-    return time.monotonic() + (_PATIENCE if patience is None else patience)
 
 
 def _delays() -> Iterator[float]:

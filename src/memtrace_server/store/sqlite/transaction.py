@@ -10,7 +10,6 @@ from itertools import pairwise
 from operator import attrgetter
 from typing import Any
 
-import attrs
 import msgspec
 from attrs import define
 
@@ -406,7 +405,8 @@ class SqliteTransaction:
         offset: int = 0,
     ) -> list[Found]:
         self.flush()
-        wanted = self._within_time(org, wanted)
+        if wanted.as_of is not None and not self._order(org).has_future:
+            wanted = wanted.without_future()
         query = queries.page(
             org, wanted, now, order=order, limit=limit, after=after, offset=offset,
             in_order=self._order(org).is_kept,
@@ -667,13 +667,6 @@ class SqliteTransaction:
         parts = ", ".join(f"ifnull({latest.format(part)}, 0)" for part in (0, 1))
         (row,) = self._db.execute(f"SELECT max({parts})", (org,)).fetchone()
         return int(row)
-
-    def _within_time(self, org: int, wanted: Filter) -> Filter:
-        """Return a filter that finds the same: where nothing is of the future, `as_of` bounds the time."""
-        if wanted.as_of is None or self._order(org).has_future:
-            return wanted
-        until = wanted.as_of + 1 if wanted.until is None else min(wanted.until, wanted.as_of + 1)
-        return attrs.evolve(wanted, until=until)
 
     def _note_order(self, org: int, memories: Sequence[NewMemory]) -> None:
         """Note when a memory has a time before that of an earlier one, or after the time it was stored."""
