@@ -147,6 +147,33 @@ class FreeForm:
         return described
 
 
+class AttrsFields:
+    """Finds the fields of a model of msgspec for attrs, so that `attrs.asdict` and its like work.
+
+    Responses are read into classes of msgspec, in half the time and without work for the garbage collector.
+    """
+
+    def __init__(self) -> None:
+        self._fields: dict[type, object] = {}
+
+    def __get__(self, instance: object, owner: type[msgspec.Struct]) -> object:
+        if owner not in self._fields:
+            names = owner.__struct_fields__
+            # Required fields come first.
+            defaults = (*[attrs.NOTHING] * len(names), *owner.__struct_defaults__)[-len(names) :]
+            fields = {
+                name: _attrs_field(default, owner.__annotations__[name])
+                for name, default in zip(names, defaults, strict=True)
+            }
+            self._fields[owner] = attrs.fields(attrs.make_class(owner.__name__, fields))
+        return self._fields[owner]
+
+
+def _attrs_field(default: Any, annotation: Any) -> Any:  # noqa: ANN401
+    given = attrs.Factory(default.factory) if hasattr(default, "factory") else default
+    return attrs.field(default=given, kw_only=True, type=annotation)
+
+
 class PydanticSerializer:
     """Finds pydantic's serializer of a model, where pydantic meets one that it did not expect."""
 
@@ -264,6 +291,7 @@ def _status(code: int) -> HTTPStatus | int:
 
 __all__ = [
     "NOT_GIVEN",
+    "AttrsFields",
     "FreeForm",
     "PydanticSerializer",
     "Response",

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import attrs
 from memtrace_api.limits import CONTEXT_OPTIONS_MAX_TOKENS_DEFAULT, CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM
+from msgspec.structs import replace
 
 from memtrace.models import AgentContext, ContextOptions, SessionContext
 
@@ -69,14 +70,14 @@ class Fitting(Generic[C]):
             return self._responses[max(fitting, key=counted.__getitem__)]
         last = self._responses[-1]
         omitted = None if last.omitted_count is None else last.omitted_count + last.memory_count
-        return attrs.evolve(
+        return replace(
             last,
             context="",
             memory_count=0,
             omitted_count=omitted,
             token_count=0,
             memory_ids=last.memory_ids and [],
-            omitted=last.omitted and attrs.evolve(last.omitted, over_budget=omitted or 0, shortened=0),
+            omitted=last.omitted and replace(last.omitted, over_budget=omitted or 0, shortened=0),
             entries=last.entries and [],
         )
 

@@ -107,10 +107,10 @@ _NANOSECONDS = re.compile(rb"\.[0-9]{7}")
 _TIME = re.compile(r"(\.[0-9]{6})[0-9]+")
 # The fields of responses that are times.
 _TIMES = {
-    field.name
+    name
     for model in _DECODERS
-    for field in attrs.fields(model)
-    if str(field.type).startswith("datetime.")
+    for name, annotation in model.__annotations__.items()
+    if annotation.startswith("datetime.")
 }
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _MAX_SHOWN = 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import gc
 import importlib
 import inspect
 import pickle
@@ -312,12 +313,27 @@ def test_models_are_values() -> None:
     page = MemoryList(memories=[memory], count=1, has_more=False)
     assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - pickled right here
     assert copy.deepcopy(page) == page
-    assert attrs.evolve(page, count=2) != page
+    assert msgspec.structs.replace(page, count=2) != page
     assert repr(page).startswith("MemoryList(memories=[Memory(time=datetime.datetime(2026, 11, 1")
     with pytest.raises(AttributeError):
         page.cuont = 2  # type: ignore[attr-defined]
     with pytest.raises(TypeError, match="agent"):
         AddMemoryRequest(agent="a", content="c")  # type: ignore[call-arg]
+
+
+def test_a_response_is_no_work_for_the_garbage_collector() -> None:
+    memory = Memory.from_dict(OLD_MEMORY)
+    page = MemoryList(memories=[memory], count=1, has_more=False)
+    assert not gc.is_tracked(memory)
+    assert not gc.is_tracked(page)
+
+
+def test_attrs_knows_the_fields_of_a_response() -> None:
+    model: Any = Memory  # type checkers do not know it as a class of attrs
+    fields: dict[str, Any] = attrs.fields_dict(model)
+    assert list(attrs.asdict(model.from_dict(OLD_MEMORY))) == list(fields)
+    assert fields["tags"].default == attrs.Factory(list)
+    assert (fields["content"].default, fields["content"].type) == (attrs.NOTHING, "str")
 
 
 def test_a_request_is_what_the_contract_says() -> None:

@@ -290,7 +290,7 @@ NAMED = {"name": "a"}
 
 def test_the_client_sends_and_reads_every_model() -> None:
     met = {model for *_, model in REQUESTS} | set(ANSWERS.values())
-    inside = {models.Error, models.ErrorDetail}  # of errors
+    inside: set[type] = {models.Error, models.ErrorDetail}  # of errors
     inside |= {models.ContextEntry, models.ContextOmissions}  # of contexts
     inside |= {models.AddMemoriesRequest, models.MemoryBatch, models.ForgetFilter, models.ForgetResult}
     inside |= {models.ImportReport, models.RejectedRecord}  # made of what several responses say

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import attrs
+import msgspec
 import pytest
 from durability.store_audit import assert_whole
 
@@ -130,7 +130,8 @@ class Run:
         if order == "relevance" and "query" in chosen and not chosen["query"].startswith("-"):
             scores = [memory.score or 0.0 for memory in found]
             assert scores == sorted(scores, reverse=True), chosen
-            found = sorted((attrs.evolve(memory, score=None) for memory in found), key=place_of, reverse=True)
+            without = (msgspec.structs.replace(memory, score=None) for memory in found)
+            found = sorted(without, key=place_of, reverse=True)
             if len(expected) > BEST:
                 assert BEST <= len(found) < len(expected)
                 expected = [memory for memory in expected if memory in found]

@@ -62,7 +62,7 @@ class AddMemoryRequest:
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether it was given; that raises if not, a third of the time.
         self.memory_type = None
         self.event_type = None
         self.session_id = None

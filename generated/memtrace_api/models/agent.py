@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
@@ -22,8 +23,7 @@ else:
     Config = dict[str, Any] | None
 
 
-@attrs.define(kw_only=True, slots=True)
-class Agent:
+class Agent(msgspec.Struct, kw_only=True, gc=False):
     """An agent.
 
     Attributes:
@@ -42,20 +42,14 @@ class Agent:
     name: str
     created_at: datetime.datetime
     description: str | None = None
-    config: Config = attrs.field(factory=dict)
+    config: Config = msgspec.field(default_factory=dict)
     is_registered: bool | None = None
     last_active_at: datetime.datetime | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.description = None
-        self.config = None  # type: ignore[assignment]
-        self.is_registered = None
-        self.last_active_at = None
-
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.config is None:
             self.config = {}
 

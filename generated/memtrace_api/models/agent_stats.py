@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
@@ -16,8 +17,7 @@ from ..types import (
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class AgentStats:
+class AgentStats(msgspec.Struct, kw_only=True, gc=False):
     """Counts of an agent's memories and sessions.
 
     Attributes:
@@ -41,10 +41,7 @@ class AgentStats:
     last_active_at: datetime.datetime | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
-
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.last_active_at = None
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
@@ -24,8 +25,7 @@ else:
     Metadata = dict[str, Any] | None
 
 
-@attrs.define(kw_only=True, slots=True)
-class ContextEntry:
+class ContextEntry(msgspec.Struct, kw_only=True, gc=False):
     """One entry of a context. Its texts are as they were stored, or the beginning of that.
 
     Attributes:
@@ -59,23 +59,13 @@ class ContextEntry:
     superseded_by: str | None = None
     more_characters: int | None = None
     importance: float | None = None
-    tags: Tags = attrs.field(factory=list)
-    metadata: Metadata = attrs.field(factory=dict)
+    tags: Tags = msgspec.field(default_factory=list)
+    metadata: Metadata = msgspec.field(default_factory=dict)
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.last_time = None
-        self.session_id = None
-        self.reasoning = None
-        self.superseded_by = None
-        self.more_characters = None
-        self.importance = None
-        self.tags = None  # type: ignore[assignment]
-        self.metadata = None  # type: ignore[assignment]
-
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.tags is None:
             self.tags = []
         if self.metadata is None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class ContextOmissions:
+class ContextOmissions(msgspec.Struct, kw_only=True, gc=False):
     """What a context leaves out of the memories that meet its filters, and why.
 
     Attributes:
@@ -32,6 +32,7 @@ class ContextOmissions:
     older: bool
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

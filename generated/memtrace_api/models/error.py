@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..models.error_detail import ErrorDetail
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class Error:
+class Error(msgspec.Struct, kw_only=True, gc=False):
     """An error.
 
     Attributes:
@@ -40,13 +40,7 @@ class Error:
     existing_id: str | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
-
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.code = None
-        self.request_id = None
-        self.details = None
-        self.existing_id = None
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -119,7 +119,7 @@ class ForgetFilter:
         )
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether it was given; that raises if not, a third of the time.
         self.agent_id = None
         self.session_id = None
         self.memory_type = None

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class ForgetResult:
+class ForgetResult(msgspec.Struct, kw_only=True, gc=False):
     """Result of forgetting by filter.
 
     Attributes:
@@ -27,10 +27,7 @@ class ForgetResult:
     matched: int | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
-
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.matched = None
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

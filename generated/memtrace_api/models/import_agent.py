@@ -42,7 +42,7 @@ class ImportAgent:
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether it was given; that raises if not, a third of the time.
         self.description = None
         self.config = None
         self.is_registered = None

@@ -60,7 +60,7 @@ class ImportRequest:
         )
 
     def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
+        # msgspec asks for each field whether it was given; that raises if not, a third of the time.
         self.agents = None
         self.sessions = None
         self.memories = None

@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
@@ -24,8 +25,7 @@ else:
     Tags = list[str] | None
 
 
-@attrs.define(kw_only=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, kw_only=True, gc=False):
     """A stored memory.
 
     Attributes:
@@ -60,8 +60,8 @@ class Memory:
     id: str | None = None
     created_at: datetime.datetime | None = None
     session_id: str | None = None
-    metadata: Metadata = attrs.field(factory=dict)
-    tags: Tags = attrs.field(factory=list)
+    metadata: Metadata = msgspec.field(default_factory=dict)
+    tags: Tags = msgspec.field(default_factory=list)
     importance: float | None = None
     parent_id: str | None = None
     dedup_key: str | None = None
@@ -71,23 +71,9 @@ class Memory:
     superseded_by: str | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.id = None
-        self.created_at = None
-        self.session_id = None
-        self.metadata = None  # type: ignore[assignment]
-        self.tags = None  # type: ignore[assignment]
-        self.importance = None
-        self.parent_id = None
-        self.dedup_key = None
-        self.score = None
-        self.expires_at = None
-        self.supersedes = None
-        self.superseded_by = None
-
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.metadata is None:
             self.metadata = {}
         if self.tags is None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..models.memory import Memory
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class MemoryList:
+class MemoryList(msgspec.Struct, kw_only=True, gc=False):
     """A page of memories.
 
     Attributes:
@@ -32,10 +32,7 @@ class MemoryList:
     next_cursor: str | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
-
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.next_cursor = None
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     def __iter__(self) -> Iterator[Memory]:
         return iter(self.memories)

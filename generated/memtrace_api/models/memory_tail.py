@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..models.memory import Memory
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class MemoryTail:
+class MemoryTail(msgspec.Struct, kw_only=True, gc=False):
     """Memories in the order in which they were stored.
 
     Attributes:
@@ -34,6 +34,7 @@ class MemoryTail:
     next_cursor: str
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     def __iter__(self) -> Iterator[Memory]:
         return iter(self.memories)

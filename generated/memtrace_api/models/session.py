@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
-import attrs
+import msgspec
 
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
@@ -22,8 +23,7 @@ else:
     Metadata = dict[str, Any] | None
 
 
-@attrs.define(kw_only=True, slots=True)
-class Session:
+class Session(msgspec.Struct, kw_only=True, gc=False):
     """A bounded piece of an agent's work.
 
     Attributes:
@@ -43,17 +43,13 @@ class Session:
     status: str
     created_at: datetime.datetime
     updated_at: datetime.datetime
-    metadata: Metadata = attrs.field(factory=dict)
+    metadata: Metadata = msgspec.field(default_factory=dict)
     closed_at: datetime.datetime | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.metadata = None  # type: ignore[assignment]
-        self.closed_at = None
-
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.metadata is None:
             self.metadata = {}
 

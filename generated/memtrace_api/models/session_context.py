@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
-import attrs
+import msgspec
 
 from ..models.context_entry import ContextEntry
 from ..models.context_omissions import ContextOmissions
 from ..types import (
+    AttrsFields,
     PydanticSerializer,
     convert,
     pydantic_schema,
 )
 
 
-@attrs.define(kw_only=True, slots=True)
-class SessionContext:
+class SessionContext(msgspec.Struct, kw_only=True, gc=False):
     """A session's memories, for an LLM.
 
     Attributes:
@@ -42,14 +42,7 @@ class SessionContext:
     entries: list[ContextEntry] | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
-
-    def __attrs_pre_init__(self) -> None:
-        # msgspec asks for each field whether a response had it; that raises if not, a third of the time.
-        self.omitted_count = None
-        self.token_count = None
-        self.memory_ids = None
-        self.omitted = None
-        self.entries = None
+    __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
