@@ -30,6 +30,7 @@ class Row:
 
     seq: int
     org: int
+    entry: int
     time: int
     doc: Mapping[str, Any]
 
@@ -39,9 +40,10 @@ def assert_whole(path: Path) -> list[Row]:
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.execute("BEGIN")  # one state of it, whoever writes
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        sql = "SELECT seq, org, entry, time, doc FROM memories ORDER BY seq"
         rows = [
-            Row(seq, org, time, msgspec.json.decode(doc))
-            for seq, org, time, doc in store.execute("SELECT seq, org, time, doc FROM memories ORDER BY seq")
+            Row(seq, org, entry, time, msgspec.json.decode(doc))
+            for seq, org, entry, time, doc in store.execute(sql)
         ]
         _assert_columns(store, rows)
         _assert_superseded(store, rows)
@@ -128,7 +130,7 @@ def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> N
         tables = _indexes(store, org)
         assert tables
         assert tables.keys() == _indexes(anew, org).keys()
-        indexed = [fulltext.Row(org, row.seq, Document.read(msgspec.json.encode(row.doc))) for row in rows]
+        indexed = [fulltext.Row(org, row.entry, Document.read(msgspec.json.encode(row.doc))) for row in rows]
         if indexed:
             fulltext.Entries.of(indexed).add(anew, org)
         counts = "SELECT term, count FROM terms WHERE org = ? ORDER BY term"

@@ -60,7 +60,7 @@ CHOOSING = (
     "agent_id", "session_id", "memory_types", "event_types", "tags", "since", "until", "min_importance",
     "is_important",
 )  # fmt: skip
-# An order, a cursor, and whether the organisation's rows rise with their times. What the two orders and the
+# An order, a cursor, and whether the organisation's entries rise with times. What the two orders and the
 # cursor lead to is independent of the rest, so pairs of them do.
 PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
     ("desc", None, True),
@@ -81,6 +81,7 @@ KNOWN = re.compile(
     r"|SEARCH (keys|orgs|o) USING "
     r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age|duplicates_by_row) \("
     r"|SCAN duplicates USING INDEX duplicates_by_row$"  # the first row
+    r"|SEARCH memories USING COVERING INDEX memories_by_entry \(org=\?\)$"  # the last entry
     r"|(LIST|CORRELATED SCALAR|SCALAR|CORRELATED LIST) SUBQUERY|USE TEMP B-TREE|(CO-ROUTINE|MATERIALIZE) "
     r"|USING ROWID SEARCH ON TABLE m FOR IN-OPERATOR|MULTI-INDEX OR"
 )
@@ -125,7 +126,7 @@ def test_a_walk_is_told_from_a_lookup(database: sqlite3.Connection) -> None:
     assert walks("SELECT * FROM words_1")
     assert walks("SELECT label FROM labels WHERE label = 'x'")
     assert not walks("SELECT * FROM words_1 WHERE words_1 MATCH 'x'")
-    assert walks("SELECT max(seq) FROM memories WHERE org = 1")
+    assert walks("SELECT max(time) FROM memories WHERE org = 1")
     assert not walks("SELECT * FROM memories WHERE org = 1 AND is_superseded = 0 AND time > 5")
 
 

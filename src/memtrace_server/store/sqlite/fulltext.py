@@ -53,10 +53,16 @@ _SMALL = 64  # blocks of some 4 KB in a table; all three were measured to be mer
 
 @frozen
 class Row:
-    """A memory, as it is indexed."""
+    """A memory, as it is indexed.
+
+    Attributes:
+        org: Its organisation.
+        entry: Its number in the organisation's tables.
+        document: The memory.
+    """
 
     org: int
-    seq: int
+    entry: int
     document: Document
 
 
@@ -95,7 +101,7 @@ class Entries:
     """What the index holds of memories; made without the database, as it takes longest.
 
     Attributes:
-        texts: By table, what it is given: rows and texts.
+        texts: By table, what it is given: numbers and texts.
         counts: In how many of the memories each stem is.
     """
 
@@ -106,7 +112,7 @@ class Entries:
     def of(cls, rows: Sequence[Row]) -> Entries:
         """Make the entries of an organisation's memories."""
         entries = cls()
-        for row in sorted(rows, key=attrgetter("seq")):  # FTS5 takes rising rows at less cost
+        for row in sorted(rows, key=attrgetter("entry")):  # FTS5 takes rising rows at less cost
             document = row.document
             stems = {*analysis.stems(document.text), *facets(document)}
             entries.counts.update(stems)
@@ -116,7 +122,7 @@ class Entries:
                 ("stems", " ".join(sorted(stems))),
                 ("pieces", fold(document.content)),
             ):
-                entries.texts[name].append((row.seq, text))
+                entries.texts[name].append((row.entry, text))
         return entries
 
     def add(self, connection: sqlite3.Connection, org: int) -> None:

@@ -136,13 +136,13 @@ class Indexer:
         """
         with self._reader() as connection:
             org = self._next(connection)
-            rows, done = ([], 0) if org is None else self._take(connection, org)
+            rows, done = ({}, 0) if org is None else self._take(connection, org)
         if org is None or not rows:
             with self._changed:
                 if not self._has_work:
                     self._backlog.clear()
             return False
-        entries = fulltext.Entries.of(rows)
+        entries = fulltext.Entries.of(list(rows.values()))
         with self._writer() as connection:
             started = time.thread_time()
             _write(connection, org, rows, entries)
@@ -212,16 +212,16 @@ class Indexer:
                 return int(org)
         return None
 
-    def _take(self, connection: sqlite3.Connection, org: int) -> tuple[list[fulltext.Row], int]:
-        rows: list[fulltext.Row] = []
+    def _take(self, connection: sqlite3.Connection, org: int) -> tuple[dict[int, fulltext.Row], int]:
+        rows: dict[int, fulltext.Row] = {}
         taken = 0
         found = connection.execute(
-            "SELECT u.seq, m.doc FROM unindexed u CROSS JOIN memories m ON m.seq = u.seq"
+            "SELECT u.seq, m.entry, m.doc FROM unindexed u CROSS JOIN memories m ON m.seq = u.seq"
             " WHERE u.org = ? ORDER BY u.seq DESC",
             (org,),
         )
-        for seq, doc in found:
-            rows.append(fulltext.Row(org, seq, Document.read(doc)))
+        for seq, entry, doc in found:
+            rows[seq] = fulltext.Row(org, entry, Document.read(doc))
             taken += weight(doc)
             if taken >= self._size:
                 break
@@ -230,15 +230,15 @@ class Indexer:
 
 
 def _write(
-    connection: sqlite3.Connection, org: int, rows: list[fulltext.Row], entries: fulltext.Entries
+    connection: sqlite3.Connection, org: int, rows: Mapping[int, fulltext.Row], entries: fulltext.Entries
 ) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        listed = msgspec.json.encode([row.seq for row in rows]).decode()
+        listed = msgspec.json.encode(list(rows)).decode()
         sql = "DELETE FROM unindexed WHERE org = ? AND seq IN (SELECT value FROM json_each(?)) RETURNING seq"
         left = {seq for (seq,) in connection.execute(sql, (org, listed))}
         if len(left) < len(rows):  # some were forgotten meanwhile, or indexed by another process
-            entries = fulltext.Entries.of([row for row in rows if row.seq in left])
+            entries = fulltext.Entries.of([row for seq, row in rows.items() if seq in left])
         entries.add(connection, org)
         connection.execute("COMMIT")
     except BaseException:

@@ -86,12 +86,12 @@ def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
     for name in fulltext.TABLES:
         fulltext.create_table(connection, f"temp.{name}_anew", name)
     rows = connection.execute(
-        "SELECT seq, doc FROM memories m WHERE org = ?"
-        " AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE (u.org, u.seq) = (m.org, m.seq)) ORDER BY seq",
+        "SELECT entry, doc FROM memories m WHERE org = ?"
+        " AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE (u.org, u.seq) = (m.org, m.seq)) ORDER BY entry",
         (org,),
     )
     while some := rows.fetchmany(_STEP):
-        entries = fulltext.Entries.of([fulltext.Row(org, seq, Document.read(doc)) for seq, doc in some])
+        entries = fulltext.Entries.of([fulltext.Row(org, entry, Document.read(doc)) for entry, doc in some])
         for name, texts in entries.texts.items():
             connection.executemany(f"INSERT INTO temp.{name}_anew (rowid, text) VALUES (?, ?)", texts)
         connection.executemany(

@@ -89,8 +89,8 @@ def page(  # noqa: PLR0913 - a page is what it is
         limit: Maximum number of rows.
         after: Where the page before ended.
         offset: How many rows to pass over.
-        in_order: Whether the organisation's rows rise with its times, so that the full-text index can be read
-            in its own order.
+        in_order: Whether the organisation's entries rise with its times, so that the full-text index can be
+            read in its own order.
         has_docs: Whether to select `doc`, and `newer` if superseded memories are wanted, beside `seq` and
             `time`.
     """
@@ -104,14 +104,17 @@ def page(  # noqa: PLR0913 - a page is what it is
     for part in parts:
         query, place = _drive(org, wanted, part, in_order=in_order)
         narrow(query, org, wanted, now, rows, is_bounded=place[0] == "l.time", is_part=part is not None)
-        if after is not None:
-            sign = "<" if order == "desc" else ">"
-            query.add(f"({', '.join(place)}) {sign} ({', '.join('?' * len(place))})", *after[-len(place) :])
-        time = place[0] if len(place) > 1 else "m.time"
-        selects.append(f"SELECT {place[-1]} AS seq, {time} AS time{'' if is_late else columns} {query.sql}")
+        is_by_entry = len(place) == 1
+        if after is not None and is_by_entry:
+            bound, sign = (">=", "<") if order == "desc" else (">", ">=")
+            _bound(query, org, f"{place[0]} {sign}", f"(time, seq) {bound} (?, ?)", *after)
+        elif after is not None:
+            query.add(f"({', '.join(place)}) {'<' if order == 'desc' else '>'} (?, ?)", *after)
+        time, seq = _PLACE if is_by_entry else place
+        selects.append(f"SELECT {seq} AS seq, {time} AS time{'' if is_late else columns} {query.sql}")
         values += query.values
     # One of two parts is sorted by names, as SQLite merges them then, row by row.
-    names = ("time", "seq")[-len(place) :]
+    names = place if is_by_entry else ("time", "seq")
     ordering = ", ".join(f"{name} {order}" for name in names)
     sql = f"{' UNION ALL '.join(selects)} ORDER BY {ordering} LIMIT ? OFFSET ?"
     if is_late:
@@ -158,10 +161,10 @@ def unindexed(  # noqa: PLR0913 - as a page is
     return Query(sql, [*query.values, limit], has_newer)
 
 
-def among(org: int, rows: Sequence[int], wanted: Filter, now: int, limit: int) -> Query:
-    """Return the query for those of indexed rows that match, in the order given."""
-    sql = "FROM json_each(?) j CROSS JOIN memories m ON m.seq = j.value WHERE m.org = ?"
-    query = Query(sql, [_json(rows), org])
+def among(org: int, entries: Sequence[int], wanted: Filter, now: int, limit: int) -> Query:
+    """Return the query for those of indexed memories that match, in the order given."""
+    sql = "FROM json_each(?) j CROSS JOIN memories m ON m.org = ? AND m.entry = j.value WHERE true"
+    query = Query(sql, [_json(entries), org])
     narrow(query, org, wanted, now, "indexed")
     columns, has_newer = _columns(wanted, has_docs=True)
     sql = f"SELECT m.seq AS seq, m.time AS time{columns} {query.sql} ORDER BY j.key LIMIT ?"
@@ -211,10 +214,10 @@ def in_time(org: int, wanted: Filter, limit: int) -> Query:
     return Query(f"SELECT {' + '.join(counts)}", values)
 
 
-def row_bounds(org: int, wanted: Filter, row: str) -> Query:
-    """Return the conditions on a row, each after AND, that a span of time is where rows rise with times."""
+def entry_bounds(org: int, wanted: Filter) -> Query:
+    """Return the conditions on rowid that a span of time is where entries rise with it; AND before each."""
     query = Query("")
-    _bound_rows(query, org, wanted, row)
+    _bound_entries(query, org, wanted, "rowid")
     return query
 
 
@@ -322,12 +325,13 @@ def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tup
     if match is not None:
         table, query_text = match
         sql = (
-            f"FROM {table} CROSS JOIN memories m ON m.seq = {table}.rowid WHERE {table} MATCH ? AND m.org = ?"
+            f"FROM {table} CROSS JOIN memories m ON m.org = ? AND m.entry = {table}.rowid"
+            f" WHERE {table} MATCH ?"
         )
-        query = Query(sql, [query_text, org])
+        query = Query(sql, [org, query_text])
         if not in_order:
             return query, _PLACE
-        _bound_rows(query, org, wanted, f"{table}.rowid")
+        _bound_entries(query, org, wanted, f"{table}.rowid")
         return query, (f"{table}.rowid",)
     if part == 1 and wanted.as_of is not None and not wanted.include_superseded:
         # What was superseded before then is not looked at. The rest is sorted.
@@ -346,14 +350,19 @@ def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tup
     return query, ("l.time", "l.seq")
 
 
-def _bound_rows(query: Query, org: int, wanted: Filter, row: str) -> None:
-    """Where rows rise with times, a span of time is a span of rows."""
-    first = "ifnull((SELECT seq FROM memories WHERE {} ORDER BY time, seq LIMIT 1), {})"
-    parts = [f"org = ? AND is_superseded = {part} AND time >= ?" for part in (0, 1)]
-    first_row = f"min({', '.join(first.format(part, LAST_ROW) for part in parts)})"
+def _bound_entries(query: Query, org: int, wanted: Filter, entry: str) -> None:
+    """Where entries rise with times, a span of time is a span of entries."""
     for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
         if bound is not None:
-            query.add(f"{row} {sign} {first_row}", org, bound, org, bound)
+            _bound(query, org, f"{entry} {sign}", "time >= ?", bound)
+
+
+def _bound(query: Query, org: int, compared: str, condition: str, *values: object) -> None:
+    """Compare with the first entry whose time meets a condition, where entries rise with times."""
+    first = "ifnull((SELECT entry FROM memories WHERE {} ORDER BY time, seq LIMIT 1), {})"
+    parts = [f"org = ? AND is_superseded = {part} AND {condition}" for part in (0, 1)]
+    first_entry = f"min({', '.join(first.format(part, LAST_ROW) for part in parts)})"
+    query.add(f"{compared} {first_entry}", org, *values, org, *values)
 
 
 def _rarest_label(wanted: Filter) -> str | None:
@@ -405,7 +414,7 @@ def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
         rest += _word_conditions(org, wanted.words, rows)
     piece = _piece(org, wanted)
     if piece is not None and rows == "indexed":
-        rest.append((f"m.seq IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
+        rest.append((f"m.entry IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
     if wanted.contains:
         rest.append(("contains(m.doc, ?)", fold(wanted.contains)))
     return rest
@@ -420,10 +429,10 @@ def _word_conditions(org: int, words: Words, rows: _Rows) -> Iterator[tuple[obje
         return
     if words.phrases:
         phrases = fulltext.phrase_query(words.phrases, None)
-        yield f"m.seq IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)", phrases
+        yield f"m.entry IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)", phrases
     if words.unwanted:
         unwanted = fulltext.unwanted_query(words.unwanted)
-        has_none = f"m.seq NOT IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)"
+        has_none = f"m.entry NOT IN (SELECT rowid FROM {table} WHERE {table} MATCH ?)"
         if rows == "indexed":
             yield has_none, unwanted
         else:

@@ -1,7 +1,7 @@
-"""What a ranked search asks of the full-text index: counts of stems, and rows with most of them.
+"""What a ranked search asks of the full-text index: counts of stems, and memories with most of them.
 
-The work of a search is bounded, whatever it asks. Rows are found by the stems that few memories have; stems
-that many have only add weight to those rows.
+The work of a search is bounded, whatever it asks. Memories are found by the stems that few have; stems that
+many have only add weight to those memories. Until they are read, memories go by their entries in the index.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from memtrace_server.store.records import Filter, Term, Words
 from memtrace_server.store.sqlite import fulltext, queries
 
 _RARE = 5_000  # memories that have one of the stems by which rows are found
-_ROWS = 5_000  # newest rows with a stem that are looked at
+_NEWEST = 5_000  # newest entries with a stem that are looked at
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _NOTHING = 1e-9
 _ENTRIES = 500_000  # of the index that are read; some 10 ns each
@@ -42,55 +42,55 @@ def count_missed(connection: sqlite3.Connection, org: int) -> int:
 
 
 class Scope:
-    """The indexed rows that a filter may let pass, as far as the full-text index can tell.
+    """The indexed memories that a filter may let pass, as far as the full-text index can tell.
 
     Args:
         connection: The connection.
         org: The organisation.
         wanted: The filter.
-        before: The row before which rows count.
-        in_order: Whether rows rise with times.
+        before: The row before which rows count; None if all do.
+        in_order: Whether entries rise with times.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, org: int, wanted: Filter, before: int, *, in_order: bool
+        self, connection: sqlite3.Connection, org: int, wanted: Filter, before: int | None, *, in_order: bool
     ) -> None:
         self._db = connection
         self._org = org
         self._facets = fulltext.wanted_facets(wanted)
-        self._bounds = queries.Query("")
-        self._bounds.add("rowid < ?", before)
-        if in_order:
-            bounds = queries.row_bounds(org, wanted, "rowid")
-            self._bounds.sql += bounds.sql
-            self._bounds.values += bounds.values
+        self._bounds = queries.entry_bounds(org, wanted) if in_order else queries.Query("")
+        if before is not None:
+            # Imported memories may have later entries than those of later rows.
+            self._bounds.add(
+                "(SELECT seq FROM memories m WHERE m.org = ? AND m.entry = rowid) < ?", org, before
+            )
         self._wanted = wanted
 
-    def rows(self, terms: Sequence[Term]) -> tuple[list[int], bool]:
-        """Return rows, by their weight and then the newest first, and whether all with any term are there."""
+    def entries(self, terms: Sequence[Term]) -> tuple[list[int], bool]:
+        """Return entries by weight, then the newest first, and whether all with any term are there."""
         ordered = sorted((term for term in terms if term.count), key=lambda term: (term.count, term.stem))
         rare, common = self._divide(ordered)
         weights: dict[int, float] = {}
         is_complete = len(rare) == len(ordered)
         for term in rare:
-            rows = self._rows(fulltext.stem_query(self._facets, [term.stem]))
-            is_complete = is_complete and len(rows) < _ROWS
-            for row in rows:
-                weights[row] = weights.get(row, 0.0) + term.weight
+            entries = self._entries(fulltext.stem_query(self._facets, [term.stem]))
+            is_complete = is_complete and len(entries) < _NEWEST
+            for entry in entries:
+                weights[entry] = weights.get(entry, 0.0) + term.weight
         stems = [term.stem for term in rare]
         for term in common:
-            for row in self._rows(fulltext.stem_query(self._facets, stems, [term.stem])):
-                weights[row] = weights.get(row, 0.0) + term.weight
+            for entry in self._entries(fulltext.stem_query(self._facets, stems, [term.stem])):
+                weights[entry] = weights.get(entry, 0.0) + term.weight
         best = sorted(zip(weights.values(), weights, strict=True), reverse=True)
-        return [row for _, row in best], is_complete
+        return [entry for _, entry in best], is_complete
 
-    def phrase_rows(self, words: Words) -> list[int] | None:
-        """Return the rows with every phrase that is wanted, if they are few."""
+    def phrase_entries(self, words: Words) -> list[int] | None:
+        """Return the entries with every phrase that is wanted, if they are few."""
         table = f"words_{self._org}"
         sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql} LIMIT ?"
         match = fulltext.phrase_query(words.phrases, self._wanted.agent_id)
         found = self._db.execute(sql, [match, *self._bounds.values, _PHRASES + 1]).fetchall()
-        return [row for (row,) in found] if len(found) <= _PHRASES else None
+        return [entry for (entry,) in found] if len(found) <= _PHRASES else None
 
     def _divide(self, ordered: Sequence[Term]) -> tuple[Sequence[Term], Sequence[Term]]:
         """Divide terms into those by which rows are found, and others that add weight.
@@ -122,12 +122,12 @@ class Scope:
         (found,) = self._db.execute(query.sql, query.values).fetchone()
         return int(found) if found <= _RARE else queries.LAST_ROW
 
-    def _rows(self, match: str) -> list[int]:
-        """The newest rows that a query finds."""
+    def _entries(self, match: str) -> list[int]:
+        """The newest entries that a query finds."""
         table = f"stems_{self._org}"
         newest = (
             f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql} ORDER BY rowid DESC LIMIT ?"
         )
         sql = f"SELECT group_concat(rowid) FROM ({newest})"  # in one step: see `bulk`
-        (lines,) = self._db.execute(sql, [match, *self._bounds.values, _ROWS]).fetchone()
-        return [] if lines is None else [int(row) for row in lines.split(",")]
+        (lines,) = self._db.execute(sql, [match, *self._bounds.values, _NEWEST]).fetchone()
+        return [] if lines is None else [int(entry) for entry in lines.split(",")]

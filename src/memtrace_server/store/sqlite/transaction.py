@@ -47,6 +47,10 @@ _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
     " supersedes, doc"
 )
+_ADD = (
+    f"INSERT INTO memories ({_MEMORY}, entry) VALUES ({', '.join('?' * len(_MEMORY.split(',')))},"
+    " ifnull((SELECT entry FROM memories WHERE org = ?2 ORDER BY entry DESC LIMIT 1), 0) + 1)"
+)
 _LATEST = 2**63 - 1
 _POSITION = attrgetter("time", "seq")
 
@@ -367,18 +371,24 @@ class SqliteTransaction:
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
         self.flush()
-        scope = ranked.Scope(self._db, org, wanted, before, in_order=self._order(org).is_kept)
+        scope = ranked.Scope(
+            self._db,
+            org,
+            wanted,
+            None if before > self._last() else before,
+            in_order=self._order(org).is_kept,
+        )
         if wanted.words is not None and wanted.words.phrases:
-            rows = scope.phrase_rows(wanted.words)
-            if rows is not None:
-                query = queries.among(org, rows, wanted, now, limit=len(rows))
+            entries = scope.phrase_entries(wanted.words)
+            if entries is not None:
+                query = queries.among(org, entries, wanted, now, limit=len(entries))
                 return Candidates(found=_found(self._db, query), is_complete=True)
-        rows, is_complete = scope.rows(terms)
+        entries, is_complete = scope.entries(terms)
         found: list[Found] = []
         step = limit + limit // 4  # some have expired
         at = 0
-        while at < len(rows) and len(found) <= limit:  # one more says that there are others
-            some = rows[at : at + step]
+        while at < len(entries) and len(found) <= limit:  # one more says that there are others
+            some = entries[at : at + step]
             query = queries.among(org, some, wanted, now, limit=limit + 1 - len(found))
             found += _found(self._db, query)
             at += step
@@ -686,7 +696,7 @@ class SqliteTransaction:
         self._last_seq = None
 
     def _write(self, pending: Pending) -> None:
-        bulk.insert(self._db, f"INSERT INTO memories ({_MEMORY})", pending.memories)
+        self._db.executemany(_ADD, pending.memories)
         bulk.insert(self._db, "INSERT INTO unindexed", pending.unindexed)
         bulk.insert(self._db, "INSERT INTO labels", pending.labels)
         bulk.insert(self._db, "INSERT INTO duplicates", pending.duplicates)
@@ -782,8 +792,8 @@ class SqliteTransaction:
         """Delete memories with all that was derived from them."""
         gone = Pending()
         for seq in rows:
-            org, agent_id, memory_type, event_type, time, doc, older, newer = self._db.execute(
-                "SELECT org, agent_id, memory_type, event_type, time, doc, supersedes, superseded_by"
+            org, entry, agent_id, memory_type, event_type, time, doc, older, newer = self._db.execute(
+                "SELECT org, entry, agent_id, memory_type, event_type, time, doc, supersedes, superseded_by"
                 " FROM memories WHERE seq = ?",
                 (seq,),
             ).fetchone()
@@ -791,7 +801,7 @@ class SqliteTransaction:
             self.forgotten_from.add(org)
             sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?)"
             if not self._db.execute(sql, (org, seq)).rowcount:
-                self._removals.add(fulltext.Row(org, seq, document))
+                self._removals.add(fulltext.Row(org, entry, document))
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
                 [
