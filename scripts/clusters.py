@@ -24,6 +24,8 @@ _SETTINGS = {
     "log_min_messages": "fatal",
 }
 _NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Its standard input ends with the process that started it, even with one that is killed.
+_WATCH = 'read -r _; "$1" stop -D "$2/data" -m immediate -w; rm -rf "$2"'
 
 
 def find_binaries() -> Path | None:
@@ -37,7 +39,7 @@ def find_binaries() -> Path | None:
 
 
 class Cluster:
-    """A PostgreSQL cluster that runs while it is entered.
+    """A PostgreSQL cluster that runs while it is entered, and no longer than this process.
 
     Args:
         binaries: The folder of PostgreSQL's programs.
@@ -61,23 +63,29 @@ class Cluster:
         self._binaries = binaries
         self._settings = {**_SETTINGS, **({} if is_durable else _NOT_DURABLE), **settings}
         self._as: dict[str, Any] = {}
+        self._watcher: subprocess.Popen[bytes] | None = None
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             entry = _other_user()
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
             self._as = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": ()}
 
     def __enter__(self) -> Self:
+        self._watcher = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCH, "watch", str(self._binaries / "pg_ctl"), str(self.folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/",
+            start_new_session=True, **self._as,
+        )  # fmt: skip
         try:
             self.initialise()
             self.start()
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.is_running():
-            self.stop("immediate")
+        assert self._watcher is not None  # noqa: S101 - it was entered
+        self._watcher.communicate(timeout=_PATIENCE)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
