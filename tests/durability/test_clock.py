@@ -54,6 +54,7 @@ def test_memories_of_one_moment_keep_the_order_in_which_they_were_stored(
     assert ids == sorted(ids)
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("same", [{}, {"dedup_key": "k"}], ids=["no key", "a key"])
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR], ids=["year back", "back", "ahead", "year ahead"])
 def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
@@ -74,6 +75,7 @@ def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
         assert (response.status, told(response)["existing_id"]) == (409, first["id"])
 
 
+@pytest.mark.both_stores
 def test_a_memory_from_a_clock_that_was_ahead_is_no_duplicate_for_long(tenant: Tenant, clock: Clock) -> None:
     add(tenant, "before")
     clock.set_by(YEAR)
@@ -90,6 +92,7 @@ def test_a_memory_from_a_clock_that_was_ahead_is_no_duplicate_for_long(tenant: T
     assert add(tenant, "during")["id"] != during["id"]
 
 
+@pytest.mark.both_stores
 def test_an_idempotency_key_outlives_a_wrong_clock(tenant: Tenant, clock: Clock) -> None:
     def send() -> tuple[int, bytes]:
         response = tenant.send("POST", MEMORIES, {"agent_id": "a", "content": "once"}, once="key")
@@ -105,6 +108,7 @@ def test_an_idempotency_key_outlives_a_wrong_clock(tenant: Tenant, clock: Clock)
     assert send() == first
 
 
+@pytest.mark.both_stores
 def test_a_clock_that_is_ahead_for_a_moment_removes_nothing(tenant: Tenant, clock: Clock) -> None:
     add(tenant, "ends in a day", ttl=int(DAY))
     clock.advance(2)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx
@@ -18,6 +18,7 @@ from clusters import Cluster
 from live import LiveServer
 
 from memtrace import Memtrace, ServerError
+from memtrace_server.store import open_store
 
 PATIENCE = 120.0
 DEADLINE = 5  # seconds; the server's --request-timeout
@@ -126,10 +127,14 @@ def test_no_request_outlasts_its_deadline_when_the_database_hangs(
         Cluster(postgres_binaries) as cluster,
         LiveServer(tmp_path, "--store", cluster.url, "--request-timeout", str(DEADLINE)) as server,
         Memtrace(server.url, server.key, max_retries=0, timeout=PATIENCE) as client,
+        closing(open_store(cluster.url)) as hanging,
     ):
         client.remember("a", "before")
         cluster.signal(signal.SIGSTOP)
         try:
+            # It is asked on the event loop; if it asked the database, it would never return.
+            version = hanging.version()
+            assert hanging.version() >= version
             with ThreadPoolExecutor(4) as threads:
                 asked = [threads.submit(client.remember, "a", f"meanwhile {n}") for n in range(2)]
                 asked += [threads.submit(client.recall, "a") for _ in range(2)]  # type: ignore[arg-type]

@@ -60,7 +60,7 @@ class Schemas:
         """Empty a schema that nobody uses any more."""
         found = self.connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = %s"
-            " AND tablename NOT IN ('migrations', 'secrets')",
+            " AND tablename NOT IN ('migrations', 'places', 'secrets')",
             [name],
         )
         for (table,) in found.fetchall():

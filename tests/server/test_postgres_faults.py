@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import clusters
 import httpx
 import psycopg
 import pytest
@@ -22,7 +26,7 @@ from live import LiveServer
 from psycopg import sql
 from psycopg.errors import ProgramLimitExceeded, SerializationFailure
 
-from memtrace import Memtrace
+from memtrace import MemoryTail, Memtrace
 from memtrace_server import tenants, times
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store import open_store
@@ -162,26 +166,83 @@ def test_a_commit_whose_standby_does_not_confirm_is_unknown(
                 in_commits(postgres_cluster, "pg_terminate_backend")
 
 
-def test_a_tail_goes_on_after_a_crash_that_gives_numbers_again(postgres_binaries: Path) -> None:
+@pytest.fixture(scope="module")
+def young_cluster(postgres_binaries: Path) -> Iterator[Cluster]:
+    """A cluster that has done little, so that its transactions have small numbers."""
     with Cluster(postgres_binaries, is_durable=True, wal_writer_delay="10s") as cluster:
-        with (
-            Memtrace(cluster.url) as client,
-            psycopg.connect(cluster.url, autocommit=True) as connection,
-        ):
-            client.remember("a", "before")
-            for _ in range(20):  # numbers of which nothing is durable
-                connection.execute("BEGIN")
-                connection.execute("SELECT pg_current_xact_id()")
-                connection.execute("ROLLBACK")
-            page = client.tail_memories(start="beginning")
-            cursors = [page.next_cursor, client.tail_memories().next_cursor]
-            cluster.stop("immediate")
-        cluster.start()
-        with Memtrace(cluster.url) as client:
-            client.remember("a", "after")
-            found = [client.tail_memories(cursor=cursor).memories for cursor in cursors]
+        yield cluster
+
+
+def test_a_tail_goes_on_after_a_crash_that_gives_numbers_again(young_cluster: Cluster) -> None:
+    cluster = young_cluster
+    with Memtrace(cluster.url) as client, psycopg.connect(cluster.url, autocommit=True) as connection:
+        client.remember("a", "before")
+        for _ in range(20):  # numbers of which nothing is durable
+            connection.execute("BEGIN")
+            connection.execute("SELECT pg_current_xact_id()")
+            connection.execute("ROLLBACK")
+        page = client.tail_memories(start="beginning")
+        cursors = [page.next_cursor, client.tail_memories().next_cursor]
+        cluster.stop("immediate")
+    cluster.start()
+    with Memtrace(cluster.url) as client:
+        client.remember("a", "after")
+        found = [client.tail_memories(cursor=cursor).memories for cursor in cursors]
     assert [memory.content for memory in page.memories] == ["before"]
     assert [[memory.content for memory in each] for each in found] == [["after"]] * 2
+
+
+def test_a_tail_goes_on_where_a_dump_is_restored_in_another_cluster(
+    postgres_cluster: Cluster, young_cluster: Cluster
+) -> None:
+    dump = str(postgres_cluster.folder / "dump")
+    for cluster in (postgres_cluster, young_cluster):
+        cluster.run("createdb", "--maintenance-db", cluster.url, "restored")
+    try:
+        with (
+            Memtrace(postgres_cluster.url_of("restored")) as client,
+            psycopg.connect(postgres_cluster.url, autocommit=True) as connection,
+        ):
+            for _ in range(2_000):  # so that numbers are larger than those of the other cluster
+                connection.execute("SELECT pg_current_xact_id()")
+            client.remember("a", "one")
+            first = client.tail_memories(start="beginning").next_cursor
+            client.remember("a", "two")
+            postgres_cluster.run("pg_dump", "-Fc", "-f", dump, "-d", postgres_cluster.url_of("restored"))
+            client.remember("a", "after the dump, and lost")
+            last = client.tail_memories().next_cursor
+        young_cluster.run("pg_restore", "-d", young_cluster.url_of("restored"), dump)
+        with Memtrace(young_cluster.url_of("restored")) as client:
+            assert contents(client.tail_memories(cursor=first)) == ["two"]
+            client.remember("a", "three")
+            assert contents(client.tail_memories(start="beginning")) == ["one", "two", "three"]
+            assert contents(client.tail_memories(cursor=first)) == ["two", "three"]
+            assert contents(client.tail_memories(cursor=last)) == ["three"]
+    finally:
+        postgres_cluster.run("dropdb", "--force", "--maintenance-db", postgres_cluster.url, "restored")
+
+
+def contents(page: MemoryTail) -> list[str]:
+    """What the memories of a page say."""
+    return [memory.content for memory in page.memories]
+
+
+def test_a_cluster_ends_with_the_process_that_started_it(postgres_binaries: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from clusters import Cluster\n"
+        f"with Cluster(Path({str(postgres_binaries)!r})) as cluster:\n"
+        "    print(cluster.folder, flush=True)\n"
+        "    time.sleep(600)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(clusters.__file__).parent)}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env) as process:
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().decode().strip())
+        server = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+        process.kill()
+    ends_at = time.monotonic() + PATIENCE
+    while folder.exists() or Path(f"/proc/{server}").exists():
+        assert time.monotonic() < ends_at
 
 
 @pytest.mark.parametrize("is_read", [True, False], ids=["read", "write"])
@@ -290,16 +351,22 @@ def test_a_read_that_a_standby_ends_is_repeated(postgres_url: str) -> None:
             store.read(read)
 
 
-def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: str) -> None:
+@pytest.mark.parametrize("works", [1, 4], ids=["one work", "a group"])
+def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: str, works: int) -> None:
     content = "x" * (3 << 20)
+
+    def remember_some(transaction: Transaction, *, first: int) -> None:
+        for number in range(first, first + 4 // works):
+            remember(transaction, org=org, agent_id=f"a{number}", content=content)
+
     with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as connection:
         org = tenants.local_principal(store).org
-        works = [partial(remember, org=org, agent_id=f"a{n}", content=content) for n in range(4)]
-        outcomes = store.submit(works).result(PATIENCE)
+        outcomes = store.submit([partial(remember_some, first=10 * n) for n in range(works)]).result(PATIENCE)
         sql = "SELECT count(*), count(DISTINCT xmin::text), count(DISTINCT cmin::text) FROM memories"
-        written = connection.execute(sql).fetchone()
-    assert outcomes == [(None, None)] * 4
-    assert written == (4, 1, 2)
+        memories, transactions, statements = connection.execute(sql).fetchone() or (0, 0, 0)
+    assert outcomes == [(None, None)] * works
+    assert (memories, transactions) == (4, 1)
+    assert statements > 1
 
 
 def test_strangers_are_not_told_where_the_database_is(

@@ -8,6 +8,7 @@ import random
 import secrets
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -150,6 +151,93 @@ def test_without_trigrams_pieces_are_found_and_one_line_says_what_is_missing(
     assert [memory.content for memory in found] == ["A needle in 100% hay"]
     (said,) = [record.message for record in caplog.records if "pg_trgm" in record.message]
     assert "CREATE EXTENSION pg_trgm" in said
+
+
+INDEXING = "SELECT count(*) FROM pg_stat_progress_create_index WHERE relid = 'memories'::regclass"
+INDEXED = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('memories_by_piece') AND indisvalid"
+
+
+def test_a_server_indexes_trigrams_while_others_write(postgres_url: str) -> None:
+    url = postgres_url
+    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
+        client.remember("a", "A needle in 100% hay")
+        now.execute("DROP INDEX memories_by_piece")
+        older.execute("DELETE FROM memories WHERE seq = 0")  # for whose end an index waits
+        with closing(open_store(url)) as store:
+            store.tend()
+            tenants.list_orgs(store)
+            wait_for(now, INDEXING, 1)
+            client.remember("a", "Another needle")
+            assert len(client.search_memories(content_contains="needle").results) == 2
+            assert now.execute(INDEXED).fetchone() == (0,)
+            older.rollback()
+            wait_for(now, INDEXED, 1)
+
+
+def test_an_index_that_was_cut_off_is_made_by_the_next_server(postgres_url: str) -> None:
+    url = postgres_url
+    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
+        client.remember("a", "one")
+        now.execute("DROP INDEX memories_by_piece")
+        older.execute("DELETE FROM memories WHERE seq = 0")
+        with closing(open_store(url)) as store:
+            store.tend()
+            tenants.list_orgs(store)
+            wait_for(now, INDEXING, 1)
+        wait_for(now, INDEXING, 0)
+        older.rollback()
+        wait_for(now, "SELECT count(*) FROM pg_class WHERE oid = to_regclass('memories_by_piece')", 1)
+        wait_for(now, INDEXED, 0)
+        with closing(open_store(url)) as store:
+            store.tend()
+            tenants.list_orgs(store)
+            wait_for(now, INDEXED, 1)
+
+
+def wait_for(connection: psycopg.Connection[tuple[int]], query: str, count: int) -> None:
+    """Wait until a query counts so many."""
+    ends_at = time.monotonic() + PATIENCE
+    while connection.execute(query.encode()).fetchone() != (count,):
+        assert time.monotonic() < ends_at
+        connection.execute("SELECT pg_sleep(0.01)")
+
+
+def test_tables_lie_in_a_schema_of_their_own(postgres_cluster: Cluster, database: Callable[..., str]) -> None:
+    url = postgres_cluster.url_of(database())
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE migrations (of_another_program text)")
+        with Memtrace(url) as client:
+            client.remember("a", "one")
+            assert [memory.content for memory in client.recall("a").memories] == ["one"]
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('memtrace', 'public')"
+        ).fetchall()
+    assert [table for table in tables if table[0] == "public"] == [("public", "migrations")]
+    assert {("memtrace", "migrations"), ("memtrace", "memories")} < set(tables)
+
+
+def test_a_role_with_a_schema_of_its_own_is_enough(
+    postgres_cluster: Cluster, database: Callable[..., str]
+) -> None:
+    name = database()
+    role = f"role_{name}"
+    with psycopg.connect(postgres_cluster.url_of(name), autocommit=True) as connection:
+        for statement in ("CREATE ROLE {} LOGIN PASSWORD 'p'", "CREATE SCHEMA memtrace AUTHORIZATION {}"):
+            connection.execute(sql.SQL(statement).format(sql.Identifier(role)))
+    with Memtrace(f"postgresql://{role}:p@127.0.0.1:{postgres_cluster.port}/{name}") as client:
+        client.remember("a", "one")
+
+
+def test_a_schema_that_cannot_be_made_or_found_is_told_in_one_line(
+    postgres_cluster: Cluster, database: Callable[..., str]
+) -> None:
+    name = database()
+    role = f"role_{name}"
+    with psycopg.connect(postgres_cluster.url_of(name), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(sql.Identifier(role)))
+    login = f"postgresql://{role}:p@127.0.0.1:{postgres_cluster.port}/{name}"
+    assert f"permission denied for database {name}" in refusal(login)
+    assert "no schema of search_path=mine exists" in refusal(f"{login}?options=-csearch_path%3Dmine")
 
 
 def test_a_store_of_a_newer_version_is_left_alone(postgres_url: str) -> None:

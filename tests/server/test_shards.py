@@ -28,6 +28,7 @@ SHARED = {
     "keys",
     "migrations",
     "orgs",
+    "places",
     "secrets",
 }  # small: reference tables of a distributed database
 
@@ -93,7 +94,7 @@ def sharded_url(make_postgres_url: Callable[[], str], postgres_cluster: Cluster)
                     f" FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number})",
                     shards, f"{table}_shard{number}", shards, table,
                 )  # fmt: skip
-        for table in ("migrations", "secrets"):
+        for table in ("migrations", "places", "secrets"):
             run("INSERT INTO {}.{} SELECT * FROM {}.{}", shards, table, name, table)
         yield whole.replace(name, shards)
         run("DROP SCHEMA {} CASCADE", shards)

@@ -28,6 +28,9 @@ Connection = psycopg.Connection[TupleRow]
 OLDEST = 13
 """The oldest PostgreSQL that has all that is asked of it, such as `pg_current_xact_id`."""
 
+SCHEMA = "memtrace"
+"""The schema of the tables, unless somebody sets a `search_path`."""
+
 _CONNECT_TIMEOUT = 5  # seconds, for each host of the URL
 _KEPT = 32  # connections that nobody uses
 _PREPARED = 200  # statements on a connection
@@ -39,6 +42,10 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "90s",  # a server that is gone holds no lock for longer
 }
 
+_SEARCH = (
+    "SELECT set_config('search_path', %s, false) FROM pg_settings WHERE name = 'search_path'"
+    " AND source IN ('default', 'configuration file', 'command line')"
+)
 _CHECKED = "1s"  # how often a server that works on a query looks whether its client is still connected
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
@@ -141,6 +148,7 @@ class Connections:
             with self._watchdog.until(connection, ends_at):
                 require_supported(connection)
                 _set(connection, _SESSION)
+                connection.execute(_SEARCH, [SCHEMA])
                 with suppress(psycopg.DatabaseError):  # since PostgreSQL 14, and not on each system
                     _set(connection, {"client_connection_check_interval": _CHECKED})
         except psycopg.Error as error:
@@ -236,11 +244,12 @@ class Watchdog:
                 for number, (at, connection) in list(self._watched.items()):
                     if at <= now:
                         del self._watched[number]
-                        _cut(connection)
+                        cut(connection)
                 earliest = min((at for at, _ in self._watched.values()), default=None)
                 self._changed.wait(None if earliest is None else max(0.0, earliest - now))
 
 
-def _cut(connection: Connection) -> None:
-    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as cut:
-        cut.shutdown(socket.SHUT_RDWR)
+def cut(connection: Connection) -> None:
+    """Cut a connection that another thread uses; what it waits for fails."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_RDWR)

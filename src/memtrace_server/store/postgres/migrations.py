@@ -1,5 +1,8 @@
 """The schema, as the steps that lead to it. A released step never changes; a new one goes to the end.
 
+The tables lie in a schema of their own, `memtrace`: other programs have a `sessions` and `migrations`, too. A
+`search_path` that the URL, the role or the database sets names another.
+
 Every primary key and every unique index begins with the organisation, and so does every query, so that a
 distributed PostgreSQL can shard by it. `orgs`, `keys`, `secrets`, `audit` and `migrations` are small; there
 they are reference tables.
@@ -7,13 +10,15 @@ they are reference tables.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from psycopg import errors
 
 from memtrace._version import __version__
-from memtrace_server.store.postgres.connecting import Connection
+from memtrace_server.store.postgres.connecting import SCHEMA, Connection
+from memtrace_server.store.postgres.pending import FIRST_PLACE
 from memtrace_server.store.protocol import StoreUnavailable
 
 _IMPORTANT = (
@@ -179,12 +184,41 @@ _STEPS: Mapping[str, str] = {
         CREATE INDEX sessions_by_time ON sessions (org, created_at, id);
         CREATE INDEX sessions_by_agent ON sessions (org, agent_id, created_at, id);
     """,
+    "0002-places": f"""
+        CREATE TABLE places ( -- one row
+            first bigint NOT NULL, -- the place before those of this cluster's transactions
+            cluster text NOT NULL -- whose transactions they are: its identifier and its timeline
+        );
+        INSERT INTO places VALUES ({FIRST_PLACE}, '');
+    """,
+    "0003-duplicates-of-a-wrong-clock": """
+        -- When a memory was stored whose row is of a clock that was ahead, by a clock that was right.
+        ALTER TABLE originals ADD COLUMN stored_at bigint;
+        ALTER TABLE duplicates ADD COLUMN stored_at bigint;
+        CREATE INDEX originals_by_storing ON originals (stored_at) WHERE stored_at IS NOT NULL;
+        CREATE INDEX duplicates_by_storing ON duplicates (stored_at) WHERE stored_at IS NOT NULL;
+    """,
 }
 
+
+class Pieces(enum.Enum):
+    """How pieces of text are found."""
+
+    INDEXED = "by an index"
+    NOT_INDEXED = "by looking through all memories until there is an index"
+    IMPOSSIBLE = "by looking through all memories"
+
+
 _LOCK = "lock"
+_IS_INDEXED = (
+    "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('memories_by_piece') AND indisvalid)"
+)
 # What PostgreSQL says of a thing that another process makes at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
-_TRIGRAMS = "CREATE INDEX IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
+_TRIGRAMS = "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
+_LEAP = (
+    1 << 50
+)  # places; more than 1,000,000,000 transactions have, which a restore or a failover may have lost
 
 
 def migrate(connection: Connection, now: int, secret: bytes) -> None:
@@ -197,6 +231,7 @@ def migrate(connection: Connection, now: int, secret: bytes) -> None:
     """
     if not missing(connection):
         return
+    _require_schema(connection)
     with suppress(*_MADE_BY_ANOTHER):
         connection.execute(
             'CREATE TABLE IF NOT EXISTS migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint,'
@@ -231,24 +266,81 @@ def missing(connection: Connection) -> Sequence[str]:
     return [name for name in _STEPS if name not in applied]
 
 
-def index_pieces(connection: Connection) -> bool:
-    """Let pieces of text be found by an index, if the database can have one; return whether it has."""
-    (has_index,) = _one(connection, "SELECT to_regclass('memories_by_piece') IS NOT NULL")
-    if has_index:
-        return True
+def _require_schema(connection: Connection) -> None:
+    """Let there be a schema for tables.
+
+    Raises:
+        StoreUnavailable: The search_path names none that exists.
+    """
+    (schema, path) = _one(connection, "SELECT current_schema(), current_setting('search_path')")
+    if schema is not None:
+        return
+    if path != SCHEMA:
+        raise StoreUnavailable(
+            f"no schema of search_path={path} exists; create one, or let the URL name another"
+        )
+    with suppress(*_MADE_BY_ANOTHER):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+
+
+def settle(connection: Connection) -> None:
+    """Let what is stored now have places after all that were ever given, whatever cluster this is.
+
+    Places are made of the numbers of transactions. Another cluster has others, as after `pg_restore`; and a
+    primary that was a standby may give those again that the old one did not pass on.
+    """
+    with suppress(errors.UndefinedFunction, errors.InsufficientPrivilege):  # not PostgreSQL itself
+        found = connection.execute(
+            "SELECT p.cluster, s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+            " FROM pg_control_system() s, places p WHERE NOT pg_is_in_recovery()"
+        ).fetchone()
+        if found is not None and found[0] != found[1]:
+            connection.execute(
+                f"UPDATE places SET cluster = %s, first = {_LEAP} + greatest(first,"
+                " (SELECT max((SELECT max(m.place) FROM memories m WHERE m.org = o.number)) FROM orgs o))"
+                " WHERE cluster <> %s",
+                [found[1], found[1]],
+            )
+
+
+def prepare_pieces(connection: Connection) -> Pieces:
+    """Let pieces of text be found by an index, if the database can have one and has no memories yet."""
+    if _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+        return Pieces.INDEXED
     with suppress(errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile,
                   errors.UniqueViolation, errors.InvalidSchemaName):  # fmt: skip
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    operators = _operators(connection)
+    if operators is None:
+        return Pieces.IMPOSSIBLE
+    with connection.transaction():
+        connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
+        if _one(connection, "SELECT EXISTS (SELECT 1 FROM memories)")[0]:
+            return Pieces.NOT_INDEXED
+        connection.execute(_TRIGRAMS.format("", operators).encode())
+    return Pieces.INDEXED
+
+
+def index_pieces(connection: Connection) -> None:
+    """Make the index by which pieces of text are found, of however many memories, while others write."""
+    connection.execute("SET lock_timeout = 0")  # it waits for transactions that began before
+    (is_abandoned,) = _one(
+        connection,
+        f"SELECT NOT ({_IS_INDEXED}) AND to_regclass('memories_by_piece') IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = to_regclass('memories_by_piece'))",
+    )
+    if is_abandoned:
+        connection.execute("DROP INDEX CONCURRENTLY IF EXISTS memories_by_piece")
+    connection.execute(_TRIGRAMS.format(" CONCURRENTLY", _operators(connection)).encode())
+
+
+def _operators(connection: Connection) -> str | None:
+    """Return the schema of pg_trgm, with a dot; None if it is not installed."""
     found = connection.execute(
         "SELECT quote_ident(n.nspname) || '.' FROM pg_extension e"
         " JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'"
     ).fetchone()
-    if found is None:
-        return False
-    with connection.transaction():
-        connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
-        connection.execute(_TRIGRAMS.format(found[0]).encode())
-    return True
+    return None if found is None else str(found[0])
 
 
 def is_distributed(connection: Connection) -> bool:

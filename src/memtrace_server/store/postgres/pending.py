@@ -35,6 +35,9 @@ FIRST_PLACE = 1 << 62
 MEMORIES, SESSIONS, ACTIVE = "#memories", "#sessions", "#active"
 """Kinds of counts besides memory types: memories of an organisation, sessions, and open sessions."""
 
+LARGE = 16 << 20
+"""Characters of memories in a statement, with what they are found by; PostgreSQL takes no more than 1 GB."""
+
 NOTHING = -1
 """What is replaced where nothing was."""
 
@@ -43,20 +46,21 @@ WITH memory AS (
     INSERT INTO memories (org, seq, place, agent_id, session_id, memory_type, event_type, time, importance,
         created_at, expires_at, supersedes, lexemes, folded, words, doc)
     SELECT %(org)s, s, CASE WHEN n IS NULL THEN s
-            ELSE {FIRST_PLACE} + (pg_current_xact_id()::text::bigint * {PLACES}) + n END,
+            ELSE (SELECT first FROM places) + (pg_current_xact_id()::text::bigint * {PLACES}) + n END,
         a, ss, mt, et, t, i, c, e, su, l, f, w, d
     FROM json_to_recordset(%(memories)s) AS x (s bigint, n integer, a text, ss text, mt text,
         et text, t bigint, i double precision, c bigint, e bigint, su bigint, l tsvector, f text, w text,
         d text)
 ), original AS (
-    INSERT INTO originals
+    INSERT INTO originals (org, fingerprint, seq, replaced)
     SELECT %(org)s, decode(f, 'hex'), s, r FROM json_to_recordset(%(originals)s)
         AS x (f text, s bigint, r bigint) ORDER BY 2
-    ON CONFLICT (org, fingerprint) DO UPDATE SET seq = excluded.seq, replaced = excluded.replaced
+    ON CONFLICT (org, fingerprint) DO UPDATE SET seq = excluded.seq, replaced = excluded.replaced,
+        stored_at = NULL
         WHERE originals.seq = excluded.replaced
     RETURNING 1
 ), duplicate AS (
-    INSERT INTO duplicates
+    INSERT INTO duplicates (org, fingerprint, seq)
     SELECT %(org)s, decode(f, 'hex'), s FROM json_to_recordset(%(duplicates)s) AS x (f text, s bigint)
 ), answer AS (
     INSERT INTO answers
@@ -122,7 +126,7 @@ class Pending:
     Attributes:
         fingerprints: What each fingerprint, by organisation, leads to since: the first memory.
         rows: Those of memories, each with its organisation.
-        size: Characters of all documents.
+        size: Characters of all memories, with what they are found by.
         hidden: Those that become superseded.
         replies: The answers, by organisation and key.
     """
@@ -161,7 +165,7 @@ class Pending:
             }
         )  # fmt: skip
         self.rows.add((org, memory.seq))
-        self.size += len(memory.doc)
+        self.size += _size(self.memories[-1])
         self.counts[org, memory.agent_id, memory.memory_type] += 1
         self.counts[org, "", MEMORIES] += 1
         if memory.time > now - times.DAY:
@@ -226,6 +230,30 @@ class Pending:
 
 
 def _write(connection: Connection, org: int, slot: int, values: Mapping[str, Sequence[_Row]]) -> None:
+    *parts, last = _parts(values["memories"])
+    for part in parts:
+        _execute(connection, org, slot, {**dict.fromkeys(values, ()), "memories": part})
+    _execute(connection, org, slot, {**values, "memories": last})
+
+
+def _parts(memories: Sequence[_Row]) -> Sequence[Sequence[_Row]]:
+    """Cut memories into parts of which each fits into a statement; at least one, if it is empty."""
+    parts: list[list[_Row]] = [[]]
+    size = 0
+    for memory in memories:
+        size += _size(memory)
+        if size > LARGE and parts[-1]:
+            parts.append([])
+            size = _size(memory)
+        parts[-1].append(memory)
+    return parts
+
+
+def _size(memory: _Row) -> int:
+    return sum(len(memory[name]) for name in ("d", "f", "w", "l"))
+
+
+def _execute(connection: Connection, org: int, slot: int, values: Mapping[str, Sequence[_Row]]) -> None:
     texts = {name: encoded(rows) for name, rows in values.items()}
     written = connection.execute(_FLUSH.encode(), {**texts, "org": org, "slot": slot}).fetchone()
     compared = (len(values[name]) for name in ("originals", "answers", "superseded"))

@@ -22,6 +22,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from itertools import count, islice
 from typing import Any, TypeVar, cast
+from weakref import WeakSet
 
 import msgspec
 import psycopg
@@ -38,6 +39,7 @@ from memtrace_server.store.postgres.connecting import (
     STALE,
     Connection,
     Connections,
+    cut,
     is_lost,
     reason_of,
 )
@@ -117,6 +119,11 @@ class PostgresStore:
         self._opening = threading.Lock()
         self._is_open = False
         self._is_distributed = False
+        self._settled: WeakSet[Connection] = WeakSet()
+        self._is_tended = False
+        self._pieces = migrations.Pieces.INDEXED
+        self._indexer: threading.Thread | None = None
+        self._indexing: Connection | None = None
         self._orgs: dict[bytes, int] = {}
         self._clock = Clock()
         self._slot = next(_NEXT_SLOT) % _SLOTS
@@ -188,7 +195,9 @@ class PostgresStore:
 
     def tend(self) -> None:
         if not self.is_read_only:
+            self._is_tended = True
             self._start_committer()
+            self._start_indexer()
 
     def version(self) -> int:
         with self._watching:
@@ -224,17 +233,19 @@ class PostgresStore:
 
     def vacuum(self) -> None:
         raise StoreUnsupported(
-            "PostgreSQL removes what was forgotten by itself (autovacuum); VACUUM (FULL) memories, or"
-            " pg_repack, rewrites its files at once"
+            "PostgreSQL removes what was forgotten by itself (autovacuum); VACUUM (FULL) memtrace.memories,"
+            " or pg_repack, rewrites its files at once"
         )
 
     def close(self) -> None:
         with self._wake:
             self._is_closed = True
             self._wake.notify()
+            if self._indexing is not None:
+                cut(self._indexing)
         with self._watching:
             self._watching.notify()
-        for thread in (self._committer, self._watcher):
+        for thread in (self._committer, self._watcher, self._indexer):
             if thread is not None:
                 thread.join()
         with self._writing:
@@ -417,6 +428,9 @@ class PostgresStore:
     ) -> Sequence[Outcome[Any]]:
         """Do works in one transaction, and commit it."""
         try:
+            if connection not in self._settled:
+                migrations.settle(connection)
+                self._settled.add(connection)
             connection.execute("BEGIN")
             transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
             do = _do_carefully if is_careful else _do
@@ -491,6 +505,7 @@ class PostgresStore:
                     self._prepare(connection)
                     self._is_distributed = migrations.is_distributed(connection)
                 self._is_open = True
+                self._start_indexer()
         finally:
             self._opening.release()
 
@@ -503,11 +518,37 @@ class PostgresStore:
         if self.is_read_only:
             return
         migrations.migrate(connection, times.now(), secrets.token_bytes(32))
-        if not migrations.index_pieces(connection):
+        migrations.settle(connection)
+        self._pieces = migrations.prepare_pieces(connection)
+        if self._pieces is migrations.Pieces.IMPOSSIBLE:
             _LOG.warning(
                 "PostgreSQL's extension pg_trgm is not installed, so content_contains looks through all"
                 " memories that other filters leave; have a superuser run CREATE EXTENSION pg_trgm"
             )
+
+    def _start_indexer(self) -> None:
+        """Let an index be made that is missing, if this is a server; a client may be gone too soon."""
+        with self._wake:
+            is_wanted = self._is_open and self._is_tended and self._pieces is migrations.Pieces.NOT_INDEXED
+            if is_wanted and self._indexer is None and not self._is_closed:
+                self._indexer = threading.Thread(target=self._index, name="memtrace-indexer", daemon=True)
+                self._indexer.start()
+
+    def _index(self) -> None:
+        _LOG.info("An index for content_contains is being made, which looks through all memories until then")
+        try:
+            with self._told_apart(None), self._connections.lent(math.inf) as connection:
+                with self._wake:
+                    self._indexing = None if self._is_closed else connection
+                if self._indexing is not None:
+                    migrations.index_pieces(connection)
+                connection.close()  # it has settings of its own
+            _LOG.info("The index for content_contains is made")
+        except (psycopg.Error, StoreUnavailable) as error:
+            _LOG.warning("The index for content_contains is not made, until a server starts again: %s", error)
+        finally:
+            with self._wake:
+                self._indexing = None
 
     def _busy(self) -> StoreBusy:
         return StoreBusy("others write to it all the time; try again later", self._location)

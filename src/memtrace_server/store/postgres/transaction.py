@@ -19,6 +19,7 @@ from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.pending import (
     ACTIVE,
     FIRST_PLACE,
+    LARGE,
     MEMORIES,
     NOTHING,
     PERIOD,
@@ -54,12 +55,12 @@ _LOOKED_THROUGH = 10_000  # memories, for one page of a tail
 _RARE = 5_000  # memories that have one of the stems by which rows are found
 _PASSED = 250  # memories that may be passed over for one that is found
 _NEWEST = 1_000
-_LARGE = 8 << 20  # characters of documents that wait; with what they are found by, four times as many
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _COUNTED = 2_000  # memories with a stem that are counted one by one
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
 _SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in more
 _NOTHING = 1e-9
+_AHEAD = 60 * times.SECOND  # clocks of servers may differ by less
 _LATEST = 2**63 - 1
 _POSITION = attrgetter("time", "seq")
 _KEY = (
@@ -150,8 +151,8 @@ class PostgresTransaction:
         self._statements += 1
 
     def flush_if_large(self) -> None:
-        """Write out what waits, if it is much: PostgreSQL takes no more than 1 GB in a statement."""
-        if self._pending.size > _LARGE:
+        """Write out what waits, if it is much."""
+        if self._pending.size > LARGE:
             self.flush()
 
     def forget_what_is_known(self) -> None:
@@ -306,10 +307,12 @@ class PostgresTransaction:
         found: dict[bytes, Found] = {}
         for fingerprint in fingerprints:
             replaced = NOTHING
-            for seq, is_original, time, doc, newer, expires_at in self._originals[org, fingerprint]:
+            for seq, is_original, stored_at, time, doc, newer, expires_at in self._originals[
+                org, fingerprint
+            ]:
                 if is_original:
                     replaced = seq
-                if doc is not None and seq >= since and (expires_at is None or expires_at > now):
+                if doc is not None and stored_at >= since and (expires_at is None or expires_at > now):
                     found.setdefault(fingerprint, _found(seq, time, doc, newer))
             waiting = self._pending.fingerprints.get((org, fingerprint))
             if waiting is not None and (waiting.expires_at is None or waiting.expires_at > now):
@@ -361,14 +364,15 @@ class PostgresTransaction:
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
     ) -> list[tuple[Any, ...]]:
         return self._read(
-            "SELECT f.fingerprint, f.seq, f.is_original, m.time, m.doc,"
+            "SELECT f.fingerprint, f.seq, f.is_original, coalesce(f.stored_at, f.seq), m.time, m.doc,"
             " (SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by), m.expires_at"
-            " FROM (SELECT fingerprint, seq, true AS is_original FROM originals"
+            " FROM (SELECT fingerprint, seq, true AS is_original, stored_at FROM originals"
             " WHERE org = %s AND fingerprint = ANY(%s)"
-            " UNION ALL SELECT d.fingerprint, d.seq, false"
-            " FROM unnest(%s::bytea[]) w (fingerprint) CROSS JOIN LATERAL (SELECT d.fingerprint, d.seq"
+            " UNION ALL SELECT d.fingerprint, d.seq, false, d.stored_at"
+            " FROM unnest(%s::bytea[]) w (fingerprint) CROSS JOIN LATERAL"
+            " (SELECT d.fingerprint, d.seq, d.stored_at"
             " FROM duplicates d JOIN memories o ON o.org = %s AND o.seq = d.seq"
-            " WHERE d.org = %s AND d.fingerprint = w.fingerprint AND d.seq >= %s"
+            " WHERE d.org = %s AND d.fingerprint = w.fingerprint AND coalesce(d.stored_at, d.seq) >= %s"
             " AND (o.expires_at IS NULL OR o.expires_at > %s) ORDER BY d.seq LIMIT 1) d) f"
             " LEFT JOIN memories m ON m.org = %s AND m.seq = f.seq ORDER BY f.seq",
             org, org, list(fingerprints), list(fingerprints), org, org, since, now, org,
@@ -626,8 +630,8 @@ class PostgresTransaction:
         """
         row = self._one(
             "SELECT h, (SELECT max(place) FROM memories WHERE org = %s AND place <= h)"
-            f" FROM (SELECT {FIRST_PLACE} + pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {PLACES}"
-            " - 1 AS h) s",
+            f" FROM (SELECT first + pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {PLACES} - 1 AS h"
+            " FROM places) s",
             org,
         )
         horizon, last = row or (0, None)
@@ -671,9 +675,12 @@ class PostgresTransaction:
         for org, rows in by_org.items():
             self._remove(org, rows)
         swept = len(expired)
+        self._date_back(now, limit)
         for table, key, age, before in (
             ("originals", "org, fingerprint", "seq", keep_since - times.DAY),
+            ("originals", "org, fingerprint", "stored_at", keep_since - times.DAY),
             ("duplicates", "org, fingerprint, seq", "seq", keep_since),
+            ("duplicates", "org, fingerprint, seq", "stored_at", keep_since),
             ("answers", "org, key", "answered_at", keep_since),
             ("recent_counts", "org, agent_id, period, slot", "period", keep_since // PERIOD),
         ):
@@ -684,6 +691,24 @@ class PostgresTransaction:
             ).rowcount  # fmt: skip
         self.flush()
         return swept
+
+    def _date_back(self, now: int, limit: int) -> None:
+        """Date what a clock stored that was ahead from now, or it would be kept until then.
+
+        Unless all is later than now: then the clock is behind.
+        """
+        for table, key, age, dated in (
+            ("originals", "org, fingerprint", "seq", "stored_at"),
+            ("duplicates", "org, fingerprint, seq", "seq", "stored_at"),
+            ("answers", "org, key", "answered_at", "answered_at"),
+        ):
+            is_new = "" if age == dated else f" AND {dated} IS NULL"
+            self._change(
+                f"UPDATE {table} SET {dated} = %s WHERE ({key}) IN (SELECT {key} FROM {table}"
+                f" WHERE {age} > %s{is_new} AND (SELECT min({age}) FROM {table}) <= %s"
+                " LIMIT %s FOR UPDATE SKIP LOCKED)",
+                now, now + _AHEAD, now, limit,
+            )  # fmt: skip
 
     # --- agents
 
