@@ -195,6 +195,7 @@ IN_QUERIES: Mapping[str, Without] = {
     "a time that is named": setting(dates, named=lambda _text, _now: []),
     "coordination": setting(ranking, _COORDINATION=0.0),
     "what follows a question": setting(ranking, _ANSWER=0.0, _WIDENED=0),
+    "what asks the same": setting(ranking, _ECHO=1.0),
     "best of its session": setting(ranking, _SESSION=0.0),
     "misspelt words": setting(plan, _MISSPELT=0),
 }

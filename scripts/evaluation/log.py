@@ -94,11 +94,11 @@ class _Maker:
                 self._ask(question, kind, [said])
 
     def _dialogues(self) -> None:
-        for number, (question, answer, later) in enumerate(facts.DIALOGUES):
+        for question, answer, later in facts.DIALOGUES:
             one, other = self._dice.sample(facts.PEOPLE, 2)
             asked, said = self._say(question, one), self._say(answer, other)
             self._session("chat", asked, 20, then=[said])
-            self._ask(later, "dialogue", [said] if number % 2 else [asked, said])
+            self._ask(later, "dialogue", [said])
 
     def _events(self) -> None:
         for number, event in enumerate(facts.EVENTS):

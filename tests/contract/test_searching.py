@@ -361,6 +361,25 @@ async def test_what_follows_a_question_is_found_with_it(client: AsyncMemtrace) -
     assert "The 8:15." not in await found(client, "train", content_contains="train")
 
 
+async def test_an_answer_comes_before_the_question_that_asks_the_same(client: AsyncMemtrace) -> None:
+    await remember(
+        client, "Where does Anna live?", "Let me see.", "In Berlin.", session_id="s", event_type="user"
+    )
+    await remember(client, "Anna lives by the river in Berlin", session_id="t")
+    await remember(
+        client, "The parcel for Anna was returned, as nobody at her address knows where she lives now?"
+    )
+
+    assert await found(client, "Where does Anna live?") == [
+        "Anna lives by the river in Berlin",
+        "The parcel for Anna was returned, as nobody at her address knows where she lives now?",
+        "Let me see.",
+        "Where does Anna live?",
+    ]
+    best = await client.search_memories("Where does Anna live?", group_by="session")
+    assert [memory.session_id for memory in best.results] == ["t", None, "s"]
+
+
 async def test_each_result_has_a_score(client: AsyncMemtrace) -> None:
     await remember(client, "dark mode", "dark", "the dark and stormy night that came before the storm")
 
@@ -445,12 +464,26 @@ async def test_a_question_about_nothing_but_a_time_lists_what_is_of_it(client: A
     assert "yesterday in November" in await found(client, '"yesterday"')
 
 
+async def test_a_weekday_alone_is_looked_for_as_a_word(client: AsyncMemtrace) -> None:
+    await remember(client, "The course is on a Monday", time=datetime(2024, 5, 1, tzinfo=UTC))
+    await remember(client, "nothing")
+
+    assert await found(client, "Monday") == ["The course is on a Monday"]
+    assert await found(client, "When is the Monday course?") == ["The course is on a Monday"]
+
+
 async def test_today_and_yesterday_are_listed_as_of_the_moment_of_the_search(client: AsyncMemtrace) -> None:
     later = datetime.now(UTC) + timedelta(days=30)
     await client.remember("agent_1", "Deployed the gateway")
     await client.remember("agent_1", "Rolled it back", time=later - timedelta(days=1))
 
     assert await found(client, "What did I do yesterday?", as_of=later) == ["Rolled it back"]
+    for whole in ("in the last three days", "in the past two hours"):
+        assert await found(client, f"What happened {whole}?") == ["Deployed the gateway"], whole
+    assert await found(client, "What happened in the last 30 days?", as_of=later) == [
+        "Rolled it back",
+        "Deployed the gateway",
+    ]
     stored = (await client.list_memories(order="asc", limit=1)).memories[0].time
     assert await found(client, f"What happened on {stored:%Y-%m-%d}?") == ["Deployed the gateway"]
 

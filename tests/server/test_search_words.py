@@ -54,7 +54,7 @@ def test_a_word_of_any_length_keeps_a_bounded_part() -> None:
 @pytest.mark.parametrize(
     "forms",
     ["run runs running ran", "child children child's", "policy policies", "write wrote written writes",
-     "deploy deployed deploying", "know knew known"],
+     "deploy deployed deploying", "know knew known", "live lives lived"],
 )  # fmt: skip
 def test_forms_of_a_word_have_one_stem(forms: str) -> None:
     assert len(set(analysis.stems(forms))) == 1
@@ -127,7 +127,22 @@ def test_phrases_and_exclusions_that_do_not_count_are_reported() -> None:
         ("yesterday", [("2026-11-24", "2026-11-25")]),
         ("last week", [("2026-11-16", "2026-11-23")]),
         ("last Friday", [("2026-11-20", "2026-11-21")]),
+        ("the day before yesterday", [("2026-11-23", "2026-11-24")]),
+        ("Monday", [("2026-11-23", "2026-11-24")]),
+        ("wednesday afternoon", [("2026-11-18", "2026-11-19")]),
+        ("every Monday, by Tuesday, next Friday, on Sundays", []),
+        ("between Monday and Friday", [("2026-11-23", "2026-11-24"), ("2026-11-20", "2026-11-21")]),
+        ("last weekend", [("2026-11-21", "2026-11-23")]),
+        ("the last three days", [("2026-11-22", "2026-11-26")]),
+        ("the past week", [("2026-11-18", "2026-11-26")]),
+        ("last few days", [("2026-11-18", "2026-11-26")]),
+        ("the past couple  of months", [("2026-09-24", "2026-11-26")]),
+        ("the previous month", [("2026-10-01", "2026-11-01")]),
+        ("the last 999 years", [("1970-01-01", "2026-11-26")]),
+        ("the last day, the last time, in the past", []),
         ("two weeks ago", [("2026-11-11", "2026-11-12")]),
+        ("twelve days ago", [("2026-11-13", "2026-11-14")]),
+        ("a few days ago, recently, 5/3/2026", []),
         ("3 months ago", [("2026-08-01", "2026-09-01")]),
         ("a year ago", [("2025-01-01", "2026-01-01")]),
         ("this year", [("2026-01-01", "2027-01-01")]),
@@ -139,6 +154,29 @@ def test_a_question_names_times(text: str, spans: Sequence[tuple[str, str]]) -> 
     found = dates.named(text, NOW)
 
     assert [(times.render(p.start)[:10], times.render(p.end)[:10]) for p in found] == list(spans)
+
+
+def test_hours_and_minutes_are_told_from_the_moment() -> None:
+    for text, start, end in (
+        ("the last 2 hours", "10:00", "24:00"),
+        ("the past hour", "11:00", "24:00"),
+        ("in the last hour", "11:00", "24:00"),
+        ("10 minutes ago", "11:49", "11:51"),
+        ("an hour ago", "10:00", "12:00"),
+    ):
+        (period,) = dates.named(text, NOW)
+        day = times.parse("2026-11-25T00:00:00Z")
+        hours = [f"{(t - day) // (3_600 * times.SECOND):02}" for t in (period.start, period.end)]
+        minutes = [f"{(t - day) // (60 * times.SECOND) % 60:02}" for t in (period.start, period.end)]
+        assert [f"{h}:{m}" for h, m in zip(hours, minutes, strict=True)] == [start, end], text
+
+
+def test_weekend_is_the_last_one_that_has_begun() -> None:
+    for day, last, this in (("25", "21", "21"), ("28", "21", "28"), ("29", "21", "28"), ("30", "28", "28")):
+        now = times.parse(f"2026-11-{day}T12:00:00Z")
+        for text, start in {"last weekend": last, "this weekend": this, "over the weekend": this}.items():
+            (period,) = dates.named(text, now)
+            assert times.render(period.start)[8:10] == start, (day, text)
 
 
 def test_memories_near_a_named_day_count_more() -> None:
@@ -174,8 +212,23 @@ def test_memories_near_a_named_day_count_more() -> None:
         ("between March and May 2024", None),
         ("What happened between March 2024 and May 2024?", "2024-03-01 2024-06-01"),
         ("in March 2024 and in May 2024", None),
+        ("What happened in the last three days?", "2026-11-22 2026-11-26"),
+        ("What went on within the past week?", "2026-11-18 2026-11-26"),
+        ("What did we do the day before yesterday?", "2026-11-23 2026-11-24"),
+        ("What did we discuss Monday?", "2026-11-23 2026-11-24"),
+        ("what happened Monday morning", "2026-11-23 2026-11-24"),
+        ("earlier today", "2026-11-25 2026-11-26"),
+        ("what happened this evening", "2026-11-25 2026-11-26"),
+        ("over the weekend", "2026-11-21 2026-11-23"),
+        ("What has happened since Tuesday?", "2026-11-24 None"),
+        ("what happened before last Friday", "None 2026-11-20"),
+        ("Monday", None),
+        ("what happened between Monday and Friday", None),
+        ("what happens next Monday", None),
+        ("what did we do every Monday", None),
+        ("the Monday meeting", None),
+        ("what happened a few days ago", None),
         ("on Monday this week", None),
-        ("the day before yesterday", None),
         ("which tests failed yesterday", None),
         ("What did Annika say yesterday?", None),
         ("what happened", None),
@@ -213,7 +266,10 @@ def test_phrases_and_exclusions_name_no_time() -> None:
 @pytest.mark.parametrize("year", ["0001", "1970", "2262", "9999"])
 def test_times_are_named_at_any_moment(year: str) -> None:
     moment = min(max(times.parse(f"{year}-01-01T00:00:00Z"), -(1 << 62)), (1 << 63) - 1)
-    for text in ("yesterday", "999 weeks ago", "last year", "May 5", "12 months ago", "in 2199", "on Monday"):
+    for text in (
+        "yesterday", "999 weeks ago", "last year", "May 5", "12 months ago", "in 2199", "on Monday",
+        "the last 999 years", "past 999 weeks", "999 hours ago", "last weekend", "the day before yesterday",
+    ):  # fmt: skip
         dates.named(text, moment)
         dates.only(text, moment)
 
@@ -228,6 +284,9 @@ def test_times_are_named_at_any_moment(year: str) -> None:
         "2024-" * 1_600,
         "since yesterday " * 500,
         "from today to " * 500,
+        "last three " * 700,
+        "the day before " * 500,
+        "and Monday " * 700,
     ],
 )
 def test_looking_for_times_takes_time_in_proportion_to_the_text(text: str) -> None:

@@ -34,10 +34,10 @@ class SearchQuery:
             the best matches come first. `"A phrase in quotes"` must be in the content word by word, a
             `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option (`-f`, `--force`),
             excludes nothing. Case, accents and width do not matter. A time that the question names ("in
-            March 2025", "yesterday", in English and UTC; relative to `as_of` if given) raises memories of
-            that time. A question about nothing but a time ("What happened yesterday?") has the memories of
-            exactly that time, whatever their words, the newest first and without scores. The 64 rarest
-            words count, and the first 16 phrases and the first 16 exclusions.
+            March 2025", "yesterday", "the last three days", in English and UTC; relative to `as_of` if
+            given) raises memories of that time. A question about nothing but a time ("What happened
+            yesterday?") has the memories of exactly that time, whatever their words, the newest first and
+            without scores. The 64 rarest words count, and the first 16 phrases and the first 16 exclusions.
         content_contains: A piece of text that the content must contain; case, width and composition
             (Unicode) do not matter.
         agent_id: Only results of this agent.

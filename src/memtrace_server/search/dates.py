@@ -2,14 +2,14 @@
 
 A parser for dates in free text (dateparser, parsedatetime) finds dates in sentences that name none ("may",
 "second", "march on"), and takes milliseconds. A question that is ranked needs the few forms below, and must
-not pay for others.
+not pay for others. What can be read in several ways ("5/3/2026") or is vague ("recently") names no time.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
 from attrs import frozen
@@ -21,8 +21,15 @@ _MONTHS = [
     "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
     "november", "december",
 ]  # fmt: skip
+_SATURDAY = 5
 _WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
-_NUMBERS = {"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7}
+_NUMBERS = {
+    "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+    "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
+}  # fmt: skip
+_VAGUE = {"couple of": 2, "few": 7}  # not less than what anybody means
+_SHORT = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
+_DAYS = {"day": 1, "week": 7, "month": 31, "year": 366}
 _FIRST_YEAR, _LAST_YEAR = 1970, 2261  # that nanoseconds since 1970 can tell
 _DAY_WEIGHT, _PERIOD_WEIGHT = 5.0, 3.0
 _NEAR = 3 * times.DAY
@@ -40,13 +47,22 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _ONLY_YEAR = re.compile(rf"(?<![\w.:/-]){_YEAR}(?![\w:/-])")
+_WEEKDAY = "|".join(_WEEKDAYS)
 _RELATIVE = re.compile(
-    rf"\b(?:(?P<name>today|tonight|yesterday|this morning|last night)"
-    rf"|{_COUNT}\s+(?P<unit>day|week|month|year)s?\s+ago"
-    rf"|(?P<which>last|this)\s+(?P<period>week|month|year|{'|'.join(_WEEKDAYS)})"
-    rf"|on\s+(?P<weekday>{'|'.join(_WEEKDAYS)}))\b",
+    rf"\b(?:(?:(?P<name>today|tonight|(?:the\s+day\s+before\s+)?yesterday|this\s+(?:morning|afternoon|evening)"
+    rf"|last\s+night)"
+    rf"|(?:(?P<other>by|every|each|next|coming|between|from|to|through|and|or)\s+)?(?:(?:last|this|on)\s+)?"
+    rf"(?P<weekday>{_WEEKDAY}))(?:\s+(?:morning|afternoon|evening|night))?"
+    rf"|{_COUNT}\s+(?P<unit>minute|hour|day|week|month|year)s?\s+ago"
+    rf"|(?P<back>last|past|previous)\s+(?:(?P<number>\d{{1,3}}|couple\s+of|few|{'|'.join(_NUMBERS)})\s+)?"
+    rf"(?P<units>minute|hour|day|week|month|year)s?"
+    rf"|this\s+(?P<period>week|month|year)"
+    rf"|(?P<weekend>last|this|the)\s+weekend)\b",
     re.IGNORECASE,
 )
+_NEVER = {"by", "every", "each", "next", "coming"}  # before a weekday: not one that was
+# A word of a memory rather than a time of it, if nothing is asked about it.
+_WORD = re.compile(rf"{_YEAR}|{_WEEKDAY}", re.IGNORECASE)
 _OF_TIMES = {"last", "this", "in", "since", "during", "until"}  # before a month, not before a person
 _TAKEN = "\0"  # what stands for a time in what is left of a question; no query has it
 _POSSESSIVE = re.compile(rf"{_TAKEN}\s*['\u2019]s\b")
@@ -103,8 +119,7 @@ def only(text: str, now: int) -> Span | None:
         >>> only("Which tests failed yesterday?", now=2 * times.DAY)
     """
     periods, rest = _read(text, now)
-    is_number = _ONLY_YEAR.fullmatch(text.strip()) is not None
-    if is_number or not periods or rest.count(_TAKEN) != len(periods):
+    if _WORD.fullmatch(text.strip()) or not periods or rest.count(_TAKEN) != len(periods):
         return None
     rest = _POSSESSIVE.sub(_TAKEN, rest)
     bounds = _BOUND.findall(rest)
@@ -146,12 +161,12 @@ def _in_a_row(periods: Sequence[Period]) -> Span | None:
 
 def _read(text: str, now: int) -> tuple[list[Period], str]:
     """Return the times that a text names, and the text with a mark in place of each that surely is one."""
-    today = datetime.fromtimestamp(now // times.SECOND, UTC).date()
+    moment = datetime.fromtimestamp(now // times.SECOND, UTC)
     found: list[Period] = []
     for pattern, read in _READERS:
 
         def taken(match: re.Match[str], read: _Reader = read) -> str:
-            periods = list(read(match, today))
+            periods = list(read(match, moment))
             found.extend(periods)
             before = match.groupdict().get("before") or ""
             return f" {before} {_TAKEN} " if periods and _is_sure(match) else match[0]
@@ -161,7 +176,12 @@ def _read(text: str, now: int) -> tuple[list[Period], str]:
 
 
 def _is_sure(match: re.Match[str]) -> bool:
-    """Return whether it is a time: "Jan" and "April" are people too, and "next May" is to come."""
+    """Return whether it is a time: "Jan" and "April" are people too, and "next May" is to come.
+
+    The weekdays of a range ("from Monday to Friday") may be those of another week.
+    """
+    if match.re is _RELATIVE:
+        return match["other"] is None
     if match.re is not _NAMED:
         return True
     before = (match["before"] or "").lower()
@@ -169,15 +189,15 @@ def _is_sure(match: re.Match[str]) -> bool:
     return before != "next" and (bool(is_dated) or before in _OF_TIMES)
 
 
-def _iso(match: re.Match[str], today: date) -> Iterator[Period]:  # noqa: ARG001 - as the others are called
+def _iso(match: re.Match[str], now: datetime) -> Iterator[Period]:  # noqa: ARG001 - as the others are called
     yield from _day_or_month(int(match["year"]), int(match["month"]), match["day"])
 
 
-def _year(match: re.Match[str], today: date) -> Iterator[Period]:  # noqa: ARG001 - as the others are called
+def _year(match: re.Match[str], now: datetime) -> Iterator[Period]:  # noqa: ARG001 - as the others are called
     yield _span(date(int(match["year"]), 1, 1), date(int(match["year"]) + 1, 1, 1))
 
 
-def _of_month(match: re.Match[str], today: date) -> Iterator[Period]:
+def _of_month(match: re.Match[str], now: datetime) -> Iterator[Period]:
     name, day = match["month"], match["day"] or match["day_after"]
     # Both are words of other meanings too.
     if name in {"may", "march", "mar"} and not (match["before"] or match["year"] or day):
@@ -189,29 +209,48 @@ def _of_month(match: re.Match[str], today: date) -> Iterator[Period]:
         year = int(match["year"])
     else:
         # The latest that has begun: of a year's last month, that of the year before.
-        is_past = (month, int(day or 1)) <= (today.month, today.day)
-        year = today.year if is_past else today.year - 1
-        is_last = (match["before"] or "").lower() == "last" and month == today.month
+        is_past = (month, int(day or 1)) <= (now.month, now.day)
+        year = now.year if is_past else now.year - 1
+        is_last = (match["before"] or "").lower() == "last" and month == now.month
         year -= is_last
     yield from _day_or_month(year, month, day)
 
 
-def _relative(match: re.Match[str], today: date) -> Iterator[Period]:
+def _relative(match: re.Match[str], now: datetime) -> Iterator[Period]:
+    today = now.date()
     if match["name"]:
-        is_before = match["name"].lower() in {"yesterday", "last night"}
-        yield _on(today - timedelta(days=is_before))
+        name = match["name"].lower()
+        yield _on(
+            today - timedelta(days=1 + ("before" in name) if name.endswith(("yesterday", "night")) else 0)
+        )
+    elif match["weekday"]:
+        if (match["other"] or "").lower() not in _NEVER:
+            days = (today.weekday() - _WEEKDAYS.index(match["weekday"].lower()) - 1) % 7 + 1
+            yield _on(today - timedelta(days=days))
     elif match["unit"]:
-        count = _NUMBERS.get(match["count"].lower()) or int(match["count"])
-        yield from _ago(today, count, match["unit"].lower())
-    elif match["weekday"] or match["period"].lower() in _WEEKDAYS:
-        weekday = _WEEKDAYS.index((match["weekday"] or match["period"]).lower())
-        yield _on(today - timedelta(days=(today.weekday() - weekday - 1) % 7 + 1))
+        yield from _ago(now, _number(match["count"]), match["unit"].lower())
+    elif match["back"]:
+        yield from _back(now, match["back"].lower(), match["number"], match["units"].lower())
+    elif match["period"]:
+        yield from _period(today, match["period"].lower(), is_last=False)
     else:
-        yield from _period(today, match["period"].lower(), is_last=match["which"].lower() == "last")
+        is_last = match["weekend"].lower() == "last" and today.weekday() >= _SATURDAY
+        saturday = today - timedelta(days=(today.weekday() - _SATURDAY) % 7 + 7 * is_last)
+        yield _span(saturday, saturday + timedelta(days=2))
 
 
-def _ago(today: date, count: int, unit: str) -> Iterator[Period]:
-    if unit == "day":
+def _number(text: str) -> int:
+    """Return how many a text says: in digits or as a word."""
+    text = " ".join(text.lower().split())
+    return int(text) if text.isdigit() else _NUMBERS.get(text) or _VAGUE[text]
+
+
+def _ago(now: datetime, count: int, unit: str) -> Iterator[Period]:
+    today = now.date()
+    if unit in _SHORT:
+        moment = now - count * _SHORT[unit]
+        yield _between(moment - _SHORT[unit], moment + _SHORT[unit], _DAY_WEIGHT)
+    elif unit == "day":
         yield _on(today - timedelta(days=count))
     elif unit == "week":
         yield _on(today - timedelta(weeks=count))
@@ -220,6 +259,23 @@ def _ago(today: date, count: int, unit: str) -> Iterator[Period]:
         yield from _day_or_month(months // 12, months % 12 + 1, None)
     elif today.year - count >= _FIRST_YEAR:
         yield _span(date(today.year - count, 1, 1), date(today.year - count + 1, 1, 1))
+
+
+def _back(now: datetime, word: str, number: str | None, unit: str) -> Iterator[Period]:
+    """Return the time up to now: "the last three days" are today and the three days before."""
+    if number is None and word != "past" and unit not in _SHORT:
+        if unit != "day":  # "the last day" may be any
+            yield from _period(now.date(), unit, is_last=True)
+        return
+    count = 1 if number is None else _number(number)
+    if unit in _SHORT:
+        start = now - count * _SHORT[unit]
+    else:
+        start = _midnight(now.date() - timedelta(days=count * _DAYS[unit]))
+    end = _midnight(now.date() + timedelta(days=1))
+    start = max(start, _midnight(date(_FIRST_YEAR, 1, 1)))
+    if start < end:
+        yield _between(start, end, _PERIOD_WEIGHT)
 
 
 def _period(today: date, period: str, *, is_last: bool) -> Iterator[Period]:
@@ -250,14 +306,18 @@ def _on(day: date) -> Period:
 
 
 def _span(start: date, end: date, weight: float = _PERIOD_WEIGHT, margin: int = 0) -> Period:
-    return Period(_moment(start), _moment(end), weight, margin)
+    return _between(_midnight(start), _midnight(end), weight, margin)
 
 
-def _moment(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * times.SECOND
+def _between(start: datetime, end: datetime, weight: float, margin: int = 0) -> Period:
+    return Period(int(start.timestamp()) * times.SECOND, int(end.timestamp()) * times.SECOND, weight, margin)
 
 
-_Reader = Callable[[re.Match[str], date], Iterator[Period]]
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+_Reader = Callable[[re.Match[str], datetime], Iterator[Period]]
 _READERS: Sequence[tuple[re.Pattern[str], _Reader]] = [
     (_ISO, _iso), (_NAMED, _of_month), (_RELATIVE, _relative), (_ONLY_YEAR, _year),
 ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 BM25 with a fixed usual length, so that a memory's score depends on itself, its session, and the weights of
 the question's words, which pages keep. On top of it: how much of the question a memory answers, whether it is
-of a time that the question names, whether it follows a question, and the best of its session. docs/search.md
+of a time that the question names, whether it follows a question or only asks the same, and the best of its
+session. docs/search.md
 says what each is worth. Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and
 Beyond (2009).
 """
@@ -39,6 +40,7 @@ _WIDENED = 30  # of the best: what follows a question among them joins
 _ANSWER = 0.3
 _SHORT = 30  # words: a longer memory takes less from the question before it, and gives less
 _SESSION = 0.3
+_ECHO = 0.25  # below _ANSWER, so that what follows a question precedes it
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 
 
@@ -104,7 +106,7 @@ def rank(  # noqa: PLR0913 - a search is what it is
     else:
         used = known.thaw(question)
     indexed = transaction.candidates(org, wanted, now, used.terms, before=before, limit=limit)
-    scorer = _Scorer(used)
+    scorer = _Scorer(used, asks=_asks(question.wanted))
     entries = [scorer.entry(memory) for memory in indexed.found]
     entries += [
         scorer.entry(memory)
@@ -162,6 +164,8 @@ class _Entry:
         score: How well it answers by itself.
         share: How much it takes from the question before it, or gives to what follows it.
         asks: Whether it is a question.
+        is_echo: Whether it asks what is asked: it and the query are questions, and most of its words are the
+            query's.
     """
 
     memory: Found
@@ -170,12 +174,14 @@ class _Entry:
     score: float
     share: float
     asks: bool
+    is_echo: bool
 
 
 class _Scorer:
     """Scores a memory by itself."""
 
-    def __init__(self, used: plan.Plan) -> None:
+    def __init__(self, used: plan.Plan, *, asks: bool) -> None:
+        self._asks = asks
         self.stems = frozenset(term.stem for term in used.terms)
         self._weights = [(term.stem, term.weight) for term in used.terms]
         self._total = used.total
@@ -201,14 +207,20 @@ class _Scorer:
         if weight:
             coordination = (weight / self._total) ** _COORDINATION
             score *= coordination * dates.weight(self._periods, memory.time)
+        asks = _asks(document.content)
         return _Entry(
             memory=memory,
             session_id=document.session_id,
             weight=weight,
             score=score,
             share=min(1.0, _SHORT / max(len(stems), 1)),
-            asks=document.content.rstrip().endswith(_QUESTION_MARKS),
+            asks=asks,
+            is_echo=asks and self._asks and self._is_echo(document.content),
         )
+
+    def _is_echo(self, content: str) -> bool:
+        words = {stem for stem, is_stop in analysis.question_stems(content) if not is_stop}
+        return len(words & self.stems) > len(words) / 2
 
 
 @frozen
@@ -263,5 +275,11 @@ def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry])
             sessions[entry.session_id] = max(sessions.get(entry.session_id, 0.0), scores[row])
     for row, entry in entries.items():
         of_session = scores[row] if entry.session_id is None else sessions[entry.session_id]
-        score = int(SCALE * (scores[row] + _SESSION * of_session))
-        yield Match(entry.memory, score, entry.session_id)
+        score = scores[row] + _SESSION * of_session
+        if entry.is_echo:
+            score *= _ECHO
+        yield Match(entry.memory, int(SCALE * score), entry.session_id)
+
+
+def _asks(text: str) -> bool:
+    return text.rstrip().endswith(_QUESTION_MARKS)
