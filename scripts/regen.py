@@ -201,7 +201,7 @@ def _optional_property(parameter: dict[str, Any]) -> dict[str, Any]:
 
 
 def _run_generator(openapi: Path, contract: dict[str, Any], package: Path, time_points: set[str]) -> None:
-    """Run the generator, and render two modules more with what it has parsed.
+    """Run the generator, and render three modules more with what it has parsed.
 
     Args:
         openapi: The contract's file.
@@ -228,7 +228,7 @@ def _run_generator(openapi: Path, contract: dict[str, Any], package: Path, time_
     if errors:
         raise DerivationError("\n".join(f"{openapi}: {error.header}: {error.detail}" for error in errors))
     project.env.globals["time_points"] = time_points
-    for name in ("fields", "requests"):
+    for name in ("fields", "methods", "requests"):
         text = project.env.get_template(f"{name}.py.jinja").render()
         (package / f"{name}.py").write_text(text, encoding="utf-8")
 

@@ -23,7 +23,7 @@ def shows_fields(cls: type[T]) -> type[T]:
     TypedDict has. For a method with overloads, those of the last one are shown. An `idempotency_key` is
     described too, as it is the same for every write.
     """
-    for method in vars(cls).values():
+    for method in [method for base in cls.__mro__ for method in vars(base).values()]:
         if isinstance(method, types.FunctionType):
             described = [_KEY] if "idempotency_key" in method.__annotations__ else []
             fields = _fields_of(method)

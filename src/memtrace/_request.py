@@ -13,7 +13,15 @@ from memtrace_api.fields import DecisionFields, ForgetFilters, MemoryFields
 
 from memtrace._values import fields_of, identifier, parameter, prepared
 from memtrace.exceptions import BadRequestError
-from memtrace.models import AddMemoryRequest, ForgetFilter, ListOptions, Memory, SearchQuery
+from memtrace.models import (
+    AddMemoryRequest,
+    CreateSessionRequest,
+    ForgetFilter,
+    ListOptions,
+    Memory,
+    RegisterAgentRequest,
+    SearchQuery,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,6 +29,11 @@ T = TypeVar("T")
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # As in httpx; servers take less.
 _MAX_URL = 65536
+_NAMELESS: dict[type, str] = {
+    CreateSessionRequest: "agent_id",
+    RegisterAgentRequest: "name",
+    SearchQuery: "query",
+}
 _BATCH_FIELDS = frozenset(attrs.fields_dict(AddMemoryRequest))
 
 
@@ -101,12 +114,18 @@ class OwnKey(str):
     __slots__ = ()
 
 
-def request_of(model: type[T], given: T | Mapping[str, Any] | None, fields: Mapping[str, object]) -> T:
-    """Return the request object that a method was called with, or make it of the keywords.
+def request_of(model: type[T], given: object, fields: Mapping[str, object]) -> T:
+    """Return the request object, or mapping, that a method was called with, or make it of the keywords.
+
+    A string is the field that may be given without its name.
 
     Raises:
         TypeError: If both were given, a field is unknown or missing, or what was given is something else.
     """
+    if isinstance(given, str) and (name := _NAMELESS.get(model)):
+        if name in fields:
+            raise TypeError(f"{name} is given twice: {given!r} and {fields[name]!r}")
+        given, fields = None, {name: given, **fields}
     _require_known(model, fields)
     if given is None:
         return model(**fields_of(model, fields))
@@ -126,24 +145,6 @@ def request_of(model: type[T], given: T | Mapping[str, Any] | None, fields: Mapp
             f"give {article} {model.__name__} or its fields as keywords, not {type(given).__name__}"
         )
     return prepared(given)
-
-
-def named_request_of(
-    model: type[T], name: str, given: T | Mapping[str, Any] | str | None, fields: Mapping[str, object]
-) -> T:
-    """Do as `request_of`, where a string is the field of this name."""
-    if not isinstance(given, str):
-        return request_of(model, given, fields)
-    if name in fields:
-        raise TypeError(f"{name} is given twice: {given!r} and {fields[name]!r}")
-    return request_of(model, None, {name: given, **fields})
-
-
-def search_query_of(query: SearchQuery | str | None, conditions: Mapping[str, object]) -> SearchQuery:
-    """Do as `request_of` for a search, where a string is the words to look for."""
-    if isinstance(query, str) or query is None:
-        return request_of(SearchQuery, None, {"query": query, **conditions})
-    return request_of(SearchQuery, query, conditions)
 
 
 def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:

@@ -92,7 +92,7 @@ NOT_SENDING |= {"export", "import_"}
 
 
 def sending(kind: type) -> list[str]:
-    return [name for name in vars(kind) if not name.startswith("_") and name not in NOT_SENDING]
+    return [name for name in dir(kind) if not name.startswith("_") and name not in NOT_SENDING]
 
 
 def arguments(kind: type, method: str) -> tuple[str | None, dict[str, Any]]:

@@ -18,7 +18,7 @@ from memtrace import Memtrace, ResponseValidationError
 
 METHODS = {
     name: method
-    for name, method in vars(Memtrace).items()
+    for name, method in inspect.getmembers(Memtrace)
     if inspect.isfunction(method) and not name.startswith("_")
 }
 ANSWERS: dict[str, Any] = {

@@ -203,7 +203,7 @@ class Echo:
 ECHO = Echo()
 METHODS = {
     name: method
-    for name, method in vars(Memtrace).items()
+    for name, method in inspect.getmembers(Memtrace)
     if inspect.isfunction(method) and not name.startswith("_")
 }
 

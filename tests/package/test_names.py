@@ -88,7 +88,7 @@ METHODS = {
 
 
 def _public(kind: type) -> list[str]:
-    return [name for name in vars(kind) if not name.startswith("_")]
+    return [name for name in dir(kind) if not name.startswith("_")]
 
 
 def test_the_package_offers_exactly_what_it_says() -> None:

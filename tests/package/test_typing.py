@@ -42,7 +42,7 @@ def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
     """The public methods of a class with their parameters, and the constructor."""
     found = {
         name: method
-        for name, method in vars(kind).items()
+        for name, method in inspect.getmembers(kind)
         if inspect.isfunction(method) and not name.startswith("_")
     }
     found["__init__"] = kind.__init__  # type: ignore[misc]  # of a class that has no other
@@ -74,7 +74,7 @@ def used() -> Iterator[tuple[str, str, ast.Call | None]]:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_the_checkers_read_a_use_of_everything_that_is_public(kind: type) -> None:
-    public = {name for name in vars(kind) if not name.startswith("_")}
+    public = {name for name in dir(kind) if not name.startswith("_")}
 
     assert public <= {attribute for of_class, attribute, _ in used() if of_class == kind.__name__}
 

@@ -18,7 +18,7 @@ from memtrace_api.fields import (
 
 from memtrace._contexts import AsyncCountTokens
 from memtrace._fields import shows_fields
-from memtrace._request import search_query_of
+from memtrace._request import request_of
 from memtrace.exceptions import MemtraceError, NotFoundError
 from memtrace.models import (
     ContextOptions,
@@ -188,7 +188,7 @@ class AsyncSessionHandle:
         Returns:
             A page of what was found.
         """
-        body = search_query_of(query, conditions)
+        body = request_of(SearchQuery, query, conditions)
         return await self._client.search_memories(
             attrs.evolve(body, agent_id=self.agent_id, session_id=self.id)
         )

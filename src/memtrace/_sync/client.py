@@ -17,29 +17,19 @@ from memtrace_api import requests
 from memtrace_api.fields import (
     AddMemoryFields,
     AgentFields,
-    AgentListFilters,
-    AgentMemoryFilters,
     ContextFields,
-    CreateSessionFields,
     DecisionFields,
-    DeleteAgentFields,
-    DeleteSessionFields,
     ExportFilters,
     ForgetFilters,
     IterFilters,
     IterSearchConditions,
-    ListFilters,
     MemoryFields,
     RecallFilters,
     RegisterAgentFields,
     SearchConditions,
-    SessionFields,
-    SessionListFilters,
-    SessionMemoryFilters,
     TailFilters,
-    TailOptions,
-    UpdateSessionFields,
 )
+from memtrace_api.methods import Methods
 
 from memtrace._compat import agent_for, batch_for, is_already_applied, memory_for, newest_of, presumed
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
@@ -48,17 +38,14 @@ from memtrace._fields import shows_fields
 from memtrace._pagination import SearchPages, page_after
 from memtrace._records import ImportReport
 from memtrace._request import (
-    Call,
     as_event,
     batch,
     call,
     decided,
     forget_filter_of,
     memory_id_of,
-    named_request_of,
     parameters_of,
     request_of,
-    search_query_of,
 )
 from memtrace._response import Answered, Method, recording
 from memtrace._retry import Deadline, Retries
@@ -74,15 +61,11 @@ from memtrace.exceptions import (
     NotFoundError,
 )
 from memtrace.models import (
-    Access,
     AddMemoriesRequest,
     AddMemoryRequest,
     Agent,
     AgentContext,
-    AgentList,
-    AgentStats,
     ContextOptions,
-    CreateSessionRequest,
     ForgetFilter,
     ForgetResult,
     Health,
@@ -90,16 +73,13 @@ from memtrace.models import (
     Memory,
     MemoryBatch,
     MemoryList,
-    MemoryTail,
     RegisterAgentRequest,
     SearchQuery,
     SearchResult,
     Session,
     SessionContext,
-    SessionList,
     StoredMemories,
     TimePoint,
-    UpdateSessionRequest,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +102,7 @@ logger = logging.getLogger("memtrace")
 
 
 @shows_fields
-class Memtrace:
+class Memtrace(Methods):
     """A memory for AI agents, on a Memtrace server or in this process.
 
     One client serves a whole program: threads and tasks may share it. It connects at the first request.
@@ -457,18 +437,6 @@ class Memtrace:
         """
         return self._sender.fetch(Memory, requests.get_memory, memory_id_of(memory))
 
-    def list_memories(self, options: ListOptions | None = None, **filters: Unpack[ListFilters]) -> MemoryList:
-        """List memories in order of time, newest first unless `order` says otherwise.
-
-        Args:
-            options: The filters, each of which must match. Or pass them as keywords.
-
-        Returns:
-            A page of memories; `iter_memories` goes through all of them.
-        """
-        parameters = parameters_of(request_of(ListOptions, options, filters))
-        return self._sender.fetch(MemoryList, requests.list_memories, **parameters)
-
     def iter_memories(
         self,
         options: ListOptions | None = None,
@@ -490,18 +458,6 @@ class Memtrace:
             ...     print(memory.content)
         """
         return self._iter_pages(request_of(ListOptions, options, dict(filters, limit=page_size)))
-
-    def tail_memories(self, **options: Unpack[TailOptions]) -> MemoryTail:
-        """Return the memories that were stored after a position, in the order in which they were stored.
-
-        Returns:
-            The memories, and the `next_cursor` with which to continue; `tail` goes on by itself.
-
-        Example:
-            >>> page = client.tail_memories(start="beginning", limit=1000)
-            >>> page = client.tail_memories(cursor=page.next_cursor, wait=8)
-        """
-        return self._sender.fetch(MemoryTail, requests.tail_memories, **parameters_of(options))
 
     def tail(self, *, cursor: str | None = None, **filters: Unpack[TailFilters]) -> Iterator[Memory]:
         """Iterate over memories as they are stored, without end, in the order in which they are stored.
@@ -553,7 +509,7 @@ class Memtrace:
         Example:
             >>> client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
         """
-        body = search_query_of(query, conditions)
+        body = request_of(SearchQuery, query, conditions)
         return self._sender.fetch(SearchResult, requests.search_memories, body=body)
 
     def iter_search(
@@ -576,7 +532,7 @@ class Memtrace:
         Returns:
             The memories, one by one.
         """
-        return self._iter_found(search_query_of(query, dict(conditions, limit=page_size)))
+        return self._iter_found(request_of(SearchQuery, query, dict(conditions, limit=page_size)))
 
     def forget(self, memory: Memory | str, *, idempotency_key: str | None = None) -> None:
         """Forget one memory, for good.
@@ -701,7 +657,7 @@ class Memtrace:
         Example:
             >>> client.register_agent("agent_1", description="Handles customer support")
         """
-        body = named_request_of(RegisterAgentRequest, "name", request, fields)
+        body = request_of(RegisterAgentRequest, request, fields)
         write = call(requests.register_agent, body=body, idempotency_key=idempotency_key)
         retries = self._sender.retries()
         try:
@@ -713,61 +669,6 @@ class Memtrace:
             if agent is None:
                 raise
             return agent
-
-    def list_agents(self, **filters: Unpack[AgentListFilters]) -> AgentList:
-        """List agents in order of their id, registered or not.
-
-        Returns:
-            A page of agents.
-        """
-        return self._sender.fetch(AgentList, requests.list_agents, **parameters_of(filters))
-
-    def get_agent(self, agent_id: str) -> Agent:
-        """Return the agent of an id or name.
-
-        Args:
-            agent_id: The agent. Its name is its id.
-
-        Returns:
-            The agent.
-
-        Raises:
-            NotFoundError: If there is none.
-        """
-        return self._sender.fetch(Agent, requests.get_agent, agent_id)
-
-    def get_agent_stats(self, agent_id: str) -> AgentStats:
-        """Count the memories of an agent, by type and lately, and its sessions.
-
-        Args:
-            agent_id: The agent.
-
-        Returns:
-            The counts.
-
-        Raises:
-            NotFoundError: If there is no such agent.
-        """
-        return self._sender.fetch(AgentStats, requests.get_agent_stats, agent_id)
-
-    def get_agent_memories(
-        self, agent_id: str, options: ListOptions | None = None, **filters: Unpack[AgentMemoryFilters]
-    ) -> MemoryList:
-        """List the memories of an agent.
-
-        Args:
-            agent_id: The agent whose memories to list.
-            options: The filters; an `agent_id` in them is ignored. Or pass them as keywords.
-
-        Returns:
-            A page of memories, newest first unless the options say otherwise.
-
-        Raises:
-            NotFoundError: If there is no such agent.
-        """
-        parameters = parameters_of(request_of(ListOptions, options, filters))
-        parameters.pop("agent_id", None)
-        return self._sender.fetch(MemoryList, requests.list_agent_memories, agent_id, **parameters)
 
     def get_agent_context(
         self,
@@ -795,58 +696,6 @@ class Memtrace:
         """
         body = request_of(ContextOptions, options, fields)
         return self._context(AgentContext, requests.get_agent_context, agent_id, body, count_tokens)
-
-    def delete_agent(
-        self, agent_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteAgentFields]
-    ) -> None:
-        """Delete an agent's registration.
-
-        Args:
-            agent_id: The agent to delete.
-
-        Raises:
-            NotFoundError: If there is no such agent.
-        """
-        parameters = parameters_of(fields)
-        self._delete(call(requests.delete_agent, agent_id, idempotency_key=idempotency_key, **parameters))
-
-    @overload
-    def create_session(
-        self, request: CreateSessionRequest | Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> Session: ...
-
-    @overload
-    def create_session(
-        self, agent_id: str, /, *, idempotency_key: str | None = None, **fields: Unpack[SessionFields]
-    ) -> Session: ...
-
-    @overload
-    def create_session(
-        self, *, idempotency_key: str | None = None, **fields: Unpack[CreateSessionFields]
-    ) -> Session: ...
-
-    def create_session(
-        self,
-        request: CreateSessionRequest | Mapping[str, Any] | str | None = None,
-        *,
-        idempotency_key: str | None = None,
-        **fields: object,
-    ) -> Session:
-        """Start a session. `session` does so too, and closes it at the end of a block.
-
-        Args:
-            request: The agent's id, with other fields as keywords. Or a request object or a mapping.
-
-        Returns:
-            The session; its `id` goes into the memories that belong to it.
-
-        Example:
-            >>> client.create_session("agent_1", metadata={"task": "onboarding"})
-        """
-        body = named_request_of(CreateSessionRequest, "agent_id", request, fields)
-        return self._sender.fetch(
-            Session, requests.create_session, body=body, idempotency_key=idempotency_key
-        )
 
     def session(
         self, agent_id: str, *, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -924,53 +773,6 @@ class Memtrace:
         )
         return WriteBuffer(self, limits, on_failure)
 
-    def list_sessions(
-        self, agent_id: str | None = None, **filters: Unpack[SessionListFilters]
-    ) -> SessionList:
-        """List sessions, newest first.
-
-        Args:
-            agent_id: Only sessions of this agent.
-
-        Returns:
-            A page of sessions.
-        """
-        parameters = parameters_of(filters)
-        return self._sender.fetch(SessionList, requests.list_sessions, agent_id=agent_id, **parameters)
-
-    def get_session(self, session_id: str) -> Session:
-        """Return the session of an id.
-
-        Args:
-            session_id: The session.
-
-        Returns:
-            The session as it is now.
-
-        Raises:
-            NotFoundError: If there is none.
-        """
-        return self._sender.fetch(Session, requests.get_session, session_id)
-
-    def get_session_memories(
-        self, session_id: str, options: ListOptions | None = None, **filters: Unpack[SessionMemoryFilters]
-    ) -> MemoryList:
-        """List the memories of a session.
-
-        Args:
-            session_id: The session whose memories to list.
-            options: The filters; a `session_id` in them is ignored. Or pass them as keywords.
-
-        Returns:
-            A page of memories, newest first unless the options say otherwise.
-
-        Raises:
-            NotFoundError: If there is no such session.
-        """
-        parameters = parameters_of(request_of(ListOptions, options, filters))
-        parameters.pop("session_id", None)
-        return self._sender.fetch(MemoryList, requests.list_session_memories, session_id, **parameters)
-
     def get_session_context(
         self,
         session_id: str,
@@ -998,31 +800,6 @@ class Memtrace:
         body = request_of(ContextOptions, options, fields)
         return self._context(SessionContext, requests.get_session_context, session_id, body, count_tokens)
 
-    def update_session(
-        self,
-        session_id: str,
-        request: UpdateSessionRequest | None = None,
-        *,
-        idempotency_key: str | None = None,
-        **fields: Unpack[UpdateSessionFields],
-    ) -> Session:
-        """Close or reopen a session, or change its metadata.
-
-        Args:
-            session_id: The session to change.
-            request: What to change. Or pass it as keywords.
-
-        Returns:
-            The session as it is now.
-
-        Raises:
-            NotFoundError: If there is no such session.
-        """
-        body = request_of(UpdateSessionRequest, request, fields)
-        return self._sender.fetch(
-            Session, requests.update_session, session_id, body=body, idempotency_key=idempotency_key
-        )
-
     def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.
 
@@ -1037,20 +814,6 @@ class Memtrace:
         """
         return self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 
-    def delete_session(
-        self, session_id: str, *, idempotency_key: str | None = None, **fields: Unpack[DeleteSessionFields]
-    ) -> None:
-        """Delete a session and its metadata.
-
-        Args:
-            session_id: The session to delete.
-
-        Raises:
-            NotFoundError: If there is no such session.
-        """
-        parameters = parameters_of(fields)
-        self._delete(call(requests.delete_session, session_id, idempotency_key=idempotency_key, **parameters))
-
     def vacuum(self) -> None:
         """Rewrite the store, so that no file of it has anything left of what was forgotten.
 
@@ -1063,14 +826,6 @@ class Memtrace:
                 it; or if it could not be done.
         """
         self._sender.send(call(requests.vacuum_store), None, self._patient_but_for_503())
-
-    def get_access(self) -> Access:
-        """Ask what the API key may do. Embedded clients may do everything.
-
-        Returns:
-            The organisation, the role, and the operations that the key may call.
-        """
-        return self._sender.fetch(Access, requests.get_access)
 
     def health(self) -> Health:
         """Ask whether the server is alive. A 503 is not retried: it is the answer.
@@ -1087,6 +842,43 @@ class Memtrace:
             ServerError: If it cannot.
         """
         return self._sender.send(call(requests.get_ready), Health, self._patient_but_for_503())
+
+    def _fetch_by(  # noqa: PLR0913  # the methods of the contract give them
+        self,
+        model: type[T],
+        operation: Callable[..., dict[str, Any]],
+        *ids: str,
+        fields: Mapping[str, object],
+        request: object = None,
+        of: type | None = None,
+        idempotency_key: str | None = None,
+    ) -> T:
+        given: Any = fields if of is None else request_of(of, request, fields)
+        names = operation.__code__.co_varnames
+        if "body" in names:
+            parameters = {"body": given, "idempotency_key": idempotency_key}
+        else:
+            # What is in the path is no filter.
+            own = names[: len(ids)]
+            parameters = {name: value for name, value in parameters_of(given).items() if name not in own}
+        return self._sender.fetch(model, operation, *ids, **parameters)
+
+    def _delete_by(
+        self,
+        operation: Callable[..., dict[str, Any]],
+        identifier: str,
+        *,
+        fields: Mapping[str, object],
+        idempotency_key: str | None,
+    ) -> None:
+        write = call(operation, identifier, idempotency_key=idempotency_key, **parameters_of(fields))
+        retries = self._sender.retries()
+        try:
+            self._sender.send(write, None, retries)
+        except NotFoundError as error:
+            # What a retry does not find was deleted by the attempt before.
+            if not is_already_applied(error, retries):
+                raise
 
     def _context(
         self,
@@ -1106,15 +898,6 @@ class Memtrace:
 
             fitting.add(context, counted)
         return fitting.best()
-
-    def _delete(self, write: Call) -> None:
-        """Send a write that deletes; one that is not found by a retry was deleted by the attempt before."""
-        retries = self._sender.retries()
-        try:
-            self._sender.send(write, None, retries)
-        except NotFoundError as error:
-            if not is_already_applied(error, retries):
-                raise
 
     def _iter_pages(self, options: ListOptions) -> Iterator[Memory]:
         next_options: ListOptions | None = options
