@@ -49,7 +49,7 @@ _MEMORY = (
 )
 _ADD = (
     f"INSERT INTO memories ({_MEMORY}, entry) VALUES ({', '.join('?' * len(_MEMORY.split(',')))},"
-    " ifnull((SELECT entry FROM memories WHERE org = ?2 ORDER BY entry DESC LIMIT 1), 0) + 1)"
+    " ifnull((SELECT entry FROM memories WHERE org = ? ORDER BY entry DESC LIMIT 1), 0) + 1)"
 )
 _LATEST = 2**63 - 1
 _POSITION = attrgetter("time", "seq")
@@ -180,8 +180,8 @@ class SqliteTransaction:
 
     def expire_key(self, key_id: str, moment: int) -> None:
         self._keys.clear()
-        sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?1), ?1) WHERE id = ?2"
-        self._db.execute(sql, (moment, key_id))
+        sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE id = ?"
+        self._db.execute(sql, (moment, moment, key_id))
 
     def note_key_use(self, key_id: str, moment: int) -> None:
         sql = "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?"
@@ -671,11 +671,11 @@ class SqliteTransaction:
     def _latest_row(self, org: int) -> int:
         """Return the row with the latest time, which is the last where rows rise with times; 0 if none."""
         latest = (
-            "(SELECT seq FROM memories WHERE org = ?1 AND is_superseded = {}"
+            "(SELECT seq FROM memories WHERE org = ? AND is_superseded = {}"
             " ORDER BY time DESC, seq DESC LIMIT 1)"
         )
         parts = ", ".join(f"ifnull({latest.format(part)}, 0)" for part in (0, 1))
-        (row,) = self._db.execute(f"SELECT max({parts})", (org,)).fetchone()
+        (row,) = self._db.execute(f"SELECT max({parts})", (org, org)).fetchone()
         return int(row)
 
     def _note_order(self, org: int, memories: Sequence[NewMemory]) -> None:
@@ -696,7 +696,7 @@ class SqliteTransaction:
         self._last_seq = None
 
     def _write(self, pending: Pending) -> None:
-        self._db.executemany(_ADD, pending.memories)
+        self._db.executemany(_ADD, ((*memory, memory[1]) for memory in pending.memories))  # its organisation
         bulk.insert(self._db, "INSERT INTO unindexed", pending.unindexed)
         bulk.insert(self._db, "INSERT INTO labels", pending.labels)
         bulk.insert(self._db, "INSERT INTO duplicates", pending.duplicates)
