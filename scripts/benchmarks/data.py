@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from attrs import frozen
@@ -113,7 +114,7 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
     tags: list[str],
 ) -> NewMemory:
     moment -= moment % 1_000
-    doc = {
+    doc: dict[str, Any] = {
         "id": ids.memory_id(moment, moment),
         "time": times.render(moment),
         "created_at": times.render(moment),
@@ -137,5 +138,7 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
         created_at=moment,
         expires_at=None,
         tags=tags,
+        id=doc["id"],
+        rest=msgspec.json.encode({"content": content, "tags": tags, "importance": 0.5}).decode(),
         doc=msgspec.json.encode(doc).decode(),
     )

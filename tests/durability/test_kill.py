@@ -300,7 +300,7 @@ def _assert_kept(file: Path, writes: Sequence[Write], neighbour: Mapping[str, st
 
 def _superseded(file: Path) -> set[str]:
     with closing(sqlite3.connect(file)) as store:
-        rows = store.execute("SELECT doc ->> 'id' FROM memories WHERE superseded_by IS NOT NULL")
+        rows = store.execute("SELECT 'mem_' || ulid FROM memories WHERE superseded_by IS NOT NULL")
         return {memory_id for (memory_id,) in rows}
 
 

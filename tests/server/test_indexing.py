@@ -11,12 +11,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant
+from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 
 from memtrace_server.store.protocol import Outcome, acknowledged
 from memtrace_server.store.sqlite import indexing
 from memtrace_server.store.sqlite.indexing import Indexer
+
+SEARCH = "/api/v1/search"
 
 
 @pytest.fixture
@@ -81,6 +83,31 @@ def test_the_newest_memories_are_indexed_first(tenants: list[Tenant], indexer: I
         first, last = connection.execute("SELECT min(seq), max(seq) FROM unindexed").fetchone()
     assert first == oldest
     assert last < newest
+
+
+@pytest.mark.parametrize("query", ["red", '"red"'], ids=["word", "phrase"])
+def test_later_pages_have_what_the_first_search_ranked(
+    tenants: list[Tenant], indexer: Indexer, query: str
+) -> None:
+    ours = tenants[0]
+    add(tenants[1], 5)  # so that neither rows nor entries of the two are alike
+    add(ours, 9)
+    while indexer.step():
+        pass
+    search = {"query": query, "limit": 20}
+    whole = [memory["id"] for memory in told(ours.send("POST", SEARCH, search))["results"]]
+    page = told(ours.send("POST", SEARCH, search | {"limit": 4}))
+    add(ours, 3, "red red red")
+    while indexer.step():
+        pass
+
+    seen = [memory["id"] for memory in page["results"]]
+    while page["has_more"]:
+        page = told(ours.send("POST", SEARCH, search | {"limit": 4, "cursor": page["next_cursor"]}))
+        seen += [memory["id"] for memory in page["results"]]
+
+    assert len(whole) == 9
+    assert seen == whole
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.002], ids=["long", "short"])

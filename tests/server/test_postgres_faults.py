@@ -296,6 +296,7 @@ def remember(
         "agent_id": agent_id, "memory_type": "entity", "event_type": "general", "content": content,
     }  # fmt: skip
     memory = NewMemory(
+        id=doc["id"], rest="{}",
         seq=seq, time=now, doc=json.dumps(doc), agent_id=agent_id, session_id=None, memory_type="entity",
         event_type="general", importance=None, created_at=now, expires_at=expires_at, tags=(),
     )  # fmt: skip

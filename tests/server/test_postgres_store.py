@@ -374,6 +374,7 @@ def _store_slowly(
         "agent_id": "a", "memory_type": "episodic", "event_type": "general", "content": "late",
     }  # fmt: skip
     memory = NewMemory(
+        id=doc["id"], rest="{}",
         seq=seq, time=1, doc=json.dumps(doc), agent_id="a", session_id=None, memory_type="episodic",
         event_type="general",
         importance=None, created_at=1, expires_at=None, tags=(),

@@ -151,7 +151,7 @@ def test_sigterm_under_concurrent_writes_loses_no_acknowledged_write(tmp_path: P
     assert server.returncode == 0, "".join(server.log)[-2_000:]
     assert len(stopped) == 8
     with closing(sqlite3.connect(server.store_url[10:])) as database:
-        stored = {json.loads(doc)["id"] for (doc,) in database.execute("SELECT doc FROM memories")}
+        stored = {f"mem_{ulid}" for (ulid,) in database.execute("SELECT ulid FROM memories")}
     assert set(acknowledged) <= stored
     assert len(stored) - len(acknowledged) <= 8  # committed, with the answer lost to a closed connection
     assert not any('"traceback"' in line for line in server.log)

@@ -184,7 +184,7 @@ def test_a_201_is_sent_after_the_commit(api: Api, live_server: LiveServer) -> No
         for n in range(20):
             memory = api.add(content=str(n))
             found = another_process.execute(
-                "SELECT count(*) FROM memories WHERE doc LIKE ?", (f"%{memory['id']}%",)
+                "SELECT count(*) FROM memories WHERE 'mem_' || ulid = ?", (memory["id"],)
             )
             assert found.fetchone() == (1,)
 

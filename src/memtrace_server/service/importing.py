@@ -43,7 +43,7 @@ def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
         existing = known.get(row, request["id"])
         earlier = fresh.get(row)
         if earlier is not None:
-            existing = msgspec.json.decode(earlier.doc)["id"]
+            existing = earlier.id
         if existing != request["id"]:
             taken.append(Detail(f"memories.{index}.id", "body", "belongs to another memory of this store"))
         elif not 0 < row <= call.now + times.DAY:

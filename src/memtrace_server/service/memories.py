@@ -17,7 +17,8 @@ from memtrace_server.service.pages import join, memory_page, shown
 from memtrace_server.store.records import Found, NewMemory
 
 _ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
-_NOT_KEPT = ("expires_at", "on_duplicate", "ttl")  # as a memory has them
+_KINDS = ("agent_id", "session_id", "memory_type", "event_type")
+_NOT_IN_REST = {*_KINDS, "created_at", "expires_at", "id", "on_duplicate", "time", "ttl"}  # as they are sent
 _ENCODER = msgspec.json.Encoder()
 _SORTED = msgspec.json.Encoder(order="sorted")
 
@@ -246,16 +247,15 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
     """Return the memory to store for a request to add or to import one; times in ns."""
     tags = list(dict.fromkeys(request.get("tags", ())))
     rendered = times.render(time)
-    doc: dict[str, Any] = {"id": memory_id, "time": None, "created_at": None, "org_id": org_id}
-    doc.update(request)
-    doc["time"] = rendered
+    doc: dict[str, Any] = {"id": memory_id, "org_id": org_id, "time": rendered}
     doc["created_at"] = rendered if created_at == time else times.render(created_at)
-    for name in _NOT_KEPT:
-        doc.pop(name, None)
-    if "tags" in request:
-        doc["tags"] = tags
+    doc.update({name: request[name] for name in _KINDS if name in request})
     if expires_at is not None:
         doc["expires_at"] = times.render(expires_at)
+    rest = {name: value for name, value in request.items() if name not in _NOT_IN_REST}
+    if "tags" in request:
+        rest["tags"] = tags
+    rest_text = _ENCODER.encode(rest).decode()
     return NewMemory(
         seq=seq,
         agent_id=request["agent_id"],
@@ -268,5 +268,7 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         expires_at=expires_at,
         tags=tags,
         supersedes=supersedes,
-        doc=_ENCODER.encode(doc).decode(),
+        doc=f"{_ENCODER.encode(doc).decode()[:-1]},{rest_text[1:]}",
+        id=memory_id,
+        rest=rest_text,
     )

@@ -106,11 +106,15 @@ class NewMemory(Found, frozen=True, kw_only=True):
 
     Attributes:
         seq: Its row: rises with each memory that the store takes in, whatever its time.
+        id: Its id.
+        rest: The part of its document that no other attribute tells, as a JSON object that is not empty.
         created_at: When it is stored, in ns.
         expires_at: When it is forgotten by itself, in ns.
         supersedes: The row of the memory that it supersedes, which no other supersedes.
     """
 
+    id: str
+    rest: str
     agent_id: str
     session_id: str | None
     memory_type: str

@@ -27,7 +27,7 @@ from attrs import frozen
 
 from memtrace_server.search.documents import Document
 from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable
-from memtrace_server.store.sqlite import fulltext
+from memtrace_server.store.sqlite import fulltext, queries
 from memtrace_server.store.sqlite.pending import weight
 
 T = TypeVar("T")
@@ -216,13 +216,13 @@ class Indexer:
         rows: dict[int, fulltext.Row] = {}
         taken = 0
         found = connection.execute(
-            "SELECT u.seq, m.entry, m.doc FROM unindexed u CROSS JOIN memories m ON m.seq = u.seq"
-            " WHERE u.org = ? ORDER BY u.seq DESC",
+            f"SELECT u.seq, m.entry, {queries.DOC}, length(m.rest) FROM unindexed u"
+            " CROSS JOIN memories m ON m.seq = u.seq WHERE u.org = ? ORDER BY u.seq DESC",
             (org,),
         )
-        for seq, entry, doc in found:
+        for seq, entry, doc, length in found:
             rows[seq] = fulltext.Row(org, entry, Document.read(doc))
-            taken += weight(doc)
+            taken += weight(length)
             if taken >= self._size:
                 break
         found.close()

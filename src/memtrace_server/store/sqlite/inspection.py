@@ -28,7 +28,7 @@ _DERIVED = {
         "SELECT org, label, is_superseded, time, seq FROM labels",
         (
             "SELECT m.org, l.value, m.is_superseded, m.time, m.seq FROM memories m,"
-            " json_each(labels_of(m.memory_type, m.event_type, m.doc)) l"
+            " json_each(labels_of(m.memory_type, m.event_type, m.rest)) l"
         ),
     ),
     "superseding": (
@@ -86,7 +86,7 @@ def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
     for name in fulltext.TABLES:
         fulltext.create_table(connection, f"temp.{name}_anew", name)
     rows = connection.execute(
-        "SELECT entry, doc FROM memories m WHERE org = ?"
+        f"SELECT entry, {queries.DOC} FROM memories m WHERE org = ?"
         " AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE (u.org, u.seq) = (m.org, m.seq)) ORDER BY entry",
         (org,),
     )
@@ -114,7 +114,7 @@ def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
     connection.execute("DROP TABLE temp.counts_anew")
 
 
-def _labels_of(memory_type: str, event_type: str, doc: str) -> str:
+def _labels_of(memory_type: str, event_type: str, rest: str) -> str:
     """SQL function: the labels of a memory, as a JSON array."""
-    tags = msgspec.json.decode(doc).get("tags", [])
+    tags = msgspec.json.decode(rest).get("tags", [])
     return msgspec.json.encode(queries.labels(memory_type, event_type, tags)).decode()

@@ -319,6 +319,57 @@ _STEPS: Mapping[str, _Step] = {
         """,
         _make_index_anew,
     ),
+    "0012-facts-once": """
+        CREATE TABLE slim_memories (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            org INTEGER NOT NULL,
+            entry INTEGER NOT NULL,
+            agent_id TEXT NOT NULL,
+            session_id TEXT,
+            memory_type TEXT NOT NULL,
+            event_type TEXT NOT NULL,
+            time INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            importance REAL,
+            supersedes INTEGER,
+            superseded_by INTEGER,
+            superseded_at INTEGER,
+            is_superseded INTEGER AS (superseded_by IS NOT NULL) VIRTUAL,
+            ulid TEXT NOT NULL, -- its id, without "mem_"
+            -- The rest of it, as JSON. At the end, as what comes after a long text is read with the text.
+            rest TEXT NOT NULL
+        ) STRICT;
+        INSERT INTO slim_memories
+            SELECT seq, org, entry, agent_id, session_id, memory_type, event_type, time, created_at,
+                expires_at, importance, supersedes, superseded_by, superseded_at, substr(doc ->> 'id', 5),
+                json_remove(doc, '$.id', '$.time', '$.created_at', '$.org_id', '$.agent_id', '$.session_id',
+                    '$.memory_type', '$.event_type', '$.expires_at')
+            FROM memories ORDER BY seq;
+        DELETE FROM sqlite_sequence WHERE name = 'slim_memories';
+        INSERT INTO sqlite_sequence SELECT 'slim_memories', seq FROM sqlite_sequence WHERE name = 'memories';
+        DROP TABLE memories;
+        ALTER TABLE slim_memories RENAME TO memories;
+        CREATE UNIQUE INDEX memories_by_entry ON memories (org, entry);
+        CREATE INDEX memories_by_time ON memories (org, is_superseded, time);
+        CREATE INDEX memories_by_agent ON memories (org, agent_id, is_superseded, time);
+        CREATE INDEX memories_by_session ON memories (org, session_id, is_superseded, time)
+            WHERE session_id IS NOT NULL;
+        CREATE INDEX memories_by_type ON memories (org, agent_id, memory_type, is_superseded, time)
+            WHERE memory_type <> 'episodic';
+        CREATE INDEX memories_by_event ON memories (org, agent_id, event_type, is_superseded, time)
+            WHERE event_type <> 'general';
+        CREATE INDEX important_by_agent ON memories (org, agent_id, is_superseded, time)
+            WHERE importance >= 0.7 OR (importance IS NULL AND
+                (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')));
+        CREATE INDEX important_by_session ON memories (org, session_id, is_superseded, time)
+            WHERE importance >= 0.7 OR (importance IS NULL AND
+                (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')));
+        CREATE INDEX memories_by_end ON memories (expires_at) WHERE expires_at IS NOT NULL;
+        CREATE INDEX memories_superseded ON memories
+            (org, superseded_at, created_at, expires_at, agent_id, session_id, time)
+            WHERE superseded_at IS NOT NULL;
+    """,
 }
 
 

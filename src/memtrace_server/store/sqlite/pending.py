@@ -23,9 +23,9 @@ _LONG = 2_000  # characters of a document that are as much work to index as one 
 Row = tuple[object, ...]
 
 
-def weight(doc: str) -> int:
-    """How much work it is to index a memory: 1 for a short one."""
-    return 1 + len(doc) // _LONG
+def weight(length: int) -> int:
+    """How much work it is to index a memory of so many characters: 1 for a short one."""
+    return 1 + length // _LONG
 
 
 @define
@@ -70,11 +70,11 @@ class Pending:
             self.memories.append(
                 (
                     m.seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
-                    m.created_at, m.expires_at, m.supersedes, m.doc,
+                    m.created_at, m.expires_at, m.supersedes, m.id[4:], m.rest,
                 )
             )  # fmt: skip
             self.unindexed.append((org, m.seq))
-            self.weights[org] += weight(m.doc)
+            self.weights[org] += weight(len(m.rest))
             for label in queries.labels(m.memory_type, m.event_type, m.tags):
                 self.labels.append((org, label, 0, m.time, m.seq))
             # The row tells when it was stored even if the clock is behind, and if it is ahead, for a while.

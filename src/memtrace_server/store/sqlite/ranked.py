@@ -59,11 +59,7 @@ class Scope:
         self._org = org
         self._facets = fulltext.wanted_facets(wanted)
         self._bounds = queries.entry_bounds(org, wanted) if in_order else queries.Query("")
-        if before is not None:
-            # Imported memories may have later entries than those of later rows.
-            self._bounds.add(
-                "(SELECT seq FROM memories m WHERE m.org = ? AND m.entry = rowid) < ?", org, before
-            )
+        self._before = before
         self._wanted = wanted
 
     def entries(self, terms: Sequence[Term]) -> tuple[list[int], bool]:
@@ -86,10 +82,10 @@ class Scope:
 
     def phrase_entries(self, words: Words) -> list[int] | None:
         """Return the entries with every phrase that is wanted, if they are few."""
-        table = f"words_{self._org}"
-        sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql} LIMIT ?"
         match = fulltext.phrase_query(words.phrases, self._wanted.agent_id)
-        found = self._db.execute(sql, [match, *self._bounds.values, _PHRASES + 1]).fetchall()
+        query = self._matching("words", match)
+        sql = f"{query.sql} LIMIT ?"
+        found = self._db.execute(sql, [*query.values, _PHRASES + 1]).fetchall()
         return [entry for (entry,) in found] if len(found) <= _PHRASES else None
 
     def _divide(self, ordered: Sequence[Term]) -> tuple[Sequence[Term], Sequence[Term]]:
@@ -124,10 +120,19 @@ class Scope:
 
     def _entries(self, match: str) -> list[int]:
         """The newest entries that a query finds."""
-        table = f"stems_{self._org}"
-        newest = (
-            f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql} ORDER BY rowid DESC LIMIT ?"
-        )
+        query = self._matching("stems", match)
+        newest = f"{query.sql} ORDER BY rowid DESC LIMIT ?"
         sql = f"SELECT group_concat(rowid) FROM ({newest})"  # in one step: see `bulk`
-        (lines,) = self._db.execute(sql, [match, *self._bounds.values, _NEWEST]).fetchone()
+        (lines,) = self._db.execute(sql, [*query.values, _NEWEST]).fetchone()
         return [] if lines is None else [int(entry) for entry in lines.split(",")]
+
+    def _matching(self, name: str, match: str) -> queries.Query:
+        """Return the query for the entries of a table that match."""
+        table = f"{name}_{self._org}"
+        sql = f"SELECT rowid FROM {table} WHERE {table} MATCH ?{self._bounds.sql}"
+        query = queries.Query(sql, [match, *self._bounds.values])
+        if self._before is not None:
+            # Imported memories may have later entries than those of later rows.
+            seq = f"(SELECT m.seq FROM memories m WHERE m.org = ? AND m.entry = {table}.rowid)"
+            query.add(f"{seq} < ?", self._org, self._before)
+        return query

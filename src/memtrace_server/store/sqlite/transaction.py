@@ -45,7 +45,7 @@ _AGENT = "id, is_registered, description, config, created_at, last_active_at"
 _SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
 _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
-    " supersedes, doc"
+    " supersedes, ulid, rest"
 )
 _ADD = (
     f"INSERT INTO memories ({_MEMORY}, entry) VALUES ({', '.join('?' * len(_MEMORY.split(',')))},"
@@ -263,7 +263,7 @@ class SqliteTransaction:
         found: dict[bytes, Found] = {}
         for some in bulk.parts(fingerprints):
             rows = self._db.execute(
-                f"SELECT f.column1, m.seq, m.time, m.doc, {queries.NEWER}"
+                f"SELECT f.column1, m.seq, m.time, {queries.DOC}, {queries.NEWER}"
                 f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
                 (*some, org, since, now),
             )
@@ -279,7 +279,7 @@ class SqliteTransaction:
 
     def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
         self.flush()
-        sql = "SELECT seq, iif(org = ?, doc ->> 'id', NULL) FROM memories"
+        sql = "SELECT seq, iif(org = ?, 'mem_' || ulid, NULL) FROM memories"
         found = self._db.execute(
             f"{sql} WHERE seq IN (SELECT value FROM json_each(?))", (org, msgspec.json.encode(rows).decode())
         )
@@ -330,8 +330,8 @@ class SqliteTransaction:
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         self.flush()
         row = self._db.execute(
-            f"SELECT m.seq, m.time, m.doc, {queries.NEWER} FROM memories m WHERE m.org = ? AND m.seq = ?"
-            " AND (m.expires_at IS NULL OR m.expires_at > ?)",
+            f"SELECT m.seq, m.time, {queries.DOC}, {queries.NEWER} FROM memories m"
+            " WHERE m.org = ? AND m.seq = ? AND (m.expires_at IS NULL OR m.expires_at > ?)",
             (org, seq, now),
         ).fetchone()
         return Found(seq=row[0], time=row[1], doc=row[2], superseded_by=row[3]) if row else None
@@ -762,7 +762,8 @@ class SqliteTransaction:
     def _supersede_again(self, org: int, memory: NewMemory, older: int) -> None:
         """Let an imported memory supersede what it superseded, if that exists and nothing else does."""
         is_free = self._db.execute(
-            "SELECT 1 FROM memories WHERE seq = ? AND org = ? AND superseded_by IS NULL AND doc ->> 'id' = ?",
+            "SELECT 1 FROM memories"
+            " WHERE seq = ? AND org = ? AND superseded_by IS NULL AND 'mem_' || ulid = ?",
             (older, org, msgspec.json.decode(memory.doc)["supersedes"]),
         ).fetchone()
         if is_free:
@@ -793,8 +794,8 @@ class SqliteTransaction:
         gone = Pending()
         for seq in rows:
             org, entry, agent_id, memory_type, event_type, time, doc, older, newer = self._db.execute(
-                "SELECT org, entry, agent_id, memory_type, event_type, time, doc, supersedes, superseded_by"
-                " FROM memories WHERE seq = ?",
+                f"SELECT org, entry, agent_id, memory_type, event_type, time, {queries.DOC}, supersedes,"
+                " superseded_by FROM memories m WHERE seq = ?",
                 (seq,),
             ).fetchone()
             document = Document.read(doc)
@@ -835,8 +836,8 @@ class SqliteTransaction:
 
     def _supersede(self, older: int, newer: int | None, superseded_at: int | None) -> None:
         """Note by which row a memory is superseded, and since when (ns); by none if both are None."""
-        org, memory_type, event_type, time, doc, was_superseded = self._db.execute(
-            "SELECT org, memory_type, event_type, time, doc, is_superseded FROM memories WHERE seq = ?",
+        org, memory_type, event_type, time, rest, was_superseded = self._db.execute(
+            "SELECT org, memory_type, event_type, time, rest, is_superseded FROM memories WHERE seq = ?",
             (older,),
         ).fetchone()
         self._db.execute(
@@ -845,7 +846,7 @@ class SqliteTransaction:
         )
         is_superseded = newer is not None
         if is_superseded != was_superseded:
-            tags = msgspec.json.decode(doc).get("tags", [])
+            tags = msgspec.json.decode(rest).get("tags", [])
             self._db.executemany(
                 "UPDATE labels SET is_superseded = ?"
                 " WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
