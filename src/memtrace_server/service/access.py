@@ -7,15 +7,12 @@ from memtrace_server.contract import Contract
 from memtrace_server.messages import Response, answer
 from memtrace_server.service import limiting
 from memtrace_server.service.call import Call
-from memtrace_server.tenants import DEFAULT_ORG
 
 
 def get_access(call: Call) -> Response:
     """Return whose key it is, and the operations that the contract lets its role call."""
     principal = call.principal
-    refused = limiting.REFUSED if principal.agent_id else frozenset[str]()
-    if principal.org_id != DEFAULT_ORG:
-        refused |= {"vacuumStore"}
+    refused = limiting.refused(principal)
     allowed = [
         operation.id
         for operation in Contract.load().operations.values()

@@ -8,6 +8,7 @@ from typing import Any
 from memtrace._version import __version__
 from memtrace_server import problems, times
 from memtrace_server.messages import Response, answer
+from memtrace_server.service import limiting
 from memtrace_server.service.call import Call
 from memtrace_server.tenants import DEFAULT_ORG
 
@@ -26,7 +27,7 @@ def vacuum_store(call: Call) -> Response:
     Raises:
         Problem: 403 for other organisations.
     """
-    if call.principal.org_id != DEFAULT_ORG:
+    if "vacuumStore" in limiting.refused(call.principal):
         raise problems.forbidden(f"This is about all organisations, and needs an admin of {DEFAULT_ORG}")
     return Response(status=204)
 

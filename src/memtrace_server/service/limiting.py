@@ -1,4 +1,4 @@
-"""What a key that is limited to one agent can ask for: nothing about any other."""
+"""What a key can ask for whose role does not tell: nothing about other agents, or other organisations."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from typing import Any
 import msgspec
 
 from memtrace_server import problems
+from memtrace_server.auth import Principal
 from memtrace_server.contract import Arguments, Operation
+from memtrace_server.tenants import DEFAULT_ORG
 
-REFUSED = frozenset({"importRecords", "vacuumStore"})
-"""Operations that are about many agents."""
-
+_OF_MANY_AGENTS = frozenset({"importRecords", "vacuumStore"})
+_OF_ALL_ORGANISATIONS = frozenset({"vacuumStore"})
 _AGENT = "agent_id"
 _NAMED_DIFFERENTLY = {"registerAgent": "name"}  # the field of a body that is the agent's id
+
+
+def refused(principal: Principal) -> frozenset[str]:
+    """Return the operations that a key may not call, whatever its role."""
+    of_many = _OF_MANY_AGENTS if principal.agent_id is not None else frozenset[str]()
+    of_all = _OF_ALL_ORGANISATIONS if principal.org_id != DEFAULT_ORG else frozenset[str]()
+    return of_many | of_all
 
 
 def limited(operation: Operation, arguments: Arguments, agent_id: str) -> Arguments:
@@ -26,7 +34,7 @@ def limited(operation: Operation, arguments: Arguments, agent_id: str) -> Argume
     Raises:
         Problem: 403; they ask for another agent, or for all of them.
     """
-    if operation.id in REFUSED:
+    if operation.id in _OF_MANY_AGENTS:
         raise problems.forbidden(f"This key is limited to the agent {agent_id}")
     parameters = _own(arguments.parameters, operation.parameter_names, agent_id)
     if not isinstance(arguments.body, dict):
