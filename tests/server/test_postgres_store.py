@@ -13,13 +13,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import psycopg
 import pytest
 from clusters import Cluster
 from helpers.commands import Commands
+from helpers.postgres import Schemas
 from psycopg import sql
 
 from memtrace import ConflictError, Memtrace
@@ -428,6 +431,48 @@ def test_both_stores_rank_alike(postgres_url: str, tmp_path: Path) -> None:
                     for client in (sqlite, postgres)
                 ]
                 assert found[0] == found[1], (query, filters)
+
+
+@pytest.fixture(scope="module")
+def many(postgres_schemas: Schemas) -> Iterator[Memtrace]:
+    """A client of a store with words that are common, rare, and neither, over times that are uneven."""
+    schema = postgres_schemas.take()
+    seconds = 0
+    memories: list[dict[str, Any]] = []
+    for number in range(3_600):
+        seconds += 0 if number % 7 == 0 else 3_600 if number % 1_000 == 0 else number % 5
+        words = [
+            f"n{number}",
+            "half" * (number % 2),
+            "tenth" * (number % 10 == 0),
+            "early" * (number < 1_200),
+        ]
+        words += ["fiftieth" * (number % 50 == 3), "seldom" * (number % 700 == 5), "late" * (number > 3_000)]
+        time = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+        memories.append(
+            {"agent_id": "ab"[number % 2], "content": " ".join(filter(None, words)), "time": time}
+        )
+    with Memtrace(postgres_schemas.url_of(schema)) as client:
+        for at in range(0, len(memories), 900):
+            client.add_memories(memories[at : at + 900])
+        yield client
+    postgres_schemas.give_back(schema)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_what_is_found_of_many_comes_in_order(many: Memtrace, order: Literal["asc", "desc"]) -> None:
+    filters: list[dict[str, Any]] = [
+        {}, {"agent_id": "b"}, {"since": "2026-01-01T00:50:00Z", "until": "2026-01-01T01:20:00Z"}
+    ]  # fmt: skip
+    for more in filters:
+        passed = [(memory.id, memory.content or "") for memory in many.iter_memories(order=order, **more)]
+        for word in ("half", "tenth", "early", "fiftieth", "seldom", "late", "n17", "never"):
+            expected = [memory_id for memory_id, content in passed if word in content]
+            for wanted in ({"query": word}, {"content_contains": word}):
+                if word == "n17" and "query" in wanted:
+                    continue  # others begin with it
+                found = many.iter_search(order=order, page_size=150, **wanted, **more)
+                assert [memory.id for memory in found] == expected, (word, more)
 
 
 def test_memories_are_copied_between_stores(postgres_url: str, tmp_path: Path, command: Commands) -> None:

@@ -18,8 +18,11 @@ from memtrace_server.store.records import (
     Term,
 )
 
-FEW = 2_000
+FEW = 1_000
 """Memories that the full-text index finds for a page; if it finds more, the page is looked for in order."""
+
+NEAREST = 1_000
+"""Memories in the first window of time in which a page is looked for."""
 
 _PIECE = 3  # characters in a trigram
 # As it is in the indexes: a query that repeats it is served by them.
@@ -54,15 +57,30 @@ class Query:
 
 
 def is_search(wanted: Filter) -> bool:
-    """Return whether the full-text index finds what a filter wants."""
+    """Return whether an index finds what a filter wants by what it says, or is labelled with."""
+    return has_lexemes(wanted) or bool(wanted.contains and len(fold(wanted.contains)) >= _PIECE)
+
+
+def has_lexemes(wanted: Filter) -> bool:
+    """Return whether lexemes find what a filter wants."""
     words = wanted.words
     return bool(
         wanted.tags
         or wanted.metadata
         or (words is not None and (words.phrases or words.stems is not None))
-        or (wanted.contains and len(fold(wanted.contains)) >= _PIECE)
         or (wanted.agent_id is None and wanted.session_id is None and lexemes.wanted_facets(0, wanted))
     )
+
+
+def of_org(org: int, *, is_found: bool) -> tuple[str, int]:
+    """Return the condition that a memory is an organisation's.
+
+    Args:
+        org: The organisation.
+        is_found: Whether another index finds few rows, so that PostgreSQL is not to read all of the
+            organisation's from an index beside. The condition does not tell then where its rows are.
+    """
+    return ("(m.org = %s) IS TRUE" if is_found else "m.org = %s"), org
 
 
 def found(  # noqa: PLR0913 - a page is what it is
@@ -72,11 +90,14 @@ def found(  # noqa: PLR0913 - a page is what it is
     *,
     order: Direction,
     limit: int,
-    after: tuple[int, int] | None = None,
-    offset: int = 0,
+    after: tuple[int, int] | None,
+    is_found: bool,
 ) -> Query:
     """Return the query for a page of what the full-text index finds, and how many it finds, up to `FEW`."""
-    query = Query("WITH hits AS MATERIALIZED (SELECT m.seq, m.time FROM memories m WHERE m.org = %s", [org])
+    condition, value = of_org(org, is_found=is_found)
+    query = Query(
+        f"WITH hits AS MATERIALIZED (SELECT m.seq, m.time FROM memories m WHERE {condition}", [value]
+    )
     narrow(query, org, wanted, now)
     _continue(query, order, after)
     query.then(f" LIMIT {FEW + 1})")
@@ -86,7 +107,7 @@ def found(  # noqa: PLR0913 - a page is what it is
         " JOIN memories m ON m.org = %s AND m.seq = h.seq",
         *values, org,
     )  # fmt: skip
-    return query.then(f" ORDER BY h.time {order}, h.seq {order} LIMIT %s OFFSET %s", limit, offset)
+    return query.then(f" ORDER BY h.time {order}, h.seq {order} LIMIT %s", limit)
 
 
 def page(  # noqa: PLR0913 - as above
@@ -117,6 +138,24 @@ def page(  # noqa: PLR0913 - as above
     whole.sql = f"{' UNION ALL '.join(parts)} {ordering} LIMIT %s OFFSET %s"
     whole.values += [limit, offset]
     return whole
+
+
+def nearest(org: int, wanted: Filter, order: Direction, after: tuple[int, int] | None) -> Query:
+    """Return the query for how many memories are next, up to `NEAREST`, and their first and last time."""
+    query = Query(
+        "SELECT count(*), min(time), max(time) FROM (SELECT m.time FROM memories m WHERE m.org = %s", [org]
+    )
+    query.add("NOT m.is_superseded")
+    for condition, value in (
+        ("m.agent_id = %s", wanted.agent_id),
+        ("m.session_id = %s AND m.session_id IS NOT NULL", wanted.session_id),
+        ("m.time >= %s", wanted.since),
+        ("m.time < %s", wanted.until),
+    ):
+        if value is not None:
+            query.add(condition, value)
+    _continue(query, order, after)
+    return query.then(f" ORDER BY time {order}, seq {order} LIMIT {NEAREST}) s")
 
 
 def matching(org: int, wanted: Filter, now: int) -> Query:
@@ -176,6 +215,7 @@ def ranked(  # noqa: PLR0913 - a search is what it is
     before: int,
     limit: int,
     newest: int | None,
+    is_found: bool,
 ) -> Query:
     """Return the query for rows with most weight, of those with a rare term.
 
@@ -188,15 +228,17 @@ def ranked(  # noqa: PLR0913 - a search is what it is
         before: The row before which rows count.
         limit: Maximum number of rows.
         newest: How many of the newest rows are weighed, if there are too many.
+        is_found: As `of_org` has it.
     """
+    condition, value = of_org(org, is_found=is_found)
     query = Query(
         "WITH terms AS MATERIALIZED"
         " (SELECT q::tsquery AS q, w FROM unnest(%s::text[], %s::float8[]) AS t (q, w)),"
-        " hits AS MATERIALIZED (SELECT m.seq, m.lexemes FROM memories m WHERE m.org = %s AND m.seq < %s",
+        f" hits AS MATERIALIZED (SELECT m.seq, m.lexemes FROM memories m WHERE {condition} AND m.seq < %s",
         [
             [lexemes.query([lexemes.stem_lexeme(org, term.stem)]) for term in terms],
             [term.weight for term in terms],
-            org,
+            value,
             before,
         ],
     )

@@ -257,7 +257,12 @@ class PostgresStore:
 
     def _read(self, connection: Connection, work: Callable[[Transaction], T]) -> T:
         with _snapshot(connection):
-            return work(PostgresTransaction(connection, self._clock, self._slot, is_writing=False))
+            return work(self._transaction(connection, is_writing=False))
+
+    def _transaction(self, connection: Connection, *, is_writing: bool) -> PostgresTransaction:
+        return PostgresTransaction(
+            connection, self._clock, self._slot, is_writing=is_writing, is_distributed=self._is_distributed
+        )
 
     def _probe(self, ends_at: float) -> None:
         with self._told_apart(None):
@@ -432,7 +437,7 @@ class PostgresStore:
                 migrations.settle(connection)
                 self._settled.add(connection)
             connection.execute("BEGIN")
-            transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
+            transaction = self._transaction(connection, is_writing=True)
             do = _do_carefully if is_careful else _do
             transaction.look_up([todo.wants for todo in works])
             outcomes: list[Outcome[Any]] = []
@@ -480,7 +485,7 @@ class PostgresStore:
                 self._connections.lent(time.monotonic() + _TIDY_PATIENCE) as connection,
                 connection.transaction(),
             ):
-                transaction = PostgresTransaction(connection, self._clock, self._slot, is_writing=True)
+                transaction = self._transaction(connection, is_writing=True)
                 transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
                 transaction.flush()
             self._unswept = 0

@@ -30,6 +30,7 @@ from memtrace_server.store.postgres.pending import (
     encoded,
 )
 from memtrace_server.store.postgres.queries import Query
+from memtrace_server.store.postgres.windows import Windows
 from memtrace_server.store.records import (
     Agent,
     AgentCounts,
@@ -55,6 +56,7 @@ _LOOKED_THROUGH = 10_000  # memories, for one page of a tail
 _RARE = 5_000  # memories that have one of the stems by which rows are found
 _PASSED = 250  # memories that may be passed over for one that is found
 _NEWEST = 1_000
+_LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _COUNTED = 2_000  # memories with a stem that are counted one by one
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
@@ -109,10 +111,14 @@ class PostgresTransaction:
         clock: Gives rows to memories.
         slot: Where this process counts.
         is_writing: Whether something may be written.
+        is_distributed: Whether memories lie in several places, which a query must name.
     """
 
-    def __init__(self, connection: Connection, clock: Clock, slot: int, *, is_writing: bool) -> None:
+    def __init__(
+        self, connection: Connection, clock: Clock, slot: int, *, is_writing: bool, is_distributed: bool
+    ) -> None:
         self._db = connection
+        self._is_distributed = is_distributed
         self._clock = clock
         self._slot = slot
         self._is_writing = is_writing
@@ -482,10 +488,11 @@ class PostgresTransaction:
         """Return in how many memories lexemes are: exactly if they are few, else by a sample."""
         if not wanted:
             return {}
+        condition, value = queries.of_org(org, is_found=not self._is_distributed)
         hits = Query(
-            "WITH hits AS MATERIALIZED (SELECT lexemes FROM memories"
-            f" WHERE org = %s AND lexemes @@ %s::tsquery LIMIT {_COUNTED + 1})",
-            [org, lexemes.query([], wanted)],
+            "WITH hits AS MATERIALIZED (SELECT m.lexemes FROM memories m"
+            f" WHERE {condition} AND m.lexemes @@ %s::tsquery LIMIT {_COUNTED + 1})",
+            [value, lexemes.query([], wanted)],
         )
         if len(wanted) <= _ALL_COUNTED:
             hits.then(
@@ -531,11 +538,13 @@ class PostgresTransaction:
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
         self.flush()
+        is_found = not self._is_distributed and wanted.since is None and wanted.until is None
         ordered = sorted((term for term in terms if term.count), key=lambda term: (term.count, term.stem))
         if wanted.words is not None and wanted.words.phrases:
             query = queries.ranked(
-                org, wanted, now, ordered, (), before=before, limit=_PHRASES + 1, newest=None
-            )
+                org, wanted, now, ordered, (), before=before, limit=_PHRASES + 1, newest=None,
+                is_found=is_found,
+            )  # fmt: skip
             rows = self._plan(query)
             if len(rows) <= _PHRASES:
                 return Candidates(found=[_found(*row) for row in rows], is_complete=True)
@@ -543,7 +552,10 @@ class PostgresTransaction:
             return Candidates(found=[], is_complete=True)
         rare = self._rare(org, wanted, ordered)
         newest = self._newest(org, ordered, limit)
-        query = queries.ranked(org, wanted, now, ordered, rare, before=before, limit=limit + 1, newest=newest)
+        query = queries.ranked(
+            org, wanted, now, ordered, rare, before=before, limit=limit + 1, newest=newest,
+            is_found=is_found and newest is None,
+        )  # fmt: skip
         found = [_found(*row) for row in self._plan(query)]
         is_complete = len(rare) == len(ordered) and newest is None and len(found) <= limit
         return Candidates(found=found[:limit], is_complete=is_complete)
@@ -609,14 +621,83 @@ class PostgresTransaction:
         self.flush()
         if wanted.as_of is not None and not self._has_future(org):
             wanted = wanted.without_future()
-        place: Any = {"order": order, "limit": limit, "after": after, "offset": offset}
-        rows: list[tuple[Any, ...]] | None = None
         if queries.is_search(wanted):
-            rows = self._plan(queries.found(org, wanted, now, **place))
-            rows = None if rows and rows[0][-1] > queries.FEW else [row[:-1] for row in rows]
-        if rows is None:
-            rows = self._ask(queries.page(org, wanted, now, **place))
+            rows = self._search(org, wanted, now, order=order, limit=limit + offset, after=after)[offset:]
+        else:
+            rows = self._ask(
+                queries.page(org, wanted, now, order=order, limit=limit, after=after, offset=offset)
+            )
         return [_found(*row) for row in rows]
+
+    def _search(  # noqa: PLR0913 - a page is what it is
+        self,
+        org: int,
+        wanted: Filter,
+        now: int,
+        *,
+        order: Direction,
+        limit: int,
+        after: tuple[int, int] | None,
+    ) -> list[tuple[Any, ...]]:
+        """Look for a page in windows of time, each longer than the last; what is rare is found at once."""
+        windows = Windows.of(wanted, order, self._ask(queries.nearest(org, wanted, order, after))[0])
+        if windows is None:  # little is left
+            return self._found(org, wanted, now, order=order, limit=limit, after=after)
+        rows = self._ask(queries.page(org, windows.first(), now, order=order, limit=limit, after=after))
+        if len(rows) < limit and len(rows) * self.count_memories(org) <= queries.FEW * queries.NEAREST:
+            few = self._few(
+                org, windows.rest(), now, order=order, limit=limit - len(rows), after=after,
+                is_found=self._is_found(org, wanted),
+            )  # fmt: skip
+            if few is not None:
+                return rows + few
+        while len(rows) < limit and not windows.is_done:
+            window = windows.next(len(rows), limit)
+            left = limit - len(rows)
+            if windows.is_short and not windows.is_done:
+                rows += self._ask(queries.page(org, window, now, order=order, limit=left, after=after))
+            else:
+                rows += self._found(org, window, now, order=order, limit=left, after=after)
+        return rows
+
+    def _is_found(self, org: int, wanted: Filter) -> bool:
+        """Return whether an index of what memories say finds fewer rows than the organisation has."""
+        if self._is_distributed or queries.has_lexemes(wanted):
+            return not self._is_distributed
+        row = self._one("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('memories')")
+        return row is not None and self.count_memories(org) * _LARGE_SHARE >= row[0]
+
+    def _found(  # noqa: PLR0913 - as above
+        self,
+        org: int,
+        wanted: Filter,
+        now: int,
+        *,
+        order: Direction,
+        limit: int,
+        after: tuple[int, int] | None,
+    ) -> list[tuple[Any, ...]]:
+        """Return a page of what the full-text index finds, or, if that is much, of what comes in order."""
+        few = self._few(org, wanted, now, order=order, limit=limit, after=after, is_found=False)
+        if few is not None:
+            return few
+        return self._ask(queries.page(org, wanted, now, order=order, limit=limit, after=after))
+
+    def _few(  # noqa: PLR0913 - as above
+        self,
+        org: int,
+        wanted: Filter,
+        now: int,
+        *,
+        order: Direction,
+        limit: int,
+        after: tuple[int, int] | None,
+        is_found: bool,
+    ) -> list[tuple[Any, ...]] | None:
+        """Return a page of what the full-text index finds; None if it finds much."""
+        query = queries.found(org, wanted, now, order=order, limit=limit, after=after, is_found=is_found)
+        rows = self._plan(query)
+        return None if rows and rows[0][-1] > queries.FEW else [row[:-1] for row in rows]
 
     def tail_end(self, org: int) -> int:
         self.flush()
