@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
+import io
+import os
 import sys
+from contextlib import closing, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
+from memtrace import cli
 from memtrace.testing import ServerProcess
-
-_PATIENCE = 60.0  # Seconds for a command.
+from memtrace_server import tenants
+from memtrace_server.store import open_store
 
 
 class LiveServer(ServerProcess):
@@ -43,23 +47,20 @@ class LiveServer(ServerProcess):
         self._process.wait()
 
     def run(self, *arguments: str) -> str:
-        """Run a `memtrace` command on the server's store and return what it prints.
+        """Run a `memtrace` command on the server's store, in this process, and return what it prints.
 
         Args:
             *arguments: The command, for example `"org", "create", "acme"`.
+
+        Raises:
+            SystemExit: The command fails.
         """
-        done = subprocess.run(
-            [*self._memtrace, *arguments],
-            cwd=self._folder,
-            env=self._environment,
-            check=True,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-            timeout=_PATIENCE,
-        )
-        return done.stdout
+        printed = io.StringIO()
+        with patch.dict(os.environ, self._environment, clear=True), redirect_stdout(printed):
+            cli.main(arguments)
+        return printed.getvalue()
 
     def create_tenant(self, name: str, *, role: str = "admin") -> str:
-        """Create an organisation and return a key of it."""
-        org_id = self.run("org", "create", name).split()[-1]
-        return self.run("key", "create", "--org", org_id, "--role", role).split()[-1]
+        """Create an organisation and return a key of it, as commands do, but without their processes."""
+        with closing(open_store(self.store_url)) as store:
+            return tenants.create_key(store, tenants.create_org(store, name).id, role, "")

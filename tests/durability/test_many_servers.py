@@ -15,6 +15,8 @@ from helpers.postgres import Schemas
 from live import LiveServer
 
 from memtrace import APIConnectionError, AuthenticationError, ConflictError, Memtrace
+from memtrace_server import tenants
+from memtrace_server.store import open_store
 
 MANY = 64
 PATIENCE = 120.0
@@ -40,14 +42,10 @@ class Fleet:
 
     def create_key(self) -> tuple[str, str]:
         """Create an organisation; return a key of it, and the key's id."""
-        server = self.servers[0]
-        org = server.run("org", "create", f"org {self._number_of_orgs()}", "--store", self.store).split()[-1]
-        key = server.run("key", "create", "--org", org, "--role", "admin", "--store", self.store).split()[-1]
-        listed = server.run("key", "list", "--store", self.store).splitlines()
-        return key, next(line for line in listed if org in line).split()[0]
-
-    def _number_of_orgs(self) -> int:
-        return len(self.servers[0].run("org", "list", "--store", self.store).splitlines())
+        with closing(open_store(self.store)) as store:
+            org = tenants.create_org(store, f"org {len(tenants.list_orgs(store))}")
+            key = tenants.create_key(store, org.id, "admin", "")
+            return key, next(each.id for each in tenants.list_keys(store) if each.org_id == org.id)
 
     def close(self) -> None:
         """Stop all servers."""
