@@ -3,9 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXAMPLES ?= 50
+# A worker takes from another what that one has not begun, so that both end at once and a module's fixtures are
+# mostly made once.
+SIDE_BY_SIDE := -n 2 --dist worksteal --timeout 600
+OF_THE_SDK := tests/contract tests/client
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long soak eval bench bench-peers bench-quick build clean
 
 help: ## list these targets
@@ -14,8 +19,8 @@ help: ## list these targets
 demo: $(VENV)/.server ## start a server, store memories over HTTP, recall them and name the page (ARGS=--stay keeps it)
 	@$(BIN)/python scripts/demo.py $(ARGS)
 
-test: $(VENV)/.dev ## run the tests in two processes and random order (ARGS='-k docs' to choose)
-	$(BIN)/python -m pytest -n 2 --timeout 600 $(ARGS)
+test: $(VENV)/.dev ## run the tests side by side in random order (ARGS='-k docs' to choose)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 browser: $(VENV)/.dev ## install Chromium, which the tests of the page need, if this user can; with apt, as root
 	@$(BIN)/python scripts/browser.py
@@ -45,18 +50,17 @@ extras: $(VENV)/.dev ## try each extra in an environment that has it alone, and 
 
 coverage: $(VENV)/.dev ## run the tests of the SDK; fails if they leave out a branch of it
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 tests/client tests/contract/test_moving.py tests/contract/test_fitted_contexts.py \
+	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) tests/client tests/contract/test_moving.py tests/contract/test_fitted_contexts.py \
 		tests/contract/test_sessions.py tests/contract/test_values.py tests/server/test_postgres_store.py tests/package/test_names.py tests/package/test_fail_next.py \
 		tests/package/test_pytest_plugin.py tests/surfaces/test_tools.py $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-newest: ## run the tests of the SDK with the newest Python that is installed
-	@python=$$(for minor in 14 13 12 11; do python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null && break; done) && \
-		$(MAKE) test VENV=.venv-newest PYTHON=$$python ARGS='tests/client tests/contract tests/package/test_typing.py $(ARGS)'
+newest: .venv-newest/.done ## run the tests of the SDK with the newest Python that is installed
+	.venv-newest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-newest/cache $(OF_THE_SDK) tests/package/test_typing.py $(ARGS)
 
 lowest: .venv-lowest/.done ## run the tests of what the client sends and the server stores with the lowest versions of what they need
-	.venv-lowest/bin/python -m pytest -n 2 --timeout 600 tests/contract tests/client $(NEEDS_MORE:%=--ignore=%) $(ARGS)
+	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-lowest/cache $(OF_THE_SDK) $(NEEDS_MORE:%=--ignore=%) $(ARGS)
 
 mutants: $(VENV)/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
 	$(BIN)/python scripts/mutants.py $(ARGS)
@@ -95,16 +99,23 @@ clean: ## remove all that these targets made
 	rm -rf .venv .venv-newest .venv-lowest build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis .coverage .coverage.* mutants
 	find src generated scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One environment, in two steps: the demo and the server need a few packages only, and should not wait for
-# all the tools.
-$(VENV)/.server: pyproject.toml
+# The demo and the server need a few packages only, and should not wait for all the tools.
+$(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Memtrace needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server]'
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.server
+$(VENV)/.dev: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	@touch $(VENV)/.server $@
+
+.venv-newest/.done: pyproject.toml
+	python=$$(for minor in 14 13 12 11; do python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null && break; done) && \
+		$$python -m venv --clear .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
 # Whose tools, such as other HTTP libraries, need newer versions.

@@ -152,9 +152,9 @@ def trials(extra: str, wheel: Path, at: dict[str, str]) -> Iterator[str]:
 
 
 def declared() -> Iterator[str]:
-    """Yield the extras of the project, but for that of its developers."""
+    """Yield the extras of the project, but for those of its developers."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return (extra for extra in project["optional-dependencies"] if extra != "dev")
+    return (extra for extra in project["optional-dependencies"] if extra not in {"dev", "test"})
 
 
 def snippet(extra: str) -> str:
