@@ -41,8 +41,6 @@ _LOG = logging.getLogger("memtrace_server")
 CHANGE_DELAY = 0.05
 """Seconds between two looks whether the store has changed, for those who wait for a memory."""
 
-_SHORT = 8 << 10  # bytes of a body; what takes longest is a batch of 150 small memories, some 10 ms
-
 
 class _Run(Protocol):
     def __call__(self, transaction: Transaction, step: Step | None = None) -> Response: ...
@@ -52,7 +50,6 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What a request needs of the store; run it with `Core.read`, or `Store.write` if it `is_write`.
 
     Attributes:
-        is_short: Whether it takes so little time that others can wait for it.
         is_probe: Whether it asks if the store could be written.
         is_vacuum: Whether the store is to be rewritten after it.
         wait: Seconds for which it is done again until it finds something.
@@ -61,7 +58,6 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     is_write: bool
-    is_short: bool
     is_probe: bool
     is_vacuum: bool
     wait: float
@@ -297,7 +293,6 @@ class Core:
             is_probe=operation.id == "getReady",
             is_vacuum=operation.id == "vacuumStore",
             wait=parameters.get("wait", 0),
-            is_short=len(request.body) <= _SHORT,
             run=run,
             find=find if is_write and operation.id in forgetting.FORGETTING else None,
             wants=wants if is_write else None,

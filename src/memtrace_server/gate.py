@@ -16,7 +16,7 @@ from memtrace_server.auth import Principal
 from memtrace_server.limits import FailureLimit
 from memtrace_server.problems import Problem
 from memtrace_server.store import Store
-from memtrace_server.store.protocol import StoreReadOnly, StoreUnavailable, Transaction
+from memtrace_server.store.protocol import StoreReadOnly, StoreUnavailable, Transaction, Write
 
 _FRESH = 5.0  # seconds for which a key that the store knew is not looked up again
 _MINUTE = 60 * times.SECOND
@@ -123,7 +123,7 @@ class Gate:
         if len(self._noted) > _MAX_KNOWN:
             self._noted.popitem(last=False)
         with suppress(StoreReadOnly, StoreUnavailable):
-            self._store.submit([partial(_note_use, key_id=key_id)])
+            self._store.submit([Write(run=partial(_note_use, key_id=key_id))])
 
 
 def _note_use(transaction: Transaction, *, key_id: str) -> None:

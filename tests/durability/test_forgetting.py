@@ -230,7 +230,7 @@ def test_what_was_forgotten_is_not_in_the_file_after_a_vacuum(
 def test_a_vacuum_that_could_not_reach_the_file_says_so(
     in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_PATIENCE", 0.1)
+    monkeypatch.setattr(sqlite_store, "PATIENCE", 0.1)
     secret = Marker.word()
     tenant = in_process.tenant()
     tenant.add(content=f"to be forgotten: {secret.text}")

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from server.writers import submit
 
 from memtrace_server.core import Work
-from memtrace_server.store.protocol import acknowledged
 from memtrace_server.store.sqlite import indexing, queries
 
 PATIENCE = 60.0  # seconds
@@ -222,9 +222,7 @@ def test_what_is_submitted_is_indexed_by_itself_when_it_is_much(
     memories = [{"agent_id": "a", "content": f"red {n}"} for n in range(indexing.WAKES)]
     todo = tenant.begin("POST", MEMORIES, {"memories": memories}).todo
     assert isinstance(todo, Work)
-    outcomes = in_process.store.submit([todo.run]).result(PATIENCE)
-    response, _ = acknowledged(outcomes[0], PATIENCE)
-    assert response is not None
+    response = submit(in_process.store, todo.run).result(PATIENCE)
     assert response.status == 201
     wait_until(lambda: unindexed(file) == 0)
     assert_whole(file)

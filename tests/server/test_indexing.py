@@ -14,7 +14,7 @@ import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 
-from memtrace_server.store.protocol import Outcome, acknowledged
+from memtrace_server.store.protocol import Outcome
 from memtrace_server.store.sqlite import indexing
 from memtrace_server.store.sqlite.indexing import Indexer
 
@@ -146,14 +146,15 @@ def test_only_the_writes_of_who_is_behind_wait(tenants: list[Tenant], indexer: I
     assert indexer.in_time(refused, 1) == refused
 
     indexer.tend()
-    assert acknowledged((late, None), 60) == ("stored", None)
+    assert late.result(60) == "stored"
     indexer.close()
     assert left(file).get(1, 0) < 1_000
 
 
 def test_closing_acknowledges_what_waits(indexer: Indexer) -> None:
     indexer.note({1: indexing.BEHIND + 1})
-    late = indexer.in_time(("stored", None), 1)
+    late, _ = indexer.in_time(("stored", None), 1)
     indexer.close()
-    assert acknowledged(late, 0) == ("stored", None)
+    assert isinstance(late, Future)
+    assert late.result(0) == "stored"
     assert indexer.in_time(("stored", None), 1) == ("stored", None)

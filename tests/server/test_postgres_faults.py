@@ -25,6 +25,7 @@ from clusters import Cluster
 from live import LiveServer
 from psycopg import sql
 from psycopg.errors import ProgramLimitExceeded, SerializationFailure
+from server.writers import together
 
 from memtrace import MemoryTail, Memtrace
 from memtrace_server import tenants, times
@@ -131,7 +132,7 @@ def test_a_lost_commit_leaves_replays_of_its_group_unknown(postgres_url: str, pr
         store.write(partial(keep, org=org, key="earlier"))
         proxy.cuts_at = b"COMMIT\0"  # the tag of a commit that is done
         works = [partial(keep, org=org, key=key) for key in ("earlier", "new", "new", "earlier")]
-        outcomes = store.submit(works).result(PATIENCE)
+        outcomes = together(store, works)
     assert outcomes[0] == ("replayed", None)
     assert [type(failure) for _, failure in outcomes[1:]] == [OutcomeUnknown] * 3
 
@@ -277,7 +278,7 @@ def test_a_write_that_postgresql_refuses_fails_alone(postgres_url: str) -> None:
             with closing(open_store(postgres_url)) as store:
                 org = tenants.local_principal(store).org
                 works = [partial(remember, org=org, agent_id=name) for name in ("a", "refused", "b")]
-                outcomes = store.submit(works).result(PATIENCE)
+                outcomes = together(store, works)
         finally:
             connection.execute("DROP FUNCTION refuse CASCADE")
         stored = {memory.agent_id for memory in client.iter_memories(memory_type="entity")}
@@ -362,7 +363,7 @@ def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: st
 
     with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as connection:
         org = tenants.local_principal(store).org
-        outcomes = store.submit([partial(remember_some, first=10 * n) for n in range(works)]).result(PATIENCE)
+        outcomes = together(store, [partial(remember_some, first=10 * n) for n in range(works)])
         sql = "SELECT count(*), count(DISTINCT xmin::text), count(DISTINCT cmin::text) FROM memories"
         memories, transactions, statements = connection.execute(sql).fetchone() or (0, 0, 0)
     assert outcomes == [(None, None)] * works

@@ -14,6 +14,7 @@ import pytest
 from attrs import define, field
 from clusters import Cluster
 from psycopg import sql
+from server.writers import together
 
 from memtrace import ConflictError, Memtrace
 from memtrace_server import tenants
@@ -221,10 +222,10 @@ def test_a_group_of_writes_is_cut_by_organisation(sharded_url: str) -> None:
             seen.append([org])
 
         works = [orgs[number % 2] for number in range(6)]
-        done = store.submit(
-            [partial(work, org=org) for org in works], None, [partial(Wants, org=org) for org in works]
+        done = together(
+            store, [partial(work, org=org) for org in works], [partial(Wants, org=org) for org in works]
         )
-        assert [failure for _, failure in done.result(60)] == [None] * 6
+        assert [failure for _, failure in done] == [None] * 6
     assert [org for (org,) in seen] == [*[orgs[0]] * 3, *[orgs[1]] * 3]
 
 

@@ -13,15 +13,14 @@ from typing import Any
 
 import pytest
 from durability.store_audit import assert_whole
-from server.writers import submit, writer_held
+from server.writers import submit, together, writer_held
 
 from memtrace import Memtrace
 from memtrace_server import tenants, times
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
-from memtrace_server.store import Store, open_store
-from memtrace_server.store.protocol import StoreUnavailable, Transaction, acknowledged
+from memtrace_server.store import Store, open_store, writing
+from memtrace_server.store.protocol import StoreUnavailable, Transaction
 from memtrace_server.store.sqlite import SqliteStore
-from memtrace_server.store.sqlite import store as sqlite_store
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 PATIENCE = 10.0  # seconds
@@ -128,7 +127,7 @@ def test_of_many_threads_each_gets_its_own_outcome(store: Store, org: int) -> No
 def test_every_write_is_done_however_many_wait(
     store: Store, org: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_GROUP", 1)
+    monkeypatch.setattr(writing, "GROUP", 1)
 
     def write(thread: int) -> None:
         for n in range(20):
@@ -146,11 +145,13 @@ def test_every_write_is_done_however_many_wait(
 
 def test_a_write_that_nobody_waits_for_any_more_harms_no_other(store: Store, org: int) -> None:
     with writer_held(store):
-        given_up = submit(store, register(org, "given up"))
-        assert given_up.cancel()
+        deadline = Deadline()
+        given_up = submit(store, register(org, "given up"), deadline)
+        deadline.cancel()
         others: list[Future[str]] = [submit(store, register(org, "neighbour"))]
     others.append(submit(store, register(org, "later")))
 
+    assert isinstance(given_up.exception(PATIENCE), DeadlineExceeded)
     assert [other.result(PATIENCE) for other in others] == ["neighbour", "later"]
     assert names(store, org) == {"neighbour", "later"}
 
@@ -165,9 +166,7 @@ def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) 
 
 def commit(store: Store, works: Sequence[Callable[[Transaction], str]]) -> list[str]:
     """Submit works together: what each returned, or the name of what it raised."""
-    outcomes = store.submit(works).result(PATIENCE)
-    heard = [acknowledged(outcome, PATIENCE) for outcome in outcomes]
-    return [result or type(error).__name__ for result, error in heard]
+    return [result or type(error).__name__ for result, error in together(store, works)]
 
 
 @pytest.mark.parametrize(
@@ -335,7 +334,7 @@ def test_a_new_file_may_be_opened_by_several_at_once(file: Path, monkeypatch: py
 def test_what_keeps_a_file_from_being_opened_is_told(
     file: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_PATIENCE", 0.05)
+    monkeypatch.setattr(writing, "PATIENCE", 0.05)
     to_come = refuse_to_turn_on_the_wal(monkeypatch, code, 1_000)
     with closing(open_store(f"sqlite:///{file}")) as store:
         with pytest.raises(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
@@ -47,24 +46,28 @@ async def contents(client: httpx.AsyncClient) -> set[str]:
     return {memory["content"] for memory in listed}
 
 
-class Submits:
-    """Counts how many works are submitted to a store at once."""
+class Groups:
+    """Counts how many writes the event loop is told of at once."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
         submit = store.submit
 
-        def counted(works: Any, *options: Any) -> Any:
-            self.sizes.append(len(works))
-            return submit(works, *options)
+        def counted(writes: Any, told: Any) -> None:
+            self._told = told
+            submit(writes, self._tell)
 
         monkeypatch.setattr(store, "submit", counted)
+
+    def _tell(self, done: Any) -> None:
+        self.sizes.append(len(done))
+        self._told(done)
 
 
 def test_writes_that_arrive_together_are_committed_together(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submits = Submits(store, monkeypatch)
+    groups = Groups(store, monkeypatch)
     many = [f"memory {n}" for n in range(100)]
 
     async def run() -> None:
@@ -72,55 +75,35 @@ def test_writes_that_arrive_together_are_committed_together(
         assert await contents(client) == set(many)
 
     asyncio.run(run())
-    assert sum(submits.sizes) == 101
-    assert max(submits.sizes) > 10
+    assert sum(groups.sizes) == 101
+    assert max(groups.sizes) > 10
 
 
 def test_a_write_that_its_index_delays_is_acknowledged_later_and_alone(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submit, late = store.submit, Future[Any]()
+    submit = store.submit
+    heard: list[Any] = []
+    told: list[Any] = []
 
-    def delayed(works: Any, *options: Any) -> Future[Any]:
-        """Commit, and let the first write of a group be heard of later."""
-        (response, failure), *others = submit(works, *options).result(PATIENCE)
-        done = Future[Any]()
-        if late.done():
-            done.set_result([(response, failure), *others])
-        else:
-            done.set_result([(late, None), *others])
-            outcomes.append(response)
-        return done
+    def delayed(writes: Any, tell: Any) -> None:
+        """Let the first write be heard of later."""
+        told.append(tell)
+        submit(writes, tell if len(told) > 1 else heard.append)
 
-    outcomes: list[Any] = []
     monkeypatch.setattr(store, "submit", delayed)
 
     async def run() -> None:
         first = asyncio.create_task(remember(client, "late"))
-        while not outcomes:  # noqa: ASYNC110 - the store's thread cannot set an event of the loop
+        while not heard:  # noqa: ASYNC110 - the store's thread cannot set an event of the loop
             await asyncio.sleep(0)
         assert await contents(client) == {"late"}
-        assert not first.done()
-        late.set_result(outcomes[0])
-        assert await first == [201]
         assert await remember(client, "in time") == [201]
+        assert not first.done()
+        told[0](heard[0])
+        assert await first == [201]
 
     asyncio.run(run())
-
-
-def test_a_write_that_may_take_long_is_in_no_group_of_short_ones(
-    store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    submits = Submits(store, monkeypatch)
-
-    async def run() -> None:
-        assert await remember(client, "long" * 3_000, "longer" * 3_000) == [201, 201]
-        ids = [m["id"] for m in (await client.get(MEMORIES)).json()["memories"]]
-        gone = await asyncio.gather(*[client.delete(f"{MEMORIES}/{one}") for one in ids])
-        assert [answer.status_code for answer in gone] == [204] * 2
-
-    asyncio.run(run())
-    assert submits.sizes == [1] * 4
 
 
 def test_while_another_thread_writes_they_wait_without_the_event_loop(
@@ -167,9 +150,10 @@ def test_when_the_store_has_been_closed_everybody_is_told(
 def test_when_a_commit_breaks_everybody_is_told(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken: Future[Any] = Future()
-    broken.set_exception(RuntimeError("no commit"))
-    monkeypatch.setattr(store, "submit", lambda *_: broken)
+    def broken(writes: Any, told: Any) -> None:
+        told([(write, (None, RuntimeError("no commit"))) for write in writes])
+
+    monkeypatch.setattr(store, "submit", broken)
 
     async def run() -> None:
         assert await asyncio.wait_for(remember(client, "one", "two"), PATIENCE) == [500, 500]

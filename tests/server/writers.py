@@ -6,14 +6,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from memtrace_server.deadlines import Deadline
 from memtrace_server.store import Store
-from memtrace_server.store.protocol import Outcome, Transaction
+from memtrace_server.store.protocol import Outcome, Transaction, WantsOf, Write
 
 T = TypeVar("T")
 
-_PATIENCE = 10.0  # seconds
+_PATIENCE = 60.0  # seconds
 
 
 @contextmanager
@@ -34,24 +35,36 @@ def writer_held(store: Store) -> Iterator[None]:
         held.result(_PATIENCE)
 
 
-def submit(store: Store, work: Callable[[Transaction], T]) -> Future[T]:
-    """Submits one work; the future has what it returns or raises, and can be cancelled until it is begun."""
-    submitted = store.submit([work])
+def submit(store: Store, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> Future[T]:
+    """Submits one work; the future has what it returns or raises."""
     future: Future[T] = Future()
 
-    def tell(done: Future[Sequence[Outcome[T]]]) -> None:
-        if done.cancelled():
-            return
-        ((result, failure),) = done.result()
+    def tell(done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
+        ((_, (result, failure)),) = done
         if failure is None:
             future.set_result(result)  # type: ignore[arg-type] # None only if the work returns that
         else:
             future.set_exception(failure)
 
-    def cancel(given_up: Future[T]) -> None:
-        if given_up.cancelled():
-            submitted.cancel()
-
-    future.add_done_callback(cancel)
-    submitted.add_done_callback(tell)
+    store.submit([Write(run=work, deadline=deadline)], tell)
     return future
+
+
+def together(
+    store: Store, works: Sequence[Callable[[Transaction], Any]], wants: Sequence[WantsOf | None] = ()
+) -> list[tuple[Any, BaseException | None]]:
+    """Submits works that are committed together; returns what came of each."""
+    writes = [
+        Write(run=run, wants=each) for run, each in zip(works, wants or [None] * len(works), strict=True)
+    ]
+    outcomes: dict[Write, tuple[Any, BaseException | None]] = {}
+    is_done = threading.Event()
+
+    def tell(done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
+        outcomes.update(done)
+        if len(outcomes) == len(writes):
+            is_done.set()
+
+    store.submit(writes, tell)
+    assert is_done.wait(_PATIENCE)
+    return [outcomes[write] for write in writes]

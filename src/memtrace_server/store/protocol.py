@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store.records import (
     Agent,
@@ -39,10 +41,26 @@ WantsOf = Callable[[], Wants]
 """Returns what a work is going to ask; called only by a store that makes use of it."""
 
 
-def acknowledged(outcome: Outcome[Any], timeout: float | None = None) -> tuple[Any, BaseException | None]:
-    """Return an outcome once its caller should hear of it, within a time (s)."""
-    result, failure = outcome
-    return (result.result(timeout) if isinstance(result, Future) else result), failure
+class Write(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A write that waits for its turn.
+
+    Attributes:
+        run: The work; it may be called again, and only what it did last counts.
+        deadline: When nobody waits for it any more.
+        org: The organisation whose turn it takes; None for what is the server's own.
+        size: Bytes that it writes, as far as is known.
+        wants: Returns what the work is going to ask.
+    """
+
+    run: Callable[[Transaction], Any]
+    deadline: Deadline | None = None
+    org: int | None = None
+    size: int = 0
+    wants: WantsOf | None = None
+
+
+Told = Callable[[Sequence[tuple[Any, Outcome[Any]]]], None]
+"""Is told what came of writes that share a transaction; each outcome has its result, and no future."""
 
 
 class Transaction(Protocol):
@@ -272,13 +290,17 @@ class Store(Protocol):
             StoreUnavailable: The store could not commit; nothing was written.
         """
 
-    def submit(
-        self,
-        works: Sequence[Callable[[Transaction], T]],
-        deadline: Deadline | None = None,
-        wants: Sequence[WantsOf | None] = (),
-    ) -> Future[Sequence[Outcome[T]]]:
-        """As `write` for each of several works, without waiting; they are committed together."""
+    def submit(self, writes: Sequence[Write], told: Told | None = None) -> None:
+        """As `write` for each of several writes, without waiting.
+
+        Args:
+            writes: The writes; those that fit into one transaction are committed together.
+            told: Is called from another thread once they are committed, or cannot be.
+
+        Raises:
+            StoreReadOnly: Nothing may be written.
+            StoreUnavailable: The store is closed.
+        """
 
     def version(self) -> int:
         """A number that changes with each commit, by whichever process; cheap enough to be asked often."""

@@ -3,9 +3,6 @@
 A write is durable when it is acknowledged, as far as the server's `synchronous_commit` says. Writes that wait
 share a transaction, as they do in SQLite. When one of them fails half way, or another server was faster, they
 are done again.
-
-Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own write
-included. For callers that must not block (`submit`), a thread does the same.
 """
 
 from __future__ import annotations
@@ -16,11 +13,9 @@ import random
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from itertools import count, islice
+from itertools import count
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -45,31 +40,30 @@ from memtrace_server.store.postgres.connecting import (
 )
 from memtrace_server.store.postgres.pending import Conflict
 from memtrace_server.store.postgres.transaction import Clock, PostgresTransaction
+from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
     OutcomeUnknown,
     StoreBusy,
     StoreNotFound,
-    StoreReadOnly,
     StoreUnavailable,
     StoreUnsupported,
+    Told,
     Transaction,
     WantsOf,
+    Write,
 )
 from memtrace_server.store.records import Wants
+from memtrace_server.store.writing import PATIENCE, Writing
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("memtrace_server")
 
-_PATIENCE = 60.0  # seconds to wait, for callers without a deadline
-_PROBE_PATIENCE = 2.0  # seconds, within what those who probe a server usually wait
-_PROBED_FOR = 1.0  # seconds for which a probe's outcome holds, as strangers may ask for one
-_GROUP = 512  # writes in one transaction, at most
+_WATCH_PATIENCE = 2.0  # seconds
 _ATTEMPTS = 50  # of a group, before it is given up
 _STEP_BACK = 0.02  # seconds, at most and times the attempts, before a group is done again
 _REPEATS = 2  # of what lost its connection: it may be why
-_TIDY_EVERY = times.SECOND
 _TIDY_PATIENCE = 10.0  # seconds
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
@@ -99,10 +93,6 @@ class _Todo(msgspec.Struct, frozen=True):
     wants: Wants
 
 
-_Waiting = tuple[Sequence[_Todo], Future[Sequence[Outcome[Any]]], float]
-"""Works, where their outcomes go, and when their time ends."""
-
-
 class PostgresStore:
     """A store in a PostgreSQL database; it is opened at the first use.
 
@@ -120,6 +110,7 @@ class PostgresStore:
         self._is_open = False
         self._is_distributed = False
         self._settled: WeakSet[Connection] = WeakSet()
+        self._starting = threading.Lock()
         self._is_tended = False
         self._pieces = migrations.Pieces.INDEXED
         self._indexer: threading.Thread | None = None
@@ -127,24 +118,23 @@ class PostgresStore:
         self._orgs: dict[bytes, int] = {}
         self._clock = Clock()
         self._slot = next(_NEXT_SLOT) % _SLOTS
-        self._waiting: deque[_Waiting] = deque()
-        self._writing = threading.Lock()
-        self._wake = threading.Condition()
-        self._committer: threading.Thread | None = None
-        self._is_closed = False
-        self._tidied_at = 0
+        self._writing = Writing(
+            begin=lambda: None,
+            commit=self._outcomes,
+            tidy=self._tidy,
+            is_open=lambda: self._is_open,
+            busy=self._busy,
+            is_read_only=location.is_read_only,
+        )
         self._unswept = 0
-        self._pace = times.Pace()
         self._watching = threading.Condition()
         self._watcher: threading.Thread | None = None
         self._asked_at = 0.0
         self._version = 0
-        self._probing = threading.Lock()
-        self._probed_at = -_PROBED_FOR
-        self._probe_failure: StoreUnavailable | None = None
+        self._probes = Probes(self._probe)
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
-        ends_at = end_of_wait(deadline, _PATIENCE)
+        ends_at = end_of_wait(deadline, PATIENCE)
         with self._told_apart(deadline):
             self._open(ends_at)
             attempt = 0
@@ -167,61 +157,33 @@ class PostgresStore:
     def write(
         self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
     ) -> T:
-        ends_at = end_of_wait(deadline, _PATIENCE)
-        future = self._enqueue([work], ends_at, [wants])
-        while not future.done():  # a group may be full before its turn comes
-            if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
-                if future.cancel():
-                    raise self._busy()
-                break  # it is being committed
-            try:
-                self._commit_waiting()
-            finally:
-                self._writing.release()
-        result, failure = future.result()[0]
-        if failure is not None:
-            raise failure
-        return cast("T", result)
+        return cast("T", self._writing.write(Write(run=work, deadline=deadline, wants=wants)))
 
-    def submit(
-        self,
-        works: Sequence[Callable[[Transaction], T]],
-        deadline: Deadline | None = None,
-        wants: Sequence[WantsOf | None] = (),
-    ) -> Future[Sequence[Outcome[T]]]:
-        future = self._enqueue(works, end_of_wait(deadline, _PATIENCE), wants or [None] * len(works))
-        self._start_committer()
-        return future
+    def submit(self, writes: Sequence[Write], told: Told | None = None) -> None:
+        self._writing.submit(writes, told)
 
     def tend(self) -> None:
         if not self.is_read_only:
             self._is_tended = True
-            self._start_committer()
+            self._writing.start()
             self._start_indexer()
 
     def version(self) -> int:
         with self._watching:
             self._asked_at = time.monotonic()
-            if self._watcher is None and not self._is_closed:
+            if self._watcher is None and not self._writing.is_closed:
                 self._watcher = threading.Thread(target=self._watch, name="memtrace-watcher", daemon=True)
                 self._watcher.start()
             return self._version
 
     def probe(self, deadline: Deadline | None = None) -> None:
-        with self._probing:
-            if time.monotonic() - self._probed_at >= _PROBED_FOR:
-                self._probe_failure = None
-                try:
-                    self._probe(end_of_wait(deadline, _PROBE_PATIENCE))
-                except StoreUnavailable as error:
-                    self._probe_failure = error
-                self._probed_at = time.monotonic()
-            if self._probe_failure:
-                raise self._probe_failure
+        failure = self._probes.failure(deadline)
+        if failure:
+            raise failure
 
     def check(self) -> Iterator[str]:
         with self._told_apart(None):
-            self._open(end_of_wait(None, _PATIENCE))
+            self._open(end_of_wait(None, PATIENCE))
             with self._connections.lent(math.inf) as connection, _snapshot(connection):
                 yield from inspection.inspect(connection)
 
@@ -238,19 +200,15 @@ class PostgresStore:
         )
 
     def close(self) -> None:
-        with self._wake:
-            self._is_closed = True
-            self._wake.notify()
+        self._writing.close()
+        with self._starting:
             if self._indexing is not None:
                 cut(self._indexing)
         with self._watching:
             self._watching.notify()
-        for thread in (self._committer, self._watcher, self._indexer):
+        for thread in (self._watcher, self._indexer):
             if thread is not None:
                 thread.join()
-        with self._writing:
-            while self._waiting:
-                self._commit_waiting()
         self._connections.close()
 
     # --- reading
@@ -278,13 +236,13 @@ class PostgresStore:
         seen: object = None
         while True:
             with self._watching:
-                if self._is_closed or time.monotonic() - self._asked_at > _WATCHED_FOR:
+                if self._writing.is_closed or time.monotonic() - self._asked_at > _WATCHED_FOR:
                     self._watcher = None
                     self._version += 1
                     return
             found: object
             try:
-                with self._connections.lent(time.monotonic() + _PROBE_PATIENCE) as connection:
+                with self._connections.lent(time.monotonic() + _WATCH_PATIENCE) as connection:
                     found = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
             except (psycopg.Error, StoreUnavailable):
                 found = object()  # whoever asks reads, and hears what is wrong
@@ -296,77 +254,15 @@ class PostgresStore:
 
     # --- writing
 
-    def _enqueue(
-        self,
-        works: Sequence[Callable[[Transaction], T]],
-        ends_at: float,
-        wants: Sequence[WantsOf | None],
-    ) -> Future[Sequence[Outcome[T]]]:
-        todo = [_Todo(run, _wanted(each)) for run, each in zip(works, wants, strict=True)]
-        future: Future[Sequence[Outcome[T]]] = Future()
-        with self._wake:
-            if self._is_closed:
-                raise StoreUnavailable("the store is closed")
-            if self.is_read_only:
-                raise StoreReadOnly
-            self._waiting.append((todo, future, ends_at))
-        return future
-
-    def _start_committer(self) -> None:
-        with self._wake:
-            if self._committer is None and not self._is_closed:
-                self._committer = threading.Thread(
-                    target=self._commit_for_others, name="memtrace-writer", daemon=True
-                )
-                self._committer.start()
-            self._wake.notify()
-
-    def _commit_for_others(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._is_closed, _TIDY_EVERY / times.SECOND)
-                if self._is_closed and not self._waiting:
-                    return
-            with self._writing:
-                if self._waiting:
-                    self._commit_waiting()
-                else:
-                    self._tidy()
-
-    def _commit_waiting(self) -> None:
-        """Do all that waits in one transaction, commit it, and only then tell. Needs the writer's lock."""
-        group: list[tuple[Sequence[_Todo], Future[Sequence[Outcome[Any]]]]] = []
-        number = 0
-        ends_at = 0.0
-        while self._waiting and number < _GROUP:
-            works, future, until = self._waiting.popleft()
-            if not future.set_running_or_notify_cancel():  # whoever gave up waiting need not be served
-                continue
-            if until <= time.monotonic():
-                future.set_exception(self._busy())
-                continue
-            group.append((works, future))
-            number += len(works)
-            ends_at = max(ends_at, until)
-        if not group:
-            return
-        left = iter(self._outcomes([work for works, _ in group for work in works], ends_at))
-        for works, future in group:
-            future.set_result(list(islice(left, len(works))))
-        self._tidy()
-
-    def _outcomes(self, works: Sequence[_Todo], ends_at: float) -> Sequence[Outcome[Any]]:
-        """What came of works; in a distributed database, those of each organisation share a transaction."""
+    def _outcomes(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:
+        """What came of writes; in a distributed database, those of each organisation share a transaction."""
+        works = [_Todo(write.run, _wanted(write.wants)) for write in writes]
         outcomes: list[Outcome[Any]] = [(None, None)] * len(works)
-        try:
-            groups = self._cut(works, ends_at)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            return [(None, error)] * len(works)
-        for group in groups:
+        for group in self._cut(works, ends_at) if works else ():
             done: Sequence[Outcome[Any]]
             try:
                 done = self._commit([works[at] for at in group], ends_at)
-            except BaseException as error:  # noqa: BLE001 - as above
+            except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
                 done = [(None, error)] * len(group)
             for at, outcome in zip(group, done, strict=True):
                 outcomes[at] = outcome
@@ -471,13 +367,9 @@ class PostgresStore:
         """Take rows above all that there are: another process may have the same clock, or one ahead."""
         self._clock.last = max(self._clock.last + random.randrange(1, 1_000), times.now())  # noqa: S311
 
-    def _tidy(self) -> None:
-        """Remove what has expired; what fails now is done another time. Needs the writer's lock."""
-        now = times.now()
-        if not self._is_open or 0 <= now - self._tidied_at <= _TIDY_EVERY:
-            return
-        self._tidied_at = now
-        if not self._pace.is_steady():
+    def _tidy(self, now: int, *, sweeps: bool) -> None:
+        """Remove what has expired."""
+        if not sweeps:
             return
         try:
             with (
@@ -488,13 +380,9 @@ class PostgresStore:
                 transaction = self._transaction(connection, is_writing=True)
                 transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
                 transaction.flush()
-            self._unswept = 0
         except _CONFLICTS as error:
-            _LOG.debug("The store is tidied later, as others write: %r", error)
-        except StoreUnavailable as error:
-            _LOG.warning("The store cannot be tidied now: %s", error)
-        except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
-            _LOG.exception("The store could not be tidied")
+            raise self._busy() from error
+        self._unswept = 0
 
     # --- opening
 
@@ -533,9 +421,9 @@ class PostgresStore:
 
     def _start_indexer(self) -> None:
         """Let an index be made that is missing, if this is a server; a client may be gone too soon."""
-        with self._wake:
+        with self._starting:
             is_wanted = self._is_open and self._is_tended and self._pieces is migrations.Pieces.NOT_INDEXED
-            if is_wanted and self._indexer is None and not self._is_closed:
+            if is_wanted and self._indexer is None and not self._writing.is_closed:
                 self._indexer = threading.Thread(target=self._index, name="memtrace-indexer", daemon=True)
                 self._indexer.start()
 
@@ -543,8 +431,8 @@ class PostgresStore:
         _LOG.info("An index for content_contains is being made, which looks through all memories until then")
         try:
             with self._told_apart(None), self._connections.lent(math.inf) as connection:
-                with self._wake:
-                    self._indexing = None if self._is_closed else connection
+                with self._starting:
+                    self._indexing = None if self._writing.is_closed else connection
                 if self._indexing is not None:
                     migrations.index_pieces(connection)
                 connection.close()  # it has settings of its own
@@ -552,7 +440,7 @@ class PostgresStore:
         except (psycopg.Error, StoreUnavailable) as error:
             _LOG.warning("The index for content_contains is not made, until a server starts again: %s", error)
         finally:
-            with self._wake:
+            with self._starting:
                 self._indexing = None
 
     def _busy(self) -> StoreBusy:

@@ -1,26 +1,20 @@
 """The SQLite store: one writer at a time, which commits for all that wait; readers beside it.
 
-A write is durable when it is acknowledged: WAL with synchronous=FULL. What makes that fast is that writes
-which wait share a transaction and so a sync to disk. When one of them fails half way, the others are done
-again, each with a savepoint of its own, so none can spoil its neighbours'.
-
-Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own
-write included, so a lone caller pays for no thread switch. For callers that must not block (`submit`), a
-thread does the same.
+A write is durable when it is acknowledged: WAL with synchronous=FULL. When a write of a group fails half way,
+the others are done again, each with a savepoint of its own, so none can spoil its neighbours'.
 """
 
 from __future__ import annotations
 
-import logging
+import math
 import sqlite3
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import partial
-from itertools import chain, islice, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,33 +22,26 @@ from attrs import frozen
 
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline, end_of_wait
+from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
     StoreBusy,
-    StoreReadOnly,
     StoreUnavailable,
+    Told,
     Transaction,
     WantsOf,
-    acknowledged,
+    Write,
 )
 from memtrace_server.store.sqlite import backups, fulltext, inspection, migrations, queries
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 from memtrace_server.store.sqlite.indexing import WAKES, Indexer
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
-from memtrace_server.store.sqlite.turns import Turns
+from memtrace_server.store.writing import DELAYS, PATIENCE, Writing
 
 T = TypeVar("T")
 
-_LOG = logging.getLogger("memtrace_server")
-
-_PATIENCE = 60.0  # seconds to wait for another process's write, for callers without a deadline
 _TIDY_PATIENCE = 0.25  # seconds, for what nobody waits for
-_PROBE_PATIENCE = 2.0  # seconds, within what those who probe a server usually wait
-_PROBED_FOR = 1.0  # seconds for which a probe's outcome holds, as strangers may ask for one
-_DELAYS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # seconds between attempts to lock the file
-_GROUP = 512  # writes in one transaction, at most
 _CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
-_TIDY_EVERY = times.SECOND
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
 _LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
@@ -62,10 +49,6 @@ _CLEAN_PATIENCE = 0.05  # seconds to wait for readers of what was forgotten, bef
 _WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
 _STEPS = 2_000  # of SQLite's virtual machine between two looks at the deadline; some 50 µs
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
-
-_Work = Callable[[Transaction], Any]
-_Waiting = tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]], float]
-"""Works, where their outcomes go, and when their time ends."""
 
 
 class SqliteStore:
@@ -81,16 +64,17 @@ class SqliteStore:
         self.is_read_only = is_read_only
         self._file = None if path is None else StoreFile(path, is_read_only=is_read_only, create=create)
         self._path = self._file.path if self._file else None
-        self._waiting: deque[_Waiting] = deque()
-        self._writing = Turns()
+        self._writing = Writing(
+            begin=self._begin_group,
+            commit=self._commit,
+            tidy=self._tidy,
+            is_open=lambda: self._writer is not None,
+            busy=self._busy,
+            is_read_only=is_read_only,
+        )
         self._writer: sqlite3.Connection | None = None
         self._is_readable = False
         self._readers: deque[sqlite3.Connection] = deque()
-        self._committer: threading.Thread | None = None
-        self._wake = threading.Condition()
-        self._is_closed = False
-        self._tidied_at = 0
-        self._pace = times.Pace()
         self._unswept = 0
         self._indexer = Indexer(self._index_reader, self._index_writer)
         self._longest_wal = _LONGEST_WAL
@@ -99,49 +83,23 @@ class SqliteStore:
         self._damage: StoreUnavailable | None = None
         self._watching = threading.Lock()
         self._watcher: sqlite3.Connection | None = None
-        self._probing = threading.Lock()
-        self._probed_at = -_PROBED_FOR
-        self._probe_failure: StoreUnavailable | None = None
+        self._probes = Probes(self._probe)
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
-        ends_at = end_of_wait(deadline, _PATIENCE)
+        ends_at = end_of_wait(deadline, PATIENCE)
         return _patiently(partial(self._read, work, ends_at, deadline), ends_at)
 
     def write(
-        self,
-        work: Callable[[Transaction], T],
-        deadline: Deadline | None = None,
-        wants: WantsOf | None = None,  # noqa: ARG002 - what is in this process is asked for as it is needed
+        self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
     ) -> T:
-        ends_at = end_of_wait(deadline, _PATIENCE)
-        future = self._enqueue([work], ends_at)
-        while not future.done():  # a group may be full before its turn comes
-            if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
-                if future.cancel():
-                    raise self._busy()
-                break  # it is being committed
-            try:
-                self._commit_waiting(future)
-            finally:
-                self._writing.release()
-        result, failure = acknowledged(future.result()[0])
-        if failure is not None:
-            raise failure
-        return cast("T", result)
+        return cast("T", self._writing.write(Write(run=work, deadline=deadline, wants=wants)))
 
-    def submit(
-        self,
-        works: Sequence[Callable[[Transaction], T]],
-        deadline: Deadline | None = None,
-        wants: Sequence[WantsOf | None] = (),  # noqa: ARG002 - as above
-    ) -> Future[Sequence[Outcome[T]]]:
-        future = self._enqueue(works, end_of_wait(deadline, _PATIENCE))
-        self._start_committer()
-        return future
+    def submit(self, writes: Sequence[Write], told: Told | None = None) -> None:
+        self._writing.submit(writes, told)
 
     def tend(self) -> None:
         if not self.is_read_only:
-            self._start_committer()
+            self._writing.start()
             self._indexer.tend()
 
     def version(self) -> int:
@@ -155,15 +113,8 @@ class SqliteStore:
             return version
 
     def probe(self, deadline: Deadline | None = None) -> None:
-        with self._probing:
-            if time.monotonic() - self._probed_at >= _PROBED_FOR:
-                self._probe_failure = None
-                try:
-                    self._probe(end_of_wait(deadline, _PROBE_PATIENCE))
-                except StoreUnavailable as error:
-                    self._probe_failure = error
-                self._probed_at = time.monotonic()
-            failure = self._damage or self._probe_failure
+        failure = self._probes.failure(deadline)
+        failure = self._damage or failure
         if failure:
             raise failure
         self._see_that_its_file_is_there()
@@ -182,9 +133,9 @@ class SqliteStore:
             return backups.make(connection, Path(path))
 
     def vacuum(self) -> None:
-        with self._told_apart(), self._locked(end_of_wait(None, _PATIENCE)):
-            connection = self._open_writer(end_of_wait(None, _PATIENCE))
-            with _waiting_for_others(connection, _PATIENCE):
+        with self._told_apart(), self._writing.held(end_of_wait(None, PATIENCE)):
+            connection = self._open_writer(end_of_wait(None, PATIENCE))
+            with _waiting_for_others(connection, PATIENCE):
                 for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
                     fulltext.optimize(connection, org)
                 connection.execute("VACUUM")
@@ -194,14 +145,8 @@ class SqliteStore:
 
     def close(self) -> None:
         self._indexer.close()
-        with self._wake:
-            self._is_closed = True
-            self._wake.notify()
-        if self._committer is not None:
-            self._committer.join()
-        with self._writing:
-            while self._waiting:
-                self._commit_waiting()
+        self._writing.close()
+        with self._writing.held(math.inf):
             while self._readers:
                 self._readers.pop().close()
             with self._watching:
@@ -220,7 +165,7 @@ class SqliteStore:
         if self.is_read_only:
             self._read(lambda transaction: transaction.secret(), ends_at, None)
             return
-        with self._locked(ends_at), self._told_apart():
+        with self._writing.held(ends_at), self._told_apart():
             connection = self._open_writer(ends_at)
             _begin(connection, ends_at)
             with _rolled_back(connection):
@@ -229,7 +174,7 @@ class SqliteStore:
                 connection.execute("COMMIT")
 
     def _see_that_it_is_open(self) -> None:
-        if self._is_closed:
+        if self._writing.is_closed:
             raise StoreUnavailable("the store is closed")
 
     def _see_that_its_file_is_there(self) -> None:
@@ -252,121 +197,29 @@ class SqliteStore:
             self._note(error)
             raise
 
-    def _noted(self, outcomes: Sequence[Outcome[T]]) -> Sequence[Outcome[T]]:
-        for _, failure in outcomes:
-            self._note(failure)
-        return outcomes
-
     def _note(self, failure: BaseException | None) -> None:
         """Remember that the file was found damaged."""
         if isinstance(failure, StoreUnavailable) and is_damage(failure.__cause__):
             self._damage = failure
 
-    def _enqueue(
-        self, works: Sequence[Callable[[Transaction], T]], ends_at: float
-    ) -> Future[Sequence[Outcome[T]]]:
-        future: Future[Sequence[Outcome[T]]] = Future()
-        with self._wake:
-            if self._is_closed:
-                raise StoreUnavailable("the store is closed")
-            if self.is_read_only:
-                raise StoreReadOnly
-            self._waiting.append((works, future, ends_at))
-        return future
+    def _begin_group(self) -> None:
+        with self._told_apart():
+            self._open_writer(0.0).execute("BEGIN IMMEDIATE")
 
-    def _start_committer(self) -> None:
-        with self._wake:
-            if self._committer is None and not self._is_closed:
-                self._committer = threading.Thread(
-                    target=self._commit_for_others, name="memtrace-writer", daemon=True
-                )
-                self._committer.start()
-            self._wake.notify()
-
-    @contextmanager
-    def _locked(self, ends_at: float) -> Iterator[None]:
-        """Hold the writer's lock."""
-        if not self._writing.acquire(timeout=max(0.0, ends_at - time.monotonic())):
-            raise self._busy()
-        try:
-            yield
-        finally:
-            self._writing.release()
-
-    def _commit_for_others(self) -> None:
-        while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._waiting or self._is_closed, _TIDY_EVERY / times.SECOND)
-                if self._is_closed and not self._waiting:
-                    return
-            with self._writing:
-                if self._waiting:
-                    self._commit_waiting()
-                else:
-                    self._tidy()
-
-    def _commit_waiting(self, own: Future[Any] | None = None) -> None:
-        """Commit all queued works in one transaction, and then set their outcomes. Needs the writer's lock.
-
-        Args:
-            own: The outcomes for which the caller waits; without them it has no reason to wait for the file.
-        """
-        begun = _told(lambda: [(self._begin_for_waiting(own), None)], 1)
-        connection, failure = acknowledged(begun[0])
-        if connection is None and failure is None:
-            return  # nobody is left; who came since has not been waited for yet
-        group: list[tuple[Sequence[_Work], Future[Sequence[Outcome[Any]]]]] = []
-        number = 0
-        while self._waiting and number < _GROUP:
-            works, future, _ = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():  # whoever gave up waiting need not be served
-                group.append((works, future))
-                number += len(works)
-        outcomes: Sequence[Outcome[Any]] = [(None, failure)] * number
-        if connection is not None:
-            todo = [work for works, _ in group for work in works]
-            outcomes = self._noted(_told(partial(self._run, connection, todo), number))
-        left = iter(outcomes)
-        for works, future in group:
-            future.set_result(list(islice(left, len(works))))
-        self._tidy()
-
-    def _begin_for_waiting(self, own: Future[Any] | None) -> sqlite3.Connection | None:
-        """Begin to write, or return None when no work, or not the caller's own, waits any more.
-
-        Works whose time ends before that fail.
-        """
-        for delay in _delays():
-            with suppress(StoreBusy), self._told_apart():
-                connection = self._open_writer(0.0)
-                connection.execute("BEGIN IMMEDIATE")
-                return connection
-            self._tell_those_whose_time_ended()
-            if not self._waiting or (own is not None and own.done()):
-                break
-            time.sleep(delay)
-        return None
-
-    def _tell_those_whose_time_ended(self) -> None:
-        now = time.monotonic()
-        with self._wake:
-            waiting = list(self._waiting)
-            self._waiting.clear()
-            self._waiting.extend(each for each in waiting if each[2] > now)
-        for _, future, ends_at in waiting:
-            if ends_at <= now and future.set_running_or_notify_cancel():
-                future.set_exception(self._busy())
-
-    def _run(self, connection: sqlite3.Connection, works: Sequence[_Work]) -> Sequence[Outcome[Any]]:
-        """Commit works in the transaction that has begun."""
+    def _commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:  # noqa: ARG002
+        """Commit writes in the transaction that has begun."""
+        connection = self._open_writer(0.0)
         with self._told_apart():
             try:
-                return self._end(connection, _do(connection, works, _attempt))
+                outcomes = self._end(connection, _do(connection, writes, _attempt))
             except (_Spoilt, sqlite3.Error) as error:
-                if len(works) == 1 and not isinstance(error, _Spoilt):
+                if len(writes) == 1 and not isinstance(error, _Spoilt):
                     raise  # there is no other to spare it
-                _begin(connection, end_of_wait(None, _PATIENCE))
-                return self._end(connection, _do(connection, works, _attempt_carefully))
+                _begin(connection, end_of_wait(None, PATIENCE))
+                outcomes = self._end(connection, _do(connection, writes, _attempt_carefully))
+        for _, failure in outcomes:
+            self._note(failure)
+        return outcomes
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
         with _rolled_back(connection):
@@ -377,24 +230,13 @@ class SqliteStore:
         self._indexer.note(done.transaction.unindexed_weights)
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
-    def _tidy(self) -> None:
-        """Do what nobody waits for; what fails now, for the disk is full, say, is done another time."""
-        if self._writer is None:
-            return
-        now = times.now()
-        try:
-            if not 0 <= now - self._tidied_at <= _TIDY_EVERY:
-                self._tidied_at = now
-                if self._pace.is_steady():
-                    self._sweep(self._writer, now)
-                self._clean(self._writer)
-                self._shorten_wal(self._writer)
-        except StoreBusy:
-            _LOG.debug("The store is tidied later, as others write")
-        except (OSError, sqlite3.DatabaseError, StoreUnavailable) as error:
-            _LOG.warning("The store cannot be tidied now: %s", error)
-        except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
-            _LOG.exception("The store could not be tidied")
+    def _tidy(self, now: int, *, sweeps: bool) -> None:
+        with self._told_apart():
+            connection = self._open_writer(0.0)
+            if sweeps:
+                self._sweep(connection, now)
+            self._clean(connection)
+            self._shorten_wal(connection)
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
@@ -408,7 +250,7 @@ class SqliteStore:
         if transaction.forgotten_from and self._file is not None:
             self._unmerged |= transaction.forgotten_from
             self._has_forgotten = True
-            self._start_committer()
+            self._writing.start()
 
     def _clean(self, connection: sqlite3.Connection) -> None:
         """Remove what was forgotten from the write-ahead log, and from an index that is merged soon.
@@ -493,32 +335,32 @@ class SqliteStore:
     @contextmanager
     def _separate(self) -> Iterator[sqlite3.Connection]:
         """A connection for what takes long; a store in memory has but one, which others then wait for."""
-        ends_at = end_of_wait(None, _PATIENCE)
-        with self._locked(ends_at):
+        ends_at = end_of_wait(None, PATIENCE)
+        with self._writing.held(ends_at):
             self._open(ends_at)
             if self._file is None:
                 yield self._open_writer(ends_at)
                 return
-        with closing(self._connect(_PATIENCE)) as connection:
+        with closing(self._connect(PATIENCE)) as connection:
             yield connection
 
     @contextmanager
     def _index_reader(self) -> Iterator[sqlite3.Connection]:
         """A connection from which a step of the indexer reads."""
-        with self._told_apart(), self._reader(end_of_wait(None, _PATIENCE)) as connection:
+        with self._told_apart(), self._reader(end_of_wait(None, PATIENCE)) as connection:
             yield connection
 
     @contextmanager
     def _index_writer(self) -> Iterator[sqlite3.Connection]:
         """The connection to which a step of the indexer writes."""
-        ends_at = end_of_wait(None, _PATIENCE)
-        with self._locked(ends_at), self._told_apart():
+        ends_at = end_of_wait(None, PATIENCE)
+        with self._writing.held(ends_at), self._told_apart():
             yield self._open_writer(ends_at)
 
     @contextmanager
     def _reader(self, ends_at: float) -> Iterator[sqlite3.Connection]:
         if self._file is None or not (self._writer or self._is_readable):
-            with self._locked(ends_at):
+            with self._writing.held(ends_at):
                 self._see_that_it_is_open()
                 self._open(ends_at)
                 if self._file is None:  # memory has one connection only
@@ -543,7 +385,7 @@ class SqliteStore:
 
 def _delays() -> Iterator[float]:
     """Return the seconds between attempts, without end."""
-    return chain(_DELAYS, repeat(_DELAYS[-1]))
+    return chain(DELAYS, repeat(DELAYS[-1]))
 
 
 def _patiently(attempt: Callable[[], T], ends_at: float) -> T:
@@ -643,7 +485,8 @@ def _unindexed(connection: sqlite3.Connection) -> Mapping[int, int]:
     return Counter(org for (org,) in rows)
 
 
-_Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Work], Outcome[Any]]
+_Run = Callable[[Transaction], Any]
+_Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Run], Outcome[Any]]
 
 
 @frozen
@@ -658,14 +501,14 @@ class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
     """A work of the group failed when it had written something."""
 
 
-def _do(connection: sqlite3.Connection, works: Sequence[_Work], attempt: _Attempt) -> _Done:
-    """Do works in the transaction that has begun."""
+def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt) -> _Done:
+    """Do writes in the transaction that has begun."""
     with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
         outcomes: list[tuple[Outcome[Any], int | None]] = []
-        for work in works:
+        for write in writes:
             transaction.added_to = None
-            outcome = attempt(connection, transaction, work)
+            outcome = attempt(connection, transaction, write.run)
             outcomes.append((outcome, transaction.added_to))
         transaction.finish()
     return _Done(transaction, outcomes)
@@ -682,15 +525,7 @@ def _rolled_back(connection: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _told(run: Callable[[], Sequence[Outcome[T]]], number: int) -> Sequence[Outcome[T]]:
-    """What came of so many works; of none, for the reason why they cannot be done."""
-    try:
-        return run()
-    except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-        return [(None, error)] * number
-
-
-def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work) -> Outcome[Any]:
+def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
     before = transaction.changes()
     try:
@@ -705,7 +540,7 @@ def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, wor
 
 
 def _attempt_carefully(
-    connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Work
+    connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run
 ) -> Outcome[Any]:
     """What the work returns, or what it raised, with all that it wrote undone.
 

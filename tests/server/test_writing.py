@@ -1,0 +1,213 @@
+"""The queue of writes that wait for a store: whose turn it is, and who is told what."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+
+from memtrace_server.deadlines import Deadline, DeadlineExceeded
+from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable, Transaction, Write
+from memtrace_server.store.writing import GROUP, Writing
+
+PATIENCE = 60.0  # seconds
+LARGE = GROUP // 2
+NOTHING: Any = None
+
+
+class FakeStore:
+    """Commits by noting the groups; it is begun when it is told to."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int | None]] = []
+        self.outcomes: dict[int | None, Outcome[Any]] = {}
+        self.may_begin = threading.Event()
+        self.queue = Writing(
+            begin=self.begin,
+            commit=self.commit,
+            tidy=lambda *_, **__: None,
+            is_open=lambda: False,
+            busy=lambda: StoreBusy("others write"),
+            is_read_only=False,
+        )
+
+    def begin(self) -> None:
+        if not self.may_begin.is_set():
+            raise StoreBusy("another process writes")
+
+    def commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:
+        assert ends_at > 0
+        for write in writes:
+            write.run(NOTHING)
+        self.groups.append([write.org for write in writes])
+        return [self.outcomes.get(write.org, (write.org, None)) for write in writes]
+
+    def submit(self, *writes: Write) -> Told:
+        """Submit writes of one caller; return what it is told."""
+        told = Told(len(writes))
+        self.queue.submit(writes, told.tell)
+        return told
+
+
+class Told:
+    """What a caller is told."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._is_all = threading.Event()
+        self.calls: list[list[Outcome[Any]]] = []
+
+    def tell(self, done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
+        self.calls.append([outcome for _, outcome in done])
+        if sum(map(len, self.calls)) == self._number:
+            self._is_all.set()
+
+    def all(self) -> list[Outcome[Any]]:
+        assert self._is_all.wait(PATIENCE)
+        return [outcome for call in self.calls for outcome in call]
+
+
+@pytest.fixture
+def store() -> Iterator[FakeStore]:
+    store = FakeStore()
+    yield store
+    store.may_begin.set()
+    store.queue.close()
+
+
+def write(org: int | None, size: int = 0, deadline: Deadline | None = None) -> Write:
+    return Write(run=lambda _: None, org=org, size=size, deadline=deadline)
+
+
+def test_writes_that_wait_share_a_transaction_and_a_call(store: FakeStore) -> None:
+    told = store.submit(*[write(1) for _ in range(100)], *[write(2) for _ in range(100)])
+    store.may_begin.set()
+    told.all()
+    assert [len(group) for group in store.groups] == [200]
+    assert len(told.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "groups"),
+    [
+        ([LARGE - 1_024] * 4, [2, 2]),
+        ([LARGE - 1_023] * 2, [1, 1]),
+        ([10 * LARGE] * 2, [1, 1]),
+        ([0] * 513, [512, 1]),
+    ],
+    ids=["as many bytes as fit", "one byte too many", "too large for any", "many without a size"],
+)
+def test_a_transaction_is_bounded_by_bytes(store: FakeStore, sizes: list[int], groups: list[int]) -> None:
+    told = store.submit(*[write(1, size) for size in sizes])
+    store.may_begin.set()
+    told.all()
+    assert [len(group) for group in store.groups] == groups
+
+
+def test_a_small_write_comes_before_what_neighbours_have_sent_too_much(store: FakeStore) -> None:
+    flood = [write(org, 64 << 20) for _ in range(3) for org in (1, 2, 3)]
+    told = store.submit(*flood, write(4), write(None))
+    store.may_begin.set()
+    told.all()
+    assert store.groups[0] == [4, None]
+    assert store.groups[1:] == [[1], [2], [3]] * 3
+
+
+def test_a_large_write_has_its_turn_though_others_send_small_ones(store: FakeStore) -> None:
+    told = store.submit(write(1, 4 * GROUP), *[write(2, LARGE) for _ in range(40)])
+    store.may_begin.set()
+    told.all()
+    before = store.groups.index([1])
+    assert 2 * before * LARGE <= 2 * 4 * GROUP, "no more than as many bytes of another come before it"
+
+
+def test_writes_of_one_organisation_keep_their_order(store: FakeStore) -> None:
+    order: list[int] = []
+
+    def work(_: Transaction, *, number: int) -> None:
+        order.append(number)
+
+    told = store.submit(*[Write(run=partial(work, number=n), org=1, size=LARGE * (n % 3)) for n in range(50)])
+    store.may_begin.set()
+    told.all()
+    assert order == list(range(50))
+
+
+def test_whose_outcome_comes_late_is_told_by_itself(store: FakeStore) -> None:
+    late: Future[str] = Future()
+    store.outcomes = {1: (late, None), 2: (None, ValueError("refused"))}
+    told = store.submit(write(1), write(2), write(3))
+    blocked: list[Any] = []
+    thread = threading.Thread(target=lambda: blocked.append(store.queue.write(write(1))))
+    thread.start()
+    store.may_begin.set()
+    while not told.calls:
+        time.sleep(0.001)
+    assert [str(failure or result) for result, failure in told.calls[0]] == ["refused", "3"]
+    assert not blocked
+    late.set_result("stored")
+    assert told.all()[2:] == [("stored", None)]
+    thread.join(PATIENCE)
+    assert blocked == ["stored"]
+
+
+@pytest.mark.parametrize("how", ["blocks", "is told"])
+def test_a_write_whose_time_ends_before_its_turn_is_not_done(store: FakeStore, how: str) -> None:
+    other = store.submit(write(2))
+    if how == "blocks":
+        with pytest.raises(StoreBusy):
+            store.queue.write(write(1, deadline=Deadline(0.05)))
+    else:
+        ((_, failure),) = store.submit(write(1, deadline=Deadline(0.05))).all()
+        assert isinstance(failure, StoreBusy)
+    store.may_begin.set()
+    other.all()
+    assert store.groups == [[2]]
+
+
+def test_callers_give_up_in_time_while_a_patient_one_waits(store: FakeStore) -> None:
+    with ThreadPoolExecutor(9) as threads:
+        patient = threads.submit(store.queue.write, write(1))
+        hasty = [threads.submit(store.queue.write, write(1, deadline=Deadline(0.05))) for _ in range(200)]
+        assert {type(each.exception(PATIENCE)) for each in hasty} == {StoreBusy}
+        assert not patient.done()
+        store.may_begin.set()
+        assert patient.result(PATIENCE) == 1
+
+
+def test_a_write_whose_client_left_is_not_done(store: FakeStore) -> None:
+    deadline = Deadline()
+    told = store.submit(write(1, deadline=deadline), write(2))
+    deadline.cancel()
+    store.may_begin.set()
+    assert {type(failure) for _, failure in told.all()} <= {DeadlineExceeded, StoreBusy, type(None)}
+    assert store.groups == [[2]]
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("step", ["_begin", "_do"])
+def test_a_failure_is_told_to_all_of_its_group(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    fail: Callable[..., None] = lambda *_: _raise(StoreUnavailable("no disk"))  # noqa: E731
+    monkeypatch.setattr(store.queue, step, fail)
+    told = store.submit(write(1), write(2))
+    store.may_begin.set()
+    assert [str(failure) for _, failure in told.all()] == ["no disk"] * 2
+
+
+def test_what_waits_is_committed_before_a_queue_is_closed(store: FakeStore) -> None:
+    store.may_begin.set()
+    told = store.submit(*[write(1, LARGE) for _ in range(9)])
+    store.queue.close()
+    assert len(told.all()) == 9
+    with pytest.raises(StoreUnavailable, match="closed"):
+        store.queue.submit([write(1)], told.tell)
