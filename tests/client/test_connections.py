@@ -319,10 +319,14 @@ client.close()
 """
 
 
-def printed_by(script: str, url: str) -> list[str]:
+def printed_by(script: str, *arguments: str) -> list[str]:
     """What a script prints in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-I", "-c", script, url], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-I", "-c", script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
@@ -340,6 +344,80 @@ def test_a_forked_process_makes_connections_of_its_own(raw_server: RawServer) ->
 
 def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
     assert printed_by(FORK, f"sqlite:///{tmp_path}/agent.db") == ["before", "in the child", "after"]
+
+
+FORK_AND_LEAVE = """
+import os, sys
+from memtrace import Memtrace
+
+url, makes_its_own, exits = sys.argv[1], "own" in sys.argv[2:], "exits" in sys.argv[2:]
+client = Memtrace(url)
+client.remember("a", "before")
+stored, is_stored = os.pipe()
+left, has_left = os.pipe()
+if os.fork() == 0:
+    os.close(has_left)
+    if makes_its_own:
+        client = Memtrace(url)
+    client = client.with_options(max_retries=0)
+    client.remember("a", "with the parent")
+    os.write(is_stored, b".")
+    os.read(left, 1)  # until the parent closes its end
+    client.remember("a", "without")
+    print(sorted(memory.content for memory in Memtrace(url).recall("a")))
+    sys.exit()
+os.read(stored, 1)
+if exits:
+    sys.exit()
+client.close()
+os.close(has_left)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("how", ["inherited", "own"])
+@pytest.mark.parametrize("parent", ["closes", "exits"])
+def test_a_parent_that_leaves_takes_nothing_of_its_fork_along(tmp_path: Path, how: str, parent: str) -> None:
+    printed = printed_by(FORK_AND_LEAVE, f"sqlite:///{tmp_path}/agent.db", how, parent)
+
+    assert printed == ["['before', 'with the parent', 'without']"]
+
+
+FORK_BESIDE_THREADS = """
+import os, sys, threading
+from memtrace import Memtrace
+
+client = Memtrace(sys.argv[1])
+client.remember("a", "before")
+is_over = threading.Event()
+
+
+def keep_busy(call):
+    while not is_over.is_set():
+        call()
+
+
+calls = [lambda: client.remember("b", "x" * 2_000), lambda: client.recall("b"), lambda: client.search("x")]
+threads = [threading.Thread(target=keep_busy, args=(call,)) for call in calls]
+for thread in threads:
+    thread.start()
+for number in range(8):
+    if os.fork() == 0:
+        client.with_options(max_retries=0).remember("a", f"child {number}")
+        Memtrace(sys.argv[1], max_retries=0).remember("a", f"again {number}")
+        os._exit(0)
+for _ in range(8):
+    assert os.wait()[1] == 0
+is_over.set()
+for thread in threads:
+    thread.join()
+print(len(client.recall("a")))
+client.close()
+"""
+
+
+def test_forks_beside_busy_threads_store_what_they_want(tmp_path: Path) -> None:
+    assert printed_by(FORK_BESIDE_THREADS, f"sqlite:///{tmp_path}/agent.db") == ["17"]
 
 
 def test_a_store_in_memory_is_not_lost_in_a_fork_without_a_word() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -351,6 +354,35 @@ def test_a_lost_write_ahead_log_is_none_after_closing(file: Path) -> None:
         tenants.create_org(store, "ours")
 
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+FORK_WITHIN_A_READ = """
+import os, sys
+from memtrace_server import tenants
+from memtrace_server.store.protocol import StoreUnavailable
+from memtrace_server.store.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+tenants.list_keys(store)
+if store.read(lambda transaction: os.fork()) == 0:
+    try:
+        tenants.list_keys(SqliteStore(sys.argv[1]))
+    except StoreUnavailable as error:
+        print(error)
+    sys.exit()
+os.wait()
+print(tenants.list_keys(store))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no forks")
+def test_a_process_that_was_forked_amid_a_read_is_told_and_harms_nobody(file: Path) -> None:
+    arguments = [sys.executable, "-I", "-c", FORK_WITHIN_A_READ, str(file)]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+
+    child, parent = done.stdout.splitlines()
+    assert "start processes in another way" in child
+    assert parent == "[]"
 
 
 def test_writes_are_durable_when_they_are_acknowledged(file: Path) -> None:

@@ -16,6 +16,10 @@ _PRIVATE = 0o600
 _CREATION = threading.Lock()
 """Held while a file is created: to close a file drops the locks that this process has on it."""
 
+_PARENTS: dict[Path, object] = {}
+"""Files that the parent used while this process was forked, and what it had open, which is never to be closed
+here."""
+
 _Identity = tuple[tuple[int, int] | None, ...]
 
 
@@ -119,6 +123,14 @@ class StoreFile:
         """Return whether the files at the path are no longer those that are open."""
         return self._identity is not None and self._look() != self._identity
 
+    def forget(self) -> None:
+        """Forget which files are open, as none is any more."""
+        self._identity = None
+
+    def leave_to_parent(self, opened: object) -> None:
+        """Never open the file in this forked process, nor close what its parent has open."""
+        _PARENTS[self.path] = opened
+
     def _make(self) -> None:
         """Create the file unless it exists, and wait for another thread that is about to close it."""
         with _CREATION:
@@ -127,6 +139,12 @@ class StoreFile:
                     os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
 
     def _connect(self, option: str, patience: float) -> sqlite3.Connection:
+        if self.path in _PARENTS:
+            raise StoreUnavailable(
+                "was in use all the time while this process was forked from another, and would be damaged by"
+                " it; start processes in another way (multiprocessing: spawn), or fork earlier",
+                self.path,
+            )
         return sqlite3.connect(
             f"{self.path.as_uri()}?{option}",
             uri=True,

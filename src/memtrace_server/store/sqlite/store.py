@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -32,8 +32,9 @@ from memtrace_server.store.protocol import (
     WantsOf,
     Write,
 )
-from memtrace_server.store.sqlite import backups, fulltext, inspection, migrations, queries
+from memtrace_server.store.sqlite import backups, forks, fulltext, inspection, migrations, queries
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
+from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.indexing import WAKES, Indexer
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 from memtrace_server.store.writing import DELAYS, PATIENCE, Writing
@@ -64,17 +65,25 @@ class SqliteStore:
         self.is_read_only = is_read_only
         self._file = None if path is None else StoreFile(path, is_read_only=is_read_only, create=create)
         self._path = self._file.path if self._file else None
+        self._set_up()
+        if self._file is not None:
+            forks.watch(self)
+
+    def _set_up(self) -> None:
+        """Make what belongs to this process: locks, threads, and connections that are opened when needed."""
         self._writing = Writing(
             begin=self._begin_group,
             commit=self._commit,
             tidy=self._tidy,
             is_open=lambda: self._writer is not None,
             busy=self._busy,
-            is_read_only=is_read_only,
+            is_read_only=self.is_read_only,
         )
         self._writer: sqlite3.Connection | None = None
         self._is_readable = False
         self._readers: deque[sqlite3.Connection] = deque()
+        self._users = Users()  # of other connections than the writer's and the watcher's
+        self._suspended: ExitStack | None = None
         self._unswept = 0
         self._indexer = Indexer(self._index_reader, self._index_writer)
         self._longest_wal = _LONGEST_WAL
@@ -146,16 +155,44 @@ class SqliteStore:
     def close(self) -> None:
         self._indexer.close()
         self._writing.close()
-        with self._writing.held(math.inf):
-            while self._readers:
-                self._readers.pop().close()
-            with self._watching:
-                if self._watcher is not None:
-                    self._watcher.close()
-                    self._watcher = None
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+        with self._writing.held(math.inf), self._watching:
+            self._disconnect()
+
+    def suspend(self, ends_at: float) -> None:
+        with ExitStack() as held:
+            held.callback(self._users.open)
+            if not self._users.shut(ends_at):
+                return
+            try:
+                held.enter_context(self._writing.held(ends_at))
+            except StoreBusy:
+                return
+            held.enter_context(self._watching)
+            self._disconnect()
+            self._suspended = held.pop_all()
+
+    def resume(self) -> None:
+        if self._suspended is not None:
+            self._suspended.close()
+            self._suspended = None
+
+    def begin_anew(self) -> None:
+        if self._suspended is None and self._file is not None:
+            self._file.leave_to_parent(self.__dict__.copy())
+        self._set_up()
+
+    def _disconnect(self) -> None:
+        """Close all connections. Needs the locks of the writer and of the watcher."""
+        while self._readers:
+            self._readers.pop().close()
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        if self._file is not None:
+            self._file.forget()
 
     def _read(self, work: Callable[[Transaction], T], ends_at: float, deadline: Deadline | None) -> T:
         with self._told_apart(), self._reader(ends_at) as connection:
@@ -341,7 +378,7 @@ class SqliteStore:
             if self._file is None:
                 yield self._open_writer(ends_at)
                 return
-        with closing(self._connect(PATIENCE)) as connection:
+        with self._users.one(), closing(self._connect(PATIENCE)) as connection:
             yield connection
 
     @contextmanager
@@ -366,21 +403,22 @@ class SqliteStore:
                 if self._file is None:  # memory has one connection only
                     yield self._open_writer(ends_at)
                     return
-        self._see_that_it_is_open()
-        self._see_that_its_file_is_there()
-        if self.is_read_only and self._file.is_sealed():
-            with self._file.unchanged(), closing(self._connect()) as connection:
+        with self._users.one():
+            self._see_that_it_is_open()
+            self._see_that_its_file_is_there()
+            if self.is_read_only and self._file.is_sealed():
+                with self._file.unchanged(), closing(self._connect()) as connection:
+                    yield connection
+                return
+            try:
+                connection = self._readers.pop()
+            except IndexError:
+                connection = self._connect()
+                connection.execute("PRAGMA query_only = ON")
+            try:
                 yield connection
-            return
-        try:
-            connection = self._readers.pop()
-        except IndexError:
-            connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
-        try:
-            yield connection
-        finally:
-            self._readers.append(connection)
+            finally:
+                self._readers.append(connection)
 
 
 def _delays() -> Iterator[float]:
