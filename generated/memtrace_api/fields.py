@@ -782,7 +782,7 @@ class UpdateSessionFields(TypedDict, total=False):
 
 
 class ContextFields(TypedDict, total=False):
-    """Fields of `ContextOptions`.
+    """Fields of `ContextOptions` without `agent_id`, `session_id`.
 
     Attributes:
         query: A question or words, as for a search. The best matches take up to half of the budget,
@@ -807,6 +807,92 @@ class ContextFields(TypedDict, total=False):
     """
 
     query: str | None
+    since: TimePoint | None
+    until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
+    include_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType] | None
+    event_types: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    metadata: Mapping[str, Any] | None
+    max_tokens: int | None
+    timezone: str | None
+    layout: ContextLayout | None
+    format: ContextFormat | None
+    show: list[ContextField] | tuple[ContextField, ...] | AbstractSet[ContextField] | None
+
+
+class AgentContextFields(TypedDict, total=False):
+    """Fields of `ContextOptions` without `agent_id`.
+
+    Attributes:
+        query: A question or words, as for a search. The best matches take up to half of the budget,
+            before anything else; what is left is shared as usual. It filters nothing.
+        session_id: Only memories of this session, of those that an agent has.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
+        include_types: Only memories of these types; all if empty.
+        event_types: Only memories of one of these event types; all if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
+        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+            exceeded. The server's default: 4000.
+        timezone: The time zone of the days and times in the context, by its IANA name. The server's
+            default: UTC.
+        layout: How the context is arranged. The server's default: timeline.
+        format: Whether the selection comes as data too. The server's default: markdown.
+        show: What to show of each memory besides what it says; nothing if empty.
+    """
+
+    query: str | None
+    session_id: str | None
+    since: TimePoint | None
+    until: TimePoint | None
+    as_of: TimePoint | None
+    include_superseded: bool | None
+    include_types: list[MemoryType] | tuple[MemoryType, ...] | AbstractSet[MemoryType] | None
+    event_types: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    tags: list[str] | tuple[str, ...] | AbstractSet[str] | None
+    metadata: Mapping[str, Any] | None
+    max_tokens: int | None
+    timezone: str | None
+    layout: ContextLayout | None
+    format: ContextFormat | None
+    show: list[ContextField] | tuple[ContextField, ...] | AbstractSet[ContextField] | None
+
+
+class SessionContextFields(TypedDict, total=False):
+    """Fields of `ContextOptions` without `session_id`.
+
+    Attributes:
+        query: A question or words, as for a search. The best matches take up to half of the budget,
+            before anything else; what is left is shared as usual. It filters nothing.
+        agent_id: Only memories of this agent, of those that a session has.
+        since: Only memories of this time or later.
+        until: Only memories from before this time.
+        as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
+            and not superseded or expired by then. What has been forgotten or has expired since stays
+            forgotten.
+        include_superseded: Also memories that a newer one supersedes. The server's default: False.
+        include_types: Only memories of these types; all if empty.
+        event_types: Only memories of one of these event types; all if empty.
+        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        metadata: Only memories whose metadata has each of these keys with an equal value.
+        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+            exceeded. The server's default: 4000.
+        timezone: The time zone of the days and times in the context, by its IANA name. The server's
+            default: UTC.
+        layout: How the context is arranged. The server's default: timeline.
+        format: Whether the selection comes as data too. The server's default: markdown.
+        show: What to show of each memory besides what it says; nothing if empty.
+    """
+
+    query: str | None
+    agent_id: str | None
     since: TimePoint | None
     until: TimePoint | None
     as_of: TimePoint | None

@@ -24,7 +24,7 @@ def test_all_that_the_handle_does_is_bound_to_the_session(sdk: Memtrace, fake_se
         session.decide("Use it", "They asked", importance=0.9)
         assert session.recall(limit=5).count == 1
         assert session.context(max_tokens=100).context == "## Facts\n"
-        session.context(ContextOptions(since="2h"))
+        session.context(ContextOptions(since="2h", agent_id="another"))
 
     assert [(request.method, request.url.path) for request in fake_server.requests] == [
         ("POST", "/api/v1/sessions"),
@@ -45,7 +45,11 @@ def test_all_that_the_handle_does_is_bound_to_the_session(sdk: Memtrace, fake_se
         "limit": "5",
         "order": "desc",
     }
-    assert bodies[4:] == [{"max_tokens": 100}, {"since": "2h"}, {"status": "closed"}]
+    assert bodies[4:] == [
+        {"agent_id": "agent_1", "max_tokens": 100},
+        {"agent_id": "agent_1", "since": "2h"},
+        {"status": "closed"},
+    ]
 
 
 def test_it_is_closed_after_an_exception_too_which_is_not_hidden(

@@ -65,6 +65,29 @@ async def test_a_context_of_an_agent_or_session_has_all_sessions_or_agents(
     assert "By another agent" not in of_agent.context
     assert "By another agent" in of_session.context
     assert "In none" not in of_session.context
+    assert "agent_2: By another agent" in of_session.context
+
+
+async def test_a_context_may_be_of_one_agent_in_one_session(client: AsyncMemtrace) -> None:
+    for agent in ("agent_1", "agent_2"):
+        for session in ("s1", "s2"):
+            await client.remember(agent, f"{agent} in {session}", session_id=session)
+
+    async def told(context: Any) -> list[str]:
+        return [entry.content for entry in (await context).entries]
+
+    assert await told(client.get_session_context("s1", agent_id="agent_2", format="json")) == [
+        "agent_2 in s1"
+    ]
+    assert await told(client.get_agent_context("agent_2", session_id="s1", format="json")) == [
+        "agent_2 in s1"
+    ]
+    assert await told(client.get_session_context("s1", agent_id="nobody", format="json")) == []
+    elsewhere = ContextOptions(agent_id="agent_1", format="json")
+    assert await told(client.get_agent_context("agent_2", elsewhere)) == []
+    async with client.session("agent_1", session_id="s1") as handle:
+        assert await told(handle.context(format="json")) == ["agent_1 in s1"]
+        assert [memory.content for memory in (await handle.recall()).memories] == ["agent_1 in s1"]
 
 
 async def test_the_options_choose_what_is_in_it(client: AsyncMemtrace) -> None:

@@ -32,6 +32,8 @@ class ContextOptions:
     Attributes:
         query: A question or words, as for a search. The best matches take up to half of the budget,
             before anything else; what is left is shared as usual. It filters nothing.
+        agent_id: Only memories of this agent, of those that a session has.
+        session_id: Only memories of this session, of those that an agent has.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -52,6 +54,8 @@ class ContextOptions:
     """
 
     query: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
     since: TimePoint | None = None
     until: TimePoint | None = None
     as_of: TimePoint | None = None
@@ -71,6 +75,8 @@ class ContextOptions:
     def __attrs_pre_init__(self) -> None:
         # msgspec asks for each field whether it was given; that raises if not, a third of the time.
         self.query = None
+        self.agent_id = None
+        self.session_id = None
         self.since = None
         self.until = None
         self.as_of = None
@@ -115,6 +121,10 @@ class ContextOptions:
         data: dict[str, Any] = {}
         if self.query is not None:
             data["query"] = self.query
+        if self.agent_id is not None:
+            data["agent_id"] = self.agent_id
+        if self.session_id is not None:
+            data["session_id"] = self.session_id
         if self.since is not None:
             data["since"] = time_point(self.since, "ContextOptions.since")
         if self.until is not None:

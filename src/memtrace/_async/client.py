@@ -16,8 +16,8 @@ import anyio
 from memtrace_api import requests
 from memtrace_api.fields import (
     AddMemoryFields,
+    AgentContextFields,
     AgentFields,
-    ContextFields,
     DecisionFields,
     ExportFilters,
     ForgetFilters,
@@ -27,6 +27,7 @@ from memtrace_api.fields import (
     RecallFilters,
     RegisterAgentFields,
     SearchConditions,
+    SessionContextFields,
     TailFilters,
 )
 from memtrace_api.methods import AsyncMethods
@@ -698,7 +699,7 @@ class AsyncMemtrace(AsyncMethods):
         options: ContextOptions | None = None,
         *,
         count_tokens: AsyncCountTokens | None = None,
-        **fields: Unpack[ContextFields],
+        **fields: Unpack[AgentContextFields],
     ) -> AgentContext:
         """Return an agent's memories as markdown for an LLM.
 
@@ -801,7 +802,7 @@ class AsyncMemtrace(AsyncMethods):
         options: ContextOptions | None = None,
         *,
         count_tokens: AsyncCountTokens | None = None,
-        **fields: Unpack[ContextFields],
+        **fields: Unpack[SessionContextFields],
     ) -> SessionContext:
         """Return a session's memories as markdown for an LLM.
 

@@ -165,16 +165,20 @@ class AsyncSessionHandle:
         count_tokens: AsyncCountTokens | None = None,
         **fields: Unpack[ContextFields],
     ) -> SessionContext:
-        """Return the session's memories as markdown for an LLM; as `get_session_context` of the client.
+        """Return what the session's agent remembers of it, as markdown for an LLM.
+
+        `get_session_context` of the client has the memories of every agent in the session.
 
         Args:
-            options: What the context is made of. Or pass the options as keywords.
+            options: What the context is made of; its agent is that of this session. Or pass the options as
+                keywords.
             count_tokens: How many tokens your model's tokenizer makes of a text, to fit the context to it.
 
         Returns:
             The context, and how many memories are in it.
         """
-        return await self._client.get_session_context(self.id, options, count_tokens=count_tokens, **fields)
+        body = attrs.evolve(request_of(ContextOptions, options, fields), agent_id=self.agent_id)
+        return await self._client.get_session_context(self.id, body, count_tokens=count_tokens)
 
     async def search(
         self, query: SearchQuery | str | None = None, **conditions: Unpack[SessionSearchConditions]

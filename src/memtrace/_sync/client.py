@@ -16,8 +16,8 @@ from weakref import WeakSet
 from memtrace_api import requests
 from memtrace_api.fields import (
     AddMemoryFields,
+    AgentContextFields,
     AgentFields,
-    ContextFields,
     DecisionFields,
     ExportFilters,
     ForgetFilters,
@@ -27,6 +27,7 @@ from memtrace_api.fields import (
     RecallFilters,
     RegisterAgentFields,
     SearchConditions,
+    SessionContextFields,
     TailFilters,
 )
 from memtrace_api.methods import Methods
@@ -676,7 +677,7 @@ class Memtrace(Methods):
         options: ContextOptions | None = None,
         *,
         count_tokens: CountTokens | None = None,
-        **fields: Unpack[ContextFields],
+        **fields: Unpack[AgentContextFields],
     ) -> AgentContext:
         """Return an agent's memories as markdown for an LLM.
 
@@ -779,7 +780,7 @@ class Memtrace(Methods):
         options: ContextOptions | None = None,
         *,
         count_tokens: CountTokens | None = None,
-        **fields: Unpack[ContextFields],
+        **fields: Unpack[SessionContextFields],
     ) -> SessionContext:
         """Return a session's memories as markdown for an LLM.
 

@@ -1,12 +1,12 @@
 """Which memories a context has when its budget does not hold all of them.
 
-Half of the budget belongs to what is important, half to what is recent, and what one half leaves goes to the
-other. With a question, its best matches come first and take up to half of the budget; the rest is shared.
+Half of the budget belongs to what is important and half to what is recent; what one half leaves goes to the
+other, and the best matches of a question come before both, in up to half of the budget. Neither half keeps
+chatter while something important is left out.
 
-The newest few stay whatever else there is, as a model that misses what was said last cannot go on. Chatter is
-what is neither among them, nor matches, nor is important. While a memory that was given a high importance has
-to be left out, there is none; and while a decision, an error or an entity has to be, there is none that is
-older. For these keep to their half: a flood of errors must not hide what people said.
+Chatter is what is neither important, nor a match, nor among the newest few, as a model that misses what was
+said last cannot go on. To a decision, an error or an entity without an importance, only what is older is
+chatter, as a flood of errors must not hide what people said since.
 """
 
 from __future__ import annotations

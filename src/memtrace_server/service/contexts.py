@@ -39,7 +39,7 @@ def get_session_context(call: Call) -> Response:
     return answer(200, {"session_id": session.id, **_context(call, wanted, sessions=False)})
 
 
-def _context(call: Call, wanted: Filter, *, sessions: bool) -> Mapping[str, Any]:
+def _context(call: Call, wanted: Filter | None, *, sessions: bool) -> Mapping[str, Any]:
     options = Options(
         max_tokens=call.body["max_tokens"],
         timezone=call.body["timezone"],
@@ -47,11 +47,7 @@ def _context(call: Call, wanted: Filter, *, sessions: bool) -> Mapping[str, Any]
         sessions=sessions,
         show=call.body.get("show", ()),
     )
-    found, older = _newest(call, wanted, _NEWEST)
-    if older:
-        found += _newest(call, attrs.evolve(wanted, is_important=True), _NEWEST_IMPORTANT)[0]
-    question = call.body.get("query")
-    matches = [] if question is None else best_matches(call, wanted, question, limit=_MATCHES)
+    found, matches, older = ([], [], False) if wanted is None else _considered(call, wanted)
     memories = {memory.seq: memory for memory in (*found, *matches)}
     context = compose(memories.values(), options, matches=[match.seq for match in matches], older=older)
     view = {
@@ -68,6 +64,16 @@ def _context(call: Call, wanted: Filter, *, sessions: bool) -> Mapping[str, Any]
         },
     }
     return {**view, "entries": context.entries} if call.body["format"] == "json" else view
+
+
+def _considered(call: Call, wanted: Filter) -> tuple[list[Found], list[Found], bool]:
+    """Return the newest memories and the best matches, and whether there are older memories."""
+    found, older = _newest(call, wanted, _NEWEST)
+    if older:
+        found += _newest(call, attrs.evolve(wanted, is_important=True), _NEWEST_IMPORTANT)[0]
+    question = call.body.get("query")
+    matches = [] if question is None else best_matches(call, wanted, question, limit=_MATCHES)
+    return found, matches, older
 
 
 def _newest(call: Call, wanted: Filter, most: int) -> tuple[list[Found], bool]:

@@ -67,11 +67,21 @@ def from_search(query: Mapping[str, Any], now: int) -> Filter:
 
 def from_context(
     options: Mapping[str, Any], now: int, *, agent_id: str | None = None, session_id: str | None = None
-) -> Filter:
-    """The filter that `ContextOptions` ask for, of an agent or a session."""
+) -> Filter | None:
+    """Return the filter that `ContextOptions` ask for; None if no memory can match.
+
+    Args:
+        options: The options.
+        now: The moment (ns) that durations are counted from.
+        agent_id: The agent whose memories alone count.
+        session_id: The session whose memories alone count.
+    """
+    asked_agent, asked_session = options.get("agent_id"), options.get("session_id")
+    if _differ(agent_id, asked_agent) or _differ(session_id, asked_session):
+        return None
     return Filter(
-        agent_id=agent_id,
-        session_id=session_id,
+        agent_id=agent_id or asked_agent,
+        session_id=session_id or asked_session,
         memory_types=options.get("include_types", ()),
         event_types=options.get("event_types", ()),
         tags=options.get("tags", ()),
@@ -81,6 +91,10 @@ def from_context(
         as_of=_point(options.get("as_of"), now),
         include_superseded=options["include_superseded"],
     )
+
+
+def _differ(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one != other
 
 
 def _either(one: str | None, several: Sequence[str] | None) -> Sequence[str] | None:

@@ -15,7 +15,7 @@ export const context = {
 	call({ query }) {
 		const { session_id: session, agent_id: agent, max_tokens: most, ...options } = asked(query);
 		const body = { ...options, max_tokens: Number(most || BUDGET), format: "json" };
-		if (session) return call("getSessionContext", [session], body);
+		if (session) return call("getSessionContext", [session], agent ? { ...body, agent_id: agent } : body);
 		return agent ? call("getAgentContext", [agent], body) : null;
 	},
 	async render({ names, query }) {

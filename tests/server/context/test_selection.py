@@ -253,6 +253,38 @@ def test_nothing_important_is_left_out_for_older_chatter(memories: list[Found], 
 
 
 @settings(deadline=None)
+@given(st.lists(st.sampled_from("cuk"), min_size=40, max_size=90), st.integers(200, 1_000))
+def test_each_half_goes_to_the_first_of_its_own_and_neither_keeps_chatter(
+    order: list[str], budget: int
+) -> None:
+    """Chatter (c), given importance (u) and errors (k) cost the same, so that half a budget is a number."""
+    fields: dict[str, Any] = {"c": {}, "u": {"importance": 0.8}, "k": {"event_type": "error"}}
+    memories = [memory(f"Matter number {n:03}", n=n, **fields[kind]) for n, kind in enumerate(order)]
+    one, two, three = (
+        context([memory(f"Matter number {n:03}", n=n, event_type="error") for n in range(count)]).token_count
+        for count in (1, 2, 3)
+    )
+    each = three - two
+    last_line = 30
+    half = (budget - one - last_line) // 2 // each
+
+    shown = context(memories, budget)
+
+    kept = numbers(shown.text)
+    out = set(range(len(order))) - kept
+    newest = list(range(len(order)))[::-1]
+    given_importance, errors = ([n for n in newest if order[n] == kind] for kind in "uk")
+    important = [*given_importance, *errors]
+    assert not out or shown.token_count > budget - last_line - each
+    assert out.isdisjoint(important[:half])
+    if len(given_importance) <= half:
+        assert out.isdisjoint(newest[:half])
+    for n in kept - {*newest[:8], *important[: half + 2], *given_importance}:
+        assert out.isdisjoint(given_importance), n
+        assert order[n] == "k" or not any(n < error for error in out.intersection(errors)), n
+
+
+@settings(deadline=None)
 @given(
     st.lists(chatter | urged | kinds, max_size=30, unique_by=lambda found: found.seq), st.integers(1, 3_000)
 )

@@ -43,10 +43,11 @@ def sync_detailed(
     their number.
 
     **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more; without
-    one, decisions, errors and entities), half to what is recent, and what one half leaves goes to the
-    other. The newest eight stay, as far as an eighth of the budget holds them; for other chatter, nothing
-    that was given such an importance is left out. With `query`, its best matches come first. A long memory
-    may be shortened. The last line says how many memories were left out.
+    one, decisions, errors and entities) and half to what is recent; what one half leaves goes to the other,
+    and with `query` its best matches come before both. Neither half keeps chatter while something important
+    is left out: what is unimportant, no match, and not among the newest eight (as far as an eighth of the
+    budget holds them). For decisions, errors and entities without an importance, only what is older is
+    chatter. A long memory may be shortened. The last line says how many memories were left out.
 
     **Framing.** The first line says that these are records, not instructions. No stored text can become a
     heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
