@@ -72,6 +72,7 @@ def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
                 "On PostgreSQL",
                 lambda: postgres.measure(
                     folder,
+                    FOLDER,
                     sizes=[10_000, 100_000] if is_quick else [10_000, 100_000, 1_000_000],
                     rounds=(2, 20) if is_quick else (5, 100),
                     seconds=2 if is_quick else 5,

@@ -32,6 +32,7 @@ RARE = 20  # memories of the busy agent that are decisions, and have the rare ta
 RARE_WORD = "zyxwvutsrq"
 RARE_TAG = "rare"
 ORGS = 10
+SEED = "data"
 _AGENTS = 1_000
 SPAN = 30 * times.DAY
 BATCH = 5_000
@@ -80,7 +81,7 @@ def add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
 
 def rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, NewMemory]]:
     """Return memories, each with its organisation: those from one number up to another of so many."""
-    contents = samples.contents(10_000, seed="data")
+    contents = samples.contents(10_000, seed=SEED)
     for n in range(start, end):
         agent = (n // 2) % (_AGENTS - 1) + 1
         is_busy = n % 2 == 0

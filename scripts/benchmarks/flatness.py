@@ -25,6 +25,7 @@ from memtrace_server.store import open_store
 
 _PAGES = 500
 _BOUND = 1.5
+_MEDIUM_BOUND = 3.0  # of words that are neither rare nor common, where they are looked for in windows of time
 _OK = 200
 
 
@@ -33,6 +34,7 @@ class _Question:
     name: str
     request: Request
     note: str = ""
+    bound: float = _BOUND
 
 
 def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
@@ -40,15 +42,15 @@ def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
     return measure_files([data.build(folder, size) for size in sizes], rounds=rounds)
 
 
-def measure_files(files: Sequence[data.File], *, rounds: int, bound: float = _BOUND) -> list[Row]:
-    """Measure stores that are there."""
+def measure_files(files: Sequence[data.File], *, rounds: int, has_medium: bool = False) -> list[Row]:
+    """Measure stores that are there; `has_medium` asks for words that are neither rare nor common, too."""
     rows: list[Row] = []
     with ExitStack() as stack:
         tellers: list[_Teller] = []
         for file in files:
             store = stack.enter_context(closing(open_store(file.url)))
             core = Core(store, local=Principal(data.ORG, tenants.DEFAULT_ORG, "reader"))
-            tellers.append(_Teller(core, file))
+            tellers.append(_Teller(core, file, has_medium=has_medium))
         for number, question in enumerate(tellers[0].questions):
             seconds = [
                 [teller.ask(teller.questions[number].request) for teller in tellers] for _ in range(rounds)
@@ -60,7 +62,7 @@ def measure_files(files: Sequence[data.File], *, rounds: int, bound: float = _BO
                     " / ".join(map(milliseconds, middle)),
                     " / ".join(f"{file.memories:,}" for file in files),
                     middle[-1] / middle[0],
-                    bound,
+                    question.bound,
                 )
             )
     return rows
@@ -69,11 +71,11 @@ def measure_files(files: Sequence[data.File], *, rounds: int, bound: float = _BO
 class _Teller:
     """Asks the questions of one file, at the moment at which it ends: an old file measures as a new one."""
 
-    def __init__(self, core: Core, file: data.File) -> None:
+    def __init__(self, core: Core, file: data.File, *, has_medium: bool) -> None:
         self._core = core
         self._now = file.ends_at
         self._since = file.ends_at - 500 * file.step
-        self.questions = self._questions()
+        self.questions = self._questions() + (self._medium() if has_medium else [])
 
     def ask(self, request: Request) -> float:
         """The seconds that an answer takes."""
@@ -89,7 +91,7 @@ class _Teller:
         of_agent = f"/api/v1/agents/{data.AGENT}"
         deep = f"agent_id={data.AGENT}&limit=10"
         return [
-            _Question("newest 100 of an agent", _get("/api/v1/memories", f"agent_id={data.AGENT}&limit=100")),
+            _Question("newest 100 of an agent", newest_of_agent()),
             _Question("newest 100 of an organisation", _get("/api/v1/memories", "limit=100")),
             _Question(
                 f"a page {_PAGES} pages deep", _get("/api/v1/memories", f"{deep}&cursor={self._deep(deep)}")
@@ -112,6 +114,18 @@ class _Teller:
             _Question("context of a busy session", _post(f"/api/v1/sessions/{data.SESSION}/context", {})),
         ]
 
+    def _medium(self) -> list[_Question]:
+        """Questions for a word in 1 of 100."""
+        word = samples.medium_word(seed=data.SEED)
+        return [
+            _Question(f"{name} of a word in 1 of 100, newest", request, bound=_MEDIUM_BOUND)
+            for name, request in (
+                ("search", _search(query=word, order="desc")),
+                ("a part", _search(content_contains=word[1:6])),
+                ("an agent's search", _search(query=word, order="desc", agent_id=data.AGENT)),
+            )
+        ]
+
     def _deep(self, parameters: str) -> str:
         """The cursor of a deep page."""
         cursor = ""
@@ -120,6 +134,11 @@ class _Teller:
             with mock.patch("memtrace_server.times.now", return_value=self._now):
                 cursor = msgspec.json.decode(self._core.handle(request).body)["next_cursor"]
         return cursor
+
+
+def newest_of_agent() -> Request:
+    """Return a request for the newest 100 memories of the busy agent."""
+    return _get("/api/v1/memories", f"agent_id={data.AGENT}&limit=100")
 
 
 def _get(path: str, query: str = "") -> Request:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -12,15 +15,21 @@ from clusters import Cluster, find_binaries
 from psycopg import sql
 
 from benchmarks import data, flatness, samples
+from benchmarks.environments import Interpreter, Process
 from benchmarks.load import Load, apply
-from benchmarks.report import Row, at_least, median
+from benchmarks.report import Row, at_least, median, milliseconds
 from benchmarks.server import KEY, Server
+from memtrace import Memtrace
 from memtrace_server import tenants, times
+from memtrace_server.auth import Principal
+from memtrace_server.core import Core
 from memtrace_server.store import open_store
 from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.pending import Pending
 from memtrace_server.store.records import NewMemory
 
+_PEER = Path(__file__).with_name("postgres_peer.py")
+_PEER_NEEDS = ["langgraph-checkpoint-postgres==3.2.0", "psycopg[binary]==3.3.9"]
 _CLIENTS = 32
 _COLUMNS = {
     "seq": "s", "agent_id": "a", "session_id": "ss", "memory_type": "mt", "event_type": "et", "time": "t",
@@ -50,11 +59,14 @@ COMMIT;
 """
 
 
-def measure(folder: Path, *, sizes: list[int], rounds: tuple[int, int], seconds: float) -> list[Row]:
+def measure(
+    folder: Path, environments: Path, *, sizes: list[int], rounds: tuple[int, int], seconds: float
+) -> list[Row]:
     """Measure on a cluster of its own, whose commits are durable.
 
     Args:
         folder: For files.
+        environments: For environments, which stay.
         sizes: Numbers of memories, each of a store that is read.
         rounds: Of writing, and of reading.
         seconds: Of a round of writing.
@@ -65,7 +77,8 @@ def measure(folder: Path, *, sizes: list[int], rounds: tuple[int, int], seconds:
     with Cluster(binaries, is_durable=True, shared_buffers="512MB") as cluster:
         files = [_build(cluster, size) for size in sizes]
         rows = _writing(cluster, folder, rounds[0], seconds)
-        return rows + flatness.measure_files(files, rounds=rounds[1])
+        rows += flatness.measure_files(files, rounds=rounds[1], has_medium=True)
+        return rows + _beside_langgraph(cluster, environments, files[1], rounds[1])
 
 
 def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> list[Row]:
@@ -99,6 +112,46 @@ def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> lis
             median(one / other for one, other in rates), 0.75,
         )
     ]  # fmt: skip
+
+
+def _beside_langgraph(cluster: Cluster, environments: Path, file: data.File, rounds: int) -> list[Row]:
+    """The newest memories of an agent that has half of all, and lone writes, beside LangGraph's."""
+    cluster.run("createdb", "--maintenance-db", cluster.url, "langgraph")
+    folder = environments / f"peer-langgraph-postgres-{sys.implementation.cache_tag}"
+    peer = Interpreter(folder, _PEER, _PEER_NEEDS)
+    request = flatness.newest_of_agent()
+    with (
+        Process(peer, cluster.url_of("langgraph")) as theirs,
+        closing(open_store(file.url)) as store,
+        Memtrace(_schema(cluster, "lone")) as client,
+    ):
+        core = Core(store, local=Principal(data.ORG, tenants.DEFAULT_ORG, "reader"))
+        theirs.ask(f"load {file.memories}")
+        reads, writes = [], []
+        for number in range(rounds):
+            reads.append((_seconds(lambda: core.handle(request)), theirs.ask("read 1")))
+            content = f"A memory of some hundred characters, as the others {number} {'word ' * 12}"
+            writes.append((_seconds(partial(client.remember, "new", content)), theirs.ask("put 1")))
+    (read, other_read), (write, other_write) = (
+        [median(pair[n] for pair in pairs) for n in (0, 1)] for pairs in (reads, writes)
+    )
+    return [
+        at_least(
+            f"newest 100 of an agent, of {file.memories:,}", milliseconds(read),
+            f"LangGraph's PostgresStore: {milliseconds(other_read)}", other_read / read, 10,
+        ),
+        Row(
+            "a lone write, indexed", milliseconds(write),
+            f"LangGraph's PostgresStore, which indexes no text: {milliseconds(other_write)}",
+            other_write / write,
+        ),
+    ]  # fmt: skip
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def _schema(cluster: Cluster, name: str) -> str:

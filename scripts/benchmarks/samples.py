@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator
 
 COMMON_WORD = "customer"
+_MEDIUM = 100
+_LONG = 6  # characters
 _SHARE = 0.3  # of the contents have the common word
 _WORDS = 17
 _LETTERS = "aeioubcdfglmnprst"
@@ -29,3 +32,10 @@ def contents(number: int, *, seed: str) -> Iterator[str]:
         text = " ".join(chance.choices(words, cum_weights=weights, k=_WORDS))
         made.append(f"{COMMON_WORD} {text}" if chance.random() < _SHARE else text)
     return itertools.cycle(made)
+
+
+def medium_word(*, seed: str) -> str:
+    """Return a word that is in 1 of 100 of ten thousand contents."""
+    made = itertools.islice(contents(10_000, seed=seed), 10_000)
+    counts = Counter(word for text in made for word in set(text.split()) if len(word) > _LONG)
+    return min(counts, key=lambda word: (abs(counts[word] - _MEDIUM), word))

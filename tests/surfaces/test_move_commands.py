@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -352,6 +354,7 @@ def test_a_file_of_another_format_is_refused(form: str, tmp_path: Path, command:
     assert f"the file is not {form} JSON" in error
 
 
+@pytest.mark.both_stores
 def test_a_copy_is_verified_and_can_be_repeated(
     store: str, tmp_path: Path, command: Commands, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,33 +382,75 @@ def test_a_copy_of_a_store_to_itself_is_refused(store: str, command: Commands) -
     assert "is FROM itself; name another store or server" in error
 
 
+@pytest.mark.parametrize("live_server", ["postgres"], indirect=True)
+def test_stores_and_servers_on_postgresql_copy_to_each_other(
+    store: str,
+    tmp_path: Path,
+    command: Commands,
+    live_server: LiveServer,
+    make_postgres_url: Callable[[], str],
+) -> None:
+    places = [
+        (store, None),
+        (make_postgres_url(), None),
+        (live_server.url, live_server.create_tenant("one")),
+        (live_server.url, live_server.create_tenant("another")),
+        (make_postgres_url(), None),
+        (f"sqlite:///{tmp_path}/last.db", None),
+    ]
+    for (source, from_key), (target, to_key) in itertools.pairwise(places):
+        keys = [*(("--from-key", from_key) if from_key else ()), *(("--to-key", to_key) if to_key else ())]
+        printed = command("copy", source, target, *keys).splitlines()
+        assert printed[0].startswith("Copied 6 records from ")
+        assert printed[1].startswith("Verified 3 memories: sha256 ")
+        assert records(target, to_key) == records(store)
+
+
 def test_a_copy_that_was_killed_is_continued(tmp_path: Path, command: Commands) -> None:
-    source, target = f"sqlite:///{tmp_path}/from.db", f"sqlite:///{tmp_path}/to.db"
+    copy_and_kill(tmp_path, command, f"sqlite:///{tmp_path}/to.db")
+
+
+def test_a_killed_copy_to_postgresql_is_continued(
+    tmp_path: Path, command: Commands, postgres_url: str
+) -> None:
+    copy_and_kill(tmp_path, command, postgres_url)
+
+
+@pytest.mark.parametrize("live_server", ["postgres"], indirect=True)
+def test_a_killed_copy_to_a_server_on_postgresql_is_continued(
+    tmp_path: Path, command: Commands, live_server: LiveServer
+) -> None:
+    copy_and_kill(tmp_path, command, live_server.url, live_server.create_tenant("killed"))
+
+
+def copy_and_kill(tmp_path: Path, command: Commands, target: str, key: str | None = None) -> None:
+    """Kill a copy half way, and see that the next one goes on."""
+    source = f"sqlite:///{tmp_path}/from.db"
+    arguments = ["copy", source, target, *(("--to-key", key) if key else ())]
     with Memtrace(source) as client:
         for at in range(0, 3_000, 1_000):
             client.add_memories({"agent_id": "a", "content": f"Item {n}"} for n in range(at, at + 1_000))
-    with subprocess.Popen([sys.executable, "-m", "memtrace_server", "copy", source, target]) as process:
-        while process.poll() is None and not is_begun(target):
+    with subprocess.Popen([sys.executable, "-m", "memtrace_server", *arguments]) as process:
+        while process.poll() is None and not is_begun(target, key):
             pass
         process.send_signal(signal.SIGKILL)
-    begun = len(records(target))
+    begun = len(records(target, key))
     assert begun > 0
 
-    printed = command("copy", source, target).splitlines()
+    printed = command(*arguments).splitlines()
 
-    assert (
-        printed[0]
-        == f"Copied {3_001 - begun:,} records from {source} to {target}; {begun:,} existed already."
-    )
+    assert printed[0].startswith(f"Copied {3_001 - begun:,} records from {source} to ")
+    assert printed[0].endswith(f"; {begun:,} existed already.")
     assert printed[1].startswith("Verified 3,000 memories: ")
-    assert records(target) == records(source)
+    assert records(target, key) == records(source)
 
 
-def is_begun(url: str) -> bool:
-    if not Path(url.removeprefix("sqlite:///")).exists():
+def is_begun(url: str, key: str | None) -> bool:
+    if url.startswith("sqlite:") and not Path(url.removeprefix("sqlite:///")).exists():
         return False
+    read_only = "" if key else "&mode=ro" if "?" in url else "?mode=ro"
     try:
-        with Memtrace(f"{url}?mode=ro", max_retries=0) as client:
+        with Memtrace(f"{url}{read_only}", key, max_retries=0) as client:
             return client.list_memories(limit=1).count > 0
     except Exception:  # noqa: BLE001 - it is being made
         return False
