@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
+from weakref import WeakValueDictionary
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,22 +21,24 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from memtrace_server import auth, logs, problems, tenants
 from memtrace_server.auth import Principal
 from memtrace_server.connections import CONNECTION, Connection
-from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work
-from memtrace_server.deadlines import Deadline
+from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work, forgotten, rendered
+from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.gate import Gate
 from memtrace_server.limits import FailureLimit, RateLimit
 from memtrace_server.messages import Request, Response
 from memtrace_server.metrics import Metrics
 from memtrace_server.problems import Detail
 from memtrace_server.readers import Readers
-from memtrace_server.service import Step, forgetting
+from memtrace_server.service import Added, Step, forgetting
 from memtrace_server.store import Store, open_store
 from memtrace_server.store.protocol import Outcome, Write
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
 _LARGE = 64 << 10  # bytes of a body that is validated in a thread
+_HUGE = 1 << 20  # bytes of a body that waits for its organisation's turn
 _READERS = 8
+_DECODERS = 2  # threads for huge bodies, of which each organisation has one
 _SEARCH = "searchMemories"
 _NO_CONTENT = 204
 _LOOKS = 500  # a second, for the memories that one organisation waits for; one costs up to two small requests
@@ -162,13 +165,22 @@ class Api:
         # A search may have to wait until rows are indexed, and no other read is to wait with it.
         self._searchers = Readers(_READERS, "memtrace-searcher")
         self._readers = Readers(_READERS, "memtrace-reader")
+        # A huge body takes some five times its size until it is stored: one of an organisation at a time.
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._decoders = Readers(_DECODERS, "memtrace-decoder")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
+        incoming = _Incoming(scope, receive)
+        try:
+            await self._answer(scope, incoming, send)
+        finally:
+            incoming.end_turn()
+
+    async def _answer(self, scope: Scope, incoming: _Incoming, send: Send) -> None:
         started = time.perf_counter()
         headers = _headers(scope)
         request = _request(scope, headers)
-        incoming = _Incoming(scope, receive)
         match: Match | None = None
         principal: Principal | None = None
         deadline = Deadline(self._request_timeout)
@@ -177,9 +189,9 @@ class Api:
                 _check_host(headers)
             match = self._core.match(request)
             principal = await self._admit(match, headers, incoming.address)
-            if _has_body(headers):
-                body = await self._body(incoming, headers)
-                request = msgspec.structs.replace(request, body=body)
+            if match.operation.takes_body and _has_body(headers):
+                await self._read_body(incoming, headers, principal.org if principal else 0)
+                request = msgspec.structs.replace(request, body=incoming.body)
                 deadline = Deadline(self._request_timeout)
             incoming.when_lost(deadline.cancel)
             exchange = await self._begin(request, match, deadline, principal)
@@ -192,7 +204,8 @@ class Api:
         self._log(exchange, response, principal, incoming.address, seconds)
         if self._metrics:
             self._metrics.count(exchange.operation, response.status, seconds)
-        await _send(exchange.request, response, send, closes="expect" in headers and not incoming.is_read)
+        closes = "expect" in headers and not incoming.is_read
+        await _send(exchange.request, response, send, closes=closes, waits=incoming.has_turn)
 
     async def _admit(self, match: Match, headers: Mapping[str, str], address: str) -> Principal | None:
         """Who asks, and may; None if no key is needed.
@@ -209,26 +222,50 @@ class Api:
             self._rate_limit.check(principal.key_id)
         return principal
 
-    async def _body(self, incoming: _Incoming, headers: Mapping[str, str]) -> bytes:
+    async def _read_body(self, incoming: _Incoming, headers: Mapping[str, str], org: int) -> None:
+        """Read a body, the most of a huge one when it is its organisation's turn.
+
+        Raises:
+            Problem: 408 or 413.
+            DeadlineExceeded: Its turn did not come in time.
+            _ClientLeft: The client left.
+        """
         announced = headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > _LARGEST_BODY:
+        size = int(announced) if announced.isdecimal() else 0
+        if size > _LARGEST_BODY:
             raise problems.too_large(_LARGEST_BODY)
+        if size <= _HUGE:
+            await self._receive(incoming, _HUGE)
+        if not incoming.is_whole:
+            turn = self._turns.setdefault(org, asyncio.Lock())
+            try:
+                async with asyncio.timeout(self._request_timeout):
+                    await incoming.take_turn(turn)
+            except TimeoutError:
+                raise DeadlineExceeded from None
+            await self._receive(incoming, _LARGEST_BODY)
+
+    async def _receive(self, incoming: _Incoming, most: int) -> None:
         try:
             async with asyncio.timeout(self._client_timeout):
-                return await incoming.body()
+                await incoming.receive(most)
         except TimeoutError:
             raise problems.timed_out(self._client_timeout) from None
 
     async def _begin(
         self, request: Request, match: Match, deadline: Deadline, principal: Principal | None
     ) -> Exchange:
+        begin = partial(self._core.begin, request, match, deadline)
         if len(request.body) <= _LARGE or principal is None:
-            return self._core.begin(request, match, deadline)
-        return await self._readers.run(principal.org, partial(self._core.begin, request, match, deadline))
+            return begin()
+        return await self._threads(request).run(principal.org, partial(_prepared, begin))
+
+    def _threads(self, request: Request) -> Readers:
+        return self._decoders if len(request.body) > _HUGE else self._readers
 
     async def _outcome(
         self, exchange: Exchange, principal: Principal | None, deadline: Deadline, incoming: _Incoming
-    ) -> Response | Exception:
+    ) -> Response | Added | Exception:
         work = exchange.todo
         if not isinstance(work, Work):
             return work
@@ -238,9 +275,7 @@ class Api:
                 rows = await self._readers.run(org, partial(self._store.read, work.find, deadline))
                 return await self._forget(work, rows, deadline, org)
             if work.is_write:
-                size = len(exchange.request.body)
-                write = _Write(run=work.run, deadline=deadline, org=org, size=size, wants=work.wants)
-                return await _written(self._store, write, deadline)
+                return await self._write(exchange.request, work, org, deadline)
             threads = self._searchers if exchange.operation == _SEARCH else self._readers
             read = partial(threads.run, org, partial(self._core.read, work, deadline))
             if work.wait:
@@ -249,7 +284,17 @@ class Api:
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
 
-    async def _forget(self, work: Work, rows: Sequence[int], deadline: Deadline, org: int) -> Response:
+    async def _write(self, request: Request, work: Work, org: int, deadline: Deadline) -> Response | Added:
+        size = len(request.body)
+        write = _Write(run=work.run, deadline=deadline, org=org, size=size, wants=work.wants)
+        written = await _written(self._store, write, deadline)
+        if size <= _LARGE:
+            return written
+        return await self._threads(request).run(org, partial(rendered, written))
+
+    async def _forget(
+        self, work: Work, rows: Sequence[int], deadline: Deadline, org: int
+    ) -> Response | Added:
         """Forget rows in steps, after each of which others have their turn to write."""
         done = 0
         for some, is_last in forgetting.steps(rows):
@@ -257,7 +302,7 @@ class Api:
             run, size = partial(work.run, step=step), _FORGET * len(some)
             write = _Write(run=run, deadline=deadline, org=org, size=size, wants=work.wants)
             response = await _written(self._store, write, deadline)
-            done = response.forgotten or 0
+            done = forgotten(response)
         return response
 
     async def _until_found(
@@ -314,17 +359,17 @@ class Api:
         )
 
 
-def _new_waiter() -> asyncio.Future[Response]:
+def _new_waiter() -> asyncio.Future[Response | Added]:
     return asyncio.get_running_loop().create_future()
 
 
 class _Write(Write, frozen=True, kw_only=True, eq=False):
     """A write of a request that waits for it."""
 
-    waiter: asyncio.Future[Response] = msgspec.field(default_factory=_new_waiter)
+    waiter: asyncio.Future[Response | Added] = msgspec.field(default_factory=_new_waiter)
 
 
-async def _written(store: Store, write: _Write, deadline: Deadline) -> Response:
+async def _written(store: Store, write: _Write, deadline: Deadline) -> Response | Added:
     """What a write returns, once it is committed; a write that nobody waits for any more is not done."""
     store.submit([write], _wake)
     try:
@@ -344,16 +389,24 @@ def _wake(done: _Done) -> None:
 
 
 def _tell(done: _Done) -> None:
-    for write, (response, error) in done:
+    for write, (written, error) in done:
         if write.waiter.done():  # given up
             continue
         if error is None:
-            write.waiter.set_result(cast("Response", response))
+            write.waiter.set_result(cast("Response | Added", written))
         else:
             write.waiter.set_exception(error)
 
 
-_Done = Sequence[tuple[_Write, Outcome[Response]]]
+def _prepared(begin: Callable[[], Exchange]) -> Exchange:
+    """Begin a request and do what its write can do before its transaction; in a thread, as it takes long."""
+    exchange = begin()
+    if isinstance(exchange.todo, Work):
+        exchange.todo.prepare()
+    return exchange
+
+
+_Done = Sequence[tuple[_Write, Outcome[Response | Added]]]
 
 
 class _ClientLeft(Exception):  # noqa: N818 - no error, and nobody is left to be told
@@ -365,12 +418,17 @@ class _Incoming:
 
     Attributes:
         address: The client's address, or that which a trusted proxy reports.
+        body: What has been read of the body.
         is_read: Whether the body was asked for.
+        is_whole: Whether all of it has been read.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.address: str = scope["client"][0] if scope.get("client") else ""
+        self.body = bytearray()  # grows in place: to join chunks would hold it twice
         self.is_read = False
+        self.is_whole = False
+        self._turn: asyncio.Lock | None = None
         self._receive = receive
         self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
 
@@ -384,8 +442,27 @@ class _Incoming:
         if self._connection:
             self._connection.when_lost(call)
 
-    async def body(self) -> bytes:
-        """Read the whole body.
+    @property
+    def has_turn(self) -> bool:
+        """Whether others wait until the request has ended."""
+        return self._turn is not None
+
+    async def take_turn(self, turn: asyncio.Lock) -> None:
+        """Wait for a turn, which is this request's until `end_turn`."""
+        await turn.acquire()
+        self._turn = turn
+
+    def end_turn(self) -> None:
+        """Let the next one have the turn."""
+        if self._turn is not None:
+            self._turn.release()
+            self._turn = None
+
+    async def receive(self, most: int) -> None:
+        """Read the body to its end, or until it is larger.
+
+        Args:
+            most: Bytes.
 
         Raises:
             Problem: 413.
@@ -394,18 +471,14 @@ class _Incoming:
         self.is_read = True
         if self._connection:
             self._connection.accept_body()
-        chunks: list[bytes] = []
-        size = 0
-        while True:
+        while not self.is_whole and len(self.body) <= most:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise _ClientLeft
-            chunks.append(message.get("body", b""))
-            size += len(chunks[-1])
-            if size > _LARGEST_BODY:
+            self.body += message.get("body", b"")
+            self.is_whole = not message.get("more_body", False)
+            if len(self.body) > _LARGEST_BODY:
                 raise problems.too_large(_LARGEST_BODY)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
 
 
 def _check_host(headers: Mapping[str, str]) -> None:
@@ -454,7 +527,7 @@ def _request(scope: Scope, headers: Mapping[str, str]) -> Request:
     )
 
 
-async def _send(request: Request, response: Response, send: Send, *, closes: bool) -> None:
+async def _send(request: Request, response: Response, send: Send, *, closes: bool, waits: bool) -> None:
     headers = {**response.headers, "Content-Length": str(len(response.body))}
     if response.status == _NO_CONTENT:
         del headers["Content-Length"]
@@ -469,4 +542,7 @@ async def _send(request: Request, response: Response, send: Send, *, closes: boo
             ],
         }
     )
-    await send({"type": "http.response.body", "body": b"" if request.method == "HEAD" else response.body})
+    body = b"" if request.method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": waits})
+    if waits:  # until the client has read it, or was given up
+        await send({"type": "http.response.body"})

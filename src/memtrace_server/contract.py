@@ -31,7 +31,6 @@ _LARGE = 64 << 10  # bytes of a body that is worth a look before it is decoded
 _MAX_PAIRS = 100  # parameters in a query; the contract has some fifty at most
 _MAX_ITEMS = 1_000  # items of an array in a query that are looked at
 _LONGEST_NAME = 300  # characters of a parameter's name that are looked at, encoded
-_LONG_TEXT = 4 << 10  # characters
 _SLICE = 1 << 20
 _QUOTE = ord('"')
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{,]', re.DOTALL)
@@ -57,6 +56,7 @@ class Operation:
         path: The template, such as `/api/v1/agents/{agent_id}`.
         role: What a key must be allowed, or None when no key is needed.
         is_write: Whether it changes anything (it then takes an `Idempotency-Key`).
+        takes_body: Whether it has a use for a body.
         parameter_names: The names of its parameters.
         body_names: The names of its body's properties.
     """
@@ -75,6 +75,7 @@ class Operation:
         queried = [p["name"] for p in parameters if p["in"] == "query"]
         self._needed_filters = queried if spec.get("x-requires-filter") else []
         self._body = _Body(document, spec["requestBody"]) if "requestBody" in spec else None
+        self.takes_body = self._body is not None
         self.parameter_names = frozenset(p["name"] for p in parameters)
         self.body_names = self._body.names if self._body else frozenset()
 
@@ -261,7 +262,7 @@ class _Body:
         except (ValueError, RecursionError) as error:  # no JSON, or nested deeper than can be checked
             return None, [Detail("body", "body", f"cannot be read as JSON: {error}")]
 
-    def _read(self, body: bytes) -> tuple[Any, list[Detail]]:
+    def _read(self, body: bytes | bytearray) -> tuple[Any, list[Detail]]:
         if len(body) > _LARGE:
             if has_more_values(body, MAX_VALUES):
                 raise problems.too_many_values(MAX_VALUES)
@@ -303,7 +304,7 @@ class _Batch:
             if document.kind(resolved) == "array" and document.kind(resolved.get("items", {})) == "object":
                 yield cls(document, schema, name)
 
-    def cut(self, body: bytes) -> tuple[Mapping[str, msgspec.Raw], Sequence[msgspec.Raw] | None]:
+    def cut(self, body: bytes | bytearray) -> tuple[Mapping[str, msgspec.Raw], Sequence[msgspec.Raw] | None]:
         """The body's properties and the items of its list, undecoded; no items if there is no list."""
         try:
             alone = msgspec.json.decode(body, type=self._alone)  # looks at each byte once
@@ -332,8 +333,7 @@ class _Batch:
             if len(details) >= MAX_DETAILS:
                 break
             if not details:
-                filled = self._item.fill(item)
-                read.append(_encoded(filled) if memoryview(raw).nbytes > _LONG_TEXT else filled)
+                read.append(self._item.fill(item))
         return (None if details else {**self._around.fill(around), self.name: read}), details
 
 
@@ -366,22 +366,12 @@ def _coerce(kind: str | None, texts: Sequence[str]) -> object:
     return text
 
 
-def _parts(body: bytes) -> Mapping[str, msgspec.Raw]:
+def _parts(body: bytes | bytearray) -> Mapping[str, msgspec.Raw]:
     """The properties of an object, undecoded; none if the body is not one."""
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         return {}
-
-
-def _encoded(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An item whose long texts are JSON already, so that nobody waits in a transaction until they are."""
-    return {
-        name: msgspec.Raw(msgspec.json.encode(value))
-        if isinstance(value, str) and len(value) > _LONG_TEXT
-        else value
-        for name, value in item.items()
-    }
 
 
 def _items(raw: msgspec.Raw | None) -> Sequence[msgspec.Raw] | None:
@@ -394,7 +384,7 @@ def _items(raw: msgspec.Raw | None) -> Sequence[msgspec.Raw] | None:
         return None
 
 
-def has_more_values(body: bytes, most: int) -> bool:
+def has_more_values(body: bytes | bytearray, most: int) -> bool:
     """Return whether JSON has more values than `most`, roughly; without making any of them.
 
     A value takes two bytes in a body, and up to a hundred in memory.

@@ -7,12 +7,13 @@ valid) → service (what is done) → store → response. Errors are reported in
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from attrs import evolve
@@ -23,9 +24,8 @@ from memtrace_server.contract import Arguments, Contract, Operation
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.problems import Problem
-from memtrace_server.service import HANDLERS, STORELESS, Added, Call, Step, forgetting
+from memtrace_server.service import HANDLERS, STORELESS, Added, Call, Drafts, Step, forgetting
 from memtrace_server.service.limiting import limited
-from memtrace_server.service.memories import compared_fingerprints
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import (
     OutcomeUnknown,
@@ -41,9 +41,12 @@ _LOG = logging.getLogger("memtrace_server")
 CHANGE_DELAY = 0.05
 """Seconds between two looks whether the store has changed, for those who wait for a memory."""
 
+_ADDING, _IMPORTING = "addMemory", "importRecords"
+_REPLAYED = {"Idempotent-Replayed": "true"}
+
 
 class _Run(Protocol):
-    def __call__(self, transaction: Transaction, step: Step | None = None) -> Response: ...
+    def __call__(self, transaction: Transaction, step: Step | None = None) -> Response | Added: ...
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +56,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         is_probe: Whether it asks if the store could be written.
         is_vacuum: Whether the store is to be rewritten after it.
         wait: Seconds for which it is done again until it finds something.
+        prepare: Does what a write can do before its transaction, whose end others wait for.
         find: For a write that forgets in steps, what finds all rows first.
         wants: Returns what a write is going to ask the store.
     """
@@ -62,6 +66,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     is_vacuum: bool
     wait: float
     run: _Run
+    prepare: Callable[[], None]
     find: Callable[[Transaction], Sequence[int]] | None = None
     wants: WantsOf | None = None
 
@@ -134,7 +139,7 @@ class Core:
         try:
             read = self._read_until_found if todo.wait else self.read
             do = self._write if todo.is_write else read
-            outcome: Response | Exception = do(todo, deadline)
+            outcome: Response | Added | Exception = do(todo, deadline)
         except (StoreBusy, DeadlineExceeded):
             raise
         except Exception as error:  # noqa: BLE001 - `finish` tells each from the others
@@ -145,12 +150,13 @@ class Core:
         """Do what writes nothing."""
         if work.is_probe:
             self._store.probe(deadline)
-        response = self._store.read(work.run, deadline)
+        response = rendered(self._store.read(work.run, deadline))
         if work.is_vacuum:
             self._store.vacuum()
         return response
 
-    def _write(self, work: Work, deadline: Deadline) -> Response:
+    def _write(self, work: Work, deadline: Deadline) -> Response | Added:
+        work.prepare()
         if work.find is None:
             return self._store.write(work.run, deadline, work.wants)
         rows = self._store.read(work.find, deadline)
@@ -158,7 +164,7 @@ class Core:
         for some, is_last in forgetting.steps(rows):
             step = Step(rows=some, done=done, is_last=is_last)
             response = self._store.write(partial(work.run, step=step), deadline)
-            done = response.forgotten or 0
+            done = forgotten(response)
         return response
 
     def _read_until_found(self, work: Work, deadline: Deadline) -> Response:
@@ -209,10 +215,10 @@ class Core:
         operation = match.operation.id if match else None
         return Exchange(request=request, request_id=request_id, operation=operation, todo=error)
 
-    def finish(self, exchange: Exchange, outcome: Response | Exception) -> Response:
+    def finish(self, exchange: Exchange, outcome: Response | Added | Exception) -> Response:
         """The response to a request whose work returned, or raised, this."""
-        if isinstance(outcome, Response):
-            response = outcome
+        if isinstance(outcome, Response | Added):
+            response = rendered(outcome)
         elif isinstance(outcome, Problem):
             response = refusal(outcome, exchange.request_id)
         elif isinstance(outcome, DeadlineExceeded):
@@ -257,6 +263,7 @@ class Core:
                 operation=operation.id,
                 parameters=given.parameters,
                 body=given.body,
+                drafts=drafts,
                 now=times.now(),  # not when the request came: one write follows another in the store, so
                 started_at=self._started_at,  # that what they store rises with the clock
                 clock=self._clock,
@@ -265,25 +272,32 @@ class Core:
                 request_id=request_id,
             )
 
-        def run(transaction: Transaction, step: Step | None = None) -> Response:
+        def run(transaction: Transaction, step: Step | None = None) -> Response | Added:
             asked = call(transaction, step)
             if key and (step is None or step.is_last):
-                return _once(asked, request, operation, key)
-            return _respond(HANDLERS[operation.id](asked))
+                return _once(asked, digest(), key)
+            return HANDLERS[operation.id](asked)
 
         def find(transaction: Transaction) -> Sequence[int]:
             asked = call(transaction)
-            return () if key and _known(asked, request, operation, key) else forgetting.find(asked)
+            return () if key and _known(asked, digest(), key) else forgetting.find(asked)
 
         def wants() -> Wants:
-            body: Any = arguments.body if isinstance(arguments, Arguments) else {}
             return Wants(
                 digest=None if self._local else auth.given_digest(request.headers),
                 org=self._local.org if self._local else None,
                 key=key,
-                fingerprints=compared_fingerprints(body) if operation.id == "addMemory" else (),
+                fingerprints=drafts.compared if operation.id == _ADDING else (),
             )
 
+        def prepare() -> None:
+            if key:
+                digest()
+            if operation.id in {_ADDING, _IMPORTING} and isinstance(arguments, Arguments):
+                drafts.make(is_compared=operation.id == _ADDING)
+
+        digest = functools.cache(partial(_digest, request, operation))
+        drafts = Drafts(arguments.body or {} if isinstance(arguments, Arguments) else {})
         parameters = arguments.parameters if isinstance(arguments, Arguments) else {}
         is_dry_run = parameters.get("dry_run", False)
         key = None if is_dry_run else parameters.get("Idempotency-Key")
@@ -294,6 +308,7 @@ class Core:
             is_vacuum=operation.id == "vacuumStore",
             wait=parameters.get("wait", 0),
             run=run,
+            prepare=prepare,
             find=find if is_write and operation.id in forgetting.FORGETTING else None,
             wants=wants if is_write else None,
         )
@@ -309,61 +324,63 @@ class Core:
 _NOBODY = Principal(0, "", "reader")  # asks how the server is
 
 
-def _once(call: Call, request: Request, operation: Operation, key: str) -> Response:
+def rendered(outcome: Response | Added) -> Response:
+    """Return the response of a work."""
+    return outcome.response() if isinstance(outcome, Added) else outcome
+
+
+def forgotten(outcome: Response | Added) -> int:
+    """Return how many memories a step has forgotten, and those before it."""
+    return outcome.forgotten or 0 if isinstance(outcome, Response) else 0
+
+
+def _once(call: Call, digest: bytes, key: str) -> Response | Added:
     """The first answer to this key and request, or this one, kept for the next time."""
-    known = _known(call, request, operation, key)
+    known = _known(call, digest, key)
     if known is not None:
         return _replay(call, known)
-    outcome = HANDLERS[operation.id](call)
-    response = _respond(outcome)
-    kept = Answer(
-        request=_asked(request, operation), status=response.status, location=response.headers.get("Location")
-    )
+    outcome = HANDLERS[call.operation](call)
+    kept = Answer(request=digest, status=outcome.status, location=outcome.headers.get("Location"))
     if isinstance(outcome, Added):
         kept = evolve(kept, rows=[m.seq for m in outcome.memories], duplicates=outcome.duplicates)
     else:
-        kept = evolve(kept, body=response.body, agent_id=response.agent_id)
+        kept = evolve(kept, body=outcome.body, agent_id=outcome.agent_id)
     call.transaction.keep_answer(call.org, key, kept, call.now)
-    return response
+    return outcome
 
 
-def _known(call: Call, request: Request, operation: Operation, key: str) -> Answer | None:
+def _known(call: Call, digest: bytes, key: str) -> Answer | None:
     """The answer that was given under a key; None if there is none.
 
     Raises:
         Problem: 409; it was given to another request.
     """
     known = call.transaction.answer(call.org, key, call.now - times.DAY)
-    if known is not None and known.request != _asked(request, operation):
+    if known is not None and known.request != digest:
         message = "This Idempotency-Key was used for another request; use a new one for each write"
         raise problems.conflict("idempotency_key_reused", message)
     return known
 
 
-def _asked(request: Request, operation: Operation) -> bytes:
+def _digest(request: Request, operation: Operation) -> bytes:
     what = f"{operation.id} {request.path}?{request.query}\n"
-    return hashlib.sha256(what.encode() + request.body).digest()
+    digest = hashlib.sha256(what.encode())
+    digest.update(request.body)
+    return digest.digest()
 
 
-def _replay(call: Call, known: Answer) -> Response:
+def _replay(call: Call, known: Answer) -> Response | Added:
     if known.rows:
         wanted = Filter(include_superseded=True)
         found = call.transaction.memories(call.org, list(set(known.rows)), wanted, call.now)
         by_row = {memory.seq: memory for memory in found}
         memories = [by_row[row] for row in known.rows if row in by_row]
         if len(memories) == len(known.rows):
-            added = Added(status=known.status, memories=memories, duplicates=known.duplicates)
-            return _replayed(_respond(added))
+            return Added(
+                status=known.status, memories=memories, duplicates=known.duplicates, headers=_REPLAYED
+            )
     elif known.body is not None:
         headers = {"Location": known.location} if known.location else {}
-        return _replayed(Response(status=known.status, body=known.body, headers=headers))
+        return Response(status=known.status, body=known.body, headers={**headers, **_REPLAYED})
     message = "What was stored under this Idempotency-Key has been forgotten since"
     raise problems.conflict("answer_forgotten", message)
-
-
-def _replayed(response: Response) -> Response:
-    return msgspec.structs.replace(response, headers={**response.headers, "Idempotent-Replayed": "true"})
-
-
-def _respond(outcome: Response | Added) -> Response:
-    return outcome.response() if isinstance(outcome, Added) else outcome

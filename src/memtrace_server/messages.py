@@ -29,7 +29,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     query: str = ""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
-    body: bytes = b""
+    body: bytes | bytearray = b""
 
     def __repr__(self) -> str:
         """Without the key, and what is to be remembered."""

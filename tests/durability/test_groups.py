@@ -19,7 +19,7 @@ from durability.in_process import MEMORIES, Clock, InProcess, Tenant
 from durability.store_audit import assert_whole
 from server.writers import together
 
-from memtrace_server.core import Exchange, Work
+from memtrace_server.core import Exchange, Work, rendered
 from memtrace_server.ids import memory_seq
 from memtrace_server.messages import Response
 from memtrace_server.store.protocol import Transaction
@@ -71,7 +71,7 @@ class Step:
         assert todo.is_write
 
         def run(transaction: Transaction) -> Response:
-            response = todo.run(transaction)
+            response = rendered(todo.run(transaction))
             if self.defect:
                 self.defect(transaction)
             return response

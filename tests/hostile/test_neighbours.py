@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import select
+import socket
 import sqlite3
 import sys
 import threading
@@ -28,7 +29,7 @@ from server.operations import OPERATIONS
 
 from memtrace_server import tenants
 from memtrace_server.app import Api
-from memtrace_server.core import Core
+from memtrace_server.core import Core, Work
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.readers import Readers
 from memtrace_server.store import open_store
@@ -592,6 +593,24 @@ def test_the_largest_batch_stalls_nobody(tmp_path: Path, sign: str) -> None:
             longest.append(asyncio.run(run(Api(Core(store, local=local), store, local=local))))
 
 
+def test_what_the_largest_batch_needs_is_made_before_its_transaction(tmp_path: Path) -> None:
+    memories = [{"agent_id": "a", "content": f"{n} " + "\n" * 38_000} for n in range(500)]
+    with InProcess(tmp_path / "x.db") as process:
+        exchange = process.tenant().begin("POST", MEMORIES, {"memories": memories}, once="the-same")
+        work = exchange.todo
+        assert isinstance(work, Work)
+        before = time.thread_time()
+        work.prepare()
+        prepared = time.thread_time() - before
+
+        def run(transaction: Any) -> Any:
+            begun = time.thread_time()
+            work.run(transaction)
+            return time.thread_time() - begun
+
+        assert process.store.write(run) < prepared / 2  # a fifth was measured; it took all of it, and more
+
+
 def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server: LiveServer) -> None:
     neighbour = server.create_tenant("quick")
     content = "x" * 65_000
@@ -608,3 +627,72 @@ def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server:
         sent.result(PATIENCE)
         assert answer(sending).status == 201
     assert answered > 10
+
+
+# --- huge bodies, one of an organisation at a time
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # comes when the server begins to read a body
+
+
+def huge(key: str, agent_id: str, framing: str = "announced") -> tuple[bytes, bytes]:
+    """The head and the body of a request that is larger than 1 MiB."""
+    contents = [f"{n} {'x' * 60_000}" for n in range(40)]
+    body = msgspec.json.encode({"memories": [{"agent_id": agent_id, "content": c} for c in contents]})
+    lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", "Content-Type: application/json"]
+    if framing == "announced":
+        lines += [f"Content-Length: {len(body)}", "Expect: 100-continue"]
+    else:
+        lines += ["Transfer-Encoding: chunked"]
+        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    return "\r\n".join([*lines, "", ""]).encode(), body
+
+
+def begin_huge(connection: socket.socket, key: str) -> bytes:
+    """Take an organisation's turn, which lasts until what is returned was sent and answered."""
+    head, body = huge(key, "first")
+    connection.sendall(head)
+    assert connection.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
+    return body
+
+
+@pytest.mark.parametrize("framing", ["announced", "in chunks"])
+def test_a_huge_body_waits_for_that_of_its_organisation_only(server: LiveServer, framing: str) -> None:
+    ours, theirs = (server.create_tenant(f"{name} {framing}") for name in ("ours", "theirs"))
+    with (
+        connect(server.url) as holding,
+        connect(server.url) as waiting,
+        connect(server.url) as polite,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        rest = begin_huge(holding, ours)
+        head, body = huge(ours, "second", framing)
+        sent = thread.submit(waiting.sendall, head + body)  # it is not read to its end
+        assert ask(polite, post(MEMORIES, theirs, huge(theirs, "third")[1])) == 201
+        assert ask(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
+        assert select.select([waiting], [], [], 0)[0] == []
+        holding.sendall(rest)
+        assert answer(holding).status == 201
+        sent.result(PATIENCE)
+        assert answer(waiting).status == 201  # after a 100, if that was asked for
+
+
+def test_a_huge_body_has_its_turn_when_the_client_before_it_left(server: LiveServer) -> None:
+    key = server.create_tenant("leaving")
+    with connect(server.url) as waiting, connect(server.url) as polite:
+        with connect(server.url) as leaving:
+            begin_huge(leaving, key)
+            head, body = huge(key, "second")
+            waiting.sendall(head)
+            assert ask(polite, HEALTH) == 200
+            assert select.select([waiting], [], [], 0)[0] == []
+        waiting.sendall(body)
+        assert answer(waiting).status == 201
+
+
+def test_a_huge_body_whose_turn_does_not_come_in_time_is_refused(slow: LiveServer) -> None:
+    key = slow.create_tenant("waiting")
+    with connect(slow.url) as holding, connect(slow.url) as waiting:
+        begin_huge(holding, key)
+        waiting.sendall(huge(key, "second")[0])
+        refused = answer(waiting)
+    assert (refused.status, refused.told["code"]) == (503, "deadline_exceeded")

@@ -98,6 +98,7 @@ COSTLY = {
     "an endless header": get(b"/api/v1/memories", b"h: " + b"x" * 250_000),
     "no HTTP": b"\x16\x03\x01" * 20_000,
     "an unknown path": get(b"/nowhere"),
+    "a body where none is wanted": get(b"/health", b"Content-Length: 300000\r\n") + b"x" * 300_000,
     "readiness": get(b"/ready"),
     "the reference": get(b"/docs"),
 }
@@ -154,6 +155,16 @@ def test_a_body_is_not_asked_for_before_the_key_is_checked(server: LiveServer) -
         assert response.status in {401, 429}
         assert response.headers["connection"] == "close"  # or the next request would be taken for the body
         assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 70000000", b"Transfer-Encoding: chunked"], ids=["length", "chunks"]
+)
+def test_a_body_that_no_operation_wants_is_not_waited_for(server: LiveServer, framing: bytes) -> None:
+    for path in (b"/health", b"/docs", b"/openapi.json"):
+        with connect(server.url) as connection:
+            connection.sendall(get(path, framing + b"\r\n"))
+            assert answer(connection).status == 200
 
 
 def test_a_small_body_without_a_key_leaves_the_connection_usable(server: LiveServer) -> None:

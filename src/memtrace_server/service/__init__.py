@@ -20,6 +20,7 @@ from memtrace_server.service import (
     tailing,
 )
 from memtrace_server.service.call import Call, Step
+from memtrace_server.service.drafts import Drafts
 from memtrace_server.service.memories import Added
 
 STORELESS: Mapping[str, Callable[[int, Mapping[str, Any]], Response]] = {
@@ -63,4 +64,4 @@ HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "getSessionContext": contexts.get_session_context,
 }
 
-__all__ = ["HANDLERS", "STORELESS", "Added", "Call", "Step"]
+__all__ = ["HANDLERS", "STORELESS", "Added", "Call", "Drafts", "Step"]

@@ -11,6 +11,7 @@ from memtrace_server import audit, problems
 from memtrace_server.auth import Principal
 from memtrace_server.cursors import Cursors
 from memtrace_server.deadlines import Deadline
+from memtrace_server.service.drafts import Drafts
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.times import Clock
 
@@ -40,6 +41,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         operation: The contract's operationId.
         parameters: Path, query and header parameters, valid and with their defaults.
         body: The body, valid and with its defaults.
+        drafts: The memories of a body that adds or imports some.
         now: The moment of the call, in ns.
         started_at: When the server started, in ns.
         clock: Tells when the clock was set back.
@@ -53,6 +55,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     operation: str
     parameters: Mapping[str, Any]
     body: Any
+    drafts: Drafts
     now: int
     started_at: int
     clock: Clock

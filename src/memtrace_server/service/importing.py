@@ -49,7 +49,7 @@ def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
         elif not 0 < row <= call.now + times.DAY:
             taken.append(Detail(f"memories.{index}.id", "body", "names no moment until now; check the clock"))
         elif row not in known and earlier is None:
-            memory = _memory(call, request, row)
+            memory = _memory(call, request, call.drafts.rests[index], row)
             if memory.expires_at is None or memory.expires_at > call.now:
                 fresh[row] = memory
     if taken:
@@ -59,10 +59,11 @@ def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
     return len(fresh)
 
 
-def _memory(call: Call, request: Mapping[str, Any], row: int) -> NewMemory:
+def _memory(call: Call, request: Mapping[str, Any], rest: str, row: int) -> NewMemory:
     time = times.parse(request["time"])
     return memory_of(
         request,
+        rest,
         call.principal.org_id,
         memory_id=request["id"],
         seq=row,

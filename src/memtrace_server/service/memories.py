@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,14 +12,11 @@ from memtrace_server.messages import Response
 from memtrace_server.problems import Detail, Problem
 from memtrace_server.service import filters
 from memtrace_server.service.call import Call
+from memtrace_server.service.drafts import KINDS, unique
 from memtrace_server.service.pages import join, memory_page, shown
 from memtrace_server.store.records import Found, NewMemory
 
-_ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
-_KINDS = ("agent_id", "session_id", "memory_type", "event_type")
-_NOT_IN_REST = {*_KINDS, "created_at", "expires_at", "id", "on_duplicate", "time", "ttl"}  # as they are sent
 _ENCODER = msgspec.json.Encoder()
-_SORTED = msgspec.json.Encoder(order="sorted")
 
 
 class Added(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,18 +26,21 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
         status: 201, or 200 if nothing new was stored.
         memories: The memories; for a duplicate, the first memory that says the same.
         duplicates: Indexes in `memories` of duplicates; None when a single memory was added.
+        headers: Headers of the response.
     """
 
     status: int
     memories: Sequence[Found]
     duplicates: Sequence[int] | None
+    headers: Mapping[str, str] = {}
 
     def response(self) -> Response:
-        """Return a `Memory`, or a `MemoryBatch`."""
+        """Return a `Memory`, or a `MemoryBatch`; made after the transaction, as a large one takes long."""
         if self.duplicates is None:
-            return Response(status=self.status, body=self.memories[0].doc.encode())
-        body = join("memories", self.memories, {"duplicates": self.duplicates})
-        return Response(status=self.status, body=body)
+            body = self.memories[0].doc.encode()
+        else:
+            body = join("memories", self.memories, {"duplicates": self.duplicates})
+        return Response(status=self.status, body=body, headers=self.headers)
 
 
 def add_memory(call: Call) -> Added:
@@ -53,12 +52,6 @@ def add_memory(call: Call) -> Added:
         memories=memories,
         duplicates=duplicates if is_batch else None,
     )
-
-
-def compared_fingerprints(body: Mapping[str, Any]) -> Sequence[bytes]:
-    """Return the fingerprints of those memories of a body that are compared with earlier ones."""
-    requests = body.get("memories", [body])
-    return [_fingerprint(request) for request in requests if request["on_duplicate"] != "store"]
 
 
 def list_memories(call: Call) -> Response:
@@ -93,6 +86,7 @@ class _Addition:
 
     def __init__(self, call: Call, *, is_batch: bool) -> None:
         self._call = call
+        self._drafts = call.drafts
         self._requests: Sequence[Mapping[str, Any]] = call.body["memories"] if is_batch else [call.body]
         self._is_batch = is_batch
         self._fresh: list[tuple[bytes, NewMemory]] = []
@@ -110,8 +104,8 @@ class _Addition:
         call = self._call
         row = call.transaction.next_seq(call.now)
         call.clock.compare(row, call.now)
-        fingerprints = [_fingerprint(request) for request in self._requests]
-        originals = dict(self._originals(fingerprints))
+        fingerprints = self._drafts.fingerprints
+        originals = dict(self._originals())
         memories: list[Found] = []
         duplicates: list[int] = []
         rejected: list[int] = []
@@ -130,14 +124,9 @@ class _Addition:
             call.transaction.add_memories(call.org, self._fresh, call.now)
         return memories, duplicates
 
-    def _originals(self, fingerprints: Sequence[bytes]) -> Mapping[bytes, Found]:
+    def _originals(self) -> Mapping[bytes, Found]:
         """Return the first memory of each fingerprint within a day."""
-        call = self._call
-        compared = [
-            fingerprint
-            for request, fingerprint in zip(self._requests, fingerprints, strict=True)
-            if request["on_duplicate"] != "store"
-        ]
+        call, compared = self._call, self._drafts.compared
         if not compared:
             return {}
         return call.transaction.originals(call.org, compared, call.now - times.DAY, call.now)
@@ -145,7 +134,7 @@ class _Addition:
     def _memory(self, index: int, row: int) -> NewMemory:
         request = self._requests[index]
         supersedes = self._row_to_supersede(index, request) if "supersedes" in request else None
-        return _memory(self._call, request, row, supersedes)
+        return _memory(self._call, request, self._drafts.rests[index], row, supersedes)
 
     def _row_to_supersede(self, index: int, request: Mapping[str, Any]) -> int:
         """Return the row that a memory asks to supersede.
@@ -196,33 +185,13 @@ class _Addition:
         return ".".join([*steps, *([name] if name else [])]) or "body"
 
 
-def _fingerprint(request: Mapping[str, Any]) -> bytes:
-    """What two equal memories have in common: a `dedup_key`, or all that was said.
-
-    A time that was given tells memories apart, too: an import may well have the same words at several times.
-    """
-    if "dedup_key" in request:
-        same = [request["agent_id"], request["dedup_key"]]
-    else:
-        moment = times.parse(request["time"]) if "time" in request else None  # in whatever zone it is written
-        same = [
-            request["agent_id"], request.get("session_id"), request["memory_type"], request["event_type"],
-            request["content"], request.get("metadata"), moment,
-        ]  # fmt: skip
-        more = {name: request[name] for name in _ALSO_COMPARED if name in request}
-        if request.get("tags"):
-            more["tags"] = sorted(set(request["tags"]))
-        if more:
-            same.append(more)
-    return hashlib.blake2b(_SORTED.encode(same), digest_size=16).digest()
-
-
-def _memory(call: Call, request: Mapping[str, Any], seq: int, supersedes: int | None) -> NewMemory:
+def _memory(call: Call, request: Mapping[str, Any], rest: str, seq: int, supersedes: int | None) -> NewMemory:
     created_at = call.now - call.now % 1_000  # microseconds, which Python's datetime can hold
     time = times.parse(request["time"]) if "time" in request else created_at
     ttl = request.get("ttl")
     return memory_of(
         request,
+        rest,
         call.principal.org_id,
         memory_id=ids.memory_id(time, seq),
         seq=seq,
@@ -235,6 +204,7 @@ def _memory(call: Call, request: Mapping[str, Any], seq: int, supersedes: int | 
 
 def memory_of(  # noqa: PLR0913 - what a request does not say, or says in another way
     request: Mapping[str, Any],
+    rest: str,
     org_id: str,
     *,
     memory_id: str,
@@ -244,18 +214,25 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
     expires_at: int | None,
     supersedes: int | None,
 ) -> NewMemory:
-    """Return the memory to store for a request to add or to import one; times in ns."""
-    tags = list(dict.fromkeys(request.get("tags", ())))
+    """Return the memory to store for a request to add or to import one.
+
+    Args:
+        request: What is asked for.
+        rest: Its part of the document, as `Drafts` has it.
+        org_id: The organisation.
+        memory_id: The memory's id.
+        seq: Its row.
+        time: Its time (ns).
+        created_at: When it was stored (ns).
+        expires_at: When it expires (ns), if it does.
+        supersedes: The row that it supersedes, if any.
+    """
     rendered = times.render(time)
     doc: dict[str, Any] = {"id": memory_id, "org_id": org_id, "time": rendered}
     doc["created_at"] = rendered if created_at == time else times.render(created_at)
-    doc.update({name: request[name] for name in _KINDS if name in request})
+    doc.update({name: request[name] for name in KINDS if name in request})
     if expires_at is not None:
         doc["expires_at"] = times.render(expires_at)
-    rest = {name: value for name, value in request.items() if name not in _NOT_IN_REST}
-    if "tags" in request:
-        rest["tags"] = tags
-    rest_text = _ENCODER.encode(rest).decode()
     return NewMemory(
         seq=seq,
         agent_id=request["agent_id"],
@@ -266,9 +243,9 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         importance=request.get("importance"),
         created_at=created_at,
         expires_at=expires_at,
-        tags=tags,
+        tags=unique(request.get("tags", ())),
         supersedes=supersedes,
-        doc=f"{_ENCODER.encode(doc).decode()[:-1]},{rest_text[1:]}",
+        doc=f"{_ENCODER.encode(doc).decode()[:-1]},{rest[1:]}",
         id=memory_id,
-        rest=rest_text,
+        rest=rest,
     )

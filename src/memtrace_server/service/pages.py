@@ -95,5 +95,9 @@ def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:
     """A JSON object with the memories under a name, their count, and the rest."""
     tail = msgspec.json.encode({"count": len(found), **rest})
     # Encoded one by one: other threads can run between two of them.
-    memories = b",".join([(m.doc if m.superseded_by is None else shown(m)).encode() for m in found])
-    return b"".join((b'{"', name.encode(), b'":[', memories, b"],", tail[1:]))
+    memories = [(m.doc if m.superseded_by is None else shown(m)).encode() for m in found]
+    if not memories:
+        return b"".join((b'{"', name.encode(), b'":[],', tail[1:]))
+    memories[0] = b"".join((b'{"', name.encode(), b'":[', memories[0]))
+    memories[-1] = b"".join((memories[-1], b"],", tail[1:]))
+    return b",".join(memories)  # once, as it copies all of them

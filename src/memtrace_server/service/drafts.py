@@ -1,0 +1,90 @@
+"""Memories to be stored, as far as they can be made before they have their rows."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from memtrace_server import times
+
+KINDS = ("agent_id", "session_id", "memory_type", "event_type")
+"""Fields of a memory that stores keep in columns of their own."""
+
+_ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
+_NOT_IN_REST = {*KINDS, "created_at", "expires_at", "id", "on_duplicate", "time", "ttl"}  # as they are sent
+_ENCODER = msgspec.json.Encoder()
+_SORTED = msgspec.json.Encoder(order="sorted")
+
+
+class Drafts:
+    """The memories of a request.
+
+    Each part is made when it is first asked for: of a large request before its transaction, for whose end
+    others wait.
+
+    Args:
+        body: The request's body: one memory, or several.
+    """
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        self._requests: Sequence[Mapping[str, Any]] = body.get("memories", [body])
+
+    def make(self, *, is_compared: bool) -> None:
+        """Make all parts now; fingerprints only of memories that are compared with others."""
+        _ = self.rests, self.compared if is_compared else ()
+
+    @functools.cached_property
+    def fingerprints(self) -> Sequence[bytes]:
+        """By memory, what it has in common with those that say the same."""
+        return [_fingerprint(request) for request in self._requests]
+
+    @functools.cached_property
+    def compared(self) -> Sequence[bytes]:
+        """The fingerprints of those that are compared with earlier memories."""
+        return [
+            fingerprint
+            for request, fingerprint in zip(self._requests, self.fingerprints, strict=True)
+            if request["on_duplicate"] != "store"
+        ]
+
+    @functools.cached_property
+    def rests(self) -> Sequence[str]:
+        """By memory, JSON of what its document has besides what stores keep in columns."""
+        return [_rest(request) for request in self._requests]
+
+
+def unique(tags: Iterable[str]) -> list[str]:
+    """Return tags in their order, each once."""
+    return list(dict.fromkeys(tags))
+
+
+def _fingerprint(request: Mapping[str, Any]) -> bytes:
+    """What two equal memories have in common: a `dedup_key`, or all that was said.
+
+    A time that was given tells memories apart, too: an import may well have the same words at several times.
+    """
+    if "dedup_key" in request:
+        same = [request["agent_id"], request["dedup_key"]]
+    else:
+        moment = times.parse(request["time"]) if "time" in request else None  # in whatever zone it is written
+        same = [
+            request["agent_id"], request.get("session_id"), request["memory_type"], request["event_type"],
+            request["content"], request.get("metadata"), moment,
+        ]  # fmt: skip
+        more = {name: request[name] for name in _ALSO_COMPARED if name in request}
+        if request.get("tags"):
+            more["tags"] = sorted(set(request["tags"]))
+        if more:
+            same.append(more)
+    return hashlib.blake2b(_SORTED.encode(same), digest_size=16).digest()
+
+
+def _rest(request: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in request.items() if name not in _NOT_IN_REST}
+    if "tags" in rest:
+        rest["tags"] = unique(rest["tags"])
+    return _ENCODER.encode(rest).decode()
