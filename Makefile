@@ -6,7 +6,8 @@ EXAMPLES ?= 50
 # A worker takes from another what that one has not begun, so that both end at once and a module's fixtures are
 # mostly made once.
 SIDE_BY_SIDE := -n 2 --dist worksteal --timeout 600
-OF_THE_SDK := tests/contract tests/client
+OF_COMMANDS := $(filter-out %/test_ui_command.py,$(wildcard tests/surfaces/test_*command*.py)) tests/surfaces/test_settings.py
+OF_USERS := tests/contract tests/client $(OF_COMMANDS)
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -56,11 +57,11 @@ coverage: $(VENV)/.dev ## run the tests of the SDK; fails if they leave out a br
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-newest: .venv-newest/.done ## run the tests of the SDK with the newest Python that is installed
-	.venv-newest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-newest/cache $(OF_THE_SDK) tests/package/test_typing.py $(ARGS)
+newest: .venv-newest/.done ## run the tests of the SDK and the commands with the newest Python that is installed and the newest of what users get
+	.venv-newest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-newest/cache $(OF_USERS) tests/package/test_typing.py $(ARGS)
 
-lowest: .venv-lowest/.done ## run the tests of what the client sends and the server stores with the lowest versions of what they need
-	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-lowest/cache $(OF_THE_SDK) $(NEEDS_MORE:%=--ignore=%) $(ARGS)
+lowest: .venv-lowest/.done ## run the tests of what the client sends, the server stores and the commands do with the lowest versions of what they need
+	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-lowest/cache $(OF_USERS) $(NEEDS_MORE:%=--ignore=%) $(ARGS)
 
 mutants: $(VENV)/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
 	$(BIN)/python scripts/mutants.py $(ARGS)
@@ -110,6 +111,7 @@ $(VENV)/.server: pyproject.toml | $(VENV)/pyvenv.cfg
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps openapi-python-client==0.29.1
 	@touch $(VENV)/.server $@
 
 .venv-newest/.done: pyproject.toml

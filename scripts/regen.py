@@ -27,6 +27,7 @@ OUTPUT = derived.ROOT / "generated" / "memtrace_api"
 
 GENERATOR = "openapi-python-client"
 GENERATOR_VERSION = "0.29.1"
+_REQUIREMENT = f"{GENERATOR}=={GENERATOR_VERSION}"
 
 # A model's attribute is called as in the contract. These names could not be: they would hide what annotations
 # speak of, or a method.
@@ -97,7 +98,7 @@ def _require_generator() -> None:
     if found != GENERATOR_VERSION:
         raise DerivationError(
             f"{GENERATOR} must be {GENERATOR_VERSION}, and is {found}: "
-            f"run `{sys.executable} -m pip install -e '.[dev]'`"
+            f"run `{sys.executable} -m pip install --no-deps {_REQUIREMENT}`"
         )
 
 

@@ -105,7 +105,7 @@ def test_a_command_that_fails_says_why_in_one_line(run: Commands, arguments: lis
         (["key", "rotate", "key_none", "--overlap", "5x"], "'5x' is not a duration"),
         (["serve", "--workers", "2", "--store", "sqlite://"], "belongs to one process"),
         (["serve", "--workers", "2", "--store", "sqlite:///:memory:"], "belongs to one process"),
-        (["import", "nope.jsonl"], "nope.jsonl' does not exist"),
+        (["import", "nope.jsonl"], "'nope.jsonl': No such file"),
         (["restore", "nope.db"], "nope.db: there is no such file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

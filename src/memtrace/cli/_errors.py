@@ -12,6 +12,7 @@ from typing import Any
 from typer import TyperException
 from typer.core import TyperCommand
 
+from memtrace.cli._flags import without_types
 from memtrace.exceptions import APIConnectionError, AuthenticationError, BadRequestError, MemtraceError
 
 FAILED = 1
@@ -52,7 +53,11 @@ class Failure(TyperException):
 class Command(TyperCommand):
     """A command whose errors name its own options and arguments."""
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the context of the click that is inside typer
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 - the context of the click that is inside typer
+        """Return the parameters of the command."""
+        return without_types(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
         """Run the command."""
         try:
             return super().invoke(ctx)

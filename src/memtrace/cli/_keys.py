@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from memtrace.cli._errors import Command
+from memtrace.cli._flags import Group
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 
 if TYPE_CHECKING:
     from memtrace_server.store.records import Key
 
-commands = typer.Typer(help="Create, list, rotate and revoke API keys.")
+commands = typer.Typer(cls=Group, help="Create, list, rotate and revoke API keys.")
 
 
 @commands.command("create", cls=Command)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
@@ -79,13 +79,9 @@ def export(  # noqa: PLR0913 - an option for each filter
 
 def import_(  # noqa: PLR0913 - an option each
     file: Annotated[
-        Path,
+        typer.FileBinaryRead,
         typer.Argument(
             metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-            allow_dash=True,
             help="The file; - for standard input. Each message of a chat needs `role`, `content` and `time`.",
         ),
     ],
@@ -106,11 +102,10 @@ def import_(  # noqa: PLR0913 - an option each
 ) -> None:
     """Import a file of `memtrace export`, mem0 (get_all), Claude Code (a transcript) or a chat."""
     with ExitStack() as stack:
-        is_piped = str(file) == "-"
-        source = sys.stdin.buffer if is_piped else stack.enter_context(file.open("rb"))
-        advance = stack.enter_context(_progress("Read", None if is_piped else file.stat().st_size))
+        size = os.fstat(file.fileno()).st_size  # 0 of a pipe
+        advance = stack.enter_context(_progress("Read", size or None))
         try:
-            records, (part, parts) = records_in(_counted(source, advance), form, agent)
+            records, (part, parts) = records_in(_counted(file, advance), form, agent)
         except ValueError as error:
             raise Failure(str(error)) from error
         client, place = stack.enter_context(connected(url, key, org, create=True))
@@ -123,7 +118,7 @@ def import_(  # noqa: PLR0913 - an option each
     if report.imported or report.existing or not report.rejected:
         print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
     if report.rejected:
-        raise TyperException(f"of the {parts} of {file}, {len(report.rejected):,} could not be imported")
+        raise TyperException(f"of the {parts} of {file.name}, {len(report.rejected):,} could not be imported")
 
 
 def copy(  # noqa: PLR0913 - an option each

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from memtrace.cli._errors import Command
+from memtrace.cli._flags import Group
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 
-commands = typer.Typer(help="Create and list organisations (tenants).")
+commands = typer.Typer(cls=Group, help="Create and list organisations (tenants).")
 
 
 @commands.command("create", cls=Command)

@@ -12,11 +12,13 @@ from typer import TyperException
 from memtrace._version import __version__
 from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores, _ui
 from memtrace.cli._errors import Command
+from memtrace.cli._flags import Group
 
 _FAILED = 1
 
 program = typer.Typer(
     name="memtrace",
+    cls=Group,
     help="Store, search and manage the memories of AI agents.",
     epilog=(
         "Exit codes: 0 when the command succeeded; 1 when it failed, or found something wrong; 2 when it was"
