@@ -202,6 +202,7 @@ class Watchdog:
         self._changed = threading.Condition()
         self._watched: dict[int, tuple[float, Connection]] = {}
         self._number = 0
+        self._wakes_at = math.inf  # no later than the first deadline; to wake it for each would take longer
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
@@ -214,12 +215,11 @@ class Watchdog:
         with self._changed:
             self._number += 1
             number = self._number
-            earliest = min((at for at, _ in self._watched.values()), default=math.inf)
             self._watched[number] = (ends_at, connection)
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="memtrace-deadlines", daemon=True)
                 self._thread.start()
-            elif ends_at < earliest:
+            elif ends_at < self._wakes_at:
                 self._changed.notify()
         try:
             yield
@@ -245,8 +245,8 @@ class Watchdog:
                     if at <= now:
                         del self._watched[number]
                         cut(connection)
-                earliest = min((at for at, _ in self._watched.values()), default=None)
-                self._changed.wait(None if earliest is None else max(0.0, earliest - now))
+                self._wakes_at = min((at for at, _ in self._watched.values()), default=math.inf)
+                self._changed.wait(None if self._wakes_at == math.inf else max(0.0, self._wakes_at - now))
 
 
 def cut(connection: Connection) -> None:
