@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 
 from benchmarks import samples
 
-_WARM_UP = 0.3  # seconds that do not count
+WARM_UP = 0.3  # seconds that do not count
 _AGENTS = 100
 
 
@@ -82,7 +82,7 @@ async def _run(load: Load) -> Outcome:
     for client in clients:
         await loop.create_connection(partial(_same, client), host, int(port))
     now = time.perf_counter()
-    clock = _Clock(now + _WARM_UP, now + _WARM_UP + load.seconds)
+    clock = _Clock(now + WARM_UP, now + WARM_UP + load.seconds)
     for client in clients:
         client.start(clock)
     await asyncio.gather(*[client.done for client in clients])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from psycopg import sql
 
 from benchmarks import data, flatness, samples
 from benchmarks.environments import Interpreter, Process
-from benchmarks.load import Load, apply
+from benchmarks.load import WARM_UP, Load, apply
 from benchmarks.report import Row, at_least, median, milliseconds
 from benchmarks.server import KEY, Server
 from memtrace import Memtrace
@@ -92,26 +93,47 @@ def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> lis
     script.write_text(_TRANSACTION.format(lexemes=stems, content=content.replace("'", "").replace('"', "")))
     script.chmod(0o644)
     rates: list[tuple[float, float]] = []
+    costs: list[tuple[float, float, float]] = []
     with Server(folder, "postgres", store=ours) as server:
         load = Load(url=server.url, key=KEY, seconds=seconds, writers=_CLIENTS)
         apply(load)
         for _ in range(rounds):
+            before = cluster.cpu(), server.cpu()
+            outcome = apply(load)
+            of_database, of_server = cluster.cpu() - before[0], server.cpu() - before[1]
+            writes = len(outcome.writes) * (1 + WARM_UP / seconds)
+            before = cluster.cpu(), _cpu_of_children()
             told = cluster.run(
                 "pgbench", "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "2", "-T", str(round(seconds)),
                 "-f", str(script), f"{theirs}",
             )  # fmt: skip
+            of_pgbench = cluster.cpu() - before[0] + _cpu_of_children() - before[1]
             found = re.search(r"tps = ([0-9.]+)", told)
-            if found is None:
+            done = re.search(r"actually processed: ([0-9]+)", told)
+            if found is None or done is None:
                 raise RuntimeError(told)
-            rates.append((apply(load).rate, float(found[1])))
+            rates.append((outcome.rate, float(found[1])))
+            costs.append((of_server / writes, of_database / writes, of_pgbench / int(done[1])))
     rate, floor = (median(pair[n] for pair in rates) for n in (0, 1))
+    of_server, of_database, of_pgbench = (median(each[n] for each in costs) for n in (0, 1, 2))
     return [
         at_least(
             f"{_CLIENTS} clients, single writes", f"{rate:,.0f}/s",
             f"pgbench, the same effects: {floor:,.0f}/s",
             median(one / other for one, other in rates), 0.75,
-        )
+        ),
+        Row(
+            "CPU of such a write",
+            f"server {milliseconds(of_server)}, PostgreSQL {milliseconds(of_database)}",
+            f"pgbench and PostgreSQL: {milliseconds(of_pgbench)}",
+            median(other / (one + more) for one, more, other in costs),
+        ),
     ]  # fmt: skip
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _beside_langgraph(cluster: Cluster, environments: Path, file: data.File, rounds: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -40,6 +41,11 @@ class Server:
             time.sleep(0.05)
         self.url = ready[1]
         return self
+
+    def cpu(self) -> float:
+        """Return the CPU time (s) that it has taken; where there is a `/proc`."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def __exit__(self, *exc_info: object) -> None:
         """Stop the server."""
