@@ -21,10 +21,10 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from memtrace_server.folding import plain
 
@@ -49,6 +49,9 @@ _SIGN = (
 )
 _EMOJI = rf"[\U0001f1e6-\U0001f1ff]{{2}}|{_SIGN}[\U000e0020-\U000e007f]*(?:\u200d{_SIGN})*"
 
+_Run = str | Sequence[str]
+"""Letters, or the characters of a run in a script that is cut into them."""
+
 
 def words(text: str) -> list[str]:
     """Return the words of a text, in their order.
@@ -57,17 +60,7 @@ def words(text: str) -> list[str]:
         >>> words("The user's dog isn't 5.")
         ['the', 'user', 'dog', 'isnt', '5']
     """
-    folded = _folded(text)
-    pattern = _spaced(folded)
-    if pattern is not None:
-        return list(map(_word, pattern.findall(folded)))
-    found: list[str] = []
-    for run in _general_runs(folded):
-        if isinstance(run, str):
-            found.append(_word(run))
-        else:
-            found += run
-    return found
+    return _words(*_apart(text))
 
 
 def stems(text: str) -> list[str]:
@@ -77,18 +70,18 @@ def stems(text: str) -> list[str]:
         >>> stems("She ran two tests")
         ['she', 'run', 'two', 'test']
     """
-    folded = _folded(text)
-    pattern = _spaced(folded)
-    if pattern is not None:
-        return list(map(_stem, pattern.findall(folded)))
-    found: list[str] = []
-    for run in _general_runs(folded):
-        if isinstance(run, str):
-            found.append(_stem(run))
-        else:
-            found += run
-            found += _pairs(run)
-    return found
+    return _stems(*_apart(text))
+
+
+def words_and_stems(text: str) -> tuple[list[str], list[str]]:
+    """Return the words and the stems of a text, taken apart once.
+
+    Example:
+        >>> words_and_stems("She ran")
+        (['she', 'ran'], ['she', 'run'])
+    """
+    runs, is_plain = _apart(text)
+    return _words(runs, is_plain), _stems(runs, is_plain)
 
 
 def question_stems(text: str) -> list[tuple[str, bool]]:
@@ -97,7 +90,7 @@ def question_stems(text: str) -> list[tuple[str, bool]]:
     Several characters in a row of a script without spaces are looked for by their pairs alone.
     """
     found: list[tuple[str, bool]] = []
-    for run in _runs(_folded(text)):
+    for run in _apart(text)[0]:
         if isinstance(run, str):
             stem = _stem(run)
             found.append((stem, run in _stop_words() or stem in _stop_stems()))
@@ -116,14 +109,40 @@ def says_nothing(text: str) -> bool:
     return all(is_stop or stem in _generic_stems() for stem, is_stop in question_stems(text))
 
 
+def _apart(text: str) -> tuple[Sequence[_Run], bool]:
+    """Return the runs of a text, and whether all of them are of letters."""
+    folded = _folded(text)
+    pattern = _spaced(folded)
+    return (list(_general_runs(folded)), False) if pattern is None else (pattern.findall(folded), True)
+
+
+def _words(runs: Sequence[_Run], is_plain: bool) -> list[str]:  # noqa: FBT001 - as `_apart` has it
+    if is_plain:
+        return list(map(_word, cast("Sequence[str]", runs)))
+    found: list[str] = []
+    for run in runs:
+        if isinstance(run, str):
+            found.append(_word(run))
+        else:
+            found += run
+    return found
+
+
+def _stems(runs: Sequence[_Run], is_plain: bool) -> list[str]:  # noqa: FBT001 - as `_apart` has it
+    if is_plain:
+        return list(map(_stem, cast("Sequence[str]", runs)))
+    found: list[str] = []
+    for run in runs:
+        if isinstance(run, str):
+            found.append(_stem(run))
+        else:
+            found += run
+            found += _pairs(run)
+    return found
+
+
 def _folded(text: str) -> str:
     return plain(text if text.isascii() else _APOSTROPHES.sub("'", text))
-
-
-def _runs(folded: str) -> Iterable[str | Sequence[str]]:
-    """Runs of letters, and the characters of runs in a script that is cut into them."""
-    pattern = _spaced(folded)
-    return pattern.findall(folded) if pattern is not None else _general_runs(folded)
 
 
 def _spaced(folded: str) -> re.Pattern[str] | None:
@@ -133,7 +152,7 @@ def _spaced(folded: str) -> re.Pattern[str] | None:
     return None if _OTHER_SCRIPT.search(folded) else _SPACED_WORD
 
 
-def _general_runs(folded: str) -> Iterator[str | Sequence[str]]:
+def _general_runs(folded: str) -> Iterator[_Run]:
     general, character = _patterns()
     for match in general.finditer(folded):
         yield character.findall(match[0]) if match.lastgroup == "unspaced" else match[0]

@@ -32,10 +32,15 @@ class Document(msgspec.Struct, frozen=True):
 
         Who spoke often stands in the metadata or in the event type.
         """
+        return "\n".join(filter(None, (self.content, self.labels)))
+
+    @property
+    def labels(self) -> str:
+        """All of its words beside the content; none if it has no others."""
         if not (self.tags or self.metadata) and self.event_type == _USUAL_EVENT:
-            return self.content
+            return ""
         event = [] if self.event_type == _USUAL_EVENT else [self.event_type]
-        return "\n".join([self.content, *event, *self.tags, *_strings(self.metadata)])
+        return "\n".join([*event, *self.tags, *_strings(self.metadata)])
 
     @property
     def scored_text(self) -> str:

@@ -114,12 +114,12 @@ class Entries:
         entries = cls()
         for row in sorted(rows, key=attrgetter("entry")):  # FTS5 takes rising rows at less cost
             document = row.document
-            stems = {*analysis.stems(document.text), *facets(document)}
-            entries.counts.update(stems)
-            words = [_agent(document.agent_id), *analysis.words(document.content)]
+            words, stems = analysis.words_and_stems(document.content)
+            found = {*stems, *analysis.stems(document.labels), *facets(document)}
+            entries.counts.update(found)
             for name, text in (
-                ("words", " ".join(words)),
-                ("stems", " ".join(sorted(stems))),
+                ("words", " ".join([_agent(document.agent_id), *words])),
+                ("stems", " ".join(found)),  # in any order, as no positions are kept
                 ("pieces", fold(document.content)),
             ):
                 entries.texts[name].append((row.entry, text))

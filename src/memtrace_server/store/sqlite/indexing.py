@@ -79,6 +79,7 @@ class Indexer:
         self._has_work = False
         self._polls = False
         self._size = _FIRST
+        self._has_caught_up = False
         self._last_org = 0
 
     def note(self, weights: Mapping[int, int]) -> None:
@@ -147,6 +148,8 @@ class Indexer:
             started = time.thread_time()
             _write(connection, org, rows, entries)
             held = time.thread_time() - started
+        # The rest is a few memories of the same organisation: as few as have come since.
+        self._has_caught_up = org == self._last_org and done < self._size
         self._last_org = org
         with self._changed:
             self._backlog[org] = max(0, self._backlog[org] - done)
@@ -168,6 +171,9 @@ class Indexer:
                 self._changed.wait_for(self._is_ripe, _LINGER)
             while not self._is_closed and self._went_on():
                 self._acknowledge()
+                if self._has_caught_up:
+                    with self._changed:
+                        self._changed.wait_for(self._is_ripe, _LINGER)
             self._acknowledge()
             if self._is_closed:
                 return
