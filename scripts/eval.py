@@ -202,7 +202,7 @@ IN_QUERIES: Mapping[str, Without] = {
 IN_INDEX: Mapping[str, Without] = {
     "stemming": analysing(_porter=_NoStemmer),
     "irregular forms": analysing(_bases=dict[str, str]),
-    "labels and metadata": setting(documents.Document, text=property(lambda document: document.content)),
+    "labels and metadata": setting(documents.Document, labels=property(lambda _: "")),
 }
 
 

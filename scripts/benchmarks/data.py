@@ -140,6 +140,8 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
         expires_at=None,
         tags=tags,
         id=doc["id"],
-        rest=msgspec.json.encode({"content": content, "tags": tags, "importance": 0.5}).decode(),
+        rest=msgspec.json.encode(
+            {"time": doc["time"], "content": content, "tags": tags, "importance": 0.5}
+        ).decode(),
         doc=msgspec.json.encode(doc).decode(),
     )

@@ -193,3 +193,19 @@ async def test_what_has_expired_is_no_duplicate(client: AsyncMemtrace, clock: Cl
 
     assert again.id != first.id
     assert (await client.list_memories()).memories == [again]
+
+
+async def test_a_memory_whose_ids_need_quotes_in_json_comes_back(client: AsyncMemtrace) -> None:
+    odd = 'a "b" \\c\\ %s \'d\' é \U0001f642 {"e":1}'
+    fields: dict[str, Any] = {"session_id": f"session {odd}", "event_type": f"event {odd}", "tags": [odd]}
+    at = BEFORE
+    memory = await client.add_memory(agent_id=odd, content=odd, **fields, time=at, ttl=60)
+    plain = await client.add_memory(agent_id=odd, content=odd, **fields)
+
+    listed = (await client.list_memories(agent_id=odd, session_id=fields["session_id"], order="asc")).memories
+
+    assert [memory, plain] == listed
+    assert await client.get_memory(memory) == memory
+    assert (memory.agent_id, memory.event_type, memory.time) == (odd, fields["event_type"], at)
+    assert memory.created_at > memory.time
+    assert plain.created_at == plain.time

@@ -40,7 +40,7 @@ def assert_whole(path: Path) -> list[Row]:
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.execute("BEGIN")  # one state of it, whoever writes
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        sql = f"SELECT seq, org, entry, time, {queries.DOC} FROM memories m ORDER BY seq"  # noqa: S608 - constant
+        sql = f"SELECT seq, org, entry, time, {queries.WHOLE_DOC} FROM memories m ORDER BY seq"  # noqa: S608 - constant
         rows = [
             Row(seq, org, entry, time, msgspec.json.decode(doc))
             for seq, org, entry, time, doc in store.execute(sql)

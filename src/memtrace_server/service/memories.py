@@ -228,11 +228,16 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         supersedes: The row that it supersedes, if any.
     """
     rendered = times.render(time)
-    doc: dict[str, Any] = {"id": memory_id, "org_id": org_id, "time": rendered}
-    doc["created_at"] = rendered if created_at == time else times.render(created_at)
-    doc.update({name: request[name] for name in KINDS if name in request})
+    doc: dict[str, Any] = {"id": memory_id, "org_id": org_id}
+    moments = {"time": rendered}
+    if created_at == time:
+        doc["created_at"] = rendered
+    else:
+        moments["created_at"] = times.render(created_at)
     if expires_at is not None:
-        doc["expires_at"] = times.render(expires_at)
+        moments["expires_at"] = times.render(expires_at)
+    doc.update({name: request[name] for name in KINDS if name in request})
+    rest = _merged(moments, rest)
     return NewMemory(
         seq=seq,
         agent_id=request["agent_id"],
@@ -245,7 +250,12 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         expires_at=expires_at,
         tags=unique(request.get("tags", ())),
         supersedes=supersedes,
-        doc=f"{_ENCODER.encode(doc).decode()[:-1]},{rest[1:]}",
+        doc=_merged(doc, rest),
         id=memory_id,
         rest=rest,
     )
+
+
+def _merged(fields: Mapping[str, Any], rest: str) -> str:
+    """Return a JSON object of fields and of those of another; neither is empty."""
+    return f"{_ENCODER.encode(fields).decode()[:-1]},{rest[1:]}"

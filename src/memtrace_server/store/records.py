@@ -107,7 +107,8 @@ class NewMemory(Found, frozen=True, kw_only=True):
     Attributes:
         seq: Its row: rises with each memory that the store takes in, whatever its time.
         id: Its id.
-        rest: The part of its document that no other attribute tells, as a JSON object that is not empty.
+        rest: The part of its document beside id, organisation, agent, session and types, as a JSON object. It
+            begins with the time, and has no `created_at` that is the same.
         created_at: When it is stored, in ns.
         expires_at: When it is forgotten by itself, in ns.
         supersedes: The row of the memory that it supersedes, which no other supersedes.

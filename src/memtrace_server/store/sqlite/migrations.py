@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 
 from memtrace._version import __version__
+from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable
 from memtrace_server.store.sqlite import fulltext
 
@@ -20,6 +21,17 @@ def _make_index_anew(connection: sqlite3.Connection) -> None:
         for name in fulltext.TABLES:
             connection.execute(f"DROP TABLE IF EXISTS {name}_{org}")
         fulltext.create(connection, org)
+
+
+def _keep_times(connection: sqlite3.Connection) -> None:
+    """Write the times of memories into their JSON again, but for a `created_at` that is the time."""
+    connection.create_function("rendered", 1, times.render, deterministic=True)
+    connection.execute(
+        "UPDATE memories SET rest = '{\"time\":\"' || rendered(time) || '\",'"
+        " || iif(created_at = time, '', '\"created_at\":\"' || rendered(created_at) || '\",')"
+        " || iif(expires_at IS NULL, '', '\"expires_at\":\"' || rendered(expires_at) || '\",')"
+        " || substr(rest, 2)"
+    )
 
 
 _Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
@@ -370,6 +382,8 @@ _STEPS: Mapping[str, _Step] = {
             (org, superseded_at, created_at, expires_at, agent_id, session_id, time)
             WHERE superseded_at IS NOT NULL;
     """,
+    # To render them took half of the time that the columns of a memory take to become JSON.
+    "0013-times-as-text": ("", _keep_times),
 }
 
 

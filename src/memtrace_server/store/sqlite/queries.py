@@ -9,7 +9,6 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, field
 
-from memtrace_server import times
 from memtrace_server.folding import fold
 from memtrace_server.search import matching
 from memtrace_server.search.documents import Document
@@ -48,24 +47,19 @@ NEWER = "(SELECT 'mem_' || n.ulid FROM memories n WHERE n.seq = m.superseded_by)
 """The id of the memory that supersedes `m`."""
 
 
-def _moment(column: str) -> str:
-    """The SQL that renders a moment (ns) as `times.render` does."""
-    fraction = f"(({column} % {times.SECOND} + {times.SECOND}) % {times.SECOND})"
-    return (
-        f"strftime('%Y-%m-%dT%H:%M:%S', ({column} - {fraction}) / {times.SECOND}, 'unixepoch')"
-        f" || iif({fraction} % 1000, printf('.%09dZ', {fraction}), printf('.%06dZ', {fraction} / 1000))"
-    )
-
-
-# Put together in SQL, which takes some 2 µs and does not hold the interpreter.
-DOC = f"""printf(
-    '{{"id":"mem_%s","org_id":%s,"time":"%s","created_at":"%s","agent_id":%s%s,"memory_type":"%s",'
-        || '"event_type":"%s"%s,%s',
-    m.ulid, json_quote((SELECT id FROM orgs WHERE number = m.org)), {_moment("m.time")},
-    {_moment("m.created_at")}, json_quote(m.agent_id),
-    iif(m.session_id IS NULL, '', ',"session_id":' || json_quote(m.session_id)), m.memory_type, m.event_type,
-    iif(m.expires_at IS NULL, '', ',"expires_at":"' || {_moment("m.expires_at")} || '"'), substr(m.rest, 2)
+# Put together in SQL, which takes a microsecond and does not hold the interpreter. The rest begins with the
+# time, which most memories also have as the time at which they were stored.
+DOC = """printf(
+    '{"id":"mem_%s"%s,"agent_id":%s%s,"memory_type":%s,"event_type":%s,%s', m.ulid,
+    iif(m.created_at = m.time, ',"created_at":' || substr(m.rest, 9, instr(m.rest, ',') - 9), ''),
+    json_quote(m.agent_id), iif(m.session_id IS NULL, '', ',"session_id":' || json_quote(m.session_id)),
+    json_quote(m.memory_type), json_quote(m.event_type), substr(m.rest, 2)
 )"""
+"""The memory `m` as responses have it, but for its organisation."""
+
+WHOLE_DOC = (
+    f"printf('{{\"org_id\":%s,%s', json_quote((SELECT id FROM orgs WHERE number = m.org)), substr({DOC}, 2))"
+)
 """The memory `m` as responses have it."""
 
 

@@ -263,7 +263,7 @@ class SqliteTransaction:
         found: dict[bytes, Found] = {}
         for some in bulk.parts(fingerprints):
             rows = self._db.execute(
-                f"SELECT f.column1, m.seq, m.time, {queries.DOC}, {queries.NEWER}"
+                f"SELECT f.column1, m.seq, m.time, {queries.WHOLE_DOC}, {queries.NEWER}"
                 f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
                 (*some, org, since, now),
             )
@@ -330,7 +330,7 @@ class SqliteTransaction:
     def memory(self, org: int, seq: int, now: int) -> Found | None:
         self.flush()
         row = self._db.execute(
-            f"SELECT m.seq, m.time, {queries.DOC}, {queries.NEWER} FROM memories m"
+            f"SELECT m.seq, m.time, {queries.WHOLE_DOC}, {queries.NEWER} FROM memories m"
             " WHERE m.org = ? AND m.seq = ? AND (m.expires_at IS NULL OR m.expires_at > ?)",
             (org, seq, now),
         ).fetchone()
@@ -341,7 +341,7 @@ class SqliteTransaction:
         query = queries.these(org, rows, wanted)
         if now is not None:
             query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
-        return _found(self._db, query)
+        return _found(self._db, org, query)
 
     # --- ranked search
 
@@ -356,10 +356,12 @@ class SqliteTransaction:
         self.flush()
         everything = Filter(include_superseded=True)
         options: Any = {"order": "desc", "limit": _LATEST, "before": before}
-        found = _found(self._db, queries.unindexed(org, everything, now, shown=wanted, **options))
+        found = _found(self._db, org, queries.unindexed(org, everything, now, shown=wanted, **options))
         if not found:
             return Unindexed()
-        matching = {memory.seq for memory in _found(self._db, queries.unindexed(org, wanted, now, **options))}
+        matching = {
+            memory.seq for memory in _found(self._db, org, queries.unindexed(org, wanted, now, **options))
+        }
         missed = 0 if len(found) < queries.TAIL else ranked.count_missed(self._db, org)
         return Unindexed(found=found, matching=frozenset(matching), missed=missed)
 
@@ -382,7 +384,7 @@ class SqliteTransaction:
             entries = scope.phrase_entries(wanted.words)
             if entries is not None:
                 query = queries.among(org, entries, wanted, now, limit=len(entries))
-                return Candidates(found=_found(self._db, query), is_complete=True)
+                return Candidates(found=_found(self._db, org, query), is_complete=True)
         entries, is_complete = scope.entries(terms)
         found: list[Found] = []
         step = limit + limit // 4  # some have expired
@@ -390,7 +392,7 @@ class SqliteTransaction:
         while at < len(entries) and len(found) <= limit:  # one more says that there are others
             some = entries[at : at + step]
             query = queries.among(org, some, wanted, now, limit=limit + 1 - len(found))
-            found += _found(self._db, query)
+            found += _found(self._db, org, query)
             at += step
             step *= 4
         return Candidates(found=found[:limit], is_complete=is_complete and len(found) <= limit)
@@ -417,14 +419,16 @@ class SqliteTransaction:
         self.flush()
         if wanted.as_of is not None and not self._order(org).has_future:
             wanted = wanted.without_future()
+        is_search = queries.is_search(wanted)
         query = queries.page(
             org, wanted, now, order=order, limit=limit, after=after, offset=offset,
-            in_order=self._order(org).is_kept,
+            in_order=is_search and self._order(org).is_kept,
         )  # fmt: skip
-        found = _found(self._db, query)
+        found = _found(self._db, org, query)
         if queries.is_search(wanted):
             found += _found(
                 self._db,
+                org,
                 queries.unindexed(org, wanted, now, order=order, limit=limit, after=after),
             )
         found.sort(key=_POSITION, reverse=order == "desc")
@@ -439,7 +443,7 @@ class SqliteTransaction:
         row = self._db.execute(far, (after, _LOOKED_THROUGH)).fetchone()
         end = row[0] if row else self._last()
         query = queries.tail(org, wanted, now, after=after, end=end, limit=limit)
-        found = _found(self._db, query)
+        found = _found(self._db, org, query)
         positions = [memory.seq for memory in found]
         reached = positions[-1] if len(found) == limit else end
         return Tail(found=found, positions=positions, end=reached, last=self._last())
@@ -655,7 +659,7 @@ class SqliteTransaction:
             yield [seq for seq, _ in found]
         while queries.is_search(wanted):
             query = queries.unindexed(org, wanted, now, order="desc", limit=_CHUNK, after=after_unindexed)
-            others = _found(self._db, query)
+            others = _found(self._db, org, query)
             if not others:
                 break
             after_unindexed = min((memory.time, memory.seq) for memory in others)
@@ -872,14 +876,17 @@ class _Order:
     has_future: bool
 
 
-def _found(connection: sqlite3.Connection, query: queries.Query) -> list[Found]:
+def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:
     """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
     names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
     lines = ", ".join(f"group_concat(ifnull({name}, ''), char(10))" for name in names)
-    columns = connection.execute(f"SELECT {lines} FROM ({query.sql})", query.values).fetchone()
+    sql = f"SELECT (SELECT json_quote(id) FROM orgs WHERE number = ?), {lines} FROM ({query.sql})"
+    org_id, *columns = connection.execute(sql, [org, *query.values]).fetchone()
     if columns[0] is None:
         return []
-    rows, moments, docs, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
+    head = f'{{"org_id":{org_id},'
+    columns[2] = head + columns[2][1:].replace("\n{", f"\n{head}")  # JSON has no line breaks
+    rows, moments, docs, *newer = [column.split("\n") for column in columns]
     found = [
         Found(seq=seq, time=time, doc=doc)
         for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
