@@ -346,6 +346,7 @@ def test_what_keeps_a_file_from_being_opened_is_told(
             store.write(lambda _: None)
         assert (len(to_come) == 999) == (code == sqlite3.SQLITE_IOERR)
         to_come.clear()
+        monkeypatch.setattr(writing, "PATIENCE", 60.0)
         store.write(lambda _: None)
 
 
