@@ -59,7 +59,7 @@ def get_contract() -> dict[str, Any]:
 
 
 def get_home() -> dict[str, Any]:
-    """Read this contract as a page."""
+    """Read this contract at the server's URL."""
     kwargs: dict[str, Any] = {
         "method": "get",
         "url": "/",

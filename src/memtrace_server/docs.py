@@ -50,6 +50,8 @@ _LIMITS = {
     "maxProperties": "at most {} keys",
     "pattern": "matching {}",
 }
+_LONGEST_PATTERN = 60  # characters that a person can read; what a longer one means is in its description
+_LONG_PATTERN = '<a href="openapi.json">a long pattern</a>'
 
 
 def render(contract: Mapping[str, Any]) -> str:
@@ -295,7 +297,7 @@ class _Page:
         words += [self._kind(kind, schema) for kind in ([kinds] if isinstance(kinds, str) else kinds)]
         html = " or ".join(words) or "any JSON value"
         html += "".join(f", and also {self._type(part)}" for part in schema.get("allOf", []))
-        limits = [text.format(_code(schema[key])) for key, text in _LIMITS.items() if key in schema]
+        limits = [text.format(_limit(schema[key])) for key, text in _LIMITS.items() if key in schema]
         if "enum" in schema:
             limits.insert(0, "one of " + ", ".join(map(_code, schema["enum"])))
         if "propertyNames" in schema:
@@ -319,6 +321,11 @@ class _Page:
                 target = target[part]
             node = target | {key: value for key, value in node.items() if key != "$ref"}
         return node
+
+
+def _limit(value: object) -> str:
+    is_long = isinstance(value, str) and len(value) > _LONGEST_PATTERN
+    return _LONG_PATTERN if is_long else _code(value)
 
 
 def _examples(media: _Node) -> list[tuple[str, object]]:

@@ -142,6 +142,19 @@ def test_limits_and_defaults_are_shown(page: Page) -> None:
     assert "one of episodic, session, decision, entity" in page.text
 
 
+def test_a_pattern_that_nobody_can_read_is_named_only(page: Page) -> None:
+    longest = max(re.findall(r"matching (\S+)", page.text), key=len)
+    assert 20 < len(longest) < 62
+    assert "matching a long pattern" in page.articles["schema-Timestamp"]
+    assert CONTRACT["components"]["schemas"]["Timestamp"]["pattern"] not in page.text
+    assert CONTRACT["components"]["schemas"]["MemoryId"]["pattern"] in page.text
+
+
+def test_no_two_operations_have_one_name() -> None:
+    names = [op["summary"] for op in operations(CONTRACT)]
+    assert len(names) == len(set(names))
+
+
 def test_text_of_the_contract_cannot_become_markup() -> None:
     evil = '<script>alert(1)</script>"&'
     contract = copy.deepcopy(CONTRACT)

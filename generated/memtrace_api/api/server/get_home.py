@@ -1,4 +1,4 @@
-"""Read this contract as a page."""
+"""Read this contract at the server's URL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sync_detailed(
     *,
     client: Client,
 ) -> Response[str | Error]:
-    """Read this contract as a page.
+    """Read this contract at the server's URL.
 
     The same page as `/docs`, for people who follow the server's URL.
 
