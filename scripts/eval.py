@@ -174,7 +174,7 @@ def analysing(**values: object) -> Without:
 
     @contextmanager
     def change() -> Iterator[None]:
-        caches = (analysis._word, analysis._stem, analysis._stop_words, analysis._stop_stems)  # noqa: SLF001
+        caches = (analysis._as_word, analysis._as_stem, analysis._stop_words, analysis._stop_stems)  # noqa: SLF001
         for cache in caches:
             cache.cache_clear()
         with setting(analysis, **values)():

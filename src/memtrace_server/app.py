@@ -204,7 +204,7 @@ class Api:
         self._log(exchange, response, principal, incoming.address, seconds)
         if self._metrics:
             self._metrics.count(exchange.operation, response.status, seconds)
-        closes = "expect" in headers and not incoming.is_read
+        closes = incoming.is_last or ("expect" in headers and not incoming.is_read)
         await _send(exchange.request, response, send, closes=closes, waits=incoming.has_turn)
 
     async def _admit(self, match: Match, headers: Mapping[str, str], address: str) -> Principal | None:
@@ -436,6 +436,11 @@ class _Incoming:
     def is_stopping(self) -> bool:
         """Whether the server is about to stop."""
         return self._connection is not None and self._connection.is_stopping
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the connection ends after the response; clients that are not told may send one more."""
+        return self._connection is not None and self._connection.ends_after_response
 
     def when_lost(self, call: Callable[[], None]) -> None:
         """Have a function called if the client leaves."""

@@ -116,6 +116,11 @@ class Connection(HttpToolsProtocol):
         self._on_lost: Callable[[], None] | None = None
         self.is_stopping = False
 
+    @property
+    def ends_after_response(self) -> bool:
+        """Whether the request that is being answered is not read to its end, so that none can follow it."""
+        return not self._is_complete and not self._can_skip
+
     def accept_body(self) -> None:
         """Read the body of the request that is being answered; called before the first `receive`."""
         if not self._is_complete:

@@ -167,6 +167,25 @@ def test_a_body_that_no_operation_wants_is_not_waited_for(server: LiveServer, fr
             assert answer(connection).status == 200
 
 
+UNREAD = {
+    "a large body and no key": send_body(b"x" * 70_000),
+    "chunks and no key": (
+        b"POST /api/v1/memories HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+    ),
+    "an unknown path": b"POST /nowhere HTTP/1.1\r\nHost: test\r\nContent-Length: 70000\r\n\r\n",
+    "a body where none is wanted": get(b"/health", b"Content-Length: 70000\r\n"),
+}
+
+
+@pytest.mark.parametrize("request_", UNREAD.values(), ids=UNREAD.keys())
+def test_a_response_says_that_its_connection_ends(server: LiveServer, request_: bytes) -> None:
+    """A client that keeps the connection would send its next request into nothing."""
+    with connect(server.url) as connection:
+        connection.sendall(request_)
+        assert answer(connection).headers["connection"] == "close"
+        assert_ends(connection)
+
+
 def test_a_small_body_without_a_key_leaves_the_connection_usable(server: LiveServer) -> None:
     with connect(server.url) as connection:
         for _ in range(3):

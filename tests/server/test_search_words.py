@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -325,3 +326,16 @@ def test_threads_that_stem_at_once_do_not_mix_up_their_words() -> None:
         sys.setswitchinterval(before)
     alone = snowballstemmer.stemmer("porter")
     assert at_once == [alone.stemWords(words) for words in made]
+
+
+def test_long_words_are_not_kept_in_memory() -> None:
+    analysis.stems("the first one loads the stemmer")
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            text = f"{number}" + "x" * 60_000
+            assert analysis.words(text) == analysis.stems(text)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1 << 20

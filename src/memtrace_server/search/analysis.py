@@ -162,8 +162,18 @@ def _pairs(characters: Sequence[str]) -> list[str]:
     return [left + right for left, right in pairwise(characters)]
 
 
-@functools.lru_cache(maxsize=_CACHED)
 def _word(run: str) -> str:
+    """A run of letters as a word; a long one is not kept at hand, as many would fill the memory."""
+    return _as_word(run) if len(run) <= _LONGEST else _as_word.__wrapped__(run)
+
+
+def _stem(run: str) -> str:
+    """The stem of a run of letters."""
+    return _as_stem(run if len(run) <= _LONGEST else _word(run))
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _as_word(run: str) -> str:
     """A run of letters as a word: without a possessive, apostrophes and joiners."""
     word = run.removesuffix("'s").replace("'", "").replace("\u200c", "").replace("\u200d", "") or run
     if len(word) <= _LONGEST:
@@ -173,7 +183,7 @@ def _word(run: str) -> str:
 
 
 @functools.lru_cache(maxsize=_CACHED)
-def _stem(run: str) -> str:
+def _as_stem(run: str) -> str:
     word = _word(run)
     base = _bases().get(word, word)
     if not (base.isascii() and base.isalpha()):  # digits among letters make a name, as in "k8s"
