@@ -25,7 +25,7 @@ def test_every_snippet_prints_what_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert len([snippet for snippet in snippets(README) if snippet.shown]) == 3
+    assert len([snippet for snippet in snippets(README) if snippet.shown]) == 2
     for snippet in snippets(README):
         run_snippet(snippet)
         printed = capsys.readouterr().out
