@@ -25,6 +25,7 @@ def contents(tenant: Tenant) -> list[str]:
     return [memory["content"] for memory in tenant.memories()]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("jump", [10.0, HOUR, YEAR], ids=["seconds", "an hour", "a year"])
 def test_later_memories_have_the_clocks_time_again(tenant: Tenant, clock: Clock, jump: float) -> None:
     add(tenant, "before")
@@ -40,6 +41,7 @@ def test_later_memories_have_the_clocks_time_again(tenant: Tenant, clock: Clock,
     assert after["id"] < during["id"]
 
 
+@pytest.mark.both_stores
 def test_memories_of_one_moment_keep_the_order_in_which_they_were_stored(
     tenant: Tenant, clock: Clock
 ) -> None:
@@ -124,6 +126,7 @@ def test_a_clock_that_is_ahead_for_a_moment_removes_nothing(tenant: Tenant, cloc
     assert contents(tenant)[0] == "ends in a day"
 
 
+@pytest.mark.both_stores
 def test_what_expired_is_removed_once_the_clock_is_steady(in_process: InProcess, clock: Clock) -> None:
     tenant = in_process.tenant()
     memory = add(tenant, "ends in a day", ttl=int(DAY))
@@ -136,6 +139,7 @@ def test_what_expired_is_removed_once_the_clock_is_steady(in_process: InProcess,
     assert tenant.send("GET", f"{MEMORIES}/{memory['id']}").status == 404
 
 
+@pytest.mark.both_stores
 def test_a_clock_that_was_set_back_is_a_warning(
     tenant: Tenant, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +165,7 @@ def test_a_clock_that_was_set_back_is_a_warning(
 def test_a_clock_that_was_set_back_while_nobody_ran_is_a_warning(
     in_process: InProcess, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    # On PostgreSQL, each server numbers memories by its own clock, and asks nobody for the newest.
     tenant = in_process.tenant()
     add(tenant, "before")
     clock.set_by(-YEAR)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -19,13 +19,20 @@ from server.operations import OPERATIONS, Operation
 from memtrace_server import tenants, times
 from memtrace_server.store import Store, open_store
 
+if TYPE_CHECKING:
+    from helpers.postgres import Schemas
+
 GUARDED = [operation for operation in OPERATIONS.values() if operation.role]
 SECRET = "what-the-victim-said"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    with LiveServer(tmp_path_factory.mktemp("keys")) as server:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    url: str | None = None
+    if request.param == "postgres":
+        schemas: Schemas = request.getfixturevalue("postgres_schemas")
+        url = schemas.url_of(schemas.take())
+    with LiveServer(tmp_path_factory.mktemp("keys"), store=url) as server:
         yield server
     assert server.returncode == 0
     assert "traceback" not in "".join(server.log)

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from server.conftest import Api
 
 
+pytestmark = pytest.mark.both_stores
+
+
 @pytest.mark.parametrize(
     ("name", "location"),
     [

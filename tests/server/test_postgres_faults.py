@@ -24,7 +24,7 @@ import pytest
 from clusters import Cluster
 from live import LiveServer
 from psycopg import sql
-from psycopg.errors import ProgramLimitExceeded, SerializationFailure
+from psycopg.errors import ProgramLimitExceeded, SerializationFailure, UniqueViolation
 from server.writers import together
 
 from memtrace import MemoryTail, Memtrace
@@ -32,7 +32,7 @@ from memtrace_server import tenants, times
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store import open_store
 from memtrace_server.store.protocol import OutcomeUnknown, StoreUnavailable, Transaction
-from memtrace_server.store.records import Answer, NewMemory
+from memtrace_server.store.records import Answer, Filter, Key, NewMemory
 
 PATIENCE = 60.0
 
@@ -369,6 +369,42 @@ def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: st
     assert outcomes == [(None, None)] * works
     assert (memories, transactions) == (4, 1)
     assert statements > 1
+
+
+def test_what_was_read_is_compared_though_a_group_is_written_meanwhile(postgres_url: str) -> None:
+    """Or another server could store the same at the same moment, and an old answer never be replaced."""
+    answer = Answer(request=b"r", status=201)
+    wanted = Filter(include_superseded=True)
+
+    def add(transaction: Transaction) -> None:
+        transaction.originals(org, [b"b"], 0, times.now())
+        assert transaction.answer(org, "key", times.now() - 2 * times.DAY) is None
+        transaction.page(org, wanted, times.now(), order="asc", limit=1)  # which writes what waits
+        remember(transaction, org=org, agent_id="b")
+        transaction.keep_answer(org, "key", answer, times.now())
+
+    with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as connection:
+        org = tenants.local_principal(store).org
+        store.write(lambda transaction: transaction.keep_answer(org, "key", answer, 1))
+        first = partial(remember, org=org, agent_id="a")
+        assert together(store, [first, add]) == [(None, None)] * 2
+        assert connection.execute("SELECT fingerprint FROM originals").fetchall() == [(b"b",)]
+        assert connection.execute("SELECT count(*) FROM answers WHERE answered_at > 1").fetchone() == (1,)
+
+
+def test_a_row_that_a_work_adds_twice_spoils_no_other_of_its_group(postgres_url: str) -> None:
+    def fail(transaction: Transaction) -> None:
+        for _ in range(2):
+            transaction.add_key(b"the same", key)
+
+    with closing(open_store(postgres_url)) as store:
+        org = tenants.local_principal(store).org
+        key = Key(id="key", org=org, org_id="", role="reader", name="", created_at=0)
+        outcomes = together(
+            store,
+            [partial(remember, org=org, agent_id="a"), fail, partial(remember, org=org, agent_id="b")],
+        )
+    assert [type(failure) for _, failure in outcomes] == [type(None), UniqueViolation, type(None)]
 
 
 def test_strangers_are_not_told_where_the_database_is(

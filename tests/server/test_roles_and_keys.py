@@ -43,6 +43,7 @@ def test_every_operation_has_a_handler_and_every_handler_an_operation() -> None:
 OF_THE_OPERATOR = {"vacuumStore"}  # which is about all organisations
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("role", ROLES)
 @every_guarded_operation
 def test_a_role_may_do_what_the_contract_says_and_no_more(
@@ -63,6 +64,7 @@ def test_a_role_may_do_what_the_contract_says_and_no_more(
         assert f"role {operation.role}" in response.json()["error"]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("role", ROLES)
 def test_access_names_the_operations_that_the_role_may_call(role: str, by_role: dict[str, Api]) -> None:
     access = by_role[role].get("/api/v1/access")
@@ -72,6 +74,7 @@ def test_access_names_the_operations_that_the_role_may_call(role: str, by_role: 
     assert set(access["operations"]) == OPERATIONS.keys() - refused
 
 
+@pytest.mark.both_stores
 def test_access_of_a_key_names_the_agent_that_it_is_limited_to(api: Api) -> None:
     key = tenants.create_key(api.store, api.org_id, "admin", "a test", agent_id="a/b")
     access = evolve(api, key=key).get("/api/v1/access")
@@ -81,6 +84,7 @@ def test_access_of_a_key_names_the_agent_that_it_is_limited_to(api: Api) -> None
     assert "forgetMatching" in access["operations"]
 
 
+@pytest.mark.both_stores
 def test_a_reader_and_a_writer_change_nothing_that_they_may_not(api: Api) -> None:
     memory = api.add(agent_id="support-bot", content="Kept")
     for operation in GUARDED:
@@ -94,6 +98,7 @@ def test_a_reader_and_a_writer_change_nothing_that_they_may_not(api: Api) -> Non
     assert api.get("/api/v1/sessions")["count"] == 0
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize(
     "headers",
     [
@@ -118,6 +123,7 @@ def test_without_a_key_that_is_known_nothing_is_answered(http: httpx.Client, hea
     assert response.headers["www-authenticate"] == "Bearer"
 
 
+@pytest.mark.both_stores
 @every_guarded_operation
 def test_every_operation_asks_for_a_key_before_anything_else(
     operation: Operation, http: httpx.Client
@@ -129,6 +135,7 @@ def test_every_operation_asks_for_a_key_before_anything_else(
     assert http.request(**wrong).status_code == 401
 
 
+@pytest.mark.both_stores
 @every_guarded_operation
 def test_a_role_is_asked_for_before_the_request_is_looked_at(
     operation: Operation, by_role: dict[str, Api]
@@ -140,12 +147,14 @@ def test_a_role_is_asked_for_before_the_request_is_looked_at(
     assert by_role["admin"](**request).status_code == 400
 
 
+@pytest.mark.both_stores
 def test_a_key_is_taken_as_a_bearer_token_too(api: Api, http: httpx.Client) -> None:
     for scheme in ("Bearer", "bearer", "BEARER"):
         response = http.get("/api/v1/memories", headers={"authorization": f"{scheme} {api.key}"})
         assert response.status_code == 200
 
 
+@pytest.mark.both_stores
 def test_health_readiness_and_the_reference_need_no_key_and_name_no_tenant(
     http: httpx.Client, api: Api
 ) -> None:
@@ -161,6 +170,7 @@ def test_health_readiness_and_the_reference_need_no_key_and_name_no_tenant(
         assert api.key not in response.text
 
 
+@pytest.mark.both_stores
 def test_a_revoked_key_stops_at_once(api: Api, tenant_store: Store) -> None:
     other = api.as_role("writer")
     other.add(content="Before")
@@ -208,6 +218,7 @@ def victim(api: Api) -> Any:
     return {"memory_id": memory["id"], "session_id": session["id"], "agent_id": "support-bot"}
 
 
+@pytest.mark.both_stores
 @every_guarded_operation
 def test_another_organisations_ids_are_unknown_and_nothing_of_it_changes(
     operation: Operation, api: Api, victim: Any, new_api: Callable[[str], Api], request: pytest.FixtureRequest

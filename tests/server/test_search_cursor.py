@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 
 from memtrace_server import times
+
+pytestmark = pytest.mark.both_stores
+
 
 ALPHABET = "абвгдежзиклмнопрстуфхцчшщъыьэюя"  # й is и to a search
 
@@ -24,9 +26,9 @@ def misspelt(number: int) -> list[str]:
 
 
 @pytest.fixture
-def tenant(tmp_path: Path) -> Iterator[Tenant]:
+def tenant(store_url: str) -> Iterator[Tenant]:
     """An organisation, as its admin."""
-    with InProcess(tmp_path / "memtrace.db") as process:
+    with InProcess(store_url) as process:
         yield process.tenant()
 
 

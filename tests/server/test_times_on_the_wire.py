@@ -9,6 +9,9 @@ import pytest
 if TYPE_CHECKING:
     from server.conftest import Api
 
+pytestmark = pytest.mark.both_stores
+
+
 MEMORIES = "/api/v1/memories"
 
 

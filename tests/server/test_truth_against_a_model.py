@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
@@ -16,10 +17,21 @@ from attrs import define
 from durability.store_audit import assert_whole
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from memtrace import ConflictError, Memory, Memtrace, NotFoundError
 from memtrace_server import times
+from memtrace_server.store import open_store
+
+if TYPE_CHECKING:
+    from helpers.postgres import Schemas
 
 START = datetime(2026, 1, 10, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -78,12 +90,14 @@ class _UnsureError(Exception):
 
 
 class Machine(RuleBasedStateMachine):
-    def __init__(self) -> None:
+    """Does what can be done to a store of its own, and compares what is read with a list."""
+
+    def __init__(self, url: str) -> None:
         super().__init__()
+        self._url = url
         self.now = self.highest = START
         self.memories: list[Known] = []
         self.added = 0
-        self._folder = tempfile.TemporaryDirectory()
         self.passed = timedelta()
         self._clock = patch.multiple(
             times,
@@ -96,15 +110,13 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.client.close()
         self._clock.stop()
-        assert_whole(self._file)
-        self._folder.cleanup()
-
-    @property
-    def _file(self) -> Path:
-        return Path(self._folder.name) / "memtrace.db"
+        with closing(open_store(self._url)) as store:
+            assert list(store.check()) == []
+        if self._url.startswith("sqlite:"):
+            assert_whole(Path(self._url.removeprefix("sqlite:///")))
 
     def _open(self) -> Memtrace:
-        return Memtrace(f"sqlite:///{self._file}", max_retries=0)
+        return Memtrace(self._url, max_retries=0)
 
     # --- what changes it
 
@@ -372,11 +384,40 @@ class Machine(RuleBasedStateMachine):
             newer.supersedes = older
 
 
-TestTruth = Machine.TestCase
-TestTruth.settings = settings(
-    max_examples=500 if IS_LONG else 40,
-    stateful_step_count=40,
-    deadline=None,
-    print_blob=True,
-    report_multiple_bugs=False,
-)
+NewMachine = tuple[Callable[[], Machine], int]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_machine(request: pytest.FixtureRequest, tmp_path: Path) -> NewMachine:
+    """Makes machines, each with a store that is empty; and how many of them are to be made."""
+    if request.param == "sqlite":
+        return lambda: Machine(f"sqlite:///{tmp_path / secrets.token_hex()}.db"), 40
+    schemas: Schemas = request.getfixturevalue("postgres_schemas")
+    return lambda: PostgresMachine(schemas), 10  # each takes four times as long
+
+
+class PostgresMachine(Machine):
+    """The same on PostgreSQL, whose tables are used again."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self._schema = schemas.take()
+        super().__init__(schemas.url_of(self._schema))
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._schemas.give_back(self._schema)
+
+
+def test_reads_are_those_of_a_plain_list(new_machine: NewMachine) -> None:
+    new, number = new_machine
+    run_state_machine_as_test(
+        new,  # type: ignore[arg-type] # whatever makes one will do
+        settings=settings(
+            max_examples=500 if IS_LONG else number,
+            stateful_step_count=40,
+            deadline=None,
+            print_blob=True,
+            report_multiple_bugs=False,
+        ),
+    )

@@ -31,6 +31,7 @@ def test_a_memory_has_an_id(api: Api) -> None:
     assert api.get(f"{MEMORIES}/{memory['id']}") == memory
 
 
+@pytest.mark.both_stores
 def test_has_more_is_not_only_that_the_page_was_full(api: Api) -> None:
     for n in range(4):
         api.add(content=str(n))
@@ -39,6 +40,7 @@ def test_has_more_is_not_only_that_the_page_was_full(api: Api) -> None:
     assert api.get(MEMORIES, limit=3)["has_more"] is True
 
 
+@pytest.mark.both_stores
 def test_paging_is_stable_under_writes(api: Api) -> None:
     for n in range(4):
         api.add(content=str(n))
@@ -50,12 +52,14 @@ def test_paging_is_stable_under_writes(api: Api) -> None:
     assert [memory["content"] for memory in first["memories"] + second["memories"]] == ["3", "2", "1", "0"]
 
 
+@pytest.mark.both_stores
 def test_a_limit_above_1000_does_not_silently_become_100(api: Api) -> None:
     response = api("GET", MEMORIES, params={"limit": 1001})
 
     assert (response.status_code, response.json()["details"][0]["field"]) == (400, "limit")
 
 
+@pytest.mark.both_stores
 def test_a_tag_is_not_found_by_a_part_of_it(api: Api) -> None:
     api.add(content="gui", tags=["gui", "ui-kit", "UI"])
 
@@ -63,6 +67,7 @@ def test_a_tag_is_not_found_by_a_part_of_it(api: Api) -> None:
     assert api.contents(tags="gui,UI") == ["gui"]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize(
     ("query", "tags"),
     [
@@ -81,6 +86,7 @@ def test_an_encoded_comma_parts_tags_only_into_valid_ones(api: Api, query: str, 
     assert [memory["id"] for memory in found] == [stored["id"]]
 
 
+@pytest.mark.both_stores
 def test_looking_for_content_does_not_depend_on_case(api: Api) -> None:
     api.add(content="User prefers DARK Mode in Zürich")
 
@@ -88,6 +94,7 @@ def test_looking_for_content_does_not_depend_on_case(api: Api) -> None:
         assert api("POST", SEARCH, json={"content_contains": piece}).json()["count"] == 1
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("since", ["garbage", "24", "24 h", "2026-99-99T00:00:00Z", "'; SELECT 1", "NaN"])
 def test_an_unreadable_since_is_neither_24_hours_nor_a_database_error(api: Api, since: str) -> None:
     for response in (
@@ -98,6 +105,7 @@ def test_an_unreadable_since_is_neither_24_hours_nor_a_database_error(api: Api, 
         assert "sql" not in response.text.lower().replace("select", "")
 
 
+@pytest.mark.both_stores
 def test_max_tokens_is_obeyed(api: Api) -> None:
     for n in range(50):
         api.add(content=f"Memory {n} has a number of words to fill the context with", session_id="s")
@@ -109,6 +117,7 @@ def test_max_tokens_is_obeyed(api: Api) -> None:
     assert context["omitted_count"] == 50 - context["memory_count"]
 
 
+@pytest.mark.both_stores
 def test_a_line_of_a_context_is_not_cut_at_80_bytes(api: Api) -> None:
     content = (
         "Der Benutzer möchte künftig ausschließlich über verschlüsselte Wege benachrichtigt werden — überall"
@@ -118,6 +127,7 @@ def test_a_line_of_a_context_is_not_cut_at_80_bytes(api: Api) -> None:
     assert content in api("POST", f"{SESSIONS}/s/context").json()["context"]
 
 
+@pytest.mark.both_stores
 def test_a_decisions_reasoning_is_in_the_context(api: Api) -> None:
     decision = {"memory_type": "decision", "event_type": "decision", "metadata": {"reasoning": "Better JSON"}}
     api.add(content="Use PostgreSQL", session_id="s", **decision)
@@ -128,6 +138,7 @@ def test_a_decisions_reasoning_is_in_the_context(api: Api) -> None:
     assert "Better JSON" in context
 
 
+@pytest.mark.both_stores
 def test_errors_do_not_land_among_the_actions_of_a_context(api: Api) -> None:
     api.add(content="Clicked the button", event_type="action", session_id="s")
     api.add(content="The payment failed", event_type="error", session_id="s")
@@ -139,6 +150,7 @@ def test_errors_do_not_land_among_the_actions_of_a_context(api: Api) -> None:
     assert "The payment failed" not in sections["Actions"]
 
 
+@pytest.mark.both_stores
 def test_duplicates_are_not_told_by_the_first_200_bytes_only(api: Api) -> None:
     api.add(content="x" * 5_000 + "1")
     api.add(content="x" * 5_000 + "2")
@@ -146,6 +158,7 @@ def test_duplicates_are_not_told_by_the_first_200_bytes_only(api: Api) -> None:
     assert len(api.contents()) == 2
 
 
+@pytest.mark.both_stores
 def test_one_yes_in_two_sessions_is_no_conflict(api: Api) -> None:
     api.add(content="yes", session_id="s1")
     api.add(content="yes", session_id="s2")
@@ -153,6 +166,7 @@ def test_one_yes_in_two_sessions_is_no_conflict(api: Api) -> None:
     assert len(api.contents()) == 2
 
 
+@pytest.mark.both_stores
 def test_looking_for_duplicates_does_not_race(api: Api) -> None:
     with ThreadPoolExecutor(16) as threads:
         memory = {"agent_id": "a", "content": "the same"}
@@ -225,6 +239,7 @@ def test_a_batch_that_fails_half_way_is_not_half_written(
     assert client.add_memories(batch).duplicates == []
 
 
+@pytest.mark.both_stores
 def test_session_metadata_is_merged_not_replaced(api: Api) -> None:
     session = api("POST", SESSIONS, json={"agent_id": "a", "metadata": {"task": "onboarding"}}).json()
 
@@ -233,6 +248,7 @@ def test_session_metadata_is_merged_not_replaced(api: Api) -> None:
     assert changed["metadata"] == {"task": "onboarding", "outcome": "solved"}
 
 
+@pytest.mark.both_stores
 def test_a_second_agent_of_the_same_name_is_409(api: Api) -> None:
     assert api("POST", AGENTS, json={"name": "bot"}).status_code == 201
 
@@ -241,10 +257,12 @@ def test_a_second_agent_of_the_same_name_is_409(api: Api) -> None:
     assert (refused.status_code, refused.json()["existing_id"]) == (409, "bot")
 
 
+@pytest.mark.both_stores
 def test_a_session_needs_no_registered_agent(api: Api) -> None:
     assert api("POST", SESSIONS, json={"agent_id": "never-registered"}).status_code == 201
 
 
+@pytest.mark.both_stores
 def test_deleting_an_agent_can_take_its_memories_along(api: Api) -> None:
     api.add(content="Hello")
 
@@ -253,6 +271,7 @@ def test_deleting_an_agent_can_take_its_memories_along(api: Api) -> None:
     assert api.contents() == []
 
 
+@pytest.mark.both_stores
 def test_memories_can_be_deleted(api: Api) -> None:
     memory = api.add(content="One")
     api.add(content="Two", tags=["old"])
@@ -264,6 +283,7 @@ def test_memories_can_be_deleted(api: Api) -> None:
     assert api.contents() == ["Three"]
 
 
+@pytest.mark.both_stores
 def test_a_keys_permissions_are_checked(api: Api) -> None:
     refused = api.as_role("reader")("POST", MEMORIES, json={"agent_id": "a", "content": "c"})
 

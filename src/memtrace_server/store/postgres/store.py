@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
@@ -62,6 +63,7 @@ _LOG = logging.getLogger("memtrace_server")
 
 _WATCH_PATIENCE = 2.0  # seconds
 _ATTEMPTS = 50  # of a group, before it is given up
+_COLLISIONS = 5  # of its rows with others', before they are the fault of a work
 _STEP_BACK = 0.02  # seconds, at most and times the attempts, before a group is done again
 _REPEATS = 2  # of what lost its connection: it may be why
 _TIDY_PATIENCE = 10.0  # seconds
@@ -295,12 +297,14 @@ class PostgresStore:
         with self._told_apart(None):
             self._open(ends_at)
             is_careful = False
-            losses = refusals = 0
+            losses = refusals = collisions = 0
             for attempt in range(_ATTEMPTS):
                 with self._connections.lent(ends_at) as connection:
                     try:
-                        return self._attempt(connection, works, is_careful=is_careful)
+                        blames = collisions > _COLLISIONS
+                        return self._attempt(connection, works, is_careful=is_careful, blames=blames)
                     except _CONFLICTS as error:
+                        collisions += isinstance(error, errors.UniqueViolation)
                         _LOG.debug("A group of writes is done again: %r", error)
                     except STALE as error:
                         connection.close()
@@ -325,16 +329,23 @@ class PostgresStore:
         raise self._busy()
 
     def _attempt(
-        self, connection: Connection, works: Sequence[_Todo], *, is_careful: bool
+        self, connection: Connection, works: Sequence[_Todo], *, is_careful: bool, blames: bool
     ) -> Sequence[Outcome[Any]]:
-        """Do works in one transaction, and commit it."""
+        """Do works in one transaction, and commit it.
+
+        Args:
+            connection: The connection.
+            works: The works.
+            is_careful: Whether each has a savepoint.
+            blames: Whether a row that exists already is the fault of the work that adds it.
+        """
         try:
             if connection not in self._settled:
                 migrations.settle(connection)
                 self._settled.add(connection)
             connection.execute("BEGIN")
             transaction = self._transaction(connection, is_writing=True)
-            do = _do_carefully if is_careful else _do
+            do = partial(_do_carefully, blames=blames) if is_careful or blames else _do
             transaction.look_up([todo.wants for todo in works])
             outcomes: list[Outcome[Any]] = []
             writes: list[bool] = []
@@ -500,7 +511,9 @@ def _do(_: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[
         return None, error
 
 
-def _do_carefully(connection: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[Any]:
+def _do_carefully(
+    connection: Connection, transaction: PostgresTransaction, work: _Run, *, blames: bool
+) -> Outcome[Any]:
     """What the work returns, or what it raised, with all that it wrote undone."""
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
@@ -508,8 +521,9 @@ def _do_carefully(connection: Connection, transaction: PostgresTransaction, work
         outcome = (work(transaction), None)
         transaction.flush()
     except Exception as error:
+        is_own = blames and isinstance(error, errors.UniqueViolation)
         if isinstance(error, Conflict) or (
-            isinstance(error, psycopg.Error) and not _is_of_a_work(connection, error)
+            isinstance(error, psycopg.Error) and not is_own and not _is_of_a_work(connection, error)
         ):
             raise
         connection.execute("ROLLBACK TO one")

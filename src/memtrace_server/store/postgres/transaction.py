@@ -151,8 +151,8 @@ class PostgresTransaction:
         if pending.is_empty():
             return
         self._pending = Pending()
-        for known in (self._seen, self._answered, self._answers, self._originals):
-            known.clear()
+        self._answers.clear()
+        self._originals.clear()
         pending.write(self._db, self._slot)
         self._statements += 1
 
