@@ -87,7 +87,7 @@ def load(path: Path) -> dict[str, Any]:
             text = wheel.read("memtrace_api/openapi.json")
     else:
         text = path.read_bytes()
-    contract: dict[str, Any] = yaml.safe_load(text)
+    contract: dict[str, Any] = yaml.load(text, yaml.CSafeLoader)
     return contract
 
 

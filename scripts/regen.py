@@ -67,7 +67,7 @@ def generate(openapi: Path, package: Path) -> None:
     """Write the package made from a contract to a folder that does not exist yet."""
     _require_generator()
     try:
-        contract = yaml.safe_load(openapi.read_bytes())
+        contract = yaml.load(openapi.read_bytes(), yaml.CSafeLoader)
     except (OSError, yaml.YAMLError) as error:
         raise DerivationError(f"{openapi}: {error}") from error
     _require_names(contract)

@@ -21,12 +21,15 @@ from memtrace_server.store import restore_store
 OLD, OLD_3, NEW = ["old 1", "old 2"], "old 3", ["new 1", "new 2", "new 3"]
 EXPECTED = {"closed": OLD, "crashed": [*OLD, OLD_3], "spoilt": []}
 
-# Kills itself at a step: whenever a file in the store's folder is opened, linked, renamed or removed.
+# Restores for each line that it reads, in a process that kills itself at the step that the line names. A
+# step is whenever a file in the store's folder is opened, linked, renamed or removed. It forks, because to
+# start an interpreter takes longer than to restore.
 RESTORE = """
 import os, signal, sys
+import memtrace.cli._program, memtrace_server.store.sqlite
 from memtrace.cli import main
 
-folder, last, steps = sys.argv[1], int(sys.argv[2]), 0
+folder, steps = sys.argv[1], 0
 
 def step(event, arguments):
     global steps
@@ -35,8 +38,15 @@ def step(event, arguments):
         if steps == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-sys.addaudithook(step)
-main(["restore", *sys.argv[3:]])
+for line in sys.stdin:
+    last = int(line)
+    child = os.fork()
+    if not child:
+        sys.addaudithook(step)
+        main(["restore", *sys.argv[2:]])
+        sys.stdout.flush()
+        os._exit(0)
+    print("ended:", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 DAMAGE = b"no longer a database " * 500
 
@@ -270,20 +280,32 @@ def test_a_restore_that_is_killed_at_any_step_leaves_one_whole_store(
     kept.mkdir()
     for path in tmp_path.glob("memtrace.db*"):
         shutil.copy2(path, kept)
+    with subprocess.Popen(
+        [sys.executable, "-I", "-c", RESTORE, str(tmp_path), str(backup), "--store", f"sqlite:///{file}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", bufsize=1,
+    ) as process:  # fmt: skip
+        outcomes = outcomes_of(process, leave, backup, file, kept)
+    assert outcomes[0] == EXPECTED[leave.__name__]
+    assert len(outcomes) > 8
+
+
+def outcomes_of(
+    process: subprocess.Popen[str], leave: Callable[[Path], None], backup: Path, file: Path, kept: Path
+) -> list[list[str]]:
+    """Restore again and again, killed one step later each time; return what is then in the store."""
+    assert process.stdin is not None
+    assert process.stdout is not None
     outcomes: list[list[str]] = []
-    is_over = False
-    while not is_over:
-        for path in tmp_path.glob("memtrace.db*"):
+    code = -signal.SIGKILL
+    while code:
+        for path in file.parent.glob("memtrace.db*"):
             path.unlink()
         for path in kept.iterdir():
-            shutil.copy2(path, tmp_path)
+            shutil.copy2(path, file.parent)
         step = len(outcomes) + 1
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", RESTORE, str(tmp_path), str(step), str(backup), "--store", f"sqlite:///{file}"],
-            capture_output=True, encoding="utf-8", timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        is_over = done.returncode == 0
+        process.stdin.write(f"{step}\n")
+        code = next((int(line.split()[1]) for line in process.stdout if line.startswith("ended:")), 1)
+        assert code in {0, -signal.SIGKILL}
         outcomes.append(found(file))
         if outcomes[-1] == NEW:
             assert found(asides(file)[-1]) == EXPECTED[leave.__name__], step
@@ -291,8 +313,7 @@ def test_a_restore_that_is_killed_at_any_step_leaves_one_whole_store(
             assert outcomes[-1] == EXPECTED[leave.__name__], step
             restore_store(f"sqlite:///{file}", str(backup))
             assert contents(file) == NEW
-    assert outcomes[0] == EXPECTED[leave.__name__]
-    assert len(outcomes) > 8
+    return outcomes
 
 
 def found(file: Path) -> list[str]:

@@ -9,10 +9,10 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import compatibility
 import jsonschema_rs
 import openapi_spec_validator
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 OPENAPI = Path(__file__).parents[2] / "openapi.yaml"
-CONTRACT: dict[str, Any] = yaml.safe_load(OPENAPI.read_bytes())
+CONTRACT: dict[str, Any] = compatibility.load(compatibility.OPENAPI)
 SCHEMAS: dict[str, Any] = CONTRACT["components"]["schemas"]
 METHODS = ("get", "put", "post", "delete", "patch")
 OPERATIONS: dict[str, dict[str, Any]] = {

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import compatibility
 import pytest
 import regen
 import yaml
@@ -20,7 +21,7 @@ from memtrace_api.models import AgentList, Error, Memory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CONTRACT: dict[str, Any] = yaml.safe_load(regen.OPENAPI.read_bytes())
+CONTRACT: dict[str, Any] = compatibility.load(compatibility.OPENAPI)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

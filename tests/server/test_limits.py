@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import compatibility
 import httpx
 import msgspec
 import pytest
-import yaml
 from live import LiveServer
 
 from memtrace import Memtrace, RateLimitError
@@ -139,7 +139,7 @@ def test_each_page_of_the_server_keeps_to_the_contract(
 
 
 def test_the_contract_is_served_as_it_is(live_server: LiveServer) -> None:
-    contract = yaml.safe_load((Path(__file__).parents[2] / "openapi.yaml").read_bytes())
+    contract = compatibility.load(compatibility.OPENAPI)
 
     assert httpx.get(f"{live_server.url}/openapi.json").json() == contract
 

@@ -4,12 +4,11 @@ import contextlib
 import copy
 import re
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import compatibility
 import httpx
 import pytest
-import yaml
 
 from memtrace import ConflictError, NotFoundError, PermissionDeniedError
 from memtrace_server.docs import render
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from memtrace.testing import MemtraceServer
 
-CONTRACT: dict[str, Any] = yaml.safe_load(Path("openapi.yaml").read_text("utf-8"))
+CONTRACT: dict[str, Any] = compatibility.load(compatibility.OPENAPI)
 METHODS = {"get", "post", "put", "delete"}
 
 

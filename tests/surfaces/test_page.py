@@ -13,7 +13,7 @@ import pytest
 import sample
 from live import LiveServer
 from playwright.sync_api import expect
-from surfaces.page_in_browser import OpenPage, chromium, create_key, open_page, org_of
+from surfaces.page_in_browser import OpenPage, Shown, chromium, create_key, open_page, org_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -228,9 +228,7 @@ def everyones_key(live_server: LiveServer) -> str:
     return key
 
 
-@pytest.mark.parametrize("view", VIEWS)
 def test_each_view_can_be_had_as_json_python_and_curl(
-    view: str,
     open_page: OpenPage,
     everyones_key: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -238,24 +236,26 @@ def test_each_view_can_be_had_as_json_python_and_curl(
 ) -> None:
     shown = open_page(None, key=everyones_key)
     shown.page.add_init_script("navigator.clipboard.writeText = async text => { window.copied = text }")
-    shown.open(VIEWS[view])
+    shown.open()
+    monkeypatch.setenv("MEMTRACE_API_KEY", shown.key)
 
     def copied(label: str) -> str:
         shown.page.get_by_role("button", name=label).click()
         return str(shown.page.evaluate("copied"))
 
-    monkeypatch.setenv("MEMTRACE_API_KEY", shown.key)
-    exec(copied("Copy Python"), {})  # noqa: S102
-    assert "support-bot" in capsys.readouterr().out
-    told = answer_to(copied("Copy curl"), shown.key)
-    shown.page.get_by_role("link", name="JSON").click()
-    shown.page.get_by_role("heading", name="As JSON").wait_for()
-    for volatile in ("query_time_ms", "next_cursor"):
-        told.pop(volatile, None)
-    as_json = json.loads(shown.page.locator("pre").last.text_content() or "")
-    assert {name: as_json[name] for name in told} == told
-    shown.page.get_by_role("link", name="Back to the view").click()
-    shown.settle(VIEWS[view])
+    for place in VIEWS.values():
+        shown.go(place)
+        exec(copied("Copy Python"), {})  # noqa: S102
+        assert "support-bot" in capsys.readouterr().out
+        told = answer_to(copied("Copy curl"), shown.key)
+        shown.page.get_by_role("link", name="JSON").click()
+        shown.page.get_by_role("heading", name="As JSON").wait_for()
+        for volatile in ("query_time_ms", "next_cursor"):
+            told.pop(volatile, None)
+        as_json = json.loads(shown.page.locator("pre").last.text_content() or "")
+        assert {name: as_json[name] for name in told} == told
+        shown.page.get_by_role("link", name="Back to the view").click()
+        shown.settle(place)
 
 
 def answer_to(curl: str, key: str) -> Any:
@@ -333,7 +333,8 @@ def test_new_memories_wait_while_the_reader_is_further_down(open_page: OpenPage)
     expect(shown.page.locator(".live")).to_contain_text("Paused · 1 new")
     assert "New" not in shown.contents
 
-    shown.page.get_by_role("button", name="Show").click()
+    # A click by playwright may scroll, after which there is nothing to show.
+    shown.page.get_by_role("button", name="Show").dispatch_event("click")
     expect(shown.page.locator(".memory .content").first).to_have_text("New")
     expect(shown.page.locator(".live")).to_contain_text("Live")
     shown.page.get_by_role("button", name="Pause").click()
@@ -374,7 +375,7 @@ def test_of_very_many_memories_the_document_has_those_in_sight(open_page: OpenPa
 
     shown = open_page(fill=fill)
     assert 50 <= len(shown.contents) <= 150
-    for _ in range(60):
+    for _ in range(600):  # a machine that is busy needs more of them than others
         shown.page.keyboard.press("End")
         if shown.page.get_by_text("Number 0", exact=True).count():
             break
@@ -433,7 +434,7 @@ def test_memories_are_forgotten_by_filter_after_they_are_counted(open_page: Open
     shown.go("#/?agent_id=support-bot&tags=anna")
     shown.page.get_by_role("button", name="Forget these").click()
     dialog = shown.page.get_by_role("dialog", name="Forget 4 memories?")
-    assert dialog.locator("dd").all_text_contents() == ["support-bot", "anna"]
+    expect(dialog.locator("dd")).to_have_text(["support-bot", "anna"])
     shown.page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     assert shown.client.get_agent_stats("support-bot").memory_count == 23
@@ -604,38 +605,43 @@ def test_a_very_long_memory_is_cut_in_lists_and_whole_alone(open_page: OpenPage)
 # --- for everybody
 
 
-@pytest.mark.parametrize("view", [*VIEWS, "memory", "key", "json"])
-def test_each_view_fits_a_narrow_window(view: str, open_page: OpenPage, everyones_key: str) -> None:
-    shown = open_page(None, key=everyones_key)
+def test_each_view_fits_a_narrow_window(open_page: OpenPage, everyones_key: str) -> None:
+    shown = open_page(key=everyones_key)
     shown.page.set_viewport_size({"width": 390, "height": 800})
-    show(shown, view)
 
-    assert shown.page.evaluate("document.documentElement.scrollWidth") == 390
+    for view in EVERYTHING:
+        show(shown, view)
+        assert (view, shown.page.evaluate("document.documentElement.scrollWidth")) == (view, 390)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_in_any_view(scheme: str, open_page: OpenPage, everyones_key: str) -> None:
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
 
-    shown = open_page(None, key=everyones_key, color_scheme=scheme)
-    for view in [*VIEWS, "memory", "key", "json"]:
+    shown = open_page(key=everyones_key, color_scheme=scheme)
+    options: dict[str, Any] = {"resultTypes": ["violations"]}
+    if scheme == "dark":
+        options["runOnly"] = ["color-contrast"]  # nothing else is another
+    for view in EVERYTHING:
         show(shown, view)
         found = [
             (view, one["id"], one["impact"], [node["html"][:200] for node in one["nodes"]])
-            for one in Axe().run(shown.page).response["violations"]
+            for one in Axe().run(shown.page, options=options).response["violations"]
         ]
         assert found == []
 
 
-def show(shown: Any, view: str) -> None:
+EVERYTHING = [*VIEWS, "memory", "json", "key"]
+
+
+def show(shown: Shown, view: str) -> None:
+    """Show a view of a page that is open; the last of them forgets the key."""
     if view == "key":
-        shown.page.goto(f"{shown.url}/docs")
         shown.page.evaluate("sessionStorage.clear()")
-        shown.page.goto(f"{shown.url}/ui")
+        shown.page.reload()
         shown.page.get_by_label("API key").wait_for()
-        return
-    shown.open()
-    if view == "memory":
+    elif view == "memory":
+        shown.go("#/")
         shown.page.locator(".memory.entity .when").first.click()
         shown.page.get_by_role("heading", name="Memory", exact=True).wait_for()
     else:

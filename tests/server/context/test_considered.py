@@ -34,28 +34,26 @@ def add(client: Memtrace, number: int, **fields: Any) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param({"importance": 0.7}, id="a given importance"),
-        pytest.param({"memory_type": "decision"}, id="a decision"),
-        pytest.param({"memory_type": "entity"}, id="an entity"),
-        pytest.param({"event_type": "error"}, id="an error"),
-        pytest.param({"event_type": "decision"}, id="an event that decides"),
-    ],
-)
-def test_important_memory_is_considered_however_old_it_is(client: Memtrace, kind: dict[str, Any]) -> None:
+IMPORTANT: dict[str, dict[str, Any]] = {
+    "a given importance": {"importance": 0.7},
+    "a decision": {"memory_type": "decision"},
+    "an entity": {"memory_type": "entity"},
+    "an error": {"event_type": "error"},
+    "an event that decides": {"event_type": "decision"},
+}
+
+
+def test_important_memory_is_considered_however_old_it_is(client: Memtrace) -> None:
     add(client, 2_001)
-    client.add_memory(
-        agent_id="a", session_id="s", content="Remember me", time=START - timedelta(days=900), **kind
-    )
-    client.add_memory(
-        agent_id="b", session_id="t", content="Not me", time=START - timedelta(days=900), **kind
-    )
+    old = START - timedelta(days=900)
+    for name, kind in IMPORTANT.items():
+        client.add_memory(agent_id="a", session_id="s", content=f"Remember {name}", time=old, **kind)
+        client.add_memory(agent_id="b", session_id="t", content=f"Not {name}", time=old, **kind)
 
     for context in (client.get_agent_context("a"), client.get_session_context("s")):
-        assert "Remember me" in context.context
-        assert "Not me" not in context.context
+        for name in IMPORTANT:
+            assert f"Remember {name}" in context.context
+            assert f"Not {name}" not in context.context
         assert "Number 2000\n" in context.context
         assert context.context.endswith(" Older memories were not considered.\n")
         assert context.omitted is not None
@@ -102,24 +100,21 @@ def test_match_of_a_question_is_considered_however_old_it_is(client: Memtrace) -
     assert "The vault is open" in context.context
 
 
-@pytest.mark.parametrize(
-    "filters",
-    [
-        pytest.param({}, id="no filter"),
-        pytest.param({"event_types": ["user"]}, id="an event type"),
-        pytest.param({"include_types": ["session"]}, id="a type"),
-        pytest.param({"tags": ["x"]}, id="a tag"),
-        pytest.param({"since": "2020-01-01T00:00:00Z"}, id="a time"),
-    ],
-)
-def test_of_older_memories_only_important_ones_are_considered(
-    client: Memtrace, filters: dict[str, Any]
-) -> None:
+def test_of_older_memories_only_important_ones_are_considered(client: Memtrace) -> None:
     kind: dict[str, Any] = {"event_type": "user", "memory_type": "session", "tags": ["x"]}
     add(client, 2_500, **kind)
     old = START - timedelta(days=1)
     client.add_memory(agent_id="a", session_id="s", content="Old", time=old, importance=0.9, **kind)
 
-    for context in (client.get_agent_context("a", **filters), client.get_session_context("s", **filters)):
-        assert "Old\n" in context.context
-        assert context.memory_count + (context.omitted_count or 0) == 2_001
+    filters: list[dict[str, Any]] = [
+        {},
+        {"event_types": ["user"]},
+        {"include_types": ["session"]},
+        {"tags": ["x"]},
+        {"since": "2020-01-01T00:00:00Z"},
+    ]
+    for filter_ in filters:
+        of_agent = client.get_agent_context("a", **filter_)
+        for context in (of_agent, client.get_session_context("s", **filter_)):
+            assert "Old\n" in context.context, filter_
+            assert context.memory_count + (context.omitted_count or 0) == 2_001, filter_

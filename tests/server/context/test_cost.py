@@ -19,10 +19,10 @@ ORDINARY = 5
 LONGEST = 65_536
 
 
-def cost(work: Callable[[], object]) -> float:
+def cost(work: Callable[[], object], runs: int = 2) -> float:
     """Return the least CPU time of a few runs."""
     costs = []
-    for _ in range(2):
+    for _ in range(runs):
         started = time.process_time()
         work()
         costs.append(time.process_time() - started)
@@ -64,7 +64,11 @@ LARGEST = {
 def test_worst_that_the_contract_allows_costs_a_second_at_the_most(kind: str) -> None:
     memories = LARGEST[kind]()
 
-    assert cost(lambda: context(memories, 1_000_000, sessions=True)) < WORST * cost(unit)
+    # One is enough if it is cheap.
+    assert any(
+        cost(lambda: context(memories, 1_000_000, sessions=True), runs=1) < WORST * cost(unit)
+        for _ in range(2)
+    )
 
 
 def test_ordinary_context_costs_a_twentieth_of_that() -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import compatibility
 import msgspec
 import pytest
-import yaml
 from server.context.made import FIRST_LINE, context, decision, memory
 
-CONTRACT = yaml.safe_load((Path(__file__).parents[3] / "openapi.yaml").read_bytes())
+CONTRACT = compatibility.load(compatibility.OPENAPI)
 LONG = " ".join(f"word{n}" for n in range(2_000))
 
 
