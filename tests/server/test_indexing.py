@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
 from collections import Counter
@@ -83,6 +84,35 @@ def test_the_newest_memories_are_indexed_first(tenants: list[Tenant], indexer: I
         first, last = connection.execute("SELECT min(seq), max(seq) FROM unindexed").fetchone()
     assert first == oldest
     assert last < newest
+
+
+def test_a_short_memory_takes_a_thousand_bytes_with_its_indexes(
+    tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "BEHIND", 1 << 30)
+    number, chance = 3_000, random.Random(1)  # noqa: S311 - the same texts each time
+    words = ["".join(chance.choices("aeioubcdfglmnprst", k=chance.randint(3, 9))) for _ in range(2_000)]
+    for start in range(0, number, 20):
+        batch = [
+            {
+                "agent_id": f"agent_{n % 10}",
+                "session_id": f"sess_{n % 10}",
+                "event_type": "action",
+                "tags": ["load"],
+                "importance": 0.5,
+                "content": f"{' '.join(chance.choices(words, k=17))} {n}",
+            }
+            for n in range(start, start + 20)
+        ]
+        assert tenants[0].send("POST", MEMORIES, {"memories": batch}).status == 201
+    while indexer.step():
+        pass
+    with closing(sqlite3.connect(file)) as connection:
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+
+    assert (pages - free) * size / number < 1_100
 
 
 @pytest.mark.parametrize("query", ["red", '"red"'], ids=["word", "phrase"])
