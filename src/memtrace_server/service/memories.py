@@ -228,7 +228,8 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         supersedes: The row that it supersedes, if any.
     """
     rendered = times.render(time)
-    doc: dict[str, Any] = {"id": memory_id, "org_id": org_id}
+    # In the order in which a store puts them together, so that a repeated request has the same bytes.
+    doc: dict[str, Any] = {"org_id": org_id, "id": memory_id}
     moments = {"time": rendered}
     if created_at == time:
         doc["created_at"] = rendered
