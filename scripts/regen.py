@@ -32,7 +32,7 @@ _REQUIREMENT = f"{GENERATOR}=={GENERATOR_VERSION}"
 # A model's attribute is called as in the contract. These names could not be: they would hide what annotations
 # speak of, or a method.
 RESERVED_NAMES = {"bool", "datetime", "dict", "float", "from_dict", "int", "list", "str", "to_dict"}
-_LIMITS = ("minimum", "maximum", "default")
+_LIMITS = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "default": "DEFAULT", "maxItems": "MAX_ITEMS"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -255,15 +255,15 @@ def _error_codes(contract: Any) -> str:  # noqa: ANN401 - YAML
 
 
 def _limits(contract: Any) -> str:  # noqa: ANN401 - YAML
-    """Return a module with the limits and defaults of the integers in request bodies, by field."""
-    lines = ['"""The limits and defaults of the integers in request bodies, by schema and field."""\n\n']
+    """Return a module with the limits and defaults of integers and lists in request bodies, by field."""
+    lines = ['"""The limits and defaults of integers and lists in request bodies, by field."""\n\n']
     for name, schema in contract["components"]["schemas"].items():
         if schema.get("additionalProperties") is not False:
             continue  # of a response, which may have anything
         for field, node in schema.get("properties", {}).items():
-            if "integer" in node.get("type", ()):
+            if "integer" in node.get("type", ()) or "maxItems" in node:
                 constant = re.sub(r"(?<!^)(?=[A-Z])", "_", f"{name}_").upper() + field.upper()
-                lines += [f"{constant}_{key.upper()} = {node[key]}\n" for key in _LIMITS if key in node]
+                lines += [f"{constant}_{end} = {node[key]}\n" for key, end in _LIMITS.items() if key in node]
     return "".join(lines)
 
 

@@ -5,19 +5,16 @@ No thread, task, clock or I/O stands here; `memtrace._async.buffer` brings those
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
 import itertools
-import json
 import os
 import re
 import threading
 from collections import deque
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import attrs
+from memtrace_api.limits import ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS
 
 from memtrace.exceptions import BadRequestError, BufferedWriteError, MemtraceError
 from memtrace.models import AddMemoryRequest
@@ -25,18 +22,10 @@ from memtrace.models import AddMemoryRequest
 # Bytes of a request body. A Memtrace server takes more; proxies in between often stop at 1 MiB.
 MAX_BODY = 1_000_000
 
-_MICROSECOND = timedelta(microseconds=1)
 _FIELD = re.compile(r"memories[.\[](\d+)")
 
 # A memory that could not be stored, and the reason.
 Failure = tuple[AddMemoryRequest, MemtraceError]
-
-
-@functools.cache
-def max_in_batch() -> int:
-    """Return how many memories the contract allows in a batch."""
-    contract = json.loads(importlib.resources.files("memtrace_api").joinpath("openapi.json").read_bytes())
-    return int(contract["components"]["schemas"]["AddMemoriesRequest"]["properties"]["memories"]["maxItems"])
 
 
 @attrs.frozen(kw_only=True)
@@ -50,7 +39,7 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         for name, low, high in (
-            ("max_batch", 1, max_in_batch()),
+            ("max_batch", 1, ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS),
             ("max_delay", 0, threading.TIMEOUT_MAX),
             ("max_pending", self.max_batch, None),
             ("max_bytes", 1, None),
@@ -100,15 +89,6 @@ class Queue:
         self._waiting_bytes = 0
         # The batch that is being sent, then what is left of refused batches; all older than `_waiting`.
         self._batches: deque[Batch] = deque()
-        self._last_time = datetime.min.replace(tzinfo=UTC)
-
-    def stamp(self, now: datetime) -> datetime:
-        """Return a later time than the one before, even if the clock was set back.
-
-        Equal memories without a time stay distinct and in order by it.
-        """
-        self._last_time = max(now, self._last_time + _MICROSECOND)
-        return self._last_time
 
     def has_room(self, sizes: Sequence[int]) -> bool:
         """Return whether memories of these sizes fit in now; BadRequestError if they never would."""

@@ -52,59 +52,31 @@ def _span(call: Call, retries: Retries) -> Iterator[None]:
             current.set_attribute("memtrace.retries", retries.count)
 
 
-def log_response(response: RawResponse, retries: int, seconds: float) -> None:
-    """Log an attempt that got a response.
-
-    Args:
-        response: The response.
-        retries: How many attempts there were before.
-        seconds: How long the attempt took.
-    """
+def log_attempt(call: Call, outcome: RawResponse | MemtraceError, retries: int, seconds: float) -> None:
+    """Log an attempt, after this number of retries: the response, or why there was none that can be read."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
-    call, milliseconds = response.call, seconds * 1000
-    facts = _facts(
-        call, retries, status=response.status, duration_ms=milliseconds, request_id=response.request_id
-    )
-    logger.debug(
-        "%s: %d in %.1f ms, attempt %d, request %s",
-        call,
-        response.status,
-        milliseconds,
-        retries + 1,
-        response.request_id,
-        extra=facts,
-    )
-
-
-def log_failure(call: Call, error: MemtraceError, retries: int, seconds: float) -> None:
-    """Log an attempt that got no response, or none that can be read; arguments as for `log_response`."""
-    if not logger.isEnabledFor(logging.DEBUG):
-        return
-    facts = _facts(call, retries, duration_ms=seconds * 1000, error=str(error))
-    logger.debug(
-        "%s: no response in %.1f ms, attempt %d: %s", call, seconds * 1000, retries + 1, error, extra=facts
-    )
+    duration = seconds * 1000
+    if isinstance(outcome, RawResponse):
+        status, request_id = outcome.status, outcome.request_id
+        text = f"{status} in {duration:.1f} ms, attempt {retries + 1}, request {request_id}"
+        _log(call, retries, text, status=status, duration_ms=duration, request_id=request_id)
+    else:
+        text = f"no response in {duration:.1f} ms, attempt {retries + 1}: {outcome}"
+        _log(call, retries, text, duration_ms=duration, error=str(outcome))
 
 
 def log_retry(call: Call, error: MemtraceError, delay: float | None, retries: int) -> None:
-    """Log what follows an error.
-
-    Args:
-        call: The request.
-        error: What went wrong.
-        delay: Seconds until the next attempt; None if there is none.
-        retries: How many retries there were, with the next one.
-    """
+    """Log what follows an error: the delay before the next attempt, in seconds, or None if there is none."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     if delay is None:
-        facts = _facts(call, retries, error=str(error))
-        logger.debug("%s: failed after %d retries: %s", call, retries, error, extra=facts)
+        _log(call, retries, f"failed after {retries} retries: {error}", error=str(error))
     else:
-        facts = _facts(call, retries, error=str(error), delay_ms=delay * 1000)
-        logger.debug("%s: retry %d in %.2f s, because of: %s", call, retries, delay, error, extra=facts)
+        text = f"retry {retries} in {delay:.2f} s, because of: {error}"
+        _log(call, retries, text, error=str(error), delay_ms=delay * 1000)
 
 
-def _facts(call: Call, retries: int, **more: object) -> dict[str, object]:
-    return {"memtrace": {"method": call.method, "path": call.path, "attempt": retries + 1, **more}}
+def _log(call: Call, retries: int, text: str, **facts: object) -> None:
+    known = {"method": call.method, "path": call.path, "attempt": retries + 1, **facts}
+    logger.debug("%s: %s", call, text, extra={"memtrace": known})

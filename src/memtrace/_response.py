@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 import attrs
 import msgspec
 
+from memtrace import models
 from memtrace._config import Config
 from memtrace._request import Call
 from memtrace.exceptions import (
@@ -29,24 +30,7 @@ from memtrace.exceptions import (
     ResponseValidationError,
     ServerError,
 )
-from memtrace.models import (
-    Access,
-    Agent,
-    AgentContext,
-    AgentList,
-    AgentStats,
-    ErrorDetail,
-    ForgetResult,
-    Health,
-    Memory,
-    MemoryBatch,
-    MemoryList,
-    MemoryTail,
-    SearchResult,
-    Session,
-    SessionContext,
-    SessionList,
-)
+from memtrace.models import ErrorDetail
 
 if TYPE_CHECKING:
     from memtrace._http import Response
@@ -84,23 +68,8 @@ _UNAVAILABLE = 503
 # Made with this module: what is made later may find a clock that a test has frozen.
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(model)
-    for model in (
-        Access,
-        Agent,
-        AgentContext,
-        AgentList,
-        AgentStats,
-        ForgetResult,
-        Health,
-        Memory,
-        MemoryBatch,
-        MemoryList,
-        MemoryTail,
-        SearchResult,
-        Session,
-        SessionContext,
-        SessionList,
-    )
+    for model in vars(models).values()
+    if isinstance(model, type) and issubclass(model, msgspec.Struct)
 }
 _DETAILS = msgspec.json.Decoder(list[ErrorDetail])
 _NANOSECONDS = re.compile(rb"\.[0-9]{7}")

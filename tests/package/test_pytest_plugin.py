@@ -189,7 +189,7 @@ def test_repr_of_memtrace_server_has_no_key(memtrace_server: MemtraceServer) -> 
 
 def test_server_process_ends_with_its_parent(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "memtrace._tethered", "serve", "--port", "0"],
+        [sys.executable, "-m", "memtrace.testing._tethered", "serve", "--port", "0"],
         cwd=tmp_path,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -754,7 +754,7 @@ class AsyncMemtrace(AsyncMethods):
         """Make a buffer that takes memories at once and stores them in the background, in batches.
 
         Memories of one thread or task are stored in its order. A memory without `time` gets the time of the
-        call, so that equal memories stay distinct.
+        call.
 
         A batch is sent when it is full, when its first memory has waited for `max_delay`, by `flush()`, at
         the end of the block, when the buffer or the client is closed, and when the event loop or the

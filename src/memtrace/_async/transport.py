@@ -16,7 +16,7 @@ import anyio.to_thread  # unasync: remove
 
 from memtrace._async.embedded import AsyncEmbeddedTransport
 from memtrace._config import Config
-from memtrace._observe import log_failure, log_response, log_retry, span
+from memtrace._observe import log_attempt, log_retry, span
 from memtrace._request import Call, call
 from memtrace._response import (
     RawResponse,
@@ -296,8 +296,8 @@ class AsyncSender:
         try:
             raw = await self.transports.send(call, self.config, retries.deadline)
         except MemtraceError as error:
-            log_failure(call, error, retries.count, perf_counter() - started)
+            log_attempt(call, error, retries.count, perf_counter() - started)
             return error
         record_response(raw)
-        log_response(raw, retries.count, perf_counter() - started)
+        log_attempt(call, raw, retries.count, perf_counter() - started)
         return raw if raw.is_success else error_of(raw)

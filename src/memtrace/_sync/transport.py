@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from memtrace._config import Config
-from memtrace._observe import log_failure, log_response, log_retry, span
+from memtrace._observe import log_attempt, log_retry, span
 from memtrace._request import Call, call
 from memtrace._response import (
     RawResponse,
@@ -279,8 +279,8 @@ class Sender:
         try:
             raw = self.transports.send(call, self.config, retries.deadline)
         except MemtraceError as error:
-            log_failure(call, error, retries.count, perf_counter() - started)
+            log_attempt(call, error, retries.count, perf_counter() - started)
             return error
         record_response(raw)
-        log_response(raw, retries.count, perf_counter() - started)
+        log_attempt(call, raw, retries.count, perf_counter() - started)
         return raw if raw.is_success else error_of(raw)

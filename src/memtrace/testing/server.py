@@ -47,7 +47,7 @@ class ServerProcess:
         self,
         folder: Path,
         *arguments: str,
-        memtrace: tuple[str, ...] = (sys.executable, "-m", "memtrace._tethered"),
+        memtrace: tuple[str, ...] = (sys.executable, "-m", "memtrace.testing._tethered"),
         patience: float = 60.0,
     ) -> None:
         self.patience = patience
