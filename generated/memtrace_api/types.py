@@ -119,6 +119,8 @@ def convert(data: object, model: type[T]) -> T:
     try:
         return msgspec.convert(data, model)
     except msgspec.ValidationError as error:
+        with contextlib.suppress(msgspec.ValidationError):
+            return msgspec.convert(without_null(data), model)
         raise ValueError(f"{model.__name__}: {error}") from error
 
 
@@ -129,9 +131,27 @@ def decode(content: bytes, model: type[T]) -> T:
         ValueError: If it is no JSON, or does not fit; the text names the field.
     """
     try:
-        return msgspec.json.decode(content, type=model)
+        with contextlib.suppress(msgspec.ValidationError):
+            return msgspec.json.decode(content, type=model)
+        return convert(msgspec.json.decode(content), model)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{model.__name__}: {error}") from error
+
+
+def without_null(data: object) -> object:
+    """Leave out the fields of JSON objects that are null, as a Memtrace 0.x server sends them for empty ones.
+
+    What is in a free-form object stays.
+    """
+    if isinstance(data, list):
+        return [without_null(item) for item in data]
+    if not isinstance(data, Mapping):
+        return data
+    return {
+        name: without_null(value) if isinstance(value, list) else value
+        for name, value in data.items()
+        if value is not None
+    }
 
 
 class FreeForm:
@@ -305,4 +325,5 @@ __all__ = [
     "require_value",
     "time_point",
     "timestamp",
+    "without_null",
 ]

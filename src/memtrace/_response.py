@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 import msgspec
+from memtrace_api.types import without_null
 
 from memtrace import models
 from memtrace._config import Config
@@ -258,12 +259,18 @@ def model_of(raw: RawResponse, model: type[T]) -> T:
         decoder = _DECODERS.get(model)
         if decoder is None:  # of records, whose times stay as they are
             return msgspec.json.decode(raw.content, type=model)
-        if _NANOSECONDS.search(raw.content):
-            return msgspec.convert(_in_microseconds(msgspec.json.decode(raw.content)), model)
-        decoded: T = decoder.decode(raw.content)
+        first: msgspec.ValidationError | None = None
+        if not _NANOSECONDS.search(raw.content):
+            try:
+                return cast("T", decoder.decode(raw.content))
+            except msgspec.ValidationError as error:
+                first = error
+        try:
+            return msgspec.convert(_in_microseconds(without_null(msgspec.json.decode(raw.content))), model)
+        except msgspec.ValidationError as error:
+            raise first or error from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _invalid(raw, f"{model.__name__}: {error}") from error
-    return decoded
 
 
 def _in_microseconds(data: Any) -> Any:  # noqa: ANN401  # JSON

@@ -426,7 +426,7 @@ def test_the_user_agent_of_a_callers_client_wins(make_client: MakeClient) -> Non
         ({"x": 5}, TypeError),
         ({5: "x"}, TypeError),
     ],
-    ids=str,
+    ids=["space in a name", "line break", "leading space", "number", "number as a name"],
 )
 def test_a_default_header_that_cannot_be_sent_is_refused(
     make_client: MakeClient, headers: Any, error: type[Exception]

@@ -100,7 +100,19 @@ def test_two_keys_that_become_one_are_refused(sdk: Memtrace) -> None:
         ({"session_id": 5}, TypeError, "session_id: 5 is not text; give a string"),
         ({"agent_id": b"a"}, TypeError, "agent_id: b'a' is not text"),
     ],
-    ids=str,
+    ids=[
+        *("text as tags", "bytes as tags", "mapping as tags", "number as tags", "number in tags", "no tag"),
+        *(
+            "datetime without a zone",
+            "text without a zone",
+            "no zone nor T",
+            "date as text",
+            "date",
+            "number",
+        ),
+        *("text as ttl", "ttl below a second", "list as metadata", "bytes as content", "surrogate", "nan"),
+        *("number as an id", "bytes as an id"),
+    ],
 )
 def test_field_of_a_memory_that_cannot_be_meant_is_named(
     sdk: Memtrace, fields: dict[str, Any], kind: type[Exception], problem: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -15,12 +15,6 @@ from ..types import (
     pydantic_schema,
     timestamp,
 )
-
-if TYPE_CHECKING:
-    Config: TypeAlias = dict[str, Any]
-else:
-    # A Memtrace 0.x server sends null.
-    Config = dict[str, Any] | None
 
 
 class Agent(msgspec.Struct, kw_only=True, gc=False):
@@ -42,16 +36,12 @@ class Agent(msgspec.Struct, kw_only=True, gc=False):
     name: str
     created_at: datetime.datetime
     description: str | None = None
-    config: Config = msgspec.field(default_factory=dict)
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
     is_registered: bool | None = None
     last_active_at: datetime.datetime | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
     __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
-
-    def __post_init__(self) -> None:
-        if self.config is None:
-            self.config = {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -15,14 +15,6 @@ from ..types import (
     pydantic_schema,
     timestamp,
 )
-
-if TYPE_CHECKING:
-    Tags: TypeAlias = list[str]
-    Metadata: TypeAlias = dict[str, Any]
-else:
-    # A Memtrace 0.x server sends null.
-    Tags = list[str] | None
-    Metadata = dict[str, Any] | None
 
 
 class ContextEntry(msgspec.Struct, kw_only=True, gc=False):
@@ -59,17 +51,11 @@ class ContextEntry(msgspec.Struct, kw_only=True, gc=False):
     superseded_by: str | None = None
     more_characters: int | None = None
     importance: float | None = None
-    tags: Tags = msgspec.field(default_factory=list)
-    metadata: Metadata = msgspec.field(default_factory=dict)
+    tags: list[str] = msgspec.field(default_factory=list)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
     __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
-
-    def __post_init__(self) -> None:
-        if self.tags is None:
-            self.tags = []
-        if self.metadata is None:
-            self.metadata = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.memory_ids)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -15,14 +15,6 @@ from ..types import (
     pydantic_schema,
     timestamp,
 )
-
-if TYPE_CHECKING:
-    Metadata: TypeAlias = dict[str, Any]
-    Tags: TypeAlias = list[str]
-else:
-    # A Memtrace 0.x server sends null.
-    Metadata = dict[str, Any] | None
-    Tags = list[str] | None
 
 
 class Memory(msgspec.Struct, kw_only=True, gc=False):
@@ -60,8 +52,8 @@ class Memory(msgspec.Struct, kw_only=True, gc=False):
     id: str | None = None
     created_at: datetime.datetime | None = None
     session_id: str | None = None
-    metadata: Metadata = msgspec.field(default_factory=dict)
-    tags: Tags = msgspec.field(default_factory=list)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    tags: list[str] = msgspec.field(default_factory=list)
     importance: float | None = None
     parent_id: str | None = None
     dedup_key: str | None = None
@@ -72,12 +64,6 @@ class Memory(msgspec.Struct, kw_only=True, gc=False):
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
     __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
-
-    def __post_init__(self) -> None:
-        if self.metadata is None:
-            self.metadata = {}
-        if self.tags is None:
-            self.tags = []
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

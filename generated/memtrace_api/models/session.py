@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self
 
 import msgspec
 
@@ -15,12 +15,6 @@ from ..types import (
     pydantic_schema,
     timestamp,
 )
-
-if TYPE_CHECKING:
-    Metadata: TypeAlias = dict[str, Any]
-else:
-    # A Memtrace 0.x server sends null.
-    Metadata = dict[str, Any] | None
 
 
 class Session(msgspec.Struct, kw_only=True, gc=False):
@@ -43,15 +37,11 @@ class Session(msgspec.Struct, kw_only=True, gc=False):
     status: str
     created_at: datetime.datetime
     updated_at: datetime.datetime
-    metadata: Metadata = msgspec.field(default_factory=dict)
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     closed_at: datetime.datetime | None = None
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
     __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
-
-    def __post_init__(self) -> None:
-        if self.metadata is None:
-            self.metadata = {}
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401
