@@ -133,7 +133,7 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    monkeypatch.setenv("HTTP_PROXY", f"http://me:hunter2@127.0.0.1:{port}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:hunt@er2@127.0.0.1:{port}")
 
     with pytest.raises(APIConnectionError) as caught:
         make_client("http://memtrace.test").ready()
@@ -141,7 +141,8 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(
     said = f"cannot connect through the proxy http://127.0.0.1:{port} (HTTP_PROXY): "
     assert said in caught.value.message
     assert "is a Memtrace server running there?" not in caught.value.message
-    assert "hunter2" not in str(caught.value)
+    assert "hunt@" not in str(caught.value)
+    assert "er2@" not in str(caught.value)
 
 
 # What no retry mends

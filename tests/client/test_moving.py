@@ -161,8 +161,12 @@ def test_a_strict_import_names_the_first_record_that_is_wrong(sdk: Memtrace, fak
     fake_server.answer(200, DONE)
     fake_server.answer(400, wrong("memories.1.content"))
 
-    with pytest.raises(BadRequestError, match="record 502: content: is wrong; 1 were imported before it"):
+    with pytest.raises(
+        BadRequestError, match="record 502: content: is wrong; 1 were imported before it"
+    ) as caught:
         sdk.import_([RECORD] * 1_001, strict=True)
+
+    assert (caught.value.code, caught.value.status_code) == ("invalid_request", 0)
 
 
 def test_a_strict_import_sends_no_batch_with_a_line_that_is_no_record(

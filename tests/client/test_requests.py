@@ -475,6 +475,7 @@ def test_forget_all_without_a_filter_names_those_that_it_takes(sdk: Memtrace) ->
     with pytest.raises(BadRequestError, match="forget_all: no filter given; give at least one of") as caught:
         sdk.forget_all()
 
+    assert (caught.value.code, caught.value.status_code) == ("filter_required", 0)
     for name in (
         "agent_id",
         "session_id",
