@@ -160,7 +160,7 @@ def test_an_organisation_of_a_store_is_exported_by_its_name(tmp_path: Path, comm
     printed = command("import", str(file), "--url", url, "--org", "acme")
     assert printed == f"Imported 2 records to {url}, organisation acme; 0 existed already.\n"
 
-    assert len(command("export", "--url", url, "--org", "acme").splitlines()) == 3
+    assert len(command("export", "--url", url, "--org", "acme").splitlines()) == 4
     assert command("export", "--url", url) == ""
     assert "there is no organisation 'nobody'" in command.fail("export", "--url", url, "--org", "nobody")
     command.fail("export", "--url", "http://localhost:1", "--org", "acme", code=2)
@@ -184,7 +184,7 @@ def test_a_bad_line_is_named_and_the_rest_goes_on(store: str, tmp_path: Path, co
     assert printed.out == f"Imported 6 records to {target}; 0 existed already.\n"
 
     strict = f"sqlite:///{tmp_path}/strict.db"
-    assert "record 3: it is not JSON" in command.fail("import", str(file), "--strict", "--url", strict)
+    assert "line 3: it is not JSON" in command.fail("import", str(file), "--strict", "--url", strict)
 
 
 def test_standard_input_is_read_and_a_pipe_needs_no_file(store: str, tmp_path: Path) -> None:
@@ -226,14 +226,47 @@ def test_a_claude_code_transcript_becomes_memories_once(tmp_path: Path, command:
     assert "0 records" in command("import", str(file), "--url", url)
 
     with Memtrace(url) as client:
-        asked, said = client.list_memories(order="asc").memories
+        asked, used, result, said = client.list_memories(order="asc").memories
     assert (asked.agent_id, asked.session_id, asked.content) == ("claude-code", "s-1", "Fix the login")
+    assert (asked.event_type, said.event_type) == ("user", "assistant")
     assert asked.metadata == {"role": "user", "cwd": "/src", "git_branch": "main"}
     assert said.content == "The token had expired.\n\nIt is renewed now."
     assert said.metadata == {"role": "assistant", "model": "m-1"}
-    assert said.parent_id == asked.id
+    assert [used.parent_id, result.parent_id, said.parent_id] == [asked.id, used.id, result.id]
     assert said.time.isoformat() == "2026-01-01T00:00:03.500000+00:00"
-    assert said.event_type == "message"
+    assert (used.event_type, used.content) == ("action", 'Read {"file": "login.py"}')
+    assert (result.event_type, result.content) == ("observation", "code")
+
+
+def test_an_import_of_a_transcript_says_what_it_left_out(tmp_path: Path, command: Commands) -> None:
+    snapshot = {"type": "file-history-snapshot", "messageId": "m", "snapshot": {}}
+    file = tmp_path / "transcript.jsonl"
+    file.write_text("\n".join(map(json.dumps, [snapshot, *CLAUDE_CODE])))
+
+    printed = command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db").splitlines()
+
+    assert printed[0].startswith("Imported 4 records")
+    assert printed[1:] == ["Left out 2 lines without a message or a tool's use."]
+
+
+def test_what_a_tool_was_given_and_returned_is_shortened_by_2000(tmp_path: Path, command: Commands) -> None:
+    entries = [
+        {**CLAUDE_CODE[1], "uuid": f"u-{length}", "message": {"content": [
+            {"type": "tool_result", "is_error": True, "content": [{"type": "text", "text": "x" * length}]}
+        ]}}
+        for length in (1_999, 2_000, 2_001)
+    ]  # fmt: skip
+    file = tmp_path / "transcript.jsonl"
+    file.write_text("\n".join(map(json.dumps, entries)))
+
+    command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    with Memtrace(f"sqlite:///{tmp_path}/to.db") as client:
+        memories = client.list_memories().memories
+    assert {memory.content for memory in memories} == {
+        "x" * 1_999, "x" * 2_000, "x" * 2_000 + "… (1 more characters)",
+    }  # fmt: skip
+    assert all(memory.metadata["is_error"] for memory in memories)
 
 
 def test_an_export_of_mem0_becomes_memories_once(tmp_path: Path, command: Commands) -> None:
@@ -309,7 +342,7 @@ def test_lines_of_a_transcript_that_cannot_be_read_are_named(tmp_path: Path, com
 
     errors = command.read().err.splitlines()
     assert errors[0] == "memtrace: line 2: it is a str, not an object"
-    assert errors[1].startswith("memtrace: line 3: Invalid isoformat string")
+    assert errors[1].startswith("memtrace: line 3: its time is 'yesterday'; give one")
     assert errors[2].startswith("memtrace: line 4: it is not JSON")
 
 
@@ -336,7 +369,9 @@ def test_a_document_that_is_cut_off_is_refused(
 
     error = command.fail("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
 
-    assert f"the file is not {form} JSON: " in error
+    assert "the file is not JSON: " in error
+    named = command.fail("import", str(file), "--format", form, "--url", f"sqlite:///{tmp_path}/to.db")
+    assert f"the file is not {form} JSON: " in named
 
 
 def test_an_empty_file_imports_nothing(tmp_path: Path, command: Commands) -> None:
@@ -484,3 +519,182 @@ def test_a_copy_that_differs_is_told(store: str, tmp_path: Path, command: Comman
     error = command.fail("copy", store, target)
 
     assert "the checksums differ" in error
+
+
+def messages(*said: str, time: object = "2026-01-01T10:00:00Z") -> list[dict[str, Any]]:
+    """A chat in which people take turns within a moment."""
+    roles = ("user", "assistant")
+    return [
+        {"role": roles[at % 2], "content": content, "time": time} for at, content in enumerate(said)
+    ]  # fmt: skip
+
+
+def test_what_is_said_twice_in_a_chat_is_stored_twice_and_in_order(tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "chat.json"
+    url = f"sqlite:///{tmp_path}/to.db"
+    said = ["yes", "sure?", *["yes", "sure"] * 20]
+    file.write_text(json.dumps(messages(*said)))
+
+    assert f"Imported {len(said)} records" in command("import", str(file), "--url", url)
+    assert "Imported 0 records" in command("import", str(file), "--url", url)
+    file.write_text(json.dumps(messages(*said, "yes")))
+    assert "Imported 1 records" in command("import", str(file), "--url", url)
+
+    with Memtrace(url) as client:
+        stored = client.list_memories(order="asc").memories
+    assert [memory.content for memory in stored] == [*said, "yes"]
+    assert len({memory.session_id for memory in stored}) == 1
+
+
+def test_chats_of_two_files_are_two_sessions_even_if_they_begin_alike(
+    tmp_path: Path, command: Commands
+) -> None:
+    url = f"sqlite:///{tmp_path}/to.db"
+    for name in ("anna", "ben"):
+        file = tmp_path / f"{name}.json"
+        file.write_text(json.dumps(messages("Hi", f"Hello {name}")))
+        assert "Imported 2 records" in command("import", str(file), "--url", url)
+
+    with Memtrace(url) as client:
+        sessions = {session.id.partition("-")[0]: session.id for session in client.list_sessions().sessions}
+        context = client.get_session_context(sessions["anna"]).context
+    assert sessions.keys() == {"anna", "ben"}
+    assert "10:00 user: Hi\nassistant: Hello anna" in context
+    assert "ben" not in context
+
+
+def test_the_session_and_the_agent_of_a_chat_can_be_named(tmp_path: Path, command: Commands) -> None:
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps([*messages("Hi"), {"role": "tool", "content": "42", "time": 1_767_300_000}]))
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    command("import", str(file), "--url", url, "--agent", "bot", "--session", "anna-1")
+
+    with Memtrace(url) as client:
+        hi, tool = client.list_memories(agent_id="bot", session_id="anna-1", order="asc").memories
+    assert (hi.event_type, tool.event_type) == ("user", "observation")
+
+
+@pytest.mark.parametrize("form", ["chat", "claude-code"])
+def test_what_was_said_elsewhere_is_known_from_its_import_on(
+    form: str, tmp_path: Path, command: Commands
+) -> None:
+    file = tmp_path / "file"
+    file.write_text(json.dumps(CHAT) if form == "chat" else "\n".join(map(json.dumps, CLAUDE_CODE)))
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    command("import", str(file), "--url", url)
+
+    with Memtrace(url) as client:
+        assert client.list_memories(as_of="2026-02-01T00:00:00Z").count == 0
+        (first, *_) = client.list_memories(order="asc").memories
+    assert first.time.year == 2026
+    assert first.created_at
+    assert first.created_at > first.time
+
+
+def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command: Commands) -> None:
+    moment = "2026-01-01T10:00:00Z"
+    entries = [
+        {"id": name, "memory": f"{name} dislikes tea", "user_id": name, "role": "user", "created_at": moment,
+         "categories": ["drinks"], "immutable": True}
+        for name in ("ann", "bob")
+    ]  # fmt: skip
+    file = tmp_path / "mem0.json"
+    file.write_text(json.dumps({"results": entries, "relations": [{"source": "ann"}]}))
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    printed = command("import", str(file), "--url", url)
+
+    assert "Left out 1 relations." in printed
+    with Memtrace(url) as client:
+        (ann,) = client.list_memories(agent_id="ann").memories
+        assert client.list_memories(agent_id="bob").count == 1
+    assert ann.tags == ["drinks"]
+    assert ann.metadata == {"mem0_id": "ann", "user_id": "ann", "role": "user", "immutable": True}
+
+
+@pytest.mark.parametrize(
+    ("text", "imported"),
+    [
+        (json.dumps(messages("Hi", "Hello"), indent=2), 2),
+        (json.dumps([{"id": 1, "memory": "Tea", "role": "user", "created_at": 5}]), 1),
+        (json.dumps([{"id": 1, "memory": "Tea", "role": "user", "created_at": 5}], indent=2), 1),
+        ("\n".join(map(json.dumps, [{"type": "file-history-snapshot"}, *CLAUDE_CODE])), 4),
+        ("\n".join(map(json.dumps, [{"type": "summary", "summary": "A fix"}, *CLAUDE_CODE])), 4),
+        ("[]", 0),
+    ],
+    ids=[
+        "indented chat",
+        "mem0 with roles",
+        "indented mem0",
+        "snapshot first",
+        "summary first",
+        "empty list",
+    ],
+)
+def test_a_format_is_found_out_by_what_is_in_the_file(
+    text: str, imported: int, tmp_path: Path, command: Commands
+) -> None:
+    file = tmp_path / "file"
+    file.write_text(text)
+
+    printed = command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    assert printed.startswith(f"Imported {imported} records ")
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"id": 1, "memory": "x", "created_at": 5, "metadata": "text"}, "its metadata is a str"),
+        ({"id": 1, "memory": "x", "created_at": 5, "metadata": [1]}, "its metadata is a list"),
+        ({"id": 1, "memory": "x", "created_at": 5, "categories": "drinks"}, "tags: "),
+        ({"role": "user", "content": "x", "time": 1e300}, "its time is 1e+300"),
+        ({"role": "user", "content": "x", "time": 10**32}, "its time is 1000"),
+        ({"role": "user", "content": "x", "time": True}, "its time is True"),
+        ({"role": "user", "content": "x", "time": -1}, "its time is -1; give one after 1970"),
+        ({"role": "user", "content": "x", "time": "9999-12-31T23:59:59-10:00"}, "its time is '9999-"),
+        ({"role": "user", "content": None, "time": 5}, "content: "),
+        ({"role": ["user"], "content": "x", "time": 5}, "its role is ['user']"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_entry_of_another_shape_is_named_and_the_rest_goes_on(
+    entry: dict[str, Any], reason: str, tmp_path: Path, command: Commands
+) -> None:
+    good = {"id": 2, "memory": "y", "created_at": 6} if "memory" in entry else messages("Hi")[0]
+    file = tmp_path / "file"
+    file.write_text(json.dumps([entry, good]))
+
+    with pytest.raises(SystemExit):
+        command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    printed = command.read()
+    assert printed.err.startswith(f"memtrace: entry 1: {reason}")
+    assert printed.out.startswith("Imported 1 records ")
+
+
+def test_blocks_of_a_transcript_without_a_text_are_passed_over(tmp_path: Path, command: Commands) -> None:
+    odd = {**CLAUDE_CODE[1], "uuid": "u0", "parentUuid": ["u"], "message": {"content": [
+        {"type": "text", "text": None}, {"type": "text"}, "a", {"type": "tool_result"}, {"type": "tool_use"},
+    ]}}  # fmt: skip
+    file = tmp_path / "transcript.jsonl"
+    file.write_text("\n".join(map(json.dumps, [odd, *CLAUDE_CODE])))
+
+    printed = command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    assert printed.startswith("Imported 5 records ")
+
+
+def test_a_memory_of_a_transcript_that_is_refused_is_named_by_its_line(
+    tmp_path: Path, command: Commands
+) -> None:
+    many = {**CLAUDE_CODE[2], "message": {"content": [{"type": "tool_use", "name": "a"}] * 3}}
+    file = tmp_path / "transcript.jsonl"
+    file.write_text("\n".join(map(json.dumps, [many, {**CLAUDE_CODE[1], "sessionId": 7}])))
+
+    with pytest.raises(SystemExit):
+        command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
+
+    assert command.read().err.startswith("memtrace: line 2: session_id: ")

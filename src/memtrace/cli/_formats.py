@@ -1,16 +1,18 @@
 """Files that can be imported: our own exports, and what other programs write.
 
 Each format becomes records as `Memtrace.export` returns them. A memory of another program gets an id that
-follows from that program's own id, so to import the same twice changes nothing.
+follows from that program's own id, or from its place in the file, so importing a file twice changes nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
+from pathlib import PurePath
 from typing import Any, Literal
 
 from attrs import define, field
@@ -19,181 +21,354 @@ Format = Literal["auto", "memtrace", "claude-code", "mem0", "chat"]
 Given = Any
 """A record, a line with one or with none, or a ValueError that says why a part of the file is none."""
 
+MAX_TOOL_TEXT = 2_000
+"""Characters that are kept of what a tool was given, or returned."""
+
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MILLISECOND = 1_000_000
+_LOOKED_AT = 1_000  # lines, to find out a format
 _TEXT = "text"
-_LINES = ("line", "lines")
+_OBSERVED = {"function", "tool"}  # roles
 
 
-def records_in(
-    lines: Iterator[bytes], form: Format, agent: str | None
-) -> tuple[Iterator[Given], tuple[str, str]]:
-    """Return the records in a file, and what one and several of its parts are called.
+@define
+class Source:
+    """The records in a file.
+
+    Attributes:
+        records: Each with the position of the line or entry that it comes from.
+        part: What one of these is called.
+        parts: What several are called.
+        left_out: What of the file is no memory, with its number; complete when the records were read.
+    """
+
+    records: Iterator[tuple[int, Given]]
+    part: str = "line"
+    parts: str = "lines"
+    left_out: Counter[str] = field(factory=Counter)
+
+
+def source_of(
+    lines: Iterator[bytes], form: Format, *, name: str, agent: str | None, session: str | None
+) -> Source:
+    """Return what is in a file.
 
     Args:
         lines: The file's lines.
-        form: Its format; `auto` to find out by its first line.
-        agent: The agent of memories that name none; by default, the format's name.
+        form: Its format; `auto` to find out by what is in it.
+        name: The file's name.
+        agent: The agent of memories that name none; by default, the user of mem0, or the format's name.
+        session: The session of memories that name none; by default, one for each chat.
 
     Raises:
         ValueError: It has no such format.
     """
-    first = next((line for line in lines if line.strip()), b"")
-    lines = chain([first], lines)
-    form = _detected(first) if form == "auto" else form
+    document: object = None
+    if form == "auto":
+        begun = list(islice(lines, _LOOKED_AT))
+        lines = chain(begun, lines)
+        form = _format_of_lines(begun)
+        if form == "auto":
+            document = _document(lines, "")
+            form = "chat" if _is_chat(document) else "mem0"
     if form == "memtrace":
-        return lines, _LINES
+        return Source(enumerate(lines, 1))
     if form == "claude-code":
-        return ClaudeCode(agent or form).records(lines), _LINES
-    convert = {"mem0": _mem0, "chat": _chat}[form]
-    entries = _entries(lines, form)
-    return (_converted(convert, entry, agent or form) for entry in entries), ("entry", "entries")
+        transcript = ClaudeCode(agent or form, session)
+        return Source(transcript.records(lines), left_out=transcript.left_out)
+    if document is None:
+        document = _document(lines, form)
+    entries = _entries(document, form)
+    if form == "chat":
+        return Source(Chat(agent or form, session, PurePath(name).stem).records(entries), "entry", "entries")
+    relations = document.get("relations") if isinstance(document, dict) else None
+    left_out = Counter({"relations": len(relations)} if isinstance(relations, list) else {})
+    mem0 = ((at, _converted(_mem0, entry, agent, session)) for at, entry in enumerate(entries, 1))
+    return Source(mem0, "entry", "entries", left_out)
 
 
 @define
 class ClaudeCode:
     """Transcripts of Claude Code (`~/.claude/projects/…/*.jsonl`).
 
-    Messages are taken, tool calls, tool results and thoughts are not.
+    What people and models said becomes a memory, and so does each use of a tool (an action) and its result
+    (an observation), shortened to `MAX_TOOL_TEXT` characters. Thoughts, summaries and snapshots are left out.
     """
 
     agent: str
+    session: str | None
+    left_out: Counter[str] = field(factory=Counter, init=False)
     _ids: dict[str, str] = field(factory=dict, init=False)
+    _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
 
-    def records(self, lines: Iterable[bytes]) -> Iterator[Given]:
-        """Return a record for each line that has something that was said."""
-        for line in lines:
+    def records(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Given]]:
+        """Return a record for each thing that was said or done."""
+        for at, line in enumerate(lines, 1):
             try:
-                entry = json.loads(line)
-            except ValueError:
-                yield line  # which is named as no JSON
-            else:
-                yield self._record(entry) if isinstance(entry, dict) else line
+                entry = json.loads(line) if line.strip() else None
+            except (ValueError, RecursionError):
+                entry = None
+            if not isinstance(entry, dict):
+                yield at, line  # which is blank, or named as no JSON or no object
+                continue
+            try:
+                memories = self._memories(entry)
+            except ValueError as error:
+                yield at, error
+                continue
+            if not memories:
+                self.left_out["lines without a message or a tool's use"] += 1
+            for memory in memories:
+                yield at, memory
 
-    def _record(self, entry: dict[str, Any]) -> Given:
-        name, parent = entry.get("uuid"), self._ids.get(entry.get("parentUuid") or "")
-        text = _said(entry.get("message"))
-        if entry.get("type") not in {"user", "assistant"} or entry.get("isMeta") or not name or not text:
-            if name and parent:
+    def _memories(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
+        name = entry.get("uuid")
+        before = entry.get("parentUuid")
+        parent = self._ids.get(before) if isinstance(before, str) else None
+        message = entry.get("message")
+        events: list[tuple[str, str, dict[str, Any]]] = []
+        if (
+            entry.get("type") in {"user", "assistant"}
+            and isinstance(message, dict)
+            and not entry.get("isMeta")
+        ):
+            events = _events(entry["type"], message.get("content"))
+        if not isinstance(name, str) or not events:
+            if isinstance(name, str) and parent:
                 self._ids[name] = parent  # what follows from it follows from what was said before
-            return b""
+            return []
         metadata = {
-            "role": entry["type"],
             "cwd": entry.get("cwd"),
             "git_branch": entry.get("gitBranch"),
-            "model": entry["message"].get("model"),
+            "model": message.get("model") if isinstance(message, dict) else None,
             "is_sidechain": entry.get("isSidechain") or None,
         }
-        try:
-            record = _memory(self.agent, name, entry.get("timestamp"), text)
-        except ValueError as error:
-            return error
-        self._ids[name] = record["id"]
+        time = _time(entry.get("timestamp"))
+        memories: list[dict[str, Any]] = []
+        for number, (event_type, text, facts) in enumerate(events):
+            key = f"{self.agent}\n{name}"
+            memory_id = _derived_id(time, f"{key}\n{number}" if number else key, first=key, after=number)
+            memories.append(
+                {
+                    **_memory(self.agent, memory_id, time, text),
+                    "created_at": self._now,
+                    "event_type": event_type,
+                    "session_id": entry.get("sessionId") or self.session,
+                    "parent_id": parent,
+                    "metadata": {
+                        name: value for name, value in {**facts, **metadata}.items() if value is not None
+                    },
+                }
+            )
+            parent = memory_id
+        self._ids[name] = memories[-1]["id"]
+        return memories
+
+
+def _events(role: str, content: object) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what a message of a transcript says and does: the event type, the text and metadata of each."""
+    blocks: list[Any] = [{"type": _TEXT, _TEXT: content}] if isinstance(content, str) else []
+    if isinstance(content, list):
+        blocks = [block for block in content if isinstance(block, dict)]
+    said = _said(blocks)
+    events: list[tuple[str, str, dict[str, Any]]] = [(role, said, {"role": role})] if said else []
+    for block in blocks:
+        match block.get("type"):
+            case "tool_use":
+                given = json.dumps(block.get("input"), ensure_ascii=False)
+                told = f"{block.get('name') or 'tool'} {given}"
+                events.append(("action", _shortened(told), {"tool": block.get("name")}))
+            case "tool_result":
+                result = block.get("content")
+                told = result.strip() if isinstance(result, str) else _said(result)
+                if told:
+                    failed = {"is_error": True} if block.get("is_error") else {}
+                    events.append(("observation", _shortened(told), failed))
+    return events
+
+
+def _said(blocks: object) -> str:
+    """Return the texts of a message's blocks."""
+    known = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
+    texts = [block.get(_TEXT) for block in known if block.get("type") == _TEXT]
+    return "\n\n".join(text for text in texts if isinstance(text, str)).strip()
+
+
+def _shortened(text: str) -> str:
+    more = len(text) - MAX_TOOL_TEXT
+    return text if more <= 0 else f"{text[:MAX_TOOL_TEXT]}… ({more:,} more characters)"
+
+
+@define
+class Chat:
+    """A list of messages, each with `role`, `content` and `time`.
+
+    What is said twice are two memories: the second one's id says so, too. Messages of one moment keep their
+    order. The session is named after the file and its first message, so it is the same when the file has
+    grown.
+    """
+
+    agent: str
+    session: str | None
+    name: str
+    _said_before: Counter[str] = field(factory=Counter, init=False)
+    _moments: dict[datetime, tuple[str, int]] = field(factory=dict, init=False)
+    _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
+
+    def records(self, entries: list[object]) -> Iterator[tuple[int, Given]]:
+        """Return a record for each message."""
+        for at, entry in enumerate(entries, 1):
+            yield at, _converted(self._record, entry)
+
+    def _record(self, entry: dict[str, Any]) -> dict[str, Any]:
+        role, content, time = entry["role"], entry["content"], _time(entry.get("time"))
+        if not isinstance(role, str):
+            raise ValueError(f"its role is {role!r}, not a text")  # noqa: TRY004 - of the file, not of a call
+        key = json.dumps([role, content, entry["time"]])
+        if self.session is None:
+            first = hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=4).hexdigest()
+            self.session = f"{self.name[:100].strip() or 'chat'}-{first}"
+        key = f"{self.agent}\n{self.session}\n{key}"
+        self._said_before[key] += 1
+        key = f"{key}\n{self._said_before[key]}"
+        first, after = self._moments.get(time, (key, 0))
+        self._moments[time] = first, after + 1
         return {
-            **record,
-            "event_type": "message",
-            "session_id": entry.get("sessionId"),
-            "parent_id": parent,
-            "metadata": {key: value for key, value in metadata.items() if value is not None},
+            **_memory(self.agent, _derived_id(time, key, first=first, after=after), time, content),
+            "created_at": self._now,
+            "event_type": "observation" if role in _OBSERVED else role,
+            "session_id": self.session,
+            "metadata": {"role": role},
         }
 
 
-def _said(message: object) -> str:
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, str):
-        return content.strip()
-    blocks = content if isinstance(content, list) else []
-    texts = [block[_TEXT] for block in blocks if isinstance(block, dict) and block.get("type") == _TEXT]
-    return "\n\n".join(texts).strip()
+_FIELDS_OF_MEM0 = {
+    "agent_id",
+    "categories",
+    "created_at",
+    "hash",
+    "id",
+    "memory",
+    "metadata",
+    "run_id",
+    "score",
+}
 
 
-def _mem0(entry: dict[str, Any], agent: str) -> Given:
-    metadata = {**(entry.get("metadata") or {}), "mem0_id": entry["id"]}
-    for name in ("user_id", "updated_at"):
-        if entry.get(name) is not None:
-            metadata[name] = entry[name]
+def _mem0(entry: dict[str, Any], agent: str | None, session: str | None) -> dict[str, Any]:
+    of_user = entry.get("metadata") or {}
+    if not isinstance(of_user, dict):
+        raise ValueError(f"its metadata is a {type(of_user).__name__}, not an object")  # noqa: TRY004 - of the file
+    others = {
+        name: value for name, value in entry.items() if name not in _FIELDS_OF_MEM0 and value is not None
+    }
+    owner = entry.get("agent_id") or agent or entry.get("user_id") or "mem0"
+    time = _time(entry.get("created_at"))
+    run = entry.get("run_id") or session
     return {
-        **_memory(entry.get("agent_id") or agent, entry["id"], entry.get("created_at"), entry["memory"]),
+        **_memory(owner, _derived_id(time, f"{owner}\n{entry['id']}"), time, entry["memory"]),
         "memory_type": "entity",
-        "session_id": entry.get("run_id"),
-        "metadata": metadata,
+        **({"session_id": run} if run else {}),
+        "tags": entry.get("categories") or [],
+        "metadata": {**of_user, **others, "mem0_id": entry["id"]},
     }
 
 
-def _chat(entry: dict[str, Any], agent: str) -> Given:
-    key = json.dumps([entry["role"], entry["content"], entry.get("time")])
-    memory = _memory(agent, key, entry.get("time"), entry["content"])
-    return {**memory, "event_type": "message", "metadata": {"role": entry["role"]}}
-
-
-def _converted(convert: Callable[[dict[str, Any], str], Given], entry: object, agent: str) -> Given:
+def _converted(convert: Any, entry: object, *arguments: str | None) -> Given:  # noqa: ANN401 - as it is called
     """Return an entry as a record, or what is wrong with it."""
     if not isinstance(entry, dict):
         return ValueError(f"it is a {type(entry).__name__}, not an object")
     try:
-        return convert(entry, agent)
+        return convert(entry, *arguments)
     except KeyError as error:
         return ValueError(f"it has no {error.args[0]}")
     except ValueError as error:
         return error
 
 
-def _memory(agent: str, key: str, moment: object, content: str) -> dict[str, Any]:
-    time = _time(moment)
-    return {
-        "kind": "memory",
-        "id": _derived_id(time, f"{agent}\n{key}"),
-        "time": time.isoformat().replace("+00:00", "Z"),
-        "agent_id": agent,
-        "content": content,
-    }
+def _memory(agent: str, memory_id: str, time: datetime, content: str) -> dict[str, Any]:
+    return {"kind": "memory", "id": memory_id, "time": _text_of(time), "agent_id": agent, "content": content}
 
 
 def _time(moment: object) -> datetime:
     """Return an ISO 8601 time, or seconds since 1970, as UTC."""
-    if isinstance(moment, str):
-        time = datetime.fromisoformat(moment)
-        if time.tzinfo is not None:
-            return time.astimezone(UTC)
-    elif isinstance(moment, int | float):
-        return datetime.fromtimestamp(moment, UTC)
-    told = "it has no time" if moment is None else f"its time is {moment!r}"
-    raise ValueError(f"{told}; give one with a time zone, or seconds since 1970")
+    time = None
+    try:
+        if isinstance(moment, str):
+            given = datetime.fromisoformat(moment)
+            time = None if given.tzinfo is None else given.astimezone(UTC)
+        elif isinstance(moment, int | float) and not isinstance(moment, bool):
+            time = datetime.fromtimestamp(moment, UTC)
+    except (ValueError, OverflowError, OSError):
+        time = None
+    if time is None:
+        told = "it has no time" if moment is None else f"its time is {moment!r:.60}"
+        raise ValueError(f"{told}; give one with a time zone, or seconds since 1970")
+    if time.timestamp() < 0:
+        raise ValueError(f"its time is {moment!r:.60}; give one after 1970")
+    return time
 
 
-def _derived_id(time: datetime, key: str) -> str:
-    """Return an id as a server makes them: a ULID of the time, the moment of storing (ns), and noise."""
+def _text_of(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
+
+
+def _derived_id(time: datetime, key: str, *, first: str | None = None, after: int = 0) -> str:
+    """Return an id as a server makes them: a ULID of the time, the moment of storing (ns), and noise.
+
+    Args:
+        time: When it happened.
+        key: What the id follows from.
+        first: The key of the first memory of those that are in order at that time; by default, this one.
+        after: How many of them come before it.
+    """
     milliseconds = round(time.timestamp() * 1_000)
-    noise = int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest())
-    moment = milliseconds * _MILLISECOND + noise % _MILLISECOND
+    noise = _noise(key)
+    moment = milliseconds * _MILLISECOND + _noise(first or key) % _MILLISECOND + after
     value = milliseconds << 80 | moment << 17 | noise >> 47
     return "mem_" + "".join(_DIGITS[value >> shift & 31] for shift in range(125, -1, -5))
 
 
-def _entries(lines: Iterable[bytes], form: str) -> list[object]:
+def _noise(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=8).digest())
+
+
+def _document(lines: Iterable[bytes], form: str) -> object:
     try:
-        whole = json.loads(b"".join(lines))
-    except ValueError as error:
-        raise ValueError(f"the file is not {form} JSON: {error}") from None
-    entries = whole.get("results") if isinstance(whole, dict) else whole
+        return json.loads(b"".join(lines))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the file is not {f'{form} JSON'.strip()}: {error}") from None
+
+
+def _entries(document: object, form: str) -> list[object]:
+    entries = document.get("results") if isinstance(document, dict) else document
     if isinstance(entries, list):
         return entries
     raise ValueError(f"the file is not {form} JSON: it has no list of entries")
 
 
-def _detected(first: bytes) -> Literal["memtrace", "claude-code", "mem0", "chat"]:
-    try:
-        line = json.loads(first)
-    except ValueError:
-        line = None  # the beginning of a JSON document that goes on
-    if isinstance(line, dict) and "kind" in line:
-        return "memtrace"
-    if isinstance(line, dict) and ({"uuid", "sessionId", "leafUuid"} & line.keys()):
-        return "claude-code"
-    beginning = first.lstrip()[:1]
-    whole = first if line is None else json.dumps(line).encode()
-    if beginning == b"{":
-        return "mem0" if line is None or "results" in line else "memtrace"
-    if beginning == b"[":
-        return "chat" if b'"role"' in whole else "mem0"
-    return "memtrace"
+def _format_of_lines(lines: Iterable[bytes]) -> Literal["auto", "memtrace", "claude-code"]:
+    """Return the format of JSON Lines, or `auto` for a JSON document."""
+    is_begun_document = False
+    for line in filter(bytes.strip, lines):
+        if line.lstrip().startswith(b"["):
+            return "auto"
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            is_begun_document |= line.lstrip().startswith(b"{")
+            continue
+        if isinstance(entry, dict):
+            if "kind" in entry:
+                return "memtrace"
+            if "results" in entry:
+                return "auto"
+            if entry.keys() & {"type", "uuid", "sessionId", "leafUuid"}:
+                return "claude-code"
+    return "auto" if is_begun_document else "memtrace"
+
+
+def _is_chat(document: object) -> bool:
+    """Return whether the first entry of a JSON document is a message of a chat."""
+    entry = document[0] if isinstance(document, list) and document else None
+    return isinstance(entry, dict) and "role" in entry and "memory" not in entry

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -18,7 +20,7 @@ from typer import TyperException
 
 from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected, explained
 from memtrace.cli._errors import MISUSED, Failure
-from memtrace.cli._formats import Format, records_in
+from memtrace.cli._formats import Format, source_of
 from memtrace.exceptions import BadRequestError
 
 if TYPE_CHECKING:
@@ -87,11 +89,18 @@ def import_(  # noqa: PLR0913 - an option each
     ],
     *,
     form: Annotated[
-        Format, typer.Option("--format", help="What wrote the file; auto finds out by its first line.")
+        Format, typer.Option("--format", help="What wrote the file; auto finds out by what is in it.")
     ] = "auto",
     agent: Annotated[
         str | None,
-        typer.Option(help="The agent of memories that name none.", show_default="the format's name"),
+        typer.Option(
+            help="The agent of memories that name none.",
+            show_default="the format's name, or the user_id of mem0",
+        ),
+    ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(help="The session of memories that name none.", show_default="one for each chat"),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first line that cannot be imported.")
@@ -105,20 +114,46 @@ def import_(  # noqa: PLR0913 - an option each
         size = os.fstat(file.fileno()).st_size  # 0 of a pipe
         advance = stack.enter_context(_progress("Read", size or None))
         try:
-            records, (part, parts) = records_in(_counted(file, advance), form, agent)
+            source = source_of(
+                _counted(file, advance), form, name=_name_of(file), agent=agent, session=session
+            )
         except ValueError as error:
             raise Failure(str(error)) from error
+        places = array("Q")
+        records = _placed(source.records, places)
         client, place = stack.enter_context(connected(url, key, org, create=True))
         try:
             report = client.import_(records, strict=strict)
         except BadRequestError as error:
-            raise Failure(error.message) from error
+            raise Failure(_with_place(error.message, source.part, places)) from error
     for rejected in report.rejected:
-        print(f"memtrace: {part} {rejected.position}: {rejected.reason}", file=sys.stderr)
+        at = places[rejected.position - 1]
+        print(f"memtrace: {source.part} {at}: {rejected.reason}", file=sys.stderr)
     if report.imported or report.existing or not report.rejected:
         print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
+    for what, number in source.left_out.items():
+        print(f"Left out {number:,} {what}.")
     if report.rejected:
-        raise TyperException(f"of the {parts} of {file.name}, {len(report.rejected):,} could not be imported")
+        raise TyperException(
+            f"of the {source.parts} of {file.name}, {len(report.rejected):,} could not be imported"
+        )
+
+
+def _name_of(file: BinaryIO) -> str:
+    is_standard_input = file.fileno() == 0
+    return "" if is_standard_input else str(file.name)
+
+
+def _placed(records: Iterable[tuple[int, Any]], places: array[int]) -> Iterator[Any]:
+    """Yield records, and note the line or entry from which each of them comes."""
+    for at, record in records:
+        places.append(at)
+        yield record
+
+
+def _with_place(message: str, part: str, places: array[int]) -> str:
+    """Return an error of an import that stopped with the line or entry in place of the record."""
+    return re.sub(r"^record (\d+)", lambda found: f"{part} {places[int(found[1]) - 1]}", message)
 
 
 def copy(  # noqa: PLR0913 - an option each
