@@ -232,6 +232,19 @@ class Machine(RuleBasedStateMachine):
         found = list(self.client.iter_search(query="red", **conditions, **shown, page_size=page_size))
         self._compare(found, red, as_of, include_superseded=include_superseded)
 
+        if "memory_types" in conditions:
+            conditions["include_types"] = conditions.pop("memory_types")
+        del shown["order"]
+        agents = [conditions.pop("agent_id")] if "agent_id" in filters else AGENTS
+        for agent in agents:
+            of_agent = {m.id for m in known if m.request["agent_id"] == agent}
+            try:
+                context = self.client.get_agent_context(agent, max_tokens=100_000, **conditions, **shown)
+            except NotFoundError:
+                assert not of_agent
+            else:
+                assert set(context.memory_ids or ()) == of_agent
+
     @precondition(lambda self: self.memories)
     @rule(data=st.data())
     def get(self, data: st.DataObject) -> None:
