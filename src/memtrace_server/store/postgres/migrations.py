@@ -216,9 +216,11 @@ _IS_INDEXED = (
 # What PostgreSQL says of a thing that another process makes at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
 _TRIGRAMS = "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
-_LEAP = (
-    1 << 50
-)  # places; more than 1,000,000,000 transactions have, which a restore or a failover may have lost
+_LEAP = 1 << 50
+"""Places; as many as the billion transactions have that a restore or a failover may have lost."""
+
+# What databases say that only speak PostgreSQL's language, or do not tell which one they are.
+_NOT_TOLD = (errors.UndefinedFunction, errors.InsufficientPrivilege, errors.FeatureNotSupported)
 
 
 def migrate(connection: Connection, now: int, secret: bytes) -> None:
@@ -289,7 +291,7 @@ def settle(connection: Connection) -> None:
     Places are made of the numbers of transactions. Another cluster has others, as after `pg_restore`; and a
     primary that was a standby may give those again that the old one did not pass on.
     """
-    with suppress(errors.UndefinedFunction, errors.InsufficientPrivilege):  # not PostgreSQL itself
+    with suppress(*_NOT_TOLD):
         found = connection.execute(
             "SELECT p.cluster, s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)"
             " FROM pg_control_system() s, places p WHERE NOT pg_is_in_recovery()"

@@ -59,6 +59,7 @@ _NEWEST = 1_000
 _LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _COUNTED = 2_000  # memories with a stem that are counted one by one
+_COMMON = 20_000  # memories with a stem by PostgreSQL's statistics, far more than are counted
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
 _SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in more
 _NOTHING = 1e-9
@@ -488,6 +489,8 @@ class PostgresTransaction:
         """Return in how many memories lexemes are: exactly if they are few, else by a sample."""
         if not wanted:
             return {}
+        if len(wanted) == 1 and self._is_common(org, wanted):
+            return self._sample(org, wanted)
         condition, value = queries.of_org(org, is_found=not self._is_distributed)
         hits = Query(
             "WITH hits AS MATERIALIZED (SELECT m.lexemes FROM memories m"
@@ -507,6 +510,10 @@ class PostgresTransaction:
                 " GROUP BY lexeme",
                 list(wanted),
             )
+        if 1 < len(wanted) <= _ALL_COUNTED and self._is_common(org, wanted):
+            return {
+                lexeme: count for each in wanted for lexeme, count in self._count_lexemes(org, [each]).items()
+            }
         rows = [row for row in self._plan(hits) if row[1]]
         if not rows or rows[0][2] <= _COUNTED:
             return {lexeme: count for lexeme, count, _ in rows}
@@ -516,6 +523,21 @@ class PostgresTransaction:
         for lexeme in wanted if len(wanted) <= _ALL_COUNTED else [row[0] for row in rows]:
             counts.update(self._count_lexemes(org, [lexeme]))
         return counts
+
+    def _is_common(self, org: int, wanted: Sequence[str]) -> bool:
+        """Return whether PostgreSQL's statistics have so many memories with lexemes that none is counted.
+
+        The index would be read for all of them.
+        """
+        if self.count_memories(org) <= _COMMON:
+            return False
+        condition, value = queries.of_org(org, is_found=False)
+        query = Query(
+            f"EXPLAIN (FORMAT JSON) SELECT 1 FROM memories m WHERE {condition} AND m.lexemes @@ %s::tsquery",
+            [value, lexemes.query([], wanted)],
+        )
+        ((found,),) = self._plan(query)
+        return bool(found[0]["Plan"]["Plan Rows"] > _COMMON)
 
     def _sample(self, org: int, wanted: Sequence[str]) -> Mapping[str, int]:
         (lexeme,) = wanted

@@ -18,7 +18,7 @@ _LAST = 2**63 - 1
 _MOST = 60.0  # times the length of all windows before
 _GROWTH = 1.5  # of the least length, with each window
 _SHORT = 3.0  # times the length of the first
-_ROOM = 1.3  # times as long as should do
+_ROOM = 2.0  # times as long as should do
 
 
 @define
