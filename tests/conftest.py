@@ -153,7 +153,7 @@ def create_venv() -> CreateVenv:
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)
         python = folder / "bin" / "python"
         pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "--quiet", *requirements], check=True)
+        subprocess.run([*pip, "install", "--quiet", "--no-compile", *requirements], check=True)
         return python
 
     return create
