@@ -8,23 +8,19 @@ is done again.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from attrs import define, field
 
-from memtrace_server import times
 from memtrace_server.folding import fold
 from memtrace_server.search import analysis
 from memtrace_server.search.documents import Document
+from memtrace_server.store.counting import Counts
 from memtrace_server.store.postgres import lexemes
 from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.records import Answer, NewMemory
-
-PERIOD = 600 * times.SECOND
-"""Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
 
 PLACES = 1 << 20
 """Places in a transaction: more than a group has memories."""
@@ -120,7 +116,7 @@ class Conflict(Exception):  # noqa: N818 - no error, but a reason to begin again
 
 
 @define
-class Pending:
+class Pending(Counts):
     """Rows for each table.
 
     Attributes:
@@ -143,10 +139,7 @@ class Pending:
     replies: dict[tuple[int, str], Answer] = field(factory=dict)
     agents: dict[tuple[int, str], int] = field(factory=dict)
     sessions: dict[tuple[int, str], tuple[str, int]] = field(factory=dict)
-    counts: Counter[tuple[int, str, str]] = field(factory=Counter)
     active: dict[tuple[int, str, str], int] = field(factory=dict)
-    recent: Counter[tuple[int, str, int]] = field(factory=Counter)
-    recent_errors: Counter[tuple[int, str, int]] = field(factory=Counter)
 
     def is_empty(self) -> bool:
         """Return whether nothing is to be written."""
@@ -166,10 +159,8 @@ class Pending:
         )  # fmt: skip
         self.rows.add((org, memory.seq))
         self.size += _size(self.memories[-1])
-        self.counts[org, memory.agent_id, memory.memory_type] += 1
+        self.count(org, memory, now)
         self.counts[org, "", MEMORIES] += 1
-        if memory.time > now - times.DAY:
-            self.count_recent(org, memory.agent_id, memory.event_type, memory.time, 1)
         if memory.supersedes is not None:
             self.hidden.add((org, memory.supersedes))
             self.superseded.append(
@@ -185,15 +176,8 @@ class Pending:
 
     def remove(self, org: int, agent_id: str, memory_type: str, event_type: str, time: int) -> None:
         """Count a memory out."""
-        self.counts[org, agent_id, memory_type] -= 1
+        super().remove(org, agent_id, memory_type, event_type, time)
         self.counts[org, "", MEMORIES] -= 1
-        self.count_recent(org, agent_id, event_type, time, -1)
-
-    def count_recent(self, org: int, agent_id: str, event_type: str, time: int, by: int) -> None:
-        """Count a memory in its period, or out of it."""
-        self.recent[org, agent_id, time // PERIOD] += by
-        if event_type == "error":
-            self.recent_errors[org, agent_id, time // PERIOD] += by
 
     def write(self, connection: Connection, slot: int) -> None:
         """Write everything.

@@ -14,6 +14,7 @@ import psycopg
 from attrs import define
 
 from memtrace_server import times
+from memtrace_server.store.counting import PERIOD
 from memtrace_server.store.postgres import lexemes, queries
 from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.pending import (
@@ -22,7 +23,6 @@ from memtrace_server.store.postgres.pending import (
     LARGE,
     MEMORIES,
     NOTHING,
-    PERIOD,
     PLACES,
     SESSIONS,
     Conflict,

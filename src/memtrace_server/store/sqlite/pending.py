@@ -11,12 +11,9 @@ from collections.abc import Iterable
 
 from attrs import define, field
 
-from memtrace_server import times
+from memtrace_server.store.counting import Counts
 from memtrace_server.store.records import NewMemory
 from memtrace_server.store.sqlite import queries
-
-PERIOD = 600 * times.SECOND
-"""Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
 
 _LONG = 2_000  # characters of a document that are as much work to index as one more memory
 
@@ -29,7 +26,7 @@ def weight(length: int) -> int:
 
 
 @define
-class Pending:
+class Pending(Counts):
     """Rows for each table, in the order in which they came.
 
     Attributes:
@@ -40,8 +37,6 @@ class Pending:
         agents: When each agent, by organisation and id, was last active.
         sessions: For each session, by organisation and id: its agent, and when it was first named.
         superseded: The row of each memory that was superseded, the row that supersedes it, and when (ns).
-        counts: By organisation, agent and type.
-        recent: By organisation, agent and period: memories, and errors among them.
     """
 
     additions: int = 0
@@ -56,9 +51,6 @@ class Pending:
     answers: dict[tuple[int, str], Row] = field(factory=dict)
     agents: dict[tuple[int, str], int] = field(factory=dict)
     sessions: dict[tuple[int, str], tuple[str, int]] = field(factory=dict)
-    counts: Counter[tuple[int, str, str]] = field(factory=Counter)
-    recent: Counter[tuple[int, str, int]] = field(factory=Counter)
-    recent_errors: Counter[tuple[int, str, int]] = field(factory=Counter)
 
     def emptied(self) -> Pending:
         """The same without rows; what was added stays counted."""
@@ -86,17 +78,4 @@ class Pending:
             if m.session_id is not None:
                 self.sessions.setdefault((org, m.session_id), (m.agent_id, now))
             self.additions += 1
-            self.counts[org, m.agent_id, m.memory_type] += 1
-            if m.time > now - times.DAY:
-                self.count_recent(org, m.agent_id, m.event_type, m.time, 1)
-
-    def remove(self, org: int, agent_id: str, memory_type: str, event_type: str, time: int) -> None:
-        """Count a memory out."""
-        self.counts[org, agent_id, memory_type] -= 1
-        self.count_recent(org, agent_id, event_type, time, -1)
-
-    def count_recent(self, org: int, agent_id: str, event_type: str, time: int, by: int) -> None:
-        """Count a memory in its period, or out of it."""
-        self.recent[org, agent_id, time // PERIOD] += by
-        if event_type == "error":
-            self.recent_errors[org, agent_id, time // PERIOD] += by
+            self.count(org, m, now)

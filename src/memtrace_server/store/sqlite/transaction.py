@@ -15,6 +15,7 @@ from attrs import define
 
 from memtrace_server import times
 from memtrace_server.search.documents import Document
+from memtrace_server.store.counting import PERIOD, Counts
 from memtrace_server.store.records import (
     Agent,
     AgentCounts,
@@ -33,7 +34,7 @@ from memtrace_server.store.records import (
     Unindexed,
 )
 from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked
-from memtrace_server.store.sqlite.pending import PERIOD, Pending
+from memtrace_server.store.sqlite.pending import Pending
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
 _CHUNK = 500
@@ -795,7 +796,7 @@ class SqliteTransaction:
 
     def _remove(self, rows: Iterable[int]) -> None:
         """Delete memories with all that was derived from them."""
-        gone = Pending()
+        gone = Counts()
         for seq in rows:
             org, entry, agent_id, memory_type, event_type, time, doc, older, newer = self._db.execute(
                 f"SELECT org, entry, agent_id, memory_type, event_type, time, {queries.DOC}, supersedes,"
