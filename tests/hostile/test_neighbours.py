@@ -23,7 +23,7 @@ import pytest
 from durability.in_process import MEMORIES, InProcess, told
 from durability.sockets import PATIENCE, answer, connect, post
 from durability.store_audit import assert_whole
-from hostile.server_cost import HEALTH, ask, assert_costs, cpu, wait_until_indexed
+from hostile.server_cost import HEALTH, ask, assert_costs, cpu, memory, wait_until_indexed
 from live import LiveServer
 from server.operations import OPERATIONS
 
@@ -340,6 +340,19 @@ def test_pages_end_early_and_none_of_them_skips_or_repeats(server: LiveServer) -
             ids = [memory["id"] for page in found for memory in page]
             assert len(found) > 1
             assert len(ids) == len(set(ids)) == most, (path, options)
+
+
+def test_pages_that_were_answered_leave_little_memory_behind(tmp_path: Path) -> None:
+    with LiveServer(tmp_path) as server, closing(large_tenant(server, "pages")) as client:
+
+        def read(_: int) -> None:
+            for _ in range(3):
+                assert client.get(MEMORIES, params={"limit": 1000}).status_code == 200
+
+        before = memory(server)
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(read, range(8)))
+        assert memory(server) - before < 140 << 20  # 25 to 75 MiB were measured; by default 210
 
 
 def test_a_page_whose_first_memory_is_larger_than_a_page_has_it(
