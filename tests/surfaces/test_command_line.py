@@ -171,3 +171,45 @@ def test_lists_are_json_lines_for_programs_and_a_table_on_a_terminal(
     lines = os.read(master, 10_000).decode().splitlines()
     os.close(master)
     assert [line.split() for line in lines] == [["id", "name"], [org_id, "acme", "[bold]"]]
+
+
+@pytest.mark.parametrize("words", [["export"], ["recall", "a", "--json"], ["tail", "--json"]], ids=" ".join)
+def test_json_is_utf8_whatever_the_locale_says(words: list[str], tmp_path: Path, command: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    command("remember", "a", "Grüße 你好", "--url", url)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "memtrace", *words, "--url", url], capture_output=True, timeout=60,
+        check=False, env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert "Grüße 你好" in done.stdout.decode()
+
+
+def test_what_a_terminal_does_not_know_is_escaped(tmp_path: Path, command: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    command("remember", "a", "Grüße 你好", "--url", url)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "memtrace", "context", "a", "--url", url], capture_output=True, timeout=60,
+        check=False, env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert r"Grüße \u4f60\u597d" in done.stdout.decode("cp1252")
+
+
+@pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-"], ids=["in", "out", "err"])
+def test_a_closed_stream_is_no_error_of_a_command(stream: str, tmp_path: Path, command: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    command("remember", "a", "Tea", "--url", url)
+    program = f"'{sys.executable}' -m memtrace"
+    both = f"{program} recall a --url {url} {stream} && {program} import - --url {url} {stream}"
+
+    done = subprocess.run(
+        ["/bin/sh", "-c", both], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
+        timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")

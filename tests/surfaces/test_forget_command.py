@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,3 +116,21 @@ def test_without_a_url_the_store_is_in_the_users_data_folder(
 
     assert f"{tmp_path}/memtrace/memtrace.db: there is no such file" in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_command_over_memories_works_on_one_organisation(tmp_path: Path, command: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/orgs.db"
+    command("org", "create", "acme", "--store", url)
+    here = ("--url", url)
+    there = (*here, "--org", "acme")
+    command("remember", "bot", "Anna likes tea", "--metadata", "customer=anna", *there)
+    command("decide", "bot", "Tea", "She likes it", *there)
+
+    for words in (["recall", "bot"], ["search", "tea"], ["tail"], ["context", "bot"], ["agents"]):
+        assert re.search("bot|tea|Tea", command(*words, *there)), words
+    assert "memories\t2" in command("stats", "bot", *there)
+    assert command("sessions", *there) == ""
+    assert command("agents", *here) == ""
+    assert "Would forget 0" in command("forget", "--metadata", "customer=anna", "--dry-run", *here)
+    assert "Forgot 1 memory in" in command("forget", "--metadata", "customer=anna", *there)
+    assert "memories\t1" in command("stats", "bot", *there)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memtrace.cli._client import KeyOption, UrlOption, connected
+from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected
 from memtrace.cli._output import JsonOption
 from memtrace.cli._pairs import pairs
 
@@ -71,6 +71,7 @@ def forget(  # noqa: PLR0913 - an option for each filter
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the memories and leave them.")] = False,
     as_json: JsonOption = False,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
 ) -> None:
@@ -93,7 +94,7 @@ def forget(  # noqa: PLR0913 - an option for each filter
         raise typer.BadParameter(
             "counts what filters match, and ids are counted already", param_hint="--dry-run"
         )
-    with connected(url, key) as (client, place):
+    with connected(url, key, org) as (client, place):
         if memory_ids:
             for memory_id in memory_ids:
                 client.forget(memory_id)

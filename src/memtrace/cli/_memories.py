@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from memtrace import Memory, Memtrace
-from memtrace.cli._client import KeyOption, UrlOption, connected
+from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected
 from memtrace.cli._output import JsonOption, print_models, print_rows
 from memtrace.cli._pairs import pairs
 
@@ -91,6 +91,7 @@ def remember(  # noqa: PLR0913 - an option each
     supersedes: SupersedesOption = None,
     time: TimeOption = None,
     ttl: TtlOption = None,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -107,7 +108,7 @@ def remember(  # noqa: PLR0913 - an option each
         time=time,
         ttl=ttl,
     )
-    with _memory(url, key, create=True) as client:
+    with _memory(url, key, org, create=True) as client:
         _show([client.remember(agent, content, **fields)], as_json=as_json)
 
 
@@ -122,6 +123,7 @@ def decide(  # noqa: PLR0913 - an option each
     metadata: MetadataOption = None,
     supersedes: SupersedesOption = None,
     time: TimeOption = None,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
@@ -135,7 +137,7 @@ def decide(  # noqa: PLR0913 - an option each
         supersedes=supersedes,
         time=time,
     )
-    with _memory(url, key, create=True) as client:
+    with _memory(url, key, org, create=True) as client:
         memory = client.decide(agent, decision, reasoning, **fields)
         _show([memory], as_json=as_json)
 
@@ -147,13 +149,14 @@ def recall(  # noqa: PLR0913 - an option each
     tag: TagOption = None,
     since: SinceOption = None,
     limit: LimitOption = 20,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show an agent's newest memories, newest first."""
     fields = _given(session_id=session, tags=tag, since=since)
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         _show(client.recall(agent, limit=limit, **fields).memories, as_json=as_json)
 
 
@@ -167,13 +170,14 @@ def search(  # noqa: PLR0913 - an option each
     tag: TagOption = None,
     since: SinceOption = None,
     limit: LimitOption = 10,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the memories that answer a question, best first."""
     fields = _given(agent_id=agent, session_id=session, tags=tag, since=since)
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         _show(client.search_memories(query=question, limit=limit, **fields).results, as_json=as_json)
 
 
@@ -189,13 +193,14 @@ def context(  # noqa: PLR0913 - an option each
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, metavar="N", help="The budget; it is never exceeded.")
     ] = 4_000,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what an agent, or one session of it, remembers, as a model would be given it."""
     fields = _given(query=query, since=since, max_tokens=max_tokens)
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         found = (
             client.get_session_context(session, **fields)
             if session is not None
@@ -219,13 +224,14 @@ def tail(  # noqa: PLR0913 - an option each
     session: SessionOption = None,
     tag: TagOption = None,
     limit: LimitOption = 10,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the newest memories, oldest first."""
     fields = _given(agent_id=agent, session_id=session, tags=tag)
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         cursor = client.tail_memories(**fields).next_cursor if follow else None
         newest = client.list_memories(limit=limit, **fields).memories[::-1]
         _show(newest, as_json=as_json)
@@ -240,9 +246,15 @@ def tail(  # noqa: PLR0913 - an option each
                     sys.stdout.flush()
 
 
-def agents(*, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False) -> None:
+def agents(
+    *,
+    org: OrgOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the agents."""
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         found = [agent for page in _pages(client.list_agents) for agent in page.agents]
     if as_json:
         print_models(found)
@@ -252,11 +264,16 @@ def agents(*, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption 
 
 
 def sessions(
-    *, agent: AgentOption = None, url: UrlOption = None, key: KeyOption = None, as_json: JsonOption = False
+    *,
+    agent: AgentOption = None,
+    org: OrgOption = None,
+    url: UrlOption = None,
+    key: KeyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """List the sessions, newest first."""
     fields = _given(agent_id=agent)
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         found = [each for page in _pages(client.list_sessions, **fields) for each in page.sessions]
     if as_json:
         print_models(found)
@@ -268,12 +285,13 @@ def sessions(
 def stats(
     agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose memories to read.")],
     *,
+    org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count an agent's memories and sessions."""
-    with _memory(url, key) as client:
+    with _memory(url, key, org) as client:
         found = client.get_agent_stats(agent)
     if as_json:
         print_models([found])
@@ -290,9 +308,9 @@ def stats(
 
 
 @contextmanager
-def _memory(url: str | None, key: str | None, *, create: bool = False) -> Iterator[Memtrace]:
+def _memory(url: str | None, key: str | None, org: str | None, *, create: bool = False) -> Iterator[Memtrace]:
     """Open a memory, and say on standard error which it is, unless a program asks that named it."""
-    with connected(url, key, create=create) as (client, where):
+    with connected(url, key, org, create=create) as (client, where):
         if url is None or sys.stderr.isatty():
             print(f"memory: {where}", file=sys.stderr, flush=True)
         yield client

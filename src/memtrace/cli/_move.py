@@ -21,6 +21,7 @@ from typer import TyperException
 from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected, explained
 from memtrace.cli._errors import MISUSED, Failure
 from memtrace.cli._formats import Format, source_of
+from memtrace.cli._output import write_utf8
 from memtrace.exceptions import BadRequestError
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def export(  # noqa: PLR0913 - an option for each filter
         "until": until,
     }
     with connected(url, key, org) as (client, _), _progress("Exported") as advance:
+        write_utf8()
         for record in client.export(**{name: value for name, value in filters.items() if value}):
             sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
             advance(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Protocol
@@ -34,6 +35,7 @@ def print_rows(
         header: Whether a table begins with the names of its columns.
     """
     if as_json:
+        write_utf8()
         for row in rows:
             print(msgspec.json.encode(dict(zip(columns, row, strict=True))).decode())
     elif sys.stdout.isatty():
@@ -50,6 +52,7 @@ def print_rows(
 
 def print_models(models: Iterable[Model]) -> None:
     """Print models, each as a JSON object a line."""
+    write_utf8()
     for model in models:
         print(msgspec.json.encode(model.to_dict()).decode())
 
@@ -57,3 +60,15 @@ def print_models(models: Iterable[Model]) -> None:
 def shown(text: str) -> str:
     """Return a text for a terminal, which must not obey what is stored: control characters are escaped."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def write_utf8() -> None:
+    """Let standard output be UTF-8, as JSON is, whatever the locale says."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+
+
+def escape_unknown() -> None:
+    """Let characters that a person's terminal does not know be escaped on standard output."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -13,6 +13,7 @@ from memtrace._version import __version__
 from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores, _ui
 from memtrace.cli._errors import Command
 from memtrace.cli._flags import Group
+from memtrace.cli._output import escape_unknown
 
 _FAILED = 1
 
@@ -49,6 +50,7 @@ program.add_typer(_keys.commands, name="key")
 
 def run(arguments: Sequence[str] | None) -> None:
     """Run a command, as `memtrace.cli.main` says."""
+    escape_unknown()
     try:
         code = program(args=arguments, prog_name="memtrace", standalone_mode=False)
     except TyperException as error:

@@ -10,6 +10,7 @@ import typer
 from typer import TyperException
 
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened, unavailability
+from memtrace.cli._output import write_utf8
 
 
 def check(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -29,6 +30,7 @@ def audit(*, store: StoreOption = DEFAULT_STORE) -> None:
 
     with opened(store) as opened_store:
         entries = tenants.list_audit(opened_store)
+    write_utf8()
     for entry in entries:
         line = {"time": times.render(entry.at), **attrs.asdict(entry)}
         del line["at"]
