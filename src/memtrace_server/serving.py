@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from memtrace._store_url import StoreUrl
 from memtrace_server import logs
 from memtrace_server.app import create_app
+from memtrace_server.auth import check_key
 from memtrace_server.connections import Connection, Limits, Slots
 from memtrace_server.greeting import Greeting
 
@@ -71,6 +72,8 @@ def serve(options: Options) -> None:
         raise ValueError("a store in memory belongs to one process: give --workers a file to share")
     if options.workers > 1 and options.metrics:
         raise ValueError("each worker would count for itself: use --metrics with one worker")
+    if options.bootstrap_key is not None:
+        check_key(options.bootstrap_key)  # before a store is created for it
     as_text = options.log_format == "text" or (options.log_format == "auto" and sys.stderr.isatty())
     options = attrs.evolve(
         options, store_url=StoreUrl.parse(options.store_url).url, log_format="text" if as_text else "json"

@@ -101,11 +101,18 @@ def test_without_the_server_help_works_and_serve_says_what_to_install(tmp_path: 
     assert done.stderr == "memtrace: uvicorn is not installed; run: pip install 'memtrace-sdk[server]'\n"
 
 
-def test_an_embedded_store_without_the_server_says_what_to_install(tmp_path: Path) -> None:
-    done = run_without("memtrace_server.embedded", "export", "--url", "sqlite://")
+@pytest.mark.parametrize(
+    ("url", "extra"),
+    [("sqlite://", "server"), ("postgresql://localhost/a", "postgres")],
+    ids=["file", "database"],
+)
+def test_an_embedded_store_without_the_server_says_what_to_install(
+    url: str, extra: str, tmp_path: Path
+) -> None:
+    done = run_without("memtrace_server.embedded", "export", "--url", url)
 
     assert done.returncode == 1
-    assert "pip install 'memtrace-sdk[server]'" in done.stderr
+    assert f"pip install 'memtrace-sdk[{extra}]'" in done.stderr
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 

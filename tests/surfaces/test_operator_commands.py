@@ -167,6 +167,7 @@ def test_a_server_that_cannot_start_says_why_in_one_line(
     assert message in done.stderr
     if "--bootstrap-key" in arguments:
         assert arguments[1] not in done.stderr + done.stdout
+        assert not (tmp_path / "x.db").exists()
 
 
 def test_keys_are_made_and_revoked_while_the_server_runs(live_server: LiveServer) -> None:

@@ -37,9 +37,10 @@ class AsyncEmbeddedTransport:
             # Here, as those who send over HTTP need none of it.
             from memtrace_server.embedded import ConnectError, EmbeddedServer  # noqa: PLC0415
         except ImportError as error:
+            url = StoreUrl.parse(store)
+            extra = "server" if url.dsn is None else "postgres"
             raise ImportError(
-                f"{StoreUrl.parse(store)}: an embedded store needs the server: {error};"
-                " pip install 'memtrace-sdk[server]'"
+                f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
         self._server = EmbeddedServer(store)
         self.failures: tuple[type[Exception], ...] = (ConnectError, TimeoutError)

@@ -181,7 +181,8 @@ def is_damage(error: BaseException | None) -> bool:
 
 _REASONS = {
     sqlite3.SQLITE_BUSY: "another process holds its lock; try again when that has finished",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check the permissions of the file and its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check the permissions of the file and its folder, or"
+    " add ?mode=ro to read it only",
     sqlite3.SQLITE_CORRUPT: "is damaged; put a backup in its place with `memtrace restore`",
     sqlite3.SQLITE_FULL: "the disk is full; free some space",
     sqlite3.SQLITE_IOERR: "the disk cannot be read or written; see the system's log",
