@@ -209,7 +209,7 @@ except Exception as error:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("theirs.db", "check the permissions of the file and its folder, or add ?mode=ro to read it only"),
+        ("theirs.db", "theirs.db: cannot be opened; check the permissions of the file and its folder, or"),
         ("new.db", "new.db: cannot be created; change the permissions of "),
     ],
     ids=["file", "folder"],
