@@ -34,6 +34,8 @@ class Worker:
     def __init__(self) -> None:
         self.turn = threading.Lock()
         self.wake = threading.Event()
+        self._telling: list[int] = []  # threads
+        self._told = threading.Condition()
 
     @property
     def is_ending(self) -> bool:
@@ -52,6 +54,23 @@ class Worker:
             if self.wake.wait(min(left, _POLL)):
                 break
         self.wake.clear()
+
+    def begin_to_tell(self) -> None:
+        """Say that this thread is about to tell of failures, until `end_telling`."""
+        with self._told:
+            self._telling.append(threading.get_ident())
+
+    def end_telling(self) -> None:
+        """Say that they are told."""
+        with self._told:
+            self._telling.remove(threading.get_ident())
+            self._told.notify_all()
+
+    def wait_until_told(self) -> None:
+        """Wait until no thread is telling of failures; one that is does not wait for others."""
+        with self._told:
+            if threading.get_ident() not in self._telling:
+                self._told.wait_for(lambda: not self._telling)
 
     def shield(self) -> AbstractContextManager[object]:
         """Do nothing, as threads are not cancelled."""
@@ -98,6 +117,11 @@ class AsyncWorker:
         with self._anyio.move_on_after(seconds):
             await self.wake.wait()
         self.wake = self._anyio.Event()
+
+    def begin_to_tell(self) -> None:
+        """Do nothing, as no other task runs while failures are told of."""
+
+    end_telling = wait_until_told = begin_to_tell
 
     def shield(self) -> AbstractContextManager[object]:
         """Keep out the cancellation of surrounding scopes."""

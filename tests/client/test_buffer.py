@@ -544,6 +544,50 @@ def test_on_failure_that_raises_leaves_failures_to_the_caller(
     log.close()
 
 
+def test_closing_waits_until_on_failure_has_returned(server: BatchServer) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    server.bad = {"bad"}
+    has_begun, may_end = threading.Event(), threading.Event()
+    told, told_at_the_end = list[BufferedWriteError](), list[int]()
+
+    def tell(error: BufferedWriteError) -> None:
+        has_begun.set()
+        assert may_end.wait(60)
+        told.append(error)
+
+    def close() -> None:
+        log.close()
+        told_at_the_end.append(len(told))
+
+    log = client.buffered(max_batch=1, on_failure=tell)
+    log.remember("a", "bad")
+    assert has_begun.wait(60)
+    closing = threading.Thread(target=close)
+    closing.start()
+    closing.join(0.1)  # in which it would have returned, did it not wait
+    may_end.set()
+    closing.join(60)
+
+    assert told_at_the_end == [1]
+
+
+def test_on_failure_can_close_the_buffer(server: BatchServer) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    server.bad = {"bad 1", "bad 2"}
+    told = list[str]()
+
+    def tell(error: BufferedWriteError) -> None:
+        told.extend(failed(error))
+        log.close()
+
+    log = client.buffered(max_batch=1, on_failure=tell)
+    log.add_memories([AddMemoryRequest(agent_id="a", content=text) for text in ("bad 1", "bad 2", "good")])
+    log.close()
+
+    assert sorted(told) == ["bad 1", "bad 2"]
+    assert server.contents == ["good"]
+
+
 def test_on_failure_can_use_the_buffer(make_client: MakeClient, server: BatchServer) -> None:
     server.answers += [says(500)]
     client = make_client(http_client=make_client.http_client(server.handle), max_retries=0)

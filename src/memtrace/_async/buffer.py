@@ -169,6 +169,7 @@ class AsyncWriteBuffer:
         with worker.shield():
             await self._drain(worker)
         worker.wake.set()
+        worker.wait_until_told()
         with self._mutex:
             if exception is None:
                 self._raise_failed()
@@ -284,6 +285,8 @@ class AsyncWriteBuffer:
                 if new := self._queue.failed[before:]:
                     logger.warning("%s", write_error(new))
                 failed = self._take_failed() if self._on_failure else []
+                if failed:
+                    worker.begin_to_tell()
                 if not (self._queue.pending or self._queue.failed):
                     HOLDING.discard(self)
         if failed and self._on_failure:
@@ -292,8 +295,11 @@ class AsyncWriteBuffer:
                 self._on_failure(write_error(failed))
             except Exception:
                 logger.exception("on_failure: it raised an error; what it was given is raised instead")
-                self._queue.failed += failed
-                HOLDING.add(self)
+                with self._mutex:
+                    self._queue.failed += failed
+                    HOLDING.add(self)
+            finally:
+                worker.end_telling()
 
     async def _outcome(self, taken: Batch) -> Callable[[], None]:
         """Send a batch, and return the function that records its outcome."""
