@@ -50,8 +50,11 @@ class Fitting(Generic[C]):
 
         Raises:
             TypeError: If that is neither a number nor a sequence of tokens.
+            ValueError: If the number is negative.
         """
         tokens = _number(counted)
+        if tokens < 0:
+            raise ValueError(f"count_tokens: returned {tokens}; return a number of tokens, or a list of them")
         bound = self._next_bound()
         is_same = any(context.context == known.context for known in self._responses)
         is_all = not context.omitted_count and not (context.omitted and context.omitted.shortened)

@@ -213,9 +213,11 @@ def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddM
     """Return the memories of a batch as request objects.
 
     Raises:
-        TypeError: If one is neither a request object nor a mapping.
+        TypeError: If it is no list of request objects and mappings.
         ValueError: If a mapping has an unknown field, lacks a required one, or has one of a wrong type.
     """
+    if isinstance(memories, str | Mapping) or not isinstance(memories, Iterable):
+        raise TypeError(f"memories: give a list of memories, not {type(memories).__name__}")
     return [_batched(index, memory) for index, memory in enumerate(memories)]
 
 

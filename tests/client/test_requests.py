@@ -341,6 +341,14 @@ def test_what_is_no_memory_in_a_batch_is_named(
         sdk.add_memories([{"agent_id": "a", "content": "c"}, memory])
 
 
+@pytest.mark.parametrize(
+    "memories", [{"agent_id": "a", "content": "x"}, "text", 7], ids=["one memory", "text", "number"]
+)
+def test_what_is_no_list_of_memories_is_an_error(sdk: Memtrace, memories: Any) -> None:
+    with pytest.raises(TypeError, match=r"^memories: give a list of memories, not (dict|str|int)$"):
+        sdk.add_memories(memories)
+
+
 def test_unknown_fields_of_a_memory_are_named_beside_the_known_ones(sdk: Memtrace) -> None:
     with pytest.raises(ValueError, match="unknown") as caught:
         sdk.add_memories([{"agent_id": "a", "content": "c", "mood": "good", "colour": "red"}])

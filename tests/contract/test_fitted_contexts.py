@@ -147,6 +147,8 @@ async def test_what_is_no_number_of_tokens_is_an_error(client: AsyncMemtrace) ->
     for counted, kind in wrong:
         with pytest.raises(TypeError, match=f"count_tokens: returned {kind}; return a number of tokens"):
             await client.get_agent_context("a", count_tokens=Counter(always(counted)))
+    with pytest.raises(ValueError, match="count_tokens: returned -1; return a number of tokens"):
+        await client.get_agent_context("a", count_tokens=Counter(always(-1)))
 
 
 async def test_error_of_the_tokenizer_is_the_callers(client: AsyncMemtrace) -> None:
