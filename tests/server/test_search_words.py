@@ -157,6 +157,18 @@ def test_a_question_names_times(text: str, spans: Sequence[tuple[str, str]]) -> 
     assert [(times.render(p.start)[:10], times.render(p.end)[:10]) for p in found] == list(spans)
 
 
+def test_letters_that_look_like_those_of_a_time_are_read_as_these() -> None:
+    for text, plain in (
+        ("last \u017funday", "last sunday"),
+        ("\u017fix days ago", "six days ago"),
+        ("in \u017feptember", "in september"),
+        ("last wee\u212a", "last week"),
+        ("last fr\u0131day", "last friday"),
+        ("TH\u0130S WEEK", "this week"),
+    ):
+        assert dates.named(text, NOW) == dates.named(plain, NOW) != [], text
+
+
 def test_hours_and_minutes_are_told_from_the_moment() -> None:
     for text, start, end in (
         ("the last 2 hours", "10:00", "24:00"),

@@ -118,7 +118,8 @@ def _apart(text: str) -> tuple[Sequence[_Run], bool]:
 
 def _words(runs: Sequence[_Run], is_plain: bool) -> list[str]:  # noqa: FBT001 - as `_apart` has it
     if is_plain:
-        return list(map(_word, cast("Sequence[str]", runs)))
+        texts = cast("Sequence[str]", runs)
+        return list(map(_as_word if _are_short(texts) else _word, texts))
     found: list[str] = []
     for run in runs:
         if isinstance(run, str):
@@ -130,7 +131,8 @@ def _words(runs: Sequence[_Run], is_plain: bool) -> list[str]:  # noqa: FBT001 -
 
 def _stems(runs: Sequence[_Run], is_plain: bool) -> list[str]:  # noqa: FBT001 - as `_apart` has it
     if is_plain:
-        return list(map(_stem, cast("Sequence[str]", runs)))
+        texts = cast("Sequence[str]", runs)
+        return list(map(_as_stem if _are_short(texts) else _stem, texts))
     found: list[str] = []
     for run in runs:
         if isinstance(run, str):
@@ -160,6 +162,11 @@ def _general_runs(folded: str) -> Iterator[_Run]:
 
 def _pairs(characters: Sequence[str]) -> list[str]:
     return [left + right for left, right in pairwise(characters)]
+
+
+def _are_short(runs: Sequence[str]) -> bool:
+    """Whether all may be kept at hand; to look at each by itself takes as long as a search's other work."""
+    return max(map(len, runs), default=0) <= _LONGEST
 
 
 def _word(run: str) -> str:

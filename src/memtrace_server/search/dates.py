@@ -64,6 +64,8 @@ _NEVER = {"by", "every", "each", "next", "coming"}  # before a weekday: not one 
 # A word of a memory rather than a time of it, if nothing is asked about it.
 _WORD = re.compile(rf"{_YEAR}|{_WEEKDAY}", re.IGNORECASE)
 _OF_TIMES = {"last", "this", "in", "since", "during", "until"}  # before a month, not before a person
+# Letters that re.IGNORECASE takes for i, s and k, and `lower` does not.
+_ALIKE = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
 _TAKEN = "\0"  # what stands for a time in what is left of a question; no query has it
 _POSSESSIVE = re.compile(rf"{_TAKEN}\s*['\u2019]s\b")
 _BOUND = re.compile(rf"\b(since|after|before|until|till)\s+(?:the\s+)?{_TAKEN}", re.IGNORECASE)
@@ -162,6 +164,7 @@ def _in_a_row(periods: Sequence[Period]) -> Span | None:
 def _read(text: str, now: int) -> tuple[list[Period], str]:
     """Return the times that a text names, and the text with a mark in place of each that surely is one."""
     moment = datetime.fromtimestamp(now // times.SECOND, UTC)
+    text = text.translate(_ALIKE)
     found: list[Period] = []
     for pattern, read in _READERS:
 
