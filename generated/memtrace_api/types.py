@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeAlias, TypeVar, cast, get_type_hints
@@ -181,8 +182,9 @@ class AttrsFields:
             names = owner.__struct_fields__
             # Required fields come first.
             defaults = (*[attrs.NOTHING] * len(names), *owner.__struct_defaults__)[-len(names) :]
+            annotations = ChainMap(*[vars(base).get("__annotations__", {}) for base in owner.__mro__])
             fields = {
-                name: _attrs_field(default, owner.__annotations__[name])
+                name: _attrs_field(default, annotations[name])
                 for name, default in zip(names, defaults, strict=True)
             }
             self._fields[owner] = attrs.fields(attrs.make_class(owner.__name__, fields))

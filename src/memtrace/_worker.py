@@ -21,6 +21,12 @@ _NAME = "memtrace-buffer"
 # Seconds. The end of the main thread wakes no other thread, so a thread has to look.
 _POLL = 0.1
 
+# Seconds for which a buffer that is closed waits for what tells of failures: that may wait for the caller.
+_TELLING = 5.0
+# Threads that tell of failures, of any buffer.
+_telling: list[int] = []
+_told = threading.Condition()
+
 # All buffers, and those that hold memories, which must not vanish with the last reference.
 BUFFERS: WeakSet[Any] = WeakSet()
 HOLDING: set[Any] = set()
@@ -34,8 +40,7 @@ class Worker:
     def __init__(self) -> None:
         self.turn = threading.Lock()
         self.wake = threading.Event()
-        self._telling: list[int] = []  # threads
-        self._told = threading.Condition()
+        self._telling = 0  # threads
 
     @property
     def is_ending(self) -> bool:
@@ -57,20 +62,22 @@ class Worker:
 
     def begin_to_tell(self) -> None:
         """Say that this thread is about to tell of failures, until `end_telling`."""
-        with self._told:
-            self._telling.append(threading.get_ident())
+        with _told:
+            self._telling += 1
+            _telling.append(threading.get_ident())
 
     def end_telling(self) -> None:
         """Say that they are told."""
-        with self._told:
-            self._telling.remove(threading.get_ident())
-            self._told.notify_all()
+        with _told:
+            self._telling -= 1
+            _telling.remove(threading.get_ident())
+            _told.notify_all()
 
     def wait_until_told(self) -> None:
-        """Wait until no thread is telling of failures; one that is does not wait for others."""
-        with self._told:
-            if threading.get_ident() not in self._telling:
-                self._told.wait_for(lambda: not self._telling)
+        """Wait a while until no thread tells of failures any more; one that does so waits for no other."""
+        with _told:
+            if threading.get_ident() not in _telling:
+                _told.wait_for(lambda: not self._telling, _TELLING)
 
     def shield(self) -> AbstractContextManager[object]:
         """Do nothing, as threads are not cancelled."""
@@ -152,6 +159,7 @@ def finish_at_exit() -> None:
 def after_fork() -> None:
     """Empty the buffers in a forked process; its parent stores what they hold."""
     HOLDING.clear()
+    _telling.clear()
     for buffer in list(BUFFERS):
         buffer._empty()  # noqa: SLF001  # the same
 

@@ -588,6 +588,40 @@ def test_on_failure_can_close_the_buffer(server: BatchServer) -> None:
     assert server.contents == ["good"]
 
 
+def test_on_failure_of_two_buffers_can_close_their_client(server: BatchServer) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    server.bad = {"bad"}
+    both, closed = threading.Barrier(2, timeout=60), threading.Semaphore(0)
+
+    def close(_: BufferedWriteError) -> None:
+        both.wait()
+        client.close()
+        closed.release()
+
+    for log in [client.buffered(max_batch=1, on_failure=close) for _ in range(2)]:
+        log.remember("a", "bad")
+
+    assert closed.acquire(timeout=60)
+    assert closed.acquire(timeout=60)
+
+
+def test_closing_ends_though_on_failure_waits_for_the_caller(server: BatchServer) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    server.bad = {"bad"}
+    mine, is_told = threading.Lock(), threading.Event()
+
+    def tell(_: BufferedWriteError) -> None:
+        with mine:
+            is_told.set()
+
+    log = client.buffered(max_batch=1, on_failure=tell)
+    with mine:
+        log.remember("a", "bad")
+        log.close()
+
+    assert is_told.wait(60)
+
+
 def test_on_failure_can_use_the_buffer(make_client: MakeClient, server: BatchServer) -> None:
     server.answers += [says(500)]
     client = make_client(http_client=make_client.http_client(server.handle), max_retries=0)

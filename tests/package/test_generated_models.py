@@ -335,6 +335,12 @@ def test_attrs_knows_the_fields_of_a_response() -> None:
     assert fields["tags"].default == attrs.Factory(list)
     assert (fields["content"].default, fields["content"].type) == (attrs.NOTHING, "str")
 
+    class Note(Memory):
+        """A response with methods of one's own."""
+
+    derived: Any = Note
+    assert list(attrs.fields_dict(derived)) == list(fields)
+
 
 def test_a_request_is_what_the_contract_says() -> None:
     kwargs = requests.add_memory(body=AddMemoryRequest(agent_id="a", content="c"), idempotency_key="k")

@@ -336,7 +336,8 @@ def test_an_import_of_nothing_does_not_claim_a_store(tmp_path: Path, command: Co
 def test_lines_of_a_transcript_that_cannot_be_read_are_named(tmp_path: Path, command: Commands) -> None:
     file = tmp_path / "transcript.jsonl"
     lines: list[Any] = [CLAUDE_CODE[1], "a text", {**CLAUDE_CODE[1], "uuid": "u9", "timestamp": "yesterday"}]
-    file.write_text("\n".join([*map(json.dumps, lines), "{"]))
+    without_id = {name: value for name, value in CLAUDE_CODE[1].items() if name != "uuid"}
+    file.write_text("\n".join([*map(json.dumps, [*lines, without_id, {"type": ["user"]}]), "{"]))
 
     with pytest.raises(SystemExit):
         command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
@@ -344,7 +345,8 @@ def test_lines_of_a_transcript_that_cannot_be_read_are_named(tmp_path: Path, com
     errors = command.read().err.splitlines()
     assert errors[0] == "memtrace: line 2: it is a str, not an object"
     assert errors[1].startswith("memtrace: line 3: its time is 'yesterday'; give one")
-    assert errors[2].startswith("memtrace: line 4: it is not JSON")
+    assert errors[2].startswith("memtrace: line 4: it has no uuid")
+    assert errors[3].startswith("memtrace: line 6: it is not JSON")
 
 
 def test_a_time_without_a_zone_is_named(tmp_path: Path, command: Commands) -> None:
@@ -626,6 +628,7 @@ def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command
         (json.dumps([{"id": 1, "memory": "Tea", "role": "user", "created_at": 5}], indent=2), 1),
         ("\n".join(map(json.dumps, [{"type": "file-history-snapshot"}, *CLAUDE_CODE])), 4),
         ("\n".join(map(json.dumps, [{"type": "summary", "summary": "A fix"}, *CLAUDE_CODE])), 4),
+        ('{\n"results": [\n{"id": 1, "memory": "Tea", "type": "fact", "created_at": 5}\n]\n}', 1),
         ("[]", 0),
     ],
     ids=[
@@ -634,6 +637,7 @@ def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command
         "indented mem0",
         "snapshot first",
         "summary first",
+        "mem0 with a type",
         "empty list",
     ],
 )

@@ -128,13 +128,17 @@ class ClaudeCode:
         message = entry.get("message")
         events: list[tuple[str, str, dict[str, Any]]] = []
         if (
-            entry.get("type") in {"user", "assistant"}
+            entry.get("type") in ("user", "assistant")
             and isinstance(message, dict)
             and not entry.get("isMeta")
         ):
             events = _events(entry["type"], message.get("content"))
-        if not isinstance(name, str) or not events:
-            if isinstance(name, str) and parent:
+        if not isinstance(name, str):
+            if events:
+                raise ValueError("it has no uuid")
+            return []
+        if not events:
+            if parent:
                 self._ids[name] = parent  # what follows from it follows from what was said before
             return []
         metadata = {
@@ -212,7 +216,7 @@ class Chat:
     session: str | None
     name: str
     _said_before: Counter[str] = field(factory=Counter, init=False)
-    _moments: dict[datetime, tuple[str, int]] = field(factory=dict, init=False)
+    _moments: dict[int, tuple[str, int]] = field(factory=dict, init=False)  # in ms
     _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
 
     def records(self, entries: list[object]) -> Iterator[tuple[int, Given]]:
@@ -231,8 +235,8 @@ class Chat:
         key = f"{self.agent}\n{self.session}\n{key}"
         self._said_before[key] += 1
         key = f"{key}\n{self._said_before[key]}"
-        first, after = self._moments.get(time, (key, 0))
-        self._moments[time] = first, after + 1
+        first, after = self._moments.get(_milliseconds(time), (key, 0))
+        self._moments[_milliseconds(time)] = first, after + 1
         return {
             **_memory(self.agent, _derived_id(time, key, first=first, after=after), time, content),
             "created_at": self._now,
@@ -322,11 +326,15 @@ def _derived_id(time: datetime, key: str, *, first: str | None = None, after: in
         first: The key of the first memory of those that are in order at that time; by default, this one.
         after: How many of them come before it.
     """
-    milliseconds = round(time.timestamp() * 1_000)
+    milliseconds = _milliseconds(time)
     noise = _noise(key)
     moment = milliseconds * _MILLISECOND + _noise(first or key) % _MILLISECOND + after
     value = milliseconds << 80 | moment << 17 | noise >> 47
     return "mem_" + "".join(_DIGITS[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1_000)
 
 
 def _noise(key: str) -> int:
@@ -351,7 +359,7 @@ def _format_of_lines(lines: Iterable[bytes]) -> Literal["auto", "memtrace", "cla
     """Return the format of JSON Lines, or `auto` for a JSON document."""
     is_begun_document = False
     for line in filter(bytes.strip, lines):
-        if line.lstrip().startswith(b"["):
+        if line.lstrip().startswith(b"[") or line.strip() == b"{":
             return "auto"
         try:
             entry = json.loads(line)
