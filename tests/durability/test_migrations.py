@@ -302,6 +302,36 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pyt
         assert store.execute("SELECT n FROM more").fetchall() == [(1,)]
 
 
+def test_a_store_is_brought_up_to_date_whole_or_not_at_all(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two steps, an older process would store what the later one does not expect."""
+    before = _dump(old.file)
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setitem(migrations._STEPS, "9999-fails", ("", fail))  # noqa: SLF001 - what it is about
+        with pytest.raises(KeyboardInterrupt):
+            _open(old.url)
+    assert _dump(old.file) == before
+
+    _open(old.url)
+    assert_whole(old.file)
+
+
+def test_a_disk_too_full_for_a_step_is_told_as_that(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    _open(old.url)
+    step = "INSERT INTO secrets VALUES (zeroblob(1000000));"  # when this fails, SQLite rolls all back
+    with closing(sqlite3.connect(old.file, isolation_level=None)) as store, monkeypatch.context() as patched:
+        (pages,) = store.execute("PRAGMA page_count").fetchone()
+        store.execute(f"PRAGMA max_page_count = {pages}")
+        patched.setitem(migrations._STEPS, "9999-large", step)  # noqa: SLF001 - what it is about
+        with pytest.raises(sqlite3.OperationalError, match="disk is full"):
+            migrations.migrate(store, times.now())
+    _open(old.url)
+    assert_whole(old.file)
+
+
 def test_of_processes_that_open_it_at_once_one_makes_each_step(old: Old) -> None:
     opening = [
         subprocess.Popen(

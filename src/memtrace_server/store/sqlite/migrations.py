@@ -398,16 +398,17 @@ def is_ours(connection: sqlite3.Connection) -> bool:
 
 
 def migrate(connection: sqlite3.Connection, now: int) -> None:
-    """Bring the schema up to date, each step in a transaction of its own; all in one for a new store.
+    """Bring the schema up to date, in one transaction.
+
+    An older process that has the store open goes on writing while it can. Between two steps, it would store
+    what the later one does not expect.
 
     Raises:
         StoreUnavailable: A newer Memtrace wrote the store.
     """
     missing = _missing(connection)
-    is_new = len(missing) == len(_STEPS)  # each commit is a wait for the disk
-    for names in [missing] if is_new else [[name] for name in missing]:
-        _apply(connection, names, now)
     if missing:
+        _apply(connection, missing, now)
         sql = "UPDATE migrations SET version = ? WHERE version IS NULL"
         sql += " AND name IN (SELECT value FROM json_each(?))"
         connection.execute(sql, (__version__, json.dumps(missing)))
@@ -484,7 +485,8 @@ def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
             connection.execute(f"PRAGMA user_version = {list(_STEPS).index(name) + 1}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+            connection.execute("ROLLBACK")
         raise
 
 
