@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
@@ -24,6 +25,7 @@ from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.store import Store, open_store, writing
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
 from memtrace_server.store.sqlite import SqliteStore
+from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 PATIENCE = 10.0  # seconds
@@ -246,6 +248,90 @@ def test_a_group_on_a_full_disk_is_refused_and_leaves_the_store_usable(file: Pat
         store._writer.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
         assert commit(store, many) == [f"{n:04d}" * 60 for n in range(200)]
     assert_whole(file)
+
+
+class Interrupted:
+    """A connection whose user is interrupted, as by Ctrl-C, when its first transaction has just begun."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._is_over = False
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        cursor = self._connection.execute(sql, *parameters)
+        if sql.startswith("BEGIN") and not self._is_over:
+            self._is_over = True
+            raise KeyboardInterrupt
+        return cursor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def assert_usable(store: Store, org: int, file: Path) -> None:
+    if file.exists():
+        with closing(sqlite3.connect(file, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+    assert store.write(register(org, "one")) == "one"
+    assert names(store, org) == {"one"}
+
+
+def test_a_write_that_is_interrupted_as_it_begins_is_in_nobodys_way(
+    store: SqliteStore, org: int, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store._writer is not None  # noqa: SLF001 - no other way to interrupt it there
+    monkeypatch.setattr(store, "_writer", Interrupted(store._writer))  # noqa: SLF001
+    with pytest.raises(KeyboardInterrupt):
+        store.write(register(org, "lost"))
+    assert_usable(store, org, file)
+
+
+def test_a_read_that_is_interrupted_as_it_begins_is_in_nobodys_way(
+    store: SqliteStore, org: int, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert names(store, org) == set()
+    if file.exists():
+        store._readers.append(Interrupted(store._readers.pop()))  # type: ignore[arg-type]  # noqa: SLF001
+    else:
+        monkeypatch.setattr(store, "_writer", Interrupted(store._writer))  # type: ignore[arg-type]  # noqa: SLF001
+    with pytest.raises(KeyboardInterrupt):
+        names(store, org)
+    assert_usable(store, org, file)
+
+
+@pytest.mark.parametrize("use", ["write", "read", "probe", "vacuum"])
+def test_a_transaction_that_was_left_open_is_rolled_back(
+    store: SqliteStore, org: int, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = store._writing._begin  # noqa: SLF001 - an interrupt hits this moment once in many thousands
+
+    def begin_and_be_interrupted() -> None:
+        begin()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(writing.Writing, "_tidy_in_time", lambda _: None)
+    with monkeypatch.context() as patched:
+        patched.setattr(store._writing, "_begin", begin_and_be_interrupted)  # noqa: SLF001
+        with pytest.raises(KeyboardInterrupt):
+            store.write(register(org, "lost"))
+    uses: dict[str, Callable[[], Any]] = {
+        "write": lambda: store.write(register(org, "one")),
+        "read": lambda: names(store, org),
+        "probe": store.probe,
+        "vacuum": store.vacuum,
+    }
+    uses[use]()
+    store.write(register(org, "two"))
+    assert names(store, org) == ({"one", "two"} if use == "write" else {"two"})
+
+
+def test_what_one_thread_began_to_use_another_may_leave() -> None:
+    users = Users()
+    used = users.one()
+    with ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(used.__enter__).result(PATIENCE)
+        used.__exit__(None, None, None)
+        assert users.shut(time.monotonic())
 
 
 def test_readers_see_only_what_is_committed(file: Path) -> None:

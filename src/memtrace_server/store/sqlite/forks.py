@@ -48,12 +48,13 @@ class Users:
         """Use it, as soon as it is open."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_shut)
-            self._inside.append(threading.get_ident())
+            thread = threading.get_ident()  # another one may close a generator that uses it
+            self._inside.append(thread)
         try:
             yield
         finally:
             with self._changed:
-                self._inside.remove(threading.get_ident())
+                self._inside.remove(thread)
                 self._changed.notify_all()
 
     def shut(self, ends_at: float) -> bool:

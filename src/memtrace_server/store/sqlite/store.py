@@ -241,11 +241,13 @@ class SqliteStore:
 
     def _begin_group(self) -> None:
         with self._told_apart():
-            self._open_writer(0.0).execute("BEGIN IMMEDIATE")
+            connection = self._open_writer(0.0)
+            with _rolled_back(connection):
+                connection.execute("BEGIN IMMEDIATE")
 
     def _commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:  # noqa: ARG002
         """Commit writes in the transaction that has begun."""
-        connection = self._open_writer(0.0)
+        connection = cast("sqlite3.Connection", self._writer)
         with self._told_apart():
             try:
                 outcomes = self._end(connection, _do(connection, writes, _attempt))
@@ -320,10 +322,13 @@ class SqliteStore:
             self._longest_wal = _LONGEST_WAL
 
     def _open_writer(self, ends_at: float) -> sqlite3.Connection:
-        """Return the connection that writes. Needs the writer's lock."""
+        """Return the connection that writes, in no transaction. Needs the writer's lock."""
         if self._writer is None:
             with self._told_apart():
                 self._writer = _patiently(self._opened, ends_at)
+        elif self._writer.in_transaction:  # of somebody who was interrupted when it had just begun
+            with self._told_apart():
+                self._writer.execute("ROLLBACK")
         return self._writer
 
     def _opened(self) -> sqlite3.Connection:
@@ -472,12 +477,13 @@ def _reading(
 
     Only the work is interrupted: were the end of it, the connection would stay in its transaction for ever.
     """
-    connection.execute("BEGIN")
     try:
+        connection.execute("BEGIN")
         with _interrupted(connection, deadline):
             return work(transaction)
     finally:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 @contextmanager
