@@ -197,6 +197,49 @@ def test_an_index_that_was_cut_off_is_made_by_the_next_server(postgres_url: str)
             wait_for(now, INDEXED, 1)
 
 
+def test_servers_that_start_at_once_make_one_index(
+    postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_url
+    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
+        client.remember("a", "one")
+        now.execute("DROP INDEX memories_by_piece")
+        older.execute("DELETE FROM memories WHERE seq = 0")
+        with closing(open_store(url)) as first, closing(open_store(url)) as second:
+            first.tend()
+            tenants.list_orgs(first)
+            wait_for(now, INDEXING, 1)
+            second.tend()
+            tenants.list_orgs(second)
+            now.execute("SELECT pg_sleep(1.5)")  # longer than deadlock_timeout
+            older.rollback()
+            wait_for(now, INDEXED, 1)
+            assert not [record for record in caplog.records if "is not made" in record.message]
+
+
+def test_an_index_that_somebody_cancelled_leaves_no_connection_and_is_made_by_the_next_server(
+    postgres_url: str,
+) -> None:
+    url = postgres_url
+    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
+        client.remember("a", "one")
+        now.execute("DROP INDEX memories_by_piece")
+        older.execute("DELETE FROM memories WHERE seq = 0")
+        with closing(open_store(url)) as store:
+            store.tend()
+            tenants.list_orgs(store)
+            wait_for(now, INDEXING, 1)
+            now.execute("CREATE TEMPORARY TABLE indexers AS SELECT pid FROM pg_stat_progress_create_index")
+            now.execute("SELECT pg_cancel_backend(pid) FROM indexers")
+            wait_for(now, "SELECT count(*) FROM pg_stat_activity JOIN indexers USING (pid)", 0)
+        older.rollback()
+        now.execute("DELETE FROM memories")  # as if it were a new store, but for the index
+        with closing(open_store(url)) as store:
+            store.tend()
+            tenants.list_orgs(store)
+            wait_for(now, INDEXED, 1)
+
+
 def wait_for(connection: psycopg.Connection[tuple[int]], query: str, count: int) -> None:
     """Wait until a query counts so many."""
     ends_at = time.monotonic() + PATIENCE
@@ -480,6 +523,45 @@ def test_what_is_found_of_many_comes_in_order(
             if word != "n17":  # with which others begin
                 found = many.iter_search(query=word, order=order, page_size=70, **more)
                 assert [memory.id for memory in found] == expected, (word, more)
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_what_is_superseded_is_found_at_the_ends_of_many(
+    postgres_url: str, order: Literal["asc", "desc"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("queries", "windows"):
+        monkeypatch.setattr(f"memtrace_server.store.postgres.{module}.NEAREST", 40)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    with Memtrace(postgres_url) as client:
+        ends = [
+            client.add_memory(agent_id="a", content=f"plan {day}", tags=["plan"], time=start + timedelta(day))
+            for day in (0, 100)
+        ]
+        client.add_memories(
+            [
+                {"agent_id": "a", "content": f"note {number}", "time": start + timedelta(1, number)}
+                for number in range(90)
+            ]
+        )
+        as_of = datetime.now(UTC)
+        for end in ends:
+            client.add_memory(
+                agent_id="a", content=f"not {end.id}", tags=["plan"], supersedes=end.id,
+                time=start + timedelta(1, 45),
+            )  # fmt: skip
+        wanted: list[dict[str, Any]] = [
+            {"include_superseded": True},
+            {"as_of": as_of},
+            {"as_of": as_of, "since": start, "until": start + timedelta(101)},
+        ]
+        for more in wanted:
+            expected = [
+                memory.id for memory in client.iter_memories(agent_id="a", order=order, **more) if memory.tags
+            ]
+            assert {end.id for end in ends} <= set(expected)
+            for size in (1, 100):
+                found = client.iter_memories(agent_id="a", tags=["plan"], order=order, page_size=size, **more)
+                assert [memory.id for memory in found] == expected, (more, size)
 
 
 def test_memories_are_copied_between_stores(postgres_url: str, tmp_path: Path, command: Commands) -> None:

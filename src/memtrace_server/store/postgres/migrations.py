@@ -213,6 +213,14 @@ _LOCK = "lock"
 _IS_INDEXED = (
     "EXISTS (SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('memories_by_piece') AND indisvalid)"
 )
+_IS_BEGUN = "to_regclass('memories_by_piece') IS NOT NULL"
+_IS_BEING_INDEXED = (
+    "EXISTS (SELECT 1 FROM pg_stat_progress_create_index WHERE relid = to_regclass('memories'))"
+)
+# No row is locked instead, as for migrations: an index is made concurrently in no transaction that could.
+_TRY_TO_INDEX = f"SELECT pg_try_advisory_lock({0x6D656D74}, to_regclass('memories')::oid::int)"  # "memt"
+_UNTIL_NEXT = 0.5  # seconds
+_INDEXINGS = 2
 # What PostgreSQL says of a thing that another process makes at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
 _TRIGRAMS = "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
@@ -317,23 +325,34 @@ def prepare_pieces(connection: Connection) -> Pieces:
         return Pieces.IMPOSSIBLE
     with connection.transaction():
         connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
-        if _one(connection, "SELECT EXISTS (SELECT 1 FROM memories)")[0]:
+        if _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+            return Pieces.INDEXED
+        if _one(connection, f"SELECT {_IS_BEGUN} OR EXISTS (SELECT 1 FROM memories)")[0]:
             return Pieces.NOT_INDEXED
         connection.execute(_TRIGRAMS.format("", operators).encode())
     return Pieces.INDEXED
 
 
 def index_pieces(connection: Connection) -> None:
-    """Make the index by which pieces of text are found, of however many memories, while others write."""
+    """Make the index by which pieces of text are found, of however many memories, while others write.
+
+    One process does at a time, as two would wait for each other; the next goes on where that failed. The
+    connection is to be closed then: it has settings of its own, and holds the lock.
+
+    Raises:
+        StoreUnavailable: Something else makes the index unusable.
+    """
     connection.execute("SET lock_timeout = 0")  # it waits for transactions that began before
-    (is_abandoned,) = _one(
-        connection,
-        f"SELECT NOT ({_IS_INDEXED}) AND to_regclass('memories_by_piece') IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = to_regclass('memories_by_piece'))",
-    )
-    if is_abandoned:
+    # Only asked for: who waits for a lock has a snapshot, for whose end the index would wait.
+    while not _one(connection, _TRY_TO_INDEX)[0] or _one(connection, f"SELECT {_IS_BEING_INDEXED}")[0]:
+        connection.execute(f"SELECT pg_sleep({_UNTIL_NEXT})")
+    for _ in range(_INDEXINGS):
+        if _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+            return
         connection.execute("DROP INDEX CONCURRENTLY IF EXISTS memories_by_piece")
-    connection.execute(_TRIGRAMS.format(" CONCURRENTLY", _operators(connection)).encode())
+        connection.execute(_TRIGRAMS.format(" CONCURRENTLY", _operators(connection)).encode())
+    if not _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+        raise StoreUnavailable("the index is not valid")
 
 
 def _operators(connection: Connection) -> str | None:

@@ -141,7 +141,10 @@ def page(  # noqa: PLR0913 - as above
 
 
 def nearest(org: int, wanted: Filter, order: Direction, after: tuple[int, int] | None) -> Query:
-    """Return the query for how many memories are next, up to `NEAREST`, and their first and last time."""
+    """Return the query for how many memories are next, up to `NEAREST`, and their first and last time.
+
+    What is superseded does not count, and may lie before them.
+    """
     query = Query(
         "SELECT count(*), min(time), max(time) FROM (SELECT m.time FROM memories m WHERE m.org = %s", [org]
     )

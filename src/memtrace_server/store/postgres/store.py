@@ -442,11 +442,13 @@ class PostgresStore:
         _LOG.info("An index for content_contains is being made, which looks through all memories until then")
         try:
             with self._told_apart(None), self._connections.lent(math.inf) as connection:
-                with self._starting:
-                    self._indexing = None if self._writing.is_closed else connection
-                if self._indexing is not None:
-                    migrations.index_pieces(connection)
-                connection.close()  # it has settings of its own
+                try:
+                    with self._starting:
+                        self._indexing = None if self._writing.is_closed else connection
+                    if self._indexing is not None:
+                        migrations.index_pieces(connection)
+                finally:
+                    connection.close()  # it has settings of its own, and a lock
             _LOG.info("The index for content_contains is made")
         except (psycopg.Error, StoreUnavailable) as error:
             _LOG.warning("The index for content_contains is not made, until a server starts again: %s", error)

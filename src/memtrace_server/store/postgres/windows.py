@@ -54,8 +54,10 @@ class Windows:
         return cls(wanted, order, first, last + 1, last + 1 - first)
 
     def first(self) -> Filter:
-        """Return the filter of the first window."""
-        return self._between(self._start, self._end)
+        """Return the filter of the first window: the nearest memories, and what is superseded before them."""
+        if self._order == "desc":
+            return self._between(self._start, _LAST if self._wanted.until is None else self._wanted.until)
+        return self._between(self._wanted.since or 0, self._end)
 
     def rest(self) -> Filter:
         """Return the filter of all after the windows so far."""
