@@ -886,10 +886,9 @@ def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> li
     if columns[0] is None:
         return []
     head = f'{{"org_id":{org_id},'
-    columns[2] = head + columns[2][1:].replace("\n{", f"\n{head}")  # JSON has no line breaks
-    rows, moments, docs, *newer = [column.split("\n") for column in columns]
+    rows, moments, docs, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
     found = [
-        Found(seq=seq, time=time, doc=doc)
+        Found(seq=seq, time=time, doc=head + doc[1:])
         for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
     ]
     if not newer:
