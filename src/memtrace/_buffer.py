@@ -11,6 +11,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import attrs
@@ -22,6 +23,7 @@ from memtrace.models import AddMemoryRequest
 # Bytes of a request body. A Memtrace server takes more; proxies in between often stop at 1 MiB.
 MAX_BODY = 1_000_000
 
+_MICROSECOND = timedelta(microseconds=1)
 _FIELD = re.compile(r"memories[.\[](\d+)")
 
 # A memory that could not be stored, and the reason.
@@ -84,11 +86,17 @@ class Queue:
         self.pending: int = 0
         self.failed: list[Failure] = []
         self._limits = limits
+        self._last_time = datetime.min.replace(tzinfo=UTC)
         self._bytes = 0
         self._waiting: deque[Queued] = deque()
         self._waiting_bytes = 0
         # The batch that is being sent, then what is left of refused batches; all older than `_waiting`.
         self._batches: deque[Batch] = deque()
+
+    def stamp(self, now: datetime) -> datetime:
+        """Return a later time than the one before, even if the clock was set back: memories stay in order."""
+        self._last_time = max(now, self._last_time + _MICROSECOND)
+        return self._last_time
 
     def has_room(self, sizes: Sequence[int]) -> bool:
         """Return whether memories of these sizes fit in now; BadRequestError if they never would."""

@@ -257,6 +257,19 @@ def test_batch_is_due_when_it_is_full(server: BatchServer, limits: dict[str, Any
     assert [text[0] for batch in server.batches for text in batch] == list("abc")
 
 
+def test_times_increase_even_if_the_clock_is_set_back(
+    client: Memtrace, server: BatchServer, wall_clock: WallClock
+) -> None:
+    with client.buffered(max_delay=60) as log:
+        for seconds in (0, 0, -3600, 1):
+            wall_clock.move(seconds)
+            log.remember("a", "b")
+
+    times = [datetime.fromisoformat(memory["time"]) for memory in server.memories]
+    assert sorted(set(times)) == times
+    assert times[2] - times[0] == timedelta(microseconds=2)
+
+
 def test_memory_without_a_time_gets_that_of_the_call(
     client: Memtrace, server: BatchServer, wall_clock: WallClock
 ) -> None:

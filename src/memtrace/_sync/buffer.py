@@ -185,8 +185,9 @@ class WriteBuffer:
     def _take(self, requests: list[AddMemoryRequest]) -> None:
         worker = self._here()
         requests = [as_event(request) for request in requests]
-        for request in requests:
-            request.time = request.time or datetime.now(UTC)
+        with self._mutex:
+            for request in requests:
+                request.time = request.time or self._queue.stamp(datetime.now(UTC))
         sizes = [len(msgspec.json.encode(request.to_dict())) for request in requests]
         while not self._added(requests, sizes):
             self._send(worker)
