@@ -338,6 +338,31 @@ def test_the_documented_block_of_desktop_and_cursor_starts_a_server(run, memtrac
         assert [memory.content for memory in client.recall("a")] == ["Ann likes tea"]
 
 
+def test_the_command_serves_the_organisation_in_a_store_that_it_is_given(run, url):
+    command = [sys.executable, "-m", "memtrace"]
+    create = [*command, "org", "create", "acme", "--store", url]
+    subprocess.run(create, check=True, timeout=60, stdout=subprocess.DEVNULL)
+    serve = ["-m", "memtrace", "mcp", "--url", url, "--org", "acme"]
+    parameters = StdioServerParameters(command=sys.executable, args=serve)
+
+    async def work():
+        async with Client(parameters) as client:
+            data(await client.call_tool("memtrace_remember", {"agent_id": "a", "content": "Ann likes tea"}))
+
+    run(work())
+    recall = [*command, "recall", "a", "--json", "--url", url, "--org", "acme"]
+    told = subprocess.run(recall, check=True, timeout=60, stdout=subprocess.PIPE, encoding="utf-8").stdout
+    assert json.loads(told)["content"] == "Ann likes tea"
+
+
+@pytest.mark.parametrize("options", [(), ("--transport", "http")], ids=["stdio", "http"])
+def test_the_command_refuses_an_organisation_on_a_server(options, live_server):
+    command = [sys.executable, "-m", "memtrace", "mcp", *options, "--url", live_server.url, "--org", "acme"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
+    assert done.returncode == 2
+    assert "--org" in done.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "headers", [{}, {"x-api-key": "mtk_" + "0" * 64}, {"Authorization": "Basic x"}], ids=str
 )

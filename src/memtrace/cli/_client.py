@@ -15,6 +15,9 @@ from memtrace.exceptions import MemtraceError
 
 if TYPE_CHECKING:
     from memtrace import Memtrace
+    from memtrace_server.transport import EmbeddedTransport
+
+EMBEDDED = "http://embedded"
 
 UrlOption = Annotated[
     str | None,
@@ -100,19 +103,28 @@ def explained(url: str, key: str | None, key_option: str = "--key") -> Iterator[
 
 def _client(url: str, key: str | None, org: str | None, stack: ExitStack) -> tuple[Memtrace, str]:
     from memtrace import Memtrace
+    from memtrace._http import httpx
     from memtrace._store_url import StoreUrl
 
     if org is None:
         client = stack.enter_context(Memtrace(url, key))
         return client, client.base_url
-    if not is_local(url):
-        raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
-    from memtrace._http import httpx
+    http_client = stack.enter_context(httpx.Client(transport=transport_of(url, org)))
+    client = stack.enter_context(Memtrace(EMBEDDED, http_client=http_client))
+    return client, f"{StoreUrl.parse(url)}, organisation {org}"
+
+
+def transport_of(url: str, org: str) -> EmbeddedTransport:
+    """Return what answers an httpx client, whose base URL is `EMBEDDED`, as an organisation in a store.
+
+    Raises:
+        typer.BadParameter: The URL is that of a server.
+    """
     from memtrace_server.transport import EmbeddedTransport
 
-    http_client = stack.enter_context(httpx.Client(transport=EmbeddedTransport(url, org)))
-    client = stack.enter_context(Memtrace("http://embedded", http_client=http_client))
-    return client, f"{StoreUrl.parse(url)}, organisation {org}"
+    if not is_local(url):
+        raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
+    return EmbeddedTransport(url, org)
 
 
 def memory_url(url: str | None, *, create: bool) -> str:

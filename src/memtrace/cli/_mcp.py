@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from typing import Annotated, Literal
@@ -9,16 +10,17 @@ from typing import Annotated, Literal
 import typer
 from typer import TyperException
 
-from memtrace import AsyncMemtrace, AuthenticationError, Memtrace, MemtraceError
-from memtrace.cli._client import KeyOption, UrlOption, memory_url
+from memtrace import AsyncMemtrace, AuthenticationError, MemtraceError
+from memtrace.cli._client import EMBEDDED, KeyOption, OrgOption, UrlOption, memory_url, transport_of
 
 _PATIENCE = 5  # seconds that a start waits for a server: clients give a start some 30
 
 
-def mcp(
+def mcp(  # noqa: PLR0913 - one for each option
     *,
     url: UrlOption = None,
     key: KeyOption = None,
+    org: OrgOption = None,
     transport: Annotated[
         Literal["stdio", "http"],
         typer.Option(
@@ -39,10 +41,12 @@ def mcp(
     where = memory_url(url, create=True)
     if transport == "stdio":
         print(f"memory: {where}", file=sys.stderr, flush=True)
-        if problem := _problem(where, key):
+        if problem := _problem(where, key, org):
             _warn(problem)
-        adapter.create_server(AsyncMemtrace(where, key)).run("stdio")
+        adapter.create_server(_client(where, key, org)).run("stdio")
         return
+    if org is not None:
+        raise typer.BadParameter("with http, the key says which organisation it is", param_hint="--org")
     if not where.startswith(("http://", "https://")):
         raise TyperException(
             "--url: with http, clients' keys are checked by a server; name its http(s):// URL"
@@ -59,14 +63,26 @@ def mcp(
     uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
 
 
-def _problem(url: str, key: str | None) -> MemtraceError | None:
+def _client(url: str, key: str | None, org: str | None) -> AsyncMemtrace:
+    if org is None:
+        return AsyncMemtrace(url, key)
+    from memtrace._http import httpx
+
+    return AsyncMemtrace(EMBEDDED, http_client=httpx.AsyncClient(transport=transport_of(url, org)))
+
+
+def _problem(url: str, key: str | None, org: str | None = None) -> MemtraceError | None:
     """Return the error that calls of tools would end with now; None if memory can be read."""
-    try:
-        with Memtrace(url, key, timeout=_PATIENCE, max_retries=0) as client:
-            client.list_agents(limit=1)
-    except MemtraceError as error:
-        return error
-    return None
+
+    async def find() -> MemtraceError | None:
+        async with _client(url, key, org) as client:
+            try:
+                await client.with_options(timeout=_PATIENCE, max_retries=0).list_agents(limit=1)
+            except MemtraceError as error:
+                return error
+        return None
+
+    return asyncio.run(find())
 
 
 def _warn(problem: MemtraceError) -> None:
