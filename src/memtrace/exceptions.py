@@ -21,7 +21,7 @@ All of them can be pickled and copied with their attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from memtrace_api.models import AddMemoryRequest, ErrorDetail
 
@@ -51,12 +51,15 @@ __all__ = [
 
 
 class _Facts(TypedDict, total=False):
-    """What every error takes by name."""
+    """What errors take by name; the last three, only those that have them."""
 
     code: str | None
     request_id: str | None
     details: Sequence[ErrorDetail]
     body: object
+    retry_after: float | None
+    existing_id: str | None
+    failed: Sequence[tuple[AddMemoryRequest, MemtraceError]]
 
 
 class MemtraceError(Exception):
@@ -72,26 +75,25 @@ class MemtraceError(Exception):
         body: The body of the response: the parsed JSON, or else the text; None if there was no response.
     """
 
-    default_message: ClassVar[str] = "The request failed"
-    default_status: ClassVar[int] = 0
+    message: str = "The request failed"
+    status_code: int = 0
+    code: str | None = None
+    request_id: str | None = None
+    body: Any = None
+    _raw: RawResponse | None = None
 
-    def __init__(  # noqa: PLR0913  # all but the text is optional
-        self,
-        message: str | None = None,
-        status_code: int | None = None,
-        *,
-        code: str | None = None,
-        request_id: str | None = None,
-        details: Sequence[ErrorDetail] = (),
-        body: object = None,  # any JSON value
+    def __init__(
+        self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_Facts]
     ) -> None:
-        self.message: str = self.default_message if message is None else message
-        self.status_code: int = self.default_status if status_code is None else status_code
-        self.code = code
-        self.request_id = request_id
-        self.details: list[ErrorDetail] = list(details)
-        self.body: Any = body
-        self._raw: RawResponse | None = None
+        if message is not None:
+            self.message = message
+        if status_code is not None:
+            self.status_code = status_code
+        self.details = list(facts.pop("details", ()))
+        for name, value in facts.items():
+            if not hasattr(self, name):
+                raise TypeError(f"{type(self).__name__}: it has no {name!r}")
+            setattr(self, name, value)
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
         super().__init__(self.message)
 
@@ -102,7 +104,7 @@ class MemtraceError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # With the response goes the request, and the key with that.
-        return type(self), self.args, {**vars(self), "_raw": None}
+        return type(self), self.args, {name: value for name, value in vars(self).items() if name != "_raw"}
 
     def __str__(self) -> str:
         facts = [
@@ -117,13 +119,13 @@ class MemtraceError(Exception):
 class APIConnectionError(MemtraceError):
     """The server was never reached, or was lost before it had responded."""
 
-    default_message = "The server cannot be reached"
+    message = "The server cannot be reached"
 
 
 class APITimeoutError(APIConnectionError):
     """There was no response in time."""
 
-    default_message = "There was no response in time"
+    message = "There was no response in time"
 
 
 class APIStatusError(MemtraceError):
@@ -133,16 +135,7 @@ class APIStatusError(MemtraceError):
         retry_after: Seconds after which the server asks for another attempt; None if it did not say.
     """
 
-    def __init__(
-        self,
-        message: str | None = None,
-        status_code: int | None = None,
-        *,
-        retry_after: float | None = None,
-        **facts: Unpack[_Facts],
-    ) -> None:
-        super().__init__(message, status_code, **facts)
-        self.retry_after = retry_after
+    retry_after: float | None = None
 
 
 class BadRequestError(APIStatusError):
@@ -151,29 +144,29 @@ class BadRequestError(APIStatusError):
     A request that cannot be sent, such as one for an empty id, raises this error with `status_code` 0.
     """
 
-    default_message = "The request is not what the contract says"
-    default_status = 400
+    message = "The request is not what the contract says"
+    status_code = 400
 
 
 class AuthenticationError(APIStatusError):
     """No API key, or one that is unknown or revoked (401)."""
 
-    default_message = "Invalid or missing API key"
-    default_status = 401
+    message = "Invalid or missing API key"
+    status_code = 401
 
 
 class PermissionDeniedError(APIStatusError):
     """The key's role does not allow this (403)."""
 
-    default_message = "The API key's role does not allow this"
-    default_status = 403
+    message = "The API key's role does not allow this"
+    status_code = 403
 
 
 class NotFoundError(APIStatusError):
     """There is no such thing in the key's organisation (404)."""
 
-    default_message = "Resource not found"
-    default_status = 404
+    message = "Resource not found"
+    status_code = 404
 
 
 class ConflictError(APIStatusError):
@@ -183,34 +176,23 @@ class ConflictError(APIStatusError):
         existing_id: Id of what is there already; None if the server did not say.
     """
 
-    default_message = "Conflict"
-    default_status = 409
-
-    def __init__(
-        self,
-        message: str | None = None,
-        status_code: int | None = None,
-        *,
-        retry_after: float | None = None,
-        existing_id: str | None = None,
-        **facts: Unpack[_Facts],
-    ) -> None:
-        super().__init__(message, status_code, retry_after=retry_after, **facts)
-        self.existing_id = existing_id
+    message = "Conflict"
+    status_code = 409
+    existing_id: str | None = None
 
 
 class RateLimitError(APIStatusError):
     """Too many requests with this key (429); `retry_after` has the seconds to wait."""
 
-    default_message = "Too many requests"
-    default_status = 429
+    message = "Too many requests"
+    status_code = 429
 
 
 class ServerError(APIStatusError):
     """The server failed (5xx)."""
 
-    default_message = "The server failed"
-    default_status = 500
+    message = "The server failed"
+    status_code = 500
 
 
 class NoArcInstanceError(ServerError):
@@ -219,8 +201,8 @@ class NoArcInstanceError(ServerError):
     An administrator of that server must run `memtrace org add-arc <org_id>` first.
     """
 
-    default_message = "no arc instance configured for this org"
-    default_status = 503
+    message = "no arc instance configured for this org"
+    status_code = 503
 
 
 class BufferedWriteError(MemtraceError):
@@ -232,21 +214,11 @@ class BufferedWriteError(MemtraceError):
         failed: The memories, each with the reason. The buffer holds them no longer.
     """
 
-    default_message = "Memories could not be stored"
-
-    def __init__(
-        self,
-        message: str | None = None,
-        status_code: int | None = None,
-        *,
-        failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = (),
-        **facts: Unpack[_Facts],
-    ) -> None:
-        super().__init__(message, status_code, **facts)
-        self.failed: list[tuple[AddMemoryRequest, MemtraceError]] = list(failed)
+    message = "Memories could not be stored"
+    failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = ()
 
 
 class ResponseValidationError(MemtraceError):
     """The server answered, and the response is not what the contract says."""
 
-    default_message = "The response is not what the contract says"
+    message = "The response is not what the contract says"

@@ -184,3 +184,8 @@ def test_an_error_can_be_raised_without_a_server_as_in_a_mock(kind: Any, status:
 
 def test_the_second_argument_is_the_status_as_in_0_2_0() -> None:
     assert MemtraceError("No", 500).status_code == 500
+
+
+def test_an_error_takes_no_fact_that_its_kind_does_not_have() -> None:
+    with pytest.raises(TypeError, match=r"^NotFoundError: it has no 'existing_id'$"):
+        NotFoundError("No", existing_id="mem_1")
