@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from memtrace._request import Call
-from memtrace._store_url import StoreUrl
 from memtrace._version import __version__
 
 if TYPE_CHECKING:
@@ -216,6 +215,8 @@ def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
         root, login = (plain[1], None) if plain and is_plain else _server(base_url)
         return root, root, None, login
     if scheme in {"sqlite", "postgresql", "postgres"}:
+        from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # most memory lives on servers
+
         try:
             location = StoreUrl.parse(base_url)
         except ValueError as error:

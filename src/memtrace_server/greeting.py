@@ -7,8 +7,8 @@ import sys
 
 from attrs import define, field
 
-from memtrace._store_url import StoreUrl
 from memtrace._version import __version__
+from memtrace_server.store_url import StoreUrl
 
 _LOG = logging.getLogger("memtrace_server.start")
 _CREATE_KEY = "memtrace key create --role admin"

@@ -18,12 +18,12 @@ from attrs import field, frozen
 from starlette.applications import Starlette
 from uvicorn.supervisors import Multiprocess
 
-from memtrace._store_url import StoreUrl
 from memtrace_server import logs
 from memtrace_server.app import create_app
 from memtrace_server.auth import check_key
 from memtrace_server.connections import Connection, Limits, Slots
 from memtrace_server.greeting import Greeting
+from memtrace_server.store_url import StoreUrl
 
 _OPTIONS = "MEMTRACE_WORKER_OPTIONS"  # how the options reach workers, which are processes of their own
 _BOOTSTRAP_KEY = "MEMTRACE_BOOTSTRAP_KEY"

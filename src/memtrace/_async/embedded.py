@@ -11,7 +11,6 @@ from memtrace._config import Config
 from memtrace._request import Call, OwnKey
 from memtrace._response import RawResponse
 from memtrace._retry import Deadline
-from memtrace._store_url import StoreUrl
 
 if TYPE_CHECKING:
     from memtrace_server.messages import Request
@@ -37,6 +36,8 @@ class AsyncEmbeddedTransport:
             # Here, as those who send over HTTP need none of it.
             from memtrace_server.embedded import ConnectError, EmbeddedServer  # noqa: PLC0415
         except ImportError as error:
+            from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # it needs nothing of an extra
+
             url = StoreUrl.parse(store)
             extra = "server" if url.dsn is None else "postgres"
             raise ImportError(

@@ -104,7 +104,7 @@ def explained(url: str, key: str | None, key_option: str = "--key") -> Iterator[
 def _client(url: str, key: str | None, org: str | None, stack: ExitStack) -> tuple[Memtrace, str]:
     from memtrace import Memtrace
     from memtrace._http import httpx
-    from memtrace._store_url import StoreUrl
+    from memtrace_server.store_url import StoreUrl
 
     if org is None:
         client = stack.enter_context(Memtrace(url, key))
@@ -133,7 +133,7 @@ def memory_url(url: str | None, *, create: bool) -> str:
     Raises:
         NoSuchStore: If it names a file that does not exist and must not be created.
     """
-    from memtrace._store_url import StoreUrl
+    from memtrace_server.store_url import StoreUrl
 
     named = (url or "").strip()
     url = named or f"sqlite:///{own_file(create=create)}"

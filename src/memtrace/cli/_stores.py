@@ -62,9 +62,9 @@ def restore(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Put a backup in the place of the store, which nobody may have open; the old store is kept."""
-    from memtrace._store_url import StoreUrl
     from memtrace_server import tenants
     from memtrace_server.store import restore_store
+    from memtrace_server.store_url import StoreUrl
 
     with unavailability():
         done = restore_store(store, file)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from memtrace._store_url import StoreUrl
 from memtrace_server.store.protocol import Store, StoreUnsupported
 from memtrace_server.store.sqlite import SqliteStore
 from memtrace_server.store.sqlite.backups import Restored, restore
+from memtrace_server.store_url import StoreUrl
 
 __all__ = ["Restored", "Store", "open_store", "restore_store"]
 

@@ -20,8 +20,8 @@ from psycopg import errors
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8Dumper
 
-from memtrace._store_url import StoreUrl
 from memtrace_server.store.protocol import StoreUnavailable
+from memtrace_server.store_url import StoreUrl
 
 Connection = psycopg.Connection[TupleRow]
 

@@ -25,7 +25,6 @@ import psycopg
 from psycopg import errors
 from psycopg.errors import Diagnostic
 
-from memtrace._store_url import StoreUrl
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline, end_of_wait
 from memtrace_server.problems import Problem
@@ -56,6 +55,7 @@ from memtrace_server.store.protocol import (
 )
 from memtrace_server.store.records import Wants
 from memtrace_server.store.writing import PATIENCE, Writing
+from memtrace_server.store_url import StoreUrl
 
 T = TypeVar("T")
 
