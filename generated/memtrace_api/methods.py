@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from types import NoneType
 from typing import Any, TypeVar, Unpack, overload
 
 from . import requests
 from .fields import (
+    AgentContextFields,
+    AgentFields,
     AgentListFilters,
     AgentMemoryFilters,
     CreateSessionFields,
     DeleteAgentFields,
     DeleteSessionFields,
     ListFilters,
+    RegisterAgentFields,
+    SearchConditions,
+    SessionContextFields,
     SessionFields,
     SessionListFilters,
     SessionMemoryFilters,
@@ -21,17 +27,30 @@ from .fields import (
 )
 from .models.access import Access
 from .models.agent import Agent
+from .models.agent_context import AgentContext
 from .models.agent_list import AgentList
 from .models.agent_stats import AgentStats
+from .models.context_options import ContextOptions
 from .models.create_session_request import CreateSessionRequest
+from .models.health import Health
 from .models.list_options import ListOptions
+from .models.memory import Memory
 from .models.memory_list import MemoryList
 from .models.memory_tail import MemoryTail
+from .models.register_agent_request import RegisterAgentRequest
+from .models.search_query import SearchQuery
+from .models.search_result import SearchResult
 from .models.session import Session
+from .models.session_context import SessionContext
 from .models.session_list import SessionList
 from .models.update_session_request import UpdateSessionRequest
 
 T = TypeVar("T")
+
+# What a tokenizer makes of a text: a number of tokens, or the tokens.
+Counted = int | Sequence[object]
+CountTokens = Callable[[str], Counted]
+AsyncCountTokens = Callable[[str], Counted | Awaitable[Counted]]
 
 
 class AsyncMethods:
@@ -41,23 +60,66 @@ class AsyncMethods:
         self,
         model: type[T],
         operation: Callable[..., dict[str, Any]],
-        *ids: str,
+        *ids: Memory | str,
         fields: Mapping[str, object],
         request: object = None,
         of: type | None = None,
         idempotency_key: str | None = None,
+        never_on: Collection[int] = (),
     ) -> T:
         raise NotImplementedError
 
-    async def _delete_by(
+    async def _fit_by(
         self,
+        model: type[T],
         operation: Callable[..., dict[str, Any]],
         identifier: str,
+        options: ContextOptions | None,
         *,
         fields: Mapping[str, object],
-        idempotency_key: str | None,
-    ) -> None:
+        count_tokens: AsyncCountTokens | None,
+    ) -> T:
         raise NotImplementedError
+
+    async def health(
+        self,
+    ) -> Health:
+        """Ask whether the server is alive.
+
+        Responds as long as the process serves requests, whatever the state of its storage.
+
+        Returns:
+            The server is alive.
+
+        Raises:
+            ServerError: If the response is 503, which is not retried.
+        """
+        return await self._fetch_by(
+            Health,
+            requests.get_health,
+            fields={},
+            never_on={503},
+        )
+
+    async def ready(
+        self,
+    ) -> Health:
+        """Ask whether the server is ready.
+
+        Checks the storage; 503 if it does not respond.
+
+        Returns:
+            The storage responds.
+
+        Raises:
+            ServerError: If the response is 503, which is not retried.
+        """
+        return await self._fetch_by(
+            Health,
+            requests.get_ready,
+            fields={},
+            never_on={503},
+        )
 
     async def list_memories(
         self,
@@ -83,6 +145,55 @@ class AsyncMethods:
             of=ListOptions,
         )
 
+    async def get_memory(
+        self,
+        memory: Memory | str,
+    ) -> Memory:
+        """Get one memory.
+
+        Returns the memory with this id.
+
+        Args:
+            memory: The memory, or its id; a Memtrace 0.x server gives none.
+
+        Returns:
+            The memory.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        return await self._fetch_by(
+            Memory,
+            requests.get_memory,
+            memory,
+            fields={},
+        )
+
+    async def forget(
+        self,
+        memory: Memory | str,
+        *,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Forget one memory.
+
+        Deletes the memory with this id for good, from the full-text index too. The same memory can be
+        stored again afterwards.
+
+        Args:
+            memory: The memory, or its id; a Memtrace 0.x server gives none.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        await self._fetch_by(
+            NoneType,
+            requests.forget_memory,
+            memory,
+            fields={},
+            idempotency_key=idempotency_key,
+        )
+
     async def tail_memories(
         self,
         **fields: Unpack[TailOptions],
@@ -104,6 +215,60 @@ class AsyncMethods:
             fields=fields,
         )
 
+    async def vacuum(
+        self,
+    ) -> None:
+        """Remove the last traces of what was forgotten.
+
+        Rewrites the store of all organisations, so that no file of it has anything left of what was
+        forgotten: for admins of `org_default`, who operate the server. It takes as long as the store is
+        large, and writes wait meanwhile. A response 503 with the code `deadline_exceeded` does not stop it.
+
+        Raises:
+            ServerError: If the response is 503, which is not retried.
+        """
+        await self._fetch_by(
+            NoneType,
+            requests.vacuum_store,
+            fields={},
+            never_on={503},
+        )
+
+    async def search_memories(
+        self,
+        query: SearchQuery | str | None = None,
+        **fields: Unpack[SearchConditions],
+    ) -> SearchResult:
+        """Search memories.
+
+        Returns the memories that match every condition given. `query` takes a question as a person asks it,
+        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
+        equal values. A memory is found as soon as it is stored.
+
+        Args:
+            query: A question, or words. A memory matches if its content, its tags, its event type or
+                the strings in its metadata have any of the words, in any form of English ("ran" matches
+                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
+                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
+                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
+                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given) raises memories of that time. A question about nothing but a
+                time ("What happened yesterday?") has the memories of exactly that time, whatever their
+                words, the newest first and without scores. The 64 rarest words count, and the first 16
+                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
+                `SearchQuery`.
+
+        Returns:
+            The memories that match.
+        """
+        return await self._fetch_by(
+            SearchResult,
+            requests.search_memories,
+            fields=fields,
+            request=query,
+            of=SearchQuery,
+        )
+
     async def list_agents(
         self,
         **fields: Unpack[AgentListFilters],
@@ -119,6 +284,51 @@ class AsyncMethods:
             AgentList,
             requests.list_agents,
             fields=fields,
+        )
+
+    @overload
+    async def register_agent(
+        self,
+        request: RegisterAgentRequest | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Agent: ...
+
+    @overload
+    async def register_agent(
+        self, name: str, /, *, idempotency_key: str | None = None, **fields: Unpack[AgentFields]
+    ) -> Agent: ...
+
+    @overload
+    async def register_agent(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RegisterAgentFields]
+    ) -> Agent: ...
+
+    async def register_agent(
+        self,
+        request: RegisterAgentRequest | Mapping[str, Any] | str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: object,
+    ) -> Agent:
+        """Register an agent.
+
+        Gives an agent a description and configuration. Its name is its id; memories already stored under
+        that id belong to the agent. ConflictError if the name is registered already.
+
+        Args:
+            request: The id of the agent, with other fields as keywords. Or a request object or a mapping.
+
+        Returns:
+            The agent just registered.
+        """
+        return await self._fetch_by(
+            Agent,
+            requests.register_agent,
+            fields=fields,
+            request=request,
+            of=RegisterAgentRequest,
+            idempotency_key=idempotency_key,
         )
 
     async def get_agent(
@@ -164,7 +374,8 @@ class AsyncMethods:
         Raises:
             NotFoundError: If there is none.
         """
-        await self._delete_by(
+        await self._fetch_by(
+            NoneType,
             requests.delete_agent,
             agent_id,
             fields=fields,
@@ -179,7 +390,7 @@ class AsyncMethods:
     ) -> MemoryList:
         """List an agent's memories.
 
-        As `list_memories`, for one agent; 404 if there is no such agent.
+        As `list_memories`, for one agent; NotFoundError if there is no such agent.
 
         Args:
             agent_id: Id or name of the agent.
@@ -222,6 +433,42 @@ class AsyncMethods:
             requests.get_agent_stats,
             agent_id,
             fields={},
+        )
+
+    async def get_agent_context(
+        self,
+        agent_id: str,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: AsyncCountTokens | None = None,
+        **fields: Unpack[AgentContextFields],
+    ) -> AgentContext:
+        """Get an agent's memories as markdown for an LLM.
+
+        As `get_session_context`, of everything that the agent remembers, with a heading for each session
+        too.
+
+        Args:
+            agent_id: Id or name of the agent.
+            options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            NotFoundError: If there is none.
+            TypeError: If `count_tokens` returns something else.
+        """
+        return await self._fit_by(
+            AgentContext,
+            requests.get_agent_context,
+            agent_id,
+            options,
+            fields=fields,
+            count_tokens=count_tokens,
         )
 
     async def list_sessions(
@@ -365,7 +612,8 @@ class AsyncMethods:
         Raises:
             NotFoundError: If there is none.
         """
-        await self._delete_by(
+        await self._fetch_by(
+            NoneType,
             requests.delete_session,
             session_id,
             fields=fields,
@@ -380,7 +628,7 @@ class AsyncMethods:
     ) -> MemoryList:
         """List a session's memories.
 
-        As `list_memories`, for one session; 404 if there is no such session.
+        As `list_memories`, for one session; NotFoundError if there is no such session.
 
         Args:
             session_id: Id of the session.
@@ -399,6 +647,55 @@ class AsyncMethods:
             fields=fields,
             request=options,
             of=ListOptions,
+        )
+
+    async def get_session_context(
+        self,
+        session_id: str,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: AsyncCountTokens | None = None,
+        **fields: Unpack[SessionContextFields],
+    ) -> SessionContext:
+        """Get a session's memories as markdown for an LLM.
+
+        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
+        what it was (its event type, unless that is `general`). Equal contents under one heading are written
+        once, with their number.
+
+        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
+        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
+        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
+        something important is left out: what is unimportant, no match, and not among the newest eight (as
+        far as an eighth of the budget holds them). For decisions, errors and entities without an
+        importance, only what is older is chatter. A long memory may be shortened. The last line says how
+        many memories were left out.
+
+        **Framing.** The first line says that these are records, not instructions. No stored text can become
+        a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
+        invisible characters are written as escapes.
+
+        Args:
+            session_id: Id of the session.
+            options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            NotFoundError: If there is none.
+            TypeError: If `count_tokens` returns something else.
+        """
+        return await self._fit_by(
+            SessionContext,
+            requests.get_session_context,
+            session_id,
+            options,
+            fields=fields,
+            count_tokens=count_tokens,
         )
 
     async def get_access(
@@ -426,23 +723,66 @@ class Methods:
         self,
         model: type[T],
         operation: Callable[..., dict[str, Any]],
-        *ids: str,
+        *ids: Memory | str,
         fields: Mapping[str, object],
         request: object = None,
         of: type | None = None,
         idempotency_key: str | None = None,
+        never_on: Collection[int] = (),
     ) -> T:
         raise NotImplementedError
 
-    def _delete_by(
+    def _fit_by(
         self,
+        model: type[T],
         operation: Callable[..., dict[str, Any]],
         identifier: str,
+        options: ContextOptions | None,
         *,
         fields: Mapping[str, object],
-        idempotency_key: str | None,
-    ) -> None:
+        count_tokens: CountTokens | None,
+    ) -> T:
         raise NotImplementedError
+
+    def health(
+        self,
+    ) -> Health:
+        """Ask whether the server is alive.
+
+        Responds as long as the process serves requests, whatever the state of its storage.
+
+        Returns:
+            The server is alive.
+
+        Raises:
+            ServerError: If the response is 503, which is not retried.
+        """
+        return self._fetch_by(
+            Health,
+            requests.get_health,
+            fields={},
+            never_on={503},
+        )
+
+    def ready(
+        self,
+    ) -> Health:
+        """Ask whether the server is ready.
+
+        Checks the storage; 503 if it does not respond.
+
+        Returns:
+            The storage responds.
+
+        Raises:
+            ServerError: If the response is 503, which is not retried.
+        """
+        return self._fetch_by(
+            Health,
+            requests.get_ready,
+            fields={},
+            never_on={503},
+        )
 
     def list_memories(
         self,
@@ -468,6 +808,55 @@ class Methods:
             of=ListOptions,
         )
 
+    def get_memory(
+        self,
+        memory: Memory | str,
+    ) -> Memory:
+        """Get one memory.
+
+        Returns the memory with this id.
+
+        Args:
+            memory: The memory, or its id; a Memtrace 0.x server gives none.
+
+        Returns:
+            The memory.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        return self._fetch_by(
+            Memory,
+            requests.get_memory,
+            memory,
+            fields={},
+        )
+
+    def forget(
+        self,
+        memory: Memory | str,
+        *,
+        idempotency_key: str | None = None,
+    ) -> None:
+        """Forget one memory.
+
+        Deletes the memory with this id for good, from the full-text index too. The same memory can be
+        stored again afterwards.
+
+        Args:
+            memory: The memory, or its id; a Memtrace 0.x server gives none.
+
+        Raises:
+            NotFoundError: If there is none.
+        """
+        self._fetch_by(
+            NoneType,
+            requests.forget_memory,
+            memory,
+            fields={},
+            idempotency_key=idempotency_key,
+        )
+
     def tail_memories(
         self,
         **fields: Unpack[TailOptions],
@@ -489,6 +878,60 @@ class Methods:
             fields=fields,
         )
 
+    def vacuum(
+        self,
+    ) -> None:
+        """Remove the last traces of what was forgotten.
+
+        Rewrites the store of all organisations, so that no file of it has anything left of what was
+        forgotten: for admins of `org_default`, who operate the server. It takes as long as the store is
+        large, and writes wait meanwhile. A response 503 with the code `deadline_exceeded` does not stop it.
+
+        Raises:
+            ServerError: If the response is 503, which is not retried.
+        """
+        self._fetch_by(
+            NoneType,
+            requests.vacuum_store,
+            fields={},
+            never_on={503},
+        )
+
+    def search_memories(
+        self,
+        query: SearchQuery | str | None = None,
+        **fields: Unpack[SearchConditions],
+    ) -> SearchResult:
+        """Search memories.
+
+        Returns the memories that match every condition given. `query` takes a question as a person asks it,
+        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
+        equal values. A memory is found as soon as it is stored.
+
+        Args:
+            query: A question, or words. A memory matches if its content, its tags, its event type or
+                the strings in its metadata have any of the words, in any form of English ("ran" matches
+                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
+                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
+                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
+                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given) raises memories of that time. A question about nothing but a
+                time ("What happened yesterday?") has the memories of exactly that time, whatever their
+                words, the newest first and without scores. The 64 rarest words count, and the first 16
+                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
+                `SearchQuery`.
+
+        Returns:
+            The memories that match.
+        """
+        return self._fetch_by(
+            SearchResult,
+            requests.search_memories,
+            fields=fields,
+            request=query,
+            of=SearchQuery,
+        )
+
     def list_agents(
         self,
         **fields: Unpack[AgentListFilters],
@@ -504,6 +947,51 @@ class Methods:
             AgentList,
             requests.list_agents,
             fields=fields,
+        )
+
+    @overload
+    def register_agent(
+        self,
+        request: RegisterAgentRequest | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Agent: ...
+
+    @overload
+    def register_agent(
+        self, name: str, /, *, idempotency_key: str | None = None, **fields: Unpack[AgentFields]
+    ) -> Agent: ...
+
+    @overload
+    def register_agent(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[RegisterAgentFields]
+    ) -> Agent: ...
+
+    def register_agent(
+        self,
+        request: RegisterAgentRequest | Mapping[str, Any] | str | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: object,
+    ) -> Agent:
+        """Register an agent.
+
+        Gives an agent a description and configuration. Its name is its id; memories already stored under
+        that id belong to the agent. ConflictError if the name is registered already.
+
+        Args:
+            request: The id of the agent, with other fields as keywords. Or a request object or a mapping.
+
+        Returns:
+            The agent just registered.
+        """
+        return self._fetch_by(
+            Agent,
+            requests.register_agent,
+            fields=fields,
+            request=request,
+            of=RegisterAgentRequest,
+            idempotency_key=idempotency_key,
         )
 
     def get_agent(
@@ -549,7 +1037,8 @@ class Methods:
         Raises:
             NotFoundError: If there is none.
         """
-        self._delete_by(
+        self._fetch_by(
+            NoneType,
             requests.delete_agent,
             agent_id,
             fields=fields,
@@ -564,7 +1053,7 @@ class Methods:
     ) -> MemoryList:
         """List an agent's memories.
 
-        As `list_memories`, for one agent; 404 if there is no such agent.
+        As `list_memories`, for one agent; NotFoundError if there is no such agent.
 
         Args:
             agent_id: Id or name of the agent.
@@ -607,6 +1096,42 @@ class Methods:
             requests.get_agent_stats,
             agent_id,
             fields={},
+        )
+
+    def get_agent_context(
+        self,
+        agent_id: str,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: CountTokens | None = None,
+        **fields: Unpack[AgentContextFields],
+    ) -> AgentContext:
+        """Get an agent's memories as markdown for an LLM.
+
+        As `get_session_context`, of everything that the agent remembers, with a heading for each session
+        too.
+
+        Args:
+            agent_id: Id or name of the agent.
+            options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            NotFoundError: If there is none.
+            TypeError: If `count_tokens` returns something else.
+        """
+        return self._fit_by(
+            AgentContext,
+            requests.get_agent_context,
+            agent_id,
+            options,
+            fields=fields,
+            count_tokens=count_tokens,
         )
 
     def list_sessions(
@@ -750,7 +1275,8 @@ class Methods:
         Raises:
             NotFoundError: If there is none.
         """
-        self._delete_by(
+        self._fetch_by(
+            NoneType,
             requests.delete_session,
             session_id,
             fields=fields,
@@ -765,7 +1291,7 @@ class Methods:
     ) -> MemoryList:
         """List a session's memories.
 
-        As `list_memories`, for one session; 404 if there is no such session.
+        As `list_memories`, for one session; NotFoundError if there is no such session.
 
         Args:
             session_id: Id of the session.
@@ -784,6 +1310,55 @@ class Methods:
             fields=fields,
             request=options,
             of=ListOptions,
+        )
+
+    def get_session_context(
+        self,
+        session_id: str,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: CountTokens | None = None,
+        **fields: Unpack[SessionContextFields],
+    ) -> SessionContext:
+        """Get a session's memories as markdown for an LLM.
+
+        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
+        what it was (its event type, unless that is `general`). Equal contents under one heading are written
+        once, with their number.
+
+        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
+        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
+        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
+        something important is left out: what is unimportant, no match, and not among the newest eight (as
+        far as an eighth of the budget holds them). For decisions, errors and entities without an
+        importance, only what is older is chatter. A long memory may be shortened. The last line says how
+        many memories were left out.
+
+        **Framing.** The first line says that these are records, not instructions. No stored text can become
+        a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
+        invisible characters are written as escapes.
+
+        Args:
+            session_id: Id of the session.
+            options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            NotFoundError: If there is none.
+            TypeError: If `count_tokens` returns something else.
+        """
+        return self._fit_by(
+            SessionContext,
+            requests.get_session_context,
+            session_id,
+            options,
+            fields=fields,
+            count_tokens=count_tokens,
         )
 
     def get_access(

@@ -29,7 +29,7 @@ TIME_POINTS = frozenset(["as_of", "since", "until"])
 
 
 def get_health() -> dict[str, Any]:
-    """Is the server alive?"""
+    """Ask whether the server is alive."""
     kwargs: dict[str, Any] = {
         "method": "get",
         "url": "/health",
@@ -39,7 +39,7 @@ def get_health() -> dict[str, Any]:
 
 
 def get_ready() -> dict[str, Any]:
-    """Is the server ready?"""
+    """Ask whether the server is ready."""
     kwargs: dict[str, Any] = {
         "method": "get",
         "url": "/ready",
@@ -485,7 +485,7 @@ def get_agent_context(
     *,
     body: ContextOptions | None = None,
 ) -> dict[str, Any]:
-    """An agent's memories as markdown for an LLM."""
+    """Get an agent's memories as markdown for an LLM."""
     kwargs: dict[str, Any] = {
         "method": "post",
         "url": "/api/v1/agents/{agent_id}/context".format(
@@ -650,7 +650,7 @@ def get_session_context(
     *,
     body: ContextOptions | None = None,
 ) -> dict[str, Any]:
-    """A session's memories as markdown for an LLM."""
+    """Get a session's memories as markdown for an LLM."""
     kwargs: dict[str, Any] = {
         "method": "post",
         "url": "/api/v1/sessions/{session_id}/context".format(

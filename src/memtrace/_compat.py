@@ -12,7 +12,7 @@ from datetime import datetime
 
 from memtrace._retry import Retries
 from memtrace.exceptions import APIStatusError, ConflictError
-from memtrace.models import AddMemoryRequest, Agent, ListOptions, Memory, RegisterAgentRequest, StoredMemories
+from memtrace.models import AddMemoryRequest, Agent, ListOptions, Memory, MemoryBatch, RegisterAgentRequest
 
 # The largest page of 0.x.
 _NEWEST = 1000
@@ -45,7 +45,7 @@ def memory_for(request: AddMemoryRequest, memories: Iterable[Memory]) -> Memory 
 
 def batch_for(
     requests: list[AddMemoryRequest], newest: dict[str, list[Memory]], conflict: ConflictError
-) -> StoredMemories:
+) -> MemoryBatch:
     """Return the memories of a batch if all of them are stored.
 
     Args:
@@ -64,7 +64,8 @@ def batch_for(
             f"{len(missing)} of its {len(requests)} memories are missing: {missing}"
         )
         raise conflict
-    return StoredMemories(memory for memory in stored if memory is not None)
+    memories = [memory for memory in stored if memory is not None]
+    return MemoryBatch(memories=memories, count=len(memories))
 
 
 def agent_for(request: RegisterAgentRequest, agents: Iterable[Agent]) -> Agent | None:

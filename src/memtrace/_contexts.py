@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import attrs
@@ -12,10 +12,6 @@ from msgspec.structs import replace
 from memtrace.models import AgentContext, ContextOptions, SessionContext
 
 C = TypeVar("C", AgentContext, SessionContext)
-
-Counted = int | Sequence[object]
-CountTokens = Callable[[str], Counted]
-AsyncCountTokens = Callable[[str], Counted | Awaitable[Counted]]
 
 _REQUESTS = 3
 _USED = 0.9  # of the budget, when there is that much to say

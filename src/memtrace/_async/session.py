@@ -15,8 +15,8 @@ from memtrace_api.fields import (
     SessionRecallFilters,
     SessionSearchConditions,
 )
+from memtrace_api.methods import AsyncCountTokens
 
-from memtrace._contexts import AsyncCountTokens
 from memtrace._fields import shows_fields
 from memtrace._request import request_of
 from memtrace.exceptions import MemtraceError, NotFoundError

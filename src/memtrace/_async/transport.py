@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 import anyio
 import anyio.to_thread  # unasync: remove
@@ -249,23 +250,17 @@ class AsyncSender:
         """Send the request of an operation, and return the response as a model."""
         return await self.send(call(operation, *args, **kwargs), model)
 
-    @overload
-    async def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T: ...
-
-    @overload
-    async def send(self, call: Call, model: None, retries: Retries | None = None) -> None: ...
-
-    async def send(self, call: Call, model: type[T] | None, retries: Retries | None = None) -> T | None:
-        """Send a request, and return the response as a model; None stands for a response that holds nothing.
+    async def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
+        """Send a request, and return the response as a model; NoneType is that of one that holds nothing.
 
         Raises:
             MemtraceError: If there is no such response.
         """
         raw = await self._send(call, retries or self.retries())
-        if model is not None:
+        if model is not NoneType:
             return model_of(raw, model)
         require_nothing(raw)
-        return None
+        return cast("T", None)
 
     def retries(self, *, never_on: Collection[int] = ()) -> Retries:
         """Begin to count the retries and the time of a call, for those who look at them afterwards.

@@ -7,7 +7,7 @@ import copy
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
@@ -16,8 +16,6 @@ from weakref import WeakSet
 from memtrace_api import requests
 from memtrace_api.fields import (
     AddMemoryFields,
-    AgentContextFields,
-    AgentFields,
     DecisionFields,
     ExportFilters,
     ForgetFilters,
@@ -25,20 +23,18 @@ from memtrace_api.fields import (
     IterSearchConditions,
     MemoryFields,
     RecallFilters,
-    RegisterAgentFields,
-    SearchConditions,
-    SessionContextFields,
     TailFilters,
 )
-from memtrace_api.methods import Methods
+from memtrace_api.methods import CountTokens, Methods
 
 from memtrace._compat import agent_for, batch_for, is_already_applied, memory_for, newest_of, presumed
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
-from memtrace._contexts import C, CountTokens, Fitting
+from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
 from memtrace._pagination import SearchPages, page_after
 from memtrace._records import ImportReport
 from memtrace._request import (
+    Call,
     as_event,
     batch,
     call,
@@ -55,6 +51,7 @@ from memtrace._sync.session import SessionHandle
 from memtrace._sync.transport import Sender, Transports
 from memtrace._values import identifier
 from memtrace.exceptions import (
+    APIStatusError,
     BadRequestError,
     BufferedWriteError,
     ConflictError,
@@ -64,21 +61,16 @@ from memtrace.exceptions import (
 from memtrace.models import (
     AddMemoriesRequest,
     AddMemoryRequest,
-    Agent,
-    AgentContext,
     ContextOptions,
     ForgetFilter,
     ForgetResult,
-    Health,
     ListOptions,
     Memory,
     MemoryBatch,
     MemoryList,
     RegisterAgentRequest,
     SearchQuery,
-    SearchResult,
     Session,
-    SessionContext,
     StoredMemories,
     TimePoint,
 )
@@ -374,14 +366,7 @@ class Memtrace(Methods):
         """
         body = as_event(request_of(AddMemoryRequest, request, fields))
         write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
-        sent_at = datetime.now(UTC)
-        retries = self._sender.retries()
-        try:
-            return self._sender.send(write, Memory, retries)
-        except ConflictError as error:
-            if not is_already_applied(error, retries):
-                raise
-            return _applied(self._within(retries), body, error, sent_at)
+        return self._send(write, Memory, body)
 
     def add_memories(
         self,
@@ -409,34 +394,10 @@ class Memtrace(Methods):
             >>> stored = client.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
             >>> stored[0].id, stored.duplicates
         """
-        bodies = [as_event(memory) for memory in batch(memories)]
-        body = AddMemoriesRequest(memories=bodies)
+        body = AddMemoriesRequest(memories=[as_event(memory) for memory in batch(memories)])
         write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
-        retries = self._sender.retries()
-        try:
-            stored = self._sender.send(write, MemoryBatch, retries)
-        except ConflictError as error:
-            if not is_already_applied(error, retries):
-                raise
-            client, newest = self._within(retries), {}
-            for agent_id in {body.agent_id for body in bodies}:
-                newest[agent_id] = (client.list_memories(newest_of(agent_id))).memories
-            return batch_for(bodies, newest, error)
+        stored = self._send(write, MemoryBatch, body)
         return StoredMemories(stored.memories, stored.duplicates or ())
-
-    def get_memory(self, memory: Memory | str) -> Memory:
-        """Return the memory of an id.
-
-        Args:
-            memory: The id, or a memory to read again.
-
-        Returns:
-            The memory as it is stored.
-
-        Raises:
-            NotFoundError: If there is none.
-        """
-        return self._sender.fetch(Memory, requests.get_memory, memory_id_of(memory))
 
     def iter_memories(
         self,
@@ -494,25 +455,6 @@ class Memtrace(Methods):
             for memory in page.memories:
                 yield memory
 
-    def search_memories(
-        self, query: SearchQuery | str | None = None, **conditions: Unpack[SearchConditions]
-    ) -> SearchResult:
-        """Search memories.
-
-        Args:
-            query: A question as a person asks it: any of its words matches, and the best memories come first.
-                A `"phrase in quotes"` must be in the content, a `-word` must not. Other conditions are
-                keywords. Or a whole `SearchQuery`.
-
-        Returns:
-            A page of what was found, each memory with its `score`; `iter_search` goes through the pages.
-
-        Example:
-            >>> client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
-        """
-        body = request_of(SearchQuery, query, conditions)
-        return self._sender.fetch(SearchResult, requests.search_memories, body=body)
-
     def iter_search(
         self,
         query: SearchQuery | str | None = None,
@@ -534,19 +476,6 @@ class Memtrace(Methods):
             The memories, one by one.
         """
         return self._iter_found(request_of(SearchQuery, query, dict(conditions, limit=page_size)))
-
-    def forget(self, memory: Memory | str, *, idempotency_key: str | None = None) -> None:
-        """Forget one memory, for good.
-
-        Args:
-            memory: The memory, or its id.
-
-        Raises:
-            NotFoundError: If there is no such memory.
-            BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
-        """
-        write = call(requests.forget_memory, memory_id_of(memory), idempotency_key=idempotency_key)
-        self._sender.send(write, None)
 
     def forget_all(
         self,
@@ -621,82 +550,6 @@ class Memtrace(Methods):
             ...     report = client.import_(file)
         """
         return transfer.import_records(self._sender, records, strict=strict)
-
-    @overload
-    def register_agent(
-        self, request: RegisterAgentRequest | Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> Agent: ...
-
-    @overload
-    def register_agent(
-        self, name: str, /, *, idempotency_key: str | None = None, **fields: Unpack[AgentFields]
-    ) -> Agent: ...
-
-    @overload
-    def register_agent(
-        self, *, idempotency_key: str | None = None, **fields: Unpack[RegisterAgentFields]
-    ) -> Agent: ...
-
-    def register_agent(
-        self,
-        request: RegisterAgentRequest | Mapping[str, Any] | str | None = None,
-        *,
-        idempotency_key: str | None = None,
-        **fields: object,
-    ) -> Agent:
-        """Register an agent, with a description and configuration. Its name is its id.
-
-        Args:
-            request: The agent's name, with other fields as keywords. Or a request object or a mapping.
-
-        Returns:
-            The agent.
-
-        Raises:
-            ConflictError: If an agent of that name is registered. A Memtrace 0.x server: BadRequestError.
-
-        Example:
-            >>> client.register_agent("agent_1", description="Handles customer support")
-        """
-        body = request_of(RegisterAgentRequest, request, fields)
-        write = call(requests.register_agent, body=body, idempotency_key=idempotency_key)
-        retries = self._sender.retries()
-        try:
-            return self._sender.send(write, Agent, retries)
-        except (BadRequestError, ConflictError) as error:
-            if not is_already_applied(error, retries):
-                raise
-            agent = agent_for(body, (self._within(retries).list_agents()).agents)
-            if agent is None:
-                raise
-            return agent
-
-    def get_agent_context(
-        self,
-        agent_id: str,
-        options: ContextOptions | None = None,
-        *,
-        count_tokens: CountTokens | None = None,
-        **fields: Unpack[AgentContextFields],
-    ) -> AgentContext:
-        """Return an agent's memories as markdown for an LLM.
-
-        Args:
-            agent_id: The agent whose memories to return.
-            options: What the context is made of. Or pass the options as keywords.
-            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
-                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
-                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
-
-        Returns:
-            The context, and how many memories are in it.
-
-        Raises:
-            NotFoundError: If there is no such agent.
-            TypeError: If `count_tokens` returns something else.
-        """
-        body = request_of(ContextOptions, options, fields)
-        return self._context(AgentContext, requests.get_agent_context, agent_id, body, count_tokens)
 
     def session(
         self, agent_id: str, *, session_id: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -774,33 +627,6 @@ class Memtrace(Methods):
         )
         return WriteBuffer(self, limits, on_failure)
 
-    def get_session_context(
-        self,
-        session_id: str,
-        options: ContextOptions | None = None,
-        *,
-        count_tokens: CountTokens | None = None,
-        **fields: Unpack[SessionContextFields],
-    ) -> SessionContext:
-        """Return a session's memories as markdown for an LLM.
-
-        Args:
-            session_id: The session whose memories to return.
-            options: What the context is made of. Or pass the options as keywords.
-            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
-                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
-                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
-
-        Returns:
-            The context, and how many memories are in it.
-
-        Raises:
-            NotFoundError: If there is no such session.
-            TypeError: If `count_tokens` returns something else.
-        """
-        body = request_of(ContextOptions, options, fields)
-        return self._context(SessionContext, requests.get_session_context, session_id, body, count_tokens)
-
     def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.
 
@@ -815,90 +641,64 @@ class Memtrace(Methods):
         """
         return self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 
-    def vacuum(self) -> None:
-        """Rewrite the store, so that no file of it has anything left of what was forgotten.
-
-        It takes as long as the store is large, and writes wait meanwhile. On a server, it is for admins of
-        the organisation `org_default`, as it is about all organisations.
-
-        Raises:
-            PermissionDeniedError: If the key is none of theirs.
-            ServerError: If it took longer than a request may (503, `deadline_exceeded`), which does not stop
-                it; or if it could not be done.
-        """
-        self._sender.send(call(requests.vacuum_store), None, self._patient_but_for_503())
-
-    def health(self) -> Health:
-        """Ask whether the server is alive. A 503 is not retried: it is the answer.
-
-        Raises:
-            ServerError: If it is not.
-        """
-        return self._sender.send(call(requests.get_health), Health, self._patient_but_for_503())
-
-    def ready(self) -> Health:
-        """Ask whether the server can do its work. A 503 is not retried: it is the answer.
-
-        Raises:
-            ServerError: If it cannot.
-        """
-        return self._sender.send(call(requests.get_ready), Health, self._patient_but_for_503())
-
     def _fetch_by(  # noqa: PLR0913  # the methods of the contract give them
         self,
         model: type[T],
         operation: Callable[..., dict[str, Any]],
-        *ids: str,
+        *ids: Memory | str,
         fields: Mapping[str, object],
         request: object = None,
         of: type | None = None,
         idempotency_key: str | None = None,
+        never_on: Collection[int] = (),
     ) -> T:
-        given: Any = fields if of is None else request_of(of, request, fields)
         names = operation.__code__.co_varnames
+        path: list[Any] = [
+            memory_id_of(each) if name == "memory_id" else each
+            for name, each in zip(names, ids, strict=False)
+        ]
+        given: Any = fields if of is None else request_of(of, request, fields)
         if "body" in names:
-            parameters = {"body": given, "idempotency_key": idempotency_key}
+            parameters = {"body": given}
         else:
             # What is in the path is no filter.
-            own = names[: len(ids)]
-            parameters = {name: value for name, value in parameters_of(given).items() if name not in own}
-        return self._sender.fetch(model, operation, *ids, **parameters)
+            parameters = {n: value for n, value in parameters_of(given).items() if n not in names[: len(ids)]}
+        write = call(operation, *path, idempotency_key=idempotency_key, **parameters)
+        return self._send(write, model, given, never_on)
 
-    def _delete_by(
-        self,
-        operation: Callable[..., dict[str, Any]],
-        identifier: str,
-        *,
-        fields: Mapping[str, object],
-        idempotency_key: str | None,
-    ) -> None:
-        write = call(operation, identifier, idempotency_key=idempotency_key, **parameters_of(fields))
-        retries = self._sender.retries()
+    def _send(self, call: Call, model: type[T], body: object, never_on: Collection[int] = ()) -> T:
+        """Send a request; a write that a 0.x server refuses as a duplicate of itself is no error."""
+        retries, sent_at = self._sender.retries(never_on=never_on), datetime.now(UTC)
         try:
-            self._sender.send(write, None, retries)
-        except NotFoundError as error:
-            # What a retry does not find was deleted by the attempt before.
+            return self._sender.send(call, model, retries)
+        except (BadRequestError, ConflictError, NotFoundError) as error:
             if not is_already_applied(error, retries):
                 raise
+            applied: T = _applied(self._within(retries), call, body, error, sent_at)
+            return applied
 
-    def _context(
+    def _fit_by(  # noqa: PLR0913  # as above
         self,
-        model: type[C],
+        model: type[T],
         operation: Callable[..., dict[str, Any]],
         identifier: str,
-        options: ContextOptions,
+        options: ContextOptions | None,
+        *,
+        fields: Mapping[str, object],
         count_tokens: CountTokens | None,
-    ) -> C:
+    ) -> T:
         """Return a context; with `count_tokens`, the largest of up to three that it finds small enough."""
+        body = request_of(ContextOptions, options, fields)
         if count_tokens is None:
-            return self._sender.fetch(model, operation, identifier, body=options)
-        fitting = Fitting[C](options)
+            return self._sender.fetch(model, operation, identifier, body=body)
+        fitting: Fitting[Any] = Fitting(body)
         while (asked := fitting.next_options()) is not None:
-            context = self._sender.fetch(model, operation, identifier, body=asked)
+            context: Any = self._sender.fetch(model, operation, identifier, body=asked)
             counted = count_tokens(context.context)
 
             fitting.add(context, counted)
-        return fitting.best()
+        best: T = fitting.best()
+        return best
 
     def _iter_pages(self, options: ListOptions) -> Iterator[Memory]:
         next_options: ListOptions | None = options
@@ -924,14 +724,32 @@ class Memtrace(Methods):
         left = retries.deadline.left()
         return self if left is None else self.with_options(timeout=max(left, _MIN_TIMEOUT))
 
-    def _patient_but_for_503(self) -> Retries:
-        return self._sender.retries(never_on={_UNAVAILABLE})
+
+def _applied(client: Memtrace, call: Call, body: object, refusal: APIStatusError, sent_at: datetime) -> Any:  # noqa: ANN401  # what the call returns
+    """Return what an earlier attempt of a write did on a 0.x server.
+
+    Raises:
+        APIStatusError: The refusal, if that did not do it.
+    """
+    if isinstance(body, RegisterAgentRequest):
+        agent = agent_for(body, (client.list_agents()).agents)
+        if agent is not None:
+            return agent
+    elif isinstance(refusal, NotFoundError) and call.operation.startswith("delete_"):
+        return None  # what a retry does not find was deleted by the attempt before
+    elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoriesRequest):
+        newest: dict[str, list[Memory]] = {}
+        for agent_id in {memory.agent_id for memory in body.memories}:
+            newest[agent_id] = (client.list_memories(newest_of(agent_id))).memories
+        return batch_for(body.memories, newest, refusal)
+    elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoryRequest):
+        return _stored(client, body, refusal, sent_at)
+    raise refusal
 
 
-def _applied(
+def _stored(
     client: Memtrace, request: AddMemoryRequest, conflict: ConflictError, sent_at: datetime
 ) -> Memory:
-    """Return the memory that a 0.x server has stored already; made from the request if it is not found."""
     logger.debug("The memory was stored by an earlier attempt: %s", conflict)
     try:
         if conflict.existing_id is not None:

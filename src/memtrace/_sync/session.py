@@ -16,8 +16,8 @@ from memtrace_api.fields import (
     SessionRecallFilters,
     SessionSearchConditions,
 )
+from memtrace_api.methods import CountTokens
 
-from memtrace._contexts import CountTokens
 from memtrace._fields import shows_fields
 from memtrace._request import request_of
 from memtrace.exceptions import MemtraceError, NotFoundError

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
 
 from memtrace._config import Config
 from memtrace._observe import log_attempt, log_retry, span
@@ -232,23 +233,17 @@ class Sender:
         """Send the request of an operation, and return the response as a model."""
         return self.send(call(operation, *args, **kwargs), model)
 
-    @overload
-    def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T: ...
-
-    @overload
-    def send(self, call: Call, model: None, retries: Retries | None = None) -> None: ...
-
-    def send(self, call: Call, model: type[T] | None, retries: Retries | None = None) -> T | None:
-        """Send a request, and return the response as a model; None stands for a response that holds nothing.
+    def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
+        """Send a request, and return the response as a model; NoneType is that of one that holds nothing.
 
         Raises:
             MemtraceError: If there is no such response.
         """
         raw = self._send(call, retries or self.retries())
-        if model is not None:
+        if model is not NoneType:
             return model_of(raw, model)
         require_nothing(raw)
-        return None
+        return cast("T", None)
 
     def retries(self, *, never_on: Collection[int] = ()) -> Retries:
         """Begin to count the retries and the time of a call, for those who look at them afterwards.

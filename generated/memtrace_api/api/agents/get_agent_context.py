@@ -1,4 +1,4 @@
-"""An agent's memories as markdown for an LLM."""
+"""Get an agent's memories as markdown for an LLM."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sync_detailed(
     client: Client,
     body: ContextOptions | None = None,
 ) -> Response[AgentContext | Error]:
-    """An agent's memories as markdown for an LLM.
+    """Get an agent's memories as markdown for an LLM.
 
     As `getSessionContext`, of everything that the agent remembers, with a heading for each session too.
 

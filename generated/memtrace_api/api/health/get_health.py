@@ -1,4 +1,4 @@
-"""Is the server alive?"""
+"""Ask whether the server is alive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sync_detailed(
     *,
     client: Client,
 ) -> Response[Health | Error]:
-    """Is the server alive?
+    """Ask whether the server is alive.
 
     Responds as long as the process serves requests, whatever the state of its storage.
 

@@ -1,4 +1,4 @@
-"""Is the server ready?"""
+"""Ask whether the server is ready."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sync_detailed(
     *,
     client: Client,
 ) -> Response[Health | Error]:
-    """Is the server ready?
+    """Ask whether the server is ready.
 
     Checks the storage; 503 if it does not respond.
 

@@ -1,4 +1,4 @@
-"""A session's memories as markdown for an LLM."""
+"""Get a session's memories as markdown for an LLM."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def sync_detailed(
     client: Client,
     body: ContextOptions | None = None,
 ) -> Response[SessionContext | Error]:
-    """A session's memories as markdown for an LLM.
+    """Get a session's memories as markdown for an LLM.
 
     A time line: a heading for each day, then a line for each memory, with its time and who spoke or what it
     was (its event type, unless that is `general`). Equal contents under one heading are written once, with
