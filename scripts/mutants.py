@@ -21,10 +21,10 @@ ROOT = Path(__file__).parent.parent
 FLOOR = 0.85
 # A mutant that hangs is noticed, and one that a type checker refuses cannot be written.
 NOTICED = {"killed", "timeout", "caught by type check"}
-# Such as `memtrace._pagination.xǁSearchPagesǁtake__mutmut_7: survived`; x marks a function.
+# Such as `memtrace._compat.xǁSearchPagesǁtake__mutmut_7: survived`; x marks a function.
 _RESULT = re.compile(r"^\s*(([\w.ǁ]+)__mutmut_\d+): ([a-z ]+)$", re.MULTILINE)
 # mutmut makes all mutants before it runs this one.
-_ANY = "memtrace._pagination.x_page_after__mutmut_1"
+_ANY = "memtrace._compat.x_page_after__mutmut_1"
 
 
 def main() -> int:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from memtrace._version import __version__
+__version__ = "1.0.0"
 
 if TYPE_CHECKING:
+    from memtrace_api.models import *  # noqa: F403  # `__all__` says which of them are public
+
     from memtrace._async.buffer import AsyncWriteBuffer
     from memtrace._async.client import AsyncMemtrace
     from memtrace._async.session import AsyncSessionHandle
@@ -15,59 +17,8 @@ if TYPE_CHECKING:
     from memtrace._sync.buffer import WriteBuffer
     from memtrace._sync.client import Memtrace
     from memtrace._sync.session import SessionHandle
-    from memtrace.exceptions import (
-        APIConnectionError,
-        APIStatusError,
-        APITimeoutError,
-        AuthenticationError,
-        BadRequestError,
-        BufferedWriteError,
-        ConflictError,
-        MemtraceError,
-        NoArcInstanceError,
-        NotFoundError,
-        PermissionDeniedError,
-        RateLimitError,
-        ResponseValidationError,
-        ServerError,
-    )
-    from memtrace.models import (
-        Access,
-        AddMemoryRequest,
-        Agent,
-        AgentContext,
-        AgentList,
-        AgentStats,
-        ContextEntry,
-        ContextField,
-        ContextFormat,
-        ContextLayout,
-        ContextOmissions,
-        ContextOptions,
-        CreateSessionRequest,
-        ErrorDetail,
-        ForgetFilter,
-        Health,
-        ImportReport,
-        ListOptions,
-        Memory,
-        MemoryList,
-        MemoryTail,
-        MemoryType,
-        Order,
-        RegisterAgentRequest,
-        RejectedRecord,
-        SearchOrder,
-        SearchQuery,
-        SearchResult,
-        Session,
-        SessionContext,
-        SessionList,
-        SessionStatus,
-        StoredMemories,
-        TimePoint,
-        UpdateSessionRequest,
-    )
+    from memtrace.exceptions import *  # noqa: F403  # the same
+    from memtrace.models import ImportReport, RejectedRecord, StoredMemories, TimePoint
 else:
     # Where a name is that is neither an error nor a model.
     _HOMES = {

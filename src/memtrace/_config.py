@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from memtrace import __version__
 from memtrace._request import Call
-from memtrace._version import __version__
 
 if TYPE_CHECKING:
     from memtrace._http import Timeout

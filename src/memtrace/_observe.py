@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from memtrace import __version__
 from memtrace._request import Call
 from memtrace._response import RawResponse
 from memtrace._retry import Retries
-from memtrace._version import __version__
 from memtrace.exceptions import MemtraceError
 
 logger = logging.getLogger("memtrace")

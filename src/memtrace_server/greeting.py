@@ -7,7 +7,7 @@ import sys
 
 from attrs import define, field
 
-from memtrace._version import __version__
+from memtrace import __version__
 from memtrace_server.store_url import StoreUrl
 
 _LOG = logging.getLogger("memtrace_server.start")

@@ -17,7 +17,6 @@ from memtrace_api import requests
 from memtrace_api.fields import (
     AddMemoryFields,
     DecisionFields,
-    ExportFilters,
     ForgetFilters,
     IterFilters,
     IterSearchConditions,
@@ -27,15 +26,22 @@ from memtrace_api.fields import (
 )
 from memtrace_api.methods import AsyncCountTokens, AsyncMethods
 
-from memtrace._async import transfer
 from memtrace._async.session import AsyncSessionHandle
+from memtrace._async.transfer import AsyncTransfers
 from memtrace._async.transport import AsyncSender, AsyncTransports
-from memtrace._compat import agent_for, batch_for, is_already_applied, memory_for, newest_of, presumed
+from memtrace._compat import (
+    SearchPages,
+    agent_for,
+    batch_for,
+    is_already_applied,
+    memory_for,
+    newest_of,
+    page_after,
+    presumed,
+)
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._pagination import SearchPages, page_after
-from memtrace._records import ImportReport
 from memtrace._request import (
     Call,
     as_event,
@@ -95,7 +101,7 @@ logger = logging.getLogger("memtrace")
 
 
 @shows_fields
-class AsyncMemtrace(AsyncMethods):
+class AsyncMemtrace(AsyncMethods, AsyncTransfers):
     """A memory for AI agents, on a Memtrace server or in this process.
 
     One client serves a whole program: threads and tasks may share it. It connects at the first request.
@@ -531,47 +537,6 @@ class AsyncMemtrace(AsyncMethods):
             idempotency_key=idempotency_key,
         )
         return result.matched or 0 if dry_run else result.deleted
-
-    def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
-        """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
-
-        Agents come first, then sessions, then memories in the order in which they were stored, superseded
-        ones too. With filters, the memories that match, each after the agent and the session that it names.
-        A record has what the server returned, times as text, so that `import_` stores the same.
-
-        Returns:
-            The records, one by one.
-
-        Example:
-            >>> async for record in client.export(agent_id="agent_1"):
-            ...     print(json.dumps(record), file=file)
-        """
-        return transfer.export(self._sender, parameters_of(filters))
-
-    async def import_(
-        self, records: Iterable[Mapping[str, Any] | str | bytes], *, strict: bool = False
-    ) -> ImportReport:
-        """Import records as `export` returns them, with their ids and times.
-
-        What exists already is left as it is, so to import the same twice changes nothing.
-
-        Args:
-            records: The records, or lines of JSON with a record each, such as an open file.
-            strict: Whether to stop at the first record that cannot be imported; the others of its batch, and
-                what follows, are not imported then.
-
-        Returns:
-            How many were imported, and which cannot be.
-
-        Raises:
-            BadRequestError: With `strict`, if a record cannot be imported; the error names it.
-            PermissionDeniedError: If the key is none of an admin.
-
-        Example:
-            >>> with open("memories.jsonl", encoding="utf-8") as file:
-            ...     report = await client.import_(file)
-        """
-        return await transfer.import_records(self._sender, records, strict=strict)
 
     def session(
         self, agent_id: str, *, session_id: str | None = None, metadata: Mapping[str, Any] | None = None

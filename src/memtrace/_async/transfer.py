@@ -3,97 +3,124 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from memtrace_api import requests
+from memtrace_api.fields import ExportFilters
 from memtrace_api.models import ImportResult
 
 from memtrace._async.transport import AsyncSender
-from memtrace._records import Agents, Batch, ImportReport, RejectedRecord, Sessions, Tail, batches
+from memtrace._records import COLLECTIONS, Agents, ImportReport, RejectedRecord, Sessions, Tail, batches
+from memtrace._request import parameters_of
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 
 _PAGE = 1_000
 
 
-async def export(sender: AsyncSender, filters: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """Return records: all of them, or the memories that match with the agents and sessions that they name."""
-    filters = {name: value for name, value in filters.items() if value is not None}
-    named: set[tuple[str, str]] = set()
-    if not filters:
-        async for record in _agents_and_sessions(sender):
-            yield record
-    cursor: str | None = None
-    has_more = True
-    while has_more:
-        place: dict[str, Any] = {"start": "beginning"} if cursor is None else {"cursor": cursor}
-        page = await sender.fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **filters)
-        for memory in page.memories:
-            if filters:
-                async for record in _named_by(sender, memory, named):
-                    yield record
-            yield {"kind": "memory", **memory}
-        cursor, has_more = page.next_cursor, page.has_more
+class AsyncTransfers:
+    """The methods of a client that export and import."""
 
+    _sender: AsyncSender
 
-async def import_records(
-    sender: AsyncSender, records: Iterable[Mapping[str, Any] | str | bytes], *, strict: bool
-) -> ImportReport:
-    """Import records, in batches."""
-    rejected: list[RejectedRecord] = []
-    imported = existing = 0
-    for batch in batches(records, rejected):
-        result = None
-        while batch.records and result is None and not (strict and rejected):
+    async def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
+        """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
+
+        Agents come first, then sessions, then memories in the order in which they were stored, superseded
+        ones too. With filters, the memories that match, each after the agent and the session that it names.
+        A record has what the server returned, times as text, so that `import_` stores the same.
+
+        Returns:
+            The records, one by one.
+
+        Example:
+            >>> async for record in client.export(agent_id="agent_1"):
+            ...     print(json.dumps(record), file=file)
+        """
+        given = {name: value for name, value in parameters_of(filters).items() if value is not None}
+        named: set[tuple[str, str]] = set()
+        if not given:
+            async for record in self._agents_and_sessions():
+                yield record
+        place: dict[str, Any] = {"start": "beginning"}
+        has_more = True
+        while has_more:
+            page = await self._sender.fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **given)
+            for memory in page.memories:
+                if given:
+                    async for record in self._named_by(memory, named):
+                        yield record
+                yield {"kind": "memory", **memory}
+            place, has_more = {"cursor": page.next_cursor}, page.has_more
+
+    async def import_(
+        self, records: Iterable[Mapping[str, Any] | str | bytes], *, strict: bool = False
+    ) -> ImportReport:
+        """Import records as `export` returns them, with their ids and times.
+
+        What exists already is left as it is, so to import the same twice changes nothing.
+
+        Args:
+            records: The records, or lines of JSON with a record each, such as an open file.
+            strict: Whether to stop at the first record that cannot be imported; the others of its batch, and
+                what follows, are not imported then.
+
+        Returns:
+            How many were imported, and which cannot be.
+
+        Raises:
+            BadRequestError: With `strict`, if a record cannot be imported; the error names it.
+            PermissionDeniedError: If the key is none of an admin.
+
+        Example:
+            >>> with open("memories.jsonl", encoding="utf-8") as file:
+            ...     report = await client.import_(file)
+        """
+        rejected: list[RejectedRecord] = []
+        imported = existing = 0
+        for batch in batches(records, rejected):
+            body: Any = batch
+            while batch.records and not (strict and rejected):
+                try:
+                    result = await self._sender.fetch(ImportResult, requests.import_records, body=body)
+                except (BadRequestError, ConflictError) as error:
+                    rejected += batch.reject(error)
+                    continue
+                imported += result.imported
+                existing += result.existing
+                break
+            if strict and rejected:
+                first = min(rejected, key=lambda each: each.position)
+                raise BadRequestError(
+                    f"record {first.position}: {first.reason}; {imported} were imported before it", 0,
+                    code="invalid_request",
+                )  # fmt: skip
+        return ImportReport(imported, existing, sorted(rejected, key=lambda each: each.position))
+
+    async def _agents_and_sessions(self) -> AsyncIterator[dict[str, Any]]:
+        listed: list[tuple[str, Any, Any]] = [
+            ("agent", Agents, requests.list_agents),
+            ("session", Sessions, requests.list_sessions),
+        ]
+        for kind, model, operation in listed:
+            cursor, has_more = None, True
+            while has_more:
+                page = await self._sender.fetch(model, operation, cursor=cursor)
+                for record in getattr(page, COLLECTIONS[kind]):
+                    yield {"kind": kind, **record}
+                cursor = page.next_cursor
+                has_more = cursor is not None
+
+    async def _named_by(
+        self, memory: Mapping[str, Any], named: set[tuple[str, str]]
+    ) -> AsyncIterator[dict[str, Any]]:
+        """Return the agent and the session of a memory, unless they were returned before or are deleted."""
+        for kind, get in (("agent", requests.get_agent), ("session", requests.get_session)):
+            identifier = memory.get(f"{kind}_id")
+            if identifier is None or (kind, identifier) in named:
+                continue
+            named.add((kind, identifier))
             try:
-                result = await _import_batch(sender, batch)
-            except (BadRequestError, ConflictError) as error:
-                rejected += batch.reject(error)
-        if result is not None:
-            imported += result.imported
-            existing += result.existing
-        if strict and rejected:
-            first = min(rejected, key=lambda each: each.position)
-            raise BadRequestError(
-                f"record {first.position}: {first.reason}; {imported} were imported before it", 0,
-                code="invalid_request",
-            )  # fmt: skip
-    return ImportReport(imported, existing, sorted(rejected, key=lambda each: each.position))
-
-
-async def _import_batch(sender: AsyncSender, batch: Batch) -> ImportResult:
-    body: Any = batch
-    return await sender.fetch(ImportResult, requests.import_records, body=body)
-
-
-async def _agents_and_sessions(sender: AsyncSender) -> AsyncIterator[dict[str, Any]]:
-    cursor: str | None = None
-    while True:
-        agents = await sender.fetch(Agents, requests.list_agents, cursor=cursor)
-        for agent in agents.agents:
-            yield {"kind": "agent", **agent}
-        cursor = agents.next_cursor
-        if cursor is None:
-            break
-    while True:
-        sessions = await sender.fetch(Sessions, requests.list_sessions, cursor=cursor)
-        for session in sessions.sessions:
-            yield {"kind": "session", **session}
-        cursor = sessions.next_cursor
-        if cursor is None:
-            break
-
-
-async def _named_by(
-    sender: AsyncSender, memory: Mapping[str, Any], named: set[tuple[str, str]]
-) -> AsyncIterator[dict[str, Any]]:
-    """Return the agent and the session of a memory, unless they were returned before or are deleted."""
-    for kind, get in (("agent", requests.get_agent), ("session", requests.get_session)):
-        identifier = memory.get(f"{kind}_id")
-        if identifier is None or (kind, identifier) in named:
-            continue
-        named.add((kind, identifier))
-        try:
-            found: dict[str, Any] = await sender.fetch(dict, get, identifier)
-        except NotFoundError:
-            continue
-        yield {"kind": kind, **found}
+                found: dict[str, Any] = await self._sender.fetch(dict, get, identifier)
+            except NotFoundError:
+                continue
+            yield {"kind": kind, **found}

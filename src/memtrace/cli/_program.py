@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer import TyperException
 
-from memtrace._version import __version__
+from memtrace import __version__
 from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores, _ui
 from memtrace.cli._errors import Command
 from memtrace.cli._flags import Group

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from memtrace._version import __version__
+from memtrace import __version__
 from memtrace_server import problems, times
 from memtrace_server.messages import Response, answer
 from memtrace_server.service import limiting

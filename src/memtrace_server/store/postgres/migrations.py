@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from psycopg import errors
 
-from memtrace._version import __version__
+from memtrace import __version__
 from memtrace_server.store.postgres.connecting import SCHEMA, Connection
 from memtrace_server.store.postgres.pending import FIRST_PLACE
 from memtrace_server.store.protocol import StoreUnavailable

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 
-from memtrace._version import __version__
+from memtrace import __version__
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable
 from memtrace_server.store.sqlite import fulltext
