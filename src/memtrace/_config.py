@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 import logging
 import os
-import re
 import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote, unquote, urlsplit
 
 import attrs
 
 from memtrace import __version__
-from memtrace._request import Call
+from memtrace._request import TOKEN, Call, is_header_value
 
 if TYPE_CHECKING:
     from memtrace._http import Timeout
@@ -27,12 +29,8 @@ _EMBEDDED_ROOT = "http://embedded"
 _SCHEMES = (
     "http://host:9100, https://host, sqlite:///file.db, sqlite:// (in memory) or postgresql://user@host/name"
 )
-# What needs no parser. That of httpx comes with a long import.
-_PLAIN = re.compile(r"(https?://[a-z0-9._-]+(?::([1-9][0-9]{0,4}))?(?:/[A-Za-z0-9._~-]+)*)/?")
-_MAX_PORT = 65535
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_LOOPBACK = re.compile(r"(localhost|.*\.localhost|127\.[0-9.]+|\[::1\])(:[0-9]+)?")
-_WARNED: set[str] = set()
+# What stays as it is in a path.
+_IN_PATHS = "/%:@!$&'()*+,;=~"
 
 logger = logging.getLogger("memtrace")
 
@@ -62,7 +60,6 @@ class Config:
 
     Attributes:
         base_url: Where memory lives, as it may be shown: without a password.
-        root: What each request's path is appended to.
         store: URL of the embedded store; None for a server.
         headers: What each request carries, the key among it, and the password of the URL.
         secrets: What must never be shown.
@@ -73,17 +70,31 @@ class Config:
     """
 
     base_url: str
-    root: str = attrs.field(repr=False)
     store: str | None = attrs.field(repr=False)
     headers: dict[str, str] = attrs.field(repr=False)
     secrets: tuple[str, ...] = attrs.field(repr=False)
-    timeout: float | Timeout | None
-    max_retries: int
+    timeout: float | Timeout | None = attrs.field()
+    max_retries: int = attrs.field()
     on_delay: Callable[[float], None] | None = attrs.field(default=None, repr=False)
+
+    @timeout.validator
+    def _is_bounded(self, _: object, timeout: object) -> None:
+        if not isinstance(timeout, int | float):
+            if timeout is not None and not hasattr(timeout, "as_dict"):
+                kind = type(timeout).__name__
+                raise TypeError(f"timeout: it is of type {kind}; give seconds or an httpx.Timeout")
+        elif not 0 < timeout < threading.TIMEOUT_MAX:
+            raise ValueError(f"timeout: {timeout!r} is no number of seconds above 0 and below infinity")
+
+    @max_retries.validator
+    def _is_count(self, _: object, max_retries: int) -> None:
+        if max_retries < 0:
+            raise ValueError(f"max_retries: it must be 0 or more, not {max_retries!r}")
 
     def url_of(self, call: Call) -> str:
         """Return the whole URL of a request."""
-        return f"{self.root}{call.path}{'?' if call.query else ''}{call.query}"
+        root = self.base_url if self.store is None else _EMBEDDED_ROOT
+        return f"{root}{call.path}{'?' if call.query else ''}{call.query}"
 
     def shown(self, text: str) -> str:
         """Return text from elsewhere as it may be shown: control characters escaped, and no secret in it."""
@@ -111,26 +122,23 @@ class Config:
         """
         if base_url is None:
             base_url = os.environ.get("MEMTRACE_URL", "").strip() or DEFAULT_URL
-        key = os.environ.get("MEMTRACE_API_KEY") or None if api_key is None else _key(api_key)
-        shown, root, store, login = _located(_text_of_url(base_url))
+        if not isinstance(base_url, str) and not (hasattr(base_url, "scheme") and hasattr(base_url, "host")):
+            raise TypeError(f"base_url: it is of type {type(base_url).__name__}; give a string or a URL")
+        key = os.environ.get("MEMTRACE_API_KEY", "") if api_key is None else _key(api_key)
+        shown, store, login = _located(str(base_url))
         headers = {
             "accept": "application/json",
             "accept-encoding": "gzip",
             "user-agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
             **_checked(default_headers or {}),
         }
+        secrets: tuple[str, ...] = ()
         if login is not None:
-            headers["authorization"] = f"Basic {b64encode(login.encode()).decode('ascii')}"
-        made = cls(
-            base_url=shown,
-            root=root,
-            store=store,
-            headers=headers,
-            secrets=() if login is None else (headers["authorization"][6:], login.partition(":")[2] or login),
-            timeout=_timeout(timeout),
-            max_retries=_max_retries(max_retries),
-        )
-        return made if not key else made._with_key(key)
+            encoded = b64encode(login.encode()).decode("ascii")
+            headers["authorization"] = f"Basic {encoded}"
+            secrets = (encoded, login.partition(":")[2] or login)
+        made = cls(shown, store, headers, secrets, timeout, max_retries)
+        return made._with_key(key) if key else made
 
     def with_options(
         self,
@@ -148,34 +156,33 @@ class Config:
         copied = self if api_key is None else self._with_key(_key(api_key))
         return attrs.evolve(
             copied,
-            timeout=self.timeout if timeout is None else _timeout(timeout),
-            max_retries=self.max_retries if max_retries is None else _max_retries(max_retries),
+            timeout=self.timeout if timeout is None else timeout,
+            max_retries=self.max_retries if max_retries is None else max_retries,
         )
 
     def _with_key(self, key: str) -> Config:
         headers = {name: value for name, value in self.headers.items() if name != "x-api-key"}
         if not key:
             return attrs.evolve(self, headers=headers)
-        if not (key.isascii() and key.isprintable()) or key != key.strip():
+        if not is_header_value(key):
             raise ValueError("api_key: it has characters that no key has; is white space at its end?")
-        host = self.root.partition("://")[2].partition("/")[0]
-        if self.root.startswith("http://") and self.store is None and not _LOOPBACK.fullmatch(host):
-            _warn_once(host)
+        host = urlsplit(self.base_url).hostname or ""
+        if self.base_url.startswith("http://") and not is_loopback(host):
+            _warn_of(host)
         return attrs.evolve(self, headers={**headers, "x-api-key": key}, secrets=(*self.secrets, key))
 
 
-def _warn_once(host: str) -> None:
-    if host not in _WARNED:
-        _WARNED.add(host)
-        logger.warning("base_url: the API key is sent to %s unencrypted; use https://", host)
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
-def _text_of_url(base_url: str | Url) -> str:
-    if isinstance(base_url, str):
-        return base_url
-    if not (hasattr(base_url, "scheme") and hasattr(base_url, "host")):
-        raise TypeError(f"base_url: it is of type {type(base_url).__name__}; give a string or a URL")
-    return str(base_url)
+@functools.cache  # one warning for a host
+def _warn_of(host: str) -> None:
+    logger.warning("base_url: the API key is sent to %s unencrypted; use https://", host)
 
 
 def _key(api_key: str | Secret) -> str:
@@ -188,32 +195,25 @@ def _key(api_key: str | Secret) -> str:
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers by name in lower case. A value is never quoted: it may be a secret."""
-    checked = {}
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"default_headers: {name!r} or its value is no string")
-        if not _TOKEN.fullmatch(name):
-            raise ValueError(f"default_headers: no header can be called {name!r}")
-        if not (value.isascii() and value.isprintable()) or value != value.strip():
+        if not (TOKEN.fullmatch(name) and is_header_value(value)):
             raise ValueError(
-                f"default_headers: the value of {name!r} has characters that no header can carry"
+                f"default_headers: {name!r} or its value has characters that no header can carry"
             )
-        checked[name.lower()] = value
-    return checked
+    return {name.lower(): value for name, value in headers.items()}
 
 
-def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
-    """Return how to show a URL, where to send requests, which store to open, and `user:password`."""
+def _located(base_url: str) -> tuple[str, str | None, str | None]:
+    """Return how to show a URL, which store to open, and `user:password` for a server."""
     # The value is never quoted whole: it may hold a password, or be an API key in the wrong place.
     scheme, separator, _ = base_url.partition("://")
     scheme = scheme.lower()
     if not separator:
         raise ValueError(f"base_url: it has no scheme; use {_SCHEMES}")
     if scheme in {"http", "https"}:
-        plain = _PLAIN.fullmatch(base_url)
-        is_plain = plain is not None and int(plain[2] or 1) <= _MAX_PORT and ".." not in plain[1]
-        root, login = (plain[1], None) if plain and is_plain else _server(base_url)
-        return root, root, None, login
+        return _server(base_url)
     if scheme in {"sqlite", "postgresql", "postgres"}:
         from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # most memory lives on servers
 
@@ -221,44 +221,22 @@ def _located(base_url: str) -> tuple[str, str, str | None, str | None]:
             location = StoreUrl.parse(base_url)
         except ValueError as error:
             raise ValueError(f"base_url: {error}") from None
-        return str(location), _EMBEDDED_ROOT, location.url, None
+        return str(location), location.url, None
     raise ValueError(f"base_url: unknown scheme {scheme!r}; use {_SCHEMES}")
 
 
-def _server(base_url: str) -> tuple[str, str | None]:
-    """Check a server's URL; return it without user and password, as it may be logged, and these."""
-    from memtrace._http import httpx as library  # noqa: PLC0415  # most URLs are plain
-
+def _server(base_url: str) -> tuple[str, None, str | None]:
     try:
-        url = library.URL(base_url)
-    except library.InvalidURL as error:
-        raise ValueError(f"base_url: it is no valid URL: {error}") from None
-    if not url.host:
-        raise ValueError("base_url: it names no host; an example that does is http://localhost:9100")
-    try:
-        url.host.encode("idna")
-    except UnicodeError as error:
-        raise ValueError(f"base_url: {url.host!r} is no name of a host: {error}") from None
-    if url.port is not None and not 0 < url.port <= _MAX_PORT:
-        raise ValueError(f"base_url: there is no port {url.port}; the last one is {_MAX_PORT}")
-    if url.query or url.fragment:
-        raise ValueError("base_url: it may have a path, but no query (?) and no fragment (#)")
-    path = url.raw_path.decode("ascii").rstrip("/")
-    root = f"{url.scheme}://{url.netloc.decode('ascii')}{path}"
-    return root, f"{url.username}:{url.password}" if url.userinfo else None
-
-
-def _timeout(timeout: float | Timeout | None) -> float | Timeout | None:
-    if isinstance(timeout, int | float):
-        if not 0 < timeout < threading.TIMEOUT_MAX:
-            raise ValueError(f"timeout: {timeout!r} is no number of seconds above 0 and below infinity")
-        return timeout
-    if timeout is not None and not hasattr(timeout, "as_dict"):
-        raise TypeError(f"timeout: it is of type {type(timeout).__name__}; give seconds or an httpx.Timeout")
-    return timeout
-
-
-def _max_retries(max_retries: int) -> int:
-    if max_retries < 0:
-        raise ValueError(f"max_retries: it must be 0 or more, not {max_retries!r}")
-    return max_retries
+        url = urlsplit(base_url)
+        host, port = (url.hostname or "").encode("idna").decode("ascii"), url.port
+    except ValueError:  # whose words may have a part of a password
+        host, port = "", None
+    if not host or port == 0 or url.query or url.fragment or not base_url.isprintable():
+        raise ValueError(
+            "base_url: it is no valid URL of a server; use http://host:9100 or https://user:password@host/path,"
+            " with a port up to 65535, without query and fragment, with %XX for what else is in a password"
+        )
+    place = f"[{host}]" if ":" in host else host
+    place += "" if port is None else f":{port}"
+    login = None if url.username is None else f"{unquote(url.username)}:{unquote(url.password or '')}"
+    return f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", None, login

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
@@ -27,6 +28,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+# What the name of a header is made of.
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 # As in httpx; servers take less.
 _MAX_URL = 65536
 _NAMELESS: dict[type, str] = {
@@ -91,7 +94,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         raise unsendable(f"The URL would be too long: {length} characters; the limit is {_MAX_URL}")
     headers: dict[str, str] = request["headers"]
     for name, value in headers.items():
-        if not (value.isascii() and value.isprintable()):
+        if not is_header_value(value):
             raise unsendable(f"{name}: {value!r} has characters that no header can carry")
     return Call(
         operation=operation.__name__,
@@ -101,6 +104,11 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         content=_JSON.encode(request["json"]).encode() if "json" in request else None,
         headers=headers,
     )
+
+
+def is_header_value(text: str) -> bool:
+    """Return whether a header can carry a text."""
+    return text.isascii() and text.isprintable() and text == text.strip()
 
 
 def unsendable(problem: str) -> BadRequestError:

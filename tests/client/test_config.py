@@ -99,12 +99,13 @@ def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, sho
         ("localhost:9100", "no scheme"),
         ("", "no scheme"),
         ("postgresql://me:pass/word@host/db", "no valid URL"),
-        ("http://", "no host"),
+        ("http://", "no valid URL"),
         ("http://host:port", "no valid URL"),
-        ("http://host?a=b", "no query"),
-        ("http://host#a", "no fragment"),
-        ("http://host:0", "no port 0"),
-        ("http://host:65536", "no port 65536"),
+        ("http://host?a=b", "without query"),
+        ("http://host#a", "without query and fragment"),
+        ("http://host:0", "no valid URL"),
+        ("http://host:65536", "a port up to 65535"),
+        ("http://host\n", "no valid URL"),
         ("sqlite://agent.db", "three slashes"),
         ("sqlite:///", "three slashes"),
         ("sqlite:///agent.db?mode=rw", "unknown option 'mode=rw'"),
@@ -123,7 +124,14 @@ def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
 
 
 @pytest.mark.parametrize(
-    "base_url", ["mtk_secret", "postgresql://me:secret@host:port/db", "ftp://me:secret@host"]
+    "base_url",
+    [
+        "mtk_secret",
+        "postgresql://me:secret@host:port/db",
+        "ftp://me:secret@host",
+        "http://me:secret/word@host",
+        "http://me:secret\u2100@host",
+    ],
 )
 def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient, base_url: str) -> None:
     with pytest.raises(ValueError, match="base_url") as caught:

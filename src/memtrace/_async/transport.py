@@ -212,7 +212,7 @@ class AsyncTransports:
             from memtrace import _http  # noqa: PLC0415  # its import is long
 
             library = _http.httpx if self._http_client is None else self._library
-            return AsyncHttpTransport(library, self._http_client, config.root)
+            return AsyncHttpTransport(library, self._http_client, config.base_url)
         if self._store == _IN_MEMORY and self._transports:
             raise OSError("a store in memory stays with the process that opened it")
         return AsyncEmbeddedTransport(self._store)
