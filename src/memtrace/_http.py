@@ -5,40 +5,33 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.request import getproxies, proxy_bypass
 
-import attrs
 import httpx as httpx  # noqa: PLC0414  # for those who need a name of it
+
+from memtrace._config import is_loopback
 
 if TYPE_CHECKING:
     _Any: TypeAlias = Any
 
-    class _Response(Protocol):
-        def iter_bytes(self) -> Iterator[bytes]: ...
-
-    class _AsyncResponse(Protocol):
-        def aiter_bytes(self) -> AsyncIterator[bytes]: ...
-
     class _Client(Protocol):
         """A blocking client of a library with the names of httpx, such as httpx2."""
 
-        def build_request(self, method: str, url: str, /, *, headers: _Any, content: _Any) -> _Any: ...
+        def send(self, request: _Any, /, *, stream: bool, follow_redirects: bool) -> _Any: ...
 
-        def send(self, request: _Any, /, *, stream: bool, follow_redirects: bool) -> _Response: ...
+        def close(self) -> None: ...
 
     class _AsyncClient(Protocol):
         """The same for tasks."""
 
-        def build_request(self, method: str, url: str, /, *, headers: _Any, content: _Any) -> _Any: ...
+        def send(self, request: _Any, /, *, stream: bool, follow_redirects: bool) -> _Any: ...
 
-        async def send(self, request: _Any, /, *, stream: bool, follow_redirects: bool) -> _AsyncResponse: ...
+        async def aclose(self) -> None: ...
 
     HttpClient: TypeAlias = httpx.Client | _Client
     AsyncHttpClient: TypeAlias = httpx.AsyncClient | _AsyncClient
@@ -47,23 +40,6 @@ if TYPE_CHECKING:
 
 # A client may be shared by many threads or tasks; each may keep its connection.
 _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-
-
-@attrs.frozen
-class Proxy:
-    """A proxy of the environment.
-
-    Attributes:
-        url: Its URL, which may have a password.
-        variable: The environment variable that names it.
-    """
-
-    url: str = attrs.field(repr=False)
-    variable: str
-
-    def __str__(self) -> str:
-        scheme, _, rest = self.url.rpartition("://")
-        return f"{scheme or 'http'}://{rest.rpartition('@')[2]} ({self.variable})"
 
 
 def library_of(client: object, kind: str) -> ModuleType:
@@ -85,75 +61,46 @@ def library_of(client: object, kind: str) -> ModuleType:
     raise TypeError(f"http_client: it is a {name}; give {article} {kind} of httpx")
 
 
-def failures_of(library: ModuleType) -> tuple[type[Exception], ...]:
-    """Return all that a client of a library raises if there is no response.
+def own_client(kind: str, base_url: str) -> tuple[Any, str | None]:
+    """Make a client of our own that sends to one server.
 
-    RuntimeError is for a client that is closed, or whose event loop is; UnicodeError for a host name that
-    cannot be encoded; TimeoutError for a deadline that has passed.
-    """
-    return (
-        library.HTTPError,
-        library.InvalidURL,
-        library.CookieConflict,
-        library.StreamError,
-        RuntimeError,
-        UnicodeError,
-        TimeoutError,
-    )
+    Args:
+        kind: Its class, `Client` or `AsyncClient`.
+        base_url: The server.
 
-
-def settings(root: str) -> tuple[dict[str, Any], Proxy | None]:
-    """Return the arguments for a client of our own that sends to one server, and the proxy that it uses.
+    Returns:
+        The client, and the proxy that it uses, as it may be shown; None if it uses none.
 
     Raises:
         ValueError: If the proxy of the environment cannot be used, or no certificates can be read.
     """
-    url = httpx.URL(root)
-    proxy = _proxy_for(url)
-    arguments: dict[str, Any] = {"limits": _LIMITS, "trust_env": False}
-    if proxy is not None:
+    url = httpx.URL(base_url)
+    proxy, variable = _proxy_for(url)
+    # Reading certificates takes longer than many requests. With none, nothing is trusted.
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if url.scheme == "https" or proxy.startswith("https"):
         try:
-            arguments["proxy"] = httpx.Proxy(proxy.url)
-            # An unknown scheme, or a package that is missing, is found out only by a client.
-            httpx.HTTPTransport(proxy=arguments["proxy"], verify=_no_certificates()).close()
-        except (httpx.InvalidURL, ValueError, ImportError) as error:
-            problem = f"{proxy.variable}: the proxy cannot be used: {error}; mend or unset the variable"
-            raise ValueError(problem) from error
-    if url.scheme == "https" or (proxy is not None and proxy.url.startswith("https")):
-        try:
-            arguments["verify"] = httpx.create_ssl_context()
+            verify = httpx.create_ssl_context()
         except OSError as error:
             problem = f"SSL_CERT_FILE or SSL_CERT_DIR: no certificates can be read there: {error}"
             raise ValueError(problem) from error
-    else:
-        # Reading certificates takes longer than many requests. With none, nothing is trusted.
-        arguments["verify"] = _no_certificates()
-    return arguments, proxy
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        make = getattr(httpx, kind)
+        client = make(limits=_LIMITS, trust_env=False, proxy=proxy or None, verify=verify)
+    except (httpx.InvalidURL, ValueError, ImportError) as error:
+        problem = f"{variable}: the proxy cannot be used: {error}; mend or unset the variable"
+        raise ValueError(problem) from error
+    scheme, _, rest = proxy.rpartition("://")
+    return client, f"{scheme}://{rest.rpartition('@')[2]} ({variable})" if proxy else None
 
 
-def _no_certificates() -> ssl.SSLContext:
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-
-
-def _proxy_for(url: httpx.URL) -> Proxy | None:
-    """Return the proxy for a server. Loopback is never asked for through one."""
+def _proxy_for(url: httpx.URL) -> tuple[str, str]:
+    """Return the proxy for a server and the environment variable that names it; loopback needs none."""
     if is_loopback(url.host) or proxy_bypass(url.host if url.port is None else f"{url.host}:{url.port}"):
-        return None
+        return "", ""
     proxies = getproxies()
     scheme = url.scheme if proxies.get(url.scheme) else "all"
-    found = proxies.get(scheme)
-    if not found:
-        return None
-    variables = [name for name in os.environ if name.lower() == f"{scheme}_proxy" and os.environ[name]]
-    variable = next(iter(sorted(variables, reverse=True)), "the system's settings")
-    return Proxy(found if "://" in found else f"http://{found}", variable)
+    proxy, variable = proxies.get(scheme, ""), f"{scheme}_proxy"
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    return proxy, variable if variable in os.environ else variable.upper()

@@ -1,15 +1,25 @@
-"""How long a call may take, what its failures mean, and whether and when to retry."""
+"""The attempts of a call: how long they may take, what a failure means, whether to retry, what is recorded.
+
+The logger `memtrace` and OpenTelemetry never record a key, a query or a body. A log record has its facts once
+more as `record.memtrace`, for those who log JSON.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from memtrace import __version__
 from memtrace._request import Call, unsendable
+from memtrace._response import RawResponse
 from memtrace.exceptions import (
     APIConnectionError,
     APIStatusError,
@@ -33,11 +43,13 @@ MAX_RETRY_AFTER = 60.0
 # Seconds. A host may have several addresses, and only the next one may answer.
 MAX_CONNECT = 5.0
 
-_MIN_STEP = 0.001
+# A limit of 0 would make a socket that never waits.
+_MIN_STEP = 0.002
 _TOO_MANY_REQUESTS = 429
 
-# What an error means, by the name of its class or of a base class: every HTTP library that a caller may
-# supply has these names, and none needs to be imported for them.
+# What is raised for want of a response, and what it means, by the name of the error's class or of a base
+# class: every HTTP library that a caller may supply has these names, and none needs to be imported for them.
+# RuntimeError is for a client that is closed, or whose event loop is; UnicodeError for an impossible host.
 _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "ConnectTimeout": (APITimeoutError, "cannot connect in time"),
     "ConnectError": (APIConnectionError, "cannot connect"),
@@ -52,61 +64,54 @@ _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "ProxyError": (APIConnectionError, "the proxy failed"),
     "NetworkError": (APIConnectionError, "the connection was lost"),
     "ProtocolError": (APIConnectionError, "the connection was lost"),
-    "Exception": (APIConnectionError, "failed"),
+    "HTTPError": (APIConnectionError, "failed"),
+    "StreamError": (APIConnectionError, "failed"),
+    "CookieConflict": (APIConnectionError, "failed"),
+    "RuntimeError": (APIConnectionError, "failed"),
 }
-# What OpenSSL says of a connection that was lost.
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 _TRANSIENT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
 
 
-class Deadline:
+logger = logging.getLogger("memtrace")
+
+
+class Deadline(Mapping[str, float]):
     """When a call has to be over; or how long each step of its attempts may take, if that was asked for.
+
+    As a mapping for the HTTP library, it has what each step may take: what is left of the call when the step
+    begins.
 
     Args:
         timeout: Seconds for the whole call: its attempts, the delays between them, and reading the response.
             Or an `httpx.Timeout`, which bounds each step of each attempt and not the call. None bounds
             nothing.
-
-    Attributes:
-        seconds: Seconds for the whole call; None if it is not bounded.
     """
 
     def __init__(self, timeout: float | Timeout | None) -> None:
-        self.seconds: float | None = None
-        # For the HTTP library, which takes these for each request.
-        self.extensions: dict[str, Any] = {}
-        if isinstance(timeout, float | int):
-            self.seconds = timeout
-            self._end = monotonic() + timeout
-            self.extensions["timeout"] = _StepTimeouts(self)
-        elif timeout is not None:
-            self.extensions["timeout"] = timeout.as_dict()
+        self._timeout = timeout
+        self._end = monotonic() + timeout if isinstance(timeout, float | int) else math.inf
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """What the HTTP library takes for each request."""
+        if self._timeout is None:
+            return {}
+        return {"timeout": self if isinstance(self._timeout, float | int) else self._timeout.as_dict()}
 
     def left(self) -> float | None:
         """Return the seconds that are left, 0 if none are; None if the call is not bounded."""
-        return None if self.seconds is None else max(0.0, self._end - monotonic())
+        return None if self._end == math.inf else max(0.0, self._end - monotonic())
 
     def check(self) -> None:
         """Raise TimeoutError if no time is left."""
         if self.left() == 0:
             raise TimeoutError("timed out")
 
-    def has_room_for(self, delay: float) -> bool:
-        """Return whether time is left after a delay."""
-        return self.seconds is None or self._end - monotonic() > delay
-
-
-class _StepTimeouts(Mapping[str, float]):
-    """What each step of an attempt may take: what is left of the call when the step begins."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._deadline = deadline
-
     def __getitem__(self, step: str) -> float:
-        left = self._deadline.left() or 0.0
-        # A limit of 0 would make a socket that never waits.
-        return max(_MIN_STEP, min(MAX_CONNECT, left / 2) if step == "connect" else left)
+        left = max(_MIN_STEP, self._end - monotonic())
+        return min(MAX_CONNECT, left / 2) if step == "connect" else left
 
     def __iter__(self) -> Iterator[str]:
         return iter(("connect", "read", "write", "pool"))
@@ -146,7 +151,8 @@ class Retries:
         delay = (asked_for or 0.0) + jitter() * min(
             MAX_DELAY, FIRST_DELAY * 2.0 ** min(self.count, _MAX_DOUBLINGS)
         )
-        if not self.deadline.has_room_for(delay):
+        left = self.deadline.left()
+        if left is not None and left <= delay:
             return None
         self.count += 1
         if error.status_code != _TOO_MANY_REQUESTS and was_sent(error):
@@ -155,15 +161,12 @@ class Retries:
 
     def _is_transient(self, error: MemtraceError) -> bool:
         if isinstance(error, APIConnectionError):
-            return _is_transient_failure(error)
-        if isinstance(error, NoArcInstanceError):
-            # Until an administrator gives the organisation a database, the response stays the same.
+            cause = error.__cause__
+            return not _TRANSIENT.isdisjoint(_names(cause)) and _permanent_cause(cause) is None
+        # Until an administrator gives an organisation of 0.x a database, the response stays the same.
+        if not isinstance(error, APIStatusError) or isinstance(error, NoArcInstanceError):
             return False
-        return (
-            isinstance(error, APIStatusError)
-            and error.status_code in RETRIED_STATUSES
-            and error.status_code not in self._never_on
-        )
+        return error.status_code in RETRIED_STATUSES.difference(self._never_on)
 
 
 def jitter() -> float:
@@ -174,8 +177,8 @@ def jitter() -> float:
     return int.from_bytes(os.urandom(7)) / (1 << 56)
 
 
-def failure_of(error: Exception, call: Call, base_url: str, proxy: object = None) -> MemtraceError:
-    """Make the error that stands for another library's, which becomes its cause.
+def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -> MemtraceError | None:
+    """Make the error that stands for another library's; None for one that does not mean a missing response.
 
     Args:
         error: What the HTTP library, or the embedded store, raised.
@@ -183,22 +186,22 @@ def failure_of(error: Exception, call: Call, base_url: str, proxy: object = None
         base_url: Where it was sent, as it may be shown.
         proxy: The proxy that it was sent through, as it may be shown.
     """
-    kind, meaning = next(_MEANINGS[name] for name in _names(error) if name in _MEANINGS)
-    reason = f"{error} ({type(error).__name__})" if str(error) else type(error).__name__
-    advice = ""
-    if isinstance(permanent := _permanent_cause(error), ssl.SSLError):
+    names = _names(error)
+    kind, meaning = next((_MEANINGS[name] for name in names if name in _MEANINGS), (None, ""))
+    if kind is None:
+        return None
+    reason = f"{error} ({names[0]})" if str(error) else names[0]
+    permanent, advice = _permanent_cause(error), ""
+    if isinstance(permanent, ssl.SSLError):
         meaning = "the certificate or the TLS handshake is refused"
         advice = "; check base_url, SSL_CERT_FILE, or the certificates of the http_client"
+    elif proxy is not None and not _NEVER_SENT.isdisjoint(names):
+        meaning, advice = f"cannot connect through the proxy {proxy}", "; check the proxy"
     elif permanent is not None:
         meaning, advice = "the name of the host cannot be resolved", "; check base_url"
-    elif "ConnectError" in _names(error) and base_url.startswith("http"):
+    elif "ConnectError" in names and base_url.startswith("http"):
         advice = "; is a Memtrace server running there?"
-    is_unreached = not _NEVER_SENT.isdisjoint(_names(error)) and not isinstance(permanent, ssl.SSLError)
-    if proxy is not None and is_unreached:
-        meaning, advice = f"cannot connect through the proxy {proxy}", "; check the proxy"
-    made = kind(f"{call} at {base_url}: {meaning}: {reason}{advice}")
-    made.__cause__ = error
-    return made
+    return kind(f"{call} at {base_url}: {meaning}: {reason}{advice}")
 
 
 def was_sent(error: MemtraceError) -> bool:
@@ -206,17 +209,69 @@ def was_sent(error: MemtraceError) -> bool:
     return _NEVER_SENT.isdisjoint(_names(error.__cause__))
 
 
-def _is_transient_failure(error: APIConnectionError) -> bool:
-    cause = error.__cause__
-    return not _TRANSIENT.isdisjoint(_names(cause)) and _permanent_cause(cause) is None
+def span(call: Call, retries: Retries) -> AbstractContextManager[None]:
+    """Trace a call, with all its attempts and delays; the attempts are traced by the HTTP library.
+
+    The span is named for the method, has the operation, the number of retries and the error type, and is
+    recorded as soon as the program has imported OpenTelemetry.
+    """
+    return _span(call, retries) if "opentelemetry.trace" in sys.modules else nullcontext()
+
+
+@contextmanager
+def _span(call: Call, retries: Retries) -> Iterator[None]:
+    from opentelemetry import trace  # noqa: PLC0415  # the program has it
+
+    tracer = trace.get_tracer("memtrace", __version__)
+    with tracer.start_as_current_span(
+        f"memtrace.{call.operation}",
+        attributes={"memtrace.operation": call.operation},
+        # The message of an error may have what a server said.
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as current:
+        try:
+            yield
+        except BaseException as error:
+            current.set_attribute("error.type", type(error).__qualname__)
+            current.set_status(trace.StatusCode.ERROR)
+            raise
+        finally:
+            current.set_attribute("memtrace.retries", retries.count)
+
+
+def log_attempt(call: Call, outcome: RawResponse | MemtraceError, retries: int, seconds: float) -> None:
+    """Log an attempt, after this number of retries: the response, or why there was none that can be read."""
+    if not logger.isEnabledFor(logging.DEBUG):
+        return
+    took = f"in {seconds * 1000:.1f} ms, attempt {retries + 1}"
+    if isinstance(outcome, RawResponse):
+        facts = {"status": outcome.status, "request_id": outcome.request_id}
+        text = f"{outcome.status} {took}, request {outcome.request_id}"
+    else:
+        facts, text = {"error": str(outcome)}, f"no response {took}: {outcome}"
+    _log(call, retries, text, duration_ms=seconds * 1000, **facts)
+
+
+def log_retry(call: Call, error: MemtraceError, delay: float | None, retries: int) -> None:
+    """Log what follows an error: the delay before the next attempt, in seconds, or None if there is none."""
+    if delay is None:
+        _log(call, retries, f"failed after {retries} retries: {error}", error=str(error))
+    else:
+        text = f"retry {retries} in {delay:.2f} s, because of: {error}"
+        _log(call, retries, text, error=str(error), delay_ms=delay * 1000)
+
+
+def _log(call: Call, retries: int, text: str, **facts: object) -> None:
+    known = {"method": call.method, "path": call.path, "attempt": retries + 1, **facts}
+    logger.debug("%s: %s", call, text, extra={"memtrace": known})
 
 
 def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:
     """Return what in the chain of causes no retry will mend."""
     while error is not None:
-        if isinstance(error, ssl.SSLError) and not isinstance(
-            error, ssl.SSLEOFError | ssl.SSLZeroReturnError
-        ):
+        # The other two are what OpenSSL says of a connection that was lost.
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _LOST):
             return error
         if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
             return error

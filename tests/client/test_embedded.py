@@ -113,7 +113,7 @@ def test_who_gets_no_thread_in_time_is_told(tmp_path: Path) -> None:
             taken = [object() for _ in range(int(limiter.total_tokens))]
             for one in taken:
                 await limiter.acquire_on_behalf_of(one)
-            with pytest.raises(APITimeoutError, match=r"no response in time: timed out \(TimeoutError\)"):
+            with pytest.raises(APITimeoutError, match="no response in time: TimeoutError"):
                 await client.with_options(timeout=0.02).recall("agent_1")
             for one in taken:
                 limiter.release_on_behalf_of(one)

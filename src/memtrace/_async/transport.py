@@ -10,14 +10,13 @@ from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from types import NoneType
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import anyio
 import anyio.to_thread  # unasync: remove
 
 from memtrace._async.embedded import AsyncEmbeddedTransport
 from memtrace._config import Config
-from memtrace._observe import log_attempt, log_retry, span
 from memtrace._request import Call, call
 from memtrace._response import (
     RawResponse,
@@ -27,12 +26,9 @@ from memtrace._response import (
     record_retry,
     require_nothing,
 )
-from memtrace._retry import Deadline, Retries, failure_of
+from memtrace._retry import Deadline, Retries, failure_of, log_attempt, log_retry, span
 from memtrace._worker import running_loop  # unasync: remove
 from memtrace.exceptions import APIConnectionError, MemtraceError
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,45 +38,29 @@ _IN_MEMORY = "sqlite://"
 _Home = tuple[int, object]
 
 
-class AsyncTransport(Protocol):
-    """What sends one request and reads its response.
-
-    Attributes:
-        failures: What `send` raises if there was no response.
-        proxy: The proxy that it sends through, as it may be shown; None if it is not known to use one.
-    """
-
-    failures: tuple[type[Exception], ...]
-    proxy: object
-
-    async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
-        """Send a request once, and read the response."""
-
-    async def aclose(self) -> None:
-        """Close what is not the caller's."""
-
-
 class AsyncHttpTransport:
     """Sends each request with a client of httpx.
 
     Args:
-        library: The module that the client comes from: httpx, or a successor with the same names.
         client: The caller's client, which stays open; None to make one.
-        root: Where requests are sent.
+        base_url: Where requests are sent.
+
+    Attributes:
+        proxy: The proxy that requests go through, as it may be shown; None if there is none known.
     """
 
-    def __init__(self, library: ModuleType, client: Any, root: str) -> None:  # noqa: ANN401  # of any library
+    def __init__(self, client: Any, base_url: str) -> None:  # noqa: ANN401  # of any library
         from memtrace import _http  # noqa: PLC0415  # long, and needed only by those who send over HTTP
 
-        self.failures = _http.failures_of(library)
-        self.proxy: object = None
+        self.proxy: str | None = None
         self._is_ours = client is None
         if client is None:
-            settings, self.proxy = _http.settings(root)
-            client = library.AsyncClient(**settings)
+            library = _http.httpx
+            client, self.proxy = _http.own_client("AsyncClient", base_url)
             # All that a client adds to a request is here already; to add it takes a tenth of a call's time.
-            self._build = library.Request
+            self._build: Callable[..., Any] = library.Request
         else:
+            library = _http.library_of(client, "AsyncClient")
             self._build = client.build_request
         self._client = client
         # Most requests are for the same few URLs, and parsing one takes as long as reading a memory.
@@ -94,7 +74,7 @@ class AsyncHttpTransport:
 
         Raises:
             ResponseValidationError: If the response cannot be read.
-            Exception: One of `failures`, if there was no response.
+            Exception: If there was no response; see `failure_of`.
         """
         headers = {**config.headers, **call.headers}
         for name in self._hidden:
@@ -146,8 +126,8 @@ class AsyncTransports:
         if http_client is not None:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
-            self._library = _http.library_of(http_client, "AsyncClient")
-        self._transports: dict[_Home, AsyncTransport] = {}
+            _http.library_of(http_client, "AsyncClient")
+        self._transports: dict[_Home, AsyncHttpTransport | AsyncEmbeddedTransport] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
@@ -167,20 +147,22 @@ class AsyncTransports:
         if self._is_closed:
             raise APIConnectionError(f"{call} at {config.base_url}: this client is closed; make a new one")
         bounded = nullcontext()
-        bounded = anyio.move_on_after(deadline.left())  # type: ignore[assignment]  # unasync: remove
-        transport: AsyncTransport | None = None
+        bounded = anyio.fail_after(deadline.left())  # type: ignore[assignment]  # unasync: remove
+        transport: AsyncHttpTransport | AsyncEmbeddedTransport | None = None
         try:
             with bounded:
                 transport = self._transports.get(self._home()) or await self._opened(call, config)
                 return await transport.send(call, config, deadline)
-            raise TimeoutError("timed out")  # unasync: remove
-        except TimeoutError if transport is None else transport.failures as failure:  # noqa: B030  # classes
+        except Exception as error:
+            proxy = None if transport is None else transport.proxy
+            failure = failure_of(error, call, config.base_url, proxy)
+            if failure is None:
+                raise
             if self._is_closed:
                 problem = f"{call} at {config.base_url}: this client was closed while the call ran"
                 # No failure of the connection, after which another attempt would be made.
                 raise APIConnectionError(problem) from None
-            proxy = None if transport is None else transport.proxy
-            raise failure_of(failure, call, config.base_url, proxy) from failure
+            raise failure from error
 
     async def aclose(self) -> None:
         """Close what this opened here; what the caller supplied stays open."""
@@ -189,33 +171,28 @@ class AsyncTransports:
         if opened is not None:
             await opened.aclose()
 
-    async def _opened(self, call: Call, config: Config) -> AsyncTransport:
+    async def _opened(self, call: Call, config: Config) -> AsyncHttpTransport | AsyncEmbeddedTransport:
         open_: Callable[..., Any] = self._open
         # Imports and certificates would hold up the event loop.
         open_ = partial(anyio.to_thread.run_sync, open_, abandon_on_cancel=True)  # unasync: remove
         try:
-            opened: AsyncTransport = await open_(self._home(), config)
+            opened: AsyncHttpTransport | AsyncEmbeddedTransport = await open_(self._home(), config.base_url)
         except (OSError, ValueError) as error:
             problem = f"{call} at {config.base_url}: cannot be opened: {error}"
             raise APIConnectionError(problem) from error
         return opened
 
-    def _open(self, home: _Home, config: Config) -> AsyncTransport:
+    def _open(self, home: _Home, base_url: str) -> AsyncHttpTransport | AsyncEmbeddedTransport:
         with self._opening:
             self._forget_ended(home)  # unasync: remove
             if home not in self._transports:
-                self._transports[home] = self._made(config)
+                if self._store is None:
+                    self._transports[home] = AsyncHttpTransport(self._http_client, base_url)
+                elif self._store == _IN_MEMORY and self._transports:
+                    raise OSError("a store in memory stays with the process that opened it")
+                else:
+                    self._transports[home] = AsyncEmbeddedTransport(self._store)
             return self._transports[home]
-
-    def _made(self, config: Config) -> AsyncTransport:
-        if self._store is None:
-            from memtrace import _http  # noqa: PLC0415  # its import is long
-
-            library = _http.httpx if self._http_client is None else self._library
-            return AsyncHttpTransport(library, self._http_client, config.base_url)
-        if self._store == _IN_MEMORY and self._transports:
-            raise OSError("a store in memory stays with the process that opened it")
-        return AsyncEmbeddedTransport(self._store)
 
     def _home(self) -> _Home:
         """Return where connections can be used; those of a store, on any event loop."""

@@ -20,19 +20,16 @@ class EmbeddedTransport:
     Args:
         store: The store's URL.
 
-    Attributes:
-        failures: What `send` raises if there is no response.
-
     Raises:
         ImportError: If the server is not installed.
     """
 
-    proxy: object = None
+    proxy: str | None = None
 
     def __init__(self, store: str) -> None:
         try:
             # Here, as those who send over HTTP need none of it.
-            from memtrace_server.embedded import ConnectError, EmbeddedServer  # noqa: PLC0415
+            from memtrace_server.embedded import EmbeddedServer  # noqa: PLC0415
         except ImportError as error:
             from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # it needs nothing of an extra
 
@@ -42,13 +39,12 @@ class EmbeddedTransport:
                 f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
         self._server = EmbeddedServer(store)
-        self.failures: tuple[type[Exception], ...] = (ConnectError, TimeoutError)
 
     def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Answer a request; returns when a write is committed.
 
         Raises:
-            Exception: One of `failures`, if the store cannot be opened, or the deadline passed while another
+            Exception: If the store cannot be opened, or the deadline passed while another
                 process wrote, or until a thread became free.
         """
         handle: Any = self._server.handle
