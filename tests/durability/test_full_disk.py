@@ -146,7 +146,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
 def test_what_is_committed_is_acknowledged_though_the_log_cannot_be_shortened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_LONGEST_WAL", 0)
+    monkeypatch.setattr(sqlite_store, "_LONGEST_LOG", 0)
     contents = [f"when full {n} " + "x" * 2_000 for n in range(50)]
     with InProcess(tmp_path / "memtrace.db") as server:
         tenant = server.tenant()

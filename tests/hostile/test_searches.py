@@ -113,8 +113,7 @@ def test_a_question_costs_little(server: LiveServer) -> None:
     with connect(server.url) as connection:
         client = Client(connection, server.key)
         question = client.search(query=f"what about the {WORDS[5]}")
-        # It reads some long memories, each of which SQLite puts together from its columns.
-        assert_costs(server, question, client.health, most=600, times=5)
+        assert_costs(server, question, client.health, most=400, times=5)
 
 
 def test_a_neighbours_backlog_costs_nothing(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Drafts:
 
     @functools.cached_property
     def rests(self) -> Sequence[str]:
-        """By memory, JSON of what its document has besides what stores keep in columns."""
+        """By memory, what its document has besides what stores keep in columns: the end of a JSON object."""
         return [_rest(request) for request in self._requests]
 
 
@@ -87,4 +87,4 @@ def _rest(request: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in request.items() if name not in _NOT_IN_REST}
     if "tags" in rest:
         rest["tags"] = unique(rest["tags"])
-    return _ENCODER.encode(rest).decode()
+    return _ENCODER.encode(rest)[1:].decode()

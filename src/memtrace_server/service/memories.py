@@ -238,7 +238,7 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
     if expires_at is not None:
         moments["expires_at"] = times.render(expires_at)
     doc.update({name: request[name] for name in KINDS if name in request})
-    rest = _merged(moments, rest)
+    beginning = _beginning(moments)
     return NewMemory(
         seq=seq,
         agent_id=request["agent_id"],
@@ -251,12 +251,13 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         expires_at=expires_at,
         tags=unique(request.get("tags", ())),
         supersedes=supersedes,
-        doc=_merged(doc, rest),
+        doc=f"{_beginning(doc)}{beginning[1:]}{rest}",
         id=memory_id,
+        moments=beginning,
         rest=rest,
     )
 
 
-def _merged(fields: Mapping[str, Any], rest: str) -> str:
-    """Return a JSON object of fields and of those of another; neither is empty."""
-    return f"{_ENCODER.encode(fields).decode()[:-1]},{rest[1:]}"
+def _beginning(fields: Mapping[str, Any]) -> str:
+    """Return a JSON object of fields up to where others follow."""
+    return f"{_ENCODER.encode(fields).decode()[:-1]},"

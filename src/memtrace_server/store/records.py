@@ -107,14 +107,16 @@ class NewMemory(Found, frozen=True, kw_only=True):
     Attributes:
         seq: Its row: rises with each memory that the store takes in, whatever its time.
         id: Its id.
-        rest: The part of its document beside id, organisation, agent, session and types, as a JSON object. It
-            begins with the time, and has no `created_at` that is the same.
+        moments: The beginning of a JSON object: the time, and those of the other moments that differ from it.
+        rest: The end of that object: what the document has beside id, organisation, agent, session, types and
+            moments. The same when a write is done again.
         created_at: When it is stored, in ns.
         expires_at: When it is forgotten by itself, in ns.
         supersedes: The row of the memory that it supersedes, which no other supersedes.
     """
 
     id: str
+    moments: str = ""
     rest: str
     agent_id: str
     session_id: str | None

@@ -26,6 +26,7 @@ from heapq import heappop, heappush
 from itertools import chain, count, repeat
 from typing import Any
 
+import msgspec
 from attrs import define, field
 
 from memtrace_server import times
@@ -55,23 +56,35 @@ _BESIDES = 1 << 10  # bytes that a write counts besides its size: no more than 5
 _TIDY_EVERY = times.SECOND
 
 
+class Unfinished(msgspec.Struct, frozen=True):
+    """What a write returns that was done in part, so that others have their turns before the rest of it.
+
+    Attributes:
+        left: The rest.
+    """
+
+    left: Write
+
+
 @define(eq=False)
 class _Waiting:
     """A write that waits for its turn.
 
     Attributes:
         told: Who is told what came of it; None for a caller that blocks.
+        left: What is still to be done of it.
         outcome: What came of it.
     """
 
     write: Write
     ends_at: float
     told: Told | None
+    left: Write
     outcome: Outcome[Any] | None = None
 
     @property
     def cost(self) -> int:
-        return self.write.size + _BESIDES
+        return self.left.size + _BESIDES
 
     def is_late(self, now: float) -> bool:
         """Return whether nobody waits for it any more."""
@@ -136,7 +149,8 @@ class Writing:
     Args:
         begin: Makes ready to write, or raises `StoreBusy` if another process is writing; asked again then.
         commit: Does writes in one transaction, no later than a moment, and returns their outcomes; one that
-            is a future of its result is committed, and to be told later.
+            is a future of its result is committed, and to be told later; one that is `Unfinished` has
+            another turn.
         tidy: Does what nobody waits for, as of a moment (ns); with `sweeps`, what depends on the clock, too.
         is_open: Returns whether there is anything to tidy.
         busy: Returns the error of a write whose time has ended.
@@ -230,7 +244,7 @@ class Writing:
                 self._commit()
 
     def _enqueue(self, writes: Sequence[Write], told: Told | None) -> list[_Waiting]:
-        waiting = [_Waiting(write, end_of_wait(write.deadline, PATIENCE), told) for write in writes]
+        waiting = [_Waiting(write, end_of_wait(write.deadline, PATIENCE), told, write) for write in writes]
         with self._wake:
             if self.is_closed:
                 raise StoreUnavailable("the store is closed")
@@ -269,11 +283,26 @@ class Writing:
         if failure is None:
             ends_at = max((waiting.ends_at for waiting in group), default=0.0)
             try:
-                outcomes = self._do([waiting.write for waiting in group], ends_at)
+                outcomes = self._do([waiting.left for waiting in group], ends_at)
             except BaseException as error:  # noqa: BLE001 - as above
                 outcomes = [(None, error)] * len(group)
-        _tell(zip(group, outcomes, strict=True))
+        _tell(self._finished(group, outcomes))
         self._tidy_in_time()
+
+    def _finished(
+        self, group: Sequence[_Waiting], outcomes: Sequence[Outcome[Any]]
+    ) -> list[tuple[_Waiting, Outcome[Any]]]:
+        """Return the writes that are done, with their outcomes; have the others wait for their next turn."""
+        finished: list[tuple[_Waiting, Outcome[Any]]] = []
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            result, _ = outcome
+            if isinstance(result, Unfinished):
+                waiting.left = result.left
+                with self._wake:
+                    self._line.add(waiting)
+            else:
+                finished.append((waiting, outcome))
+        return finished
 
     def _begun(self, own: _Waiting | None) -> bool:
         """Make ready to write; return False when no write, or not the caller's own, waits any more."""

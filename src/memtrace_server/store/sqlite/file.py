@@ -13,6 +13,7 @@ from memtrace_server.store.protocol import StoreBusy, StoreNotFound, StoreUnavai
 from memtrace_server.store.sqlite import migrations
 
 _PRIVATE = 0o600
+_LOG_HEAD, _PAGE_HEAD = 32, 24  # bytes in a write-ahead log, before all pages and before each
 _CREATION = threading.Lock()
 """Held while a file is created: to close a file drops the locks that this process has on it."""
 
@@ -122,6 +123,21 @@ class StoreFile:
     def is_lost(self) -> bool:
         """Return whether the files at the path are no longer those that are open."""
         return self._identity is not None and self._look() != self._identity
+
+    def log_size(self) -> int:
+        """Return how many bytes the write-ahead log takes on the disk."""
+        return self.wal.stat().st_size
+
+    def has_long_log(self, pages: int) -> bool:
+        """Return whether more pages than this were written since the write-ahead log was begun anew.
+
+        Its file stays as long as it ever was; but each page in it has the salt of the log's head, unless it
+        is older (https://www.sqlite.org/fileformat.html#the_write_ahead_log).
+        """
+        with self.wal.open("rb") as log:
+            head = log.read(_LOG_HEAD)
+            log.seek(_LOG_HEAD + pages * (_PAGE_HEAD + int.from_bytes(head[8:12])))
+            return len(salt := log.read(_PAGE_HEAD)[8:16]) > 0 and salt == head[16:24]
 
     def forget(self) -> None:
         """Forget which files are open, as none is any more."""

@@ -222,7 +222,7 @@ class Indexer:
         rows: dict[int, fulltext.Row] = {}
         taken = 0
         found = connection.execute(
-            f"SELECT u.seq, m.entry, {queries.DOC}, length(m.rest) FROM unindexed u"
+            f"SELECT u.seq, m.entry, {queries.DOC}, length({queries.REST}) FROM unindexed u"
             " CROSS JOIN memories m ON m.seq = u.seq WHERE u.org = ? ORDER BY u.seq DESC",
             (org,),
         )

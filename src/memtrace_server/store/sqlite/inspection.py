@@ -28,8 +28,12 @@ _DERIVED = {
         "SELECT org, label, is_superseded, time, seq FROM labels",
         (
             "SELECT m.org, l.value, m.is_superseded, m.time, m.seq FROM memories m,"
-            " json_each(labels_of(m.memory_type, m.event_type, m.rest)) l"
+            f" json_each(labels_of(m.memory_type, m.event_type, {queries.REST})) l"
         ),
+    ),
+    "long text": (
+        "SELECT org, id FROM texts WHERE id NOT IN (SELECT id FROM staged)",
+        "SELECT org, text FROM memories WHERE text IS NOT NULL",
     ),
     "superseding": (
         "SELECT org, seq, superseded_by, superseded_at FROM memories WHERE superseded_by IS NOT NULL",

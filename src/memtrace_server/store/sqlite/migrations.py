@@ -14,6 +14,8 @@ from memtrace_server.store.sqlite import fulltext
 APPLICATION_ID = int.from_bytes(b"Mtrc")
 """What marks a SQLite file as a store, for us and for `file` (https://www.sqlite.org/fileformat.html)."""
 
+_LONG = 4_000  # characters; as step 0014 has it
+
 
 def _make_index_anew(connection: sqlite3.Connection) -> None:
     """Drop every organisation's full-text tables, and make empty ones; they are filled in the background."""
@@ -32,6 +34,20 @@ def _keep_times(connection: sqlite3.Connection) -> None:
         " || iif(expires_at IS NULL, '', '\"expires_at\":\"' || rendered(expires_at) || '\",')"
         " || substr(rest, 2)"
     )
+
+
+def _lay_texts_apart(connection: sqlite3.Connection) -> None:
+    """Move the ends of long memories to a table of their own; all but the moments, which come first."""
+    long = "SELECT seq, org, 1 + (created_at <> time) + (expires_at IS NOT NULL) FROM memories"
+    for seq, org, moments in connection.execute(f"{long} WHERE length(rest) >= {_LONG}").fetchall():
+        (rest,) = connection.execute("SELECT rest FROM memories WHERE seq = ?", (seq,)).fetchone()
+        end = 0
+        for _ in range(moments):
+            end = rest.index(",", end) + 1
+        sql = "INSERT INTO texts (org, text) VALUES (?, ?)"
+        text = connection.execute(sql, (org, rest[end:])).lastrowid
+        sql = "UPDATE memories SET rest = ?, text = ? WHERE seq = ?"
+        connection.execute(sql, (rest[:end], text, seq))
 
 
 _Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
@@ -384,6 +400,24 @@ _STEPS: Mapping[str, _Step] = {
     """,
     # To render them took half of the time that the columns of a memory take to become JSON.
     "0013-times-as-text": ("", _keep_times),
+    "0014-long-texts": (
+        """
+        -- The ends of long memories, beside them: so that many can be written ahead of them, in several
+        -- transactions, and that they are read as they are.
+        CREATE TABLE texts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            org INTEGER NOT NULL,
+            text TEXT NOT NULL
+        ) STRICT;
+        -- Those that no memory refers to yet.
+        CREATE TABLE staged (
+            id INTEGER PRIMARY KEY,
+            staged_at INTEGER NOT NULL
+        ) STRICT;
+        ALTER TABLE memories ADD COLUMN text INTEGER; -- what follows after `rest`, if it is long
+        """,
+        _lay_texts_apart,
+    ),
 }
 
 

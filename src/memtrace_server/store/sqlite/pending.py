@@ -7,7 +7,7 @@ was measured to halve the time. Whoever reads what may wait here writes it out f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from attrs import define, field
 
@@ -33,6 +33,8 @@ class Pending(Counts):
         additions: How many memories were added, written out or not.
         weights: By organisation, how much work it is to index them.
         latest: By organisation, the latest time of all its memories.
+        texts: Long texts: the index of the memory of each, its organisation, and the text.
+        staged: The rows of texts that are staged.
         answers: By organisation and key.
         agents: When each agent, by organisation and id, was last active.
         sessions: For each session, by organisation and id: its agent, and when it was first named.
@@ -42,6 +44,8 @@ class Pending(Counts):
     additions: int = 0
     weights: Counter[int] = field(factory=Counter)
     memories: list[Row] = field(factory=list)
+    texts: list[tuple[int, int, str]] = field(factory=list)
+    staged: list[int] = field(factory=list)
     unindexed: list[Row] = field(factory=list)
     labels: list[Row] = field(factory=list)
     duplicates: list[Row] = field(factory=list)
@@ -56,13 +60,35 @@ class Pending(Counts):
         """The same without rows; what was added stays counted."""
         return Pending(additions=self.additions, weights=self.weights)
 
-    def add(self, org: int, memories: Iterable[tuple[bytes, NewMemory]], now: int) -> None:
-        """Take in memories, with all that follows from them."""
+    def add(
+        self,
+        org: int,
+        memories: Iterable[tuple[bytes, NewMemory]],
+        now: int,
+        long: Mapping[int, int | None],
+    ) -> None:
+        """Take in memories, with all that follows from them.
+
+        Args:
+            org: Their organisation.
+            memories: Each with its fingerprint.
+            now: The moment, in ns.
+            long: The rows of those that are long, each with the row of its text if that is staged.
+        """
         for fingerprint, m in memories:
+            text = None
+            if m.seq not in long:
+                rest = m.moments + m.rest
+            else:
+                rest, text = m.moments, long[m.seq]
+                if text is None:
+                    self.texts.append((len(self.memories), org, m.rest))
+                else:
+                    self.staged.append(text)
             self.memories.append(
                 (
                     m.seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
-                    m.created_at, m.expires_at, m.supersedes, m.id[4:], m.rest,
+                    m.created_at, m.expires_at, m.supersedes, m.id[4:], rest, text,
                 )
             )  # fmt: skip
             self.unindexed.append((org, m.seq))

@@ -47,15 +47,28 @@ NEWER = "(SELECT 'mem_' || n.ulid FROM memories n WHERE n.seq = m.superseded_by)
 """The id of the memory that supersedes `m`."""
 
 
-# Put together in SQL, which takes a microsecond and does not hold the interpreter. The rest begins with the
-# time, which most memories also have as the time at which they were stored.
-DOC = """printf(
-    '{"id":"mem_%s"%s,"agent_id":%s%s,"memory_type":%s,"event_type":%s,%s', m.ulid,
+LONG_TEXT = "(SELECT t.text FROM texts t WHERE t.id = m.text)"
+"""The text of the memory `m` that lies apart, as it is long; NULL if none does."""
+
+REST = f"iif(m.text IS NULL, m.rest, m.rest || {LONG_TEXT})"
+"""All of the memory `m` that is stored as JSON."""
+
+
+def _doc(rest: str) -> str:
+    # Put together in SQL, which takes a microsecond and does not hold the interpreter. The rest begins with
+    # the time, which most memories also have as the time at which they were stored.
+    return f"""printf(
+    '{{"id":"mem_%s"%s,"agent_id":%s%s,"memory_type":%s,"event_type":%s,%s', m.ulid,
     iif(m.created_at = m.time, ',"created_at":' || substr(m.rest, 9, instr(m.rest, ',') - 9), ''),
     json_quote(m.agent_id), iif(m.session_id IS NULL, '', ',"session_id":' || json_quote(m.session_id)),
-    json_quote(m.memory_type), json_quote(m.event_type), substr(m.rest, 2)
+    json_quote(m.memory_type), json_quote(m.event_type), substr({rest}, 2)
 )"""
+
+
+DOC = _doc(REST)
 """The memory `m` as responses have it, but for its organisation."""
+
+_HEAD = _doc("m.rest")  # and without a text that lies apart, which takes SQLite long to put together
 
 WHOLE_DOC = (
     f"printf('{{\"org_id\":%s,%s', json_quote((SELECT id FROM orgs WHERE number = m.org)), substr({DOC}, 2))"
@@ -107,8 +120,8 @@ def page(  # noqa: PLR0913 - a page is what it is
         offset: How many rows to pass over.
         in_order: Whether the organisation's entries rise with its times, so that the full-text index can be
             read in its own order.
-        has_docs: Whether to select `doc`, and `newer` if superseded memories are wanted, beside `seq` and
-            `time`.
+        has_docs: Whether to select `doc` and the row of the text at its end, `tail`, and `newer` if
+            superseded memories are wanted, beside `seq` and `time`.
     """
     selects: list[str] = []
     values: list[Any] = []
@@ -238,11 +251,11 @@ def entry_bounds(org: int, wanted: Filter) -> Query:
 
 
 def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
-    """The columns beside row and time, and whether `newer` is one of them."""
+    """The columns beside row and time (`doc` without what `tail` refers to), and whether `newer` is one."""
     if not (has_docs and wanted.include_superseded):
-        return (f", {DOC} AS doc" if has_docs else ""), False
+        return (f", {_HEAD} AS doc, m.text AS tail" if has_docs else ""), False
     newer = NEWER if wanted.as_of is None else f"iif(m.superseded_at <= {wanted.as_of:d}, {NEWER}, NULL)"
-    return f", {DOC} AS doc, {newer} AS newer", True
+    return f", {_HEAD} AS doc, m.text AS tail, {newer} AS newer", True
 
 
 def _parts(wanted: Filter) -> tuple[int | None, ...]:
@@ -425,14 +438,14 @@ def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
     if wanted.is_important:
         rest.append((f"{_IMPORTANT} IS TRUE",))  # not NULL, of which NOT makes NULL
     if wanted.metadata:
-        rest.append(("matches(m.rest, ?)", _json(wanted.metadata)))
+        rest.append((f"matches({REST}, ?)", _json(wanted.metadata)))
     if wanted.words is not None:
         rest += _word_conditions(org, wanted.words, rows)
     piece = _piece(org, wanted)
     if piece is not None and rows == "indexed":
         rest.append((f"m.entry IN (SELECT rowid FROM {piece[0]} WHERE {piece[0]} MATCH ?)", piece[1]))
     if wanted.contains:
-        rest.append(("contains(m.rest, ?)", fold(wanted.contains)))
+        rest.append((f"contains({REST}, ?)", fold(wanted.contains)))
     return rest
 
 

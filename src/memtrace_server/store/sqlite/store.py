@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -32,7 +32,8 @@ from memtrace_server.store.protocol import (
     WantsOf,
     Write,
 )
-from memtrace_server.store.sqlite import backups, forks, fulltext, inspection, migrations, queries
+from memtrace_server.store.sqlite import backups, forks, fulltext, inspection, migrations, queries, texts
+from memtrace_server.store.sqlite.checkpoints import Checkpoints
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.indexing import WAKES, Indexer
@@ -42,12 +43,11 @@ from memtrace_server.store.writing import DELAYS, PATIENCE, Writing
 T = TypeVar("T")
 
 _TIDY_PATIENCE = 0.25  # seconds, for what nobody waits for
-_CHECKPOINT = 16_384  # pages of WAL; a longer interval was measured to be faster
+_LONG_LOG = 16_384  # pages; a shorter log was measured to be slower, as pages are brought over more often
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
-_LONGEST_WAL = 4 * _CHECKPOINT * 4_096  # bytes
-_CLEAN_PATIENCE = 0.05  # seconds to wait for readers of what was forgotten, before the next attempt
-_WAL_PATIENCE = 1.0  # seconds to wait for readers before the WAL may grow on
+_LONGEST_LOG = 4 * _LONG_LOG * 4_096  # bytes
+_LOG_PATIENCE = 1.0  # seconds to wait for readers before the log may grow on
 _STEPS = 2_000  # of SQLite's virtual machine between two looks at the deadline; some 50 µs
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
 
@@ -86,7 +86,8 @@ class SqliteStore:
         self._suspended: ExitStack | None = None
         self._unswept = 0
         self._indexer = Indexer(self._index_reader, self._index_writer)
-        self._longest_wal = _LONGEST_WAL
+        self._checkpoints = Checkpoints(self._log_connection, self._log_held)
+        self._longest_log = _LONGEST_LOG
         self._unmerged: set[int] = set()
         self._has_forgotten = False
         self._damage: StoreUnavailable | None = None
@@ -155,6 +156,7 @@ class SqliteStore:
     def close(self) -> None:
         self._indexer.close()
         self._writing.close()
+        self._checkpoints.close()
         with self._writing.held(math.inf), self._watching:
             self._disconnect()
 
@@ -258,7 +260,11 @@ class SqliteStore:
                 outcomes = self._end(connection, _do(connection, writes, _attempt_carefully))
         for _, failure in outcomes:
             self._note(failure)
-        return outcomes
+        return [
+            (texts.begun(write, failure), None) if isinstance(failure, texts.Unstaged) else outcome
+            for write, outcome in zip(writes, outcomes, strict=True)
+            for _, failure in [outcome]
+        ]
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
         with _rolled_back(connection):
@@ -274,8 +280,9 @@ class SqliteStore:
             connection = self._open_writer(0.0)
             if sweeps:
                 self._sweep(connection, now)
+            self._sweep_texts(connection, now)
             self._clean(connection)
-            self._shorten_wal(connection)
+            self._shorten_log()
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
@@ -283,6 +290,12 @@ class SqliteStore:
             transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
         self._note_forgotten(transaction)
+
+    def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> None:
+        """Remove what was staged by writes that came to nothing."""
+        if connection.execute("SELECT 1 FROM staged LIMIT 1").fetchone():
+            with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
+                transaction.sweep_texts(now - texts.STAGED_FOR)
 
     def _note_forgotten(self, transaction: SqliteTransaction) -> None:
         """See to it that soon nothing is left of what a transaction forgot, though nobody writes."""
@@ -303,23 +316,25 @@ class SqliteStore:
                         fulltext.optimize(connection, org)
             self._unmerged.clear()
         if self._has_forgotten:
-            with _waiting_for_others(connection, _CLEAN_PATIENCE):
-                (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._has_forgotten = bool(is_busy)
+            self._has_forgotten = False
+            self._checkpoints.empty()
 
-    def _shorten_wal(self, connection: sqlite3.Connection) -> None:
-        """Start the WAL anew when it has grown long.
+    def _shorten_log(self) -> None:
+        """Have a long log brought into the file, and a very long one emptied.
 
-        SQLite does it by itself only in a moment without readers, which may never come. Here, the writer
-        waits for those who read now; those who come after them do not need the WAL.
+        SQLite begins the log anew in a moment without readers, which may never come. Then, the writer waits
+        for those who read now; those who come after them do not need the log.
         """
-        if self._file is None or self._file.wal.stat().st_size < self._longest_wal:
+        if self._file is None:
             return
-        self._longest_wal += _LONGEST_WAL
-        with _waiting_for_others(connection, _WAL_PATIENCE):
-            (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not is_busy:
-            self._longest_wal = _LONGEST_WAL
+        size = self._file.log_size()
+        if size >= self._longest_log:
+            self._longest_log = size + _LONGEST_LOG
+            self._checkpoints.empty(_LOG_PATIENCE)
+        elif self._file.has_long_log(_LONG_LOG):
+            self._checkpoints.shorten()
+        if size < _LONGEST_LOG:
+            self._longest_log = _LONGEST_LOG
 
     def _open_writer(self, ends_at: float) -> sqlite3.Connection:
         """Return the connection that writes, in no transaction. Needs the writer's lock."""
@@ -341,7 +356,7 @@ class SqliteStore:
                     self._file.recognise(connection)
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
-                connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
+                connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `checkpoints`
                 connection.execute("PRAGMA secure_delete = ON")
                 connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 migrations.migrate(connection, times.now())
@@ -398,6 +413,17 @@ class SqliteStore:
         ends_at = end_of_wait(None, PATIENCE)
         with self._writing.held(ends_at), self._told_apart():
             yield self._open_writer(ends_at)
+
+    @contextmanager
+    def _log_connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection that brings the log into the file."""
+        file = cast("StoreFile", self._file)
+        with self._told_apart(), self._users.one(), closing(file.connect(0.0)) as connection:
+            yield connection
+
+    def _log_held(self) -> AbstractContextManager[None]:
+        """Hold the writer's lock."""
+        return self._writing.held(end_of_wait(None, PATIENCE))
 
     @contextmanager
     def _reader(self, ends_at: float) -> Iterator[sqlite3.Connection]:

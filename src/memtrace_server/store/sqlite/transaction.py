@@ -6,9 +6,10 @@ import sqlite3
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from attrs import define
@@ -33,7 +34,7 @@ from memtrace_server.store.records import (
     Term,
     Unindexed,
 )
-from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked
+from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked, texts
 from memtrace_server.store.sqlite.pending import Pending
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
@@ -46,7 +47,7 @@ _AGENT = "id, is_registered, description, config, created_at, last_active_at"
 _SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
 _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
-    " supersedes, ulid, rest"
+    " supersedes, ulid, rest, text"
 )
 _ADD = (
     f"INSERT INTO memories ({_MEMORY}, entry) VALUES ({', '.join('?' * len(_MEMORY.split(',')))},"
@@ -72,6 +73,7 @@ class SqliteTransaction:
         self._db = connection
         self._removals = fulltext.Removals()
         self._pending = Pending()
+        self._staged = texts.Staged()
         self._keys: dict[bytes, Key | None] = {}
         self._last_seq: int | None = None
         self._orders: dict[int, _Order] = {}
@@ -273,10 +275,44 @@ class SqliteTransaction:
         return found
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
+        long = self._long(org, [memory for _, memory in memories])
         self._note_order(org, [memory for _, memory in memories])
-        self._pending.add(org, memories, now)
+        self._pending.add(org, memories, now, long)
         self.added_to = org
         self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
+
+    def _long(self, org: int, memories: Sequence[NewMemory]) -> Mapping[int, int | None]:
+        """Return the rows of memories whose texts are long, each with the row of its text if that is staged.
+
+        Raises:
+            Unstaged: The texts that are not are too long for one transaction.
+        """
+        long = {memory.seq: memory.rest for memory in memories if len(memory.rest) >= texts.LONG}
+        rows = {seq: self._staged.row(text) for seq, text in long.items()}
+        texts.require_short(org, [text for seq, text in long.items() if rows[seq] is None])
+        return rows
+
+    @contextmanager
+    def staged(self, staged: Sequence[tuple[int, str]]) -> Iterator[None]:
+        """Have memories refer to texts that are staged, each with its row, as far as they still are."""
+        listed = msgspec.json.encode([row for row, _ in staged]).decode()
+        sql = "SELECT id FROM staged WHERE id IN (SELECT value FROM json_each(?))"
+        left = {row for (row,) in self._db.execute(sql, (listed,))}
+        self._staged = texts.Staged((row, text) for row, text in staged if row in left)
+        try:
+            yield
+        finally:
+            self._staged = texts.Staged()
+
+    def stage(self, org: int, some: Sequence[str], now: int) -> Sequence[int]:
+        """Write texts to which no memory refers yet, and return their rows."""
+        rows = [self._add_text(org, text) for text in some]
+        bulk.insert(self._db, "INSERT INTO staged", [(row, now) for row in rows])
+        return rows
+
+    def _add_text(self, org: int, text: str) -> int:
+        sql = "INSERT INTO texts (org, text) VALUES (?, ?)"
+        return cast("int", self._db.execute(sql, (org, text)).lastrowid)
 
     def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
         self.flush()
@@ -288,12 +324,13 @@ class SqliteTransaction:
 
     def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
         self.flush()
+        long = self._long(org, memories)
         order = self._order(org)
         rows = [self._latest_row(org) if order.is_kept else 0, *(memory.seq for memory in memories)]
         self._note_order(org, memories)
         order.is_kept = order.is_kept and all(a < b for a, b in pairwise(rows))
         alone = [msgspec.structs.replace(memory, supersedes=None) for memory in memories]
-        self._pending.add(org, [(b"", memory) for memory in alone], now)
+        self._pending.add(org, [(b"", memory) for memory in alone], now, long)
         # Who imports stores nothing now: so nothing is a duplicate of it, and no agent is active.
         for of_writers in ("duplicates", "fingerprints", "agents", "sessions"):
             getattr(self._pending, of_writers).clear()
@@ -481,6 +518,13 @@ class SqliteTransaction:
             " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
             (keep_since // PERIOD, limit),
         )
+
+    def sweep_texts(self, staged_before: int) -> None:
+        """Remove some texts that were staged before a moment (ns), and are of no use any more."""
+        sql = "SELECT id FROM staged WHERE staged_at < ? LIMIT ?"
+        for row in self._db.execute(sql, (staged_before, texts.SWEPT)).fetchall():
+            self._db.execute("DELETE FROM texts WHERE id = ?", row)
+            self._db.execute("DELETE FROM staged WHERE id = ?", row)
 
     def _date_back(self, now: int) -> None:
         """Date what was written while the clock was ahead from now, or it would be kept until then.
@@ -701,6 +745,12 @@ class SqliteTransaction:
         self._last_seq = None
 
     def _write(self, pending: Pending) -> None:
+        for index, org, text in pending.texts:
+            row = self._add_text(org, text)
+            pending.memories[index] = (*pending.memories[index][:-1], row)
+        if pending.staged:
+            sql = "DELETE FROM staged WHERE id IN (SELECT value FROM json_each(?))"
+            self._db.execute(sql, (msgspec.json.encode(pending.staged).decode(),))
         self._db.executemany(_ADD, ((*memory, memory[1]) for memory in pending.memories))  # its organisation
         bulk.insert(self._db, "INSERT INTO unindexed", pending.unindexed)
         bulk.insert(self._db, "INSERT INTO labels", pending.labels)
@@ -798,9 +848,9 @@ class SqliteTransaction:
         """Delete memories with all that was derived from them."""
         gone = Counts()
         for seq in rows:
-            org, entry, agent_id, memory_type, event_type, time, doc, older, newer = self._db.execute(
-                f"SELECT org, entry, agent_id, memory_type, event_type, time, {queries.DOC}, supersedes,"
-                " superseded_by FROM memories m WHERE seq = ?",
+            org, entry, agent_id, memory_type, event_type, time, doc, text, older, newer = self._db.execute(
+                f"SELECT org, entry, agent_id, memory_type, event_type, time, {queries.DOC}, text,"
+                " supersedes, superseded_by FROM memories m WHERE seq = ?",
                 (seq,),
             ).fetchone()
             document = Document.read(doc)
@@ -817,6 +867,7 @@ class SqliteTransaction:
             )
             gone.remove(org, agent_id, memory_type, event_type, time)
             self._db.execute("DELETE FROM memories WHERE seq = ?", (seq,))
+            self._db.execute("DELETE FROM texts WHERE id = ?", (text,))
             self._db.execute("DELETE FROM duplicates WHERE seq = ?", (seq,))
             self._join(older, newer)
         self._count(gone.counts)
@@ -842,7 +893,8 @@ class SqliteTransaction:
     def _supersede(self, older: int, newer: int | None, superseded_at: int | None) -> None:
         """Note by which row a memory is superseded, and since when (ns); by none if both are None."""
         org, memory_type, event_type, time, rest, was_superseded = self._db.execute(
-            "SELECT org, memory_type, event_type, time, rest, is_superseded FROM memories WHERE seq = ?",
+            f"SELECT org, memory_type, event_type, time, {queries.REST}, is_superseded FROM memories m"
+            " WHERE seq = ?",
             (older,),
         ).fetchone()
         self._db.execute(
@@ -879,21 +931,30 @@ class _Order:
 
 def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:
     """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
-    names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
+    names = ("seq", "time", "doc", "tail", "newer") if query.has_newer else ("seq", "time", "doc", "tail")
     lines = ", ".join(f"group_concat(ifnull({name}, ''), char(10))" for name in names)
     sql = f"SELECT (SELECT json_quote(id) FROM orgs WHERE number = ?), {lines} FROM ({query.sql})"
     org_id, *columns = connection.execute(sql, [org, *query.values]).fetchone()
     if columns[0] is None:
         return []
     head = f'{{"org_id":{org_id},'
-    rows, moments, docs, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
+    rows, moments, docs, tails, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
+    long = _texts(connection, [int(tail) for tail in tails if tail])
     found = [
-        Found(seq=seq, time=time, doc=head + doc[1:])
-        for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
+        Found(seq=int(seq), time=int(time), doc=f"{head}{doc[1:]}{long[tail] if tail else ''}")
+        for seq, time, doc, tail in zip(rows, moments, docs, tails, strict=True)
     ]
     if not newer:
         return found
     return [msgspec.structs.replace(m, superseded_by=by or None) for m, by in zip(found, *newer, strict=True)]
+
+
+def _texts(connection: sqlite3.Connection, rows: Sequence[int]) -> Mapping[str, str]:
+    """Return the long texts of rows, by their numbers as text."""
+    if not rows:
+        return {}
+    sql = "SELECT CAST(id AS TEXT), text FROM texts WHERE id IN (SELECT value FROM json_each(?))"
+    return dict(connection.execute(sql, (_json(rows),)).fetchall())
 
 
 def _json(value: object) -> str:

@@ -1,0 +1,135 @@
+"""Long texts: they lie in a table of their own, and many of them are written in several transactions.
+
+A memory of 64 KiB takes as long to write as a hundred short ones, and a batch may have a thousand of them.
+Their texts are *staged* first, some in each transaction, and other writes have their turns between two of
+these. The transaction that stores the memories then only refers to the texts: until it commits, nothing shows
+them. What is staged and never referred to, as its write was refused or killed, is removed after a while.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, takewhile
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from memtrace_server import times
+from memtrace_server.store.protocol import Transaction, Write
+from memtrace_server.store.writing import GROUP, Unfinished
+
+if TYPE_CHECKING:
+    from memtrace_server.store.sqlite.transaction import SqliteTransaction
+
+LONG = 4_000
+"""Characters from which on a text has a row of its own; SQLite would give it pages of its own anyway."""
+
+SWEPT = 64
+"""Texts that one sweep removes; it takes some 10 ms."""
+
+STAGED_FOR = 60 * times.SECOND
+"""After which a text that no memory refers to is removed. A write that still needs it stages it again."""
+
+_STEP = 4 << 20  # characters of long texts in one transaction; they take some 10 ms
+_SAMPLE = 32  # characters
+
+
+class Unstaged(Exception):  # noqa: N818 - no error, but a reason to begin in another way
+    """Texts are too long for one transaction; nothing was written.
+
+    Attributes:
+        org: Their organisation.
+        texts: The texts.
+    """
+
+    def __init__(self, org: int, texts: Sequence[str]) -> None:
+        super().__init__("these texts have to be staged first")
+        self.org = org
+        self.texts = texts
+
+
+def require_short(org: int, texts: Sequence[str]) -> None:
+    """Check that texts are not too long to be written in one transaction.
+
+    Raises:
+        Unstaged: They are.
+    """
+    if sum(map(len, texts)) > _STEP:
+        raise Unstaged(org, texts)
+
+
+class Staged:
+    """Texts that are staged for a write.
+
+    Args:
+        texts: Each with its row.
+    """
+
+    def __init__(self, texts: Iterable[tuple[int, str]] = ()) -> None:
+        self._texts: defaultdict[_Key, deque[tuple[int, str]]] = defaultdict(deque)
+        for row, text in texts:
+            self._texts[_key(text)].append((row, text))
+
+    def row(self, text: str) -> int | None:
+        """Return the row of a text, if it is staged; each row once.
+
+        A write that is done again may store fewer memories, as others stored the same meanwhile; but in the
+        same order. So one of several texts that look alike is compared, and one that is not found is staged.
+        """
+        alike = self._texts[_key(text)]
+        row, first = alike.popleft() if alike else (None, "")
+        return row if first == text else None  # which is the same string, mostly
+
+
+_Key = tuple[int, str, str, str]
+
+
+def _key(text: str) -> _Key:
+    """What tells most texts apart: to hash all of them would take as long as to write them."""
+    middle = len(text) // 2
+    return len(text), text[:_SAMPLE], text[middle : middle + _SAMPLE], text[-_SAMPLE:]
+
+
+class _Storing(Write, frozen=True, kw_only=True, eq=False):
+    """A write whose texts are staged.
+
+    Attributes:
+        original: The write as it came.
+        staged: The texts, each with its row.
+    """
+
+    original: Write
+    staged: Sequence[tuple[int, str]]
+
+
+def begun(write: Write, unstaged: Unstaged) -> Unfinished:
+    """Return what is to be done of a write instead, whose texts are too long for one transaction."""
+    original, staged = (write.original, write.staged) if isinstance(write, _Storing) else (write, ())
+    return Unfinished(_staging(original, unstaged.org, unstaged.texts, staged))
+
+
+def _staging(write: Write, org: int, texts: Sequence[str], staged: Sequence[tuple[int, str]]) -> Write:
+    """Return what stages some texts, and then leaves a write that does so with the others, or stores them."""
+
+    def run(transaction: Transaction) -> Unfinished:
+        sizes = accumulate(map(len, texts))
+        some = texts[: max(1, sum(1 for _ in takewhile(lambda size: size <= _STEP, sizes)))]
+        rows = cast("SqliteTransaction", transaction).stage(org, some, times.now())
+        now_staged = [*staged, *zip(rows, some, strict=True)]
+        left = texts[len(some) :]
+        return Unfinished(_staging(write, org, left, now_staged) if left else _storing(write, now_staged))
+
+    return msgspec.structs.replace(write, run=run, size=GROUP, wants=None)
+
+
+def _storing(write: Write, staged: Sequence[tuple[int, str]]) -> Write:
+    """Return a write that refers to texts that are staged."""
+
+    def run(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the write returns
+        with cast("SqliteTransaction", transaction).staged(staged):
+            return write.run(transaction)
+
+    return _Storing(
+        run=run, deadline=write.deadline, org=write.org, size=GROUP, original=write, staged=staged
+    )

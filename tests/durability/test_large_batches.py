@@ -1,0 +1,268 @@
+"""Batches whose texts are too long for one transaction: staged in several, stored in one or not at all."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.store_audit import assert_whole
+
+from memtrace import Memtrace
+from memtrace_server.core import Work
+from memtrace_server.problems import Problem
+from memtrace_server.store.protocol import Outcome, Transaction, Write
+from memtrace_server.store.sqlite import texts
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
+
+STEP = 100_000  # characters, in these tests
+SECRET = "nobody heard of a zanzibarquokka"
+LARGE = [f"{n} {SECRET} " + "x" * 20_000 for n in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "_STEP", STEP)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "memtrace.db"
+
+
+@pytest.fixture
+def process(file: Path) -> Iterator[InProcess]:
+    with InProcess(file) as process:
+        yield process
+
+
+def batch(contents: list[str] = LARGE, **fields: Any) -> dict[str, Any]:
+    return {"memories": [{"agent_id": "a", "content": content, **fields} for content in contents]}
+
+
+def staged(file: Path) -> int:
+    with closing(sqlite3.connect(file)) as store:
+        (number,) = store.execute("SELECT count(*) FROM staged").fetchone()
+        return int(number)
+
+
+def between_steps(process: InProcess, tenant: Tenant, body: object, *others: Write) -> list[str]:
+    """Store a batch, and other writes that come once it has begun; return in which order they were told."""
+    work = tenant.begin("POST", MEMORIES, body).todo
+    assert isinstance(work, Work)
+    order: list[str] = []
+    waiting = list(others)
+
+    def run(transaction: Transaction) -> Any:
+        order.append("attempted")
+        process.store.submit(waiting, tell)
+        waiting.clear()
+        return work.run(transaction)
+
+    def tell(outcomes: Sequence[tuple[Any, Outcome[Any]]]) -> None:
+        for write, (_, failure) in outcomes:
+            assert failure is None
+            order.append(f"other {write.org}")
+
+    process.store.write(run)
+    return [*order, "stored"]
+
+
+def other(tenant: Tenant, org: int, body: object) -> Write:
+    work = tenant.begin("POST", MEMORIES, body).todo
+    assert isinstance(work, Work)
+    return Write(run=work.run, org=org, size=1_000)
+
+
+def test_others_write_between_the_steps_of_a_large_batch(process: InProcess, file: Path) -> None:
+    ours, theirs = process.tenant("ours"), process.tenant("theirs")
+    small = [other(theirs, 2, {"agent_id": "a", "content": f"{n}"}) for n in range(3)]
+
+    order = between_steps(process, ours, batch(), *small)
+
+    assert order == ["attempted", *["other 2"] * 3, "attempted", "stored"]
+    assert [memory["content"] for memory in ours.memories()] == LARGE
+    assert len(theirs.memories()) == 3
+    assert staged(file) == 0
+    assert_whole(file)
+
+
+def test_no_transaction_of_a_large_batch_writes_more_than_a_step(
+    process: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    real = SqliteTransaction.stage
+
+    def counted(transaction: SqliteTransaction, org: int, some: Sequence[str], now: int) -> Sequence[int]:
+        sizes.append(sum(map(len, some)))
+        return real(transaction, org, some, now)
+
+    monkeypatch.setattr(SqliteTransaction, "stage", counted)
+    tenant = process.tenant()
+    assert tenant.send("POST", MEMORIES, batch()).status == 201
+    assert len(sizes) == len(LARGE) * 20_100 // STEP + 1
+    assert max(sizes) <= STEP
+
+
+@pytest.mark.parametrize("on_duplicate", ["reject", "return"])
+def test_what_others_store_between_the_steps_is_a_duplicate(
+    process: InProcess, file: Path, on_duplicate: str
+) -> None:
+    tenant = process.tenant()
+    same = other(tenant, 2, {"agent_id": "a", "content": LARGE[3]})
+    body = batch(on_duplicate=on_duplicate)
+    if on_duplicate == "reject":
+        with pytest.raises(Problem):
+            between_steps(process, tenant, body, same)
+        expected = [LARGE[3]]
+    else:
+        between_steps(process, tenant, body, same)
+        expected = [LARGE[3], *LARGE[:3], *LARGE[4:]]
+
+    assert [memory["content"] for memory in tenant.memories()] == expected
+    assert staged(file) > 0
+    assert_whole(file)
+
+
+def test_what_was_staged_for_nothing_is_removed_soon(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = process.tenant()
+    same = other(tenant, 2, {"agent_id": "a", "content": LARGE[3]})
+    with pytest.raises(Problem):
+        between_steps(process, tenant, batch(), same)
+    monkeypatch.setattr(texts, "STAGED_FOR", 0)
+    process.store.tend()
+    while staged(file):
+        pass
+    with closing(sqlite3.connect(file)) as store:
+        assert store.execute("SELECT count(*) FROM texts").fetchone() == (1,)
+    assert_whole(file)
+
+
+def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    work = tenant.begin("POST", MEMORIES, batch()).todo
+    assert isinstance(work, Work)
+    attempts = 0
+
+    def run(transaction: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        return work.run(transaction)
+
+    def sweep(transaction: Any) -> None:
+        transaction.sweep_texts(1 << 62)
+
+    def first(transaction: Any) -> Any:
+        if attempts == 1:  # all is staged
+            process.store.submit([Write(run=sweep, org=9)])
+        return run(transaction)
+
+    process.store.write(first)
+
+    assert attempts >= 2
+    assert [memory["content"] for memory in tenant.memories()] == LARGE
+    assert_whole(file)
+
+
+def test_equal_long_texts_of_a_batch_are_stored_each(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    same = [LARGE[0]] * 12
+    assert tenant.send("POST", MEMORIES, batch(same, on_duplicate="store")).status == 201
+    assert [memory["content"] for memory in tenant.memories()] == same
+    assert_whole(file)
+
+
+def test_a_large_batch_is_replayed(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    first = tenant.send("POST", MEMORIES, batch(), once="the-same")
+    again = tenant.send("POST", MEMORIES, batch(), once="the-same")
+    assert first.status == again.status == 201
+    assert first.body == again.body
+    assert len(told(first)["memories"]) == len(tenant.memories()) == len(LARGE)
+    assert_whole(file)
+
+
+def test_a_large_import_is_stored_in_steps(tmp_path: Path, file: Path) -> None:
+    with Memtrace(f"sqlite:///{file}") as source, Memtrace(f"sqlite:///{tmp_path / 'x.db'}") as target:
+        source.add_memories({"agent_id": "a", "content": content, "ttl": 9_999} for content in LARGE)
+        records = list(source.export())
+        target.import_(records)
+        assert list(target.export()) == records
+    for store in (file, tmp_path / "x.db"):
+        assert staged(store) == 0
+        assert len(assert_whole(store)) == len(LARGE)
+
+
+def test_of_long_memories_that_are_forgotten_nothing_is_left(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    assert tenant.send("POST", MEMORIES, batch()).status == 201
+    assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
+    process.store.vacuum()
+    process.store.close()
+    for path in file.parent.iterdir():
+        assert SECRET.encode() not in path.read_bytes()
+    assert_whole(file)
+
+
+# Stores a batch, and kills itself before or after the transaction whose number it is told.
+STORE = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from durability.in_process import MEMORIES, InProcess
+from memtrace_server.store.sqlite import store, texts
+texts._STEP = {2 * STEP}
+left = int(sys.argv[2])
+end = store.SqliteStore._end
+def step():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+def ended(self, *given):
+    step()
+    outcomes = end(self, *given)
+    step()
+    return outcomes
+with InProcess(Path(sys.argv[1])) as process:
+    tenant = process.tenant()
+    store.SqliteStore._end = ended
+    memories = [{{"agent_id": "a", "content": content}} for content in {LARGE!r}]
+    assert tenant.send("POST", MEMORIES, {{"memories": memories}}).status == 201
+"""
+
+
+def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes: list[int] = []
+    code = -signal.SIGKILL
+    while code:
+        file = tmp_path / f"{len(outcomes)}.db"
+        code = subprocess.run(
+            [sys.executable, "-", file, str(len(outcomes) + 1)], input=STORE, text=True,
+            cwd=Path(__file__).parents[1], timeout=60, check=False,
+        ).returncode  # fmt: skip
+        assert code in {0, -signal.SIGKILL}
+        outcomes.append(len(assert_whole(file)))
+        monkeypatch.setattr(texts, "STAGED_FOR", 0)
+        with InProcess(file) as process:
+            assert list(process.store.check()) == []
+            process.store.tend()
+            while staged(file):
+                pass
+            process.store.vacuum()
+        assert_whole(file)
+        assert (SECRET.encode() in file.read_bytes()) is (outcomes[-1] > 0)
+    assert outcomes == sorted(outcomes)
+    assert set(outcomes) == {0, len(LARGE)}
+    assert len(outcomes) > 2 * len(LARGE) * 20_000 // (2 * STEP) + 4  # the batch is attempted twice
