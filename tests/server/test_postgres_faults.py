@@ -31,7 +31,7 @@ from memtrace import MemoryTail, Memtrace
 from memtrace_server import tenants, times
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store import open_store
-from memtrace_server.store.protocol import OutcomeUnknown, StoreUnavailable, Transaction
+from memtrace_server.store.protocol import OutcomeUnknown, StoreUnavailable, Transaction, Write
 from memtrace_server.store.records import Answer, Filter, Key, NewMemory
 
 PATIENCE = 60.0
@@ -423,6 +423,43 @@ def test_strangers_are_not_told_where_the_database_is(
     log = "".join(server.log)
     assert f"port {port}" in log
     assert postgres_cluster.password not in log
+
+
+def test_a_server_commits_while_a_group_waits_for_another_program(postgres_url: str) -> None:
+    with (
+        closing(open_store(postgres_url)) as store,
+        psycopg.connect(postgres_url) as other,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        org = tenants.local_principal(store).org
+        store.tend()
+        other.execute(
+            "INSERT INTO answers (org, key, answered_at, replaced, request, status, memories)"
+            " VALUES (%s, 'one', 1, -1, 'r', 201, '[[],null]')",
+            [org],
+        )
+        waiting = threads.submit(store.write, partial(keep, org=org, key="one"))
+        while not other.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            assert not waiting.done()
+        assert [store.write(partial(keep, org=org, key=key)) for key in ("two", "two")] == [
+            "kept",
+            "replayed",
+        ]
+        assert not waiting.done()
+        other.commit()
+        assert waiting.result(PATIENCE) == "replayed"
+
+
+def test_a_server_that_stops_commits_what_it_has_accepted(postgres_url: str) -> None:
+    told: list[object] = []
+    with closing(open_store(postgres_url)) as store:
+        org = tenants.local_principal(store).org
+        store.tend()
+        for number in range(100):
+            store.submit([Write(run=partial(keep, org=org, key=f"k{number}"))], told.extend)
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (100,)
+    assert len(told) == 100
 
 
 def test_more_is_swept_where_more_is_added(postgres_url: str) -> None:

@@ -204,6 +204,39 @@ def test_a_failure_is_told_to_all_of_its_group(
     assert [str(failure) for _, failure in told.all()] == ["no disk"] * 2
 
 
+@pytest.mark.parametrize("how", ["stored", "refused", "lost"])
+@pytest.mark.parametrize("is_told", [True, False], ids=["is told", "blocks"])
+def test_a_group_that_another_thread_commits_delays_no_other(
+    store: FakeStore, monkeypatch: pytest.MonkeyPatch, how: str, *, is_told: bool
+) -> None:
+    late: Future[Sequence[Outcome[Any]]] = Future()
+    begun = threading.Event()
+
+    def commit(writes: Sequence[Write], _: float) -> Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]:
+        if writes[0].org == 2:
+            return [("second", None)]
+        begun.set()
+        return late
+
+    monkeypatch.setattr(store.queue, "_do", commit)
+    store.may_begin.set()
+    with ThreadPoolExecutor(1) as threads:
+        do = (lambda: store.submit(write(1)).all()) if is_told else partial(store.queue.write, write(1))
+        first = threads.submit(do)
+        assert begun.wait(PATIENCE)
+        assert store.queue.write(write(2)) == "second"
+        assert not first.done()
+        error = ValueError(how)
+        if how == "lost":
+            late.set_exception(error)
+        else:
+            late.set_result([("stored", None) if how == "stored" else (None, error)])
+        if is_told:
+            assert first.result(PATIENCE) == [("stored", None) if how == "stored" else (None, error)]
+        else:
+            assert first.exception(PATIENCE) is (None if how == "stored" else error)
+
+
 def test_what_waits_is_committed_before_a_queue_is_closed(store: FakeStore) -> None:
     store.may_begin.set()
     told = store.submit(*[write(1, LARGE) for _ in range(9)])

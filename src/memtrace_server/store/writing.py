@@ -73,7 +73,8 @@ class _Waiting:
     Attributes:
         told: Who is told what came of it; None for a caller that blocks.
         left: What is still to be done of it.
-        outcome: What came of it.
+        outcome: What came of it; its promise while another thread commits it.
+        promise: What a caller that blocks waits for while another thread commits it.
     """
 
     write: Write
@@ -81,6 +82,7 @@ class _Waiting:
     told: Told | None
     left: Write
     outcome: Outcome[Any] | None = None
+    promise: Future[Any] | None = None
 
     @property
     def cost(self) -> int:
@@ -150,7 +152,8 @@ class Writing:
         begin: Makes ready to write, or raises `StoreBusy` if another process is writing; asked again then.
         commit: Does writes in one transaction, no later than a moment, and returns their outcomes; one that
             is a future of its result is committed, and to be told later; one that is `Unfinished` has
-            another turn.
+            another turn. Returns a future of all outcomes if another thread does the writes, so that the next
+            ones need not wait for them; each is final then.
         tidy: Does what nobody waits for, as of a moment (ns); with `sweeps`, what depends on the clock, too.
         is_open: Returns whether there is anything to tidy.
         busy: Returns the error of a write whose time has ended.
@@ -161,7 +164,7 @@ class Writing:
         self,
         *,
         begin: Callable[[], None],
-        commit: Callable[[Sequence[Write], float], Sequence[Outcome[Any]]],
+        commit: Callable[[Sequence[Write], float], Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]],
         tidy: Callable[..., None],
         is_open: Callable[[], bool],
         busy: Callable[[], StoreBusy],
@@ -279,14 +282,18 @@ class Writing:
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             failure = error
         group = self._take()
-        outcomes: Sequence[Outcome[Any]] = [(None, failure)] * len(group)
+        outcomes: Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]
+        outcomes = [(None, failure)] * len(group)
         if failure is None:
             ends_at = max((waiting.ends_at for waiting in group), default=0.0)
             try:
                 outcomes = self._do([waiting.left for waiting in group], ends_at)
             except BaseException as error:  # noqa: BLE001 - as above
                 outcomes = [(None, error)] * len(group)
-        _tell(self._finished(group, outcomes))
+        if isinstance(outcomes, Future):
+            _tell_when_done(group, outcomes)
+        else:
+            _tell(self._finished(group, outcomes))
         self._tidy_in_time()
 
     def _finished(
@@ -369,7 +376,7 @@ def _tell(outcomes: Iterable[tuple[_Waiting, Outcome[Any]]]) -> None:
     for waiting, outcome in outcomes:
         result, _ = outcome
         if waiting.told is None:
-            waiting.outcome = outcome
+            _settle(waiting, outcome)
         elif isinstance(result, Future):
             result.add_done_callback(partial(_tell_late, waiting))
         else:
@@ -379,6 +386,32 @@ def _tell(outcomes: Iterable[tuple[_Waiting, Outcome[Any]]]) -> None:
             told(heard)
         except Exception:  # noqa: BLE001 - others must hear of theirs
             _LOG.exception("A writer could not be told that its writes are committed")
+
+
+def _tell_when_done(group: Sequence[_Waiting], outcomes: Future[Sequence[Outcome[Any]]]) -> None:
+    """Tell what came of writes that another thread commits; callers that block wait for it on their own."""
+    for waiting in group:
+        if waiting.told is None:
+            waiting.promise = Future()
+            waiting.outcome = (waiting.promise, None)
+    outcomes.add_done_callback(partial(_tell_done, group))
+
+
+def _tell_done(group: Sequence[_Waiting], done: Future[Sequence[Outcome[Any]]]) -> None:
+    failure = done.exception()
+    outcomes = [(None, failure)] * len(group) if failure else done.result()
+    _tell(zip(group, outcomes, strict=True))
+
+
+def _settle(waiting: _Waiting, outcome: Outcome[Any]) -> None:
+    """Let a caller that blocks have its outcome."""
+    result, failure = outcome
+    if waiting.promise is None:
+        waiting.outcome = outcome
+    elif failure is None:
+        waiting.promise.set_result(result)
+    else:
+        waiting.promise.set_exception(failure)
 
 
 def _tell_late(waiting: _Waiting, result: Future[Any]) -> None:

@@ -1,8 +1,9 @@
-"""The PostgreSQL store: in each process one connection that commits for all that wait, and others that read.
+"""The PostgreSQL store: a few connections that commit for all that wait, and others that read.
 
 A write is durable when it is acknowledged, as far as the server's `synchronous_commit` says. Writes that wait
 share a transaction, as they do in SQLite. When one of them fails half way, or another server was faster, they
-are done again.
+are done again. A server commits a few groups at a time, so that one is made while PostgreSQL works on others;
+for each other, they are what another server's are.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -69,8 +71,9 @@ _REPEATS = 2  # of what lost its connection: it may be why
 _TIDY_PATIENCE = 10.0  # seconds
 _SWEEP = 500  # rows, and more where more are added
 _KEPT = times.DAY
-_SLOTS = 16  # in which processes count
-_NEXT_SLOT = count(random.randrange(_SLOTS))  # noqa: S311 - stores of one process never share one
+_SLOTS = 16  # in which writers count
+_NEXT_SLOT = count(random.randrange(_SLOTS))  # noqa: S311 - threads of one process rarely share one
+_LANES = 3  # groups that a server commits at a time
 _WATCHED_FOR = 5.0  # seconds after somebody asked for the version
 _WATCH_EVERY = 0.025  # seconds
 
@@ -89,10 +92,18 @@ _CONFLICTS = (Conflict, *_PASSING)
 
 
 class _Todo(msgspec.Struct, frozen=True):
-    """A work, and what it is going to ask."""
+    """A work, whose turn it is, as far as that is known, and what it is going to ask."""
 
     run: Callable[[Transaction], Any]
+    org: int | None
     wants: Wants
+
+
+class _Slot(threading.local):
+    """Where a thread counts, so that it waits for no other."""
+
+    def __init__(self) -> None:
+        self.number = next(_NEXT_SLOT) % _SLOTS
 
 
 class PostgresStore:
@@ -119,10 +130,13 @@ class PostgresStore:
         self._indexing: Connection | None = None
         self._orgs: dict[bytes, int] = {}
         self._clock = Clock()
-        self._slot = next(_NEXT_SLOT) % _SLOTS
+        self._slot = _Slot()
+        self._running = threading.Lock()  # held as works run, as SQLite's are: one after the other
+        self._lanes = ThreadPoolExecutor(_LANES, thread_name_prefix="memtrace-writer")
+        self._committing: set[Future[Sequence[Outcome[Any]]]] = set()
         self._writing = Writing(
-            begin=lambda: None,
-            commit=self._outcomes,
+            begin=self._wait_for_lane,
+            commit=self._do,
             tidy=self._tidy,
             is_open=lambda: self._is_open,
             busy=self._busy,
@@ -203,6 +217,7 @@ class PostgresStore:
 
     def close(self) -> None:
         self._writing.close()
+        self._lanes.shutdown()
         with self._starting:
             if self._indexing is not None:
                 cut(self._indexing)
@@ -220,8 +235,9 @@ class PostgresStore:
             return work(self._transaction(connection, is_writing=False))
 
     def _transaction(self, connection: Connection, *, is_writing: bool) -> PostgresTransaction:
+        slot = self._slot.number
         return PostgresTransaction(
-            connection, self._clock, self._slot, is_writing=is_writing, is_distributed=self._is_distributed
+            connection, self._clock, slot, is_writing=is_writing, is_distributed=self._is_distributed
         )
 
     def _probe(self, ends_at: float) -> None:
@@ -256,9 +272,24 @@ class PostgresStore:
 
     # --- writing
 
+    def _wait_for_lane(self) -> None:
+        """Wait until there is a lane for the next group; meanwhile, it grows."""
+        if len(self._committing) == _LANES:
+            _, self._committing = wait(self._committing, return_when=FIRST_COMPLETED)
+
+    def _do(
+        self, writes: Sequence[Write], ends_at: float
+    ) -> Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]:
+        """Have writes committed: in a lane if this is a server, where others come meanwhile."""
+        if not self._is_tended:
+            return self._outcomes(writes, ends_at)
+        done = self._lanes.submit(self._outcomes, writes, ends_at)
+        self._committing.add(done)
+        return done
+
     def _outcomes(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:
         """What came of writes; in a distributed database, those of each organisation share a transaction."""
-        works = [_Todo(write.run, _wanted(write.wants)) for write in writes]
+        works = [_Todo(write.run, write.org, _wanted(write.wants)) for write in writes]
         outcomes: list[Outcome[Any]] = [(None, None)] * len(works)
         for group in self._cut(works, ends_at) if works else ():
             done: Sequence[Outcome[Any]]
@@ -343,17 +374,19 @@ class PostgresStore:
             if connection not in self._settled:
                 migrations.settle(connection)
                 self._settled.add(connection)
-            connection.execute("BEGIN")
             transaction = self._transaction(connection, is_writing=True)
             do = partial(_do_carefully, blames=blames) if is_careful or blames else _do
-            transaction.look_up([todo.wants for todo in works])
+            transaction.look_up([(todo.org, todo.wants) for todo in works])
+            connection.execute("BEGIN")
             outcomes: list[Outcome[Any]] = []
             writes: list[bool] = []
-            for todo in works:
-                before = transaction.changes()
-                outcomes.append(do(connection, transaction, todo.run))
-                writes.append(transaction.changes() != before)
-                transaction.flush_if_large()
+            with self._running:
+                for todo in works:
+                    before = transaction.changes()
+                    outcomes.append(do(connection, transaction, todo.run))
+                    writes.append(transaction.changes() != before)
+                    transaction.flush_if_large()
+                self._unswept += transaction.additions
             transaction.flush()
         except psycopg.Error as error:
             with suppress(psycopg.Error):
@@ -366,7 +399,6 @@ class PostgresStore:
                 connection.execute("ROLLBACK")
             raise
         doubt = _commit_or_doubt(connection)
-        self._unswept += transaction.additions
         if doubt is None:
             return outcomes
         # What follows a change may lean on it: a replay, or a conflict with a memory of the same group.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from operator import attrgetter
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 import psycopg
-from attrs import define
+from attrs import define, field
 
 from memtrace_server import times
 from memtrace_server.store.counting import PERIOD
@@ -50,8 +50,6 @@ from memtrace_server.store.records import (
     Wants,
 )
 
-_Name = TypeVar("_Name", str, bytes)
-
 _LOOKED_THROUGH = 10_000  # memories, for one page of a tail
 _RARE = 5_000  # memories that have one of the stems by which rows are found
 _PASSED = 250  # memories that may be passed over for one that is found
@@ -65,7 +63,7 @@ _SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in
 _NOTHING = 1e-9
 _AHEAD = 60 * times.SECOND  # clocks of servers may differ by less
 _LATEST = 2**63 - 1
-_POSITION = attrgetter("time", "seq")
+_SEQ = itemgetter(0)
 _KEY = (
     "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at, k.expires_at, k.last_used_at, k.agent_id"
 )
@@ -75,6 +73,33 @@ _AGENT = (
     " (SELECT max(c.active_at) FROM counts c WHERE c.org = %s AND c.agent_id = a.id))"
 )
 _SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
+_A_KEY, _AN_ANSWER, _AN_ORIGINAL = range(3)
+_LOOK_UP = f"""
+SELECT {_A_KEY}, k.digest, NULL::bytea, json_build_array({_KEY})::text
+    FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = ANY(%s)
+UNION ALL
+SELECT {_AN_ANSWER}, request, body,
+        json_build_array(key, status, agent_id, location, memories, answered_at)::text
+    FROM answers WHERE org = %s AND key = ANY(%s)
+UNION ALL
+SELECT {_AN_ORIGINAL}, f.fingerprint, NULL,
+        json_build_array(f.seq, f.is_original, coalesce(f.stored_at, f.seq), m.time, m.doc,
+            (SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by), m.expires_at)::text
+    FROM (
+        SELECT fingerprint, seq, true AS is_original, stored_at FROM originals
+            WHERE org = %s AND fingerprint = ANY(%s)
+        UNION ALL
+        SELECT d.fingerprint, d.seq, false, d.stored_at
+            FROM unnest(%s::bytea[]) w (fingerprint) CROSS JOIN LATERAL (
+                SELECT d.fingerprint, d.seq, d.stored_at
+                    FROM duplicates d JOIN memories o ON o.org = %s AND o.seq = d.seq
+                    WHERE d.org = %s AND d.fingerprint = w.fingerprint
+                        AND coalesce(d.stored_at, d.seq) >= %s
+                        AND (o.expires_at IS NULL OR o.expires_at > %s)
+                    ORDER BY d.seq LIMIT 1
+            ) d
+    ) f LEFT JOIN memories m ON m.org = %s AND m.seq = f.seq
+"""
 
 
 class _Named(msgspec.Struct):
@@ -84,6 +109,15 @@ class _Named(msgspec.Struct):
 
 
 _NAMED = msgspec.json.Decoder(_Named)
+
+
+@define
+class _Asked:
+    """What is looked up of an organisation, each once."""
+
+    digests: dict[bytes, None] = field(factory=dict)
+    keys: dict[str, None] = field(factory=dict)
+    fingerprints: dict[bytes, None] = field(factory=dict)
 
 
 @define
@@ -266,12 +300,12 @@ class PostgresTransaction:
         if known is not None:
             return known
         if (org, key) not in self._answers:
-            self._look_up_answers([(org, key)])
+            self._look_up(org, _Asked(keys={key: None}), 0, 0)
         row = self._answers[org, key]
         self._answered[org, key] = NOTHING if row is None else row[-1]
         if row is None or row[-1] < since:
             return None
-        request, status, body, agent_id, location, memories, _ = row
+        request, body, status, agent_id, location, memories, _ = row
         rows, duplicates = msgspec.json.decode(memories)
         return Answer(
             request=request, status=status, body=body, agent_id=agent_id, location=location, rows=rows,
@@ -310,7 +344,7 @@ class PostgresTransaction:
             self.flush()
         unknown = [fingerprint for fingerprint in fingerprints if (org, fingerprint) not in self._originals]
         if unknown:
-            self._look_up_originals([(org, fingerprint) for fingerprint in unknown], since, now)
+            self._look_up(org, _Asked(fingerprints=dict.fromkeys(unknown)), since, now)
         found: dict[bytes, Found] = {}
         for fingerprint in fingerprints:
             replaced = NOTHING
@@ -328,62 +362,56 @@ class PostgresTransaction:
                 self._seen[org, fingerprint] = replaced
         return found
 
-    def look_up(self, wants: Sequence[Wants]) -> None:
-        """Read what works are going to ask, for all of them at once."""
-        digests = {each.digest for each in wants if each.digest is not None}
-        if digests:
-            self._keys.update(dict.fromkeys(digests))
-            sql = f"SELECT k.digest, {_KEY} FROM keys k JOIN orgs o ON o.number = k.org"
-            for digest, *row in self._read(f"{sql} WHERE k.digest = ANY(%s)", list(digests)):
-                self._keys[digest] = _key(tuple(row))
-        answers: list[tuple[int, str]] = []
-        originals: list[tuple[int, bytes]] = []
-        for each in wants:
-            key = None if each.digest is None else self._keys[each.digest]
-            org = each.org if key is None else key.org
-            if org is not None:
-                originals += [(org, fingerprint) for fingerprint in each.fingerprints]
-                answers += [] if each.key is None else [(org, each.key)]
-        if answers:
-            self._look_up_answers(answers)
-        if originals:
-            now = times.now()
-            self._look_up_originals(originals, now - times.DAY, now)
+    def look_up(self, wants: Sequence[tuple[int | None, Wants]]) -> None:
+        """Read what works are going to ask, each organisation's in one statement.
 
-    def _look_up_answers(self, keys: Sequence[tuple[int, str]]) -> None:
-        self._answers.update(dict.fromkeys(keys))
-        for org, names in _by_org(keys):
-            rows = self._read(
-                "SELECT key, request, status, body, agent_id, location, memories, answered_at FROM answers"
-                " WHERE org = %s AND key = ANY(%s)",
-                org, names,
-            )  # fmt: skip
-            self._answers.update({(org, key): tuple(row) for key, *row in rows})
+        Args:
+            wants: What each work asks, with its organisation if that is known without its key.
+        """
+        asked: dict[int, _Asked] = {}
+        for known, each in wants:
+            org = known if each.org is None else each.org
+            if org is None and each.digest is not None:
+                key = self.key(each.digest)
+                org = None if key is None else key.org
+            if org is None:
+                continue
+            of_org = asked.setdefault(org, _Asked())
+            if each.digest is not None and each.digest not in self._keys:
+                of_org.digests[each.digest] = None
+            if each.key is not None:
+                of_org.keys[each.key] = None
+            of_org.fingerprints.update(dict.fromkeys(each.fingerprints))
+        now = times.now()
+        for org, of_org in asked.items():
+            if of_org.digests or of_org.keys or of_org.fingerprints:
+                self._look_up(org, of_org, now - times.DAY, now)
 
-    def _look_up_originals(self, wanted: Sequence[tuple[int, bytes]], since: int, now: int) -> None:
-        """Read the original of each fingerprint, and the first of its duplicates that exists."""
-        for org, fingerprints in _by_org(wanted):
-            self._originals.update({(org, fingerprint): [] for fingerprint in fingerprints})
-            for fingerprint, *row in self._read_originals(org, fingerprints, since, now):
-                self._originals[org, fingerprint].append(tuple(row))
+    def _look_up(self, org: int, asked: _Asked, since: int, now: int) -> None:
+        """Read keys, answers, the original of each fingerprint, and the first of its duplicates that exists.
 
-    def _read_originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
-    ) -> list[tuple[Any, ...]]:
-        return self._read(
-            "SELECT f.fingerprint, f.seq, f.is_original, coalesce(f.stored_at, f.seq), m.time, m.doc,"
-            " (SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by), m.expires_at"
-            " FROM (SELECT fingerprint, seq, true AS is_original, stored_at FROM originals"
-            " WHERE org = %s AND fingerprint = ANY(%s)"
-            " UNION ALL SELECT d.fingerprint, d.seq, false, d.stored_at"
-            " FROM unnest(%s::bytea[]) w (fingerprint) CROSS JOIN LATERAL"
-            " (SELECT d.fingerprint, d.seq, d.stored_at"
-            " FROM duplicates d JOIN memories o ON o.org = %s AND o.seq = d.seq"
-            " WHERE d.org = %s AND d.fingerprint = w.fingerprint AND coalesce(d.stored_at, d.seq) >= %s"
-            " AND (o.expires_at IS NULL OR o.expires_at > %s) ORDER BY d.seq LIMIT 1) d) f"
-            " LEFT JOIN memories m ON m.org = %s AND m.seq = f.seq ORDER BY f.seq",
-            org, org, list(fingerprints), list(fingerprints), org, org, since, now, org,
+        In one statement, though they have little in common: beside a busy event loop, a thread waits longer
+        for Python's lock after each response than PostgreSQL takes to make it.
+        """
+        self._keys.update(dict.fromkeys(asked.digests))
+        self._answers.update({(org, key): None for key in asked.keys})
+        self._originals.update({(org, fingerprint): [] for fingerprint in asked.fingerprints})
+        fingerprints = list(asked.fingerprints)
+        rows = self._read(
+            _LOOK_UP, list(asked.digests), org, list(asked.keys), org, org, fingerprints, fingerprints, org,
+            org, since, now, org,
         )  # fmt: skip
+        for what, name, body, facts in rows:
+            found = tuple(msgspec.json.decode(facts))
+            if what == _A_KEY:
+                self._keys[name] = _key(found)
+            elif what == _AN_ANSWER:
+                key, *rest = found
+                self._answers[org, key] = (name, body, *rest)
+            else:
+                self._originals[org, name].append(found)
+        for fingerprint in fingerprints:
+            self._originals[org, fingerprint].sort(key=_SEQ)
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         pending = self._pending
@@ -1096,14 +1124,6 @@ class PostgresTransaction:
                 )
             if older is not None:
                 self._supersede(org, older, newer, None if newer is None else moments[newer])
-
-
-def _by_org(pairs: Sequence[tuple[int, _Name]]) -> Iterator[tuple[int, list[_Name]]]:
-    by_org: dict[int, dict[_Name, None]] = {}
-    for org, name in pairs:
-        by_org.setdefault(org, {})[name] = None
-    for org, names in by_org.items():
-        yield org, list(names)
 
 
 def _found(seq: int, time: int, doc: str, newer: str | None) -> Found:
