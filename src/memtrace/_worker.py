@@ -6,88 +6,70 @@ Neither class can be derived from the other: the interpreter waits for threads; 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import contextvars
+import logging
+import math
 import os
 import sys
 import threading
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from functools import partial
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
+from memtrace.exceptions import BufferedWriteError
+
 _NAME = "memtrace-buffer"
 # Seconds. The end of the main thread wakes no other thread, so a thread has to look.
 _POLL = 0.1
+# Seconds to wait for a thread, as its `on_failure` may wait for the caller.
+_JOIN = 5.0
 
-# Seconds for which a buffer that is closed waits for what tells of failures: that may wait for the caller.
-_TELLING = 5.0
-# Threads that tell of failures, of any buffer.
-_telling: list[int] = []
-_told = threading.Condition()
+logger = logging.getLogger("memtrace")
 
-# All buffers, and those that hold memories, which must not vanish with the last reference.
+# All buffers; and those that work in the background, which must not vanish with the last reference.
 BUFFERS: WeakSet[Any] = WeakSet()
-HOLDING: set[Any] = set()
+WORKING: set[Any] = set()
 
 
 class Worker:
     """A thread. `turn` is for what one thread at a time may do; `wake` ends a wait."""
 
     is_here = True
+    shield = nullcontext  # threads are not cancelled
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
         self.wake = threading.Event()
-        self._telling = 0  # threads
+        self._thread = threading.Thread()
 
-    @property
-    def is_ending(self) -> bool:
-        """Whether the interpreter waits only for threads like this one."""
-        return not threading.main_thread().is_alive()
+    def now(self) -> float:
+        """Return the time; infinity, by which all is due, if the interpreter waits only for such threads."""
+        return monotonic() if threading.main_thread().is_alive() else math.inf
 
     def start(self, work: Callable[[], None]) -> None:
         """Start the work; RuntimeError if no thread can be started, as when the interpreter ends."""
         # A daemon would be stopped in mid-request, and forks of multiprocessing call no function of atexit.
-        threading.Thread(target=work, name=_NAME, daemon=False).start()
+        self._thread = threading.Thread(target=work, name=_NAME, daemon=False)
+        self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait so long, or until the interpreter ends."""
-        deadline = monotonic() + seconds
-        while not self.is_ending and (left := deadline - monotonic()) > 0:
-            if self.wake.wait(min(left, _POLL)):
-                break
+        """Wait so long, or less."""
+        self.wake.wait(min(seconds, _POLL))
         self.wake.clear()
 
-    def begin_to_tell(self) -> None:
-        """Say that this thread is about to tell of failures, until `end_telling`."""
-        with _told:
-            self._telling += 1
-            _telling.append(threading.get_ident())
-
-    def end_telling(self) -> None:
-        """Say that they are told."""
-        with _told:
-            self._telling -= 1
-            _telling.remove(threading.get_ident())
-            _told.notify_all()
-
-    def wait_until_told(self) -> None:
-        """Wait a while until no thread tells of failures any more; one that does so waits for no other."""
-        with _told:
-            if threading.get_ident() not in _telling:
-                _told.wait_for(lambda: not self._telling, _TELLING)
-
-    def shield(self) -> AbstractContextManager[object]:
-        """Do nothing, as threads are not cancelled."""
-        return contextlib.nullcontext()
+    def join(self) -> None:
+        """Wait a while until the work has ended; threads that work in the background wait for no other."""
+        if self._thread.is_alive() and threading.current_thread().name != _NAME:
+            self._thread.join(_JOIN)
 
 
 class AsyncWorker:
     """A task on asyncio or trio. `turn` is for what one task at a time may do; `wake` ends a wait."""
 
-    is_ending = False  # no task sees that
+    now = staticmethod(monotonic)  # no task sees the interpreter end
 
     def __init__(self) -> None:
         import anyio  # noqa: PLC0415  # the blocking client needs none of it
@@ -97,6 +79,7 @@ class AsyncWorker:
         self._task: object = None
         self.turn = anyio.Lock()
         self.wake = anyio.Event()
+        self.shield = partial(anyio.CancelScope, shield=True)
 
     @property
     def is_here(self) -> bool:
@@ -120,19 +103,13 @@ class AsyncWorker:
             self._task = self._loop.create_task(work(), name=_NAME, context=contextvars.Context())
 
     async def wait(self, seconds: float) -> None:
-        """Wait so long."""
+        """Wait so long, or less."""
         with self._anyio.move_on_after(seconds):
             await self.wake.wait()
         self.wake = self._anyio.Event()
 
-    def begin_to_tell(self) -> None:
-        """Do nothing, as no other task runs while failures are told of."""
-
-    end_telling = wait_until_told = begin_to_tell
-
-    def shield(self) -> AbstractContextManager[object]:
-        """Keep out the cancellation of surrounding scopes."""
-        return self._anyio.CancelScope(shield=True)
+    def join(self) -> None:
+        """Do nothing, as no other task runs while failures are reported."""
 
 
 def running_loop() -> object:
@@ -151,15 +128,18 @@ def _event_loop() -> Any:  # noqa: ANN401  # neither asyncio nor trio need be in
 
 @atexit.register
 def finish_at_exit() -> None:
-    """Finish the buffers that still hold memories; threads and event loops have ended by then."""
-    for buffer in list(HOLDING):
-        buffer._finish_at_exit()  # noqa: SLF001  # no method for users
+    """Store what buffers still hold, or log that it is lost; threads and event loops have ended by then."""
+    for buffer in list(BUFFERS):
+        try:
+            if buffer.pending or buffer.failed:
+                buffer._finish_at_exit()  # noqa: SLF001  # no method for users
+        except BufferedWriteError as error:
+            logger.error("Lost: %s", error)  # noqa: TRY400  # the traceback ends here
 
 
 def after_fork() -> None:
     """Empty the buffers in a forked process; its parent stores what they hold."""
-    HOLDING.clear()
-    _telling.clear()
+    WORKING.clear()
     for buffer in list(BUFFERS):
         buffer._empty()  # noqa: SLF001  # the same
 

@@ -380,20 +380,30 @@ def test_refused_memory_fails_alone(client: Memtrace, server: BatchServer) -> No
     assert [[detail.field for detail in reason.details] for reason in reasons] == [["memories.0.content"]] * 2
     assert caught.value.__cause__ is reasons[0]
     assert (caught.value.status_code, caught.value.code) == (400, "invalid_request")
-    assert server.batches == [list("abcde"), list("ace"), ["b"], ["d"]]
-    assert (server.contents, len(set(server.keys))) == (list("ace"), 4)
+    assert server.batches == [list("abcde"), ["a"], ["b"], ["c"], ["d"], ["e"]]
+    assert (server.contents, len(set(server.keys))) == (list("ace"), 6)
     log.close()
 
 
-def test_flush_waits_for_a_memory_that_is_sent_after_later_ones(
-    client: Memtrace, server: BatchServer
+@pytest.mark.parametrize(
+    ("field", "parts"),
+    [
+        ("memories[0]", ["a", "bcd"]),
+        ("memories.2.content", ["ab", "c", "d"]),
+        ("memories[3].tags[0]", ["abc", "d"]),
+    ],
+    ids=["first", "middle", "last"],
+)
+def test_memory_that_a_refusal_names_is_sent_alone_in_its_place(
+    client: Memtrace, server: BatchServer, field: str, parts: list[str]
 ) -> None:
-    server.answers.append(refuses("memories[0]"))
+    server.answers.append(refuses(field))
     log = client.buffered(max_delay=60)
-    log.add_memories([{"agent_id": "a", "content": text} for text in "ab"])
+    log.add_memories([{"agent_id": "a", "content": text} for text in "abcd"])
     log.flush()
 
-    assert (server.batches, log.pending) == ([["a", "b"], ["b"], ["a"]], 0)
+    assert server.batches == [list("abcd"), *map(list, parts)]
+    assert (server.contents, log.pending) == (list("abcd"), 0)
     log.close()
 
 
@@ -423,12 +433,11 @@ def test_failure_is_logged_once(
     log = client.buffered(max_batch=2, max_delay=60)
     log.add_memories([{"agent_id": "a", "content": text} for text in "abcd"])
     with pytest.raises(BufferedWriteError) as caught:
-        log.flush()
+        log.close()
 
     assert failed(caught) == ["a", "c"]
     logged = "1 memory could not be stored: No (HTTP 400, invalid_request, request req_body)"
     assert [record.getMessage() for record in caplog.records] == [logged, logged]
-    log.close()
 
 
 def test_batch_too_large_for_a_proxy_is_sent_in_halves(client: Memtrace, server: BatchServer) -> None:
@@ -900,7 +909,7 @@ def test_thread_waits_while_the_buffer_is_full(stalled: tuple[BatchServer, threa
     assert server.contents == list("abcde")
 
 
-def test_flush_waits_for_its_memory_though_later_ones_are_stored(
+def test_flush_waits_for_a_memory_of_a_refused_batch(
     stalled: tuple[BatchServer, threading.Event],
 ) -> None:
     server, go_on = stalled
@@ -920,7 +929,7 @@ def test_flush_waits_for_its_memory_though_later_ones_are_stored(
         flushing.result(timeout=60)
         assert "first" in server.contents
 
-    assert server.contents == ["x", "y", "second", "first"]
+    assert server.contents == ["x", "y", "first", "second"]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

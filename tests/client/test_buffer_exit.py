@@ -153,10 +153,8 @@ loop = asyncio.new_event_loop()
 loop.run_until_complete(forget())
 {close}
 """
-    stderr = run(url, code)
-
+    assert "Lost" not in run(url, code)
     assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
-    assert "Sending 2 memories as the interpreter ends; close buffers before\n" in stderr
 
 
 def test_forked_process_leaves_the_memories_of_tasks_to_its_parent(url: str) -> None:
@@ -167,7 +165,7 @@ child = os.fork()
 if child:
     assert os.waitpid(child, 0)[1] == 0
 """
-    assert run(url, code).count("Sending 1 memory as the interpreter ends") == 1
+    assert "Lost" not in run(url, code)
     assert sorted(stored(url)) == [FIRST, ("task", "second")]
 
 
@@ -217,7 +215,6 @@ loop.run_until_complete(async_log.remember("task", "second"))
 """
     lines = run("http://127.0.0.1:9", code).splitlines()
 
-    assert "Sending 1 memory as the interpreter ends; close buffers before" in lines
     assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
 
 
@@ -236,7 +233,6 @@ except LookupError as error:
     lines = run("http://127.0.0.1:9", code).splitlines()
 
     assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
-    assert not any("Sending" in line for line in lines)
 
 
 def test_exit_that_is_interrupted_still_sends_all(url: str) -> None:
@@ -259,7 +255,6 @@ atexit.register(ending.set)
 """
     lines = run(url, code).splitlines()
 
-    assert "Sending 1 memory as the interpreter ends; close buffers before" in lines
     assert lines.count("sent ['second']") == 1
 
 

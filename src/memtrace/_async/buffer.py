@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from itertools import takewhile
 from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import msgspec
 from memtrace_api.fields import AddMemoryFields, DecisionFields, MemoryFields
 
-from memtrace._buffer import Batch, Failure, Limits, Queue, counted, write_error
+from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, write_error
 from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
 from memtrace._request import as_event, batch, decided, request_of
-from memtrace._worker import BUFFERS, HOLDING, AsyncWorker
-from memtrace.exceptions import (
-    BadRequestError,
-    BufferedWriteError,
-    ConflictError,
-    MemtraceError,
-    NotFoundError,
-    ResponseValidationError,
-)
+from memtrace._worker import BUFFERS, WORKING, AsyncWorker
+from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
 from memtrace.models import AddMemoryRequest, Memory
 
 if TYPE_CHECKING:
@@ -49,25 +43,22 @@ class AsyncWriteBuffer:
     `BufferedWriteError` if memories taken before could not be stored. A call that raises has taken nothing.
     """
 
-    def __init__(
-        self, client: AsyncMemtrace, limits: Limits, on_failure: OnFailure | None, queue: Queue | None = None
-    ) -> None:
+    def __init__(self, client: AsyncMemtrace, limits: Limits, on_failure: OnFailure | None) -> None:
         if inspect.iscoroutinefunction(on_failure):
             raise TypeError("on_failure: it is called, not awaited; give a function without async")
         self._client = client
         self._limits = limits
         self._on_failure = on_failure
         self._is_closed = False
-        self._empty(queue)
+        self._empty()
         client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
         BUFFERS.add(self)
 
-    def _empty(self, queue: Queue | None = None) -> None:
-        """Hold nothing, like a new buffer; or what is in a queue."""
-        self._queue = queue or Queue(self._limits)
+    def _empty(self) -> None:
+        """Hold nothing, like a new buffer."""
+        self._queue = Queue(self._limits)
         self._worker: AsyncWorker | None = None
-        self._is_working = False
-        self._mutex = threading.Lock()  # guards all of these; never held during I/O
+        self._mutex = threading.Lock()  # guards both; never held during I/O
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client.base_url!r})"
@@ -75,7 +66,7 @@ class AsyncWriteBuffer:
     @property
     def pending(self) -> int:
         """How many memories are neither stored nor failed."""
-        return self._queue.pending
+        return len(self._queue)
 
     @property
     def failed(self) -> list[Failure]:
@@ -85,12 +76,7 @@ class AsyncWriteBuffer:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
         await self._finish(exception)
 
     async def remember(self, agent_id: str, content: str, **fields: Unpack[MemoryFields]) -> None:
@@ -169,7 +155,7 @@ class AsyncWriteBuffer:
         with worker.shield():
             await self._drain(worker)
         worker.wake.set()
-        worker.wait_until_told()
+        worker.join()
         with self._mutex:
             if exception is None:
                 self._raise_failed()
@@ -177,41 +163,39 @@ class AsyncWriteBuffer:
                 exception.add_note(f"{write_error(self._queue.failed)}; see `failed` of the buffer")
 
     def _finish_at_exit(self) -> None:
-        """Store what is held without an event loop, or log that it is lost."""
         closing: Any = self
         closing = self._blocking()  # unasync: remove
-        if closing is None:  # unasync: remove
-            self._queue.give_up(MemtraceError("http_client works only on its event loop, which has ended"))
-            logger.error("Lost: %s", write_error(self._queue.failed))
-            return
-        if self.pending:
-            logger.warning("Sending %s as the interpreter ends; close buffers before", counted(self.pending))
-        try:
-            closing.close()
-        except BufferedWriteError as error:
-            logger.error("Lost: %s", error)  # noqa: TRY400  # the traceback ends here
+        closing.close()
 
     def _blocking(self) -> object:  # unasync: remove
-        """Return a client that stores what is held as it closes; None if only the event loop can send it."""
-        from memtrace._sync.buffer import WriteBuffer  # noqa: PLC0415  # few programs need it
-
+        """Return a buffer with the same queue that needs no event loop."""
         client: Any = self._client._blocking()  # noqa: SLF001  # a buffer is a part of its client
-        if client is not None:
-            HOLDING.add(WriteBuffer(client, self._limits, self._on_failure, self._queue))
-        return client
+        if client is None:
+            self._queue.fail(MemtraceError("http_client works only on its event loop, which has ended"))
+            self._raise_failed()
+        blocking = client.buffered(on_failure=self._on_failure)
+        blocking._queue = self._queue  # noqa: SLF001  # the same buffer
+        return blocking
 
     async def _take(self, requests: list[AddMemoryRequest]) -> None:
-        worker = self._here()
+        worker, now = self._here(), monotonic()
         requests = [as_event(request) for request in requests]
         with self._mutex:
             for request in requests:
                 request.time = request.time or self._queue.stamp(datetime.now(UTC))
-        sizes = [len(msgspec.json.encode(request.to_dict())) for request in requests]
-        while not self._added(requests, sizes):
+        memories = [Queued(each, now, len(msgspec.json.encode(each.to_dict()))) for each in requests]
+        while True:
+            with self._mutex:
+                if self._is_closed:
+                    raise BufferedWriteError("This buffer is closed; make a new one")
+                self._raise_failed()
+                if self._queue.has_room(memories):
+                    self._queue.add(memories)
+                    is_due = self._queue.due_in(worker.now()) == 0
+                    is_working = self in WORKING
+                    WORKING.add(self)
+                    break
             await self._send(worker)
-        with self._mutex:
-            is_working, self._is_working = self._is_working, True
-            is_due = self._is_due(worker)
         if is_working:
             if is_due:
                 worker.wake.set()
@@ -220,136 +204,106 @@ class AsyncWriteBuffer:
             worker.start(partial(self._work, worker))
         except RuntimeError as error:
             logger.debug("Sending at once, as nothing runs in the background any more: %s", error)
-            self._is_working = False
+            WORKING.discard(self)
             await self._drain(worker)
 
     def _here(self) -> AsyncWorker:
         """Return the worker of this event loop."""
         with self._mutex:
             if self._worker is None or not self._worker.is_here:
-                self._worker, self._is_working = AsyncWorker(), False
+                self._worker = AsyncWorker()
+                WORKING.discard(self)
             return self._worker
 
-    def _added(self, requests: list[AddMemoryRequest], sizes: list[int]) -> bool:
-        with self._mutex:
-            if self._is_closed:
-                raise BufferedWriteError("This buffer is closed; make a new one")
-            self._raise_failed()
-            if not self._queue.has_room(sizes):
-                return False
-            self._queue.add(requests, sizes, monotonic())
-            HOLDING.add(self)
-            return True
+    def _raise_failed(self) -> None:
+        failed, self._queue.failed = self._queue.failed, []
+        if failed:
+            raise write_error(failed)
 
     async def _work(self, worker: AsyncWorker) -> None:
         """Send what is due until nothing is left."""
         try:
             while True:
                 with self._mutex:
-                    delay = self._queue.due_in(monotonic())
+                    now = worker.now()
+                    delay = self._queue.due_in(now)
                     if delay is None:
-                        self._is_working = False
+                        WORKING.discard(self)
                         return
-                if delay > 0 and not worker.is_ending:
+                if delay > 0:
                     await worker.wait(delay)
                 else:
-                    await self._send(worker, only_if_due=True)
+                    await self._send(worker, now)
         except BaseException:
-            self._is_working = False
+            WORKING.discard(self)
             # An event loop that ends cancels its tasks, and waits for them.
             with worker.shield():
                 await self._drain(worker)
             raise
 
-    def _is_due(self, worker: AsyncWorker) -> bool:
-        return worker.is_ending or self._queue.due_in(monotonic()) == 0
-
     async def _drain(self, worker: AsyncWorker) -> None:
         last = self._queue.added
-        while True:
-            with self._mutex:
-                if self._queue.is_settled(last):
-                    return
+        while self._queue.added - len(self._queue) < last:
             await self._send(worker)
 
-    async def _send(self, worker: AsyncWorker, *, only_if_due: bool = False) -> None:
-        """Send the next batch. Callers that need room, or a flush, take a turn at it too."""
+    async def _send(self, worker: AsyncWorker, now: float = math.inf) -> None:
+        """Send the next batch that is due. Callers that need room, or a flush, take a turn at it too."""
         async with worker.turn:
             with self._mutex:
-                taken = None if only_if_due and not self._is_due(worker) else self._queue.take()
-            if taken is None:
+                batch = self._queue.take(now)
+            if batch is None:
                 return
-            record = await self._outcome(taken)
+            try:
+                record = partial(self._queue.settle, await self._stored(batch))
+            except MemtraceError as error:
+                record = partial(self._queue.fail, error)
+            except Exception as error:  # noqa: BLE001  # hooks of the caller's http_client may raise anything
+                unknown = MemtraceError(f"Sending a batch failed: {error!r}")
+                unknown.__cause__ = error
+                record = partial(self._queue.fail, unknown)
             with self._mutex:
                 before = len(self._queue.failed)
                 record()
-                if new := self._queue.failed[before:]:
-                    logger.warning("%s", write_error(new))
-                failed = self._take_failed() if self._on_failure else []
-                if failed:
-                    worker.begin_to_tell()
-                if not (self._queue.pending or self._queue.failed):
-                    HOLDING.discard(self)
-        if failed and self._on_failure:
-            # Not in the turn, as the function may well use this buffer.
+                failed = self._queue.failed[before:]
+                if self._on_failure:
+                    del self._queue.failed[before:]
+        # Not in the turn, as what follows may well use this buffer.
+        if failed:
+            self._report(failed)
+
+    def _report(self, failed: list[Failure]) -> None:
+        error = write_error(failed)
+        logger.warning("%s", error)
+        if self._on_failure:
             try:
-                self._on_failure(write_error(failed))
+                self._on_failure(error)
             except Exception:
                 logger.exception("on_failure: it raised an error; what it was given is raised instead")
                 with self._mutex:
                     self._queue.failed += failed
-                    HOLDING.add(self)
-            finally:
-                worker.end_telling()
 
-    async def _outcome(self, taken: Batch) -> Callable[[], None]:
-        """Send a batch, and return the function that records its outcome."""
+    async def _stored(self, batch: Batch) -> int:
+        """Send a batch, and return how many of its first memories are stored."""
+        requests = [memory.request for memory in batch.memories]
         try:
-            return partial(self._queue.settle, taken, await self._stored(taken))
-        except (BadRequestError, ConflictError, NotFoundError) as error:
-            return partial(self._queue.refuse, taken, error)
-        except MemtraceError as error:
-            return partial(self._queue.give_up, error)
-        except Exception as error:  # noqa: BLE001  # hooks of the caller's http_client may raise anything
-            unknown = MemtraceError(f"Sending a batch failed: {error!r}")
-            unknown.__cause__ = error
-            return partial(self._queue.give_up, unknown)
-
-    async def _stored(self, taken: Batch) -> Collection[int]:
-        """Send a batch, and return the indexes of its memories that are stored."""
-        requests = [memory.request for memory in taken.memories]
-        try:
-            stored = await self._client.add_memories(requests, idempotency_key=taken.key)
+            stored = len(await self._client.add_memories(requests, idempotency_key=batch.key))
         except ConflictError as conflict:
             if conflict.code == _FORGOTTEN:
-                return range(len(requests))
-            found = await self._found(requests) if conflict.code is None else []
+                return len(requests)
+            found = await self._found(requests) if conflict.code is None else 0
             if not found:
                 raise
             return found
-        if len(stored) != len(requests):
-            raise ResponseValidationError(
-                f"The response has {len(stored)} memories; {len(requests)} were sent"
-            )
-        return range(len(requests))
+        if stored != len(requests):
+            raise ResponseValidationError(f"The response has {stored} memories; {len(requests)} were sent")
+        return stored
 
-    async def _found(self, requests: list[AddMemoryRequest]) -> list[int]:
-        """Return the indexes of the memories that a Memtrace 0.x server has.
+    async def _found(self, requests: list[AddMemoryRequest]) -> int:
+        """Return how many of the first memories a Memtrace 0.x server has.
 
         It refuses a batch for one duplicate without naming it, and has stored what came before.
         """
         newest: dict[str, list[Memory]] = {}
         for agent_id in {request.agent_id for request in requests}:
             newest[agent_id] = (await self._client.list_memories(newest_of(agent_id))).memories
-        return [i for i, request in enumerate(requests) if memory_for(request, newest[request.agent_id])]
-
-    def _raise_failed(self) -> None:
-        failed = self._take_failed()
-        if not self._queue.pending:
-            HOLDING.discard(self)
-        if failed:
-            raise write_error(failed)
-
-    def _take_failed(self) -> list[Failure]:
-        failed, self._queue.failed = self._queue.failed, []
-        return failed
+        return len([*takewhile(lambda request: memory_for(request, newest[request.agent_id]), requests)])
