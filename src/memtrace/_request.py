@@ -37,7 +37,6 @@ _NAMELESS: dict[type, str] = {
     RegisterAgentRequest: "name",
     SearchQuery: "query",
 }
-_BATCH_FIELDS = frozenset(attrs.fields_dict(AddMemoryRequest))
 
 
 @attrs.frozen
@@ -122,37 +121,39 @@ class OwnKey(str):
     __slots__ = ()
 
 
-def request_of(model: type[T], given: object, fields: Mapping[str, object]) -> T:
+def request_of(model: type[T], given: object, fields: Mapping[str, object], where: str = "") -> T:
     """Return the request object, or mapping, that a method was called with, or make it of the keywords.
 
-    A string is the field that may be given without its name.
+    A string is the field that may be given without its name. In errors, `where` comes before each field.
 
     Raises:
         TypeError: If both were given, a field is unknown or missing, or what was given is something else.
+        ValueError: If a field of a mapping is missing, or of a wrong type.
     """
     if isinstance(given, str) and (name := _NAMELESS.get(model)):
         if name in fields:
             raise TypeError(f"{name} is given twice: {given!r} and {fields[name]!r}")
         given, fields = None, {name: given, **fields}
-    _require_known(model, fields)
-    if given is None:
+    known = attrs.fields_dict(model)  # type: ignore[arg-type]  # it is a class of attrs
+    for name in (*fields, *(given if isinstance(given, Mapping) else ())):
+        if name not in known:
+            raise TypeError(f"{where}{name}: unknown field; {model.__name__} has {', '.join(known)}")
+    if given is None and not where:
         return model(**fields_of(model, fields))
     named = [name for name, value in fields.items() if value is not None]
-    article = "an" if model.__name__[0] in "AEIOU" else "a"
-    if named:
-        raise TypeError(
-            f"give {article} {model.__name__} or its fields as keywords, not both: {', '.join(named)}"
-        )
-    if isinstance(given, Mapping):
-        _require_known(model, given)
-        plain = fields_of(model, given)
+    if named or not isinstance(given, Mapping | model):
+        article = "an" if model.__name__[0] in "AEIOU" else "a"
+        wrong = f"both: {', '.join(named)}" if named else type(given).__name__
+        problem = f"give {article} {model.__name__} or its fields as keywords, not {wrong}"
+        raise TypeError(f"{where[:-1]}: {problem}" if where else problem)
+    if not isinstance(given, Mapping):
+        return prepared(given, where)
+    plain = fields_of(model, given, where)
+    try:
         model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types
-        return model(**plain)
-    if not isinstance(given, model):
-        raise TypeError(
-            f"give {article} {model.__name__} or its fields as keywords, not {type(given).__name__}"
-        )
-    return prepared(given)
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+    return model(**plain)
 
 
 def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:
@@ -221,38 +222,12 @@ def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddM
     """Return the memories of a batch as request objects.
 
     Raises:
-        TypeError: If it is no list of request objects and mappings.
-        ValueError: If a mapping has an unknown field, lacks a required one, or has one of a wrong type.
+        TypeError: If it is no list of request objects and mappings, or one has an unknown field.
+        ValueError: If a field of a mapping is missing, or of a wrong type.
     """
     if isinstance(memories, str | Mapping) or not isinstance(memories, Iterable):
         raise TypeError(f"memories: give a list of memories, not {type(memories).__name__}")
-    return [_batched(index, memory) for index, memory in enumerate(memories)]
-
-
-def _require_known(model: type, fields: Mapping[str, object]) -> None:
-    known = attrs.fields_dict(model)
-    for name in fields:
-        if name not in known:
-            raise TypeError(f"unknown field {name!r}; {model.__name__} has {', '.join(known)}")
-
-
-def _batched(index: int, memory: AddMemoryRequest | Mapping[str, Any]) -> AddMemoryRequest:
-    where = f"memories[{index}]."
-    if isinstance(memory, AddMemoryRequest):
-        return prepared(memory, where)
-    try:
-        fields = dict(memory)
-    except (TypeError, ValueError):
-        raise TypeError(
-            f"memories[{index}] is neither an AddMemoryRequest nor a mapping, but {type(memory).__name__}"
-        ) from None
-    unknown = sorted(map(str, fields.keys() - _BATCH_FIELDS))
-    if unknown:
-        known = ", ".join(sorted(_BATCH_FIELDS))
-        raise ValueError(f"memories[{index}] has unknown fields: {', '.join(unknown)}; known are {known}")
-    plain = fields_of(AddMemoryRequest, fields, where)
-    try:
-        AddMemoryRequest.from_dict(plain)  # it checks the types
-    except ValueError as error:
-        raise ValueError(f"memories[{index}]: {error}") from None
-    return AddMemoryRequest(**plain)
+    return [
+        request_of(AddMemoryRequest, memory, {}, f"memories[{index}].")
+        for index, memory in enumerate(memories)
+    ]

@@ -63,7 +63,7 @@ class _Facts(TypedDict, total=False):
 
 
 class MemtraceError(Exception):
-    """Anything that goes wrong between this client and a Memtrace server.
+    """Something went wrong between this client and a Memtrace server.
 
     Attributes:
         message: What went wrong and what to do about it, for people.
@@ -75,7 +75,6 @@ class MemtraceError(Exception):
         body: The body of the response: the parsed JSON, or else the text; None if there was no response.
     """
 
-    message: str = "The request failed"
     status_code: int = 0
     code: str | None = None
     request_id: str | None = None
@@ -85,8 +84,8 @@ class MemtraceError(Exception):
     def __init__(
         self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_Facts]
     ) -> None:
-        if message is not None:
-            self.message = message
+        # As in a mock, the first line of the class's docstring says what happened.
+        self.message = (type(self).__doc__ or "").partition("\n")[0] if message is None else message
         if status_code is not None:
             self.status_code = status_code
         self.details = list(facts.pop("details", ()))
@@ -119,13 +118,9 @@ class MemtraceError(Exception):
 class APIConnectionError(MemtraceError):
     """The server was never reached, or was lost before it had responded."""
 
-    message = "The server cannot be reached"
-
 
 class APITimeoutError(APIConnectionError):
     """There was no response in time."""
-
-    message = "There was no response in time"
 
 
 class APIStatusError(MemtraceError):
@@ -144,28 +139,24 @@ class BadRequestError(APIStatusError):
     A request that cannot be sent, such as one for an empty id, raises this error with `status_code` 0.
     """
 
-    message = "The request is not what the contract says"
     status_code = 400
 
 
 class AuthenticationError(APIStatusError):
     """No API key, or one that is unknown or revoked (401)."""
 
-    message = "Invalid or missing API key"
     status_code = 401
 
 
 class PermissionDeniedError(APIStatusError):
     """The key's role does not allow this (403)."""
 
-    message = "The API key's role does not allow this"
     status_code = 403
 
 
 class NotFoundError(APIStatusError):
     """There is no such thing in the key's organisation (404)."""
 
-    message = "Resource not found"
     status_code = 404
 
 
@@ -176,7 +167,6 @@ class ConflictError(APIStatusError):
         existing_id: Id of what is there already; None if the server did not say.
     """
 
-    message = "Conflict"
     status_code = 409
     existing_id: str | None = None
 
@@ -184,14 +174,12 @@ class ConflictError(APIStatusError):
 class RateLimitError(APIStatusError):
     """Too many requests with this key (429); `retry_after` has the seconds to wait."""
 
-    message = "Too many requests"
     status_code = 429
 
 
 class ServerError(APIStatusError):
     """The server failed (5xx)."""
 
-    message = "The server failed"
     status_code = 500
 
 
@@ -201,7 +189,6 @@ class NoArcInstanceError(ServerError):
     An administrator of that server must run `memtrace org add-arc <org_id>` first.
     """
 
-    message = "no arc instance configured for this org"
     status_code = 503
 
 
@@ -214,11 +201,8 @@ class BufferedWriteError(MemtraceError):
         failed: The memories, each with the reason. The buffer holds them no longer.
     """
 
-    message = "Memories could not be stored"
     failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = ()
 
 
 class ResponseValidationError(MemtraceError):
     """The server answered, and the response is not what the contract says."""
-
-    message = "The response is not what the contract says"

@@ -391,7 +391,8 @@ class Memtrace(Methods, Transfers):
             duplicates with `on_duplicate="return"`, where the list has the first memory.
 
         Raises:
-            ValueError: If a mapping has an unknown field, or lacks a required one.
+            TypeError: If a mapping has an unknown field.
+            ValueError: If a mapping lacks a required field.
             ConflictError: If one is refused as a duplicate, as by `add_memory`; `details` names each. Nothing
                 is stored then. (A Memtrace 0.x server may have stored what comes before it.)
             NotFoundError: If an agent has no memory of the id in `supersedes`.
