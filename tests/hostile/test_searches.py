@@ -41,6 +41,7 @@ WORST: dict[str, dict[str, Any]] = {
     "every word": {"query": " ".join(WORDS)[:MAX_QUERY]},
     "unknown words": {"query": " ".join(f"q{word}x{word}" for word in WORDS)[:MAX_QUERY]},
     "characters": {"query": "".join(chr(0x4E00 + n) for n in range(MAX_QUERY))},
+    "accents": {"query": "a" + "\u0301\u0323" * (MAX_QUERY // 2 - 1)},
     "phrases": {"query": " ".join(f'"{word}"' for word in WORDS[:MAX_PHRASES]) + " " + " ".join(WORDS)},
     "a common phrase": {"query": f'"{WORDS[0]}" {" ".join(WORDS)}'},
     "exclusions": {"query": f"{WORDS[0]} " + " ".join(f"-{word}" for word in WORDS[1 : 1 + MAX_PHRASES])},
@@ -48,6 +49,7 @@ WORST: dict[str, dict[str, Any]] = {
     "times": {"query": "last may 5 2024 " * (MAX_QUERY // 16)},
     "a piece": {"content_contains": "a" + " ".join(WORDS)[:999]},
     "short piece": {"content_contains": "zz"},
+    "a piece of accents": {"content_contains": "a" + "\u0301\u0323" * 499},
     "in order": {"query": " ".join(WORDS)[:MAX_QUERY], "order": "desc", "limit": 100},
     "of sessions": {"query": " ".join(WORDS)[:MAX_QUERY], "group_by": "session"},
 }  # fmt: skip
