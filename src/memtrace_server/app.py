@@ -37,7 +37,8 @@ _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
 _LARGE = 64 << 10  # bytes of a body that is validated in a thread
 _HUGE = 1 << 20  # bytes of a body that waits for its organisation's turn
-_READERS = 8
+_READERS, _SEARCHERS = 4, 2  # threads; beside 8 and 8 at work, small requests waited five times as long
+_REMOTE_READERS = 8  # threads that wait for the store most of their time
 _DECODERS = 2  # threads for huge bodies, of which each organisation has one
 _SEARCH = "searchMemories"
 _NO_CONTENT = 204
@@ -162,9 +163,9 @@ class Api:
         self._metrics = metrics
         self._gate = Gate(store, failure_limit)
         self._waiting: Counter[int] = Counter()  # by organisation, requests that wait for a memory
-        # A search may have to wait until rows are indexed, and no other read is to wait with it.
-        self._searchers = Readers(_READERS, "memtrace-searcher")
-        self._readers = Readers(_READERS, "memtrace-reader")
+        # A search may take long, and no other read is to wait for it.
+        self._searchers = Readers(_REMOTE_READERS if store.is_remote else _SEARCHERS, "memtrace-searcher")
+        self._readers = Readers(_REMOTE_READERS if store.is_remote else _READERS, "memtrace-reader")
         # A huge body takes some five times its size until it is stored: one of an organisation at a time.
         self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._decoders = Readers(_DECODERS, "memtrace-decoder")

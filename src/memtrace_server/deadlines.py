@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 
 class DeadlineExceeded(Exception):  # noqa: N818 - the state, as in "503 Service Unavailable"
@@ -50,6 +52,30 @@ class Deadline:
         """
         if self.is_over():
             raise DeadlineExceeded
+
+
+_OBSERVED: ContextVar[Deadline | None] = ContextVar("memtrace_deadline", default=None)
+
+
+@contextmanager
+def observed(deadline: Deadline) -> Iterator[None]:
+    """Have `check_observed` check a deadline, for functions that a database calls."""
+    token = _OBSERVED.set(deadline)
+    try:
+        yield
+    finally:
+        _OBSERVED.reset(token)
+
+
+def check_observed() -> None:
+    """Stop work that nobody waits for.
+
+    Raises:
+        DeadlineExceeded: The deadline of the work that this thread does is over.
+    """
+    deadline = _OBSERVED.get()
+    if deadline is not None:
+        deadline.check()
 
 
 def end_of_wait(deadline: Deadline | None, patience: float) -> float:

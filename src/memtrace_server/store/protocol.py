@@ -259,9 +259,12 @@ class Store(Protocol):
 
     Attributes:
         is_read_only: Whether nothing may be written.
+        is_remote: Whether whoever reads waits for another process most of the time, and uses little of the
+            processor itself.
     """
 
     is_read_only: bool
+    is_remote: bool
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         """What `work` finds in a transaction that writes nothing.

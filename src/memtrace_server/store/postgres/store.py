@@ -114,6 +114,8 @@ class PostgresStore:
         create: Whether to create the tables when they do not exist.
     """
 
+    is_remote = True
+
     def __init__(self, location: StoreUrl, *, create: bool = True) -> None:
         self.is_read_only = location.is_read_only
         self._location = location

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, field
 
+from memtrace_server.deadlines import check_observed
 from memtrace_server.folding import fold
 from memtrace_server.search import matching
 from memtrace_server.search.documents import Document
@@ -335,11 +336,13 @@ def matches(rest: str, metadata: str) -> bool:
 
 def contains(rest: str, folded: str) -> bool:
     """SQL function: whether a memory's content contains a text, whatever its case."""
+    check_observed()  # SQLite itself looks after some rows only, each of which can take 20 ms
     return folded in fold(msgspec.json.decode(rest)["content"])
 
 
 def has_words(doc: str, words: str) -> bool:
     """SQL function: whether a memory's text has the words that are wanted, and none that is unwanted."""
+    check_observed()
     stems, phrases, unwanted = msgspec.json.decode(words)
     return matching.has_words(Document.read(doc), stems, phrases, unwanted)
 

@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast
 from attrs import frozen
 
 from memtrace_server import times
-from memtrace_server.deadlines import Deadline, end_of_wait
+from memtrace_server.deadlines import Deadline, end_of_wait, observed
 from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
@@ -60,6 +60,8 @@ class SqliteStore:
         is_read_only: Whether nothing may be written.
         create: Whether to create the file when it does not exist.
     """
+
+    is_remote = False
 
     def __init__(self, path: str | None, *, is_read_only: bool = False, create: bool = True) -> None:
         self.is_read_only = is_read_only
@@ -539,10 +541,12 @@ def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> I
     deadline.check()
     connection.set_progress_handler(deadline.is_over, _STEPS)
     try:
-        yield
+        with observed(deadline):
+            yield
     except sqlite3.OperationalError as error:
-        # An error of the module itself, such as text that is not UTF-8, has no code of SQLite's.
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+        # An error of the module itself, such as text that is not UTF-8, has no code of SQLite's; that of a
+        # function which found the deadline over is any error.
+        if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR}:
             deadline.check()
         raise
     finally:
