@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -46,25 +46,29 @@ def main() -> int:
     """Run for as long as is asked for; return 1 if a promise was not kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long; default: 10")
-    seconds = parser.parse_args().minutes * 60
+    parser.add_argument(
+        "--attacks", nargs="*", choices=WAYS, default=list(WAYS), help="which attacks; default: all"
+    )
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         with LiveServer(Path(folder)) as server:
             honest = [Honest(server.url, server.create_tenant(f"honest-{n}")) for n in range(_HONEST)]
-            sizes, attacks = run(server, honest, seconds)
+            sizes, attacks = run(server, honest, options.minutes * 60, options.attacks)
         with LiveServer(Path(folder)) as again:
             lost = sum(client.lost(again.url) for client in honest)
     return report(honest, sizes, attacks, lost, server)
 
 
-def run(server: LiveServer, honest: Sequence[Honest], seconds: float) -> tuple[Sequence[int], Counter[str]]:
+def run(
+    server: LiveServer, honest: Sequence[Honest], seconds: float, attacks: Sequence[str]
+) -> tuple[Sequence[int], Counter[str]]:
     """Run all clients; return the sizes of the server's memory, and the number of attacks of each kind."""
-    context = multiprocessing.get_context(
-        "spawn"
-    )  # a process of their own, so that they slow nobody down here
+    # A process of their own, so that they slow nobody down here.
+    context = multiprocessing.get_context("spawn")
     counts: multiprocessing.Queue[Counter[str]] = context.Queue()
     until = time.time() + seconds
     neighbour = server.create_tenant("neighbour")
-    hostile = context.Process(target=attack, args=(server.url, neighbour, until, counts))
+    hostile = context.Process(target=attack, args=(server.url, neighbour, until, attacks, counts))
     hostile.start()
     threads = [threading.Thread(target=client.work, args=(until,)) for client in honest]
     for thread in threads:
@@ -75,9 +79,9 @@ def run(server: LiveServer, honest: Sequence[Honest], seconds: float) -> tuple[S
         time.sleep(1)
     for thread in threads:
         thread.join()
-    attacks = counts.get(timeout=2 * _PATIENCE)
+    done = counts.get(timeout=2 * _PATIENCE)
     hostile.join()
-    return sizes, attacks
+    return sizes, done
 
 
 def report(
@@ -180,23 +184,24 @@ class Honest:
 # --- hostile clients
 
 
-def attack(url: str, key: str, until: float, counts: multiprocessing.Queue[Counter[str]]) -> None:
-    """Attack a server in every way at once until a time; `key` is a neighbour's."""
+def attack(
+    url: str, key: str, until: float, names: Sequence[str], counts: multiprocessing.Queue[Counter[str]]
+) -> None:
+    """Attack a server in several ways at once until a time; `key` is a neighbour's."""
     os.nice(_LOWEST)
     with httpx.Client(base_url=url, headers={"x-api-key": key}, timeout=_PATIENCE) as client:
         for start in (0, 100):
             slow = [{"agent_id": "slow", "content": f"{n} {_SLOW_TEXT}"} for n in range(start, start + 100)]
             client.post(_MEMORIES, json={"memories": slow}).raise_for_status()
     done: Counter[str] = Counter()
-    ways = (stall, send_nonsense, guess_keys, read_nothing, leave_searches, leave_tails, store_much)
 
-    def go_on(way: Callable[[str, str], None]) -> None:
+    def go_on(name: str) -> None:
         while time.time() < until:
             with suppress(OSError, httpx.HTTPError):  # it is hung up on, as it should be
-                way(url, key)
-            done[way.__name__] += 1
+                WAYS[name](url, key)
+            done[name] += 1
 
-    threads = [threading.Thread(target=go_on, args=(way,)) for way in ways]
+    threads = [threading.Thread(target=go_on, args=(name,)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -273,6 +278,13 @@ def store_much(url: str, key: str) -> None:
         client.post(_MEMORIES, json={"memories": batch})
         client.delete(_MEMORIES, params={"agent_id": "large"})
     time.sleep(15)
+
+
+WAYS: Mapping[str, Callable[[str, str], None]] = {
+    way.__name__: way
+    for way in (stall, send_nonsense, guess_keys, read_nothing, leave_searches, leave_tails, store_much)
+}
+"""The attacks, by their names."""
 
 
 def request(path: str, key: str, method: str = "GET", body: bytes = b"") -> bytes:
