@@ -66,8 +66,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     with LiveServer(tmp_path_factory.mktemp("slow"), "--request-timeout", "1") as server:
         headers = {"x-api-key": server.key}
         with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as client:
-            for batch in range(2):
-                add(client, [f"{batch} {n} {SLOW_TEXT}" for n in range(150)])
+            for batch in range(15):  # each of which takes a tenth of the time that it may
+                add(client, [f"{batch} {n} {SLOW_TEXT}" for n in range(20)])
         yield server
     assert server.returncode == 0
     assert "traceback" not in "".join(server.log)
