@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from memtrace.testing import MemtraceServer
 
+_OTHER_PAIRS = ({("place", "http"), ("connect", "sync")}, {("place", "embedded"), ("connect", "async")})
+
 
 @frozen
 class Place:
@@ -86,7 +88,13 @@ def live_store(live_server: LiveServer) -> Iterator[Store]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the sync client on PostgreSQL: which client it is makes no difference to a store."""
+    """Leave out the sync client on PostgreSQL: which client it is makes no difference to a store.
+
+    Where tests run once more with other versions, each client and each place is enough, not each pair.
+    """
+    for item in items:
+        if any(pair <= _parameters(item) for pair in _OTHER_PAIRS):
+            item.add_marker("other_pair")
     left_out = [item for item in items if {("place", "postgres"), ("connect", "sync")} <= _parameters(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -24,7 +24,8 @@ def test_workers_do_not_inherit_the_bootstrap_key(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("MEMTRACE_BOOTSTRAP_KEY", key)
     with LiveServer(tmp_path, "--workers", "2") as server:
         # A worker has taken the request, so its environment is complete.
-        assert httpx.get(f"{server.url}/ready", headers={"x-api-key": key}).status_code == 200
+        ready = httpx.get(f"{server.url}/ready", headers={"x-api-key": key}, timeout=60)
+        assert ready.status_code == 200
         workers = descendants(server.pid)
         told = b"".join((Path("/proc") / str(pid) / name).read_bytes() for pid in workers for name in TOLD)
 
