@@ -1,4 +1,4 @@
-"""The methods of clients that the contract describes in full: for tasks, and for threads."""
+"""The methods that follow from the contract, of clients, sessions and buffers: for tasks, and for threads."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from typing import Any, TypeVar, Unpack, overload
 
 from . import requests
 from .fields import (
+    AddMemoryFields,
     AgentContextFields,
     AgentFields,
     AgentListFilters,
     AgentMemoryFilters,
     CreateSessionFields,
+    DecisionFields,
     DeleteAgentFields,
     DeleteSessionFields,
     ListFilters,
+    MemoryFields,
     RegisterAgentFields,
     SearchConditions,
     SessionContextFields,
+    SessionDecisionFields,
     SessionFields,
     SessionListFilters,
+    SessionMemoryFields,
     SessionMemoryFilters,
     TailOptions,
     UpdateSessionFields,
 )
 from .models.access import Access
+from .models.add_memory_request import AddMemoryRequest
 from .models.agent import Agent
 from .models.agent_context import AgentContext
 from .models.agent_list import AgentList
@@ -715,6 +721,244 @@ class AsyncMethods:
             fields={},
         )
 
+    async def remember(
+        self,
+        agent_id: str,
+        content: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[MemoryFields],
+    ) -> Memory:
+        """Store what an agent did, saw or was told.
+
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
+        Args:
+            agent_id: The agent that remembers it.
+            content: What happened, in words; stored exactly as given.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> await client.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        return await self.add_memory(
+            agent_id=agent_id, content=content, idempotency_key=idempotency_key, **fields
+        )
+
+    async def decide(
+        self,
+        agent_id: str,
+        decision: str,
+        reasoning: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[DecisionFields],
+    ) -> Memory:
+        """Store what an agent decided, and why.
+
+        Args:
+            agent_id: The agent that decided.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> await client.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
+        """
+        return await self.add_memory(
+            agent_id=agent_id,
+            content=decision,
+            idempotency_key=idempotency_key,
+            **_decided(reasoning, fields),
+        )
+
+    @overload
+    async def add_memory(
+        self,
+        request: AddMemoryRequest | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Memory: ...
+
+    @overload
+    async def add_memory(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[AddMemoryFields]
+    ) -> Memory: ...
+
+    async def add_memory(
+        self,
+        request: AddMemoryRequest | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: object,
+    ) -> Memory:
+        """Store a memory.
+
+        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
+        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
+        result is made from the request, with an empty `org_id` and the time of the first attempt.
+
+        Args:
+            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+        """
+        return await self._add(request, fields, idempotency_key)
+
+    async def _add(
+        self, request: object, fields: Mapping[str, object], idempotency_key: str | None
+    ) -> Memory:
+        raise NotImplementedError
+
+
+class AsyncSessionMethods:
+    """How `AsyncSessionHandle` stores memories of its agent and session."""
+
+    agent_id: str
+    _client: AsyncMethods
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        raise NotImplementedError
+
+    async def remember(
+        self, content: str, *, idempotency_key: str | None = None, **fields: Unpack[SessionMemoryFields]
+    ) -> Memory:
+        """Store what the session's agent did, saw or was told.
+
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
+        Args:
+            content: What happened, in words; stored exactly as given.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> await session.remember("User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        return await self._client.add_memory(
+            agent_id=self.agent_id,
+            session_id=self.id,
+            content=content,
+            idempotency_key=idempotency_key,
+            **fields,
+        )
+
+    async def decide(
+        self,
+        decision: str,
+        reasoning: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[SessionDecisionFields],
+    ) -> Memory:
+        """Store what the session's agent decided, and why.
+
+        Args:
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> await session.decide("Use PostgreSQL", "Better JSON support for metadata")
+        """
+        return await self._client.add_memory(
+            agent_id=self.agent_id,
+            session_id=self.id,
+            content=decision,
+            idempotency_key=idempotency_key,
+            **_decided(reasoning, fields),
+        )
+
+
+class AsyncBufferMethods:
+    """How `AsyncWriteBuffer` takes memories."""
+
+    async def remember(self, agent_id: str, content: str, **fields: Unpack[MemoryFields]) -> None:
+        """Take what an agent did, saw or was told, to be stored soon.
+
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
+        Args:
+            agent_id: The agent that remembers it.
+            content: What happened, in words; stored exactly as given.
+
+        Example:
+            >>> await log.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        await self.add_memory(agent_id=agent_id, content=content, **fields)
+
+    async def decide(
+        self, agent_id: str, decision: str, reasoning: str, **fields: Unpack[DecisionFields]
+    ) -> None:
+        """Take what an agent decided, and why, to be stored soon.
+
+        Args:
+            agent_id: The agent that decided.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+
+        Example:
+            >>> await log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
+        """
+        await self.add_memory(agent_id=agent_id, content=decision, **_decided(reasoning, fields))
+
+    @overload
+    async def add_memory(
+        self,
+        request: AddMemoryRequest | Mapping[str, Any],
+    ) -> None: ...
+
+    @overload
+    async def add_memory(self, **fields: Unpack[AddMemoryFields]) -> None: ...
+
+    async def add_memory(
+        self, request: AddMemoryRequest | Mapping[str, Any] | None = None, **fields: object
+    ) -> None:
+        """Take a memory, to be stored soon.
+
+        Args:
+            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
+        """
+        await self._add(request, fields)
+
+    async def _add(self, request: object, fields: Mapping[str, object]) -> None:
+        raise NotImplementedError
+
 
 class Methods:
     """What `Memtrace` has of the contract as it stands."""
@@ -1377,3 +1621,241 @@ class Methods:
             requests.get_access,
             fields={},
         )
+
+    def remember(
+        self,
+        agent_id: str,
+        content: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[MemoryFields],
+    ) -> Memory:
+        """Store what an agent did, saw or was told.
+
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
+        Args:
+            agent_id: The agent that remembers it.
+            content: What happened, in words; stored exactly as given.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> client.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        return self.add_memory(agent_id=agent_id, content=content, idempotency_key=idempotency_key, **fields)
+
+    def decide(
+        self,
+        agent_id: str,
+        decision: str,
+        reasoning: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[DecisionFields],
+    ) -> Memory:
+        """Store what an agent decided, and why.
+
+        Args:
+            agent_id: The agent that decided.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> client.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
+        """
+        return self.add_memory(
+            agent_id=agent_id,
+            content=decision,
+            idempotency_key=idempotency_key,
+            **_decided(reasoning, fields),
+        )
+
+    @overload
+    def add_memory(
+        self,
+        request: AddMemoryRequest | Mapping[str, Any],
+        *,
+        idempotency_key: str | None = None,
+    ) -> Memory: ...
+
+    @overload
+    def add_memory(
+        self, *, idempotency_key: str | None = None, **fields: Unpack[AddMemoryFields]
+    ) -> Memory: ...
+
+    def add_memory(
+        self,
+        request: AddMemoryRequest | Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        **fields: object,
+    ) -> Memory:
+        """Store a memory.
+
+        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
+        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
+        result is made from the request, with an empty `org_id` and the time of the first attempt.
+
+        Args:
+            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+        """
+        return self._add(request, fields, idempotency_key)
+
+    def _add(self, request: object, fields: Mapping[str, object], idempotency_key: str | None) -> Memory:
+        raise NotImplementedError
+
+
+class SessionMethods:
+    """How `SessionHandle` stores memories of its agent and session."""
+
+    agent_id: str
+    _client: Methods
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        raise NotImplementedError
+
+    def remember(
+        self, content: str, *, idempotency_key: str | None = None, **fields: Unpack[SessionMemoryFields]
+    ) -> Memory:
+        """Store what the session's agent did, saw or was told.
+
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
+        Args:
+            content: What happened, in words; stored exactly as given.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> session.remember("User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        return self._client.add_memory(
+            agent_id=self.agent_id,
+            session_id=self.id,
+            content=content,
+            idempotency_key=idempotency_key,
+            **fields,
+        )
+
+    def decide(
+        self,
+        decision: str,
+        reasoning: str,
+        *,
+        idempotency_key: str | None = None,
+        **fields: Unpack[SessionDecisionFields],
+    ) -> Memory:
+        """Store what the session's agent decided, and why.
+
+        Args:
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+
+        Returns:
+            The memory as it is stored.
+
+        Raises:
+            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
+                `on_duplicate="reject"` an equal one; `existing_id` names it.
+            NotFoundError: If the agent has no memory of the id in `supersedes`.
+
+        Example:
+            >>> session.decide("Use PostgreSQL", "Better JSON support for metadata")
+        """
+        return self._client.add_memory(
+            agent_id=self.agent_id,
+            session_id=self.id,
+            content=decision,
+            idempotency_key=idempotency_key,
+            **_decided(reasoning, fields),
+        )
+
+
+class BufferMethods:
+    """How `WriteBuffer` takes memories."""
+
+    def remember(self, agent_id: str, content: str, **fields: Unpack[MemoryFields]) -> None:
+        """Take what an agent did, saw or was told, to be stored soon.
+
+        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
+
+        Args:
+            agent_id: The agent that remembers it.
+            content: What happened, in words; stored exactly as given.
+
+        Example:
+            >>> log.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
+        """
+        self.add_memory(agent_id=agent_id, content=content, **fields)
+
+    def decide(self, agent_id: str, decision: str, reasoning: str, **fields: Unpack[DecisionFields]) -> None:
+        """Take what an agent decided, and why, to be stored soon.
+
+        Args:
+            agent_id: The agent that decided.
+            decision: What was decided; the content of a memory of type and event `decision`.
+            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
+
+        Example:
+            >>> log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
+        """
+        self.add_memory(agent_id=agent_id, content=decision, **_decided(reasoning, fields))
+
+    @overload
+    def add_memory(
+        self,
+        request: AddMemoryRequest | Mapping[str, Any],
+    ) -> None: ...
+
+    @overload
+    def add_memory(self, **fields: Unpack[AddMemoryFields]) -> None: ...
+
+    def add_memory(
+        self, request: AddMemoryRequest | Mapping[str, Any] | None = None, **fields: object
+    ) -> None:
+        """Take a memory, to be stored soon.
+
+        Args:
+            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
+        """
+        self._add(request, fields)
+
+    def _add(self, request: object, fields: Mapping[str, object]) -> None:
+        raise NotImplementedError
+
+
+def _decided(reasoning: str, fields: Mapping[str, object]) -> dict[str, Any]:
+    metadata: Any = fields.get("metadata") or {}
+    decision = {"memory_type": "decision", "event_type": "decision"}
+    return {**fields, **decision, "metadata": {**metadata, "reasoning": reasoning}}

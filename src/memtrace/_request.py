@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 import attrs
-from memtrace_api.fields import DecisionFields, ForgetFilters, MemoryFields
+from memtrace_api.fields import ForgetFilters
 
 from memtrace._values import fields_of, identifier, parameter, prepared
 from memtrace.exceptions import BadRequestError
@@ -173,12 +173,6 @@ def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -
             f"forget_all: no filter given; give at least one of {names}", 0, code="filter_required"
         )
     return filters
-
-
-def decided(reasoning: str, fields: DecisionFields) -> MemoryFields:
-    """Return the fields of a memory that is a decision."""
-    metadata = {**(fields.get("metadata") or {}), "reasoning": reasoning}
-    return {**fields, "memory_type": "decision", "event_type": "decision", "metadata": metadata}
 
 
 def parameters_of(given: ListOptions | Mapping[str, Any]) -> dict[str, Any]:

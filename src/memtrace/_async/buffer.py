@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import takewhile
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
-from memtrace_api.fields import AddMemoryFields, DecisionFields, MemoryFields
+from memtrace_api.methods import AsyncBufferMethods
 
 from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, write_error
 from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
-from memtrace._request import as_event, batch, decided, request_of
+from memtrace._request import as_event, batch, request_of
 from memtrace._worker import BUFFERS, WORKING, AsyncWorker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
 from memtrace.models import AddMemoryRequest, Memory
@@ -36,7 +36,7 @@ logger = logging.getLogger("memtrace")
 
 
 @shows_fields
-class AsyncWriteBuffer:
+class AsyncWriteBuffer(AsyncBufferMethods):
     """Takes memories at once and stores them in the background, in batches.
 
     `AsyncMemtrace.buffered` returns one, and states what it guarantees. Every method raises a
@@ -78,49 +78,6 @@ class AsyncWriteBuffer:
 
     async def __aexit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
         await self._finish(exception)
-
-    async def remember(self, agent_id: str, content: str, **fields: Unpack[MemoryFields]) -> None:
-        """Take what an agent did, saw or was told, and store it soon.
-
-        Args:
-            agent_id: The agent that remembers it.
-            content: What happened, in words; stored exactly as given.
-
-        Example:
-            >>> await log.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
-        """
-        await self.add_memory(agent_id=agent_id, content=content, **fields)
-
-    async def decide(
-        self, agent_id: str, decision: str, reasoning: str, **fields: Unpack[DecisionFields]
-    ) -> None:
-        """Take what an agent decided, and why, and store it soon.
-
-        Args:
-            agent_id: The agent that decided.
-            decision: What was decided; the content of a memory of type and event `decision`.
-            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-
-        Example:
-            >>> await log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
-        """
-        await self.add_memory(agent_id=agent_id, content=decision, **decided(reasoning, fields))
-
-    @overload
-    async def add_memory(self, request: AddMemoryRequest | Mapping[str, Any]) -> None: ...
-
-    @overload
-    async def add_memory(self, **fields: Unpack[AddMemoryFields]) -> None: ...
-
-    async def add_memory(
-        self, request: AddMemoryRequest | Mapping[str, Any] | None = None, **fields: object
-    ) -> None:
-        """Take a memory and store it soon.
-
-        Args:
-            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
-        """
-        await self._take([request_of(AddMemoryRequest, request, fields)])
 
     async def add_memories(self, memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> None:
         """Take all of these memories or none, and store them soon, in one batch or several.
@@ -176,6 +133,9 @@ class AsyncWriteBuffer:
         blocking = client.buffered(on_failure=self._on_failure)
         blocking._queue = self._queue  # noqa: SLF001  # the same buffer
         return blocking
+
+    async def _add(self, request: object, fields: Mapping[str, object]) -> None:
+        await self._take([request_of(AddMemoryRequest, request, fields)])
 
     async def _take(self, requests: list[AddMemoryRequest]) -> None:
         worker, now = self._here(), monotonic()

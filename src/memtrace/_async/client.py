@@ -8,22 +8,12 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 import anyio
 from memtrace_api import requests
-from memtrace_api.fields import (
-    AddMemoryFields,
-    DecisionFields,
-    ForgetFilters,
-    IterFilters,
-    IterSearchConditions,
-    MemoryFields,
-    RecallFilters,
-    TailFilters,
-)
+from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, RecallFilters, TailFilters
 from memtrace_api.methods import AsyncCountTokens, AsyncMethods
 
 from memtrace._async.session import AsyncSessionHandle
@@ -47,7 +37,6 @@ from memtrace._request import (
     as_event,
     batch,
     call,
-    decided,
     forget_filter_of,
     memory_id_of,
     parameters_of,
@@ -92,7 +81,6 @@ else:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_UNAVAILABLE = 503
 _MAX_WAIT = 20  # seconds that one request of a tail waits
 # Seconds. A timeout cannot be 0.
 _MIN_TIMEOUT = 0.001
@@ -237,13 +225,8 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._finish(exc_value)
+    async def __aexit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
+        await self._finish(exception)
 
     async def _finish(self, exception: BaseException | None) -> None:
         errors: list[BufferedWriteError] = []
@@ -272,71 +255,6 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         client._sender = Sender(config, Transports(config.store, None))  # noqa: SLF001  # the same client
         return client
 
-    async def remember(
-        self,
-        agent_id: str,
-        content: str,
-        *,
-        idempotency_key: str | None = None,
-        **fields: Unpack[MemoryFields],
-    ) -> Memory:
-        """Store what an agent did, saw or was told.
-
-        The same words twice are two memories, unless `dedup_key` or `on_duplicate` says otherwise.
-
-        Args:
-            agent_id: The agent that remembers it.
-            content: What happened, in words; stored exactly as given.
-
-        Returns:
-            The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-
-        Example:
-            >>> await client.remember("agent_1", "User prefers dark mode", tags=["ui"], importance=0.7)
-        """
-        return await self.add_memory(
-            agent_id=agent_id, content=content, idempotency_key=idempotency_key, **fields
-        )
-
-    async def decide(
-        self,
-        agent_id: str,
-        decision: str,
-        reasoning: str,
-        *,
-        idempotency_key: str | None = None,
-        **fields: Unpack[DecisionFields],
-    ) -> Memory:
-        """Store what an agent decided, and why.
-
-        Args:
-            agent_id: The agent that decided.
-            decision: What was decided; the content of a memory of type and event `decision`.
-            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-
-        Returns:
-            The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-
-        Example:
-            >>> await client.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
-        """
-        return await self.add_memory(
-            agent_id=agent_id,
-            content=decision,
-            idempotency_key=idempotency_key,
-            **decided(reasoning, fields),
-        )
-
     async def recall(
         self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
     ) -> MemoryList:
@@ -355,44 +273,6 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         """
         agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
         return await self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
-
-    @overload
-    async def add_memory(
-        self, request: AddMemoryRequest | Mapping[str, Any], *, idempotency_key: str | None = None
-    ) -> Memory: ...
-
-    @overload
-    async def add_memory(
-        self, *, idempotency_key: str | None = None, **fields: Unpack[AddMemoryFields]
-    ) -> Memory: ...
-
-    async def add_memory(
-        self,
-        request: AddMemoryRequest | Mapping[str, Any] | None = None,
-        *,
-        idempotency_key: str | None = None,
-        **fields: object,
-    ) -> Memory:
-        """Store a memory.
-
-        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
-        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
-        result is made from the request, with an empty `org_id` and the time of the first attempt.
-
-        Args:
-            request: The memory, as a request object or a mapping. Or pass its fields as keywords.
-
-        Returns:
-            The memory as it is stored.
-
-        Raises:
-            ConflictError: If the agent has stored a memory with this `dedup_key` within 24 hours, or with
-                `on_duplicate="reject"` an equal one; `existing_id` names it.
-            NotFoundError: If the agent has no memory of the id in `supersedes`.
-        """
-        body = as_event(request_of(AddMemoryRequest, request, fields))
-        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
-        return await self._send(write, Memory, body)
 
     async def add_memories(
         self,
@@ -559,7 +439,7 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             ...     await session.remember("User prefers dark mode")
             ...     print((await session.context(max_tokens=2000)).context)
         """
-        return AsyncSessionHandle(self, agent_id, session_id=session_id, metadata=metadata)
+        return AsyncSessionHandle(self, agent_id, session_id, metadata)
 
     def buffered(
         self,
@@ -628,6 +508,13 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             NotFoundError: If there is no such session.
         """
         return await self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
+
+    async def _add(
+        self, request: object, fields: Mapping[str, object], idempotency_key: str | None
+    ) -> Memory:
+        body = as_event(request_of(AddMemoryRequest, request, fields))
+        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
+        return await self._send(write, Memory, body)
 
     async def _fetch_by(  # noqa: PLR0913  # the methods of the contract give them
         self,

@@ -5,31 +5,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import attrs
-from memtrace_api.fields import (
-    ContextFields,
-    SessionDecisionFields,
-    SessionMemoryFields,
-    SessionRecallFilters,
-    SessionSearchConditions,
-)
-from memtrace_api.methods import CountTokens
+from memtrace_api.fields import ContextFields, SessionRecallFilters, SessionSearchConditions
+from memtrace_api.methods import CountTokens, SessionMethods
 
 from memtrace._fields import shows_fields
 from memtrace._request import request_of
 from memtrace.exceptions import MemtraceError, NotFoundError
-from memtrace.models import (
-    ContextOptions,
-    Memory,
-    MemoryList,
-    SearchQuery,
-    SearchResult,
-    SessionContext,
-    TimePoint,
-)
+from memtrace.models import ContextOptions, MemoryList, SearchQuery, SearchResult, SessionContext, TimePoint
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
@@ -38,7 +23,7 @@ logger = logging.getLogger("memtrace")
 
 
 @shows_fields
-class SessionHandle:
+class SessionHandle(SessionMethods):
     """A session that begins and ends with an `with` block; `Memtrace.session` makes one.
 
     Every method raises what the method of the client raises, and RuntimeError before the block.
@@ -47,13 +32,14 @@ class SessionHandle:
         agent_id: The agent whose session it is.
     """
 
+    _client: Memtrace
+
     def __init__(
         self,
         client: Memtrace,
         agent_id: str,
-        *,
-        session_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
+        session_id: str | None,
+        metadata: Mapping[str, Any] | None,
     ) -> None:
         self.agent_id = agent_id
         self._client = client
@@ -88,12 +74,7 @@ class SessionHandle:
             logger.debug("Session %s begins with its first memory", self._id)
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, exception: BaseException | None, traceback: object) -> None:
         metadata = None if self._is_new else self._metadata
         try:
             self._client.update_session(self.id, status="closed", metadata=metadata)
@@ -101,50 +82,9 @@ class SessionHandle:
             if isinstance(error, NotFoundError) and not self._is_new:
                 return  # there was no memory that would have begun it
             # The caller has to see what went wrong in the block.
-            if exc_type is None:
+            if exception is None:
                 raise
             logger.warning("Session %s is left open: %s", self.id, error)
-
-    def remember(
-        self, content: str, *, idempotency_key: str | None = None, **fields: Unpack[SessionMemoryFields]
-    ) -> Memory:
-        """Store what happened in the session; as `remember` of the client.
-
-        Args:
-            content: What happened, in words; stored exactly as given.
-
-        Returns:
-            The memory as it is stored.
-        """
-        return self._client.remember(
-            self.agent_id, content, session_id=self.id, idempotency_key=idempotency_key, **fields
-        )
-
-    def decide(
-        self,
-        decision: str,
-        reasoning: str,
-        *,
-        idempotency_key: str | None = None,
-        **fields: Unpack[SessionDecisionFields],
-    ) -> Memory:
-        """Store what was decided in the session, and why; as `decide` of the client.
-
-        Args:
-            decision: What was decided; the content of a memory of type and event `decision`.
-            reasoning: Why; stored as `reasoning` in the metadata, beside what `metadata` has.
-
-        Returns:
-            The memory as it is stored.
-        """
-        return self._client.decide(
-            self.agent_id,
-            decision,
-            reasoning,
-            session_id=self.id,
-            idempotency_key=idempotency_key,
-            **fields,
-        )
 
     def recall(self, since: TimePoint | None = None, **filters: Unpack[SessionRecallFilters]) -> MemoryList:
         """Return what the session's agent remembers of it, newest first.
