@@ -14,7 +14,7 @@ import ssl
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from time import monotonic
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from memtrace import __version__
@@ -240,31 +240,30 @@ def _span(call: Call, retries: Retries) -> Iterator[None]:
             current.set_attribute("memtrace.retries", retries.count)
 
 
-def log_attempt(call: Call, outcome: RawResponse | MemtraceError, retries: int, seconds: float) -> None:
-    """Log an attempt, after this number of retries: the response, or why there was none that can be read."""
+def log_attempt(  # noqa: PLR0913, PLR0917  # two of them are for failures
+    call: Call,
+    attempt: int,
+    started: float,
+    raw: RawResponse | None,
+    error: MemtraceError | None = None,
+    delay: float | None = None,
+) -> None:
+    """Log an attempt: its response, what is wrong with that or why there is none, and the next delay."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
-    took = f"in {seconds * 1000:.1f} ms, attempt {retries + 1}"
-    if isinstance(outcome, RawResponse):
-        facts = {"status": outcome.status, "request_id": outcome.request_id}
-        text = f"{outcome.status} {took}, request {outcome.request_id}"
-    else:
-        facts, text = {"error": str(outcome)}, f"no response {took}: {outcome}"
-    _log(call, retries, text, duration_ms=seconds * 1000, **facts)
-
-
-def log_retry(call: Call, error: MemtraceError, delay: float | None, retries: int) -> None:
-    """Log what follows an error: the delay before the next attempt, in seconds, or None if there is none."""
-    if delay is None:
-        _log(call, retries, f"failed after {retries} retries: {error}", error=str(error))
-    else:
-        text = f"retry {retries} in {delay:.2f} s, because of: {error}"
-        _log(call, retries, text, error=str(error), delay_ms=delay * 1000)
-
-
-def _log(call: Call, retries: int, text: str, **facts: object) -> None:
-    known = {"method": call.method, "path": call.path, "attempt": retries + 1, **facts}
-    logger.debug("%s: %s", call, text, extra={"memtrace": known})
+    duration = (perf_counter() - started) * 1000
+    known = {"method": call.method, "path": call.path, "attempt": attempt, "duration_ms": duration}
+    text = "{attempt}: no response in {duration_ms:.1f} ms"
+    if raw is not None:
+        known |= {"status": raw.status, "request_id": raw.request_id}
+        text = "{attempt}: {status} in {duration_ms:.1f} ms, request {request_id}"
+    if error is not None:
+        known |= {"error": str(error)}
+        text += ": {error}"
+    if delay is not None:
+        known |= {"delay_ms": delay * 1000}
+        text += "; retry in {delay_ms:.0f} ms"
+    logger.debug("%s: attempt %s", call, text.format_map(known), extra={"memtrace": known})
 
 
 def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:

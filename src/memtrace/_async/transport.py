@@ -26,7 +26,7 @@ from memtrace._response import (
     record_retry,
     require_nothing,
 )
-from memtrace._retry import Deadline, Retries, failure_of, log_attempt, log_retry, span
+from memtrace._retry import Deadline, Retries, failure_of, log_attempt, span
 from memtrace._worker import running_loop  # unasync: remove
 from memtrace.exceptions import APIConnectionError, MemtraceError
 
@@ -250,26 +250,24 @@ class AsyncSender:
     async def _send(self, call: Call, retries: Retries) -> RawResponse:
         with span(call, retries):
             while True:
-                outcome = await self._attempt(call, retries)
-                if isinstance(outcome, RawResponse):
-                    return outcome
-                delay = retries.delay_after(outcome)
-                log_retry(call, outcome, delay, retries.count)
+                log = partial(log_attempt, call, retries.count + 1, perf_counter())
+                raw: RawResponse | None = None
+                try:
+                    raw = await self.transports.send(call, self.config, retries.deadline)
+                except MemtraceError as failure:
+                    error = failure
+                else:
+                    record_response(raw)
+                    if raw.is_success:
+                        log(raw)
+                        return raw
+                    error = error_of(raw)
+                delay = retries.delay_after(error)
+                log(raw, error, delay)
                 if delay is None:
-                    raise outcome
+                    raise error
                 record_retry()
                 if self.config.on_delay is None:
                     await anyio.sleep(delay)
                 else:
                     self.config.on_delay(delay)
-
-    async def _attempt(self, call: Call, retries: Retries) -> RawResponse | MemtraceError:
-        started = perf_counter()
-        try:
-            raw = await self.transports.send(call, self.config, retries.deadline)
-        except MemtraceError as error:
-            log_attempt(call, error, retries.count, perf_counter() - started)
-            return error
-        record_response(raw)
-        log_attempt(call, raw, retries.count, perf_counter() - started)
-        return raw if raw.is_success else error_of(raw)
