@@ -63,8 +63,13 @@ def time_point(value: TimePoint, name: str = "time") -> str:
         return value
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return f"{value.isoformat()}T00:00:00Z"
-    if not isinstance(value, datetime.timedelta):
+    if isinstance(value, datetime.datetime):
         return timestamp(value, name)
+    if not isinstance(value, datetime.timedelta):
+        raise TypeError(
+            f"{name}: {value!r} is not a point in time; "
+            "give '24h', a date, a timedelta or a datetime with a time zone"
+        )
     if value <= datetime.timedelta(0):
         raise ValueError(f"{name}: {value} is not in the past; give a positive timedelta")
     for unit, seconds in _UNITS:
@@ -92,7 +97,9 @@ def timestamp(value: datetime.datetime | str, name: str = "time") -> str:
     if isinstance(value, str):
         return value
     if not isinstance(value, datetime.datetime):
-        raise TypeError(f"{name}: {value!r} is no time; give a datetime with a time zone")
+        raise TypeError(
+            f"{name}: {value!r} is not a time; give a datetime with a time zone, or ISO 8601 text"
+        )
     if value.utcoffset() is None:
         raise ValueError(f"{name}: {value!r} has no time zone; give it one, for example datetime.UTC")
     try:

@@ -61,15 +61,12 @@ def prepared(request: T, where: str = "") -> T:
         TypeError: If a value has a type that the field cannot have.
         ValueError: If a time has no time zone, or a duration is out of range.
     """
-    model = type(request)
-    given = {field: getattr(request, field.name) for field in attrs.fields(model)}  # type: ignore[arg-type]
+    model: Any = type(request)
+    given = [(field, getattr(request, field.name)) for field in attrs.fields(model)]
     # None in a request object may be a field that was left out.
-    known = {
-        field.name: value
-        for field, value in given.items()
-        if value is not None or field.default is attrs.NOTHING
-    }
-    return model(**fields_of(model, known, where))
+    known = {field.name: v for field, v in given if v is not None or field.default is attrs.NOTHING}
+    prepared: T = model(**fields_of(model, known, where))
+    return prepared
 
 
 def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dict[str, Any]:
@@ -102,202 +99,106 @@ def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of an
     if name.endswith("_id"):
         return identifier(value, name)
     if name in TIME_POINTS:
-        return point(value, name)
+        return _point(value, name)
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return texts(value, name)
-    return _scalar(value, name)
+        return _texts(value, name)
+    return _plain(value, name)
 
 
-def point(value: object, name: str) -> str:
-    """Return a point in time: a duration back from now, a date, or a time with a time zone.
-
-    Raises:
-        TypeError: If it is none of these.
-        ValueError: If it has no time zone, or the duration is not positive.
-    """
-    if isinstance(value, str | Enum):
-        text = _text(value, name)
-        return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else _with_zone(text, name)
-    if not isinstance(value, timedelta | date):
-        raise TypeError(
-            f"{name}: {value!r} is not a point in time; "
-            "give '24h', a date, a timedelta or a datetime with a time zone"
-        )
-    return time_point(value, name)
+def _point(value: Any, name: str) -> str:  # noqa: ANN401  # any value
+    """Return a point in time: a duration back from now, a date, or a time with a time zone."""
+    text = _text(value, name) if isinstance(value, str | Enum) else time_point(value, name)
+    return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else _with_zone(text, name)
 
 
-def moment(value: object, name: str) -> str:
-    """Return a time, which needs a time zone.
-
-    Raises:
-        TypeError: If it is neither text nor a datetime.
-        ValueError: If it has no time zone.
-    """
-    if isinstance(value, str | Enum):
-        text = _text(value, name)
-        if _DATE.fullmatch(text):
-            raise ValueError(f"{name}: {text!r} is a date; give the time too, such as '{text}T00:00:00Z'")
-        return _with_zone(text, name)
-    if not isinstance(value, datetime):
-        raise TypeError(
-            f"{name}: {value!r} is not a time; give a datetime with a time zone, or ISO 8601 text"
-        )
-    return timestamp(value, name)
+def _moment(value: Any, name: str) -> str:  # noqa: ANN401  # any value
+    """Return a time, which needs a time zone; a date alone is none."""
+    text = _text(value, name) if isinstance(value, str | Enum) else timestamp(value, name)
+    if _DATE.fullmatch(text):
+        raise ValueError(f"{name}: {text!r} is a date; give the time too, such as '{text}T00:00:00Z'")
+    return _with_zone(text, name)
 
 
-def seconds(value: object, name: str) -> object:
-    """Return a duration in seconds.
-
-    Raises:
-        TypeError: If it is text.
-        ValueError: If a timedelta is not of whole seconds.
-    """
+def _seconds(value: object, name: str) -> object:
+    """Return a duration in seconds, which are whole in a timedelta; text is none."""
     if isinstance(value, str):
         raise TypeError(f"{name}: {value!r} is not a duration; give seconds or a timedelta")
     if not isinstance(value, timedelta):
-        return _scalar(value, name)
+        return _plain(value, name)
     whole, rest = divmod(value, _SECOND)
     if rest:
         raise ValueError(f"{name}: {value} is not a number of whole seconds; round it")
     return whole
 
 
-def texts(value: object, name: str) -> list[str]:
-    """Return any iterable of text as a list; a set is sorted.
-
-    Raises:
-        TypeError: If it is text itself, or not such an iterable.
-    """
+def _texts(value: object, name: str) -> list[str]:
+    """Return any iterable of text, which is not text itself, as a list; a set is sorted."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: {value!r} is not a list of strings; give a list, such as ['ui']")
     plain = [_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
     return sorted(plain) if isinstance(value, set | frozenset) else plain
 
 
-def json_object(value: object, name: str) -> dict[str, Any]:
-    """Return a mapping as a JSON object.
-
-    Raises:
-        BadRequestError: If something in it cannot be written as JSON.
-        TypeError: If it is not a mapping.
-    """
+def _json_object(value: object, name: str) -> dict[str, Any]:
+    """Return a mapping as a JSON object."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name}: {value!r} is not a mapping; give a dict")
     try:
-        return _object(value)
-    except _UnencodableError as error:
-        raise _refusal(name + "".join(reversed(error.path)), error.problem) from None
+        return _object(value, name)
     except RecursionError:
         raise _refusal(name, "is nested too deeply") from None
 
 
-class _UnencodableError(Exception):
-    """A value that JSON does not have, and the steps of the path to it, innermost first."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.path: list[str] = []
-
-
-def _object(values: Mapping[Any, object]) -> dict[str, Any]:
-    plain = {}
+def _object(values: Mapping[Any, object], path: str) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
     for key, value in values.items():
-        text = key.value if isinstance(key, Enum) else key
+        text = _plain(key, path) if isinstance(key, str | Enum) else key
         if not isinstance(text, str):
-            raise _UnencodableError(f"has the key {key!r}, and JSON has only text as keys; give str({key!r})")
-        text = _plain(text)
+            raise _refusal(path, f"has the key {key!r}, and JSON has only text as keys; give str({key!r})")
         if text in plain:
-            raise _UnencodableError(f"has the key {text!r} twice")
-        try:
-            plain[text] = _plain(value)
-        except _UnencodableError as error:
-            error.path.append(f".{text}")
-            raise
+            raise _refusal(path, f"has the key {text!r} twice")
+        plain[text] = _plain(value, f"{path}.{text}")
     return plain
 
 
-def _list(values: Iterable[object]) -> list[Any]:
-    plain = []
-    for index, value in enumerate(values):
-        try:
-            plain.append(_plain(value))
-        except _UnencodableError as error:
-            error.path.append(f"[{index}]")
-            raise
-    return plain
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401, C901, PLR0911, PLR0912  # any value, one case after the other
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Enum):
-        return _plain(value.value)
-    if isinstance(value, str):
-        return _encodable(str.__str__(value))
-    if isinstance(value, int):
-        return _writable(int.__int__(value))
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise _UnencodableError(f"{value!r} is not a number in JSON")
-        return float.__float__(value)
-    if isinstance(value, Mapping):
-        return _object(value)
-    if isinstance(value, list | tuple):
-        return _list(value)
-    if isinstance(value, set | frozenset):
-        return sorted(_list(value), key=repr)
-    if isinstance(value, datetime):
-        return _time(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, Decimal):
-        if not value.is_finite():
-            raise _UnencodableError(f"{value!r} is not a number in JSON")
-        return str(value)
-    raise _UnencodableError(
-        f"a value of type {type(value).__name__} cannot be written as JSON; convert it first"
-    )
-
-
-def _writable(number: int) -> int:
+def _plain(value: Any, path: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any value, one case after the other
     try:
-        str(number)
+        match value:
+            case None | bool():
+                return value
+            case Enum():
+                return _plain(value.value, path)
+            case str():
+                value.isascii() or value.encode()  # which a lone surrogate cannot be
+                return str.__str__(value)
+            case int():
+                str(value)  # which too many digits cannot be
+                return int.__int__(value)
+            case float() if math.isfinite(value):
+                return float.__float__(value)
+            case Decimal() if value.is_finite():
+                return str(value)
+            case UUID():
+                return str(value)
+            case datetime():
+                return timestamp(value, "")
+            case date():
+                return value.isoformat()
+            case Mapping():
+                return _object(value, path)
+            case list() | tuple() | set() | frozenset():
+                plain = [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+                return sorted(plain, key=repr) if isinstance(value, set | frozenset) else plain
     except ValueError as error:
-        raise _UnencodableError(f"cannot be written as JSON: {error}") from None
-    return number
-
-
-def _time(value: datetime) -> str:
-    try:
-        return timestamp(value, "")
-    except ValueError as error:
-        raise _UnencodableError(str(error).removeprefix(": ")) from None
-
-
-def _encodable(text: str) -> str:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise _UnencodableError(f"cannot be written in UTF-8: {error}") from None
-    return text
-
-
-def _scalar(value: object, name: str) -> Any:  # noqa: ANN401  # a value of any field
-    try:
-        return _plain(value)
-    except _UnencodableError as error:
-        raise _refusal(name + "".join(reversed(error.path)), error.problem) from None
+        raise _refusal(path, f"cannot be written as JSON: {str(error).removeprefix(': ')}") from None
+    given = repr(value) if isinstance(value, float | Decimal) else f"a value of type {type(value).__name__}"
+    raise _refusal(path, f"{given} cannot be written as JSON; convert it first")
 
 
 def _text(value: object, name: str) -> str:
-    plain = value.value if isinstance(value, Enum) else value
-    if not isinstance(plain, str):
+    text = _plain(value, name) if isinstance(value, str | Enum) else value
+    if not isinstance(text, str):
         raise TypeError(f"{name}: {value!r} is not text; give a string")
-    text: str = _scalar(plain, name)
     return text
 
 
@@ -313,16 +214,12 @@ def _refusal(name: str, problem: str) -> BadRequestError:
 
 
 @functools.cache
-def _converters(model: type) -> list[tuple[str, bool, Callable[[Any, str], object]]]:
+def _converters(model: Any) -> list[tuple[str, bool, Callable[[Any, str], object]]]:  # noqa: ANN401  # a class
     """Return the name of each field, whether None is no value for it, and what converts it."""
-    defaults: Mapping[str, object] = model.__init__.__kwdefaults__ or {}  # type: ignore[misc]  # of this class
+    defaults: Mapping[str, object] = model.__init__.__kwdefaults__ or {}
     return [
-        (
-            field.name,
-            defaults.get(field.name, NOT_GIVEN) is NOT_GIVEN,
-            _converter(field.name, str(field.type)),
-        )
-        for field in attrs.fields(model)
+        (name, defaults.get(name, NOT_GIVEN) is NOT_GIVEN, _converter(name, str(field.type)))
+        for name, field in attrs.fields_dict(model).items()
     ]
 
 
@@ -330,17 +227,14 @@ def _converter(name: str, annotation: str) -> Callable[[Any, str], object]:
     if name.endswith("_id") or name in {"name", "supersedes"}:  # the name of an agent is its id
         return identifier
     if name == "ttl":
-        return seconds
-    for beginning, convert in _BY_ANNOTATION.items():
-        if annotation.startswith(beginning):
-            return convert
-    return _scalar
+        return _seconds
+    return next((convert for start, convert in _BY_ANNOTATION if annotation.startswith(start)), _plain)
 
 
-_BY_ANNOTATION: dict[str, Callable[[Any, str], object]] = {
-    "TimePoint": point,
-    "datetime.datetime": moment,
-    "dict[": json_object,
-    "list[str] | str": parameter,
-    "list[": texts,
-}
+_BY_ANNOTATION: list[tuple[str, Callable[[Any, str], object]]] = [
+    ("TimePoint", _point),
+    ("datetime.datetime", _moment),
+    ("dict[", _json_object),
+    ("list[str] | str", parameter),
+    ("list[", _texts),
+]

@@ -740,10 +740,10 @@ def test_what_is_special_in_a_query_is_quoted(sdk: Memtrace, fake_server: FakeSe
 
 def test_what_cannot_be_sent_is_a_bad_request_that_says_so(sdk: Memtrace) -> None:
     calls: dict[str, Callable[[], object]] = {
-        "event_type: cannot be written in UTF-8: 'utf-8' codec": lambda: sdk.list_memories(
+        "event_type: cannot be written as JSON: 'utf-8' codec": lambda: sdk.list_memories(
             event_type="\ud800"
         ),
-        "importance: nan is not a number in JSON": lambda: sdk.remember("a", "b", importance=math.nan),
+        "importance: nan cannot be written as JSON": lambda: sdk.remember("a", "b", importance=math.nan),
         "agent_id: '' is not an id; give the id of what you mean": lambda: sdk.get_agent(""),
         "The URL would be too long: 100000 characters; the limit is 65536": lambda: sdk.get_agent_memories(
             "a" * (100_000 - 31),
