@@ -25,8 +25,9 @@ from memtrace_server import tenants, times
 from memtrace_server.auth import Principal
 from memtrace_server.core import Core
 from memtrace_server.store import open_store
+from memtrace_server.store.pending import Pending
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.pending import Pending
+from memtrace_server.store.postgres.writing import memory_row, write
 from memtrace_server.store.records import NewMemory
 
 _PEER = Path(__file__).with_name("postgres_peer.py")
@@ -214,9 +215,8 @@ def _copy(connection: Connection, memories: Iterator[tuple[int, NewMemory]], now
     names = sql.SQL(", ").join(map(sql.Identifier, ("org", "place", *_COLUMNS)))
     with connection.cursor().copy(sql.SQL("COPY memories ({}) FROM STDIN").format(names)) as copy:
         for org, memory in memories:
-            pending.add(org, memory, now, None)
-            pending.name(org, memory, now)
-            row = pending.memories.pop()
-            pending.rows.clear()
+            pending.count(org, memory, now)
+            pending.touch(org, memory.agent_id, now)
+            row = memory_row(org, memory, None)
             copy.write_row([org, row["s"], *(row[key] for key in _COLUMNS.values())])
-    pending.write(connection, 0)
+    write(connection, pending, 0, 0)

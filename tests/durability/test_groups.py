@@ -15,14 +15,14 @@ from typing import Any
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant
+from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 from server.writers import together
 
 from memtrace_server.core import Exchange, Work, rendered
 from memtrace_server.ids import memory_seq
 from memtrace_server.messages import Response
-from memtrace_server.store.protocol import Transaction
+from memtrace_server.store.protocol import Transaction, WantsOf
 from memtrace_server.store.records import Key
 
 PATIENCE = 60.0  # seconds
@@ -109,14 +109,49 @@ def test_a_group_does_what_its_writes_do_one_by_one(two_urls: list[str], clock: 
         assert_whole(file)
 
 
+@pytest.mark.both_stores
+def test_a_group_forgets_what_its_later_writes_would_have_found(in_process: InProcess) -> None:
+    tenant = in_process.tenant()
+    stored = told(tenant.add(content="hello"))
+    told_of = (
+        Step("DELETE", f"{MEMORIES}/{stored['id']}"),
+        Step("POST", MEMORIES, {"agent_id": "a", "content": "hello"}),
+    )
+    first, second = _do_together(in_process, told_of)
+    assert first.startswith("204")
+    assert second.startswith("201")
+    assert [memory["content"] for memory in tenant.memories()] == ["hello"]
+
+
+@pytest.mark.both_stores
+def test_a_group_tells_what_superseded_a_duplicate_in_it(in_process: InProcess) -> None:
+    tenant = in_process.tenant()
+    stored = told(tenant.add(content="hello"))
+    newer = {"agent_id": "a", "content": "goodbye", "supersedes": stored["id"]}
+    same = {"agent_id": "a", "content": "hello", "on_duplicate": "return"}
+    exchanges = [tenant.begin("POST", MEMORIES, {"memories": [body]}) for body in (newer, same)]
+    works = [Step("POST", MEMORIES).work(exchange) for exchange in exchanges]
+    outcomes = together(in_process.store, works, [_wants(exchange) for exchange in exchanges])
+    [superseding], [duplicate] = (told(response)["memories"] for response, _ in outcomes)
+    assert duplicate["id"] == stored["id"]
+    assert duplicate["superseded_by"] == superseding["id"]
+
+
 def _do_together(server: InProcess, steps: Sequence[Step]) -> list[str]:
     memories = _memory_ids(server.tenant())
     exchanges = [step.begin(server.tenant(), memories) for step in steps]
     works = [step.work(exchange) for step, exchange in zip(steps, exchanges, strict=True)]
     return [
         _told(server, exchange, _checked(response, failure))
-        for exchange, (response, failure) in zip(exchanges, together(server.store, works), strict=True)
+        for exchange, (response, failure) in zip(
+            exchanges, together(server.store, works, [_wants(each) for each in exchanges]), strict=True
+        )
     ]
+
+
+def _wants(exchange: Exchange) -> WantsOf | None:
+    assert isinstance(exchange.todo, Work)
+    return exchange.todo.wants
 
 
 def _do_one_by_one(server: InProcess, steps: Sequence[Step]) -> list[str]:

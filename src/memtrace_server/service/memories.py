@@ -14,7 +14,7 @@ from memtrace_server.service import filters
 from memtrace_server.service.call import Call
 from memtrace_server.service.drafts import KINDS, unique
 from memtrace_server.service.pages import join, memory_page, shown
-from memtrace_server.store.records import Found, NewMemory
+from memtrace_server.store.records import Filter, Found, NewMemory
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -72,13 +72,20 @@ def forget_memory(call: Call) -> Response:
 
 def _existing(call: Call) -> Found:
     memory_id = call.parameters["memory_id"]
-    found = call.transaction.memory(call.org, ids.memory_seq(memory_id), call.now)
+    row = ids.memory_seq(memory_id)
+    found = _by_row(call, [row]).get(row)
     if found is None:
         raise problems.not_found(f"memory {memory_id}")
     doc = msgspec.json.decode(found.doc)
     if doc["id"] != memory_id or call.principal.agent_id not in {None, doc["agent_id"]}:
         raise problems.not_found(f"memory {memory_id}")
     return found
+
+
+def _by_row(call: Call, rows: Sequence[int]) -> Mapping[int, Found]:
+    """Return the memories of rows, superseded or not, by their rows."""
+    wanted = Filter(include_superseded=True)
+    return {found.seq: found for found in call.transaction.memories(call.org, rows, wanted, call.now)}
 
 
 class _Addition:
@@ -90,6 +97,8 @@ class _Addition:
         self._requests: Sequence[Mapping[str, Any]] = call.body["memories"] if is_batch else [call.body]
         self._is_batch = is_batch
         self._fresh: list[tuple[bytes, NewMemory]] = []
+        rows = {ids.memory_seq(each["supersedes"]) for each in self._requests if "supersedes" in each}
+        self._named = _by_row(call, list(rows)) if rows else {}
         self._superseded: dict[int, int] = {}  # by row, the index of the memory that supersedes it
 
     def run(self) -> tuple[Sequence[Found], Sequence[int]]:
@@ -142,9 +151,9 @@ class _Addition:
         Raises:
             Problem: 404 if its agent has no such memory, 409 if another memory superseded it.
         """
-        call, memory_id = self._call, request["supersedes"]
+        memory_id = request["supersedes"]
         row = ids.memory_seq(memory_id)
-        found = call.transaction.memory(call.org, row, call.now)
+        found = self._named.get(row)
         doc = {} if found is None else msgspec.json.decode(found.doc)
         if found is None or (doc["id"], doc["agent_id"]) != (memory_id, request["agent_id"]):
             message = f"agent {request['agent_id']} has no memory {memory_id}"

@@ -12,6 +12,9 @@ from memtrace_server.store.records import NewMemory
 PERIOD = 600 * times.SECOND
 """Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
 
+SESSIONS, ACTIVE = "#sessions", "#active"
+"""Kinds of counts besides memory types: sessions, and open sessions."""
+
 
 @define
 class Counts:
@@ -32,10 +35,13 @@ class Counts:
         if memory.time > now - times.DAY:
             self._count_recent(org, memory.agent_id, memory.event_type, memory.time, 1)
 
-    def remove(self, org: int, agent_id: str, memory_type: str, event_type: str, time: int) -> None:
+    def remove(  # noqa: PLR0913, PLR0917 - what is counted
+        self, org: int, agent_id: str, memory_type: str, event_type: str, time: int, now: int
+    ) -> None:
         """Count a memory out."""
         self.counts[org, agent_id, memory_type] -= 1
-        self._count_recent(org, agent_id, event_type, time, -1)
+        if time > now - times.DAY:
+            self._count_recent(org, agent_id, event_type, time, -1)
 
     def _count_recent(self, org: int, agent_id: str, event_type: str, time: int, by: int) -> None:
         self.recent[org, agent_id, time // PERIOD] += by

@@ -38,7 +38,7 @@ organisation writes faster than its memories can be indexed.
 
 
 WantsOf = Callable[[], Wants]
-"""Returns what a work is going to ask; called only by a store that makes use of it."""
+"""Returns what a work is going to ask, so that it is read with what others of its group ask."""
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -137,9 +137,6 @@ class Transaction(Protocol):
 
     def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
         """Store sessions that do not exist, and return how many they were."""
-
-    def memory(self, org: int, seq: int, now: int) -> Found | None:
-        """Return the memory of this row, superseded or not."""
 
     def page(  # noqa: PLR0913 - a page is what it is
         self,

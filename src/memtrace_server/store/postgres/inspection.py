@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from memtrace_server.search.documents import Document
+from memtrace_server.store.counting import ACTIVE, SESSIONS
 from memtrace_server.store.postgres import lexemes
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.pending import ACTIVE, MEMORIES, SESSIONS, folded, words
+from memtrace_server.store.postgres.writing import MEMORIES, folded, words
 from memtrace_server.store.records import NewMemory
 
 # What is stored beside the memories, and how it follows from them. Each pair must give the same rows.

@@ -18,7 +18,7 @@ from psycopg import errors
 
 from memtrace import __version__
 from memtrace_server.store.postgres.connecting import SCHEMA, Connection
-from memtrace_server.store.postgres.pending import FIRST_PLACE
+from memtrace_server.store.postgres.writing import FIRST_PLACE
 from memtrace_server.store.protocol import StoreUnavailable
 
 _IMPORTANT = (

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from memtrace_server.folding import fold
 from memtrace_server.store.postgres import lexemes
-from memtrace_server.store.postgres.pending import pattern
+from memtrace_server.store.postgres.writing import pattern
 from memtrace_server.store.records import (
     IMPORTANT,
     IMPORTANT_EVENTS,

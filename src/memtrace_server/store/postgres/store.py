@@ -29,7 +29,7 @@ from psycopg.errors import Diagnostic
 
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline, end_of_wait
-from memtrace_server.problems import Problem
+from memtrace_server.store.facts import wanted
 from memtrace_server.store.postgres import inspection, migrations
 from memtrace_server.store.postgres.connecting import (
     LOST,
@@ -40,8 +40,8 @@ from memtrace_server.store.postgres.connecting import (
     is_lost,
     reason_of,
 )
-from memtrace_server.store.postgres.pending import Conflict
 from memtrace_server.store.postgres.transaction import Clock, PostgresTransaction
+from memtrace_server.store.postgres.writing import LARGE, Conflict
 from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
@@ -291,7 +291,7 @@ class PostgresStore:
 
     def _outcomes(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:
         """What came of writes; in a distributed database, those of each organisation share a transaction."""
-        works = [_Todo(write.run, write.org, _wanted(write.wants)) for write in writes]
+        works = [_Todo(write.run, write.org, wanted(write.wants)) for write in writes]
         outcomes: list[Outcome[Any]] = [(None, None)] * len(works)
         for group in self._cut(works, ends_at) if works else ():
             done: Sequence[Outcome[Any]]
@@ -384,10 +384,10 @@ class PostgresStore:
             writes: list[bool] = []
             with self._running:
                 for todo in works:
-                    before = transaction.changes()
+                    before = transaction.changes
                     outcomes.append(do(connection, transaction, todo.run))
-                    writes.append(transaction.changes() != before)
-                    transaction.flush_if_large()
+                    writes.append(transaction.changes != before)
+                    transaction.flush_if_large(LARGE)
                 self._unswept += transaction.additions
             transaction.flush()
         except psycopg.Error as error:
@@ -536,13 +536,13 @@ def _step_back(attempt: int, ends_at: float) -> None:
 
 def _do(_: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
-    before = transaction.changes()
+    before = transaction.changes
     try:
         return work(transaction), None
     except (psycopg.Error, Conflict):
         raise
     except Exception as error:
-        if transaction.changes() != before:
+        if transaction.changes != before:
             raise _Spoilt from error
         return None, error
 
@@ -599,10 +599,3 @@ def _snapshot(connection: Connection) -> Iterator[None]:
     finally:
         with suppress(*LOST):
             connection.execute("ROLLBACK")
-
-
-def _wanted(wants: WantsOf | None) -> Wants:
-    try:
-        return Wants() if wants is None else wants()
-    except Problem:  # no key; the work itself says so
-        return Wants()

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import psycopg
-from attrs import define, field
+from attrs import define
 
 from memtrace_server import times
-from memtrace_server.store.counting import PERIOD
+from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
+from memtrace_server.store.facts import Asked, Facts, Learned, Original, id_of
+from memtrace_server.store.pending import Gone, Kept, Link, Pending
 from memtrace_server.store.postgres import lexemes, queries
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.pending import (
-    ACTIVE,
-    FIRST_PLACE,
-    LARGE,
-    MEMORIES,
-    NOTHING,
-    PLACES,
-    SESSIONS,
-    Conflict,
-    Pending,
-    encoded,
-)
 from memtrace_server.store.postgres.queries import Query
 from memtrace_server.store.postgres.windows import Windows
+from memtrace_server.store.postgres.writing import FIRST_PLACE, MEMORIES, PLACES, Conflict, write
 from memtrace_server.store.records import (
     Agent,
-    AgentCounts,
-    Answer,
-    AuditEntry,
     Candidates,
     Direction,
     Filter,
@@ -47,8 +34,8 @@ from memtrace_server.store.records import (
     Tail,
     Term,
     Unindexed,
-    Wants,
 )
+from memtrace_server.store.tables import KEY, SESSION, Row, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # memories, for one page of a tail
 _RARE = 5_000  # memories that have one of the stems by which rows are found
@@ -62,24 +49,15 @@ _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counte
 _SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in more
 _NOTHING = 1e-9
 _AHEAD = 60 * times.SECOND  # clocks of servers may differ by less
-_LATEST = 2**63 - 1
-_SEQ = itemgetter(0)
-_KEY = (
-    "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at, k.expires_at, k.last_used_at, k.agent_id"
-)
-_AUDIT = "at, actor, org_id, action, subject, request_id, details"
-_AGENT = (
-    "a.id, a.is_registered, a.description, a.config, a.created_at, greatest(a.last_active_at,"
-    " (SELECT max(c.active_at) FROM counts c WHERE c.org = %s AND c.agent_id = a.id))"
-)
-_SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
+
+
 _A_KEY, _AN_ANSWER, _AN_ORIGINAL = range(3)
 _LOOK_UP = f"""
-SELECT {_A_KEY}, k.digest, NULL::bytea, json_build_array({_KEY})::text
+SELECT {_A_KEY}, k.digest, NULL::bytea, json_build_array({KEY})::text
     FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = ANY(%s)
 UNION ALL
 SELECT {_AN_ANSWER}, request, body,
-        json_build_array(key, status, agent_id, location, memories, answered_at)::text
+        json_build_array(key, answered_at, status, agent_id, location, memories)::text
     FROM answers WHERE org = %s AND key = ANY(%s)
 UNION ALL
 SELECT {_AN_ORIGINAL}, f.fingerprint, NULL,
@@ -102,24 +80,6 @@ SELECT {_AN_ORIGINAL}, f.fingerprint, NULL,
 """
 
 
-class _Named(msgspec.Struct):
-    """What is read of a document that stands for its memory."""
-
-    id: str
-
-
-_NAMED = msgspec.json.Decoder(_Named)
-
-
-@define
-class _Asked:
-    """What is looked up of an organisation, each once."""
-
-    digests: dict[bytes, None] = field(factory=dict)
-    keys: dict[str, None] = field(factory=dict)
-    fingerprints: dict[bytes, None] = field(factory=dict)
-
-
 @define
 class Clock:
     """The rows that a process gives to memories: the clock's nanoseconds, and each row but once.
@@ -135,7 +95,7 @@ class Clock:
         return max(now, self.last + 1)
 
 
-class PostgresTransaction:
+class PostgresTransaction(Facts):
     """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
 
     Before COMMIT, `flush` must be called. Others write meanwhile: what was read is compared when it is
@@ -149,319 +109,129 @@ class PostgresTransaction:
         is_distributed: Whether memories lie in several places, which a query must name.
     """
 
+    AGENT = (
+        "a.id, a.is_registered, a.description, a.config, a.created_at, greatest(a.last_active_at,"
+        " (SELECT max(c.active_at) FROM counts c WHERE c.org = ? AND c.agent_id = a.id))"
+    )
+
     def __init__(
         self, connection: Connection, clock: Clock, slot: int, *, is_writing: bool, is_distributed: bool
     ) -> None:
+        super().__init__()
+        self.lock = " FOR NO KEY UPDATE" if is_writing else ""
         self._db = connection
         self._is_distributed = is_distributed
         self._clock = clock
         self._slot = slot
-        self._is_writing = is_writing
-        self._pending = Pending()
-        self._statements = 0
-        self.additions = 0
-        """Memories that were added."""
-        self._keys: dict[bytes, Key | None] = {}
-        self._seen: dict[tuple[int, bytes], int] = {}
-        self._answered: dict[tuple[int, str], int] = {}
+        self._places = 0  # that this transaction has given to memories
         self._with_future: dict[int, bool] = {}
-        self._answers: dict[tuple[int, str], tuple[Any, ...] | None] = {}
-        self._originals: dict[tuple[int, bytes], list[tuple[Any, ...]]] = {}
-        self.last_org: int | None = None
-        """The organisation for which memories were added last."""
-
-    # --- its end, and the ends of its parts
-
-    def changes(self) -> tuple[int, int, int]:
-        """Differs from what it was if anything was changed in the meantime."""
-        return self._statements, self.additions, len(self._pending.answers)
-
-    def flush(self) -> None:
-        """Write out what waits.
-
-        Raises:
-            Conflict: What was read has been changed since.
-        """
-        pending = self._pending
-        if pending.is_empty():
-            return
-        self._pending = Pending()
-        self._answers.clear()
-        self._originals.clear()
-        pending.write(self._db, self._slot)
-        self._statements += 1
-
-    def flush_if_large(self) -> None:
-        """Write out what waits, if it is much."""
-        if self._pending.size > LARGE:
-            self.flush()
 
     def forget_what_is_known(self) -> None:
-        """Drop what was taken in and not written, and what was read."""
-        self._pending = Pending()
-        for known in (
-            self._keys, self._seen, self._answered, self._with_future, self._answers, self._originals
-        ):  # fmt: skip
-            known.clear()
+        super().forget_what_is_known()
+        self._with_future.clear()
 
-    def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, *values: object) -> list[Row]:
+        return self._read(sql.replace("?", "%s"), *values)
+
+    def _execute(self, sql: str, *values: object) -> int:
+        return self._db.execute(sql.replace("?", "%s").encode(), values).rowcount
+
+    def _read(self, sql: str, *values: object) -> list[Row]:
         return self._db.execute(sql.encode(), values).fetchall()
 
-    def _ask(self, query: Query) -> list[tuple[Any, ...]]:
+    def _ask(self, query: Query) -> list[Row]:
         return self._db.execute(query.sql.encode(), query.values).fetchall()
 
-    def _plan(self, query: Query) -> list[tuple[Any, ...]]:
+    def _plan(self, query: Query) -> list[Row]:
         """Ask what must be planned for its values: how many memories have a lexeme, only they tell."""
         with psycopg.ClientCursor(self._db) as cursor:
             return cursor.execute(query.sql.encode(), query.values).fetchall()
 
-    def _one(self, sql: str, *values: object) -> tuple[Any, ...] | None:
+    def _one(self, sql: str, *values: object) -> Row | None:
         return self._db.execute(sql.encode(), values).fetchone()
 
     def _change(self, sql: str, *values: object) -> psycopg.Cursor[Any]:
         self.flush()
-        self._statements += 1
+        self.changes += 1
         return self._db.execute(sql.encode(), values)
 
-    # --- organisations and keys
-
-    def secret(self) -> bytes:
-        row = self._one("SELECT secret FROM secrets")
-        assert row is not None  # noqa: S101 - the schema's first step put it there
-        return bytes(row[0])
-
-    def orgs(self) -> list[Org]:
-        rows = self._read("SELECT number, id, name, created_at FROM orgs ORDER BY number")
-        return [Org(number=n, id=i, name=name, created_at=at) for n, i, name, at in rows]
+    # --- organisations, and what is read for a group of writes
 
     def add_org(self, org_id: str, name: str, now: int) -> Org | None:
-        row = self._change(
-            "INSERT INTO orgs (id, name, created_at) VALUES (%s, %s, %s)"
-            " ON CONFLICT DO NOTHING RETURNING number",
-            org_id, name, now,
-        ).fetchone()  # fmt: skip
-        if row is not None:
-            return Org(number=row[0], id=org_id, name=name, created_at=now)
-        if self._one("SELECT 1 FROM orgs WHERE id = %s OR name = %s", org_id, name) is None:
+        org = super().add_org(org_id, name, now)
+        if org is None and not self._rows("SELECT 1 FROM orgs WHERE id = ? OR name = ?", org_id, name):
             raise Conflict  # another transaction adds it at this moment
-        return None
+        return org
 
-    def key(self, digest: bytes) -> Key | None:
-        if digest not in self._keys:
-            row = self._one(
-                f"SELECT {_KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = %s", digest
-            )
-            self._keys[digest] = _key(row) if row else None
-        return self._keys[digest]
+    def _read_key(self, digest: bytes) -> Key | None:
+        sql = f"SELECT {KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = ?"
+        rows = self._rows(sql, digest)
+        return key_of(rows[0]) if rows else None
 
-    def keys(self) -> list[Key]:
-        rows = self._read(
-            f"SELECT {_KEY} FROM keys k JOIN orgs o ON o.number = k.org ORDER BY k.created_at, k.id"
-        )
-        return [_key(row) for row in rows]
-
-    def add_key(self, digest: bytes, key: Key) -> None:
-        self._keys.clear()
-        self._change(
-            "INSERT INTO keys (digest, id, org, role, name, created_at, expires_at, agent_id)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            digest, key.id, key.org, key.role, key.name, key.created_at, key.expires_at, key.agent_id,
-        )  # fmt: skip
-
-    def revoke_key(self, key_id: str, now: int) -> bool:
-        self._keys.clear()
-        sql = "UPDATE keys SET revoked_at = %s WHERE id = %s AND revoked_at IS NULL"
-        return self._change(sql, now, key_id).rowcount == 1
-
-    def expire_key(self, key_id: str, moment: int) -> None:
-        self._keys.clear()
-        self._change("UPDATE keys SET expires_at = least(expires_at, %s) WHERE id = %s", moment, key_id)
-
-    def note_key_use(self, key_id: str, moment: int) -> None:
-        self._change(
-            "UPDATE keys SET last_used_at = %s WHERE id = %s AND coalesce(last_used_at, 0) < %s",
-            moment, key_id, moment,
-        )  # fmt: skip
-
-    def record(self, entry: AuditEntry) -> None:
-        self._change(
-            f"INSERT INTO audit ({_AUDIT}) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-            entry.at, entry.actor, entry.org_id, entry.action, entry.subject, entry.request_id,
-            encoded(entry.details),
-        )  # fmt: skip
-
-    def audit(self) -> list[AuditEntry]:
-        return [_audit_entry(row) for row in self._read(f"SELECT {_AUDIT} FROM audit ORDER BY seq")]
-
-    # --- answers to writes that may be tried again
-
-    def answer(self, org: int, key: str, since: int) -> Answer | None:
-        known = self._pending.replies.get((org, key))
-        if known is not None:
-            return known
-        if (org, key) not in self._answers:
-            self._look_up(org, _Asked(keys={key: None}), 0, 0)
-        row = self._answers[org, key]
-        self._answered[org, key] = NOTHING if row is None else row[-1]
-        if row is None or row[-1] < since:
-            return None
-        request, body, status, agent_id, location, memories, _ = row
-        rows, duplicates = msgspec.json.decode(memories)
-        return Answer(
-            request=request, status=status, body=body, agent_id=agent_id, location=location, rows=rows,
-            duplicates=duplicates,
-        )  # fmt: skip
-
-    def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
-        self._pending.replies[org, key] = answer
-        self._pending.answers.append(
-            {
-                "o": org, "k": key, "t": now, "r": self._answered.get((org, key), NOTHING),
-                "q": answer.request.hex(), "s": answer.status, "b": answer.body, "a": answer.agent_id,
-                "l": answer.location, "m": encoded([answer.rows, answer.duplicates]),
-            }
-        )  # fmt: skip
-
-    def forget_answers(self, org: int, agent_id: str) -> None:
-        self._change("UPDATE answers SET body = NULL WHERE org = %s AND agent_id = %s", org, agent_id)
-
-    # --- memories
-
-    def next_seq(self, now: int) -> int:
-        return self._clock.next(now)
-
-    def last_seq(self, org: int) -> int:
-        self.flush()
-        row = self._one("SELECT max(seq) FROM memories WHERE org = %s", org)
-        return (row and row[0]) or 0
-
-    def originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
-    ) -> Mapping[bytes, Found]:
-        pending = self._pending
-        if any((org, pending.fingerprints[org, fingerprint].seq) in pending.hidden
-               for fingerprint in fingerprints if (org, fingerprint) in pending.fingerprints):  # fmt: skip
-            self.flush()
-        unknown = [fingerprint for fingerprint in fingerprints if (org, fingerprint) not in self._originals]
-        if unknown:
-            self._look_up(org, _Asked(fingerprints=dict.fromkeys(unknown)), since, now)
-        found: dict[bytes, Found] = {}
-        for fingerprint in fingerprints:
-            replaced = NOTHING
-            for seq, is_original, stored_at, time, doc, newer, expires_at in self._originals[
-                org, fingerprint
-            ]:
-                if is_original:
-                    replaced = seq
-                if doc is not None and stored_at >= since and (expires_at is None or expires_at > now):
-                    found.setdefault(fingerprint, _found(seq, time, doc, newer))
-            waiting = self._pending.fingerprints.get((org, fingerprint))
-            if waiting is not None and (waiting.expires_at is None or waiting.expires_at > now):
-                found.setdefault(fingerprint, waiting)
-            if fingerprint not in found:
-                self._seen[org, fingerprint] = replaced
-        return found
-
-    def look_up(self, wants: Sequence[tuple[int | None, Wants]]) -> None:
-        """Read what works are going to ask, each organisation's in one statement.
-
-        Args:
-            wants: What each work asks, with its organisation if that is known without its key.
-        """
-        asked: dict[int, _Asked] = {}
-        for known, each in wants:
-            org = known if each.org is None else each.org
-            if org is None and each.digest is not None:
-                key = self.key(each.digest)
-                org = None if key is None else key.org
-            if org is None:
-                continue
-            of_org = asked.setdefault(org, _Asked())
-            if each.digest is not None and each.digest not in self._keys:
-                of_org.digests[each.digest] = None
-            if each.key is not None:
-                of_org.keys[each.key] = None
-            of_org.fingerprints.update(dict.fromkeys(each.fingerprints))
-        now = times.now()
-        for org, of_org in asked.items():
-            if of_org.digests or of_org.keys or of_org.fingerprints:
-                self._look_up(org, of_org, now - times.DAY, now)
-
-    def _look_up(self, org: int, asked: _Asked, since: int, now: int) -> None:
+    def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
         """Read keys, answers, the original of each fingerprint, and the first of its duplicates that exists.
 
         In one statement, though they have little in common: beside a busy event loop, a thread waits longer
         for Python's lock after each response than PostgreSQL takes to make it.
         """
-        self._keys.update(dict.fromkeys(asked.digests))
-        self._answers.update({(org, key): None for key in asked.keys})
-        self._originals.update({(org, fingerprint): [] for fingerprint in asked.fingerprints})
+        learned = Learned()
         fingerprints = list(asked.fingerprints)
         rows = self._read(
             _LOOK_UP, list(asked.digests), org, list(asked.keys), org, org, fingerprints, fingerprints, org,
             org, since, now, org,
         )  # fmt: skip
         for what, name, body, facts in rows:
-            found = tuple(msgspec.json.decode(facts))
+            found = msgspec.json.decode(facts)
             if what == _A_KEY:
-                self._keys[name] = _key(found)
+                learned.keys[name] = key_of(tuple(found))
             elif what == _AN_ANSWER:
-                key, *rest = found
-                self._answers[org, key] = (name, body, *rest)
+                key, at, status, *rest = found
+                learned.answers[key] = Kept(answer_of((name, status, body, *rest)), at)
             else:
-                self._originals[org, name].append(found)
-        for fingerprint in fingerprints:
-            self._originals[org, fingerprint].sort(key=_SEQ)
+                seq, is_original, stored_at, time, doc, newer, expires_at = found
+                memory = None if doc is None else _found(seq, time, doc, newer)
+                original = Original(seq, stored_at, memory, expires_at, is_original)
+                learned.originals.setdefault(name, []).append(original)
+        for originals in learned.originals.values():
+            originals.sort(key=attrgetter("seq"))
+        return learned
 
-    def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
-        pending = self._pending
-        for fingerprint, memory in memories:
-            pending.add(org, memory, now, self.additions)
-            pending.name(org, memory, now)
-            self.additions += 1
-            seen = self._seen.pop((org, fingerprint), None)
-            fact = {"o": org, "f": fingerprint.hex(), "s": memory.seq}
-            if seen is None:
-                pending.duplicates.append(fact)
-            else:
-                pending.originals.append({**fact, "r": seen})
-            pending.fingerprints.setdefault((org, fingerprint), memory)
-        if any(memory.time > memory.created_at for _, memory in memories):
-            self._note_future(org)
-        self.last_org = org
-        self._clock.last = max(self._clock.last, memories[-1][1].seq)
+    def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
+        """Take them as they are."""
+
+    # --- memories
+
+    def next_seq(self, now: int) -> int:
+        return self._clock.next(now)
+
+    def _note_row(self, seq: int) -> None:
+        self._clock.last = max(self._clock.last, seq)
+
+    def last_seq(self, org: int) -> int:
+        self.flush()
+        row = self._one("SELECT max(seq) FROM memories WHERE org = %s", org)
+        return (row and row[0]) or 0
 
     def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
         self.flush()
         found = self._read("SELECT seq, doc FROM memories WHERE org = %s AND seq = ANY(%s)", org, list(rows))
-        return {seq: _NAMED.decode(doc).id for seq, doc in found}
+        return {seq: id_of(doc) for seq, doc in found}
 
-    def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
-        self.flush()
-        for memory in memories:
-            self._pending.add(org, msgspec.structs.replace(memory, supersedes=None), now, None)
-        self.additions += len(memories)
-        if any(memory.time > memory.created_at for memory in memories):
-            self._note_future(org)
-        self.flush()
-        self._name_agents(org, [(memory.agent_id, memory.created_at) for memory in memories])
-        self._add_sessions(
-            org,
-            [
-                Session(
-                    id=memory.session_id, agent_id=memory.agent_id, metadata=None,
-                    created_at=memory.created_at, updated_at=memory.created_at, closed_at=None,
-                )
-                for memory in memories
-                if memory.session_id is not None
-            ],
-        )  # fmt: skip
-        self.last_org = org
-        for memory in memories:
-            if memory.supersedes is not None:
-                self._supersede_again(org, memory, memory.supersedes)
+    def _read_memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None) -> list[Found]:
+        query = queries.these(org, rows, wanted)
+        if now is not None:
+            query.add("(m.expires_at IS NULL OR m.expires_at > %s)", now)
+        return [_found(*row) for row in self._ask(query)]
 
-    def import_agents(self, org: int, agents: Sequence[Agent]) -> int:
+    def _write(self, pending: Pending) -> None:
+        for org, memories in pending.by_org().items():
+            if any(memory.time > memory.created_at for memory in memories) and not self._has_future(org):
+                self._with_future[org] = True
+                self._execute("UPDATE orgs SET has_future = true WHERE number = ? AND NOT has_future", org)
+        write(self._db, pending, self._slot, self._places)
+        self._places += 0 if pending.is_imported else len(pending.memories)
+
+    def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
         return self._change(
             "INSERT INTO agents (org, id, is_registered, description, config, created_at, last_active_at)"
             " SELECT %s, i, r, d, c, t, l FROM json_to_recordset(%s) AS x (i text, r boolean, d text, c text,"
@@ -471,28 +241,11 @@ class PostgresTransaction:
             " last_active_at = excluded.last_active_at WHERE agents.is_deleted",
             org,
             encoded([
-                {"i": a.id, "r": a.is_registered, "d": _described(a.description), "c": a.config,
+                {"i": a.id, "r": a.is_registered, "d": self._described(a.description), "c": a.config,
                  "t": a.created_at, "l": a.last_active_at}
                 for a in {agent.id: agent for agent in reversed(agents)}.values()
             ]),
         ).rowcount  # fmt: skip
-
-    def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
-        self._name_agents(org, [(session.agent_id, session.created_at) for session in sessions])
-        return self._add_sessions(org, sessions)
-
-    def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
-        pending = self._pending
-        if any((org, row) in pending.rows or (org, row) in pending.hidden for row in rows):
-            self.flush()
-        query = queries.these(org, rows, wanted)
-        if now is not None:
-            query.add("(m.expires_at IS NULL OR m.expires_at > %s)", now)
-        return [_found(*row) for row in self._ask(query)]
-
-    def memory(self, org: int, seq: int, now: int) -> Found | None:
-        found = self.memories(org, [seq], Filter(include_superseded=True), now)
-        return found[0] if found else None
 
     # --- ranked search
 
@@ -789,10 +542,6 @@ class PostgresTransaction:
         self.flush()
         return array("q", [seq for (seq,) in self._ask(queries.matching(org, wanted, now))])
 
-    def forget(self, org: int, rows: Sequence[int]) -> int:
-        self.flush()
-        return self._remove(org, rows)
-
     def sweep(self, now: int, keep_since: int, limit: int) -> int:
         """Remove some of what has expired, and of what is kept for a day only; return how much."""
         expired = self._read(
@@ -841,57 +590,41 @@ class PostgresTransaction:
                 now, now + _AHEAD, now, limit,
             )  # fmt: skip
 
-    # --- agents
+    # --- agents and sessions
 
-    def agent(self, org: int, agent_id: str) -> Agent | None:
-        self.flush()
-        lock = " FOR NO KEY UPDATE" if self._is_writing else ""
-        row = self._one(
-            f"SELECT {_AGENT} FROM agents a WHERE a.org = %s AND a.id = %s AND NOT a.is_deleted{lock}",
-            org, org, agent_id,
-        )  # fmt: skip
-        return _agent(row) if row else None
+    def _agent(self, row: Row) -> Agent:
+        agent_id, is_registered, description, *rest = row
+        described = None if description is None else msgspec.json.decode(description, type=str)
+        return super()._agent((agent_id, is_registered, described, *rest))
 
-    def agents(self, org: int, after: str | None, limit: int) -> list[Agent]:
-        self.flush()
-        rows = self._read(
-            f"SELECT {_AGENT} FROM agents a WHERE a.org = %s AND a.id > %s AND NOT a.is_deleted"
-            " ORDER BY a.id LIMIT %s",
-            org, org, after or "", limit,
-        )  # fmt: skip
-        return [_agent(row) for row in rows]
-
-    def register_agent(
-        self, org: int, agent_id: str, description: str | None, config: str | None, now: int
-    ) -> bool:
-        done = self._change(
-            "INSERT INTO agents (org, id, is_registered, description, config, created_at)"
-            " VALUES (%s, %s, true, %s, %s, %s) ON CONFLICT (org, id) DO UPDATE SET is_registered = true,"
-            " is_deleted = false, description = excluded.description, config = excluded.config,"
-            " created_at = CASE WHEN agents.is_deleted THEN excluded.created_at ELSE agents.created_at END,"
-            " last_active_at = CASE WHEN agents.is_deleted THEN NULL ELSE agents.last_active_at END"
-            " WHERE agents.is_deleted OR NOT agents.is_registered",
-            org, agent_id, _described(description), config, now,
-        )  # fmt: skip
-        return done.rowcount == 1
+    def _described(self, description: str | None) -> str | None:
+        """Return a text as JSON, which can hold what a text of PostgreSQL cannot."""
+        return None if description is None else encoded(description)
 
     def delete_agent(self, org: int, agent_id: str) -> None:
-        self._change(
-            "UPDATE agents SET is_deleted = true, is_registered = false, description = NULL, config = NULL,"
-            " last_active_at = NULL WHERE org = %s AND id = %s",
-            org, agent_id,
-        )  # fmt: skip
-        self._change("UPDATE counts SET active_at = NULL WHERE org = %s AND agent_id = %s", org, agent_id)
+        super().delete_agent(org, agent_id)
+        self._run("UPDATE counts SET active_at = NULL WHERE org = ? AND agent_id = ?", org, agent_id)
 
-    def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
-        self.flush()
-        # What has expired holds no session, swept or not.
-        expired = self._read(
-            "SELECT m.seq FROM memories m JOIN sessions s ON s.org = %s AND s.id = m.session_id"
-            " WHERE m.org = %s AND m.expires_at <= %s AND s.agent_id = %s",
+    def _numbers(self, org: int, agent_id: str) -> Mapping[str, int]:
+        sql = "SELECT kind, sum(number) FROM counts WHERE org = ? AND agent_id = ? GROUP BY kind"
+        return {kind: int(number) for kind, number in self._rows(sql, org, agent_id)}
+
+    def _unswept(self, org: int, agent_id: str, now: int) -> Sequence[Any]:
+        return self._rows(
+            "SELECT memory_type, event_type, time FROM memories"
+            " WHERE org = ? AND agent_id = ? AND expires_at <= ?",
+            org, agent_id, now,
+        )  # fmt: skip
+
+    def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
+        rows = self._rows(
+            "SELECT m.seq FROM memories m JOIN sessions s ON s.org = ? AND s.id = m.session_id"
+            " WHERE m.org = ? AND m.expires_at <= ? AND s.agent_id = ?",
             org, org, now, agent_id,
         )  # fmt: skip
-        self._remove(org, [seq for (seq,) in expired])
+        return [seq for (seq,) in rows]
+
+    def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
         gone = self._change(
             "DELETE FROM sessions s WHERE s.org = %s AND s.agent_id = %s AND NOT EXISTS"
             " (SELECT 1 FROM memories m WHERE m.org = %s AND m.session_id = s.id) RETURNING s.closed_at",
@@ -899,63 +632,8 @@ class PostgresTransaction:
         ).fetchall()  # fmt: skip
         self._count_sessions(org, [(agent_id, closed_at) for (closed_at,) in gone], -1)
 
-    def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
-        self.flush()
-        counts = Counter(
-            {
-                kind: int(number)
-                for kind, number in self._read(
-                    "SELECT kind, sum(number) FROM counts WHERE org = %s AND agent_id = %s GROUP BY kind",
-                    org, agent_id,
-                )
-            }
-        )  # fmt: skip
-        # What has expired counts until it is swept, a moment later; so there is little to take off.
-        unswept = self._read(
-            "SELECT memory_type, event_type, time FROM memories"
-            " WHERE org = %s AND agent_id = %s AND expires_at <= %s",
-            org, agent_id, now,
-        )  # fmt: skip
-        sessions, active = counts.pop(SESSIONS, 0), counts.pop(ACTIVE, 0)
-        counts.subtract(memory_type for memory_type, _, _ in unswept)
-        recent, errors = self._count_recent(org, agent_id, since)
-        recent -= sum(time >= since for _, _, time in unswept)
-        errors -= sum(time >= since and event_type == "error" for _, event_type, time in unswept)
-        return AgentCounts(
-            memory_types=+counts, recent=recent, recent_errors=errors, sessions=sessions,
-            active_sessions=active,
-        )  # fmt: skip
-
-    # --- sessions
-
-    def session(self, org: int, session_id: str) -> Session | None:
-        self.flush()
-        lock = " FOR NO KEY UPDATE" if self._is_writing else ""
-        row = self._one(f"SELECT {_SESSION} FROM sessions WHERE org = %s AND id = %s{lock}", org, session_id)
-        return _session(row) if row else None
-
-    def sessions(
-        self,
-        org: int,
-        *,
-        agent_id: str | None,
-        is_active: bool | None,
-        after: tuple[int, str] | None,
-        limit: int,
-    ) -> list[Session]:
-        self.flush()
-        query = Query(f"SELECT {_SESSION} FROM sessions WHERE org = %s", [org])
-        if agent_id is not None:
-            query.add("agent_id = %s", agent_id)
-        if is_active is not None:
-            query.add("(closed_at IS NULL) = %s", is_active)
-        query.add("(created_at, id) < (%s, %s)", *(after or (_LATEST, "")))
-        return [
-            _session(row)
-            for row in self._ask(query.then(" ORDER BY created_at DESC, id DESC LIMIT %s", limit))
-        ]
-
     def delete_session(self, org: int, session: Session) -> None:
+        self._settle()
         gone = self._change(
             "DELETE FROM sessions WHERE org = %s AND id = %s RETURNING agent_id, closed_at", org, session.id
         ).fetchall()
@@ -966,23 +644,12 @@ class PostgresTransaction:
             org, session.agent_id, session.id.encode(),
         )  # fmt: skip
 
-    def add_session(self, org: int, session: Session) -> None:
-        self._pending.agents.setdefault((org, session.agent_id), session.created_at)
-        self.flush()
-        self._add_sessions(org, [session])
-        self._pending.active[org, session.agent_id, SESSIONS] = session.created_at
-
     def update_session(self, org: int, session: Session) -> None:
-        before = self._one(
-            "SELECT closed_at FROM sessions WHERE org = %s AND id = %s FOR NO KEY UPDATE", org, session.id
-        )
+        before = self.session(org, session.id)
         if before is None:
             raise Conflict
-        self._change(
-            "UPDATE sessions SET metadata = %s, updated_at = %s, closed_at = %s WHERE org = %s AND id = %s",
-            session.metadata, session.updated_at, session.closed_at, org, session.id,
-        )  # fmt: skip
-        change = (session.closed_at is None) - (before[0] is None)
+        super().update_session(org, session)
+        change = (session.closed_at is None) - (before.closed_at is None)
         if change:
             self._pending.counts[org, session.agent_id, ACTIVE] += change
 
@@ -990,7 +657,7 @@ class PostgresTransaction:
 
     def _add_sessions(self, org: int, sessions: Sequence[Session]) -> int:
         added = self._change(
-            f"INSERT INTO sessions (org, {_SESSION})"
+            f"INSERT INTO sessions (org, {SESSION})"
             " SELECT %s, i, a, m, c, u, e FROM json_to_recordset(%s) AS x (i text, a text, m text, c bigint,"
             " u bigint, e bigint) ORDER BY i ON CONFLICT DO NOTHING RETURNING agent_id, closed_at",
             org,
@@ -1026,38 +693,11 @@ class PostgresTransaction:
             org, encoded([{"i": i, "f": at, "l": last[i]} for i, at in first.items()]),
         )  # fmt: skip
 
-    def _supersede_again(self, org: int, memory: NewMemory, older: int) -> None:
-        """Let an imported memory supersede what it superseded, if that exists and nothing else does."""
-        row = self._one(
-            "SELECT doc FROM memories WHERE org = %s AND seq = %s AND superseded_by IS NULL FOR UPDATE",
-            org, older,
-        )  # fmt: skip
-        wanted = msgspec.json.decode(memory.doc)["supersedes"]
-        if row is None or _NAMED.decode(row[0]).id != wanted:
-            return
-        self._change(
-            "UPDATE memories SET supersedes = %s WHERE org = %s AND seq = %s", older, org, memory.seq
-        )
-        self._supersede(org, older, memory.seq, memory.created_at)
-
-    def _supersede(self, org: int, older: int, newer: int | None, superseded_at: int | None) -> None:
-        """Note by which row a memory is superseded, and since when (ns); by none if both are None."""
-        self._change(
-            "UPDATE memories SET superseded_by = %s, superseded_at = %s WHERE org = %s AND seq = %s",
-            newer, superseded_at, org, older,
-        )  # fmt: skip
-
     def _has_future(self, org: int) -> bool:
         if org not in self._with_future:
             row = self._one("SELECT has_future FROM orgs WHERE number = %s", org)
             self._with_future[org] = bool(row and row[0])
         return self._with_future[org]
-
-    def _note_future(self, org: int) -> None:
-        """Note that a memory has a time after that of its storing."""
-        if not self._has_future(org):
-            self._with_future[org] = True
-            self._db.execute("UPDATE orgs SET has_future = true WHERE number = %s AND NOT has_future", [org])
 
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
         """Memories and errors since then, expired ones too: whole periods, and the rest of the first."""
@@ -1077,94 +717,36 @@ class PostgresTransaction:
         found = row or (0, 0)
         return int(found[0]), int(found[1])
 
-    def _remove(self, org: int, rows: Sequence[int]) -> int:
-        """Delete memories with all that was derived from them; return how many there were."""
-        if not rows:
-            return 0
-        self.flush()
+    def _read_gone(self, org: int, rows: Sequence[int]) -> Sequence[Gone]:
         found = self._read(
             "SELECT seq, agent_id, memory_type, event_type, time, supersedes, superseded_by FROM memories"
             " WHERE org = %s AND seq = ANY(%s) ORDER BY seq FOR UPDATE",
             org, list(rows),
         )  # fmt: skip
-        gone = {seq: (older, newer) for seq, *_, older, newer in found}
-        self._join(org, gone)
-        listed = list(gone)
+        return [Gone(*row) for row in found]
+
+    def _read_moments(self, org: int, rows: Sequence[int]) -> Mapping[int, int]:
+        found: list[Any] = self._read(
+            "SELECT seq, created_at FROM memories WHERE org = %s AND seq = ANY(%s) ORDER BY seq FOR UPDATE",
+            org, list(rows),
+        )  # fmt: skip
+        if len(found) < len(rows):
+            raise Conflict  # another server forgets one of them at this moment
+        return dict(found)
+
+    def _delete(self, org: int, gone: Sequence[Gone]) -> None:
+        listed = [each.seq for each in gone]
         for table in ("memories", "duplicates", "originals"):
             self._change(f"DELETE FROM {table} WHERE org = %s AND seq = ANY(%s)", org, listed)
-        for _, agent_id, memory_type, event_type, time, *_ in found:
-            self._pending.remove(org, agent_id, memory_type, event_type, time)
-        return len(found)
 
-    def _join(self, org: int, gone: Mapping[int, tuple[int | None, int | None]]) -> None:
-        """Close the gaps that memories leave between what they superseded and what superseded them."""
-        links: list[tuple[int | None, int | None]] = []
-        for older, newer in gone.values():
-            if newer is None or newer not in gone:
-                first = older
-                while first is not None and first in gone:
-                    first = gone[first][0]
-                links.append((first, newer))
-        beside = sorted({row for link in links for row in link if row is not None})
-        if not beside:
-            return
-        moments = dict(
-            self._read(
-                "SELECT seq, created_at FROM memories WHERE org = %s AND seq = ANY(%s)"
-                " ORDER BY seq FOR UPDATE",
-                org, beside,
-            )
-        )  # fmt: skip
-        if len(moments) < len(beside):
-            raise Conflict  # another server forgets one of them at this moment
-        for older, newer in links:
-            if newer is not None:
-                self._change(
-                    "UPDATE memories SET supersedes = %s WHERE org = %s AND seq = %s", older, org, newer
-                )
-            if older is not None:
-                self._supersede(org, older, newer, None if newer is None else moments[newer])
+    def _link(self, org: int, link: Link, superseded_at: int | None) -> None:
+        if link.newer is not None:
+            sql = "UPDATE memories SET supersedes = ? WHERE org = ? AND seq = ?"
+            self._run(sql, link.older, org, link.newer)
+        if link.older is not None:
+            sql = "UPDATE memories SET superseded_by = ?, superseded_at = ? WHERE org = ? AND seq = ?"
+            self._run(sql, link.newer, superseded_at, org, link.older)
 
 
 def _found(seq: int, time: int, doc: str, newer: str | None) -> Found:
-    return Found(
-        seq=seq, time=time, doc=doc, superseded_by=None if newer is None else _NAMED.decode(newer).id
-    )
-
-
-def _described(description: str | None) -> str | None:
-    """A text as JSON, which can hold what a text of PostgreSQL cannot."""
-    return None if description is None else encoded(description)
-
-
-def _audit_entry(row: tuple[Any, ...]) -> AuditEntry:
-    at, actor, org_id, action, subject, request_id, details = row
-    return AuditEntry(
-        at=at, actor=actor, org_id=org_id, action=action, subject=subject, request_id=request_id,
-        details=msgspec.json.decode(details),
-    )  # fmt: skip
-
-
-def _key(row: tuple[Any, ...]) -> Key:
-    key_id, org, org_id, role, name, created_at, revoked_at, expires_at, last_used_at, agent_id = row
-    return Key(
-        id=key_id, org=org, org_id=org_id, role=role, name=name, created_at=created_at,
-        revoked_at=revoked_at, expires_at=expires_at, last_used_at=last_used_at, agent_id=agent_id,
-    )  # fmt: skip
-
-
-def _agent(row: tuple[Any, ...]) -> Agent:
-    agent_id, is_registered, description, config, created_at, last_active_at = row
-    return Agent(
-        id=agent_id, is_registered=is_registered, config=config, created_at=created_at,
-        description=None if description is None else msgspec.json.decode(description, type=str),
-        last_active_at=last_active_at,
-    )  # fmt: skip
-
-
-def _session(row: tuple[Any, ...]) -> Session:
-    session_id, agent_id, metadata, created_at, updated_at, closed_at = row
-    return Session(
-        id=session_id, agent_id=agent_id, metadata=metadata, created_at=created_at, updated_at=updated_at,
-        closed_at=closed_at,
-    )  # fmt: skip
+    return Found(seq=seq, time=time, doc=doc, superseded_by=None if newer is None else id_of(newer))

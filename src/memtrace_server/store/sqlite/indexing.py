@@ -28,7 +28,6 @@ from attrs import frozen
 from memtrace_server.search.documents import Document
 from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable
 from memtrace_server.store.sqlite import fulltext, queries
-from memtrace_server.store.sqlite.pending import weight
 
 T = TypeVar("T")
 
@@ -47,10 +46,16 @@ _FIRST, _LEAST, _MOST = 64, 8, 1_000  # memories in a step
 _LINGER = 0.2  # seconds in which memories come together, as few at once were measured to take twice the time,
 _TOGETHER = 4 * WAKES  # until they are this many
 _RETRY = 0.25  # seconds after a step that failed
+_LONG = 2_000  # characters of a document that are as much work to index as one more memory
 _POLL = 1.0  # seconds after which a server looks for what other processes left
 _PATIENCE = 10.0  # seconds that a write waits for the index at most
 
 Connect = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+def weight(length: int) -> int:
+    """Return how much work it is to index a memory of so many characters: 1 for a short one."""
+    return 1 + length // _LONG
 
 
 @frozen

@@ -22,6 +22,7 @@ from attrs import frozen
 
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline, end_of_wait, observed
+from memtrace_server.store.facts import wanted
 from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
@@ -579,6 +580,7 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attem
     """Do writes in the transaction that has begun."""
     with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
+        transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
         outcomes: list[tuple[Outcome[Any], int | None]] = []
         for write in writes:
             transaction.added_to = None
@@ -601,14 +603,14 @@ def _rolled_back(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
-    before = transaction.changes()
+    before = transaction.changes
     try:
         with _told_apart():
             return work(transaction), None
     except Exception as error:
         if not connection.in_transaction:
             raise
-        if transaction.changes() != before:
+        if transaction.changes != before:
             raise _Spoilt from error
         return None, error
 

@@ -5,23 +5,23 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from operator import attrgetter
 from typing import Any, cast
 
+import attrs
 import msgspec
 from attrs import define
 
 from memtrace_server import times
 from memtrace_server.search.documents import Document
-from memtrace_server.store.counting import PERIOD, Counts
+from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
+from memtrace_server.store.facts import Asked, Facts, Learned, Original
+from memtrace_server.store.pending import Gone, Kept, Link, Pending
 from memtrace_server.store.records import (
     Agent,
-    AgentCounts,
-    Answer,
-    AuditEntry,
     Candidates,
     Direction,
     Filter,
@@ -35,16 +35,11 @@ from memtrace_server.store.records import (
     Unindexed,
 )
 from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked, texts
-from memtrace_server.store.sqlite.pending import Pending
+from memtrace_server.store.sqlite.indexing import weight
+from memtrace_server.store.tables import ANSWER, KEY, LATEST, SESSION, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
 _CHUNK = 500
-_KEY = (
-    "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at, k.expires_at, k.last_used_at, k.agent_id"
-)
-_AUDIT = "at, actor, org_id, action, subject, request_id, details"
-_AGENT = "id, is_registered, description, config, created_at, last_active_at"
-_SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
 _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
     " supersedes, ulid, rest, text"
@@ -53,11 +48,10 @@ _ADD = (
     f"INSERT INTO memories ({_MEMORY}, entry) VALUES ({', '.join('?' * len(_MEMORY.split(',')))},"
     " ifnull((SELECT entry FROM memories WHERE org = ? ORDER BY entry DESC LIMIT 1), 0) + 1)"
 )
-_LATEST = 2**63 - 1
 _POSITION = attrgetter("time", "seq")
 
 
-class SqliteTransaction:
+class SqliteTransaction(Facts):
     """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
 
     Before COMMIT, `finish` must be called. Nobody else writes meanwhile, so what was read once is known.
@@ -66,38 +60,22 @@ class SqliteTransaction:
         connection: The connection.
     """
 
+    AGENT = "a.id, a.is_registered, a.description, a.config, a.created_at, a.last_active_at"
+
     def __init__(self, connection: sqlite3.Connection) -> None:
-        self.added_to: int | None = None
-        self.forgotten_from: set[int] = set()
-        """The organisation for which memories were added last."""
+        super().__init__()
+        self.unindexed_weights: Counter[int] = Counter()
+        """By organisation, how much work it is to index what was added."""
         self._db = connection
         self._removals = fulltext.Removals()
-        self._pending = Pending()
         self._staged = texts.Staged()
-        self._keys: dict[bytes, Key | None] = {}
+        self._long: dict[
+            int, int | None
+        ] = {}  # rows of memories with a long text; that of the text if staged
         self._last_seq: int | None = None
         self._orders: dict[int, _Order] = {}
 
     # --- its end, and the ends of its parts
-
-    @property
-    def additions(self) -> int:
-        """How many memories were added."""
-        return self._pending.additions
-
-    @property
-    def unindexed_weights(self) -> Mapping[int, int]:
-        """By organisation, how much work it is to index them."""
-        return self._pending.weights
-
-    def changes(self) -> tuple[int, ...]:
-        """Differs from what it was if anything was changed in the meantime."""
-        return (
-            self._db.total_changes,
-            self._pending.additions,
-            len(self._pending.answers),
-            self._removals.mark(),
-        )
 
     def finish(self) -> None:
         """Write out everything."""
@@ -112,132 +90,71 @@ class SqliteTransaction:
     def go_back(self, mark: int) -> None:
         """Drop what was taken in since a mark; what was written since, the caller must roll back."""
         self._removals.go_back(mark)
-        self._forget_what_is_known()
+        self.forget_what_is_known()
+        self._long.clear()
+        self._orders.clear()
+        self._last_seq = None
 
-    def flush(self) -> None:
-        """Write out what waits, all but the full-text index."""
-        pending = self._pending
-        if not (pending.counts or pending.answers):
-            return
-        self._pending = pending.emptied()
-        self._write(pending)
+    def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._db.execute(sql, values).fetchall()
 
-    # --- organisations and keys
+    def _execute(self, sql: str, *values: object) -> int:
+        return self._db.execute(sql, values).rowcount
 
-    def secret(self) -> bytes:
-        found: bytes = self._db.execute("SELECT secret FROM secrets").fetchone()[0]
-        return found
-
-    def orgs(self) -> list[Org]:
-        rows = self._db.execute("SELECT number, id, name, created_at FROM orgs ORDER BY number")
-        return [Org(number=n, id=i, name=name, created_at=at) for n, i, name, at in rows]
+    # --- organisations, and what is read for a group of writes
 
     def add_org(self, org_id: str, name: str, now: int) -> Org | None:
-        row = self._db.execute(
-            "INSERT INTO orgs (id, name, created_at) VALUES (?, ?, ?)"
-            " ON CONFLICT DO NOTHING RETURNING number",
-            (org_id, name, now),
-        ).fetchone()
-        if row is None:
-            return None
-        fulltext.create(self._db, row[0])
-        return Org(number=row[0], id=org_id, name=name, created_at=now)
-
-    def key(self, digest: bytes) -> Key | None:
-        if digest not in self._keys:
-            self._keys[digest] = self._read_key(digest)
-        return self._keys[digest]
+        org = super().add_org(org_id, name, now)
+        if org is not None:
+            fulltext.create(self._db, org.number)
+        return org
 
     def _read_key(self, digest: bytes) -> Key | None:
-        sql = f"SELECT {_KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = ?"
-        row = self._db.execute(sql, (digest,)).fetchone()
-        return _key(row) if row else None
+        return self._read_keys([digest]).get(digest)
 
-    def keys(self) -> list[Key]:
-        rows = self._db.execute(
-            f"SELECT {_KEY} FROM keys k JOIN orgs o ON o.number = k.org ORDER BY k.created_at"
-        )
-        return [_key(row) for row in rows]
-
-    def add_key(self, digest: bytes, key: Key) -> None:
-        self._keys.clear()
-        self._db.execute(
-            "INSERT INTO keys (digest, id, org, role, name, created_at, expires_at, agent_id)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                digest,
-                key.id,
-                key.org,
-                key.role,
-                key.name,
-                key.created_at,
-                key.expires_at,
-                key.agent_id,
-            ),
+    def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
+        return Learned(
+            keys=self._read_keys(list(asked.digests)),
+            answers=self._read_answers(org, list(asked.keys)),
+            originals=self._read_originals(org, list(asked.fingerprints), since, now),
         )
 
-    def revoke_key(self, key_id: str, now: int) -> bool:
-        self._keys.clear()
-        sql = "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
-        return self._db.execute(sql, (now, key_id)).rowcount == 1
+    def _read_keys(self, digests: Sequence[bytes]) -> dict[bytes, Key]:
+        found: dict[bytes, Key] = {}
+        for some in bulk.parts(digests):
+            sql = f"SELECT k.digest, {KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest IN"
+            for digest, *row in self._db.execute(f"{sql} ({', '.join('?' * len(some))})", some):
+                found[digest] = key_of(tuple(row))
+        return found
 
-    def expire_key(self, key_id: str, moment: int) -> None:
-        self._keys.clear()
-        sql = "UPDATE keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE id = ?"
-        self._db.execute(sql, (moment, moment, key_id))
+    def _read_answers(self, org: int, keys: Sequence[str]) -> dict[str, Kept]:
+        if not keys:
+            return {}
+        sql = f"SELECT key, answered_at, {ANSWER} FROM answers WHERE org = ?"
+        rows = self._db.execute(f"{sql} AND key IN (SELECT value FROM json_each(?))", (org, encoded(keys)))
+        return {key: Kept(answer_of(tuple(row)), at) for key, at, *row in rows}
 
-    def note_key_use(self, key_id: str, moment: int) -> None:
-        sql = "UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?) WHERE id = ?"
-        self._db.execute(sql, (moment, key_id))
-
-    def record(self, entry: AuditEntry) -> None:
-        self._db.execute(
-            f"INSERT INTO audit ({_AUDIT}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                entry.at, entry.actor, entry.org_id, entry.action, entry.subject, entry.request_id,
-                msgspec.json.encode(entry.details).decode(),
-            ),
-        )  # fmt: skip
-
-    def audit(self) -> list[AuditEntry]:
-        rows = self._db.execute(f"SELECT {_AUDIT} FROM audit ORDER BY seq")
-        return [_audit_entry(row) for row in rows]
-
-    # --- answers to writes that may be tried again
-
-    def answer(self, org: int, key: str, since: int) -> Answer | None:
-        if (org, key) in self._pending.answers:
-            self.flush()
-        row = self._db.execute(
-            "SELECT request, status, body, agent_id, location, memories FROM answers"
-            " WHERE (org, key) = (?, ?) AND answered_at >= ?",
-            (org, key, since),
-        ).fetchone()
-        if row is None:
-            return None
-        request, status, body, agent_id, location, memories = row
-        rows, duplicates = msgspec.json.decode(memories)
-        return Answer(
-            request=request,
-            status=status,
-            body=body,
-            agent_id=agent_id,
-            location=location,
-            rows=rows,
-            duplicates=duplicates,
+    def _read_originals(
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+    ) -> dict[bytes, list[Original]]:
+        first = (
+            "SELECT d.seq FROM duplicates d JOIN memories o ON o.seq = d.seq"
+            " WHERE (d.org, d.fingerprint) = (?, f.column1) AND d.stored_at >= ?"
+            " AND (o.expires_at IS NULL OR o.expires_at > ?) ORDER BY d.seq LIMIT 1"
         )
-
-    def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
-        memories = msgspec.json.encode([answer.rows, answer.duplicates]).decode()
-        self._pending.answers[org, key] = (
-            org, key, now, answer.request, answer.status, answer.body, answer.agent_id, answer.location,
-            memories,
-        )  # fmt: skip
-
-    def forget_answers(self, org: int, agent_id: str) -> None:
-        self.flush()
-        self.forgotten_from.add(org)
-        self._db.execute("UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?", (org, agent_id))
+        found: dict[bytes, list[Original]] = {}
+        for some in bulk.parts(fingerprints):
+            rows = self._db.execute(
+                "SELECT f.column1, d.stored_at, m.expires_at, m.seq, m.time,"
+                f" {queries.WHOLE_DOC}, {queries.NEWER}"
+                f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})"
+                " JOIN duplicates d ON (d.org, d.fingerprint, d.seq) = (m.org, f.column1, m.seq)",
+                (*some, org, since, now),
+            )
+            for fingerprint, stored_at, expires_at, seq, time, doc, newer in rows:
+                memory = Found(seq=seq, time=time, doc=doc, superseded_by=newer)
+                found[fingerprint] = [Original(seq, stored_at, memory, expires_at)]
+        return found
 
     # --- memories
 
@@ -253,49 +170,24 @@ class SqliteTransaction:
     def next_seq(self, now: int) -> int:
         return max(now, self._last() + 1)
 
-    def originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
-    ) -> Mapping[bytes, Found]:
-        if any((org, fingerprint) in self._pending.fingerprints for fingerprint in fingerprints):
-            self.flush()
-        first = (
-            "SELECT d.seq FROM duplicates d JOIN memories o ON o.seq = d.seq"
-            " WHERE (d.org, d.fingerprint) = (?, f.column1) AND d.stored_at >= ?"
-            " AND (o.expires_at IS NULL OR o.expires_at > ?) ORDER BY d.seq LIMIT 1"
-        )
-        found: dict[bytes, Found] = {}
-        for some in bulk.parts(fingerprints):
-            rows = self._db.execute(
-                f"SELECT f.column1, m.seq, m.time, {queries.WHOLE_DOC}, {queries.NEWER}"
-                f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
-                (*some, org, since, now),
-            )
-            for fingerprint, seq, time, doc, newer in rows:
-                found[fingerprint] = Found(seq=seq, time=time, doc=doc, superseded_by=newer)
-        return found
+    def _note_row(self, seq: int) -> None:
+        self._last_seq = max(self._last(), seq)
 
-    def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
-        long = self._long(org, [memory for _, memory in memories])
-        self._note_order(org, [memory for _, memory in memories])
-        self._pending.add(org, memories, now, long)
-        self.added_to = org
-        self._last_seq = max(self._last_seq or 0, memories[-1][1].seq)
-
-    def _long(self, org: int, memories: Sequence[NewMemory]) -> Mapping[int, int | None]:
-        """Return the rows of memories whose texts are long, each with the row of its text if that is staged.
+    def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
+        """Note whose texts are long.
 
         Raises:
-            Unstaged: The texts that are not are too long for one transaction.
+            Unstaged: The texts that are not staged are too long for one transaction.
         """
         long = {memory.seq: memory.rest for memory in memories if len(memory.rest) >= texts.LONG}
         rows = {seq: self._staged.row(text) for seq, text in long.items()}
         texts.require_short(org, [text for seq, text in long.items() if rows[seq] is None])
-        return rows
+        self._long |= rows
 
     @contextmanager
     def staged(self, staged: Sequence[tuple[int, str]]) -> Iterator[None]:
         """Have memories refer to texts that are staged, each with its row, as far as they still are."""
-        listed = msgspec.json.encode([row for row, _ in staged]).decode()
+        listed = encoded([row for row, _ in staged])
         sql = "SELECT id FROM staged WHERE id IN (SELECT value FROM json_each(?))"
         left = {row for (row,) in self._db.execute(sql, (listed,))}
         self._staged = texts.Staged((row, text) for row, text in staged if row in left)
@@ -306,6 +198,7 @@ class SqliteTransaction:
 
     def stage(self, org: int, some: Sequence[str], now: int) -> Sequence[int]:
         """Write texts to which no memory refers yet, and return their rows."""
+        self.changes += 1
         rows = [self._add_text(org, text) for text in some]
         bulk.insert(self._db, "INSERT INTO staged", [(row, now) for row in rows])
         return rows
@@ -317,35 +210,19 @@ class SqliteTransaction:
     def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
         self.flush()
         sql = "SELECT seq, iif(org = ?, 'mem_' || ulid, NULL) FROM memories"
-        found = self._db.execute(
-            f"{sql} WHERE seq IN (SELECT value FROM json_each(?))", (org, msgspec.json.encode(rows).decode())
-        )
+        found = self._db.execute(f"{sql} WHERE seq IN (SELECT value FROM json_each(?))", (org, encoded(rows)))
         return dict(found)
 
-    def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
-        self.flush()
-        long = self._long(org, memories)
-        order = self._order(org)
-        rows = [self._latest_row(org) if order.is_kept else 0, *(memory.seq for memory in memories)]
-        self._note_order(org, memories)
-        order.is_kept = order.is_kept and all(a < b for a, b in pairwise(rows))
-        alone = [msgspec.structs.replace(memory, supersedes=None) for memory in memories]
-        self._pending.add(org, [(b"", memory) for memory in alone], now, long)
-        # Who imports stores nothing now: so nothing is a duplicate of it, and no agent is active.
-        for of_writers in ("duplicates", "fingerprints", "agents", "sessions"):
-            getattr(self._pending, of_writers).clear()
-        self.flush()
-        self._name(org, memories)
-        self.added_to = org
-        for memory in memories:
-            if memory.supersedes is not None:
-                self._supersede_again(org, memory, memory.supersedes)
-        self._last_seq = None
+    def _read_memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None) -> list[Found]:
+        query = queries.these(org, rows, wanted)
+        if now is not None:
+            query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
+        return _found(self._db, org, query)
 
-    def import_agents(self, org: int, agents: Sequence[Agent]) -> int:
-        self.flush()
+    def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
         sql = (
-            f"INSERT INTO agents (org, {_AGENT}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO agents (org, id, is_registered, description, config, created_at, last_active_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET is_deleted = 0, is_registered = excluded.is_registered,"
             " description = excluded.description, config = excluded.config, created_at = excluded.created_at,"
             " last_active_at = excluded.last_active_at WHERE is_deleted"
@@ -354,32 +231,12 @@ class SqliteTransaction:
             (org, a.id, a.is_registered, a.description, a.config, a.created_at, a.last_active_at)
             for a in agents
         ]
+        return self._db.executemany(sql, rows).rowcount
+
+    def _add_sessions(self, org: int, sessions: Sequence[Session]) -> int:
+        rows = [(org, *attrs.astuple(session)) for session in sessions]
+        sql = f"INSERT INTO sessions (org, {SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
         return self._db.executemany(sql, rows).rowcount if rows else 0
-
-    def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
-        self.flush()
-        self._name_agents(org, [(session.agent_id, session.created_at) for session in sessions])
-        sql = f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        rows = [
-            (org, s.id, s.agent_id, s.metadata, s.created_at, s.updated_at, s.closed_at) for s in sessions
-        ]
-        return self._db.executemany(sql, rows).rowcount if rows else 0
-
-    def memory(self, org: int, seq: int, now: int) -> Found | None:
-        self.flush()
-        row = self._db.execute(
-            f"SELECT m.seq, m.time, {queries.WHOLE_DOC}, {queries.NEWER} FROM memories m"
-            " WHERE m.org = ? AND m.seq = ? AND (m.expires_at IS NULL OR m.expires_at > ?)",
-            (org, seq, now),
-        ).fetchone()
-        return Found(seq=row[0], time=row[1], doc=row[2], superseded_by=row[3]) if row else None
-
-    def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
-        self.flush()
-        query = queries.these(org, rows, wanted)
-        if now is not None:
-            query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
-        return _found(self._db, org, query)
 
     # --- ranked search
 
@@ -393,7 +250,7 @@ class SqliteTransaction:
     def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:
         self.flush()
         everything = Filter(include_superseded=True)
-        options: Any = {"order": "desc", "limit": _LATEST, "before": before}
+        options: Any = {"order": "desc", "limit": LATEST, "before": before}
         found = _found(self._db, org, queries.unindexed(org, everything, now, shown=wanted, **options))
         if not found:
             return Unindexed()
@@ -492,18 +349,15 @@ class SqliteTransaction:
             rows.extend(some)
         return rows
 
-    def forget(self, org: int, rows: Sequence[int]) -> int:
-        self.flush()
-        there = "SELECT 1 FROM memories WHERE (org, seq) = (?, ?)"
-        left = [row for row in rows if self._db.execute(there, (org, row)).fetchone()]
-        self._remove(left)
-        return len(left)
-
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
         """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on."""
         self.flush()
-        expired = self._db.execute("SELECT seq FROM memories WHERE expires_at <= ? LIMIT ?", (now, limit))
-        self._remove([seq for (seq,) in expired.fetchall()])
+        expired: dict[int, list[int]] = {}
+        sql = "SELECT org, seq FROM memories WHERE expires_at <= ? LIMIT ?"
+        for org, seq in self._rows(sql, now, limit):
+            expired.setdefault(org, []).append(seq)
+        for org, rows in expired.items():
+            self._remove(org, rows)
         self._date_back(now)
         # By the row, which is no earlier and has an index; what was dated back stays longer.
         self._db.execute(
@@ -543,146 +397,48 @@ class SqliteTransaction:
             (now, ahead, now),
         )
 
-    # --- agents
+    # --- agents and sessions
 
-    def agent(self, org: int, agent_id: str) -> Agent | None:
-        self.flush()
-        sql = f"SELECT {_AGENT} FROM agents WHERE (org, id) = (?, ?) AND NOT is_deleted"
-        row = self._db.execute(sql, (org, agent_id)).fetchone()
-        return _agent(row) if row else None
+    def _numbers(self, org: int, agent_id: str) -> Mapping[str, int]:
+        sql = "SELECT memory_type, memories FROM agent_counts WHERE (org, agent_id) = (?, ?)"
+        numbers = dict(self._db.execute(sql, (org, agent_id)))
+        sql = "SELECT sessions, active FROM session_counts WHERE (org, agent_id) = (?, ?)"
+        for sessions, active in self._db.execute(sql, (org, agent_id)):
+            numbers |= {SESSIONS: sessions, ACTIVE: active}
+        return numbers
 
-    def agents(self, org: int, after: str | None, limit: int) -> list[Agent]:
-        self.flush()
-        sql = f"SELECT {_AGENT} FROM agents WHERE org = ? AND id > ? AND NOT is_deleted ORDER BY id LIMIT ?"
-        return [_agent(row) for row in self._db.execute(sql, (org, after or "", limit))]
+    def _unswept(self, org: int, agent_id: str, now: int) -> Sequence[tuple[str, str, int]]:
+        return self._rows(
+            "SELECT memory_type, event_type, time FROM memories"
+            " WHERE expires_at <= ? AND +org = ? AND +agent_id = ?",
+            now, org, agent_id,
+        )  # fmt: skip
 
-    def register_agent(
-        self, org: int, agent_id: str, description: str | None, config: str | None, now: int
-    ) -> bool:
-        self.flush()
-        done = self._db.execute(
-            "INSERT INTO agents (org, id, is_registered, description, config, created_at)"
-            " VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET is_registered = 1, is_deleted = 0,"
-            " description = excluded.description, config = excluded.config,"
-            " created_at = iif(is_deleted, excluded.created_at, created_at),"
-            " last_active_at = iif(is_deleted, NULL, last_active_at) WHERE is_deleted OR NOT is_registered",
-            (org, agent_id, description, config, now),
-        )
-        return done.rowcount == 1
-
-    def delete_agent(self, org: int, agent_id: str) -> None:
-        self.flush()
-        self.forgotten_from.add(org)
-        self._db.execute(
-            "UPDATE agents SET is_deleted = 1, is_registered = 0, description = NULL, config = NULL"
-            " WHERE (org, id) = (?, ?)",
-            (org, agent_id),
-        )
-
-    def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
-        self.flush()
-        # What has expired holds no session, swept or not.
-        expired = self._db.execute(
+    def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
+        rows = self._rows(
             "SELECT seq FROM memories WHERE expires_at <= ? AND +org = ?"
             " AND +session_id IN (SELECT id FROM sessions WHERE org = ? AND agent_id = ?)",
-            (now, org, org, agent_id),
-        )
-        self._remove([seq for (seq,) in expired.fetchall()])
-        self.forgotten_from.add(org)
-        self._db.execute(
+            now, org, org, agent_id,
+        )  # fmt: skip
+        return [seq for (seq,) in rows]
+
+    def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
+        self._execute(
             "DELETE FROM sessions WHERE org = ? AND agent_id = ? AND NOT EXISTS"
             " (SELECT 1 FROM memories m WHERE m.org = sessions.org AND m.session_id = sessions.id"
             " AND m.is_superseded IN (0, 1))",
-            (org, agent_id),
-        )
-
-    def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
-        self.flush()
-        counts = Counter(
-            dict(
-                self._db.execute(
-                    "SELECT memory_type, memories FROM agent_counts WHERE (org, agent_id) = (?, ?)",
-                    (org, agent_id),
-                )
-            )
-        )
-        # What has expired counts until it is swept, a moment later; so there is little to take off.
-        unswept = self._db.execute(
-            "SELECT memory_type, event_type, time FROM memories"
-            " WHERE expires_at <= ? AND +org = ? AND +agent_id = ?",
-            (now, org, agent_id),
-        ).fetchall()
-        counts.subtract(memory_type for memory_type, _, _ in unswept)
-        recent, errors = self._count_recent(org, agent_id, since)
-        recent -= sum(time >= since for _, _, time in unswept)
-        errors -= sum(time >= since and event_type == "error" for _, event_type, time in unswept)
-        sessions, active = self._db.execute(
-            "SELECT coalesce(sum(sessions), 0), coalesce(sum(active), 0) FROM session_counts"
-            " WHERE (org, agent_id) = (?, ?)",
-            (org, agent_id),
-        ).fetchone()
-        return AgentCounts(
-            memory_types=+counts,
-            recent=recent,
-            recent_errors=errors,
-            sessions=sessions,
-            active_sessions=active,
-        )
-
-    # --- sessions
-
-    def session(self, org: int, session_id: str) -> Session | None:
-        self.flush()
-        sql = f"SELECT {_SESSION} FROM sessions WHERE (org, id) = (?, ?)"
-        row = self._db.execute(sql, (org, session_id)).fetchone()
-        return _session(row) if row else None
-
-    def sessions(
-        self,
-        org: int,
-        *,
-        agent_id: str | None,
-        is_active: bool | None,
-        after: tuple[int, str] | None,
-        limit: int,
-    ) -> list[Session]:
-        self.flush()
-        query = queries.Query(f"SELECT {_SESSION} FROM sessions WHERE org = ?", [org])
-        if agent_id is not None:
-            query.add("agent_id = ?", agent_id)
-        if is_active is not None:
-            query.add("(closed_at IS NULL) = ?", is_active)
-        query.add("(created_at, id) < (?, ?)", *(after or (_LATEST, "")))
-        query.sql += " ORDER BY created_at DESC, id DESC LIMIT ?"
-        return [_session(row) for row in self._db.execute(query.sql, [*query.values, limit])]
-
-    def delete_session(self, org: int, session: Session) -> None:
-        self.flush()
-        self.forgotten_from.add(org)
-        self._db.execute("DELETE FROM sessions WHERE (org, id) = (?, ?)", (org, session.id))
-        self._db.execute(
-            "UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?"
-            " AND instr(body, CAST(? AS BLOB)) > 0",
-            (org, session.agent_id, session.id),
-        )
-
-    def add_session(self, org: int, session: Session) -> None:
-        self.flush()
-        self._touch_agents([(org, session.agent_id, session.created_at)])
-        self._db.execute(
-            f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                org, session.id, session.agent_id, session.metadata, session.created_at, session.updated_at,
-                session.closed_at,
-            ),
+            org, agent_id,
         )  # fmt: skip
 
-    def update_session(self, org: int, session: Session) -> None:
-        self.flush()
-        self._db.execute(
-            "UPDATE sessions SET metadata = ?, updated_at = ?, closed_at = ? WHERE (org, id) = (?, ?)",
-            (session.metadata, session.updated_at, session.closed_at, org, session.id),
-        )
+    def delete_session(self, org: int, session: Session) -> None:
+        self._settle()
+        self.forgotten_from.add(org)
+        self._execute("DELETE FROM sessions WHERE (org, id) = (?, ?)", org, session.id)
+        self._execute(
+            "UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?"
+            " AND instr(body, CAST(? AS BLOB)) > 0",
+            org, session.agent_id, session.id,
+        )  # fmt: skip
 
     # --- what several of them lean on
 
@@ -727,82 +483,99 @@ class SqliteTransaction:
         (row,) = self._db.execute(f"SELECT max({parts})", (org, org)).fetchone()
         return int(row)
 
-    def _note_order(self, org: int, memories: Sequence[NewMemory]) -> None:
+    def _note_order(self, pending: Pending) -> None:
         """Note when a memory has a time before that of an earlier one, or after the time it was stored."""
-        order = self._order(org)
-        moments = [memory.time for memory in memories]
-        if not order.has_future and any(memory.time > memory.created_at for memory in memories):
-            order.has_future = True
-            self._db.execute("UPDATE orgs SET has_future = 1 WHERE number = ?", (org,))
-        latest = moments[0] if order.latest is None else order.latest
-        order.is_kept = order.is_kept and latest <= moments[0] and all(a <= b for a, b in pairwise(moments))
-        order.latest = self._pending.latest[org] = max(latest, *moments)
-
-    def _forget_what_is_known(self) -> None:
-        self._pending = self._pending.emptied()
-        self._keys.clear()
-        self._orders.clear()
-        self._last_seq = None
+        changed: list[tuple[bool, int | None, bool, int]] = []
+        for org, memories in pending.by_org().items():
+            order = self._order(org)
+            moments = [memory.time for memory in memories]
+            if order.latest is not None:
+                moments.insert(0, order.latest)
+            rows = [memory.seq for memory in memories]
+            if pending.is_imported and order.is_kept:
+                rows.insert(0, self._latest_row(org))
+            order.is_kept = (
+                order.is_kept
+                and all(a <= b for a, b in pairwise(moments))
+                and all(a < b for a, b in pairwise(rows))
+            )
+            order.latest = max(moments)
+            order.has_future |= any(memory.time > memory.created_at for memory in memories)
+            changed.append((order.is_kept, order.latest, order.has_future, org))
+        sql = "UPDATE orgs SET in_order = ?, latest = ?, has_future = ? WHERE number = ?"
+        self._db.executemany(sql, changed)
 
     def _write(self, pending: Pending) -> None:
-        for index, org, text in pending.texts:
-            row = self._add_text(org, text)
-            pending.memories[index] = (*pending.memories[index][:-1], row)
-        if pending.staged:
+        self._note_order(pending)
+        memories: list[tuple[object, ...]] = []
+        labels: list[tuple[object, ...]] = []
+        staged: list[int] = []
+        for (org, seq), m in pending.memories.items():
+            rest, text = m.moments, None
+            if seq not in self._long:
+                rest += m.rest
+            elif (text := self._long.pop(seq)) is None:
+                text = self._add_text(org, m.rest)
+            else:
+                staged.append(text)
+            memories.append(
+                (
+                    seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
+                    m.created_at, m.expires_at, m.supersedes, m.id[4:], rest, text, org,
+                )
+            )  # fmt: skip
+            self.unindexed_weights[org] += weight(len(m.rest))
+            labels += [
+                (org, label, 0, m.time, seq) for label in queries.labels(m.memory_type, m.event_type, m.tags)
+            ]
+        if staged:
             sql = "DELETE FROM staged WHERE id IN (SELECT value FROM json_each(?))"
-            self._db.execute(sql, (msgspec.json.encode(pending.staged).decode(),))
-        self._db.executemany(_ADD, ((*memory, memory[1]) for memory in pending.memories))  # its organisation
-        bulk.insert(self._db, "INSERT INTO unindexed", pending.unindexed)
-        bulk.insert(self._db, "INSERT INTO labels", pending.labels)
-        bulk.insert(self._db, "INSERT INTO duplicates", pending.duplicates)
-        for older, newer, at in pending.superseded:
-            self._supersede(older, newer, at)
-        bulk.insert(self._db, "INSERT OR REPLACE INTO answers", list(pending.answers.values()))
-        self._db.executemany(
-            "UPDATE orgs SET in_order = ?, latest = ? WHERE number = ?",
-            [(self._orders[org].is_kept, latest, org) for org, latest in pending.latest.items()],
-        )
-        self._touch_agents([(*key, now) for key, now in pending.agents.items()])
+            self._execute(sql, encoded(staged))
+        self._db.executemany(_ADD, memories)
+        bulk.insert(self._db, "INSERT INTO unindexed", list(pending.memories))
+        bulk.insert(self._db, "INSERT INTO labels", labels)
+        # The row tells when it was stored even if the clock is behind, and if it is ahead, for a while.
+        said = [(each.org, each.fingerprint, each.seq, each.seq) for each in pending.said]
+        bulk.insert(self._db, "INSERT INTO duplicates", said)
+        for (_, older), newer in pending.superseded.items():
+            self._supersede(older, newer.seq, newer.created_at)
         bulk.insert(
             self._db,
-            f"INSERT INTO sessions (org, {_SESSION})",
-            [(*key, agent_id, None, now, now, None) for key, (agent_id, now) in pending.sessions.items()],
+            f"INSERT OR REPLACE INTO answers (org, key, answered_at, {ANSWER})",
+            [
+                (
+                    *key, kept.at, kept.answer.request, kept.answer.status, kept.answer.body,
+                    kept.answer.agent_id, kept.answer.location,
+                    encoded([kept.answer.rows, kept.answer.duplicates]),
+                )
+                for key, kept in pending.answers.items()
+            ],
+        )  # fmt: skip
+        bulk.insert(
+            self._db,
+            "INSERT INTO agents (org, id, created_at, last_active_at)",
+            [(*key, active.first, active.last) for key, active in pending.agents.items()],
+            "ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
+            " created_at = iif(is_deleted, excluded.created_at, created_at)",
+        )
+        bulk.insert(
+            self._db,
+            f"INSERT INTO sessions (org, {SESSION})",
+            [(org, *attrs.astuple(session)) for (org, _), session in pending.sessions.items()],
             "ON CONFLICT DO NOTHING",
         )
-        self._count(pending.counts)
+        bulk.insert(
+            self._db,
+            "INSERT INTO agent_counts",
+            [(*key, by) for key, by in pending.counts.items()],
+            "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories",
+        )
         bulk.insert(
             self._db,
             "INSERT INTO recent_counts",
             [(*key, by, pending.recent_errors[key]) for key, by in pending.recent.items()],
             "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories,"
             " errors = errors + excluded.errors",
-        )
-
-    def _count(self, counts: Counter[tuple[int, str, str]]) -> None:
-        bulk.insert(
-            self._db,
-            "INSERT INTO agent_counts",
-            [(*key, by) for key, by in counts.items()],
-            "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories",
-        )
-
-    def _touch_agents(self, agents: Sequence[tuple[int, str, int]]) -> None:
-        """Note that agents were active at a time (ns); one that is new, or deleted, comes into being."""
-        bulk.insert(
-            self._db,
-            "INSERT INTO agents (org, id, created_at, last_active_at)",
-            [(org, agent_id, now, now) for org, agent_id, now in agents],
-            "ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
-            " created_at = iif(is_deleted, excluded.created_at, created_at)",
-        )
-
-    def _name(self, org: int, memories: Sequence[NewMemory]) -> None:
-        """Let the agents and sessions that memories name exist, since the memories were stored."""
-        self._name_agents(org, [(memory.agent_id, memory.created_at) for memory in memories])
-        self._db.executemany(
-            f"INSERT INTO sessions (org, {_SESSION}) VALUES (?, ?, ?, NULL, ?, ?, NULL)"
-            " ON CONFLICT DO NOTHING",
-            [(org, m.session_id, m.agent_id, m.created_at, m.created_at) for m in memories if m.session_id],
         )
 
     def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
@@ -813,17 +586,6 @@ class SqliteTransaction:
             " excluded.last_active_at, max(ifnull(last_active_at, 0), excluded.last_active_at))",
             [(org, agent_id, at, at) for agent_id, at in agents],
         )
-
-    def _supersede_again(self, org: int, memory: NewMemory, older: int) -> None:
-        """Let an imported memory supersede what it superseded, if that exists and nothing else does."""
-        is_free = self._db.execute(
-            "SELECT 1 FROM memories"
-            " WHERE seq = ? AND org = ? AND superseded_by IS NULL AND 'mem_' || ulid = ?",
-            (older, org, msgspec.json.decode(memory.doc)["supersedes"]),
-        ).fetchone()
-        if is_free:
-            self._db.execute("UPDATE memories SET supersedes = ? WHERE seq = ?", (older, memory.seq))
-            self._supersede(older, memory.seq, memory.created_at)
 
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
         """Memories and errors since then, expired ones too: whole periods, and the rest of the first."""
@@ -844,51 +606,43 @@ class SqliteTransaction:
         ).fetchone()
         return memories + more, errors + more_errors
 
-    def _remove(self, rows: Iterable[int]) -> None:
-        """Delete memories with all that was derived from them."""
-        gone = Counts()
-        for seq in rows:
-            org, entry, agent_id, memory_type, event_type, time, doc, text, older, newer = self._db.execute(
-                f"SELECT org, entry, agent_id, memory_type, event_type, time, {queries.DOC}, text,"
-                " supersedes, superseded_by FROM memories m WHERE seq = ?",
-                (seq,),
+    def _read_gone(self, org: int, rows: Sequence[int]) -> Sequence[Gone]:
+        found = self._rows(
+            "SELECT seq, agent_id, memory_type, event_type, time, supersedes, superseded_by"
+            " FROM json_each(?) j CROSS JOIN memories ON seq = j.value WHERE org = ?",
+            encoded(list(dict.fromkeys(rows))), org,
+        )  # fmt: skip
+        return [Gone(*row) for row in found]
+
+    def _read_moments(self, org: int, rows: Sequence[int]) -> Mapping[int, int]:  # noqa: ARG002
+        sql = "SELECT seq, created_at FROM json_each(?) j CROSS JOIN memories ON seq = j.value"
+        return dict(self._db.execute(sql, (encoded(rows),)))
+
+    def _delete(self, org: int, gone: Sequence[Gone]) -> None:
+        for each in gone:
+            entry, doc, text = self._db.execute(
+                f"SELECT entry, {queries.DOC}, text FROM memories m WHERE seq = ?", (each.seq,)
             ).fetchone()
             document = Document.read(doc)
-            self.forgotten_from.add(org)
             sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?)"
-            if not self._db.execute(sql, (org, seq)).rowcount:
+            if not self._db.execute(sql, (org, each.seq)).rowcount:
                 self._removals.add(fulltext.Row(org, entry, document))
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
                 [
-                    (org, label, newer is not None, time, seq)
-                    for label in queries.labels(memory_type, event_type, document.tags)
+                    (org, label, each.superseded_by is not None, each.time, each.seq)
+                    for label in queries.labels(each.memory_type, each.event_type, document.tags)
                 ],
             )
-            gone.remove(org, agent_id, memory_type, event_type, time)
-            self._db.execute("DELETE FROM memories WHERE seq = ?", (seq,))
+            self._db.execute("DELETE FROM memories WHERE seq = ?", (each.seq,))
             self._db.execute("DELETE FROM texts WHERE id = ?", (text,))
-            self._db.execute("DELETE FROM duplicates WHERE seq = ?", (seq,))
-            self._join(older, newer)
-        self._count(gone.counts)
-        self._db.executemany(  # but for periods that have been swept
-            "UPDATE recent_counts SET memories = memories + ?, errors = errors + ?"
-            " WHERE (org, agent_id, period) = (?, ?, ?)",
-            [(by, gone.recent_errors[key], *key) for key, by in gone.recent.items()],
-        )
+            self._db.execute("DELETE FROM duplicates WHERE seq = ?", (each.seq,))
 
-    def _join(self, older: int | None, newer: int | None) -> None:
-        """Close the gap that a memory left between what it superseded and what superseded it."""
-        if newer is not None:
-            self._db.execute("UPDATE memories SET supersedes = ? WHERE seq = ?", (older, newer))
-        if older is None:
-            return
-        if newer is None:
-            self._supersede(older, None, None)
-        else:
-            sql = "SELECT created_at FROM memories WHERE seq = ?"
-            (superseded_at,) = self._db.execute(sql, (newer,)).fetchone()
-            self._supersede(older, newer, superseded_at)
+    def _link(self, org: int, link: Link, superseded_at: int | None) -> None:  # noqa: ARG002
+        if link.newer is not None:
+            self._execute("UPDATE memories SET supersedes = ? WHERE seq = ?", link.older, link.newer)
+        if link.older is not None:
+            self._supersede(link.older, link.newer, superseded_at)
 
     def _supersede(self, older: int, newer: int | None, superseded_at: int | None) -> None:
         """Note by which row a memory is superseded, and since when (ns); by none if both are None."""
@@ -954,40 +708,4 @@ def _texts(connection: sqlite3.Connection, rows: Sequence[int]) -> Mapping[str, 
     if not rows:
         return {}
     sql = "SELECT CAST(id AS TEXT), text FROM texts WHERE id IN (SELECT value FROM json_each(?))"
-    return dict(connection.execute(sql, (_json(rows),)).fetchall())
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _audit_entry(row: tuple[int, str, str | None, str, str | None, str | None, str]) -> AuditEntry:
-    at, actor, org_id, action, subject, request_id, details = row
-    return AuditEntry(
-        at=at, actor=actor, org_id=org_id, action=action, subject=subject, request_id=request_id,
-        details=msgspec.json.decode(details),
-    )  # fmt: skip
-
-
-def _key(row: tuple[str, int, str, str, str, int, int | None, int | None, int | None, str | None]) -> Key:
-    key_id, org, org_id, role, name, created_at, revoked_at, expires_at, last_used_at, agent_id = row
-    return Key(
-        id=key_id, org=org, org_id=org_id, role=role, name=name, created_at=created_at,
-        revoked_at=revoked_at, expires_at=expires_at, last_used_at=last_used_at, agent_id=agent_id,
-    )  # fmt: skip
-
-
-def _agent(row: tuple[str, int, str | None, str | None, int, int | None]) -> Agent:
-    agent_id, is_registered, description, config, created_at, last_active_at = row
-    return Agent(
-        id=agent_id, is_registered=bool(is_registered), description=description, config=config,
-        created_at=created_at, last_active_at=last_active_at,
-    )  # fmt: skip
-
-
-def _session(row: tuple[str, str, str | None, int, int, int | None]) -> Session:
-    session_id, agent_id, metadata, created_at, updated_at, closed_at = row
-    return Session(
-        id=session_id, agent_id=agent_id, metadata=metadata, created_at=created_at, updated_at=updated_at,
-        closed_at=closed_at,
-    )  # fmt: skip
+    return dict(connection.execute(sql, (encoded(rows),)).fetchall())

@@ -1,4 +1,4 @@
-"""What a transaction has taken in and not yet written, and the one statement that writes it.
+"""The one statement that writes what a transaction has taken in.
 
 A group of small writes becomes one statement, whose rows come as JSON. What must not have changed since it
 was read is compared as it is replaced: an original by its row, an answer by its moment, a memory by whether
@@ -8,19 +8,19 @@ is done again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
-from attrs import define, field
 
 from memtrace_server.folding import fold
 from memtrace_server.search import analysis
 from memtrace_server.search.documents import Document
-from memtrace_server.store.counting import Counts
+from memtrace_server.store.counting import ACTIVE, SESSIONS
+from memtrace_server.store.pending import Kept, Pending, Said
 from memtrace_server.store.postgres import lexemes
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.records import Answer, NewMemory
+from memtrace_server.store.records import NewMemory
+from memtrace_server.store.tables import encoded
 
 PLACES = 1 << 20
 """Places in a transaction: more than a group has memories."""
@@ -28,8 +28,8 @@ PLACES = 1 << 20
 FIRST_PLACE = 1 << 62
 """The first place of a memory that is stored and not imported: those have their rows as places."""
 
-MEMORIES, SESSIONS, ACTIVE = "#memories", "#sessions", "#active"
-"""Kinds of counts besides memory types: memories of an organisation, sessions, and open sessions."""
+MEMORIES = "#memories"
+"""The kind of a count beside those of agents: an organisation's memories."""
 
 LARGE = 16 << 20
 """Characters of memories in a statement, with what they are found by; PostgreSQL takes no more than 1 GB."""
@@ -83,9 +83,9 @@ WITH memory AS (
     FROM json_to_recordset(%(agents)s) AS x (a text, t bigint)
     WHERE g.org = %(org)s AND g.id = a AND g.is_deleted
 ), session AS (
-    INSERT INTO sessions (org, id, agent_id, created_at, updated_at)
-    SELECT %(org)s, s, a, t, t FROM json_to_recordset(%(sessions)s) AS x (s text, a text, t bigint)
-        ORDER BY 2
+    INSERT INTO sessions (org, id, agent_id, metadata, created_at, updated_at)
+    SELECT %(org)s, s, a, m, t, t FROM json_to_recordset(%(sessions)s)
+        AS x (s text, a text, m text, t bigint) ORDER BY 2
     ON CONFLICT DO NOTHING
     RETURNING agent_id
 ), count AS (
@@ -115,102 +115,94 @@ class Conflict(Exception):  # noqa: N818 - no error, but a reason to begin again
     """What was read has been changed since, by another server."""
 
 
-@define
-class Pending(Counts):
-    """Rows for each table.
+def write(connection: Connection, pending: Pending, slot: int, places: int) -> None:
+    """Write everything that a transaction has taken in.
 
-    Attributes:
-        fingerprints: What each fingerprint, by organisation, leads to since: the first memory.
-        rows: Those of memories, each with its organisation.
-        size: Characters of all memories, with what they are found by.
-        hidden: Those that become superseded.
-        replies: The answers, by organisation and key.
+    Args:
+        connection: The connection.
+        pending: What is to be written.
+        slot: Where this process counts.
+        places: How many the transaction has given to memories already.
+
+    Raises:
+        Conflict: What was read has been changed since.
     """
+    values = _values(pending, places)
+    orgs = sorted({row["o"] for rows in values.values() for row in rows})
+    for org in orgs:
+        of_org = values
+        if len(orgs) > 1:
+            of_org = {name: [row for row in rows if row["o"] == org] for name, rows in values.items()}
+        _write(connection, org, slot, of_org)
 
-    memories: list[_Row] = field(factory=list)
-    originals: list[_Row] = field(factory=list)
-    duplicates: list[_Row] = field(factory=list)
-    fingerprints: dict[tuple[int, bytes], NewMemory] = field(factory=dict)
-    rows: set[tuple[int, int]] = field(factory=set)
-    size: int = 0
-    superseded: list[_Row] = field(factory=list)
-    hidden: set[tuple[int, int]] = field(factory=set)
-    answers: list[_Row] = field(factory=list)
-    replies: dict[tuple[int, str], Answer] = field(factory=dict)
-    agents: dict[tuple[int, str], int] = field(factory=dict)
-    sessions: dict[tuple[int, str], tuple[str, int]] = field(factory=dict)
-    active: dict[tuple[int, str, str], int] = field(factory=dict)
 
-    def is_empty(self) -> bool:
-        """Return whether nothing is to be written."""
-        return not (self.memories or self.answers or self.counts or self.recent or self.agents)
+def _values(pending: Pending, places: int) -> dict[str, list[_Row]]:
+    """Return the rows for each part of the statement, each with its organisation."""
+    counted: Counter[int] = Counter()
+    for (org, _, kind), number in pending.counts.items():
+        counted[org] += 0 if kind in {SESSIONS, ACTIVE} else number
+    active = {key: activity.last for key, activity in pending.agents.items()}
+    idle = active.keys() - {(org, agent) for org, agent, _ in pending.counts}
+    return {
+        "memories": [
+            memory_row(org, memory, None if pending.is_imported else place)
+            for place, ((org, _), memory) in enumerate(pending.memories.items(), places)
+        ],
+        "originals": [
+            {**_said(said), "r": NOTHING if said.replaced is None else said.replaced}
+            for said in pending.said
+            if said.is_first
+        ],
+        "duplicates": [_said(said) for said in pending.said if not said.is_first],
+        "answers": [_answer(org, key, kept) for (org, key), kept in pending.answers.items()],
+        "superseded": [
+            {"o": org, "s": older, "n": newer.seq, "t": newer.created_at}
+            for (org, older), newer in pending.superseded.items()
+        ],
+        "agents": [
+            {"o": org, "a": agent, "t": activity.first} for (org, agent), activity in pending.agents.items()
+        ],
+        "sessions": [
+            {"o": org, "s": s.id, "a": s.agent_id, "m": s.metadata, "t": s.created_at}
+            for (org, _), s in pending.sessions.items()
+        ],
+        "counts": [
+            *({"o": org, "a": agent, "k": kind, "n": number, "t": active.get((org, agent))}
+              for (org, agent, kind), number in pending.counts.items()),
+            *({"o": org, "a": agent, "k": SESSIONS, "n": 0, "t": active[org, agent]} for org, agent in idle),
+            *({"o": org, "a": "", "k": MEMORIES, "n": number, "t": None}
+              for org, number in counted.items() if number),
+        ],
+        "recent": [
+            {"o": org, "a": agent, "p": period, "m": number, "e": pending.recent_errors[org, agent, period]}
+            for (org, agent, period), number in pending.recent.items()
+        ],
+    }  # fmt: skip
 
-    def add(self, org: int, memory: NewMemory, now: int, place: int | None) -> None:
-        """Take in a memory; `place` is its place in the transaction, None for one that is imported."""
-        document = Document.read(memory.doc)
-        self.memories.append(
-            {
-                "o": org, "s": memory.seq, "n": place, "a": memory.agent_id, "ss": memory.session_id,
-                "mt": memory.memory_type, "et": memory.event_type, "t": memory.time, "i": memory.importance,
-                "c": memory.created_at, "e": memory.expires_at, "su": memory.supersedes,
-                "l": lexemes.of(org, memory, document), "f": folded(document), "w": words(document),
-                "d": memory.doc,
-            }
-        )  # fmt: skip
-        self.rows.add((org, memory.seq))
-        self.size += _size(self.memories[-1])
-        self.count(org, memory, now)
-        self.counts[org, "", MEMORIES] += 1
-        if memory.supersedes is not None:
-            self.hidden.add((org, memory.supersedes))
-            self.superseded.append(
-                {"o": org, "s": memory.supersedes, "n": memory.seq, "t": memory.created_at}
-            )
 
-    def name(self, org: int, memory: NewMemory, now: int) -> None:
-        """Let the agent and the session of a memory exist, and the agent be active."""
-        self.agents.setdefault((org, memory.agent_id), now)
-        self.active[org, memory.agent_id, memory.memory_type] = now
-        if memory.session_id is not None:
-            self.sessions.setdefault((org, memory.session_id), (memory.agent_id, now))
+def memory_row(org: int, memory: NewMemory, place: int | None) -> _Row:
+    """Return the row of a memory; `place` is its place in the transaction, None for one that is imported."""
+    document = Document.read(memory.doc)
+    return {
+        "o": org, "s": memory.seq, "n": place, "a": memory.agent_id, "ss": memory.session_id,
+        "mt": memory.memory_type, "et": memory.event_type, "t": memory.time, "i": memory.importance,
+        "c": memory.created_at, "e": memory.expires_at, "su": memory.supersedes,
+        "l": lexemes.of(org, memory, document), "f": folded(document), "w": words(document),
+        "d": memory.doc,
+    }  # fmt: skip
 
-    def remove(self, org: int, agent_id: str, memory_type: str, event_type: str, time: int) -> None:
-        """Count a memory out."""
-        super().remove(org, agent_id, memory_type, event_type, time)
-        self.counts[org, "", MEMORIES] -= 1
 
-    def write(self, connection: Connection, slot: int) -> None:
-        """Write everything.
+def _said(said: Said) -> _Row:
+    return {"o": said.org, "f": said.fingerprint.hex(), "s": said.seq}
 
-        Raises:
-            Conflict: What was read has been changed since.
-        """
-        values: dict[str, list[_Row]] = {
-            "memories": self.memories,
-            "originals": self.originals,
-            "duplicates": self.duplicates,
-            "answers": self.answers,
-            "superseded": self.superseded,
-            "agents": [{"o": org, "a": agent, "t": at} for (org, agent), at in self.agents.items()],
-            "sessions": [
-                {"o": org, "s": session, "a": agent, "t": at}
-                for (org, session), (agent, at) in self.sessions.items()
-            ],
-            "counts": [
-                {"o": key[0], "a": key[1], "k": key[2], "n": number, "t": self.active.get(key)}
-                for key, number in self.counts.items()
-            ],
-            "recent": [
-                {"o": org, "a": agent, "p": period, "m": number, "e": self.recent_errors[org, agent, period]}
-                for (org, agent, period), number in self.recent.items()
-            ],
-        }
-        orgs = sorted({row["o"] for rows in values.values() for row in rows})
-        for org in orgs:
-            of_org = values
-            if len(orgs) > 1:
-                of_org = {name: [row for row in rows if row["o"] == org] for name, rows in values.items()}
-            _write(connection, org, slot, of_org)
+
+def _answer(org: int, key: str, kept: Kept) -> _Row:
+    answer = kept.answer
+    return {
+        "o": org, "k": key, "t": kept.at, "r": NOTHING if kept.replaced is None else kept.replaced,
+        "q": answer.request.hex(), "s": answer.status, "b": answer.body, "a": answer.agent_id,
+        "l": answer.location, "m": encoded([answer.rows, answer.duplicates]),
+    }  # fmt: skip
 
 
 def _write(connection: Connection, org: int, slot: int, values: Mapping[str, Sequence[_Row]]) -> None:
@@ -243,11 +235,6 @@ def _execute(connection: Connection, org: int, slot: int, values: Mapping[str, S
     compared = (len(values[name]) for name in ("originals", "answers", "superseded"))
     if written != tuple(compared):
         raise Conflict
-
-
-def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
-    """Return a value as JSON."""
-    return msgspec.json.encode(value).decode()
 
 
 def folded(document: Document) -> str:

@@ -1,0 +1,442 @@
+"""What works of a group learn and change in one transaction, whatever the store: its meaning exists once.
+
+What works are going to ask is read for all of them at once (`look_up`), they run on what is known in memory,
+and what they make is written at once (`flush`). A store supplies that reading and that writing, and its
+queries. Methods that have no docstring are those of the protocol `Transaction`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+import msgspec
+from attrs import define, field
+
+from memtrace_server import times
+from memtrace_server.problems import Problem
+from memtrace_server.store.pending import Gone, Kept, Link, Pair, Pending, Said, links
+from memtrace_server.store.protocol import WantsOf
+from memtrace_server.store.records import Agent, Answer, Filter, Found, Key, NewMemory, Session, Wants
+from memtrace_server.store.tables import Tables
+
+Fingerprint = tuple[int, bytes]
+"""An organisation and a fingerprint of its memories."""
+
+
+class Original(msgspec.Struct, frozen=True):
+    """What a fingerprint leads to.
+
+    Attributes:
+        seq: The row.
+        stored_at: When it was stored (ns).
+        memory: The memory; None if it is gone.
+        expires_at: When it expires (ns), if it does.
+        is_replaced: Whether the next memory of this fingerprint replaces it, should it be no original then.
+    """
+
+    seq: int
+    stored_at: int
+    memory: Found | None
+    expires_at: int | None
+    is_replaced: bool = False
+
+
+@define
+class Asked:
+    """What works are going to ask of an organisation, each once."""
+
+    digests: dict[bytes, None] = field(factory=dict)
+    keys: dict[str, None] = field(factory=dict)
+    fingerprints: dict[bytes, None] = field(factory=dict)
+
+
+@define
+class Learned:
+    """What there is of what was asked; the originals of a fingerprint by their rows."""
+
+    keys: dict[bytes, Key] = field(factory=dict)
+    answers: dict[str, Kept] = field(factory=dict)
+    originals: dict[bytes, list[Original]] = field(factory=dict)
+
+
+class _Named(msgspec.Struct):
+    """What is read of a document that stands for its memory."""
+
+    id: str
+    supersedes: str | None = None
+
+
+_NAMED = msgspec.json.Decoder(_Named)
+
+
+def id_of(doc: str) -> str:
+    """Return the id of the memory that a document is."""
+    return _NAMED.decode(doc).id
+
+
+def wanted(wants: WantsOf | None) -> Wants:
+    """Return what a work is going to ask."""
+    try:
+        return Wants() if wants is None else wants()
+    except Problem:  # no key; the work itself says so
+        return Wants()
+
+
+class Facts(Tables):
+    """The part of a transaction that is the same for every store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.additions = 0
+        """Memories that were added."""
+        self.added_to: int | None = None
+        """The organisation for which memories were added last."""
+        self.forgotten_from: set[int] = set()
+        """Organisations of which something was forgotten."""
+        self._pending = Pending()
+        self._keys: dict[bytes, Key | None] = {}
+        self._answers: dict[Pair, Kept | None] = {}
+        self._originals: dict[Fingerprint, Sequence[Original]] = {}
+        # What was compared and found nothing: the moment, or the row, that is replaced.
+        self._unanswered: dict[Pair, int | None] = {}
+        self._unsaid: dict[Fingerprint, int | None] = {}
+
+    # --- what a store supplies
+
+    @abstractmethod
+    def _read_key(self, digest: bytes) -> Key | None:
+        """Return the key of a digest."""
+
+    @abstractmethod
+    def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
+        """Return what is asked of an organisation, in one go.
+
+        Of memories with a fingerprint: the first that was stored since then (ns) and has not expired, and
+        what the next one replaces.
+        """
+
+    @abstractmethod
+    def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
+        """Make ready to write memories; what is raised here, has changed nothing."""
+
+    @abstractmethod
+    def _read_memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None) -> list[Found]:
+        """Return the memories of rows."""
+
+    @abstractmethod
+    def _read_gone(self, org: int, rows: Sequence[int]) -> Sequence[Gone]:
+        """Return what there is of rows that are going to be deleted."""
+
+    @abstractmethod
+    def _read_moments(self, org: int, rows: Sequence[int]) -> Mapping[int, int]:
+        """Return when each of these rows, all of which there are, was stored (ns)."""
+
+    @abstractmethod
+    def _write(self, pending: Pending) -> None:
+        """Write everything."""
+
+    @abstractmethod
+    def _delete(self, org: int, gone: Sequence[Gone]) -> None:
+        """Delete memories and what was derived from them, but for counts."""
+
+    @abstractmethod
+    def _link(self, org: int, link: Link, superseded_at: int | None) -> None:
+        """Let one row supersede another, since a moment (ns); or end that, if one is missing."""
+
+    @abstractmethod
+    def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
+        """Let agents exist, since a moment (ns), and have been active then."""
+
+    @abstractmethod
+    def _add_sessions(self, org: int, sessions: Sequence[Session]) -> int:
+        """Add sessions that do not exist; return how many."""
+
+    @abstractmethod
+    def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
+        """Delete the sessions of an agent that hold no memory; what has expired must be deleted before."""
+
+    @abstractmethod
+    def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
+        """Return the rows of what has expired in an agent's sessions."""
+
+    @abstractmethod
+    def _note_row(self, seq: int) -> None:
+        """Note that a row was given to a memory."""
+
+    # --- the parts of a transaction
+
+    def look_up(self, wants: Sequence[tuple[int | None, Wants]]) -> None:
+        """Read what works are going to ask, for all of them at once.
+
+        Args:
+            wants: What each work asks, with its organisation if that is known without its key.
+        """
+        asked: dict[int, Asked] = {}
+        for known, each in wants:
+            org = known if each.org is None else each.org
+            if org is None and each.digest is not None:
+                key = self.key(each.digest)
+                org = None if key is None else key.org
+            if org is None:
+                continue
+            of_org = asked.setdefault(org, Asked())
+            if each.digest is not None and each.digest not in self._keys:
+                of_org.digests[each.digest] = None
+            if each.key is not None:
+                of_org.keys[each.key] = None
+            of_org.fingerprints.update(dict.fromkeys(each.fingerprints))
+        now = times.now()
+        for org, of_org in asked.items():
+            self._learn(org, of_org, now - times.DAY, now)
+
+    def flush(self) -> None:
+        """Write out what waits.
+
+        Raises:
+            Conflict: What was read has been changed since.
+        """
+        pending = self._pending
+        if pending.is_empty():
+            return
+        self._pending = Pending()
+        self._forget_facts()
+        self.changes += 1  # unless all of it is written
+        self._write(pending)
+        self.changes -= 1
+
+    def flush_if_large(self, size: int) -> None:
+        """Write out what waits, if it is so many characters."""
+        if self._pending.size > size:
+            self.flush()
+
+    def forget_what_is_known(self) -> None:
+        """Drop what was taken in and not written, and what was read."""
+        self._pending = Pending()
+        self._forget_facts()
+        for known in (self._keys, self._unanswered, self._unsaid):
+            known.clear()
+
+    def _settle(self) -> None:
+        """Write out what waits, before a change by which what is known is known no more."""
+        self.flush()
+        self._forget_facts()
+        self.changes += 1
+
+    def _forget_facts(self) -> None:
+        self._answers.clear()
+        self._originals.clear()
+
+    def _learn(self, org: int, asked: Asked, since: int, now: int) -> None:
+        """Read what is not known."""
+        if not (asked.digests or asked.keys or asked.fingerprints):
+            return
+        learned = self._read_facts(org, asked, since, now)
+        self._keys.update(dict.fromkeys(asked.digests))
+        self._keys.update(learned.keys)
+        self._answers.update(((org, key), learned.answers.get(key)) for key in asked.keys)
+        self._originals.update(
+            ((org, fingerprint), learned.originals.get(fingerprint, ())) for fingerprint in asked.fingerprints
+        )
+
+    # --- keys
+
+    def key(self, digest: bytes) -> Key | None:
+        if digest not in self._keys:
+            self._keys[digest] = self._read_key(digest)
+        return self._keys[digest]
+
+    def add_key(self, digest: bytes, key: Key) -> None:
+        self._keys.clear()
+        super().add_key(digest, key)
+
+    def revoke_key(self, key_id: str, now: int) -> bool:
+        self._keys.clear()
+        return super().revoke_key(key_id, now)
+
+    def expire_key(self, key_id: str, moment: int) -> None:
+        self._keys.clear()
+        super().expire_key(key_id, moment)
+
+    # --- answers to writes that may be tried again
+
+    def answer(self, org: int, key: str, since: int) -> Answer | None:
+        waiting = self._pending.answers.get((org, key))
+        if waiting is not None:
+            return waiting.answer
+        if (org, key) not in self._answers:
+            self._learn(org, Asked(keys={key: None}), 0, 0)
+        known = self._answers[org, key]
+        self._unanswered[org, key] = None if known is None else known.at
+        return None if known is None or known.at < since else known.answer
+
+    def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
+        self.changes += 1
+        self._pending.answers[org, key] = Kept(answer, now, self._unanswered.get((org, key)))
+
+    def forget_answers(self, org: int, agent_id: str) -> None:
+        self._settle()
+        self.forgotten_from.add(org)
+        self._run("UPDATE answers SET body = NULL WHERE org = ? AND agent_id = ?", org, agent_id)
+
+    # --- memories that are added
+
+    def originals(
+        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
+    ) -> Mapping[bytes, Found]:
+        unknown = [fingerprint for fingerprint in fingerprints if (org, fingerprint) not in self._originals]
+        self._learn(org, Asked(fingerprints=dict.fromkeys(unknown)), since, now)
+        pending = self._pending
+        found: dict[bytes, Found] = {}
+        for fingerprint in fingerprints:
+            replaced: int | None = None
+            first: Found | None = None
+            for original in self._originals[org, fingerprint]:
+                if original.is_replaced:
+                    replaced = original.seq
+                if first is None and original.stored_at >= since and _is_left(original.expires_at, now):
+                    first = original.memory
+            if first is None:
+                waiting = pending.fingerprints.get((org, fingerprint))
+                first = waiting if waiting and _is_left(waiting.expires_at, now) else None
+            if first is None:
+                self._unsaid[org, fingerprint] = replaced
+                continue
+            newer = pending.superseded.get((org, first.seq))
+            if newer is not None:
+                first = Found(seq=first.seq, time=first.time, doc=first.doc, superseded_by=newer.id)
+            found[fingerprint] = first
+        return found
+
+    def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
+        self._admit(org, [memory for _, memory in memories])
+        self.changes += 1
+        pending = self._pending
+        for fingerprint, memory in memories:
+            pending.add(org, memory, now)
+            is_first = (org, fingerprint) in self._unsaid
+            replaced = self._unsaid.pop((org, fingerprint), None)
+            pending.say(Said(org, fingerprint, memory.seq, is_first, replaced), memory)
+            pending.touch(org, memory.agent_id, now)
+            session = _session_of(memory, now)
+            if session is not None:
+                pending.start(org, session)
+        self.additions += len(memories)
+        self.added_to = org
+        self._note_row(memories[-1][1].seq)
+
+    def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
+        pending = self._pending
+        if any((org, row) in pending.memories or (org, row) in pending.superseded for row in rows):
+            self.flush()
+        return self._read_memories(org, rows, wanted, now)
+
+    # --- imported memories, agents and sessions
+
+    def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
+        self._admit(org, memories)
+        self._settle()
+        superseded = self._superseded_by_import(org, memories)
+        superseding = {memory.seq for memory in superseded.values()}
+        self._pending.is_imported = True
+        for memory in memories:
+            alone = msgspec.structs.replace(memory, supersedes=None)
+            self._pending.add(org, memory if memory.seq in superseding else alone, now)
+        self._pending.superseded.clear()
+        self.flush()
+        # Whoever imports stores nothing now: nothing is a duplicate of it, and no agent is active.
+        self._name_agents(org, [(memory.agent_id, memory.created_at) for memory in memories])
+        named = (_session_of(memory, memory.created_at) for memory in memories)
+        self._add_sessions(org, [session for session in named if session is not None])
+        self._pending.superseded = {(org, row): memory for row, memory in superseded.items()}
+        self.flush()
+        self.additions += len(memories)
+        self.added_to = org
+
+    def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
+        if not sessions:
+            return 0
+        self._settle()
+        self._name_agents(org, [(session.agent_id, session.created_at) for session in sessions])
+        return self._add_sessions(org, sessions)
+
+    def import_agents(self, org: int, agents: Sequence[Agent]) -> int:
+        if not agents:
+            return 0
+        self._settle()
+        return self._add_agents(org, agents)
+
+    @abstractmethod
+    def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
+        """Add agents that do not exist, or are deleted; return how many."""
+
+    def _superseded_by_import(self, org: int, memories: Sequence[NewMemory]) -> dict[int, NewMemory]:
+        """Return, by its row, what supersedes each memory that exists and that nothing else supersedes."""
+        rows = {memory.supersedes for memory in memories if memory.supersedes is not None}
+        if not rows:
+            return {}
+        stored = self.memories(org, list(rows), Filter(include_superseded=True))
+        known: dict[int, Found] = {memory.seq: memory for memory in chain(stored, memories)}
+        found: dict[int, NewMemory] = {}
+        for memory in memories:
+            older = None if memory.supersedes is None else known.get(memory.supersedes)
+            if older is None or older is memory or older.superseded_by is not None or older.seq in found:
+                continue
+            if id_of(older.doc) == _NAMED.decode(memory.doc).supersedes:
+                found[older.seq] = memory
+        return found
+
+    # --- what is forgotten
+
+    def forget(self, org: int, rows: Sequence[int]) -> int:
+        self._settle()
+        return self._remove(org, rows)
+
+    def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
+        self._settle()
+        self.forgotten_from.add(org)
+        self._remove(org, self._expired_of_sessions(org, agent_id, now))  # it holds no session, swept or not
+        self._delete_empty_sessions(org, agent_id)
+
+    def delete_agent(self, org: int, agent_id: str) -> None:
+        self.forgotten_from.add(org)
+        super().delete_agent(org, agent_id)
+
+    def _remove(self, org: int, rows: Sequence[int]) -> int:
+        """Delete memories with all that was derived from them; return how many there were."""
+        gone = self._read_gone(org, rows) if rows else ()
+        if not gone:
+            return 0
+        self.forgotten_from.add(org)
+        left = links(gone)
+        beside = sorted({row for link in left for row in (link.older, link.newer) if row is not None})
+        moments = self._read_moments(org, beside) if beside else {}
+        self._delete(org, gone)
+        for link in left:
+            self._link(org, link, None if link.newer is None else moments[link.newer])
+        now = times.now()
+        for each in gone:
+            self._pending.remove(org, each.agent_id, each.memory_type, each.event_type, each.time, now)
+        return len(gone)
+
+    # --- sessions
+
+    def add_session(self, org: int, session: Session) -> None:
+        self.changes += 1
+        self._pending.touch(org, session.agent_id, session.created_at)
+        self._pending.start(org, session)
+
+
+def _is_left(expires_at: int | None, now: int) -> bool:
+    return expires_at is None or expires_at > now
+
+
+def _session_of(memory: NewMemory, at: int) -> Session | None:
+    """Return the session that a memory is the first to name."""
+    if memory.session_id is None:
+        return None
+    return Session(
+        id=memory.session_id, agent_id=memory.agent_id, metadata=None, created_at=at, updated_at=at,
+        closed_at=None,
+    )  # fmt: skip
