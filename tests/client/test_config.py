@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import platform
 import socket
 from typing import Any
@@ -328,19 +330,25 @@ def test_a_copy_with_other_options_shares_the_connections(
 ) -> None:
     fake_server.answer(200, MEMORY).answer(500).answer(200, MEMORY)
     client = make_client()
-    copy = client.with_options(timeout=2, max_retries=0, api_key="mtk_other")
+    other = client.with_options(timeout=2, max_retries=0, api_key="mtk_other")
 
     client.get_memory("mem_1")
     with pytest.raises(MemtraceError):
-        copy.get_memory("mem_1")
+        other.get_memory("mem_1")
     client.get_memory("mem_1")
-    copy.close()
+    other.close()
 
-    assert repr(copy) == repr(client)
+    assert repr(other) == repr(client)
     assert waits == []
     assert [r.headers["x-api-key"] for r in fake_server.requests] == [KEY, "mtk_other", KEY]
     with pytest.raises(MemtraceError, match="closed"):
         client.get_memory("mem_1")
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy], ids=["pickled", "copied deeply"])
+def test_a_client_that_is_pickled_says_what_to_do(make_client: MakeClient, copied: Any) -> None:
+    with pytest.raises(TypeError, match=r"^a client .* cannot be pickled; make one where it is used$"):
+        copied(getattr(make_client(), "_value", make_client()))
 
 
 def test_a_copy_of_a_subclass_is_of_the_subclass() -> None:

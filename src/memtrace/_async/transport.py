@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from types import NoneType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 import anyio
 import anyio.to_thread  # unasync: remove
@@ -34,8 +34,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
-# A process, and an event loop if there is one.
-_Home = tuple[int, object]
 
 
 class AsyncHttpTransport:
@@ -66,8 +64,8 @@ class AsyncHttpTransport:
         # Most requests are for the same few URLs, and parsing one takes as long as reading a memory.
         self._url = functools.lru_cache(maxsize=64)(library.URL)
         # A caller's own User-Agent is kept.
-        ours = client.headers.get("user-agent", "python-httpx").startswith("python-httpx")
-        self._hidden: tuple[str, ...] = () if ours else ("user-agent",)
+        agent = client.headers.get("user-agent", "python-httpx")
+        self._agent = {} if agent.startswith("python-httpx") else {"user-agent": agent}
 
     async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Send a request once, and read the response.
@@ -76,14 +74,11 @@ class AsyncHttpTransport:
             ResponseValidationError: If the response cannot be read.
             Exception: If there was no response; see `failure_of`.
         """
-        headers = {**config.headers, **call.headers}
-        for name in self._hidden:
-            headers.pop(name, None)
         request = self._build(
             call.method,
             self._url(config.url_of(call)),
             content=call.content,
-            headers=headers,
+            headers={**config.headers, **call.headers, **self._agent},
             extensions=deadline.extensions,
         )
         # A redirect is never followed, whatever the client's default: the API key would go along.
@@ -91,22 +86,25 @@ class AsyncHttpTransport:
         try:
             raw = RawResponse(call, config, response.status_code, response.headers, original=response)
             raw.require_readable()
-            chunks: list[bytes] = []
-            size = 0
+            content = bytearray()
             async for chunk in response.aiter_bytes():
-                chunks.append(chunk)
-                size += len(chunk)
-                raw.require_size(size)
+                content += chunk
+                raw.require_size(len(content))
                 deadline.check()
         finally:
             await response.aclose()
-        raw.content = b"".join(chunks)
+        raw.content = bytes(content)
         return raw
 
     async def aclose(self) -> None:
         """Close the client if it is ours."""
         if self._is_ours:
             await self._client.aclose()
+
+
+_Transport = AsyncHttpTransport | AsyncEmbeddedTransport
+# A process, and an event loop if there is one.
+_Home = tuple[int, object]
 
 
 class AsyncTransports:
@@ -127,9 +125,12 @@ class AsyncTransports:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
             _http.library_of(http_client, "AsyncClient")
-        self._transports: dict[_Home, AsyncHttpTransport | AsyncEmbeddedTransport] = {}
+        self._transports: dict[_Home, _Transport] = {}
         self._opening = threading.Lock()
         self._is_closed = False
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client has connections and cannot be pickled; make one where it is used")
 
     @property
     def is_supplied(self) -> bool:  # unasync: remove
@@ -137,18 +138,12 @@ class AsyncTransports:
         return self._http_client is not None
 
     async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
-        """Send a request once, and read the response.
-
-        Raises:
-            APIConnectionError: If this is closed or cannot be opened, or there was no response.
-            ResponseValidationError: If the response cannot be read.
-            MemtraceError: If the request cannot be sent.
-        """
+        """Send a request once, and read the response; every failure is a MemtraceError."""
         if self._is_closed:
             raise APIConnectionError(f"{call} at {config.base_url}: this client is closed; make a new one")
         bounded = nullcontext()
         bounded = anyio.fail_after(deadline.left())  # type: ignore[assignment]  # unasync: remove
-        transport: AsyncHttpTransport | AsyncEmbeddedTransport | None = None
+        transport: _Transport | None = None
         try:
             with bounded:
                 transport = self._transports.get(self._home()) or await self._opened(call, config)
@@ -171,18 +166,18 @@ class AsyncTransports:
         if opened is not None:
             await opened.aclose()
 
-    async def _opened(self, call: Call, config: Config) -> AsyncHttpTransport | AsyncEmbeddedTransport:
+    async def _opened(self, call: Call, config: Config) -> _Transport:
         open_: Callable[..., Any] = self._open
         # Imports and certificates would hold up the event loop.
         open_ = partial(anyio.to_thread.run_sync, open_, abandon_on_cancel=True)  # unasync: remove
         try:
-            opened: AsyncHttpTransport | AsyncEmbeddedTransport = await open_(self._home(), config.base_url)
+            opened: _Transport = await open_(self._home(), config.base_url)
         except (OSError, ValueError) as error:
             problem = f"{call} at {config.base_url}: cannot be opened: {error}"
             raise APIConnectionError(problem) from error
         return opened
 
-    def _open(self, home: _Home, base_url: str) -> AsyncHttpTransport | AsyncEmbeddedTransport:
+    def _open(self, home: _Home, base_url: str) -> _Transport:
         with self._opening:
             self._forget_ended(home)  # unasync: remove
             if home not in self._transports:

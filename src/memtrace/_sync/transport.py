@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
 from types import NoneType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from memtrace._config import Config
 from memtrace._request import Call, call
@@ -32,8 +32,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
-# A process, and an event loop if there is one.
-_Home = tuple[int, object]
 
 
 class HttpTransport:
@@ -64,8 +62,8 @@ class HttpTransport:
         # Most requests are for the same few URLs, and parsing one takes as long as reading a memory.
         self._url = functools.lru_cache(maxsize=64)(library.URL)
         # A caller's own User-Agent is kept.
-        ours = client.headers.get("user-agent", "python-httpx").startswith("python-httpx")
-        self._hidden: tuple[str, ...] = () if ours else ("user-agent",)
+        agent = client.headers.get("user-agent", "python-httpx")
+        self._agent = {} if agent.startswith("python-httpx") else {"user-agent": agent}
 
     def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Send a request once, and read the response.
@@ -74,14 +72,11 @@ class HttpTransport:
             ResponseValidationError: If the response cannot be read.
             Exception: If there was no response; see `failure_of`.
         """
-        headers = {**config.headers, **call.headers}
-        for name in self._hidden:
-            headers.pop(name, None)
         request = self._build(
             call.method,
             self._url(config.url_of(call)),
             content=call.content,
-            headers=headers,
+            headers={**config.headers, **call.headers, **self._agent},
             extensions=deadline.extensions,
         )
         # A redirect is never followed, whatever the client's default: the API key would go along.
@@ -89,22 +84,25 @@ class HttpTransport:
         try:
             raw = RawResponse(call, config, response.status_code, response.headers, original=response)
             raw.require_readable()
-            chunks: list[bytes] = []
-            size = 0
+            content = bytearray()
             for chunk in response.iter_bytes():
-                chunks.append(chunk)
-                size += len(chunk)
-                raw.require_size(size)
+                content += chunk
+                raw.require_size(len(content))
                 deadline.check()
         finally:
             response.close()
-        raw.content = b"".join(chunks)
+        raw.content = bytes(content)
         return raw
 
     def close(self) -> None:
         """Close the client if it is ours."""
         if self._is_ours:
             self._client.close()
+
+
+_Transport = HttpTransport | EmbeddedTransport
+# A process, and an event loop if there is one.
+_Home = tuple[int, object]
 
 
 class Transports:
@@ -125,23 +123,20 @@ class Transports:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
             _http.library_of(http_client, "Client")
-        self._transports: dict[_Home, HttpTransport | EmbeddedTransport] = {}
+        self._transports: dict[_Home, _Transport] = {}
         self._opening = threading.Lock()
         self._is_closed = False
 
-    def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
-        """Send a request once, and read the response.
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client has connections and cannot be pickled; make one where it is used")
 
-        Raises:
-            APIConnectionError: If this is closed or cannot be opened, or there was no response.
-            ResponseValidationError: If the response cannot be read.
-            MemtraceError: If the request cannot be sent.
-        """
+    def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+        """Send a request once, and read the response; every failure is a MemtraceError."""
         if self._is_closed:
             raise APIConnectionError(f"{call} at {config.base_url}: this client is closed; make a new one")
         bounded = nullcontext()
 
-        transport: HttpTransport | EmbeddedTransport | None = None
+        transport: _Transport | None = None
         try:
             with bounded:
                 transport = self._transports.get(self._home()) or self._opened(call, config)
@@ -164,18 +159,18 @@ class Transports:
         if opened is not None:
             opened.close()
 
-    def _opened(self, call: Call, config: Config) -> HttpTransport | EmbeddedTransport:
+    def _opened(self, call: Call, config: Config) -> _Transport:
         open_: Callable[..., Any] = self._open
         # Imports and certificates would hold up the event loop.
 
         try:
-            opened: HttpTransport | EmbeddedTransport = open_(self._home(), config.base_url)
+            opened: _Transport = open_(self._home(), config.base_url)
         except (OSError, ValueError) as error:
             problem = f"{call} at {config.base_url}: cannot be opened: {error}"
             raise APIConnectionError(problem) from error
         return opened
 
-    def _open(self, home: _Home, base_url: str) -> HttpTransport | EmbeddedTransport:
+    def _open(self, home: _Home, base_url: str) -> _Transport:
         with self._opening:
             if home not in self._transports:
                 if self._store is None:
