@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from memtrace_server.folding import fold
 from memtrace_server.store.postgres import lexemes
@@ -56,6 +56,29 @@ class Query:
         return self
 
 
+@frozen(kw_only=True)
+class Page:
+    """A page of what matches, in order of (time, row).
+
+    Attributes:
+        org: The organisation.
+        wanted: The filter.
+        now: The moment of the call, in ns.
+        order: Whether the newest come first.
+        limit: Maximum number of memories.
+        after: The (time, row) after which the page begins, if not with the first.
+        offset: How many memories are passed over.
+    """
+
+    org: int
+    wanted: Filter
+    now: int
+    order: Direction
+    limit: int
+    after: tuple[int, int] | None = None
+    offset: int = 0
+
+
 def is_search(wanted: Filter) -> bool:
     """Return whether an index finds what a filter wants by what it says, or is labelled with."""
     return has_lexemes(wanted) or bool(wanted.contains and len(fold(wanted.contains)) >= _PIECE)
@@ -83,72 +106,58 @@ def of_org(org: int, *, is_found: bool) -> tuple[str, int]:
     return ("(m.org = %s) IS TRUE" if is_found else "m.org = %s"), org
 
 
-def found(  # noqa: PLR0913 - a page is what it is
-    org: int,
-    wanted: Filter,
-    now: int,
-    *,
-    order: Direction,
-    limit: int,
-    after: tuple[int, int] | None,
-    is_found: bool,
-) -> Query:
+def found(asked: Page, *, is_found: bool) -> Query:
     """Return the query for a page of what the full-text index finds, and how many it finds, up to `FEW`."""
-    condition, value = of_org(org, is_found=is_found)
+    condition, value = of_org(asked.org, is_found=is_found)
     query = Query(
         f"WITH hits AS MATERIALIZED (SELECT m.seq, m.time FROM memories m WHERE {condition}", [value]
     )
-    narrow(query, org, wanted, now)
-    _continue(query, order, after)
+    narrow(query, asked.org, asked.wanted, asked.now)
+    _continue(query, asked.order, asked.after)
     query.then(f" LIMIT {FEW + 1})")
-    columns, values = _columns(org, wanted)
+    columns, values = _columns(asked.org, asked.wanted)
     query.then(
         f" SELECT m.seq, m.time, {columns}, (SELECT count(*) FROM hits) FROM hits h"
         " JOIN memories m ON m.org = %s AND m.seq = h.seq",
-        *values, org,
+        *values, asked.org,
     )  # fmt: skip
-    return query.then(f" ORDER BY h.time {order}, h.seq {order} LIMIT %s", limit)
+    return query.then(f" ORDER BY h.time {asked.order}, h.seq {asked.order} LIMIT %s", asked.limit)
 
 
-def page(  # noqa: PLR0913 - as above
-    org: int,
-    wanted: Filter,
-    now: int,
-    *,
-    order: Direction,
-    limit: int,
-    after: tuple[int, int] | None = None,
-    offset: int = 0,
-) -> Query:
+def page(asked: Page) -> Query:
     """Return the query that looks for a page in order of (time, row), until it is full."""
-    ordering = f"ORDER BY time {order}, seq {order}"
-    columns, values = _columns(org, wanted)
+    ordering = f"ORDER BY time {asked.order}, seq {asked.order}"
+    columns, values = _columns(asked.org, asked.wanted)
     parts: list[str] = []
     whole = Query("")
-    for part in _parts(wanted):
-        query = Query(f"SELECT m.seq, m.time, {columns} FROM memories m WHERE m.org = %s", [*values, org])
+    for part in _parts(asked.wanted):
+        query = Query(
+            f"SELECT m.seq, m.time, {columns} FROM memories m WHERE m.org = %s", [*values, asked.org]
+        )
         query.add(f"m.is_superseded = {part}")
-        narrow(query, org, wanted, now, is_walk=True, part=part)
-        _continue(query, order, after)
-        if len(_parts(wanted)) == 1:
-            return query.then(f" {ordering} LIMIT %s OFFSET %s", limit, offset)
-        query.then(f" {ordering} LIMIT %s", limit + offset)
+        narrow(query, asked.org, asked.wanted, asked.now, is_walk=True, part=part)
+        _continue(query, asked.order, asked.after)
+        if len(_parts(asked.wanted)) == 1:
+            return query.then(f" {ordering} LIMIT %s OFFSET %s", asked.limit, asked.offset)
+        query.then(f" {ordering} LIMIT %s", asked.limit + asked.offset)
         parts.append(f"({query.sql})")
         whole.values += query.values
     whole.sql = f"{' UNION ALL '.join(parts)} {ordering} LIMIT %s OFFSET %s"
-    whole.values += [limit, offset]
+    whole.values += [asked.limit, asked.offset]
     return whole
 
 
-def nearest(org: int, wanted: Filter, order: Direction, after: tuple[int, int] | None) -> Query:
+def nearest(asked: Page) -> Query:
     """Return the query for how many memories are next, up to `NEAREST`, and their first and last time.
 
     What is superseded does not count, and may lie before them.
     """
     query = Query(
-        "SELECT count(*), min(time), max(time) FROM (SELECT m.time FROM memories m WHERE m.org = %s", [org]
+        "SELECT count(*), min(time), max(time) FROM (SELECT m.time FROM memories m WHERE m.org = %s",
+        [asked.org],
     )
     query.add("NOT m.is_superseded")
+    wanted = asked.wanted
     for condition, value in (
         ("m.agent_id = %s", wanted.agent_id),
         ("m.session_id = %s AND m.session_id IS NOT NULL", wanted.session_id),
@@ -157,8 +166,8 @@ def nearest(org: int, wanted: Filter, order: Direction, after: tuple[int, int] |
     ):
         if value is not None:
             query.add(condition, value)
-    _continue(query, order, after)
-    return query.then(f" ORDER BY time {order}, seq {order} LIMIT {NEAREST}) s")
+    _continue(query, asked.order, asked.after)
+    return query.then(f" ORDER BY time {asked.order}, seq {asked.order} LIMIT {NEAREST}) s")
 
 
 def matching(org: int, wanted: Filter, now: int) -> Query:

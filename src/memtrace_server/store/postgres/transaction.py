@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import psycopg
-from attrs import define
+from attrs import define, evolve
 
 from memtrace_server import times
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
@@ -18,7 +18,7 @@ from memtrace_server.store.facts import Asked, Facts, Learned, Original, id_of
 from memtrace_server.store.pending import Gone, Kept, Link, Pending
 from memtrace_server.store.postgres import lexemes, queries
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.queries import Query
+from memtrace_server.store.postgres.queries import Page, Query
 from memtrace_server.store.postgres.windows import Windows
 from memtrace_server.store.postgres.writing import FIRST_PLACE, MEMORIES, PLACES, Conflict, write
 from memtrace_server.store.records import (
@@ -44,7 +44,7 @@ _NEWEST = 1_000
 _LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _COUNTED = 2_000  # memories with a stem that are counted one by one
-_COMMON = 20_000  # memories with a stem by PostgreSQL's statistics, far more than are counted
+_COMMON = 2 * _COUNTED  # memories with a stem by PostgreSQL's statistics, surely more than are counted
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
 _SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in more
 _NOTHING = 1e-9
@@ -124,6 +124,8 @@ class PostgresTransaction(Facts):
         self._clock = clock
         self._slot = slot
         self._places = 0  # that this transaction has given to memories
+        self._is_writing = is_writing
+        self._counted: dict[int, int] = {}
         self._with_future: dict[int, bool] = {}
 
     def forget_what_is_known(self) -> None:
@@ -250,15 +252,13 @@ class PostgresTransaction(Facts):
     # --- ranked search
 
     def count_memories(self, org: int) -> int:
-        self.flush()
-        return self._count(org, "", MEMORIES)
-
-    def _count(self, org: int, agent_id: str, kind: str) -> int:
-        row = self._one(
-            "SELECT sum(number) FROM counts WHERE org = %s AND agent_id = %s AND kind = %s",
-            org, agent_id, kind,
-        )  # fmt: skip
-        return int((row and row[0]) or 0)
+        if self._is_writing or org not in self._counted:
+            self.flush()
+            row = self._one(
+                "SELECT sum(number) FROM counts WHERE org = %s AND agent_id = '' AND kind = %s", org, MEMORIES
+            )
+            self._counted[org] = int((row and row[0]) or 0)
+        return self._counted[org]
 
     def count_terms(self, org: int, stems: Sequence[str]) -> Mapping[str, int]:
         self.flush()
@@ -271,7 +271,9 @@ class PostgresTransaction(Facts):
         if not wanted:
             return {}
         if len(wanted) == 1 and self._is_common(org, wanted):
-            return self._sample(org, wanted)
+            sampled = self._sample(org, wanted[0])
+            if sampled > _COUNTED:  # of what is rare, statistics do not tell how rare
+                return {wanted[0]: sampled}
         condition, value = queries.of_org(org, is_found=not self._is_distributed)
         hits = Query(
             "WITH hits AS MATERIALIZED (SELECT m.lexemes FROM memories m"
@@ -299,7 +301,7 @@ class PostgresTransaction(Facts):
         if not rows or rows[0][2] <= _COUNTED:
             return {lexeme: count for lexeme, count, _ in rows}
         if len(wanted) == 1:
-            return self._sample(org, wanted)
+            return {wanted[0]: max(_COUNTED + 1, self._sample(org, wanted[0]))}
         counts: dict[str, int] = {}
         for lexeme in wanted if len(wanted) <= _ALL_COUNTED else [row[0] for row in rows]:
             counts.update(self._count_lexemes(org, [lexeme]))
@@ -320,8 +322,8 @@ class PostgresTransaction(Facts):
         ((found,),) = self._plan(query)
         return bool(found[0]["Plan"]["Plan Rows"] > _COMMON)
 
-    def _sample(self, org: int, wanted: Sequence[str]) -> Mapping[str, int]:
-        (lexeme,) = wanted
+    def _sample(self, org: int, lexeme: str) -> int:
+        """Return in how many memories a lexeme is, if it is in as many of all as of the newest."""
         row = self._one(
             "SELECT count(*) FILTER (WHERE lexemes @@ %s::tsquery), count(*)"
             " FROM (SELECT lexemes FROM memories"
@@ -329,7 +331,7 @@ class PostgresTransaction(Facts):
             lexemes.query([lexeme]), org,
         )  # fmt: skip
         found, looked_at = row or (0, 1)
-        return {lexeme: max(_COUNTED + 1, found * self.count_memories(org) // max(looked_at, 1))}
+        return int(found * self.count_memories(org) // max(looked_at, 1))
 
     def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:  # noqa: ARG002
         return Unindexed()
@@ -424,44 +426,29 @@ class PostgresTransaction(Facts):
         self.flush()
         if wanted.as_of is not None and not self._has_future(org):
             wanted = wanted.without_future()
-        if queries.is_search(wanted):
-            rows = self._search(org, wanted, now, order=order, limit=limit + offset, after=after)[offset:]
-        else:
-            rows = self._ask(
-                queries.page(org, wanted, now, order=order, limit=limit, after=after, offset=offset)
-            )
+        asked = Page(org=org, wanted=wanted, now=now, order=order, limit=limit, after=after, offset=offset)
+        rows = self._search(asked) if queries.is_search(wanted) else self._ask(queries.page(asked))
         return [_found(*row) for row in rows]
 
-    def _search(  # noqa: PLR0913 - a page is what it is
-        self,
-        org: int,
-        wanted: Filter,
-        now: int,
-        *,
-        order: Direction,
-        limit: int,
-        after: tuple[int, int] | None,
-    ) -> list[tuple[Any, ...]]:
+    def _search(self, asked: Page) -> list[tuple[Any, ...]]:
         """Look for a page in windows of time, each longer than the last; what is rare is found at once."""
-        windows = Windows.of(wanted, order, self._ask(queries.nearest(org, wanted, order, after))[0])
+        asked, offset = evolve(asked, limit=asked.limit + asked.offset, offset=0), asked.offset
+        windows = Windows.of(asked.wanted, asked.order, self._ask(queries.nearest(asked))[0])
         if windows is None:  # little is left
-            return self._found(org, wanted, now, order=order, limit=limit, after=after)
-        rows = self._ask(queries.page(org, windows.first(), now, order=order, limit=limit, after=after))
-        if len(rows) < limit and len(rows) * self.count_memories(org) <= queries.FEW * queries.NEAREST:
-            few = self._few(
-                org, windows.rest(), now, order=order, limit=limit - len(rows), after=after,
-                is_found=self._is_found(org, wanted),
-            )  # fmt: skip
+            return self._found(asked)[offset:]
+        rows = self._ask(queries.page(evolve(asked, wanted=windows.first())))
+        left = asked.limit - len(rows)
+        if left and len(rows) * self.count_memories(asked.org) <= queries.FEW * queries.NEAREST:
+            rest = evolve(asked, wanted=windows.rest(), limit=left)
+            few = self._few(rest, is_found=self._is_found(asked.org, asked.wanted))
             if few is not None:
-                return rows + few
-        while len(rows) < limit and not windows.is_done:
-            window = windows.next(len(rows), limit)
-            left = limit - len(rows)
-            if windows.is_short and not windows.is_done:
-                rows += self._ask(queries.page(org, window, now, order=order, limit=left, after=after))
-            else:
-                rows += self._found(org, window, now, order=order, limit=left, after=after)
-        return rows
+                return (rows + few)[offset:]
+        while len(rows) < asked.limit and not windows.is_done:
+            wanted = windows.next(len(rows), asked.limit)
+            window = evolve(asked, wanted=wanted, limit=asked.limit - len(rows))
+            is_walk = windows.is_short and not windows.is_done
+            rows += self._ask(queries.page(window)) if is_walk else self._found(window)
+        return rows[offset:]
 
     def _is_found(self, org: int, wanted: Filter) -> bool:
         """Return whether an index of what memories say finds fewer rows than the organisation has."""
@@ -470,36 +457,14 @@ class PostgresTransaction(Facts):
         row = self._one("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('memories')")
         return row is not None and self.count_memories(org) * _LARGE_SHARE >= row[0]
 
-    def _found(  # noqa: PLR0913 - as above
-        self,
-        org: int,
-        wanted: Filter,
-        now: int,
-        *,
-        order: Direction,
-        limit: int,
-        after: tuple[int, int] | None,
-    ) -> list[tuple[Any, ...]]:
+    def _found(self, asked: Page) -> list[tuple[Any, ...]]:
         """Return a page of what the full-text index finds, or, if that is much, of what comes in order."""
-        few = self._few(org, wanted, now, order=order, limit=limit, after=after, is_found=False)
-        if few is not None:
-            return few
-        return self._ask(queries.page(org, wanted, now, order=order, limit=limit, after=after))
+        few = self._few(asked, is_found=False)
+        return self._ask(queries.page(asked)) if few is None else few
 
-    def _few(  # noqa: PLR0913 - as above
-        self,
-        org: int,
-        wanted: Filter,
-        now: int,
-        *,
-        order: Direction,
-        limit: int,
-        after: tuple[int, int] | None,
-        is_found: bool,
-    ) -> list[tuple[Any, ...]] | None:
+    def _few(self, asked: Page, *, is_found: bool) -> list[tuple[Any, ...]] | None:
         """Return a page of what the full-text index finds; None if it finds much."""
-        query = queries.found(org, wanted, now, order=order, limit=limit, after=after, is_found=is_found)
-        rows = self._plan(query)
+        rows = self._plan(queries.found(asked, is_found=is_found))
         return None if rows and rows[0][-1] > queries.FEW else [row[:-1] for row in rows]
 
     def tail_end(self, org: int) -> int:
