@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
-from attrs import frozen
+from attrs import field, frozen
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -22,6 +22,7 @@ CONNECTION = "memtrace.connection"
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _MAX_HEAD = 64 << 10  # bytes
+_MAX_READ = 64 << 10  # bytes
 _MAX_HEADERS = 100
 _MAX_PATH = 4 << 10  # bytes; the contract's longest is 1,600, and to decode 64 KiB costs 30 requests
 _END_OF_HEAD = b"\r\n\r\n"
@@ -73,10 +74,60 @@ class Limits:
     Attributes:
         client_timeout: Seconds that a client may take in each state of its connection.
         slots: Which of them are served.
+        buffer: Where the event loop puts what it reads, for one connection at a time.
     """
 
     client_timeout: float
     slots: Slots
+    buffer: bytearray = field(factory=lambda: bytearray(_MAX_READ), repr=False)
+
+
+class Reader(asyncio.BufferedProtocol):
+    """What a transport calls: a connection to which no more than 64 KiB are given at once.
+
+    A transport asks this kind of protocol where to put what it reads. To another kind, uvloop gives up to
+    256 KiB at once, which a client without a key could have held.
+
+    Args:
+        config: The server's configuration, as uvicorn gives it, like the next three.
+        server_state: What connections of the server share.
+        app_state: What the application's lifespan has left.
+        _loop: The event loop.
+        limits: Limits of the server's connections.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        self._connection = Connection(config, server_state, app_state, _loop, limits=limits)
+        self._buffer = limits.buffer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._connection.connection_made(cast("asyncio.Transport", transport))
+
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - a larger one is of no use
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._connection.data_received(bytes(memoryview(self._buffer)[:nbytes]))
+
+    def eof_received(self) -> None:
+        self._connection.eof_received()
+
+    def pause_writing(self) -> None:
+        self._connection.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._connection.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.connection_lost(exc)
 
 
 class Connection(HttpToolsProtocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -22,12 +23,18 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
+import uvloop
 from attrs import frozen
 from durability.in_process import MEMORIES
 from durability.sockets import PATIENCE, answer, connect, post
 from durability.store_audit import assert_whole
 from hostile.server_cost import HEALTH, ask, assert_costs, memory, open_files, open_sockets, read
 from live import LiveServer
+from starlette.applications import Starlette
+from uvicorn.server import ServerState
+
+from memtrace_server.connections import Connection, Limits, Reader, Slots
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
 
@@ -71,6 +78,43 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
     assert server.returncode == 0
     assert "traceback" not in "".join(server.log)
+
+
+# --- what a connection holds
+
+
+@pytest.mark.parametrize("loops", [uvloop, asyncio], ids=["uvloop", "asyncio"])
+def test_no_more_than_64_kib_are_read_at_once(monkeypatch: pytest.MonkeyPatch, loops: Any) -> None:
+    sent = os.urandom(1 << 20)
+    received: list[bytes] = []
+    is_whole = asyncio.Event()
+
+    def receive(_: Connection, data: bytes) -> None:
+        received.append(data)
+        if sum(map(len, received)) == len(sent):
+            is_whole.set()
+
+    monkeypatch.setattr(Connection, "data_received", receive)
+    config = uvicorn.Config(Starlette())
+    config.load()
+    limits = Limits(client_timeout=PATIENCE, slots=Slots(1))
+
+    async def run() -> None:
+        make = partial(Reader, config, ServerState(), {}, limits=limits)
+        serving = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+        host, port = serving.sockets[0].getsockname()
+        _, writer = await asyncio.open_connection(host, port)
+        writer.write(sent)
+        await asyncio.wait_for(is_whole.wait(), PATIENCE)
+        writer.close()
+        await writer.wait_closed()
+        serving.close()
+        await serving.wait_closed()
+
+    with asyncio.Runner(loop_factory=loops.new_event_loop) as runner:
+        runner.run(run())
+    assert b"".join(received) == sent
+    assert max(map(len, received)) <= 64 << 10
 
 
 # --- the key comes first
