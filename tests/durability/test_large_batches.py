@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +19,9 @@ from durability.store_audit import assert_whole
 from memtrace import Memtrace
 from memtrace_server.core import Work
 from memtrace_server.problems import Problem
+from memtrace_server.service import Step
 from memtrace_server.store.protocol import Outcome, Transaction, Write
+from memtrace_server.store.records import Filter
 from memtrace_server.store.sqlite import texts
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
@@ -211,6 +214,74 @@ def test_of_long_memories_that_are_forgotten_nothing_is_left(process: InProcess,
     for path in file.parent.iterdir():
         assert SECRET.encode() not in path.read_bytes()
     assert_whole(file)
+
+
+def test_others_write_while_long_memories_are_forgotten(process: InProcess, file: Path) -> None:
+    ours, theirs = process.tenant("ours"), process.tenant("theirs")
+    many = batch([f"{n} {'x' * texts.LONG}" for n in range(4 * texts.FORGOTTEN)])
+    assert ours.send("POST", MEMORIES, many).status == 201
+    work = ours.begin("DELETE", MEMORIES, query="agent_id=a").todo
+    assert isinstance(work, Work)
+    assert work.find is not None
+    rows = process.store.read(work.find)
+    small = other(theirs, 2, {"agent_id": "a", "content": "small"})
+    left: list[int] = []
+
+    def forget(transaction: Transaction) -> Any:
+        if not left:
+            process.store.submit([small], lambda _: left.append(len(ours.memories())))
+        return work.run(transaction, Step(rows=rows, done=0, is_last=True))
+
+    assert told(process.store.write(forget)) == {"deleted": 4 * texts.FORGOTTEN}
+    assert left
+    assert left[0] >= 3 * texts.FORGOTTEN
+    assert ours.memories() == []
+    assert_whole(file)
+
+
+def test_writes_that_wait_together_forget_long_memories_in_turns(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tenant = process.tenant()
+    contents = [f"{n} {'x' * texts.LONG}" for n in range(3 * texts.FORGOTTEN)]
+    stored = told(tenant.send("POST", MEMORIES, batch(contents)))["memories"]
+    removed: list[int] = []
+    real = SqliteTransaction.finish
+
+    def finish(transaction: Any) -> None:
+        removed.append(transaction._removals.mark())  # noqa: SLF001 - what takes long
+        real(transaction)
+
+    monkeypatch.setattr(SqliteTransaction, "finish", finish)
+    while process.store.read(lambda transaction: transaction.unindexed(1, Filter(), 0, 1 << 62).found):
+        process.store.tend()
+    works = [tenant.begin("DELETE", f"{MEMORIES}/{memory['id']}").todo for memory in stored]
+    outcomes: list[Outcome[Any]] = []
+    done = threading.Event()
+
+    def tell(some: Sequence[tuple[Any, Outcome[Any]]]) -> None:
+        outcomes.extend(outcome for _, outcome in some)
+        if len(outcomes) == len(works):
+            done.set()
+
+    process.store.submit([Write(run=work.run, org=2) for work in works if isinstance(work, Work)], tell)
+    assert done.wait(60)
+    assert [failure for _, failure in outcomes] == [None] * len(stored)
+    assert 0 < max(removed) <= texts.FORGOTTEN
+    assert assert_whole(file) == []
+
+
+def test_long_memories_that_expired_are_swept_some_at_a_time(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    many = batch([f"{n} {'x' * texts.LONG}" for n in range(2 * texts.FORGOTTEN)], ttl=1)
+    assert tenant.send("POST", MEMORIES, many).status == 201
+
+    def sweep(transaction: Any) -> None:
+        transaction.sweep(1 << 62, 0, 1_000)
+
+    for left in (texts.FORGOTTEN, 0):
+        process.store.write(sweep)
+        assert len(assert_whole(file)) == left
 
 
 # Stores a batch, and kills itself before or after the transaction whose number it is told.

@@ -264,7 +264,9 @@ class SqliteStore:
         for _, failure in outcomes:
             self._note(failure)
         return [
-            (texts.begun(write, failure), None) if isinstance(failure, texts.Unstaged) else outcome
+            (texts.begun(write, failure), None)
+            if isinstance(failure, texts.Unstaged | texts.Unforgotten)
+            else outcome
             for write, outcome in zip(writes, outcomes, strict=True)
             for _, failure in [outcome]
         ]

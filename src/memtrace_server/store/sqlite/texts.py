@@ -26,7 +26,10 @@ LONG = 4_000
 """Characters from which on a text has a row of its own; SQLite would give it pages of its own anyway."""
 
 SWEPT = 64
-"""Texts that one sweep removes; it takes some 10 ms."""
+"""Texts without a memory that one sweep removes; it takes some 10 ms."""
+
+FORGOTTEN = 12
+"""Long memories that one transaction forgets; some 20 ms, as each is taken out of the index word by word."""
 
 STAGED_FOR = 60 * times.SECOND
 """After which a text that no memory refers to is removed. A write that still needs it stages it again."""
@@ -57,6 +60,20 @@ def require_short(org: int, texts: Sequence[str]) -> None:
     """
     if sum(map(len, texts)) > _STEP:
         raise Unstaged(org, texts)
+
+
+class Unforgotten(Exception):  # noqa: N818 - as above
+    """Memories are too long to be forgotten in one transaction; nothing was written.
+
+    Attributes:
+        org: Their organisation.
+        parts: Their rows, divided for several transactions.
+    """
+
+    def __init__(self, org: int, parts: Sequence[Sequence[int]]) -> None:
+        super().__init__("these memories have to be forgotten in parts")
+        self.org = org
+        self.parts = parts
 
 
 class Staged:
@@ -103,10 +120,12 @@ class _Storing(Write, frozen=True, kw_only=True, eq=False):
     staged: Sequence[tuple[int, str]]
 
 
-def begun(write: Write, unstaged: Unstaged) -> Unfinished:
+def begun(write: Write, reason: Unstaged | Unforgotten) -> Unfinished:
     """Return what is to be done of a write instead, whose texts are too long for one transaction."""
+    if isinstance(reason, Unforgotten):
+        return Unfinished(_forgetting(write, reason.org, [part for part in reason.parts if part], 0))
     original, staged = (write.original, write.staged) if isinstance(write, _Storing) else (write, ())
-    return Unfinished(_staging(original, unstaged.org, unstaged.texts, staged))
+    return Unfinished(_staging(original, reason.org, reason.texts, staged))
 
 
 def _staging(write: Write, org: int, texts: Sequence[str], staged: Sequence[tuple[int, str]]) -> Write:
@@ -133,3 +152,33 @@ def _storing(write: Write, staged: Sequence[tuple[int, str]]) -> Write:
     return _Storing(
         run=run, deadline=write.deadline, org=write.org, size=GROUP, original=write, staged=staged
     )
+
+
+def divided(rows: Sequence[tuple[int, bool]], before: int = 0) -> list[list[int]]:
+    """Divide rows into parts that one transaction forgets.
+
+    Args:
+        rows: Each with whether it is long.
+        before: How many long ones the transaction has forgotten before the first part, which may be empty.
+    """
+    parts: list[list[int]] = [[]]
+    for row, is_long in rows:
+        if is_long and before >= FORGOTTEN:
+            parts.append([])
+            before = 0
+        parts[-1].append(row)
+        before += is_long
+    return parts
+
+
+def _forgetting(write: Write, org: int, parts: Sequence[Sequence[int]], before: int) -> Write:
+    """Return what forgets some parts, one in each transaction; the write itself forgets the last."""
+
+    def run(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the write returns
+        if len(parts) == 1:
+            with cast("SqliteTransaction", transaction).forgotten(before):
+                return write.run(transaction)
+        now_forgotten = before + transaction.forget(org, parts[0])
+        return Unfinished(_forgetting(write, org, parts[1:], now_forgotten))
+
+    return msgspec.structs.replace(write, run=run, size=GROUP, wants=None)

@@ -69,9 +69,9 @@ class SqliteTransaction(Facts):
         self._db = connection
         self._removals = fulltext.Removals()
         self._staged = texts.Staged()
-        self._long: dict[
-            int, int | None
-        ] = {}  # rows of memories with a long text; that of the text if staged
+        self._long: dict[int, int | None] = {}
+        """Rows of memories with a long text; each with that of its text if it is staged."""
+        self._forgotten_before = self._long_forgotten = 0
         self._last_seq: int | None = None
         self._orders: dict[int, _Order] = {}
 
@@ -349,13 +349,35 @@ class SqliteTransaction(Facts):
             rows.extend(some)
         return rows
 
+    def forget(self, org: int, rows: Sequence[int]) -> int:
+        self.flush()
+        there = "SELECT seq, text IS NOT NULL FROM json_each(?) j CROSS JOIN memories ON seq = j.value"
+        found = self._rows(f"{there} WHERE org = ?", encoded(list(dict.fromkeys(rows))), org)
+        parts = texts.divided(found, self._long_forgotten)
+        if len(parts) > 1:
+            raise texts.Unforgotten(org, parts)
+        self._long_forgotten += sum(is_long for _, is_long in found)
+        return self._forgotten_before + super().forget(org, rows)
+
+    @contextmanager
+    def forgotten(self, before: int) -> Iterator[None]:
+        """Have the number of memories that were forgotten before count."""
+        self._forgotten_before = before
+        try:
+            yield
+        finally:
+            self._forgotten_before = 0
+
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
         """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on."""
         self.flush()
+        sql = "SELECT org, seq, text IS NOT NULL FROM memories WHERE expires_at <= ? LIMIT ?"
+        found = self._rows(sql, now, limit)
+        first = set(texts.divided([(seq, is_long) for _, seq, is_long in found])[0])
         expired: dict[int, list[int]] = {}
-        sql = "SELECT org, seq FROM memories WHERE expires_at <= ? LIMIT ?"
-        for org, seq in self._rows(sql, now, limit):
-            expired.setdefault(org, []).append(seq)
+        for org, seq, _ in found:
+            if seq in first:
+                expired.setdefault(org, []).append(seq)
         for org, rows in expired.items():
             self._remove(org, rows)
         self._date_back(now)
