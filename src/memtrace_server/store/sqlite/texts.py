@@ -150,7 +150,13 @@ def _storing(write: Write, staged: Sequence[tuple[int, str]]) -> Write:
             return write.run(transaction)
 
     return _Storing(
-        run=run, deadline=write.deadline, org=write.org, size=GROUP, original=write, staged=staged
+        run=run,
+        deadline=write.deadline,
+        org=write.org,
+        size=GROUP,
+        wants=write.wants,
+        original=write,
+        staged=staged,
     )
 
 
