@@ -28,23 +28,14 @@ from memtrace.models import (
     SearchResult,
 )
 
-PAGE_SIZE = 100
-
 # The largest page of 0.x: asked for a larger one, it gives a hundred.
 _LARGEST = 1000
+_USUAL = 100
 
 # Times are read in microseconds, though a server may keep nanoseconds: equal ones may be this far apart.
 _SAME_TIME = timedelta(microseconds=2)
 
-_WHAT_MAKES_A_MEMORY = (
-    "agent_id",
-    "session_id",
-    "memory_type",
-    "event_type",
-    "content",
-    "metadata",
-    "dedup_key",
-)
+_IDENTITY = ("agent_id", "session_id", "memory_type", "event_type", "content", "metadata", "dedup_key")
 
 
 def is_already_applied(refusal: APIStatusError, retries: Retries) -> bool:
@@ -89,18 +80,12 @@ def batch_for(
 
 def agent_for(request: RegisterAgentRequest, agents: Iterable[Agent]) -> Agent | None:
     """Return the agent that a request asked to register, if it is among these."""
-    for agent in agents:
-        if agent.name == request.name:
-            same = (agent.description or None, agent.config or None) == (
-                request.description or None,
-                request.config or None,
-            )
-            return agent if same else None
-    return None
+    wanted = (request.name, request.description or None, request.config or None)
+    return next((a for a in agents if (a.name, a.description or None, a.config or None) == wanted), None)
 
 
 def presumed(request: AddMemoryRequest, sent_at: datetime) -> Memory:
-    """Make the memory that a request asked to store, as far as it can be known from here."""
+    """Return the memory that a request asked to store, as far as it can be known from here."""
     return Memory(
         time=request.time or sent_at,
         org_id="",
@@ -119,13 +104,11 @@ def presumed(request: AddMemoryRequest, sent_at: datetime) -> Memory:
 
 def _is_for(memory: Memory, request: AddMemoryRequest) -> bool:
     wanted = presumed(request, memory.time)
-    return all(
-        (getattr(memory, name) or None) == (getattr(wanted, name) or None) for name in _WHAT_MAKES_A_MEMORY
-    )
+    return all((getattr(memory, name) or None) == (getattr(wanted, name) or None) for name in _IDENTITY)
 
 
 def page_after(options: ListOptions, page: MemoryList) -> ListOptions | None:
-    """Ask for the page after a page; None after the last one.
+    """Return what asks for the page after a page; None after the last one.
 
     A 0.x server gives no cursor, but takes an offset.
     """
@@ -147,12 +130,12 @@ class SearchPages:
     """
 
     def __init__(self, query: SearchQuery) -> None:
-        self._size = query.limit or PAGE_SIZE
+        self._size = query.limit or _USUAL
         self.query: SearchQuery | None = attrs.evolve(query, limit=self._size)
         self._edge: list[Memory] = []
 
     def take(self, query: SearchQuery, result: SearchResult) -> list[Memory]:
-        """Give what is new on the page that was asked for, and set out for the next one.
+        """Return what is new on the page that was asked for, and go on to the next one.
 
         Raises:
             MemtraceError: If a 0.x server has more memories of one moment than it puts on a page.
@@ -186,7 +169,7 @@ class SearchPages:
         return new
 
     def _is_past_edge(self, query: SearchQuery, memory: Memory) -> bool:
-        """Tell whether a memory is what was asked for; a server may pass over `since` and `until`."""
+        """Return whether a memory is what was asked for; a server may ignore `since` and `until`."""
         if not self._edge:
             return True
         edge = self._edge[-1].time

@@ -5,6 +5,7 @@ A record has what the server returned, to the last digit of a time. Models would
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -114,10 +115,10 @@ class Batch:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the body of a request to import them."""
-        return {
-            collection: [fields for _, kind, fields in self.records if COLLECTIONS[kind] == collection]
-            for collection in dict.fromkeys(COLLECTIONS[kind] for _, kind, _ in self.records)
-        }
+        body: dict[str, Any] = {}
+        for _, kind, fields in self.records:
+            body.setdefault(COLLECTIONS[kind], []).append(fields)
+        return body
 
     def reject(self, error: APIStatusError) -> list[RejectedRecord]:
         """Drop the records that an error response names, and return them with what is wrong.
@@ -125,24 +126,21 @@ class Batch:
         Raises:
             APIStatusError: The response names none.
         """
-        reasons: dict[tuple[str, int], str] = {}
+        reasons: dict[tuple[str, str], str] = {}
         for detail in error.details:
-            collection, _, rest = detail.field.partition(".")
-            index, _, field = rest.partition(".")
-            if collection in COLLECTIONS.values() and index.isdecimal():
-                reason = f"{field}: {detail.message}" if field else detail.message
-                reasons.setdefault((collection, int(index)), reason)
+            collection, index, field = [*detail.field.split(".", 2), "", ""][:3]
+            reasons.setdefault((collection, index), f"{field}: {detail.message}" if field else detail.message)
         rejected: list[RejectedRecord] = []
         kept: list[tuple[int, str, dict[str, Any]]] = []
-        counts = dict.fromkeys(COLLECTIONS.values(), -1)
+        counts: Counter[str] = Counter()
         for record in self.records:
             position, kind, _ = record
-            counts[COLLECTIONS[kind]] += 1
-            at = COLLECTIONS[kind], counts[COLLECTIONS[kind]]
-            if at in reasons:
-                rejected.append(RejectedRecord(position, reasons[at]))
-            else:
+            reason = reasons.get((COLLECTIONS[kind], str(counts[kind])))
+            counts[kind] += 1
+            if reason is None:
                 kept.append(record)
+            else:
+                rejected.append(RejectedRecord(position, reason))
         if not rejected:
             raise error
         self.records = kept
