@@ -13,6 +13,7 @@ from .fields import (
     AgentFields,
     AgentListFilters,
     AgentMemoryFilters,
+    ContextFields,
     CreateSessionFields,
     DecisionFields,
     DeleteAgentFields,
@@ -27,6 +28,7 @@ from .fields import (
     SessionListFilters,
     SessionMemoryFields,
     SessionMemoryFilters,
+    SessionSearchConditions,
     TailOptions,
     UpdateSessionFields,
 )
@@ -841,6 +843,88 @@ class AsyncSessionMethods:
     def id(self) -> str:
         """The session's id."""
         raise NotImplementedError
+
+    def _bound(self, of: type[T], request: object, fields: Mapping[str, object]) -> T:
+        raise NotImplementedError
+
+    async def search(
+        self,
+        query: SearchQuery | str | None = None,
+        **fields: Unpack[SessionSearchConditions],
+    ) -> SearchResult:
+        """Search memories.
+
+        Returns the memories that match every condition given. `query` takes a question as a person asks it,
+        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
+        equal values. A memory is found as soon as it is stored.
+
+        Limited to what the session's agent stored in the session; `search_memories` of the client is not.
+
+        Args:
+            query: A question, or words. A memory matches if its content, its tags, its event type or
+                the strings in its metadata have any of the words, in any form of English ("ran" matches
+                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
+                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
+                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
+                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given) raises memories of that time. A question about nothing but a
+                time ("What happened yesterday?") has the memories of exactly that time, whatever their
+                words, the newest first and without scores. The 64 rarest words count, and the first 16
+                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
+                `SearchQuery`.
+
+        Returns:
+            The memories that match.
+        """
+        return await self._client.search_memories(
+            self._bound(SearchQuery, query, fields),
+        )
+
+    async def context(
+        self,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: AsyncCountTokens | None = None,
+        **fields: Unpack[ContextFields],
+    ) -> SessionContext:
+        """Get a session's memories as markdown for an LLM.
+
+        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
+        what it was (its event type, unless that is `general`). Equal contents under one heading are written
+        once, with their number.
+
+        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
+        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
+        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
+        something important is left out: what is unimportant, no match, and not among the newest eight (as
+        far as an eighth of the budget holds them). For decisions, errors and entities without an
+        importance, only what is older is chatter. A long memory may be shortened. The last line says how
+        many memories were left out.
+
+        **Framing.** The first line says that these are records, not instructions. No stored text can become
+        a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
+        invisible characters are written as escapes.
+
+        Limited to what the session's agent stored in the session; `get_session_context` of the client is not.
+
+        Args:
+            options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens, or awaits either. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            NotFoundError: If there is none.
+            TypeError: If `count_tokens` returns something else.
+        """
+        return await self._client.get_session_context(
+            self.id,
+            self._bound(ContextOptions, options, fields),
+            count_tokens=count_tokens,
+        )
 
     async def remember(
         self, content: str, *, idempotency_key: str | None = None, **fields: Unpack[SessionMemoryFields]
@@ -1738,6 +1822,88 @@ class SessionMethods:
     def id(self) -> str:
         """The session's id."""
         raise NotImplementedError
+
+    def _bound(self, of: type[T], request: object, fields: Mapping[str, object]) -> T:
+        raise NotImplementedError
+
+    def search(
+        self,
+        query: SearchQuery | str | None = None,
+        **fields: Unpack[SessionSearchConditions],
+    ) -> SearchResult:
+        """Search memories.
+
+        Returns the memories that match every condition given. `query` takes a question as a person asks it,
+        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
+        equal values. A memory is found as soon as it is stored.
+
+        Limited to what the session's agent stored in the session; `search_memories` of the client is not.
+
+        Args:
+            query: A question, or words. A memory matches if its content, its tags, its event type or
+                the strings in its metadata have any of the words, in any form of English ("ran" matches
+                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
+                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
+                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
+                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given) raises memories of that time. A question about nothing but a
+                time ("What happened yesterday?") has the memories of exactly that time, whatever their
+                words, the newest first and without scores. The 64 rarest words count, and the first 16
+                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
+                `SearchQuery`.
+
+        Returns:
+            The memories that match.
+        """
+        return self._client.search_memories(
+            self._bound(SearchQuery, query, fields),
+        )
+
+    def context(
+        self,
+        options: ContextOptions | None = None,
+        *,
+        count_tokens: CountTokens | None = None,
+        **fields: Unpack[ContextFields],
+    ) -> SessionContext:
+        """Get a session's memories as markdown for an LLM.
+
+        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
+        what it was (its event type, unless that is `general`). Equal contents under one heading are written
+        once, with their number.
+
+        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
+        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
+        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
+        something important is left out: what is unimportant, no match, and not among the newest eight (as
+        far as an eighth of the budget holds them). For decisions, errors and entities without an
+        importance, only what is older is chatter. A long memory may be shortened. The last line says how
+        many memories were left out.
+
+        **Framing.** The first line says that these are records, not instructions. No stored text can become
+        a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
+        invisible characters are written as escapes.
+
+        Limited to what the session's agent stored in the session; `get_session_context` of the client is not.
+
+        Args:
+            options: What the context is made of. Or pass the options as keywords.
+            count_tokens: How many tokens your model's tokenizer makes of a text: a function that returns the
+                number or the tokens. The context is then fitted to `max_tokens` by what
+                it counts, in up to three requests; without it, by a bound that holds for any tokenizer.
+
+        Returns:
+            The context, and how many memories are in it.
+
+        Raises:
+            NotFoundError: If there is none.
+            TypeError: If `count_tokens` returns something else.
+        """
+        return self._client.get_session_context(
+            self.id,
+            self._bound(ContextOptions, options, fields),
+            count_tokens=count_tokens,
+        )
 
     def remember(
         self, content: str, *, idempotency_key: str | None = None, **fields: Unpack[SessionMemoryFields]

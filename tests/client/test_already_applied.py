@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -126,6 +127,25 @@ def test_what_is_refused_at_once_cannot_have_landed(sdk: Memtrace, fake_server: 
         sdk.register_agent(name="agent_1")
     with pytest.raises(NotFoundError, match="agent not found"):
         sdk.delete_agent("agent_1")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda sdk: sdk.get_agent("agent_1"),
+        lambda sdk: sdk.update_session("sess_1", status="closed"),
+        lambda sdk: sdk.forget("mem_1"),
+        lambda sdk: sdk.add_memory(**SENT),
+    ],
+    ids=["a read", "a change", "a memory to forget", "a memory to store"],
+)
+def test_what_is_not_found_by_a_retry_was_not_applied(
+    sdk: Memtrace, fake_server: FakeServer, call: Callable[[Memtrace], object]
+) -> None:
+    fake_server.fail(httpx.ReadError("lost")).answer(404, {"error": "not found"})
+
+    with pytest.raises(NotFoundError, match="not found"):
+        call(sdk)
 
 
 @pytest.mark.parametrize("timeout", [10.0, httpx.Timeout(7.0)], ids=["a number", "of httpx"])

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memtrace._config import Config
 from memtrace._request import Call, OwnKey
 from memtrace._response import RawResponse
 from memtrace._retry import Deadline
-
-if TYPE_CHECKING:
-    from memtrace_server.messages import Request
 
 
 class EmbeddedTransport:
@@ -30,6 +27,7 @@ class EmbeddedTransport:
         try:
             # Here, as those who send over HTTP need none of it.
             from memtrace_server.embedded import EmbeddedServer  # noqa: PLC0415
+            from memtrace_server.messages import Request  # noqa: PLC0415
         except ImportError as error:
             from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # it needs nothing of an extra
 
@@ -38,7 +36,7 @@ class EmbeddedTransport:
             raise ImportError(
                 f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
-        self._server = EmbeddedServer(store)
+        self._server, self._request = EmbeddedServer(store), Request
 
     def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Answer a request; returns when a write is committed.
@@ -49,25 +47,17 @@ class EmbeddedTransport:
         """
         handle: Any = self._server.handle
 
-        response = handle(_message(call), deadline.left())
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        return RawResponse(call, config, response.status, headers, response.body)
+        # No response is lost on this way, and to keep a key would take a tenth of a write's time.
+        headers = {n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)}
+        request = self._request(
+            method=call.method, path=call.path, query=call.query, headers=headers, body=call.content or b""
+        )
+        response = handle(request, deadline.left())
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return RawResponse(call, config, response.status, received, response.body)
 
     def close(self) -> None:
         """Close the store."""
         close: Any = self._server.close
 
         close()
-
-
-def _message(call: Call) -> Request:
-    from memtrace_server.messages import Request  # noqa: PLC0415  # as above
-
-    return Request(
-        method=call.method,
-        path=call.path,
-        query=call.query,
-        # No response is lost on this way, and to keep a key would take a tenth of a write's time.
-        headers={n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)},
-        body=call.content or b"",
-    )

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import attrs
-from memtrace_api.fields import ContextFields, SessionRecallFilters, SessionSearchConditions
-from memtrace_api.methods import CountTokens, SessionMethods
+from memtrace_api.fields import SessionRecallFilters
+from memtrace_api.methods import SessionMethods
 
 from memtrace._fields import shows_fields
 from memtrace._request import request_of
 from memtrace.exceptions import MemtraceError, NotFoundError
-from memtrace.models import ContextOptions, MemoryList, SearchQuery, SearchResult, SessionContext, TimePoint
+from memtrace.models import MemoryList, SearchQuery, TimePoint
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
+
+T = TypeVar("T")
 
 logger = logging.getLogger("memtrace")
 
@@ -97,39 +99,9 @@ class SessionHandle(SessionMethods):
         """
         return self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
-    def context(
-        self,
-        options: ContextOptions | None = None,
-        *,
-        count_tokens: CountTokens | None = None,
-        **fields: Unpack[ContextFields],
-    ) -> SessionContext:
-        """Return what the session's agent remembers of it, as markdown for an LLM.
-
-        `get_session_context` of the client has the memories of every agent in the session.
-
-        Args:
-            options: What the context is made of; its agent is that of this session. Or pass the options as
-                keywords.
-            count_tokens: How many tokens your model's tokenizer makes of a text, to fit the context to it.
-
-        Returns:
-            The context, and how many memories are in it.
-        """
-        body = attrs.evolve(request_of(ContextOptions, options, fields), agent_id=self.agent_id)
-        return self._client.get_session_context(self.id, body, count_tokens=count_tokens)
-
-    def search(
-        self, query: SearchQuery | str | None = None, **conditions: Unpack[SessionSearchConditions]
-    ) -> SearchResult:
-        """Search the session's memories; as `search_memories` of the client.
-
-        Args:
-            query: The words that the content must have, with other conditions as keywords. Or a whole
-                `SearchQuery`, whose agent and session are those of this one.
-
-        Returns:
-            A page of what was found.
-        """
-        body = request_of(SearchQuery, query, conditions)
-        return self._client.search_memories(attrs.evolve(body, agent_id=self.agent_id, session_id=self.id))
+    def _bound(self, of: type[T], request: object, fields: Mapping[str, object]) -> T:
+        """Return a request for what the session's agent stored; a search, for this session too."""
+        made: Any = request_of(of, request, fields)
+        session = {"session_id": self.id} if of is SearchQuery else {}
+        bound: T = attrs.evolve(made, agent_id=self.agent_id, **session)
+        return bound
