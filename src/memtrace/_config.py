@@ -133,7 +133,7 @@ class Config:
             **_checked(default_headers or {}),
         }
         secrets: tuple[str, ...] = ()
-        if login is not None:
+        if login:
             encoded = b64encode(login.encode()).decode("ascii")
             headers["authorization"] = f"Basic {encoded}"
             secrets = (encoded, login.partition(":")[2] or login)
@@ -205,7 +205,7 @@ def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _located(base_url: str) -> tuple[str, str | None, str | None]:
+def _located(base_url: str) -> tuple[str, str | None, str]:
     """Return how to show a URL, which store to open, and `user:password` for a server."""
     # The value is never quoted whole: it may hold a password, or be an API key in the wrong place.
     scheme, separator, _ = base_url.partition("://")
@@ -221,11 +221,11 @@ def _located(base_url: str) -> tuple[str, str | None, str | None]:
             location = StoreUrl.parse(base_url)
         except ValueError as error:
             raise ValueError(f"base_url: {error}") from None
-        return str(location), location.url, None
+        return str(location), location.url, ""
     raise ValueError(f"base_url: unknown scheme {scheme!r}; use {_SCHEMES}")
 
 
-def _server(base_url: str) -> tuple[str, None, str | None]:
+def _server(base_url: str) -> tuple[str, None, str]:
     try:
         url = urlsplit(base_url)
         host, port = (url.hostname or "").encode("idna").decode("ascii"), url.port
@@ -238,5 +238,6 @@ def _server(base_url: str) -> tuple[str, None, str | None]:
         )
     place = f"[{host}]" if ":" in host else host
     place += "" if port is None else f":{port}"
-    login = None if url.username is None else f"{unquote(url.username)}:{unquote(url.password or '')}"
+    login = unquote(url.netloc.rpartition("@")[0])
+    login += ":" if login and ":" not in login else ""
     return f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", None, login

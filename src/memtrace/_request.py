@@ -30,8 +30,6 @@ T = TypeVar("T")
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 # What the name of a header is made of.
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-# As in httpx; servers take less.
-_MAX_URL = 65536
 _NAMELESS: dict[type, str] = {
     CreateSessionRequest: "agent_id",
     RegisterAgentRequest: "name",
@@ -87,10 +85,6 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     if "idempotency_key" in names:
         others.setdefault("idempotency_key", OwnKey(os.urandom(16).hex()))
     request = operation(*path, **others)
-    query = urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe="")
-    length = len(request["url"]) + len(query)
-    if length > _MAX_URL:
-        raise unsendable(f"The URL would be too long: {length} characters; the limit is {_MAX_URL}")
     headers: dict[str, str] = request["headers"]
     for name, value in headers.items():
         if not is_header_value(value):
@@ -99,7 +93,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         operation=operation.__name__,
         method=request["method"].upper(),
         path=request["url"],
-        query=query,
+        query=urlencode(request.get("params") or {}, doseq=True, quote_via=quote, safe=""),
         content=_JSON.encode(request["json"]).encode() if "json" in request else None,
         headers=headers,
     )

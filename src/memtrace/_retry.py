@@ -69,10 +69,10 @@ _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "CookieConflict": (APIConnectionError, "failed"),
     "RuntimeError": (APIConnectionError, "failed"),
 }
+# What OpenSSL says of a connection that was lost.
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 _TRANSIENT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
-
 
 logger = logging.getLogger("memtrace")
 
@@ -251,28 +251,26 @@ def log_attempt(  # noqa: PLR0913, PLR0917  # two of them are for failures
     """Log an attempt: its response, what is wrong with that or why there is none, and the next delay."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
-    duration = (perf_counter() - started) * 1000
-    known = {"method": call.method, "path": call.path, "attempt": attempt, "duration_ms": duration}
-    text = "{attempt}: no response in {duration_ms:.1f} ms"
-    if raw is not None:
-        known |= {"status": raw.status, "request_id": raw.request_id}
-        text = "{attempt}: {status} in {duration_ms:.1f} ms, request {request_id}"
-    if error is not None:
-        known |= {"error": str(error)}
-        text += ": {error}"
-    if delay is not None:
-        known |= {"delay_ms": delay * 1000}
-        text += "; retry in {delay_ms:.0f} ms"
-    logger.debug("%s: attempt %s", call, text.format_map(known), extra={"memtrace": known})
+    facts = {
+        "attempt": attempt,
+        "duration_ms": round((perf_counter() - started) * 1000, 2),
+        "status": raw and raw.status,
+        "request_id": raw and raw.request_id,
+        "error": error and str(error),
+        "delay_ms": None if delay is None else round(delay * 1000),
+    }
+    facts = {name: value for name, value in facts.items() if value is not None}
+    text = ", ".join(f"{name} {value}" for name, value in facts.items())
+    known = {"method": call.method, "path": call.path, **facts}
+    logger.debug("%s: %s", call, text, extra={"memtrace": known})
 
 
 def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:
     """Return what in the chain of causes no retry will mend."""
     while error is not None:
-        # The other two are what OpenSSL says of a connection that was lost.
-        if isinstance(error, ssl.SSLError) and not isinstance(error, _LOST):
-            return error
-        if isinstance(error, socket.gaierror) and error.errno != socket.EAI_AGAIN:
+        if isinstance(error, ssl.SSLError | socket.gaierror) and not (
+            isinstance(error, _LOST) or error.errno == socket.EAI_AGAIN
+        ):
             return error
         error = error.__cause__ or error.__context__
     return None

@@ -498,12 +498,14 @@ def test_the_log_has_a_line_for_each_try_and_never_the_key(
 
     lines = [record.getMessage() for record in caplog.records if record.name == "memtrace"]
     assert all(record.levelno == logging.DEBUG for record in caplog.records if record.name == "memtrace")
-    assert [line.partition(" in ")[0] for line in lines] == [
-        "GET /api/v1/memories: attempt 1: 503",
-        "GET /api/v1/memories: attempt 2: 200",
-        "GET /api/v1/memories: attempt 1: 403",
+    assert [(line.partition(",")[0], line.partition(" status ")[2][:3]) for line in lines] == [
+        ("GET /api/v1/memories: attempt 1", "503"),
+        ("GET /api/v1/memories: attempt 2", "200"),
+        ("GET /api/v1/memories: attempt 1", "403"),
     ]
-    assert lines[0].endswith("busy (HTTP 503, unavailable, request req_1); retry in 0 ms")
-    assert lines[2].endswith("request req_3: No (HTTP 403, forbidden, request req_3)")
+    assert lines[0].endswith(
+        "request_id req_1, error busy (HTTP 503, unavailable, request req_1), delay_ms 0"
+    )
+    assert lines[2].endswith("request_id req_3, error No (HTTP 403, forbidden, request req_3)")
     assert KEY not in "\n".join(lines)
     assert "not to be logged" not in "\n".join(lines)
