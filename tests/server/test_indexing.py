@@ -16,7 +16,7 @@ from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 
 from memtrace_server.store.protocol import Outcome
-from memtrace_server.store.sqlite import indexing
+from memtrace_server.store.sqlite import fulltext, indexing
 from memtrace_server.store.sqlite.indexing import Indexer
 
 SEARCH = "/api/v1/search"
@@ -161,6 +161,58 @@ def test_long_memories_make_small_steps(tenants: list[Tenant], indexer: Indexer,
     add(tenants[0], 20, "long " * 12_000)
     indexer.step()
     assert left(file)[1] >= 16
+
+
+def segments(file: Path) -> int:
+    """How many segments the index of the first organisation has, in its fullest table."""
+    with closing(sqlite3.connect(file)) as connection:
+        sql = "SELECT count(DISTINCT segid) FROM {}_1_idx"
+        return max(int(connection.execute(sql.format(name)).fetchone()[0]) for name in fulltext.TABLES)
+
+
+def test_steps_merge_the_index_in_transactions_of_their_own(
+    tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexing, "_MOST", 8)
+    merged: list[int] = []
+    real = fulltext.merge
+
+    def merge(connection: sqlite3.Connection, table: str) -> bool:
+        assert not connection.in_transaction
+        is_left = real(connection, table)
+        merged.append(is_left)
+        return is_left
+
+    monkeypatch.setattr(fulltext, "merge", merge)
+    for _ in range(4):
+        add(tenants[0], 200, f"{random.random()}")  # noqa: S311 - no secret
+    steps = 0
+    while indexer.step():
+        steps += 1
+
+    assert steps > 80
+    assert any(merged)
+    assert not any(merged[-len(fulltext.TABLES) :])
+    assert segments(file) <= 16
+    assert_whole(file)
+
+
+def test_an_index_is_merged_though_memories_are_only_forgotten(
+    tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fulltext, "is_small", lambda *_: False)
+    add(tenants[0], 40)
+    while indexer.step():
+        pass
+    for memory in tenants[0].memories():
+        assert tenants[0].send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
+
+    for _ in range(6_000):
+        if segments(file) <= 16:  # of some 40
+            break
+        time.sleep(0.01)
+    assert segments(file) <= 16
+    assert_whole(file)
 
 
 def test_only_the_writes_of_who_is_behind_wait(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:

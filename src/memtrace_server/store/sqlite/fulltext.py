@@ -43,10 +43,11 @@ TABLES = tuple(_OPTIONS)
 
 _PIECE = 3  # characters in a trigram
 _PIECES = 64  # of a text that are looked up, at most
-# FTS5 merges segments in the transaction that writes: some pages for each that is written, once this many
-# have come together on a level (its default is 4), and all of the level at once at the second number (its
-# default is 16), which held up writers for seconds.
-_AUTOMERGE, _CRISIS = 8, 256
+# FTS5 merges the segments that have come together on a level in the transactions that write, which took up to
+# 31 ms; at a level's last number, all of them at once, which took seconds. Here, a transaction of its own
+# merges a few pages (see `indexing`), from a level with so many segments on.
+_OPTIONS_OF_MERGING = {"automerge": 0, "usermerge": 8, "crisismerge": 256}
+_MERGED = 16  # pages that one transaction writes; it takes some 9 ms
 _CACHED = 1 << 14  # facets at hand: agents, sessions and tags come again
 _SMALL = 64  # blocks of some 4 KB in a table; all three were measured to be merged in 30 ms
 
@@ -71,7 +72,14 @@ def create(connection: sqlite3.Connection, org: int) -> None:
     for name in TABLES:
         table = f"{name}_{org}"
         create_table(connection, table, name)
-        for option, value in (("automerge", _AUTOMERGE), ("crisismerge", _CRISIS)):
+    set_options(connection, org)
+
+
+def set_options(connection: sqlite3.Connection, org: int) -> None:
+    """Say how the tables of an organisation are merged."""
+    for name in TABLES:
+        table = f"{name}_{org}"
+        for option, value in _OPTIONS_OF_MERGING.items():
             connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES (?, ?)", (option, value))
 
 
@@ -80,6 +88,13 @@ def create_table(connection: sqlite3.Connection, table: str, name: str) -> None:
     connection.execute(
         f"CREATE VIRTUAL TABLE {table} USING fts5(text, content='', columnsize=0, {_OPTIONS[name]})"
     )
+
+
+def merge(connection: sqlite3.Connection, table: str) -> bool:
+    """Merge some segments of a table, and return whether there were any (https://www.sqlite.org/fts5.html)."""
+    before = connection.total_changes
+    connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES ('merge', ?)", (_MERGED,))
+    return connection.total_changes - before > 1  # the statement itself counts as one
 
 
 def is_small(connection: sqlite3.Connection, org: int) -> bool:

@@ -2,7 +2,8 @@
 
 A step takes some memories of one organisation, the newest first, takes their texts apart without holding
 anybody up, and then holds the writer for the time it takes to write what was found: its size follows from how
-long that took before. Organisations take turns, so that the backlog of one delays no other's.
+long that took before. Then it merges some pages of the index, in transactions of their own. Organisations
+take turns, so that the backlog of one delays no other's.
 
 A search looks through what is not indexed yet by itself, so that must not become much. Once an organisation
 stores memories faster than they are indexed, its writes, and no others, are acknowledged only when the index
@@ -16,7 +17,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, suppress
 from functools import partial
@@ -86,6 +87,15 @@ class Indexer:
         self._size = _FIRST
         self._has_caught_up = False
         self._last_org = 0
+        self._unmerged: set[int] = set()
+
+    def merge(self, orgs: Iterable[int]) -> None:
+        """Merge the indexes of organisations of which something was forgotten."""
+        with self._changed:
+            self._unmerged.update(orgs)
+            self._has_work = True
+            self._start()
+            self._changed.notify_all()
 
     def note(self, weights: Mapping[int, int]) -> None:
         """Take notice of memories that were stored, counted by organisation."""
@@ -135,7 +145,7 @@ class Indexer:
         self._acknowledge()
 
     def step(self) -> bool:
-        """Index some memories of the next organisation that has any; whether there were any.
+        """Index some memories of the next organisation that has any, or merge; whether there was any work.
 
         Raises:
             StoreUnavailable: It could not be done now; nothing was changed.
@@ -147,7 +157,11 @@ class Indexer:
             with self._changed:
                 if not self._has_work:
                     self._backlog.clear()
-            return False
+                unmerged = next(iter(self._unmerged), None)
+            if unmerged is None:
+                return False
+            self._merge(unmerged)
+            return True
         entries = fulltext.Entries.of(list(rows.values()))
         with self._writer() as connection:
             started = time.thread_time()
@@ -159,7 +173,19 @@ class Indexer:
         with self._changed:
             self._backlog[org] = max(0, self._backlog[org] - done)
         self._size = round(min(max(self._size * min(_HOLD / held, 2), _LEAST), _MOST))
+        self._merge(org)
         return True
+
+    def _merge(self, org: int) -> None:
+        """Merge some of an organisation's index, as long as others can wait for it."""
+        with self._changed:
+            self._unmerged.discard(org)
+        for name in fulltext.TABLES:
+            with self._writer() as connection:
+                is_left = fulltext.merge(connection, f"{name}_{org}")
+            if is_left:
+                with self._changed:
+                    self._unmerged.add(org)
 
     def _start(self) -> None:
         if self._thread is None and not self._is_closed:

@@ -50,6 +50,12 @@ def _lay_texts_apart(connection: sqlite3.Connection) -> None:
         connection.execute(sql, (rest[:end], text, seq))
 
 
+def _merge_in_steps(connection: sqlite3.Connection) -> None:
+    """Have no transaction that writes to a full-text table merge it."""
+    for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+        fulltext.set_options(connection, org)
+
+
 _Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
 """Statements, and what cannot be said in any."""
 
@@ -418,6 +424,7 @@ _STEPS: Mapping[str, _Step] = {
         """,
         _lay_texts_apart,
     ),
+    "0015-merge-in-steps": ("", _merge_in_steps),
 }
 
 

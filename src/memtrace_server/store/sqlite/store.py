@@ -307,6 +307,7 @@ class SqliteStore:
         if transaction.forgotten_from and self._file is not None:
             self._unmerged |= transaction.forgotten_from
             self._has_forgotten = True
+            self._indexer.merge(transaction.forgotten_from)
             self._writing.start()
 
     def _clean(self, connection: sqlite3.Connection) -> None:
