@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC
 from functools import cached_property
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 import msgspec
-from memtrace_api.types import without_null
+from memtrace_api.types import convert
 
 from memtrace import models
 from memtrace._config import Config
@@ -49,30 +49,21 @@ Method = Callable[P, T]
 # Bytes, decompressed. A larger response is not read, so that no server can fill this process's memory.
 MAX_BYTES = 64 * 1024 * 1024
 
+_KINDS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConflictError, RateLimitError)
 _BY_STATUS: dict[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    413: BadRequestError,
-    415: BadRequestError,
-    422: BadRequestError,
-    429: RateLimitError,
-    431: BadRequestError,
+    **dict.fromkeys((400, 413, 415, 422, 431), BadRequestError),
+    **{kind.status_code: kind for kind in _KINDS},
+    **dict.fromkeys(range(500, 600), ServerError),
 }
 _CODINGS = frozenset({"", "identity", "gzip"})
 _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
-_SERVER_ERRORS = range(500, 600)
-_UNAVAILABLE = 503
 # Made with this module: what is made later may find a clock that a test has frozen.
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(model)
     for model in vars(models).values()
     if isinstance(model, type) and issubclass(model, msgspec.Struct)
 }
-_DETAILS = msgspec.json.Decoder(list[ErrorDetail])
 _NANOSECONDS = re.compile(rb"\.[0-9]{7}")
 _TIME = re.compile(r"(\.[0-9]{6})[0-9]+")
 # The fields of responses that are times.
@@ -112,11 +103,6 @@ class RawResponse:
         return self.status in _SUCCESS
 
     @property
-    def reason(self) -> str:
-        """The reason phrase of the server, or of the standard; empty from an embedded store."""
-        return "" if self.original is None else self.config.shown(self.original.reason_phrase)
-
-    @property
     def request_id(self) -> str | None:
         """The name of the request in the server's log, if the server gave one."""
         return self.config.shown(self.headers.get("x-request-id") or "") or None
@@ -127,21 +113,22 @@ class RawResponse:
         Raises:
             ResponseValidationError: If it is not.
         """
-        announced = self.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > MAX_BYTES:
-            raise self._too_large(f"{announced} bytes were announced")
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding not in _CODINGS:
             raise self.invalid(f"cannot be decompressed: it is {coding!r}, and gzip was asked for")
+        announced = self.headers.get("content-length", "")
+        if announced.isdecimal():
+            self.require_size(int(announced), "were announced")
 
-    def require_size(self, size: int) -> None:
-        """Check how much was read of the body.
+    def require_size(self, size: int, how: str = "came, and more would have") -> None:
+        """Check how many bytes there are of the body, or will be.
 
         Raises:
             ResponseValidationError: If it is too much.
         """
         if size > MAX_BYTES:
-            raise self._too_large(f"{size} bytes came, and more would have")
+            problem = f"is larger than {MAX_BYTES} bytes, the most that is read: {size} bytes {how}"
+            raise self.invalid(f"{problem}; ask for less, with a limit")
 
     def invalid(self, problem: str, body: object = None) -> ResponseValidationError:
         """Make the error that says what is wrong with this response."""
@@ -158,23 +145,19 @@ class RawResponse:
         """Return it as a response of the HTTP library, with the request that it answers."""
         from memtrace import _http  # noqa: PLC0415  # few ask for it, and its import is long
 
-        library: Any = _http.httpx
-        if self.original is not None:
-            request, kind, extensions = self.original.request, type(self.original), self.original.extensions
-        else:
-            url = self.config.url_of(self.call)
+        original: Any = self.original
+        if original is None:
+            library: Any = _http.httpx
             headers = {**self.config.headers, **self.call.headers}
-            request = library.Request(self.call.method, url, headers=headers, content=self.call.content)
-            kind, extensions = library.Response, {}
+            url, content = self.config.url_of(self.call), self.call.content
+            request = library.Request(self.call.method, url, headers=headers, content=content)
+            original = library.Response(self.status, request=request)
         # It is decompressed already.
         headers = {name: value for name, value in self.headers.items() if name != "content-encoding"}
+        kind: type[Response] = type(original)
+        request, extensions = original.request, original.extensions
         return kind(
             self.status, headers=headers, content=self.content, request=request, extensions=extensions
-        )
-
-    def _too_large(self, reason: str) -> ResponseValidationError:
-        return self.invalid(
-            f"is larger than {MAX_BYTES} bytes, the most that is read: {reason}; ask for less, with a limit"
         )
 
 
@@ -235,18 +218,12 @@ def recording() -> Iterator[Recorded]:
         _RECORDED.reset(token)
 
 
-def record_response(raw: RawResponse) -> None:
-    """Record a response, whatever it says."""
+def record(raw: RawResponse | None = None, *, retries: int = 0) -> None:
+    """Record a response, whatever it says, or that a request is sent again."""
     recorded = _RECORDED.get()
     if recorded is not None:
-        recorded.raw = raw
-
-
-def record_retry() -> None:
-    """Record that a request is sent again."""
-    recorded = _RECORDED.get()
-    if recorded is not None:
-        recorded.retries += 1
+        recorded.raw = raw or recorded.raw
+        recorded.retries += retries
 
 
 def model_of(raw: RawResponse, model: type[T]) -> T:
@@ -259,35 +236,27 @@ def model_of(raw: RawResponse, model: type[T]) -> T:
         decoder = _DECODERS.get(model)
         if decoder is None:  # of records, whose times stay as they are
             return msgspec.json.decode(raw.content, type=model)
-        first: msgspec.ValidationError | None = None
         if not _NANOSECONDS.search(raw.content):
-            try:
+            with suppress(msgspec.ValidationError):
                 return cast("T", decoder.decode(raw.content))
-            except msgspec.ValidationError as error:
-                first = error
-        try:
-            return msgspec.convert(_in_microseconds(without_null(msgspec.json.decode(raw.content))), model)
-        except msgspec.ValidationError as error:
-            raise first or error from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(raw, f"{model.__name__}: {error}") from error
+        data = msgspec.json.decode(raw.content)
+        _cut_times(data)
+        return convert(data, model)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        kind = raw.headers.get("content-type") or "no content type"
+        where = f" ({kind})" if "json" not in kind else ""
+        raise raw.invalid(f"is not what the contract says{where}: {error}", body=_body(raw)) from error
 
 
-def _in_microseconds(data: Any) -> Any:  # noqa: ANN401  # JSON
+def _cut_times(data: Any) -> None:  # noqa: ANN401  # JSON
     """Cut the times of JSON data to microseconds. Rounded up, a time would lie past its own memory."""
-    if isinstance(data, list):
-        return [_in_microseconds(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    # Free-form objects are nobody's times.
-    return {
-        name: _TIME.sub(r"\1", value)
-        if isinstance(value, str) and name in _TIMES
-        else _in_microseconds(value)
-        if isinstance(value, list)
-        else value
-        for name, value in data.items()
-    }
+    for item in data if isinstance(data, list) else [data]:
+        for name, value in item.items() if isinstance(item, dict) else ():
+            # Free-form objects are nobody's times.
+            if isinstance(value, list):
+                _cut_times(value)
+            elif isinstance(value, str) and name in _TIMES:
+                item[name] = _TIME.sub(r"\1", value)
 
 
 def require_nothing(raw: RawResponse) -> None:
@@ -296,12 +265,8 @@ def require_nothing(raw: RawResponse) -> None:
     Raises:
         ResponseValidationError: If it is something else, such as the page of a portal in between.
     """
-    if not raw.content:
-        return
-    try:
-        msgspec.json.decode(raw.content)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _invalid(raw, str(error)) from error
+    if raw.content:
+        model_of(raw, Any)
 
 
 def error_of(raw: RawResponse) -> APIStatusError:
@@ -311,30 +276,21 @@ def error_of(raw: RawResponse) -> APIStatusError:
     shown = raw.config.shown
     message = shown(_message(raw, body))
     kind = _BY_STATUS.get(raw.status, APIStatusError)
-    extra: dict[str, Any] = {}
-    if kind is ConflictError:
-        extra["existing_id"] = _text(fields.get("existing_id"))
-    elif raw.status in _SERVER_ERRORS:
-        no_arc = raw.status == _UNAVAILABLE and "arc instance" in message.lower()
-        kind = NoArcInstanceError if no_arc else ServerError
+    if raw.status == NoArcInstanceError.status_code and "arc instance" in message.lower():
+        kind = NoArcInstanceError
     error = kind(
         message,
         raw.status,
-        code=shown(_text(fields.get("code")) or "") or None,
-        request_id=raw.request_id or shown(_text(fields.get("request_id")) or "") or None,
+        code=shown(_text(fields, "code")) or None,
+        request_id=raw.request_id or shown(_text(fields, "request_id")) or None,
         details=_details(fields.get("details")),
         body=body,
         retry_after=_retry_after(raw.headers.get("retry-after")),
-        **extra,
     )
+    if isinstance(error, ConflictError):
+        error.existing_id = shown(_text(fields, "existing_id")) or None
     error._raw = raw  # noqa: SLF001  # no business of its users
     return error
-
-
-def _invalid(raw: RawResponse, problem: str) -> ResponseValidationError:
-    kind = raw.headers.get("content-type") or "no content type"
-    where = f" ({kind})" if "json" not in kind else ""
-    return raw.invalid(f"is not what the contract says{where}: {problem}", body=_body(raw))
 
 
 def _body(raw: RawResponse) -> object:
@@ -353,31 +309,31 @@ def _message(raw: RawResponse, body: object) -> str:
             f"{raw.call} was answered with a redirect to {where}, which is not followed, so that the API "
             "key goes nowhere else; give the right base_url"
         )
+    said = body if isinstance(body, str) else ""
     if isinstance(body, dict):
-        error, hint = _text(body.get("error")), _text(body.get("hint"))
+        error, hint = _text(body, "error"), _text(body, "hint")
         if error:
             return f"{error} ({hint})" if hint else error
-        said = _text(body.get("message")) or _text(body.get("detail"))
-    elif isinstance(body, str):
-        title = _TITLE.search(body)
-        said = title[1] if title else "" if "<" in body else body
-    else:
-        said = ""
-    status = f"{raw.call} was answered with {raw.status} {raw.reason}".rstrip()
-    said = " ".join((said or "").split())[:_MAX_SHOWN]
-    return f"{status}: {said}" if said and said not in status else status
+        said = _text(body, "message") or _text(body, "detail")
+    elif "<" in said:
+        title = _TITLE.search(said)
+        said = title[1] if title else ""
+    phrase = "" if raw.original is None else raw.original.reason_phrase
+    status = f"{raw.call} was answered with {raw.status} {phrase}".rstrip()
+    said = " ".join(said.split())[:_MAX_SHOWN]
+    return f"{status}: {said}" if said not in status else status
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
 
 
 def _details(value: object) -> list[ErrorDetail]:
     try:
-        return _DETAILS.decode(msgspec.json.encode(value))
-    except (msgspec.MsgspecError, TypeError, UnicodeEncodeError, RecursionError):
-        # Another server's details are not ours; they are still in the body.
-        return []
+        return msgspec.convert(value, list[ErrorDetail])
+    except msgspec.ValidationError:
+        return []  # another server's, not ours; they are still in the body
 
 
 def _retry_after(value: str | None) -> float | None:
@@ -391,7 +347,6 @@ def _retry_after(value: str | None) -> float | None:
     try:
         date = parsedate_to_datetime(value)
         # An HTTP date is in GMT, even one that does not say so.
-        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())
     except (ValueError, OverflowError):
         return None
-    return max(0.0, moment - time.time())

@@ -22,8 +22,7 @@ from memtrace._response import (
     RawResponse,
     error_of,
     model_of,
-    record_response,
-    record_retry,
+    record,
     require_nothing,
 )
 from memtrace._retry import Deadline, Retries, failure_of, log_attempt, span
@@ -252,7 +251,7 @@ class AsyncSender:
                 except MemtraceError as failure:
                     error = failure
                 else:
-                    record_response(raw)
+                    record(raw)
                     if raw.is_success:
                         log(raw)
                         return raw
@@ -261,7 +260,7 @@ class AsyncSender:
                 log(raw, error, delay)
                 if delay is None:
                     raise error
-                record_retry()
+                record(retries=1)
                 if self.config.on_delay is None:
                     await anyio.sleep(delay)
                 else:

@@ -20,8 +20,7 @@ from memtrace._response import (
     RawResponse,
     error_of,
     model_of,
-    record_response,
-    record_retry,
+    record,
     require_nothing,
 )
 from memtrace._retry import Deadline, Retries, failure_of, log_attempt, span
@@ -236,7 +235,7 @@ class Sender:
                 except MemtraceError as failure:
                     error = failure
                 else:
-                    record_response(raw)
+                    record(raw)
                     if raw.is_success:
                         log(raw)
                         return raw
@@ -245,7 +244,7 @@ class Sender:
                 log(raw, error, delay)
                 if delay is None:
                     raise error
-                record_retry()
+                record(retries=1)
                 if self.config.on_delay is None:
                     time.sleep(delay)
                 else:
