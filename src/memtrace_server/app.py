@@ -30,13 +30,14 @@ from memtrace_server.metrics import Metrics
 from memtrace_server.problems import Detail
 from memtrace_server.readers import Readers
 from memtrace_server.service import Added, Step, forgetting
+from memtrace_server.shares import Share
 from memtrace_server.store import Store, open_store
 from memtrace_server.store.protocol import Outcome, Write
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
 _LARGE = 64 << 10  # bytes of a body that is validated in a thread
-_HUGE = 1 << 20  # bytes of a body that waits for its organisation's turn
+_HUGE = 1 << 20  # bytes of a body that needs a share of its organisation's, and waits for its turn
 _READERS, _SEARCHERS = 4, 2  # threads; beside 8 and 8 at work, small requests waited five times as long
 _REMOTE_READERS = 8  # threads that wait for the store most of their time
 _DECODERS = 2  # threads for huge bodies, of which each organisation has one
@@ -166,8 +167,7 @@ class Api:
         # A search may take long, and no other read is to wait for it.
         self._searchers = Readers(_REMOTE_READERS if store.is_remote else _SEARCHERS, "memtrace-searcher")
         self._readers = Readers(_REMOTE_READERS if store.is_remote else _READERS, "memtrace-reader")
-        # A huge body takes some five times its size until it is stored: one of an organisation at a time.
-        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._shares: WeakValueDictionary[int, Share] = WeakValueDictionary()  # by organisation
         self._decoders = Readers(_DECODERS, "memtrace-decoder")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -176,7 +176,7 @@ class Api:
         try:
             await self._answer(scope, incoming, send)
         finally:
-            incoming.end_turn()
+            incoming.leave()
 
     async def _answer(self, scope: Scope, incoming: _Incoming, send: Send) -> None:
         started = time.perf_counter()
@@ -224,34 +224,46 @@ class Api:
         return principal
 
     async def _read_body(self, incoming: _Incoming, headers: Mapping[str, str], org: int) -> None:
-        """Read a body, the most of a huge one when it is its organisation's turn.
+        """Read a body; return from a huge one when it is its organisation's turn.
 
         Raises:
             Problem: 408 or 413.
-            DeadlineExceeded: Its turn did not come in time.
+            DeadlineExceeded: Its turn, or room for it, did not come in time.
             _ClientLeft: The client left.
         """
         announced = headers.get("content-length", "")
         size = int(announced) if announced.isdecimal() else 0
         if size > _LARGEST_BODY:
             raise problems.too_large(_LARGEST_BODY)
+        left = self._client_timeout
         if size <= _HUGE:
-            await self._receive(incoming, _HUGE)
-        if not incoming.is_whole:
-            turn = self._turns.setdefault(org, asyncio.Lock())
-            try:
-                async with asyncio.timeout(self._request_timeout):
-                    await incoming.take_turn(turn)
-            except TimeoutError:
-                raise DeadlineExceeded from None
-            await self._receive(incoming, _LARGEST_BODY)
+            left = await self._receive(incoming, left)
+        if incoming.is_whole:
+            return
+        share = self._shares.setdefault(org, Share(_LARGEST_BODY))
+        incoming.join(share)
+        while not incoming.is_whole:
+            await self._in_time(share.room(incoming))
+            left = await self._receive(incoming, left)
+            incoming.join(share)
+        await self._in_time(incoming.take_turn())
 
-    async def _receive(self, incoming: _Incoming, most: int) -> None:
+    async def _receive(self, incoming: _Incoming, left: float) -> float:
+        """Read on, and return how many seconds are left of those that the client had."""
+        before = time.monotonic()
         try:
-            async with asyncio.timeout(self._client_timeout):
-                await incoming.receive(most)
+            async with asyncio.timeout(left):
+                await incoming.receive(_HUGE)
         except TimeoutError:
             raise problems.timed_out(self._client_timeout) from None
+        return left + before - time.monotonic()
+
+    async def _in_time(self, wait: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(self._request_timeout):
+                await wait
+        except TimeoutError:
+            raise DeadlineExceeded from None
 
     async def _begin(
         self, request: Request, match: Match, deadline: Deadline, principal: Principal | None
@@ -429,7 +441,8 @@ class _Incoming:
         self.body = bytearray()  # grows in place: to join chunks would hold it twice
         self.is_read = False
         self.is_whole = False
-        self._turn: asyncio.Lock | None = None
+        self._share: Share | None = None
+        self._has_turn = False
         self._receive = receive
         self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
 
@@ -451,21 +464,30 @@ class _Incoming:
     @property
     def has_turn(self) -> bool:
         """Whether others wait until the request has ended."""
-        return self._turn is not None
+        return self._has_turn
 
-    async def take_turn(self, turn: asyncio.Lock) -> None:
-        """Wait for a turn, which is this request's until `end_turn`."""
-        await turn.acquire()
-        self._turn = turn
+    def join(self, share: Share) -> None:
+        """Have what has arrived of the body count for a share, until `leave`."""
+        self._share = share
+        share.hold(self, len(self.body))
 
-    def end_turn(self) -> None:
-        """Let the next one have the turn."""
-        if self._turn is not None:
-            self._turn.release()
-            self._turn = None
+    async def take_turn(self) -> None:
+        """Wait for the turn of its share, which is this request's until `leave`."""
+        if self._share is not None:
+            await self._share.turn.acquire()
+            self._has_turn = True
+
+    def leave(self) -> None:
+        """Let the next one have the turn and the room."""
+        if self._share is None:
+            return
+        if self._has_turn:
+            self._share.turn.release()
+        self._share.drop(self)
+        self._share, self._has_turn = None, False
 
     async def receive(self, most: int) -> None:
-        """Read the body to its end, or until it is larger.
+        """Read the body to its end, or so much of it and a little more.
 
         Args:
             most: Bytes.
@@ -477,6 +499,7 @@ class _Incoming:
         self.is_read = True
         if self._connection:
             self._connection.accept_body()
+        most += len(self.body)
         while not self.is_whole and len(self.body) <= most:
             message = await self._receive()
             if message["type"] == "http.disconnect":

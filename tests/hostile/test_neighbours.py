@@ -32,6 +32,7 @@ from memtrace_server.app import Api
 from memtrace_server.core import Core, Work
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.readers import Readers
+from memtrace_server.shares import Share
 from memtrace_server.store import open_store
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
@@ -657,70 +658,84 @@ def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server:
     assert answered > 10
 
 
-# --- huge bodies, one of an organisation at a time
+# --- huge bodies of an organisation
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"  # comes when the server begins to read a body
+LARGEST = 80 << 20  # bytes of a body
 
 
-def huge(key: str, agent_id: str, framing: str = "announced") -> tuple[bytes, bytes]:
-    """The head and the body of a request that is larger than 1 MiB."""
+def huge(key: str, agent_id: str, framing: str = "announced") -> bytes:
+    """A request whose body is larger than 1 MiB."""
     contents = [f"{n} {'x' * 60_000}" for n in range(40)]
     body = msgspec.json.encode({"memories": [{"agent_id": agent_id, "content": c} for c in contents]})
-    lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", "Content-Type: application/json"]
     if framing == "announced":
-        lines += [f"Content-Length: {len(body)}", "Expect: 100-continue"]
-    else:
-        lines += ["Transfer-Encoding: chunked"]
-        body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
-    return "\r\n".join([*lines, "", ""]).encode(), body
+        return post(MEMORIES, key, body)
+    lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", "Content-Type: application/json"]
+    head = "\r\n".join([*lines, "Transfer-Encoding: chunked", "", ""]).encode()
+    return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 
 
-def begin_huge(connection: socket.socket, key: str) -> bytes:
-    """Take an organisation's turn, which lasts until what is returned was sent and answered."""
-    head, body = huge(key, "first")
-    connection.sendall(head)
-    assert connection.recv(len(CONTINUE), socket.MSG_WAITALL) == CONTINUE
-    return body
+def fill(connection: socket.socket, key: str) -> None:
+    """Send all of a largest body but its last byte, and wait until the server has read it."""
+    lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", f"Content-Length: {LARGEST}"]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode())
+    connection.sendall(b" " * (LARGEST - 1))
+    port = f":{connection.getsockname()[1]:04X} "
+    queues = {""}
+    while queues != {"00000000:00000000"}:  # of both ends
+        time.sleep(0.01)
+        lines = [line for line in Path("/proc/net/tcp").read_text().splitlines() if port in line]
+        queues = {line.split()[4] for line in lines}
 
 
 @pytest.mark.parametrize("framing", ["announced", "in chunks"])
-def test_a_huge_body_waits_for_that_of_its_organisation_only(server: LiveServer, framing: str) -> None:
-    ours, theirs = (server.create_tenant(f"{name} {framing}") for name in ("ours", "theirs"))
-    with (
-        connect(server.url) as holding,
-        connect(server.url) as waiting,
-        connect(server.url) as polite,
-        ThreadPoolExecutor(1) as thread,
-    ):
-        rest = begin_huge(holding, ours)
-        head, body = huge(ours, "second", framing)
-        sent = thread.submit(waiting.sendall, head + body)  # it is not read to its end
-        assert ask(polite, post(MEMORIES, theirs, huge(theirs, "third")[1])) == 201
-        assert ask(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
-        assert select.select([waiting], [], [], 0)[0] == []
-        holding.sendall(rest)
-        assert answer(holding).status == 201
-        sent.result(PATIENCE)
-        assert answer(waiting).status == 201  # after a 100, if that was asked for
+def test_a_huge_body_does_not_wait_for_one_that_is_sent_slowly(server: LiveServer, framing: str) -> None:
+    key = server.create_tenant(f"slow {framing}")
+    first, second = huge(key, "first", framing), huge(key, "second", framing)
+    with connect(server.url) as slow, connect(server.url) as quick:
+        slow.sendall(first[: 2 << 20])
+        assert ask(quick, second) == 201
+        slow.sendall(first[2 << 20 :])
+        assert answer(slow).status == 201
 
 
-def test_a_huge_body_has_its_turn_when_the_client_before_it_left(server: LiveServer) -> None:
-    key = server.create_tenant("leaving")
-    with connect(server.url) as waiting, connect(server.url) as polite:
-        with connect(server.url) as leaving:
-            begin_huge(leaving, key)
-            head, body = huge(key, "second")
-            waiting.sendall(head)
-            assert ask(polite, HEALTH) == 200
+def test_huge_bodies_wait_for_room_of_their_organisation_only(server: LiveServer) -> None:
+    ours, theirs = server.create_tenant("ours"), server.create_tenant("theirs")
+    with connect(server.url) as waiting, connect(server.url) as polite, ThreadPoolExecutor(1) as thread:
+        with connect(server.url) as filling:
+            fill(filling, ours)
+            sent = thread.submit(waiting.sendall, huge(ours, "second"))
+            assert ask(polite, huge(theirs, "third")) == 201
+            assert ask(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
             assert select.select([waiting], [], [], 0)[0] == []
-        waiting.sendall(body)
-        assert answer(waiting).status == 201
+        sent.result(PATIENCE)
+        assert answer(waiting).status == 201  # once the other client has left
 
 
-def test_a_huge_body_whose_turn_does_not_come_in_time_is_refused(slow: LiveServer) -> None:
+def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
     key = slow.create_tenant("waiting")
-    with connect(slow.url) as holding, connect(slow.url) as waiting:
-        begin_huge(holding, key)
-        waiting.sendall(huge(key, "second")[0])
+    with connect(slow.url) as filling, connect(slow.url) as waiting, ThreadPoolExecutor(1) as thread:
+        fill(filling, key)
+        sent = thread.submit(waiting.sendall, huge(key, "second"))
         refused = answer(waiting)
-    assert (refused.status, refused.told["code"]) == (503, "deadline_exceeded")
+        assert (refused.status, refused.told["code"]) == (503, "deadline_exceeded")
+        waiting.close()
+        assert sent.exception(PATIENCE) is None or isinstance(sent.exception(), OSError)
+
+
+def test_a_share_lets_its_first_body_alone_go_on_when_it_is_full() -> None:
+    async def run() -> None:
+        share = Share(most=10)
+        share.hold("first", 5)
+        share.hold("second", 5)
+        for body in ("first", "second"):
+            await asyncio.wait_for(share.room(body), PATIENCE)
+        share.hold("second", 6)
+        await asyncio.wait_for(share.room("first"), PATIENCE)
+        waiting = asyncio.create_task(share.room("second"))
+        share.hold("first", 9)
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        share.drop("first")
+        await asyncio.wait_for(waiting, PATIENCE)
+
+    asyncio.run(run())
