@@ -1,7 +1,7 @@
-"""What must hold in every SQLite store, whatever happened to the process that wrote it.
+"""What must hold in every store, whatever happened to the process that wrote it.
 
-It reads the file by itself, past the server's own `memtrace check`, and derives from the memories' documents
-alone all that is stored beside them.
+Of SQLite, it reads the file by itself, past the server's own `memtrace check`, and derives from the memories'
+documents alone all that is stored beside them.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 from attrs import frozen
 
 from memtrace_server import times
 from memtrace_server.search.documents import Document
+from memtrace_server.store import open_store
 from memtrace_server.store.sqlite import fulltext, queries
 
 _STEP = 10_000  # index entries compared at once
@@ -26,13 +28,29 @@ _STEP = 10_000  # index entries compared at once
 
 @frozen
 class Row:
-    """A memory as the file has it."""
+    """A memory as the store has it.
+
+    Attributes:
+        entry: What SQLite's full-text index calls it.
+    """
 
     seq: int
     org: int
-    entry: int
+    entry: int | None
     time: int
+    is_superseded: bool
     doc: Mapping[str, Any]
+
+
+def assert_whole_at(url: str) -> list[Row]:
+    """Compare everything in a store with its memories, which are returned in the order of their rows."""
+    if url.startswith("sqlite:"):
+        return assert_whole(Path(url.removeprefix("sqlite:///")))
+    with closing(open_store(url)) as store:
+        assert list(store.check()) == []
+    with psycopg.connect(url) as database:
+        sql = "SELECT seq, org, NULL, time, is_superseded, doc FROM memories ORDER BY org, seq"
+        return [Row(*columns, msgspec.json.decode(doc)) for *columns, doc in database.execute(sql)]
 
 
 def assert_whole(path: Path) -> list[Row]:
@@ -40,10 +58,10 @@ def assert_whole(path: Path) -> list[Row]:
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.execute("BEGIN")  # one state of it, whoever writes
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        sql = f"SELECT seq, org, entry, time, {queries.WHOLE_DOC} FROM memories m ORDER BY seq"  # noqa: S608 - constant
+        sql = f"SELECT seq, org, entry, time, is_superseded, {queries.WHOLE_DOC} FROM memories m"  # noqa: S608 - constant
         rows = [
-            Row(seq, org, entry, time, msgspec.json.decode(doc))
-            for seq, org, entry, time, doc in store.execute(sql)
+            Row(seq, org, entry, time, bool(is_superseded), msgspec.json.decode(doc))
+            for seq, org, entry, time, is_superseded, doc in store.execute(f"{sql} ORDER BY seq")
         ]
         _assert_columns(store, rows)
         _assert_superseded(store, rows)

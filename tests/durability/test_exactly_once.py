@@ -15,7 +15,7 @@ import httpx
 import pytest
 from attrs import define
 from durability.fault_proxy import FAULTS, SHARE, STATUSES, WAITS, FaultProxy
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_whole_at
 from live import LiveServer
 
 from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError
@@ -63,19 +63,30 @@ class Write:
 
 
 pytestmark = pytest.mark.usefixtures("short_delays")
-in_threads_and_tasks = pytest.mark.parametrize("kind", ["threads", "tasks"])
+in_threads_and_tasks = pytest.mark.parametrize(
+    ("kind", "store_url"),
+    [
+        pytest.param("threads", "sqlite", id="threads, SQLite"),
+        pytest.param("tasks", "sqlite", id="tasks, SQLite"),
+        pytest.param("threads", "postgres", id="threads, PostgreSQL"),
+    ],
+    indirect=["store_url"],
+)
 seeded = pytest.mark.parametrize("seed", SEEDS)
 
 
 @seeded
 @in_threads_and_tasks
-def test_with_retries_enough_every_write_is_stored_exactly_once(tmp_path: Path, kind: str, seed: int) -> None:
+def test_with_retries_enough_every_write_is_stored_exactly_once(
+    tmp_path: Path, store_url: str, kind: str, seed: int
+) -> None:
     writes = _writes(seed, MEMORIES, BATCHES)
 
-    counts = _write(tmp_path, kind, writes, seed, max_retries=20, timeout=httpx.Timeout(IMPATIENCE))
+    patience = httpx.Timeout(IMPATIENCE)
+    counts = _write(tmp_path, store_url, kind, writes, seed, max_retries=20, timeout=patience)
 
     assert [write.error for write in writes if write.error] == []
-    _assert_exactly_once(tmp_path, writes)
+    _assert_exactly_once(store_url, writes)
     assert sum(counts[fault] for fault in FAULTS) == pytest.approx(SHARE * counts["exchanges"], rel=0.2)
     expected = {*FAULTS, *(f"{status} {when}" for status in STATUSES for when in ("before", "after"))}
     expected |= {f"Retry-After: {wait}" for wait in WAITS}
@@ -84,12 +95,14 @@ def test_with_retries_enough_every_write_is_stored_exactly_once(tmp_path: Path, 
 
 @seeded
 @in_threads_and_tasks
-def test_what_is_given_up_is_stored_once_or_not_at_all(tmp_path: Path, kind: str, seed: int) -> None:
+def test_what_is_given_up_is_stored_once_or_not_at_all(
+    tmp_path: Path, store_url: str, kind: str, seed: int
+) -> None:
     writes = _writes(seed, 1_000, 50)
 
-    _write(tmp_path, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
+    _write(tmp_path, store_url, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
 
-    had_landed = _assert_exactly_once(tmp_path, writes)
+    had_landed = _assert_exactly_once(store_url, writes)
     assert set(had_landed) == {False, True}, "this proves something only if some had landed and some had not"
     assert len(had_landed) < len(writes) / 4
 
@@ -110,9 +123,14 @@ def _writes(seed: int, memories: int, batches: int) -> list[Write]:
     return writes
 
 
-def _write(folder: Path, kind: str, writes: Sequence[Write], seed: int, **settings: Any) -> Mapping[str, int]:
+def _write(
+    folder: Path, store_url: str, kind: str, writes: Sequence[Write], seed: int, **settings: Any
+) -> Mapping[str, int]:
     """Write all of it through the proxy; tell the proxy's counts."""
-    with LiveServer(folder) as server, FaultProxy(server.url, seed=seed, impatience=IMPATIENCE) as proxy:
+    with (
+        LiveServer(folder, store=store_url) as server,
+        FaultProxy(server.url, seed=seed, impatience=IMPATIENCE) as proxy,
+    ):
         if kind == "threads":
             with (
                 Memtrace(proxy.url, server.key, **settings) as client,
@@ -140,10 +158,10 @@ async def _write_in_tasks(client: AsyncMemtrace, writes: Iterable[Write]) -> Non
         await asyncio.gather(*(write_on() for _ in range(AT_ONCE)))
 
 
-def _assert_exactly_once(folder: Path, writes: Iterable[Write]) -> list[bool]:
-    """Compare the file with what was returned; tell of each write that was given up whether it is there."""
+def _assert_exactly_once(store_url: str, writes: Iterable[Write]) -> list[bool]:
+    """Compare the store with what was returned; tell of each write that was given up whether it is there."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for row in assert_whole(folder / "memtrace.db"):
+    for row in assert_whole_at(store_url):
         found[row.doc["content"]].append(row.doc["id"])
     had_landed: list[bool] = []
     for write in writes:
