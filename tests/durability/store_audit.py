@@ -50,7 +50,10 @@ def assert_whole_at(url: str) -> list[Row]:
         assert list(store.check()) == []
     with psycopg.connect(url) as database:
         sql = "SELECT seq, org, NULL, time, is_superseded, doc FROM memories ORDER BY org, seq"
-        return [Row(*columns, msgspec.json.decode(doc)) for *columns, doc in database.execute(sql)]
+        return [
+            Row(seq, org, entry, time, is_superseded, msgspec.json.decode(doc))
+            for seq, org, entry, time, is_superseded, doc in database.execute(sql)
+        ]
 
 
 def assert_whole(path: Path) -> list[Row]:
@@ -148,7 +151,9 @@ def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> N
         tables = _indexes(store, org)
         assert tables
         assert tables.keys() == _indexes(anew, org).keys()
-        indexed = [fulltext.Row(org, row.entry, Document.read(msgspec.json.encode(row.doc))) for row in rows]
+        indexed = [
+            fulltext.Row(org, row.entry or 0, Document.read(msgspec.json.encode(row.doc))) for row in rows
+        ]
         if indexed:
             fulltext.Entries.of(indexed).add(anew, org)
         counts = "SELECT term, count FROM terms WHERE org = ? ORDER BY term"

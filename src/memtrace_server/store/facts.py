@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import msgspec
-from attrs import define, field
 
 from memtrace_server import times
 from memtrace_server.problems import Problem
@@ -43,22 +42,20 @@ class Original(msgspec.Struct, frozen=True):
     is_replaced: bool = False
 
 
-@define
-class Asked:
+class Asked(msgspec.Struct):
     """What works are going to ask of an organisation, each once."""
 
-    digests: dict[bytes, None] = field(factory=dict)
-    keys: dict[str, None] = field(factory=dict)
-    fingerprints: dict[bytes, None] = field(factory=dict)
+    digests: dict[bytes, None] = {}
+    keys: dict[str, None] = {}
+    fingerprints: dict[bytes, None] = {}
 
 
-@define
-class Learned:
+class Learned(msgspec.Struct):
     """What there is of what was asked; the originals of a fingerprint by their rows."""
 
-    keys: dict[bytes, Key] = field(factory=dict)
-    answers: dict[str, Kept] = field(factory=dict)
-    originals: dict[bytes, list[Original]] = field(factory=dict)
+    keys: dict[bytes, Key] = {}
+    answers: dict[str, Kept] = {}
+    originals: dict[bytes, list[Original]] = {}
 
 
 class _Named(msgspec.Struct):
@@ -233,12 +230,12 @@ class Facts(Tables):
         if not (asked.digests or asked.keys or asked.fingerprints):
             return
         learned = self._read_facts(org, asked, since, now)
-        self._keys.update(dict.fromkeys(asked.digests))
-        self._keys.update(learned.keys)
-        self._answers.update(((org, key), learned.answers.get(key)) for key in asked.keys)
-        self._originals.update(
-            ((org, fingerprint), learned.originals.get(fingerprint, ())) for fingerprint in asked.fingerprints
-        )
+        for digest in asked.digests:
+            self._keys[digest] = learned.keys.get(digest)
+        for key in asked.keys:
+            self._answers[org, key] = learned.answers.get(key)
+        for fingerprint in asked.fingerprints:
+            self._originals[org, fingerprint] = learned.originals.get(fingerprint, ())
 
     # --- keys
 

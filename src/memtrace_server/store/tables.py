@@ -224,7 +224,7 @@ def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
     return msgspec.json.encode(value).decode()
 
 
-def key_of(row: Row) -> Key:
+def key_of(row: Sequence[Any]) -> Key:
     """Return the key of a row of `KEY`."""
     key_id, org, org_id, role, name, created_at, revoked_at, expires_at, last_used_at, agent_id = row
     return Key(
@@ -233,7 +233,7 @@ def key_of(row: Row) -> Key:
     )  # fmt: skip
 
 
-def answer_of(row: Row) -> Answer:
+def answer_of(row: Sequence[Any]) -> Answer:
     """Return the answer of a row of `ANSWER`."""
     request, status, body, agent_id, location, memories = row
     rows, duplicates = msgspec.json.decode(memories)

@@ -185,7 +185,7 @@ class PostgresTransaction(Facts):
         for what, name, body, facts in rows:
             found = msgspec.json.decode(facts)
             if what == _A_KEY:
-                learned.keys[name] = key_of(tuple(found))
+                learned.keys[name] = key_of(found)
             elif what == _AN_ANSWER:
                 key, at, status, *rest = found
                 learned.answers[key] = Kept(answer_of((name, status, body, *rest)), at)

@@ -36,3 +36,8 @@ def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
         size = _MOST if end - at >= _MOST else min(end - at, _ANY)
         yield rows[at : at + size]
         at += size
+
+
+def among(values: Sequence[object]) -> str:
+    """Return the end of a condition that is true of these values, as many as `parts` gives."""
+    return f"IN ({', '.join('?' * len(values))})"

@@ -583,7 +583,8 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attem
     """Do writes in the transaction that has begun."""
     with _rolled_back(connection):
         transaction = SqliteTransaction(connection)
-        transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
+        if len(writes) > 1:  # a lone one asks as soon as it can by itself
+            transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
         outcomes: list[tuple[Outcome[Any], int | None]] = []
         for write in writes:
             transaction.added_to = None

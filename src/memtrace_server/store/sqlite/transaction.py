@@ -7,7 +7,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from operator import attrgetter
 from typing import Any, cast
 
@@ -113,26 +112,28 @@ class SqliteTransaction(Facts):
         return self._read_keys([digest]).get(digest)
 
     def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
+        fingerprints = list(asked.fingerprints)
         return Learned(
-            keys=self._read_keys(list(asked.digests)),
-            answers=self._read_answers(org, list(asked.keys)),
-            originals=self._read_originals(org, list(asked.fingerprints), since, now),
+            keys=self._read_keys(list(asked.digests)) if asked.digests else {},
+            answers=self._read_answers(org, list(asked.keys)) if asked.keys else {},
+            originals=self._read_originals(org, fingerprints, since, now) if fingerprints else {},
         )
 
     def _read_keys(self, digests: Sequence[bytes]) -> dict[bytes, Key]:
         found: dict[bytes, Key] = {}
+        sql = f"SELECT k.digest, {KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest"
         for some in bulk.parts(digests):
-            sql = f"SELECT k.digest, {KEY} FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest IN"
-            for digest, *row in self._db.execute(f"{sql} ({', '.join('?' * len(some))})", some):
-                found[digest] = key_of(tuple(row))
+            for digest, *row in self._db.execute(f"{sql} {bulk.among(some)}", some):
+                found[digest] = key_of(row)
         return found
 
     def _read_answers(self, org: int, keys: Sequence[str]) -> dict[str, Kept]:
-        if not keys:
-            return {}
-        sql = f"SELECT key, answered_at, {ANSWER} FROM answers WHERE org = ?"
-        rows = self._db.execute(f"{sql} AND key IN (SELECT value FROM json_each(?))", (org, encoded(keys)))
-        return {key: Kept(answer_of(tuple(row)), at) for key, at, *row in rows}
+        found: dict[str, Kept] = {}
+        sql = f"SELECT key, answered_at, {ANSWER} FROM answers WHERE org = ? AND key"
+        for some in bulk.parts(keys):
+            for key, at, *row in self._db.execute(f"{sql} {bulk.among(some)}", (org, *some)):
+                found[key] = Kept(answer_of(row), at)
+        return found
 
     def _read_originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
@@ -145,15 +146,13 @@ class SqliteTransaction(Facts):
         found: dict[bytes, list[Original]] = {}
         for some in bulk.parts(fingerprints):
             rows = self._db.execute(
-                "SELECT f.column1, d.stored_at, m.expires_at, m.seq, m.time,"
-                f" {queries.WHOLE_DOC}, {queries.NEWER}"
-                f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})"
-                " JOIN duplicates d ON (d.org, d.fingerprint, d.seq) = (m.org, f.column1, m.seq)",
+                f"SELECT f.column1, m.expires_at, m.seq, m.time, {queries.WHOLE_DOC}, {queries.NEWER}"
+                f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
                 (*some, org, since, now),
             )
-            for fingerprint, stored_at, expires_at, seq, time, doc, newer in rows:
+            for fingerprint, expires_at, seq, time, doc, newer in rows:
                 memory = Found(seq=seq, time=time, doc=doc, superseded_by=newer)
-                found[fingerprint] = [Original(seq, stored_at, memory, expires_at)]
+                found[fingerprint] = [Original(seq, seq, memory, expires_at)]  # stored no later
         return found
 
     # --- memories
@@ -507,23 +506,17 @@ class SqliteTransaction(Facts):
 
     def _note_order(self, pending: Pending) -> None:
         """Note when a memory has a time before that of an earlier one, or after the time it was stored."""
-        changed: list[tuple[bool, int | None, bool, int]] = []
+        changed: list[tuple[bool, int, bool, int]] = []
         for org, memories in pending.by_org().items():
             order = self._order(org)
-            moments = [memory.time for memory in memories]
-            if order.latest is not None:
-                moments.insert(0, order.latest)
-            rows = [memory.seq for memory in memories]
-            if pending.is_imported and order.is_kept:
-                rows.insert(0, self._latest_row(org))
-            order.is_kept = (
-                order.is_kept
-                and all(a <= b for a, b in pairwise(moments))
-                and all(a < b for a, b in pairwise(rows))
-            )
-            order.latest = max(moments)
-            order.has_future |= any(memory.time > memory.created_at for memory in memories)
-            changed.append((order.is_kept, order.latest, order.has_future, org))
+            latest = memories[0].time if order.latest is None else order.latest
+            row = self._latest_row(org) if pending.is_imported and order.is_kept else 0
+            for memory in memories:
+                order.is_kept = order.is_kept and latest <= memory.time and row < memory.seq
+                order.has_future = order.has_future or memory.time > memory.created_at
+                latest, row = max(latest, memory.time), memory.seq
+            order.latest = latest
+            changed.append((order.is_kept, latest, order.has_future, org))
         sql = "UPDATE orgs SET in_order = ?, latest = ?, has_future = ? WHERE number = ?"
         self._db.executemany(sql, changed)
 
