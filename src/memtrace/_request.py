@@ -75,7 +75,10 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         TypeError: If an id is no string.
     """
     names: tuple[str, ...] = operation.__code__.co_varnames
-    path: Any = [identifier(value, name) for value, name in zip(args, names, strict=False)]
+    path: Any = [
+        memory_id_of(value) if name == "memory_id" else identifier(value, name)
+        for value, name in zip(args, names, strict=False)
+    ]
     # A body is prepared where it is made, with the names that the caller knows.
     others: Any = {
         name: value if name == "body" else parameter(value, name)
@@ -182,7 +185,7 @@ def parameters_of(given: ListOptions | Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def memory_id_of(memory: Memory | str) -> str:
+def memory_id_of(memory: object) -> str:
     """Return the id of a memory.
 
     Raises:

@@ -159,7 +159,7 @@ METHODS = {
         "get_session_context": ("s",),
     },
     (SessionHandle, AsyncSessionHandle): {
-        "remember": ("b",), "decide": ("b", "c"), "recall": (), "context": (),
+        "remember": ("b",), "decide": ("b", "c"), "recall": (), "search": ("words",), "context": (),
     },
     (WriteBuffer, AsyncWriteBuffer): {
         "remember": ("a", "b"), "decide": ("a", "b", "c"), "add_memory": (),

@@ -16,32 +16,14 @@ from memtrace_api import requests
 from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, RecallFilters, TailFilters
 from memtrace_api.methods import AsyncCountTokens, AsyncMethods
 
+from memtrace import _compat
 from memtrace._async.session import AsyncSessionHandle
 from memtrace._async.transfer import AsyncTransfers
 from memtrace._async.transport import AsyncSender, AsyncTransports
-from memtrace._compat import (
-    SearchPages,
-    agent_for,
-    batch_for,
-    is_already_applied,
-    memory_for,
-    newest_of,
-    page_after,
-    presumed,
-)
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._request import (
-    Call,
-    as_event,
-    batch,
-    call,
-    forget_filter_of,
-    memory_id_of,
-    parameters_of,
-    request_of,
-)
+from memtrace._request import Call, as_event, batch, call, forget_filter_of, parameters_of, request_of
 from memtrace._response import Answered, AsyncMethod, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._values import identifier
@@ -528,17 +510,13 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         never_on: Collection[int] = (),
     ) -> T:
         names = operation.__code__.co_varnames
-        path: list[Any] = [
-            memory_id_of(each) if name == "memory_id" else each
-            for name, each in zip(names, ids, strict=False)
-        ]
         given: Any = fields if of is None else request_of(of, request, fields)
         if "body" in names:
             parameters = {"body": given}
         else:
             # What is in the path is no filter.
             parameters = {n: value for n, value in parameters_of(given).items() if n not in names[: len(ids)]}
-        write = call(operation, *path, idempotency_key=idempotency_key, **parameters)
+        write = call(operation, *ids, idempotency_key=idempotency_key, **parameters)
         return await self._send(write, model, given, never_on)
 
     async def _send(self, call: Call, model: type[T], body: object, never_on: Collection[int] = ()) -> T:
@@ -547,7 +525,7 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         try:
             return await self._sender.send(call, model, retries)
         except (BadRequestError, ConflictError, NotFoundError) as error:
-            if not is_already_applied(error, retries):
+            if not _compat.is_already_applied(error, retries):
                 raise
             applied: T = await _applied(self._within(retries), call, body, error, sent_at)
             return applied
@@ -582,10 +560,10 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             page = await self.list_memories(next_options)
             for memory in page.memories:
                 yield memory
-            next_options = page_after(next_options, page)
+            next_options = _compat.page_after(next_options, page)
 
     async def _iter_found(self, query: SearchQuery) -> AsyncIterator[Memory]:
-        pages = SearchPages(query)
+        pages = _compat.SearchPages(query)
         while (query_now := pages.query) is not None:
             for memory in pages.take(query_now, await self.search_memories(query_now)):
                 yield memory
@@ -610,7 +588,7 @@ async def _applied(
         APIStatusError: The refusal, if that did not do it.
     """
     if isinstance(body, RegisterAgentRequest):
-        agent = agent_for(body, (await client.list_agents()).agents)
+        agent = _compat.agent_for(body, (await client.list_agents()).agents)
         if agent is not None:
             return agent
     elif isinstance(refusal, NotFoundError) and call.operation.startswith("delete_"):
@@ -618,8 +596,8 @@ async def _applied(
     elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoriesRequest):
         newest: dict[str, list[Memory]] = {}
         for agent_id in {memory.agent_id for memory in body.memories}:
-            newest[agent_id] = (await client.list_memories(newest_of(agent_id))).memories
-        return batch_for(body.memories, newest, refusal)
+            newest[agent_id] = (await client.list_memories(_compat.newest_of(agent_id))).memories
+        return _compat.batch_for(body.memories, newest, refusal)
     elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoryRequest):
         return await _stored(client, body, refusal, sent_at)
     raise refusal
@@ -632,9 +610,9 @@ async def _stored(
     try:
         if conflict.existing_id is not None:
             return await client.get_memory(conflict.existing_id)
-        newest = await client.list_memories(newest_of(request.agent_id))
+        newest = await client.list_memories(_compat.newest_of(request.agent_id))
     except MemtraceError as error:
         # It is stored, so this must not become an error of storing it.
         logger.debug("The memory cannot be looked up: %s", error)
-        return presumed(request, sent_at)
-    return memory_for(request, newest.memories) or presumed(request, sent_at)
+        return _compat.presumed(request, sent_at)
+    return _compat.memory_for(request, newest.memories) or _compat.presumed(request, sent_at)
