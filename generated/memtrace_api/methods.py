@@ -825,12 +825,14 @@ class AsyncMethods:
                 `on_duplicate="reject"` an equal one; `existing_id` names it.
             NotFoundError: If the agent has no memory of the id in `supersedes`.
         """
-        return await self._add(request, fields, idempotency_key)
-
-    async def _add(
-        self, request: object, fields: Mapping[str, object], idempotency_key: str | None
-    ) -> Memory:
-        raise NotImplementedError
+        return await self._fetch_by(
+            Memory,
+            requests.add_memory,
+            fields=fields,
+            request=request,
+            of=AddMemoryRequest,
+            idempotency_key=idempotency_key,
+        )
 
 
 class AsyncSessionMethods:
@@ -1806,10 +1808,14 @@ class Methods:
                 `on_duplicate="reject"` an equal one; `existing_id` names it.
             NotFoundError: If the agent has no memory of the id in `supersedes`.
         """
-        return self._add(request, fields, idempotency_key)
-
-    def _add(self, request: object, fields: Mapping[str, object], idempotency_key: str | None) -> Memory:
-        raise NotImplementedError
+        return self._fetch_by(
+            Memory,
+            requests.add_memory,
+            fields=fields,
+            request=request,
+            of=AddMemoryRequest,
+            idempotency_key=idempotency_key,
+        )
 
 
 class SessionMethods:

@@ -122,35 +122,17 @@ def request_of(model: type[T], given: object, fields: Mapping[str, object], wher
     """Return the request object, or mapping, that a method was called with, or make it of the keywords.
 
     A string is the field that may be given without its name. In errors, `where` comes before each field.
+    A memory to store gets the default of `on_duplicate`: what happens twice is two events, however alike
+    they are; a `dedup_key` says that they are one.
 
     Raises:
         TypeError: If both were given, a field is unknown or missing, or what was given is something else.
         ValueError: If a field of a mapping is missing, or of a wrong type.
     """
-    if isinstance(given, str) and (name := _NAMELESS.get(model)):
-        if name in fields:
-            raise TypeError(f"{name} is given twice: {given!r} and {fields[name]!r}")
-        given, fields = None, {name: given, **fields}
-    known = attrs.fields_dict(model)  # type: ignore[arg-type]  # it is a class of attrs
-    for name in (*fields, *(given if isinstance(given, Mapping) else ())):
-        if name not in known:
-            raise TypeError(f"{where}{name}: unknown field; {model.__name__} has {', '.join(known)}")
-    if given is None and not where:
-        return model(**fields_of(model, fields))
-    named = [name for name, value in fields.items() if value is not None]
-    if named or not isinstance(given, Mapping | model):
-        article = "an" if model.__name__[0] in "AEIOU" else "a"
-        wrong = f"both: {', '.join(named)}" if named else type(given).__name__
-        problem = f"give {article} {model.__name__} or its fields as keywords, not {wrong}"
-        raise TypeError(f"{where[:-1]}: {problem}" if where else problem)
-    if not isinstance(given, Mapping):
-        return prepared(given, where)
-    plain = fields_of(model, given, where)
-    try:
-        model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types
-    except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
-    return model(**plain)
+    made = _made(model, given, fields, where)
+    if isinstance(made, AddMemoryRequest) and made.on_duplicate is None:
+        return attrs.evolve(made, on_duplicate="store" if made.dedup_key is None else "reject")
+    return made
 
 
 def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:
@@ -199,16 +181,6 @@ def memory_id_of(memory: object) -> str:
     return memory.id
 
 
-def as_event(request: AddMemoryRequest) -> AddMemoryRequest:
-    """Return a request with the default of `on_duplicate` filled in.
-
-    What happens twice is two events, however alike they are; a `dedup_key` says that they are one.
-    """
-    if request.on_duplicate is not None:
-        return request
-    return attrs.evolve(request, on_duplicate="store" if request.dedup_key is None else "reject")
-
-
 def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddMemoryRequest]:
     """Return the memories of a batch as request objects.
 
@@ -222,3 +194,30 @@ def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddM
         request_of(AddMemoryRequest, memory, {}, f"memories[{index}].")
         for index, memory in enumerate(memories)
     ]
+
+
+def _made(model: type[T], given: object, fields: Mapping[str, object], where: str) -> T:
+    if isinstance(given, str) and (name := _NAMELESS.get(model)):
+        if name in fields:
+            raise TypeError(f"{name} is given twice: {given!r} and {fields[name]!r}")
+        given, fields = None, {name: given, **fields}
+    known = attrs.fields_dict(model)  # type: ignore[arg-type]  # it is a class of attrs
+    for name in (*fields, *(given if isinstance(given, Mapping) else ())):
+        if name not in known:
+            raise TypeError(f"{where}{name}: unknown field; {model.__name__} has {', '.join(known)}")
+    if given is None and not where:
+        return model(**fields_of(model, fields))
+    named = [name for name, value in fields.items() if value is not None]
+    if named or not isinstance(given, Mapping | model):
+        article = "an" if model.__name__[0] in "AEIOU" else "a"
+        wrong = f"both: {', '.join(named)}" if named else type(given).__name__
+        problem = f"give {article} {model.__name__} or its fields as keywords, not {wrong}"
+        raise TypeError(f"{where[:-1]}: {problem}" if where else problem)
+    if not isinstance(given, Mapping):
+        return prepared(given, where)
+    plain = fields_of(model, given, where)
+    try:
+        model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types
+    except ValueError as error:
+        raise ValueError(f"{where}{error}") from None
+    return model(**plain)

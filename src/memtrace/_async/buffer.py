@@ -19,7 +19,7 @@ from memtrace_api.methods import AsyncBufferMethods
 from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, write_error
 from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
-from memtrace._request import as_event, batch, request_of
+from memtrace._request import batch, request_of
 from memtrace._worker import BUFFERS, WORKING, AsyncWorker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
 from memtrace.models import AddMemoryRequest, Memory
@@ -139,7 +139,6 @@ class AsyncWriteBuffer(AsyncBufferMethods):
 
     async def _take(self, requests: list[AddMemoryRequest]) -> None:
         worker, now = self._here(), monotonic()
-        requests = [as_event(request) for request in requests]
         with self._mutex:
             for request in requests:
                 request.time = request.time or self._queue.stamp(datetime.now(UTC))

@@ -23,7 +23,7 @@ from memtrace._async.transport import AsyncSender, AsyncTransports
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._request import Call, as_event, batch, call, forget_filter_of, parameters_of, request_of
+from memtrace._request import Call, batch, call, forget_filter_of, parameters_of, request_of
 from memtrace._response import Answered, AsyncMethod, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._values import identifier
@@ -283,7 +283,7 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             >>> stored = await client.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
             >>> stored[0].id, stored.duplicates
         """
-        body = AddMemoriesRequest(memories=[as_event(memory) for memory in batch(memories)])
+        body = AddMemoriesRequest(memories=batch(memories))
         write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
         stored = await self._send(write, MemoryBatch, body)
         return StoredMemories(stored.memories, stored.duplicates or ())
@@ -490,13 +490,6 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             NotFoundError: If there is no such session.
         """
         return await self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
-
-    async def _add(
-        self, request: object, fields: Mapping[str, object], idempotency_key: str | None
-    ) -> Memory:
-        body = as_event(request_of(AddMemoryRequest, request, fields))
-        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
-        return await self._send(write, Memory, body)
 
     async def _fetch_by(  # noqa: PLR0913  # the methods of the contract give them
         self,

@@ -20,7 +20,7 @@ from memtrace import _compat
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._request import Call, as_event, batch, call, forget_filter_of, parameters_of, request_of
+from memtrace._request import Call, batch, call, forget_filter_of, parameters_of, request_of
 from memtrace._response import Answered, Method, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._sync.session import SessionHandle
@@ -265,7 +265,7 @@ class Memtrace(Methods, Transfers):
             >>> stored = client.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
             >>> stored[0].id, stored.duplicates
         """
-        body = AddMemoriesRequest(memories=[as_event(memory) for memory in batch(memories)])
+        body = AddMemoriesRequest(memories=batch(memories))
         write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
         stored = self._send(write, MemoryBatch, body)
         return StoredMemories(stored.memories, stored.duplicates or ())
@@ -470,11 +470,6 @@ class Memtrace(Methods, Transfers):
             NotFoundError: If there is no such session.
         """
         return self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
-
-    def _add(self, request: object, fields: Mapping[str, object], idempotency_key: str | None) -> Memory:
-        body = as_event(request_of(AddMemoryRequest, request, fields))
-        write = call(requests.add_memory, body=body, idempotency_key=idempotency_key)
-        return self._send(write, Memory, body)
 
     def _fetch_by(  # noqa: PLR0913  # the methods of the contract give them
         self,
