@@ -118,11 +118,12 @@ class _Teller:
         """Questions for a word in 1 of 100."""
         word = samples.medium_word(seed=data.SEED)
         return [
-            _Question(f"{name} of a word in 1 of 100, newest", request, bound=_MEDIUM_BOUND)
-            for name, request in (
-                ("search", _search(query=word, order="desc")),
-                ("a part", _search(content_contains=word[1:6])),
-                ("an agent's search", _search(query=word, order="desc", agent_id=data.AGENT)),
+            _Question(f"{name} of a word in 1 of 100, {order}", request, bound=_MEDIUM_BOUND)
+            for name, order, request in (
+                ("search", "ranked", _search(query=word)),
+                ("search", "newest", _search(query=word, order="desc")),
+                ("a part", "newest", _search(content_contains=word[1:6])),
+                ("an agent's search", "newest", _search(query=word, order="desc", agent_id=data.AGENT)),
             )
         ]
 

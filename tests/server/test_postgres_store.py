@@ -525,6 +525,27 @@ def test_what_is_found_of_many_comes_in_order(
                 assert [memory.id for memory in found] == expected, (word, more)
 
 
+def test_the_newest_of_many_with_one_word_are_ranked(many: Memtrace, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions: list[tuple[int, dict[str, Any]]] = [
+        (100, {"query": "half"}),
+        (100, {"query": "tenth"}),
+        (100, {"query": "early"}),
+        (100, {"query": "late"}),
+        (6, {"query": "seldom"}),
+        (100, {"query": "half", "content_contains": "early"}),
+        (48, {"query": "half", "content_contains": "99"}),
+        (100, {"query": "tenth", "agent_id": "a"}),
+    ]
+
+    def ranked() -> list[list[object]]:
+        return [[memory.id for memory in many.iter_search(page_size=30, **each)] for _, each in questions]
+
+    expected = ranked()
+    assert [len(each) for each in expected] == [number for number, _ in questions]
+    monkeypatch.setattr("memtrace_server.store.postgres.transaction._COUNTED", 30)  # as if many more had it
+    assert ranked() == expected
+
+
 @pytest.mark.parametrize("order", ["asc", "desc"])
 def test_what_is_superseded_is_found_at_the_ends_of_many(
     postgres_url: str, order: Literal["asc", "desc"], monkeypatch: pytest.MonkeyPatch

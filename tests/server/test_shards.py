@@ -172,7 +172,15 @@ def partitions(plan: Any) -> Iterator[str]:
                 yield from partitions(value)
 
 
-def test_each_statement_of_a_request_stays_in_one_partition(sharded_url: str, statements: Statements) -> None:
+@pytest.mark.parametrize("is_much", [False, True], ids=["few", "much"])
+def test_each_statement_of_a_request_stays_in_one_partition(
+    sharded_url: str, statements: Statements, monkeypatch: pytest.MonkeyPatch, *, is_much: bool
+) -> None:
+    if is_much:  # as if there were millions
+        for name in ("queries.FEW", "queries.NEAREST", "windows.NEAREST"):
+            monkeypatch.setattr(f"memtrace_server.store.postgres.{name}", 1)
+        for name in ("_COUNTED", "_RARE"):
+            monkeypatch.setattr(f"memtrace_server.store.postgres.transaction.{name}", 0)
     with Memtrace(sharded_url) as client:
         client.remember("first", "so that the store is open")
         statements.seen.clear()
@@ -197,6 +205,8 @@ def test_each_statement_of_a_request_stays_in_one_partition(sharded_url: str, st
             several += len(shards) == 1
     assert wrong == []
     assert several > 40
+    for text in ("FILTER (WHERE lexemes", "ORDER BY seq DESC OFFSET", "count(*) FROM (SELECT 1"):
+        assert any(text in each for each in reached) == is_much, text
 
 
 def test_every_unique_index_begins_with_the_organisation(sharded_url: str) -> None:

@@ -83,6 +83,12 @@ def owners(org: int, wanted: Filter) -> list[str]:
     return found if wanted.session_id is None else [*found, facet(org, "session", wanted.session_id)]
 
 
+def is_narrow(org: int, wanted: Filter) -> bool:
+    """Return whether a filter asks for a property, or for a time."""
+    has_bounds = wanted.since is not None or wanted.until is not None
+    return has_bounds or bool(wanted_facets(org, wanted) or owners(org, wanted))
+
+
 def phrase_lexemes(org: int, words: Words) -> list[str]:
     """Return the lexemes of all words of all phrases, which a memory with the phrases has."""
     stems = [stem for phrase in words.phrases for word in phrase for stem in analysis.stems(word)]

@@ -228,6 +228,7 @@ def ranked(  # noqa: PLR0913 - a search is what it is
     limit: int,
     newest: int | None,
     is_found: bool,
+    after: int | None = None,
 ) -> Query:
     """Return the query for rows with most weight, of those with a rare term.
 
@@ -241,6 +242,7 @@ def ranked(  # noqa: PLR0913 - a search is what it is
         limit: Maximum number of rows.
         newest: How many of the newest rows are weighed, if there are too many.
         is_found: As `of_org` has it.
+        after: The row after which rows count.
     """
     condition, value = of_org(org, is_found=is_found)
     query = Query(
@@ -254,6 +256,8 @@ def ranked(  # noqa: PLR0913 - a search is what it is
             before,
         ],
     )
+    if after is not None:
+        query.add("m.seq > %s", after)
     group = [lexemes.stem_lexeme(org, term.stem) for term in rare]
     if newest is None:
         narrow(query, org, wanted, now, stems=group)
@@ -345,8 +349,8 @@ def _text(
             return
         groups.append([lexemes.stem_lexeme(org, stem) for stem in words.stems])
     if required or groups:
-        if not is_walk:
-            required += lexemes.owners(org, wanted)
+        if not is_walk and (wanted.since is None or wanted.until is None):
+            required += lexemes.owners(org, wanted)  # in a window, an index of times finds them sooner
         yield "m.lexemes @@ %s::tsquery", (lexemes.query(required, *groups),)
     if words is not None:
         for phrase in words.phrases:

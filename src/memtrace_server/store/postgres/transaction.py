@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any
@@ -44,8 +45,8 @@ _NEWEST = 1_000
 _LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
 _PHRASES = 1_000  # memories with a phrase that are all ranked
 _COUNTED = 2_000  # memories with a stem that are counted one by one
-_COMMON = 2 * _COUNTED  # memories with a stem by PostgreSQL's statistics, surely more than are counted
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
+_ROOM = 2  # times as many memories are looked at as should do
 _SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in more
 _NOTHING = 1e-9
 _AHEAD = 60 * times.SECOND  # clocks of servers may differ by less
@@ -312,7 +313,7 @@ class PostgresTransaction(Facts):
 
         The index would be read for all of them.
         """
-        if self.count_memories(org) <= _COMMON:
+        if self.count_memories(org) <= _COUNTED:
             return False
         condition, value = queries.of_org(org, is_found=False)
         query = Query(
@@ -320,7 +321,7 @@ class PostgresTransaction(Facts):
             [value, lexemes.query([], wanted)],
         )
         ((found,),) = self._plan(query)
-        return bool(found[0]["Plan"]["Plan Rows"] > _COMMON)
+        return bool(found[0]["Plan"]["Plan Rows"] > _COUNTED)
 
     def _sample(self, org: int, lexeme: str) -> int:
         """Return in how many memories a lexeme is, if it is in as many of all as of the newest."""
@@ -345,25 +346,22 @@ class PostgresTransaction(Facts):
         self.flush()
         is_found = not self._is_distributed and wanted.since is None and wanted.until is None
         ordered = sorted((term for term in terms if term.count), key=lambda term: (term.count, term.stem))
+        ranked = partial(queries.ranked, org, wanted, now, ordered, before=before)
         if wanted.words is not None and wanted.words.phrases:
-            query = queries.ranked(
-                org, wanted, now, ordered, (), before=before, limit=_PHRASES + 1, newest=None,
-                is_found=is_found,
-            )  # fmt: skip
-            rows = self._plan(query)
+            rows = self._plan(ranked((), limit=_PHRASES + 1, newest=None, is_found=is_found))
             if len(rows) <= _PHRASES:
                 return Candidates(found=[_found(*row) for row in rows], is_complete=True)
         if not ordered:
             return Candidates(found=[], is_complete=True)
         rare = self._rare(org, wanted, ordered)
         newest = self._newest(org, ordered, limit)
-        query = queries.ranked(
-            org, wanted, now, ordered, rare, before=before, limit=limit + 1, newest=newest,
-            is_found=is_found and newest is None,
-        )  # fmt: skip
-        found = [_found(*row) for row in self._plan(query)]
-        is_complete = len(rare) == len(ordered) and newest is None and len(found) <= limit
-        return Candidates(found=found[:limit], is_complete=is_complete)
+        ranked = partial(ranked, rare, limit=limit + 1, newest=newest)
+        last = None if newest else self._last_of(org, wanted, ordered, before=before, limit=limit)
+        rows = [] if last is None else self._plan(ranked(is_found=False, after=last))
+        if len(rows) <= limit:
+            rows = self._plan(ranked(is_found=is_found and newest is None))
+        is_complete = len(rare) == len(ordered) and newest is None and len(rows) <= limit
+        return Candidates(found=[_found(*row) for row in rows[:limit]], is_complete=is_complete)
 
     def _newest(self, org: int, ordered: Sequence[Term], limit: int) -> int | None:
         """Return how many of the newest rows are weighed, if it takes less to look for those in order.
@@ -374,6 +372,22 @@ class PostgresTransaction(Facts):
         if rarest <= _RARE or rarest**2 < _PASSED * self.count_memories(org):
             return None
         return limit + 1 if len(ordered) == 1 else _NEWEST
+
+    def _last_of(
+        self, org: int, wanted: Filter, ordered: Sequence[Term], *, before: int, limit: int
+    ) -> int | None:
+        """Return the row after which enough memories should have the only term; None to look at all.
+
+        They weigh the same, so that the newest are wanted.
+        """
+        if len(ordered) > 1 or ordered[0].count <= _COUNTED or lexemes.is_narrow(org, wanted):
+            return None
+        passed = int(_ROOM * limit * self.count_memories(org) / ordered[0].count)
+        row = self._one(
+            "SELECT seq FROM memories WHERE org = %s AND seq < %s ORDER BY seq DESC OFFSET %s LIMIT 1",
+            org, before, passed,
+        )  # fmt: skip
+        return None if row is None else int(row[0])
 
     def _rare(self, org: int, wanted: Filter, ordered: Sequence[Term]) -> Sequence[Term]:
         """Return the terms by which rows are found, of terms by their count."""
@@ -398,8 +412,8 @@ class PostgresTransaction(Facts):
             if facets:
                 query.add("m.lexemes @@ %s::tsquery", lexemes.query(facets))
             for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
-                if bound is not None:
-                    query.add(f"m.time {sign} %s", bound)
+                if bound is not None:  # an index of times has what is superseded apart
+                    query.add(f"m.is_superseded = ANY('{{false,true}}') AND m.time {sign} %s", bound)
             ((count,),) = self._plan(query.then(f" LIMIT {_RARE + 1}) s"))
             left = min(left, count) if count <= _RARE else left
         return _NOTHING if left <= _RARE else left / total
