@@ -22,7 +22,7 @@ import msgspec
 import pytest
 from durability.in_process import MEMORIES, InProcess, told
 from durability.sockets import PATIENCE, answer, connect, post
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_whole_at
 from hostile.server_cost import HEALTH, ask, assert_costs, cpu, memory, wait_until_indexed
 from live import LiveServer
 from server.operations import OPERATIONS
@@ -152,8 +152,9 @@ def test_a_read_without_an_end_is_interrupted(tmp_path: Path, how: str) -> None:
         assert store.read(lambda transaction: len(transaction.secret())) == 32
 
 
-def test_work_in_python_is_not_begun_after_the_deadline(tmp_path: Path) -> None:
-    with InProcess(tmp_path / "x.db") as process:
+@pytest.mark.both_stores
+def test_work_in_python_is_not_begun_after_the_deadline(store_url: str) -> None:
+    with InProcess(store_url) as process:
         tenant = process.tenant()
         over = Deadline()
         over.cancel()
@@ -338,8 +339,9 @@ def large(server: LiveServer) -> Iterator[httpx.Client]:
         yield client
 
 
-def test_pages_end_early_and_none_of_them_skips_or_repeats(server: LiveServer) -> None:
-    with closing(large_tenant(server, "paged")) as client:
+@pytest.mark.both_stores
+def test_pages_end_early_and_none_of_them_skips_or_repeats(live_server: LiveServer) -> None:
+    with closing(large_tenant(live_server, "paged")) as client:
         for method, path, name, options, most in (
             ("GET", MEMORIES, "memories", {}, 200),
             ("GET", MEMORIES, "memories", {"order": "asc"}, 200),
@@ -368,11 +370,12 @@ def test_pages_that_were_answered_leave_little_memory_behind(tmp_path: Path) -> 
         assert memory(server) - before < 140 << 20  # 25 to 75 MiB were measured; by default 210
 
 
+@pytest.mark.both_stores
 def test_a_page_whose_first_memory_is_larger_than_a_page_has_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, store_url: str
 ) -> None:
     monkeypatch.setattr("memtrace_server.service.pages.MAX_BYTES", 10)
-    with InProcess(tmp_path / "x.db") as process:
+    with InProcess(store_url) as process:
         tenant = process.tenant()
         for n in range(3):
             assert tenant.add(content=f"{n}").status == 201
@@ -382,18 +385,21 @@ def test_a_page_whose_first_memory_is_larger_than_a_page_has_it(
         assert rest["memories"][0]["content"] == "1"
 
 
-def test_pages_of_sessions_and_agents_end_early_too(client: httpx.Client) -> None:
+@pytest.mark.both_stores
+def test_pages_of_sessions_and_agents_end_early_too(live_server: LiveServer, tenant_key: str) -> None:
     large = {f"key {n}": "x" * 6_000 for n in range(10)}
-    for n in range(150):
-        agent = {"name": f"agent-{n:03}", "config": large}
-        assert client.post("/api/v1/agents", json=agent).status_code == 201
-        session = {"agent_id": f"agent-{n:03}", "metadata": large}
-        assert client.post("/api/v1/sessions", json=session).status_code == 201
-    for path, name in (("/api/v1/agents", "agents"), ("/api/v1/sessions", "sessions")):
-        found = list(pages(client, "GET", path, name, limit=1000))
-        ids = [one["id"] for page in found for one in page]
-        assert len(found) > 1
-        assert len(ids) == len(set(ids)) >= 150
+    headers = {"x-api-key": tenant_key}
+    with httpx.Client(base_url=live_server.url, headers=headers, timeout=PATIENCE) as client:
+        for n in range(150):
+            agent = {"name": f"agent-{n:03}", "config": large}
+            assert client.post("/api/v1/agents", json=agent).status_code == 201
+            session = {"agent_id": f"agent-{n:03}", "metadata": large}
+            assert client.post("/api/v1/sessions", json=session).status_code == 201
+        for path, name in (("/api/v1/agents", "agents"), ("/api/v1/sessions", "sessions")):
+            found = list(pages(client, "GET", path, name, limit=1000))
+            ids = [one["id"] for page in found for one in page]
+            assert len(found) > 1
+            assert len(ids) == len(set(ids)) >= 150
 
 
 FREE = {
@@ -512,8 +518,9 @@ def test_every_operation_is_bounded_in_some_test() -> None:
 # --- forgetting, in steps
 
 
-def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path) -> None:
-    with LiveServer(tmp_path) as server:
+@pytest.mark.both_stores
+def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path, store_url: str) -> None:
+    with LiveServer(tmp_path, store=store_url) as server:
         neighbour = server.create_tenant("neighbour")
         with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
             for batch in range(3):
@@ -531,11 +538,12 @@ def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path) ->
             assert client.get(MEMORIES).json()["count"] == 0
             stats = client.get("/api/v1/agents/a/stats").json()
             assert stats["memory_count"] == 0
-    assert len(assert_whole(tmp_path / "memtrace.db")) == written
+    assert len(assert_whole_at(store_url)) == written
 
 
-def test_a_large_forgetting_is_replayed_and_counts_all_of_it(tmp_path: Path) -> None:
-    with InProcess(tmp_path / "x.db") as process:
+@pytest.mark.both_stores
+def test_a_large_forgetting_is_replayed_and_counts_all_of_it(store_url: str) -> None:
+    with InProcess(store_url) as process:
         tenant = process.tenant()
         memories = [{"agent_id": "a", "content": f"{n}"} for n in range(250)]
         assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
@@ -551,8 +559,9 @@ def test_a_large_forgetting_is_replayed_and_counts_all_of_it(tmp_path: Path) -> 
         assert [memory["content"] for memory in tenant.memories()] == ["later"]
 
 
-def test_a_forgetting_that_is_given_up_goes_on_when_it_is_asked_for_again(tmp_path: Path) -> None:
-    with InProcess(tmp_path / "x.db") as process:
+@pytest.mark.both_stores
+def test_a_forgetting_that_is_given_up_goes_on_when_it_is_asked_for_again(store_url: str) -> None:
+    with InProcess(store_url) as process:
         tenant = process.tenant()
         memories = [{"agent_id": "a", "content": f"{n}"} for n in range(1000)]
         assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201

@@ -28,7 +28,7 @@ import uvloop
 from attrs import frozen
 from durability.in_process import MEMORIES
 from durability.sockets import PATIENCE, answer, connect, post
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_whole_at
 from hostile.server_cost import HEALTH, ask, assert_costs, memory, open_files, open_sockets, read
 from live import LiveServer
 from starlette.applications import Starlette
@@ -435,27 +435,33 @@ def test_a_request_that_comes_in_parts_but_in_time_is_served(server: LiveServer)
     assert contents(server, "slow") == ["in three parts"]
 
 
+@pytest.mark.both_stores
 @pytest.mark.parametrize("sent", [0.3, 0.9, 1.0])
-def test_a_client_that_vanishes_leaves_all_of_a_request_or_nothing(server: LiveServer, sent: float) -> None:
-    agent = f"vanisher_{sent}"
+def test_a_client_that_vanishes_leaves_all_of_a_request_or_nothing(
+    live_server: LiveServer, tenant_key: str, sent: float
+) -> None:
     for number in range(30):
-        memories = [{"agent_id": agent, "content": f"{number} {n}"} for n in range(5)]
-        request = post(MEMORIES, server.key, json.dumps({"memories": memories}).encode())
-        with connect(server.url) as connection:
+        memories = [{"agent_id": "vanisher", "content": f"{number} {n}"} for n in range(5)]
+        request = post(MEMORIES, tenant_key, json.dumps({"memories": memories}).encode())
+        with connect(live_server.url) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
             connection.sendall(request[: int(len(request) * sent)])
-    stored = [content.split()[0] for content in contents(server, agent)]
+    stored = [content.split()[0] for content in contents(live_server, "vanisher", tenant_key)]
     assert {stored.count(f"{number}") for number in range(30)} <= ({0, 5} if sent == 1 else {0})
 
 
-def test_a_client_that_stalls_does_not_keep_the_server_from_its_end(tmp_path: Path) -> None:
-    with LiveServer(tmp_path, "--client-timeout", "1") as server, connect(server.url) as connection:
+@pytest.mark.both_stores
+def test_a_client_that_stalls_does_not_keep_the_server_from_its_end(tmp_path: Path, store_url: str) -> None:
+    with (
+        LiveServer(tmp_path, "--client-timeout", "1", store=store_url) as server,
+        connect(server.url) as connection,
+    ):
         connection.sendall(add_one(server, "staller", "for ever")[:-1])
         with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
             stored = client.post(MEMORIES, json={"agent_id": "a", "content": "kept"})
             assert stored.status_code == 201
     assert server.returncode == 0
-    assert [row.doc for row in assert_whole(tmp_path / "memtrace.db")] == [stored.json()]
+    assert [row.doc for row in assert_whole_at(store_url)] == [stored.json()]
 
 
 def add_one(server: LiveServer, agent_id: str, content: str) -> bytes:
@@ -463,10 +469,10 @@ def add_one(server: LiveServer, agent_id: str, content: str) -> bytes:
     return post(MEMORIES, server.key, json.dumps({"agent_id": agent_id, "content": content}).encode())
 
 
-def contents(server: LiveServer, agent_id: str) -> list[str]:
-    """What an agent remembers, newest first."""
+def contents(server: LiveServer, agent_id: str, key: str | None = None) -> list[str]:
+    """What an agent of a key's organisation remembers, newest first; of the server's own key by default."""
     url = f"{server.url}{MEMORIES}?agent_id={agent_id}&limit=1000"
-    response = httpx.get(url, headers={"x-api-key": server.key}, timeout=PATIENCE)
+    response = httpx.get(url, headers={"x-api-key": key or server.key}, timeout=PATIENCE)
     assert response.status_code == 200, response.text
     return [memory["content"] for memory in response.json()["memories"]]
 
