@@ -115,18 +115,14 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
     tags: list[str],
 ) -> NewMemory:
     moment -= moment % 1_000
-    doc: dict[str, Any] = {
+    head: dict[str, Any] = {
         "id": ids.memory_id(moment, moment),
-        "time": times.render(moment),
         "created_at": times.render(moment),
         "org_id": tenants.DEFAULT_ORG,
         "agent_id": agent_id,
         "session_id": session_id,
         "memory_type": memory_type,
         "event_type": event_type,
-        "content": content,
-        "tags": tags,
-        "importance": 0.5,
     }
     return NewMemory(
         seq=moment,
@@ -139,9 +135,13 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
         created_at=moment,
         expires_at=None,
         tags=tags,
-        id=doc["id"],
-        rest=msgspec.json.encode(
-            {"time": doc["time"], "content": content, "tags": tags, "importance": 0.5}
-        ).decode(),
-        doc=msgspec.json.encode(doc).decode(),
+        id=head["id"],
+        head=_beginning(head),
+        moments=_beginning({"time": times.render(moment)}),
+        rest=msgspec.json.encode({"content": content, "tags": tags, "importance": 0.5})[1:].decode(),
     )
+
+
+def _beginning(fields: dict[str, Any]) -> str:
+    """Return a JSON object of fields up to where others follow."""
+    return f"{msgspec.json.encode(fields).decode()[:-1]},"

@@ -297,8 +297,8 @@ def remember(
         "agent_id": agent_id, "memory_type": "entity", "event_type": "general", "content": content,
     }  # fmt: skip
     memory = NewMemory(
-        id=doc["id"], rest="{}",
-        seq=seq, time=now, doc=json.dumps(doc), agent_id=agent_id, session_id=None, memory_type="entity",
+        id=doc["id"], rest=json.dumps(doc),
+        seq=seq, time=now, agent_id=agent_id, session_id=None, memory_type="entity",
         event_type="general", importance=None, created_at=now, expires_at=expires_at, tags=(),
     )  # fmt: skip
     transaction.add_memories(org, [(agent_id.encode(), memory)], now)

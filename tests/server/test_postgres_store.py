@@ -420,8 +420,8 @@ def _store_slowly(
         "agent_id": "a", "memory_type": "episodic", "event_type": "general", "content": "late",
     }  # fmt: skip
     memory = NewMemory(
-        id=doc["id"], rest="{}",
-        seq=seq, time=1, doc=json.dumps(doc), agent_id="a", session_id=None, memory_type="episodic",
+        id=doc["id"], rest=json.dumps(doc),
+        seq=seq, time=1, agent_id="a", session_id=None, memory_type="episodic",
         event_type="general",
         importance=None, created_at=1, expires_at=None, tags=(),
     )  # fmt: skip

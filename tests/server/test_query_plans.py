@@ -218,7 +218,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
     memory = NewMemory(
         seq=NOW, agent_id="a", session_id="s", memory_type="decision", event_type="error", time=5,
         importance=None, created_at=NOW, expires_at=NOW - 1, tags=["x"],
-        id=f"mem_{1:026}", doc="", rest='{"content": "hello", "tags": ["x"]}',
+        id=f"mem_{1:026}", rest='{"content": "hello", "tags": ["x"]}',
     )  # fmt: skip
     session = Session(id="t", agent_id="a", metadata=None, created_at=1, updated_at=1, closed_at=None)
     agent = Agent(

@@ -14,7 +14,7 @@ from memtrace_server.service import filters
 from memtrace_server.service.call import Call
 from memtrace_server.service.drafts import KINDS, unique
 from memtrace_server.service.pages import join, memory_page, shown
-from memtrace_server.store.records import Filter, Found, NewMemory
+from memtrace_server.store.records import Filter, Found, NewMemory, Shown
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -30,7 +30,7 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     status: int
-    memories: Sequence[Found]
+    memories: Sequence[Shown]
     duplicates: Sequence[int] | None
     headers: Mapping[str, str] = {}
 
@@ -101,7 +101,7 @@ class _Addition:
         self._named = _by_row(call, list(rows)) if rows else {}
         self._superseded: dict[int, int] = {}  # by row, the index of the memory that supersedes it
 
-    def run(self) -> tuple[Sequence[Found], Sequence[int]]:
+    def run(self) -> tuple[Sequence[Shown], Sequence[int]]:
         """Store them all.
 
         Returns:
@@ -115,7 +115,7 @@ class _Addition:
         call.clock.compare(row, call.now)
         fingerprints = self._drafts.fingerprints
         originals = dict(self._originals())
-        memories: list[Found] = []
+        memories: list[Shown] = []
         duplicates: list[int] = []
         rejected: list[int] = []
         for index, (request, fingerprint) in enumerate(zip(self._requests, fingerprints, strict=True)):
@@ -133,7 +133,7 @@ class _Addition:
             call.transaction.add_memories(call.org, self._fresh, call.now)
         return memories, duplicates
 
-    def _originals(self) -> Mapping[bytes, Found]:
+    def _originals(self) -> Mapping[bytes, Shown]:
         """Return the first memory of each fingerprint within a day."""
         call, compared = self._call, self._drafts.compared
         if not compared:
@@ -167,7 +167,7 @@ class _Addition:
         self._superseded[row] = index
         return row
 
-    def _duplicates(self, memories: Sequence[Found], rejected: Sequence[int]) -> Problem:
+    def _duplicates(self, memories: Sequence[Shown], rejected: Sequence[int]) -> Problem:
         """Return the problem that names each duplicate and the memory that is first."""
         fresh = {memory.seq for _, memory in self._fresh}
         indexes = {memory.seq: index for index, memory in reversed([*enumerate(memories)])}
@@ -238,16 +238,15 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
     """
     rendered = times.render(time)
     # In the order in which a store puts them together, so that a repeated request has the same bytes.
-    doc: dict[str, Any] = {"org_id": org_id, "id": memory_id}
+    head: dict[str, Any] = {"org_id": org_id, "id": memory_id}
     moments = {"time": rendered}
     if created_at == time:
-        doc["created_at"] = rendered
+        head["created_at"] = rendered
     else:
         moments["created_at"] = times.render(created_at)
     if expires_at is not None:
         moments["expires_at"] = times.render(expires_at)
-    doc.update({name: request[name] for name in KINDS if name in request})
-    beginning = _beginning(moments)
+    head.update({name: request[name] for name in KINDS if name in request})
     return NewMemory(
         seq=seq,
         agent_id=request["agent_id"],
@@ -260,9 +259,9 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
         expires_at=expires_at,
         tags=unique(request.get("tags", ())),
         supersedes=supersedes,
-        doc=f"{_beginning(doc)}{beginning[1:]}{rest}",
         id=memory_id,
-        moments=beginning,
+        head=_beginning(head),
+        moments=_beginning(moments),
         rest=rest,
     )
 

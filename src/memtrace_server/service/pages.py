@@ -10,7 +10,7 @@ import msgspec
 
 from memtrace_server.messages import Response
 from memtrace_server.service.call import Call
-from memtrace_server.store.records import Direction, Filter, Found
+from memtrace_server.store.records import Direction, Filter, Found, Shown
 
 MAX_BYTES = 8 << 20
 """The size of a page's memories, agents or sessions; the contract says so at `limit`."""
@@ -84,14 +84,14 @@ def what_follows(call: Call, has_more: bool, positions: Sequence[Any]) -> dict[s
     return {"has_more": True, "next_cursor": call.cursor(positions[-1])} if has_more else {"has_more": False}
 
 
-def shown(memory: Found) -> str:
+def shown(memory: Shown) -> str:
     """Return a memory as JSON, with the id of the one that supersedes it, if any."""
     if memory.superseded_by is None:
         return memory.doc
     return f'{memory.doc[:-1]},"superseded_by":"{memory.superseded_by}"}}'
 
 
-def join(name: str, found: Sequence[Found], rest: Mapping[str, Any]) -> bytes:
+def join(name: str, found: Sequence[Shown], rest: Mapping[str, Any]) -> bytes:
     """A JSON object with the memories under a name, their count, and the rest."""
     tail = msgspec.json.encode({"count": len(found), **rest})
     # Encoded one by one: other threads can run between two of them.

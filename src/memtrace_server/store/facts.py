@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 import msgspec
 
@@ -17,7 +16,7 @@ from memtrace_server import times
 from memtrace_server.problems import Problem
 from memtrace_server.store.pending import Gone, Kept, Link, Pair, Pending, Said, links
 from memtrace_server.store.protocol import WantsOf
-from memtrace_server.store.records import Agent, Answer, Filter, Found, Key, NewMemory, Session, Wants
+from memtrace_server.store.records import Agent, Answer, Filter, Found, Key, NewMemory, Session, Shown, Wants
 from memtrace_server.store.tables import Tables
 
 Fingerprint = tuple[int, bytes]
@@ -281,14 +280,14 @@ class Facts(Tables):
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
-    ) -> Mapping[bytes, Found]:
+    ) -> Mapping[bytes, Shown]:
         unknown = [fingerprint for fingerprint in fingerprints if (org, fingerprint) not in self._originals]
         self._learn(org, Asked(fingerprints=dict.fromkeys(unknown)), since, now)
         pending = self._pending
-        found: dict[bytes, Found] = {}
+        found: dict[bytes, Shown] = {}
         for fingerprint in fingerprints:
             replaced: int | None = None
-            first: Found | None = None
+            first: Shown | None = None
             for original in self._originals[org, fingerprint]:
                 if original.is_replaced:
                     replaced = original.seq
@@ -374,7 +373,8 @@ class Facts(Tables):
         if not rows:
             return {}
         stored = self.memories(org, list(rows), Filter(include_superseded=True))
-        known: dict[int, Found] = {memory.seq: memory for memory in chain(stored, memories)}
+        known: dict[int, Shown] = {memory.seq: memory for memory in stored}
+        known.update((memory.seq, memory) for memory in memories)
         found: dict[int, NewMemory] = {}
         for memory in memories:
             older = None if memory.supersedes is None else known.get(memory.supersedes)

@@ -87,7 +87,7 @@ class Pending(Counts):
     def add(self, org: int, memory: NewMemory, now: int) -> None:
         """Take in a memory, and what it supersedes."""
         self.memories[org, memory.seq] = memory
-        self.size += len(memory.doc)
+        self.size += len(memory.rest)
         self.count(org, memory, now)
         if memory.supersedes is not None:
             self.superseded[org, memory.supersedes] = memory

@@ -22,6 +22,7 @@ from memtrace_server.store.records import (
     NewMemory,
     Org,
     Session,
+    Shown,
     Tail,
     Term,
     Unindexed,
@@ -113,7 +114,7 @@ class Transaction(Protocol):
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
-    ) -> Mapping[bytes, Found]:
+    ) -> Mapping[bytes, Shown]:
         """Return the first memory of each fingerprint that was stored since then (ns) and still exists."""
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from attrs import evolve, frozen
@@ -101,12 +101,14 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     superseded_by: str | None = None
 
 
-class NewMemory(Found, frozen=True, kw_only=True):
+class NewMemory(msgspec.Struct, frozen=True, kw_only=True):
     """A memory to store.
 
     Attributes:
         seq: Its row: rises with each memory that the store takes in, whatever its time.
+        time: Its time, in ns.
         id: Its id.
+        head: The beginning of its document: organisation, id, agent, session and types.
         moments: The beginning of a JSON object: the time, and those of the other moments that differ from it.
         rest: The end of that object: what the document has beside id, organisation, agent, session, types and
             moments. The same when a write is done again.
@@ -115,7 +117,10 @@ class NewMemory(Found, frozen=True, kw_only=True):
         supersedes: The row of the memory that it supersedes, which no other supersedes.
     """
 
+    seq: int
+    time: int
     id: str
+    head: str = ""
     moments: str = ""
     rest: str
     agent_id: str
@@ -127,6 +132,17 @@ class NewMemory(Found, frozen=True, kw_only=True):
     expires_at: int | None
     tags: Sequence[str]
     supersedes: int | None = None
+
+    superseded_by: ClassVar[None] = None
+
+    @property
+    def doc(self) -> str:
+        """The whole of it as JSON; made when it is asked for, as a long one takes long."""
+        return f"{self.head}{self.moments[1:]}{self.rest}"
+
+
+Shown = Found | NewMemory
+"""A memory as a response has it: stored before, or now."""
 
 
 @frozen(kw_only=True)

@@ -74,7 +74,7 @@ def _texts(connection: Connection, org: int) -> Iterator[str]:
             seq, time, doc, agent_id, session_id, memory_type, event_type, importance, created_at, ends = row
             document = Document.read(doc)
             memory = NewMemory(
-                id="", rest="", seq=seq, time=time, doc=doc, agent_id=agent_id, session_id=session_id,
+                id="", rest=doc, seq=seq, time=time, agent_id=agent_id, session_id=session_id,
                 memory_type=memory_type, event_type=event_type, importance=importance, created_at=created_at,
                 expires_at=ends, tags=document.tags,
             )  # fmt: skip
