@@ -700,27 +700,30 @@ class _Order:
 
 def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:
     """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
-    names = ("seq", "time", "doc", "tail", "newer") if query.has_newer else ("seq", "time", "doc", "tail")
+    names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
     lines = ", ".join(f"group_concat(ifnull({name}, ''), char(10))" for name in names)
-    sql = f"SELECT (SELECT json_quote(id) FROM orgs WHERE number = ?), {lines} FROM ({query.sql})"
-    org_id, *columns = connection.execute(sql, [org, *query.values]).fetchone()
+    tails = "group_concat(seq || ' ' || tail)"  # without those that have none
+    sql = f"SELECT (SELECT json_quote(id) FROM orgs WHERE number = ?), {tails}, {lines} FROM ({query.sql})"
+    org_id, long, *columns = connection.execute(sql, [org, *query.values]).fetchone()
     if columns[0] is None:
         return []
     head = f'{{"org_id":{org_id},'
-    rows, moments, docs, tails, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
-    long = _texts(connection, [int(tail) for tail in tails if tail])
+    rows, moments, docs, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
     found = [
-        Found(seq=int(seq), time=int(time), doc=f"{head}{doc[1:]}{long[tail] if tail else ''}")
-        for seq, time, doc, tail in zip(rows, moments, docs, tails, strict=True)
+        Found(seq=seq, time=time, doc=head + doc[1:])
+        for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
     ]
+    if long is not None:
+        ends = _texts(connection, dict(pair.split() for pair in long.split(",")))
+        found = [
+            Found(seq=m.seq, time=m.time, doc=m.doc + ends[m.seq]) if m.seq in ends else m for m in found
+        ]
     if not newer:
         return found
     return [msgspec.structs.replace(m, superseded_by=by or None) for m, by in zip(found, *newer, strict=True)]
 
 
-def _texts(connection: sqlite3.Connection, rows: Sequence[int]) -> Mapping[str, str]:
-    """Return the long texts of rows, by their numbers as text."""
-    if not rows:
-        return {}
-    sql = "SELECT CAST(id AS TEXT), text FROM texts WHERE id IN (SELECT value FROM json_each(?))"
+def _texts(connection: sqlite3.Connection, rows: Mapping[str, str]) -> Mapping[int, str]:
+    """Return the long texts of memories by their rows, given the rows of the texts by the same."""
+    sql = "SELECT CAST(j.key AS INTEGER), t.text FROM json_each(?) j CROSS JOIN texts t ON t.id = j.value"
     return dict(connection.execute(sql, (encoded(rows),)).fetchall())
