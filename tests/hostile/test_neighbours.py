@@ -32,6 +32,7 @@ from memtrace_server.app import Api
 from memtrace_server.core import Core, Work
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.readers import Readers
+from memtrace_server.service import Drafts
 from memtrace_server.shares import Share
 from memtrace_server.store import open_store
 from memtrace_server.store.writing import Writing
@@ -681,6 +682,32 @@ def test_what_the_largest_batch_needs_is_made_before_its_transaction(tmp_path: P
             return time.thread_time() - begun
 
         assert process.store.write(run) < prepared / 2  # a fifth was measured; it took all of it, and more
+
+
+def test_a_small_write_does_not_wait_for_the_parts_of_a_large_one() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Large(list[dict[str, Any]]):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            begun.set()
+            assert go_on.wait(2 * PATIENCE)
+            return super().__iter__()
+
+    memory = {
+        "agent_id": "a",
+        "content": "c",
+        "memory_type": None,
+        "event_type": None,
+        "on_duplicate": "return",
+    }
+    with ThreadPoolExecutor(2) as thread:
+        large = thread.submit(Drafts({"memories": Large([memory])}).make, is_compared=True)
+        assert begun.wait(PATIENCE)
+        try:
+            thread.submit(Drafts(memory).make, is_compared=True).result(PATIENCE)
+        finally:
+            go_on.set()
+        large.result(PATIENCE)
 
 
 def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server: LiveServer) -> None:

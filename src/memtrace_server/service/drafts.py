@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,7 +23,8 @@ class Drafts:
     """The memories of a request.
 
     Each part is made when it is first asked for: of a large request before its transaction, for whose end
-    others wait.
+    others wait. Not by `functools.cached_property`: before Python 3.12, all instances share its lock, and
+    small writes waited while the parts of a large one were made.
 
     Args:
         body: The request's body: one memory, or several.
@@ -32,17 +32,21 @@ class Drafts:
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._requests: Sequence[Mapping[str, Any]] = body.get("memories", [body])
+        self._fingerprints: Sequence[bytes] | None = None
+        self._rests: Sequence[str] | None = None
 
     def make(self, *, is_compared: bool) -> None:
         """Make all parts now; fingerprints only of memories that are compared with others."""
         _ = self.rests, self.compared if is_compared else ()
 
-    @functools.cached_property
+    @property
     def fingerprints(self) -> Sequence[bytes]:
         """By memory, what it has in common with those that say the same."""
-        return [_fingerprint(request) for request in self._requests]
+        if self._fingerprints is None:
+            self._fingerprints = [_fingerprint(request) for request in self._requests]
+        return self._fingerprints
 
-    @functools.cached_property
+    @property
     def compared(self) -> Sequence[bytes]:
         """The fingerprints of those that are compared with earlier memories."""
         return [
@@ -51,10 +55,12 @@ class Drafts:
             if request["on_duplicate"] != "store"
         ]
 
-    @functools.cached_property
+    @property
     def rests(self) -> Sequence[str]:
         """By memory, what its document has besides what stores keep in columns: the end of a JSON object."""
-        return [_rest(request) for request in self._requests]
+        if self._rests is None:
+            self._rests = [_rest(request) for request in self._requests]
+        return self._rests
 
 
 def unique(tags: Iterable[str]) -> list[str]:
