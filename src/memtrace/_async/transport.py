@@ -85,14 +85,16 @@ class AsyncHttpTransport:
         try:
             raw = RawResponse(call, config, response.status_code, response.headers, original=response)
             raw.require_readable()
-            content = bytearray()
+            chunks: list[bytes] = []
+            size = 0
             async for chunk in response.aiter_bytes():
-                content += chunk
-                raw.require_size(len(content))
+                chunks.append(chunk)
+                size += len(chunk)
+                raw.require_size(size)
                 deadline.check()
         finally:
             await response.aclose()
-        raw.content = bytes(content)
+        raw.content = b"".join(chunks)
         return raw
 
     async def aclose(self) -> None:

@@ -83,14 +83,16 @@ class HttpTransport:
         try:
             raw = RawResponse(call, config, response.status_code, response.headers, original=response)
             raw.require_readable()
-            content = bytearray()
+            chunks: list[bytes] = []
+            size = 0
             for chunk in response.iter_bytes():
-                content += chunk
-                raw.require_size(len(content))
+                chunks.append(chunk)
+                size += len(chunk)
+                raw.require_size(size)
                 deadline.check()
         finally:
             response.close()
-        raw.content = bytes(content)
+        raw.content = b"".join(chunks)
         return raw
 
     def close(self) -> None:
