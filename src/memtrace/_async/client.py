@@ -231,7 +231,7 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         from memtrace._sync.transport import Sender, Transports  # noqa: PLC0415
 
         config = self._sender.config
-        if self._sender.transports.is_supplied:
+        if self._sender.transports.http_client is not None:
             return None
         client = Memtrace("sqlite://")
         client._sender = Sender(config, Transports(config.store, None))  # noqa: SLF001  # the same client

@@ -121,7 +121,7 @@ class AsyncTransports:
 
     def __init__(self, store: str | None, http_client: object) -> None:
         self._store = store
-        self._http_client = http_client
+        self.http_client = http_client
         if http_client is not None:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
@@ -132,11 +132,6 @@ class AsyncTransports:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client has connections and cannot be pickled; make one where it is used")
-
-    @property
-    def is_supplied(self) -> bool:  # unasync: remove
-        """Whether the caller supplied the client."""
-        return self._http_client is not None
 
     async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Send a request once, and read the response; every failure is a MemtraceError."""
@@ -183,7 +178,7 @@ class AsyncTransports:
             self._forget_ended(home)  # unasync: remove
             if home not in self._transports:
                 if self._store is None:
-                    self._transports[home] = AsyncHttpTransport(self._http_client, base_url)
+                    self._transports[home] = AsyncHttpTransport(self.http_client, base_url)
                 elif self._store == _IN_MEMORY and self._transports:
                     raise OSError("a store in memory stays with the process that opened it")
                 else:

@@ -119,7 +119,7 @@ class Transports:
 
     def __init__(self, store: str | None, http_client: object) -> None:
         self._store = store
-        self._http_client = http_client
+        self.http_client = http_client
         if http_client is not None:
             from memtrace import _http  # noqa: PLC0415  # the caller has imported it
 
@@ -175,7 +175,7 @@ class Transports:
         with self._opening:
             if home not in self._transports:
                 if self._store is None:
-                    self._transports[home] = HttpTransport(self._http_client, base_url)
+                    self._transports[home] = HttpTransport(self.http_client, base_url)
                 elif self._store == _IN_MEMORY and self._transports:
                     raise OSError("a store in memory stays with the process that opened it")
                 else:
