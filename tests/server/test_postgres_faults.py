@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
@@ -460,6 +461,23 @@ def test_a_server_that_stops_commits_what_it_has_accepted(postgres_url: str) -> 
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT count(*) FROM answers").fetchone() == (100,)
     assert len(told) == 100
+
+
+def test_a_server_keeps_nothing_of_what_it_has_committed(postgres_url: str) -> None:
+    made: list[weakref.ref[set[int]]] = []
+
+    def make(_: Transaction) -> set[int]:
+        result = {1, 2, 3}
+        made.append(weakref.ref(result))
+        return result
+
+    with closing(open_store(postgres_url)) as store:
+        store.tend()
+        for _ in range(5):
+            assert store.write(make) == {1, 2, 3}
+        ends_at = time.monotonic() + PATIENCE
+        while any(each() is not None for each in made):
+            assert time.monotonic() < ends_at
 
 
 def test_more_is_swept_where_more_is_added(postgres_url: str) -> None:

@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -135,7 +135,7 @@ class PostgresStore:
         self._slot = _Slot()
         self._running = threading.Lock()  # held as works run, as SQLite's are: one after the other
         self._lanes = ThreadPoolExecutor(_LANES, thread_name_prefix="memtrace-writer")
-        self._committing: set[Future[Sequence[Outcome[Any]]]] = set()
+        self._free = threading.BoundedSemaphore(_LANES)
         self._writing = Writing(
             begin=self._wait_for_lane,
             commit=self._do,
@@ -275,9 +275,9 @@ class PostgresStore:
     # --- writing
 
     def _wait_for_lane(self) -> None:
-        """Wait until there is a lane for the next group; meanwhile, it grows."""
-        if len(self._committing) == _LANES:
-            _, self._committing = wait(self._committing, return_when=FIRST_COMPLETED)
+        """Wait until there is a lane for the next group, which grows meanwhile; only its caller takes one."""
+        with self._free:
+            pass
 
     def _do(
         self, writes: Sequence[Write], ends_at: float
@@ -285,8 +285,9 @@ class PostgresStore:
         """Have writes committed: in a lane if this is a server, where others come meanwhile."""
         if not self._is_tended:
             return self._outcomes(writes, ends_at)
+        self._free.acquire()
         done = self._lanes.submit(self._outcomes, writes, ends_at)
-        self._committing.add(done)
+        done.add_done_callback(lambda _: self._free.release())
         return done
 
     def _outcomes(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:
