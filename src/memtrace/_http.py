@@ -87,7 +87,9 @@ def own_client(kind: str, base_url: str) -> tuple[Any, str | None]:
     try:
         make = getattr(httpx, kind)
         client = make(limits=_LIMITS, trust_env=False, proxy=proxy or None, verify=verify)
-    except (httpx.InvalidURL, ValueError, ImportError) as error:
+    except httpx.InvalidURL:  # whose words may have a part of a password
+        raise ValueError(f"{variable}: the proxy is no valid URL; mend or unset the variable") from None
+    except (ValueError, ImportError) as error:
         problem = f"{variable}: the proxy cannot be used: {error}; mend or unset the variable"
         raise ValueError(problem) from error
     scheme, _, rest = proxy.rpartition("://")

@@ -101,8 +101,9 @@ def test_a_request_to_this_machine_goes_through_no_proxy(
         ({"http_proxy": "proxy.test:99999"}, "http_proxy"),
         ({"ALL_PROXY": "socks5://proxy.test:1080"}, "ALL_PROXY"),
         ({"ALL_PROXY": "ftp://me:hunter2@proxy.test"}, "ALL_PROXY"),
+        ({"HTTP_PROXY": "http://me:hunter2/x@proxy.test"}, "HTTP_PROXY"),
     ],
-    ids=["port", "high port", "no scheme", "socks", "scheme"],
+    ids=["port", "high port", "no scheme", "socks", "scheme", "slash in a password"],
 )
 def test_a_proxy_that_cannot_be_used_is_an_error_that_names_the_variable(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], variable: str
