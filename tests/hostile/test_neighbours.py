@@ -131,18 +131,30 @@ def test_a_client_that_left_is_served_no_further(patient: LiveServer) -> None:
     assert cpu(patient) - before < 2 * whole  # all nine would take nine times as long
 
 
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+ENDLESS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+    "postgresql": f"SELECT pg_sleep({2 * PATIENCE})",
+}
 
 
-@pytest.mark.parametrize("how", ["by its deadline", "as the client leaves"])
-def test_a_read_without_an_end_is_interrupted(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize(
+    ("store_url", "how"),
+    [
+        pytest.param("sqlite", "by its deadline", id="SQLite, by its deadline"),
+        pytest.param("sqlite", "as the client leaves", id="SQLite, as the client leaves"),
+        pytest.param("postgres", "by its deadline", id="PostgreSQL, by its deadline"),
+    ],
+    indirect=["store_url"],
+)
+def test_a_read_without_an_end_is_interrupted(store_url: str, how: str) -> None:
+    endless_query = ENDLESS[store_url.partition(":")[0]]
     begun = threading.Event()
 
     def endless(transaction: Any) -> None:
         begun.set()
-        transaction._db.execute(ENDLESS).fetchone()  # noqa: SLF001 - no query of ours has no end
+        transaction._db.execute(endless_query).fetchone()  # noqa: SLF001 - no query of ours has no end
 
-    with closing(open_store(f"sqlite:///{tmp_path / 'x.db'}")) as store, ThreadPoolExecutor(1) as thread:
+    with closing(open_store(store_url)) as store, ThreadPoolExecutor(1) as thread:
         store.write(lambda transaction: transaction.orgs())
         deadline = Deadline(1 if how == "by its deadline" else None)
         reading = thread.submit(store.read, endless, deadline)
