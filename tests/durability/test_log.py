@@ -1,0 +1,89 @@
+"""The write-ahead log: kept short beside the writer, whoever reads or writes."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from durability.in_process import InProcess
+from durability.store_audit import assert_whole
+
+from memtrace_server.store import writing
+from memtrace_server.store.sqlite import store as sqlite_store
+from memtrace_server.store.sqlite.file import StoreFile
+
+PAGE, HEAD = 4_096, 24
+LONG = 100  # pages, in these tests
+
+
+@pytest.fixture(autouse=True)
+def short_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_store, "_LONG_LOG", LONG)
+    monkeypatch.setattr(writing, "_TIDY_EVERY", 0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "memtrace.db"
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    for _ in range(6_000):
+        if is_true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def pages_written(file: Path) -> int:
+    return file.with_name(f"{file.name}-wal").stat().st_size // (PAGE + HEAD)
+
+
+def test_a_log_begins_anew_while_writes_go_on(file: Path) -> None:
+    with InProcess(file) as process:
+        tenant = process.tenant()
+        for n in range(600):  # some 6,000 pages
+            assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
+        assert pages_written(file) < 3_000
+        assert len(tenant.memories()) == 600
+    assert len(assert_whole(file)) == 600
+
+
+def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_LONGEST_LOG", 2 * LONG * PAGE)
+    with InProcess(file) as process:
+        tenant = process.tenant()
+        with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            assert reader.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+            for n in range(100):
+                assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
+            assert pages_written(file) > 2 * LONG
+            assert reader.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+        process.store.tend()
+        until(lambda: pages_written(file) < LONG)
+        assert len(tenant.memories()) == 100
+    assert len(assert_whole(file)) == 100
+
+
+def test_a_log_is_as_long_as_what_was_written_since_it_began_anew(file: Path) -> None:
+    with InProcess(file) as process:
+        process.tenant()
+    with closing(sqlite3.connect(file, isolation_level=None)) as store:
+        store.execute("PRAGMA wal_autocheckpoint = 0")
+        store.execute("CREATE TABLE other (text)")
+        store.execute("INSERT INTO other VALUES (?)", ("x" * 50 * PAGE,))
+        size = pages_written(file)
+        ours = StoreFile(str(file))
+        assert [ours.has_long_log(pages) for pages in (size - 1, size, size + 1)] == [True, False, False]
+        store.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        store.execute("INSERT INTO other VALUES (1)")  # which begins it anew, in the same file
+        assert pages_written(file) == size
+        assert not ours.has_long_log(size // 2)
+        assert ours.has_long_log(0)
