@@ -51,9 +51,9 @@ def post(path: str, key: str, body: bytes, *, once: str | None = None) -> bytes:
 
 def answer(connection: socket.socket, method: str = "POST") -> Answer:
     """Read the answer to a request."""
-    response = HTTPResponse(connection, method=method)
-    response.begin()
-    return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+    with HTTPResponse(connection, method=method) as response:  # else its file keeps the socket open
+        response.begin()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
 
 def send_at_once(url: str, requests: Sequence[bytes]) -> list[Answer]:

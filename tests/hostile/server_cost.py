@@ -68,10 +68,10 @@ def ask(connection: socket.socket, request: bytes, method: str = "GET") -> int:
 
 def read(connection: socket.socket, method: str = "GET") -> int:
     """Read a response to its end; its status."""
-    response = HTTPResponse(connection, method=method)
-    response.begin()
-    response.read()
-    return response.status
+    with HTTPResponse(connection, method=method) as response:  # else its file keeps the socket open
+        response.begin()
+        response.read()
+        return response.status
 
 
 def _trivial(server: LiveServer, trivial: Callable[[], None], times: int) -> float:

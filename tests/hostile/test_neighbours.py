@@ -600,7 +600,8 @@ def test_a_forgetting_that_is_given_up_goes_on_when_it_is_asked_for_again(store_
 def test_the_largest_batch_stalls_nobody(tmp_path: Path, sign: str) -> None:
     """The event loop must turn: between two of its turns the process has little CPU time to spend.
 
-    CPU time, as the machine may be busy with something else.
+    CPU time, as the machine may be busy with something else. Other threads of the process may have it while
+    the event loop waits for the processor, so that one quiet attempt of several is enough.
     """
     content = sign * (65_000 if sign == "x" else 38_000)  # in 80 MiB
     batch = {"memories": [{"agent_id": "a", "content": f"{n} {content}"} for n in range(1000)]}
@@ -638,7 +639,7 @@ def test_the_largest_batch_stalls_nobody(tmp_path: Path, sign: str) -> None:
 
     longest: list[float] = []
     while not longest or longest[-1] >= 0.1:  # 0.05 to 0.08 were measured, decoded in one go half a second
-        assert len(longest) < 3, longest
+        assert len(longest) < 6, longest
         with closing(open_store(f"sqlite:///{tmp_path / f'{len(longest)}.db'}")) as store:
             local = tenants.local_principal(store)
             store.tend()
@@ -662,7 +663,7 @@ def test_many_large_memories_never_hold_up_other_writes_for_long(
     memories = [{"agent_id": "a", "content": f"{n} {'x' * 65_000}"} for n in range(number)]
     longest: list[float] = []
     while not longest or longest[-1] >= 0.1:  # 0.025 was measured; in one transaction, 0.2
-        assert len(longest) < 3, longest
+        assert len(longest) < 6, longest
         file = tmp_path / f"{len(longest)}.db"
         with InProcess(file) as process:
             process.store.tend()

@@ -188,7 +188,9 @@ def listens(url: str) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
-    with LiveServer(tmp_path, "--workers", "2") as server, ExitStack() as stack:
+    # A worker that is busy for long hangs up on nobody: the client would come back to any of them.
+    arguments = ("--workers", "2", "--client-timeout", "600")
+    with LiveServer(tmp_path, *arguments) as server, ExitStack() as stack:
 
         def connect() -> httpx.Client:
             headers = {"x-api-key": server.key}
