@@ -45,8 +45,8 @@ _PIECE = 3  # characters in a trigram
 _PIECES = 64  # of a text that are looked up, at most
 # FTS5 merges the segments that have come together on a level in the transactions that write, which took up to
 # 31 ms; at a level's last number, all of them at once, which took seconds. Here, a transaction of its own
-# merges a few pages (see `indexing`), from a level with so many segments on.
-_OPTIONS_OF_MERGING = {"automerge": 0, "usermerge": 8, "crisismerge": 256}
+# merges a few pages of a level that has some segments (see `indexing`).
+_MERGING = {"automerge": 0, "crisismerge": 256}
 _MERGED = 16  # pages that one transaction writes; it takes some 9 ms
 _CACHED = 1 << 14  # facets at hand: agents, sessions and tags come again
 _SMALL = 64  # blocks of some 4 KB in a table; all three were measured to be merged in 30 ms
@@ -79,7 +79,7 @@ def set_options(connection: sqlite3.Connection, org: int) -> None:
     """Say how the tables of an organisation are merged."""
     for name in TABLES:
         table = f"{name}_{org}"
-        for option, value in _OPTIONS_OF_MERGING.items():
+        for option, value in _MERGING.items():
             connection.execute(f"INSERT INTO {table} ({table}, rank) VALUES (?, ?)", (option, value))
 
 
