@@ -105,7 +105,7 @@ class PostgresTransaction(Facts):
     Args:
         connection: The connection.
         clock: Gives rows to memories.
-        slot: Where this process counts.
+        slot: Where this thread counts.
         is_writing: Whether something may be written.
         is_distributed: Whether memories lie in several places, which a query must name.
     """

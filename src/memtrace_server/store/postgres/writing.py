@@ -121,7 +121,7 @@ def write(connection: Connection, pending: Pending, slot: int, places: int) -> N
     Args:
         connection: The connection.
         pending: What is to be written.
-        slot: Where this process counts.
+        slot: Where this thread counts.
         places: How many the transaction has given to memories already.
 
     Raises:
