@@ -325,7 +325,7 @@ def printed_by(script: str, *arguments: str) -> list[str]:
         [sys.executable, "-I", "-c", script, *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -397,7 +397,11 @@ def keep_busy(call):
         call()
 
 
-calls = [lambda: client.remember("b", "x" * 2_000), lambda: client.recall("b"), lambda: client.search("x")]
+calls = [
+    lambda: client.remember("b", "x" * 2_000),
+    lambda: client.recall("b"),
+    lambda: client.search_memories("x"),
+]
 threads = [threading.Thread(target=keep_busy, args=(call,)) for call in calls]
 for thread in threads:
     thread.start()
