@@ -28,7 +28,7 @@ CYCLE.append(CYCLE)
         ({"file": b"\x00"}, "metadata.file", "a value of type bytes cannot be written as JSON; convert it"),
         ({"for": timedelta(1)}, "metadata.for", "a value of type timedelta cannot be"),
         ({"at": time(12)}, "metadata.at", "a value of type time cannot be"),
-        ({"at": NAIVE}, "metadata.at", "has no time zone"),
+        ({"at": NAIVE}, "metadata.at", "at: cannot be written as JSON: datetime.* has no time zone"),
         ({"x": float("nan")}, "metadata.x", "nan cannot be written as JSON; convert it first"),
         ({"x": [float("-inf")]}, "metadata.x[0]", "-inf cannot be written as JSON"),
         ({"x": Decimal("NaN")}, "metadata.x", r"Decimal\('NaN'\) cannot be written as JSON"),
@@ -188,3 +188,35 @@ def test_point_in_time_is_sent_as_the_contract_writes_it(
 def test_a_number_of_too_many_digits_is_named_by_its_path(sdk: Memtrace) -> None:
     with pytest.raises(BadRequestError, match=r"metadata\.n cannot be written as JSON|metadata\.n: cannot"):
         sdk.remember("a", "b", metadata={"n": 10**5_000})
+
+
+@pytest.mark.parametrize("is_buffered", [False, True], ids=["direct", "buffered"])
+def test_subclasses_of_numbers_and_text_are_sent_as_plain_ones(
+    sdk: Memtrace, fake_server: FakeServer, *, is_buffered: bool
+) -> None:
+    class Level(int):
+        def __repr__(self) -> str:
+            return "high"
+
+    class Share(float):
+        def __repr__(self) -> str:
+            return "half"
+
+    class Loud(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return "LOUD"
+
+    stored = {**MEMORY, "time": "2026-11-01T09:30:00Z", "org_id": "o", "memory_type": "episodic"}
+    fake_server.answer(201, {"memories": [{**stored, "event_type": "general"}], "count": 1})
+    metadata = {Loud("key"): [Level(3), Share(0.5), Loud("text")]}
+    if is_buffered:
+        with sdk.buffered() as log:
+            log.remember("a", Loud("b"), metadata=metadata, importance=Share(0.5))
+    else:
+        sdk.add_memories([{**MEMORY, "metadata": metadata, "importance": Share(0.5)}])
+
+    [request] = fake_server.requests
+    assert b'"metadata":{"key":[3,0.5,"text"]}' in request.content
+    assert b'"importance":0.5' in request.content
