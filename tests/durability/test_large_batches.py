@@ -337,3 +337,32 @@ def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
     assert outcomes == sorted(outcomes)
     assert set(outcomes) == {0, len(LARGE)}
     assert len(outcomes) > 2 * len(LARGE) * 20_000 // (2 * STEP) + 4  # the batch is attempted twice
+
+
+def test_long_memories_of_an_older_store_are_laid_apart(file: Path) -> None:
+    with InProcess(file) as process:
+        tenant = process.tenant()
+        for fields in ({}, {"ttl": 9_999}, {"time": "2026-01-01T00:00:00Z"}, {"tags": ["a, b"]}):
+            assert tenant.add(content=f'{fields}, "{"x" * texts.LONG}', **fields).status == 201
+        assert tenant.add(content="short").status == 201
+        before = tenant.memories()
+        process.store.close()
+        with closing(sqlite3.connect(file, isolation_level=None)) as store:
+            store.execute(
+                "UPDATE memories SET rest = rest || (SELECT text FROM texts WHERE id = memories.text)"
+                " WHERE text IS NOT NULL"
+            )
+            for statement in (
+                "ALTER TABLE memories DROP COLUMN text",
+                "DROP TABLE texts",
+                "DROP TABLE staged",
+                "DELETE FROM migrations WHERE name >= '0014'",
+            ):
+                store.execute(statement)
+        process.restart()
+        tenant = process.tenant()
+        assert tenant.memories() == before
+    assert len(assert_whole(file)) == 5
+    with closing(sqlite3.connect(file)) as store:
+        assert store.execute("SELECT count(*) FROM memories WHERE text IS NOT NULL").fetchone() == (4,)
+        assert store.execute("SELECT max(length(rest)) < 1000 FROM memories").fetchone() == (1,)
