@@ -210,7 +210,7 @@ def test_subclasses_of_numbers_and_text_are_sent_as_plain_ones(
 
     stored = {**MEMORY, "time": "2026-11-01T09:30:00Z", "org_id": "o", "memory_type": "episodic"}
     fake_server.answer(201, {"memories": [{**stored, "event_type": "general"}], "count": 1})
-    metadata = {Loud("key"): [Level(3), Share(0.5), Loud("text")]}
+    metadata: dict[str, Any] = {Loud("key"): [Level(3), Share(0.5), Loud("text")]}
     if is_buffered:
         with sdk.buffered() as log:
             log.remember("a", Loud("b"), metadata=metadata, importance=Share(0.5))
