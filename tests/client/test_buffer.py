@@ -407,6 +407,17 @@ def test_memory_that_a_refusal_names_is_sent_alone_in_its_place(
     log.close()
 
 
+def test_parts_of_a_refused_batch_are_sent_at_once(server: BatchServer) -> None:
+    server.answers.append(says(413))
+    with Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle))) as client:
+        log = client.buffered(max_batch=2, max_delay=3600)
+        log.add_memories([{"agent_id": "a", "content": text} for text in "ab"])
+        for _ in range(3):
+            assert server.sent.acquire(timeout=60)
+
+    assert server.batches == [["a", "b"], ["a"], ["b"]]
+
+
 @pytest.mark.parametrize(
     "fields", [[], ["agent_id"], ["memories"], ["memories.7.content"]], ids=["none", "other", "all", "beyond"]
 )

@@ -554,3 +554,13 @@ def test_nothing_that_httpcore_raises_gets_out(
     assert caught.value.__cause__ is failure
     assert type(failure).__name__ in str(caught.value)
     assert "GET /api/v1/memories at http://memtrace.test" in str(caught.value)
+
+
+def test_time_is_cut_to_microseconds_and_text_like_one_is_not(sdk: Memtrace, fake_server: FakeServer) -> None:
+    finer = "2026-11-01T09:30:00.123456999Z"
+    fake_server.answer(200, page({**MEMORY, "time": finer, "content": finer, "metadata": {"time": finer}}))
+
+    [memory] = sdk.recall("a").memories
+
+    assert memory.time.microsecond == 123456
+    assert (memory.content, memory.metadata) == (finer, {"time": finer})
