@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 
+from memtrace_server.search.documents import Document
 from memtrace_server.store.protocol import Outcome
 from memtrace_server.store.sqlite import fulltext, indexing
 from memtrace_server.store.sqlite.indexing import Indexer
@@ -161,6 +163,25 @@ def test_long_memories_make_small_steps(tenants: list[Tenant], indexer: Indexer,
     add(tenants[0], 20, "long " * 12_000)
     indexer.step()
     assert left(file)[1] >= 16
+
+
+def test_what_is_taken_out_costs_as_much_as_to_put_it_in(tenants: list[Tenant], file: Path) -> None:
+    """Also of thousands of different words, as in logs: each was looked for among all of them once."""
+    assert tenants
+    rows = [
+        fulltext.Row(1, n, Document(agent_id="a", content=" ".join(f"{n}w{m}" for m in range(2_000))))
+        for n in range(1, 7)
+    ]
+    entries = fulltext.Entries.of(rows)
+    with closing(sqlite3.connect(file)) as connection:
+        moments = [time.process_time()]
+        for change in (entries.add, entries.remove):
+            change(connection, 1)
+            moments.append(time.process_time())
+        assert connection.execute("SELECT count(*) FROM terms").fetchone() == (0,)
+        connection.rollback()
+    put_in, taken_out = (later - moment for moment, later in pairwise(moments))
+    assert taken_out < 10 * put_in
 
 
 def segments(file: Path) -> int:

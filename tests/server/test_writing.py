@@ -30,7 +30,7 @@ class FakeStore:
         self.queue = Writing(
             begin=self.begin,
             commit=self.commit,
-            tidy=lambda *_, **__: None,
+            tidy=lambda *_, **__: False,
             is_open=lambda: False,
             busy=lambda: StoreBusy("others write"),
             is_read_only=False,

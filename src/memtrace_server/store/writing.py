@@ -54,6 +54,7 @@ GROUP = 512 << 10
 
 _BESIDES = 1 << 10  # bytes that a write counts besides its size: no more than 512 share a transaction
 _TIDY_EVERY = times.SECOND
+_TIDY_SOON = times.SECOND // 10  # when there is more to do than writers should wait for at once
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -155,6 +156,7 @@ class Writing:
             another turn. Returns a future of all outcomes if another thread does the writes, so that the next
             ones need not wait for them; each is final then.
         tidy: Does what nobody waits for, as of a moment (ns); with `sweeps`, what depends on the clock, too.
+            Returns whether it left some of that for later.
         is_open: Returns whether there is anything to tidy.
         busy: Returns the error of a write whose time has ended.
         is_read_only: Whether nothing may be written.
@@ -165,7 +167,7 @@ class Writing:
         *,
         begin: Callable[[], None],
         commit: Callable[[Sequence[Write], float], Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]],
-        tidy: Callable[..., None],
+        tidy: Callable[..., bool],
         is_open: Callable[[], bool],
         busy: Callable[[], StoreBusy],
         is_read_only: bool,
@@ -183,6 +185,7 @@ class Writing:
         self.is_closed = False
         """Whether nothing is accepted any more."""
         self._tidied_at = 0
+        self._tidies_after = _TIDY_EVERY
         self._pace = times.Pace()
 
     def write(self, write: Write) -> Any:  # noqa: ANN401 - whatever the work returns
@@ -260,7 +263,7 @@ class Writing:
     def _run(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._line or self.is_closed, _TIDY_EVERY / times.SECOND)
+                self._wake.wait_for(lambda: self._line or self.is_closed, self._tidies_after / times.SECOND)
                 if self.is_closed and not self._line:
                     return
             with self._lock:
@@ -357,11 +360,13 @@ class Writing:
     def _tidy_in_time(self) -> None:
         """Do what nobody waits for; what fails now, as the disk is full, say, is done another time."""
         now = times.now()
-        if not self._is_open() or 0 <= now - self._tidied_at <= _TIDY_EVERY:
+        if not self._is_open() or 0 <= now - self._tidied_at <= self._tidies_after:
             return
         self._tidied_at = now
+        self._tidies_after = _TIDY_EVERY
         try:
-            self._tidy(now, sweeps=self._pace.is_steady())
+            if self._tidy(now, sweeps=self._pace.is_steady()):
+                self._tidies_after = _TIDY_SOON
         except StoreBusy:
             _LOG.debug("The store is tidied later, as others write")
         except (OSError, StoreUnavailable) as error:

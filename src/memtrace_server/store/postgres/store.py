@@ -413,10 +413,10 @@ class PostgresStore:
         """Take rows above all that there are: another process may have the same clock, or one ahead."""
         self._clock.last = max(self._clock.last + random.randrange(1, 1_000), times.now())  # noqa: S311
 
-    def _tidy(self, now: int, *, sweeps: bool) -> None:
+    def _tidy(self, now: int, *, sweeps: bool) -> bool:
         """Remove what has expired."""
         if not sweeps:
-            return
+            return False
         try:
             with (
                 self._told_apart(None),
@@ -429,6 +429,7 @@ class PostgresStore:
         except _CONFLICTS as error:
             raise self._busy() from error
         self._unswept = 0
+        return False
 
     # --- opening
 

@@ -157,13 +157,15 @@ class Entries:
             _put(
                 connection, f"{table} ({table}, rowid, text) SELECT 'delete', value ->> 0, value ->> 1", texts
             )
-        connection.execute(
-            "UPDATE terms SET count = count - value FROM json_each(?) WHERE org = ? AND term = key",
-            (_json(self.counts), org),
+        counts = _json(self.counts)
+        connection.execute(  # not UPDATE … FROM, which walks all words of the organisation for each
+            "INSERT INTO terms SELECT ?, key, -value FROM json_each(?) WHERE true"
+            " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+            (org, counts),
         )
         connection.execute(
             "DELETE FROM terms WHERE org = ? AND count <= 0 AND term IN (SELECT key FROM json_each(?))",
-            (org, _json(self.counts)),
+            (org, counts),
         )
 
 

@@ -280,21 +280,22 @@ class SqliteStore:
         self._indexer.note(done.transaction.unindexed_weights)
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
-    def _tidy(self, now: int, *, sweeps: bool) -> None:
+    def _tidy(self, now: int, *, sweeps: bool) -> bool:
         with self._told_apart():
             connection = self._open_writer(0.0)
-            if sweeps:
-                self._sweep(connection, now)
+            is_cut = sweeps and self._sweep(connection, now)
             self._sweep_texts(connection, now)
             self._clean(connection)
             self._shorten_log()
+        return is_cut
 
-    def _sweep(self, connection: sqlite3.Connection, now: int) -> None:
+    def _sweep(self, connection: sqlite3.Connection, now: int) -> bool:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
             # Twice what came in, or what is to be swept would pile up.
-            transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
+            is_cut = transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
         self._note_forgotten(transaction)
+        return is_cut
 
     def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> None:
         """Remove what was staged by writes that came to nothing."""

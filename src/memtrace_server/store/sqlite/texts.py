@@ -28,8 +28,9 @@ LONG = 4_000
 SWEPT = 64
 """Texts without a memory that one sweep removes; it takes some 10 ms."""
 
-FORGOTTEN = 12
-"""Long memories that one transaction forgets; some 20 ms, as each is taken out of the index word by word."""
+FORGOTTEN = 4
+"""Long memories that one transaction forgets. To take one out of the index takes 2 ms, or 30, if no word
+comes twice."""
 
 STAGED_FOR = 60 * times.SECOND
 """After which a text that no memory refers to is removed. A write that still needs it stages it again."""

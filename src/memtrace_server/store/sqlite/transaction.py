@@ -367,12 +367,17 @@ class SqliteTransaction(Facts):
         finally:
             self._forgotten_before = 0
 
-    def sweep(self, now: int, keep_since: int, limit: int) -> None:
-        """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on."""
+    def sweep(self, now: int, keep_since: int, limit: int) -> bool:
+        """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on.
+
+        Returns:
+            Whether long memories that have expired are left, because there are many.
+        """
         self.flush()
         sql = "SELECT org, seq, text IS NOT NULL FROM memories WHERE expires_at <= ? LIMIT ?"
         found = self._rows(sql, now, limit)
-        first = set(texts.divided([(seq, is_long) for _, seq, is_long in found])[0])
+        part, *others = texts.divided([(seq, is_long) for _, seq, is_long in found])
+        first = set(part)
         expired: dict[int, list[int]] = {}
         for org, seq, _ in found:
             if seq in first:
@@ -393,6 +398,7 @@ class SqliteTransaction(Facts):
             " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
             (keep_since // PERIOD, limit),
         )
+        return bool(others)
 
     def sweep_texts(self, staged_before: int) -> None:
         """Remove some texts that were staged before a moment (ns), and are of no use any more."""
