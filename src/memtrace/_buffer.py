@@ -56,6 +56,8 @@ class Limits:
             ("max_bytes", 1, math.inf),
         ):
             value = getattr(self, name)
+            if not isinstance(value, int if name == "max_batch" else int | float):
+                raise TypeError(f"{name}: {value!r} is not a {'whole ' * (name == 'max_batch')}number")
             if not low <= value <= high:
                 allowed = f"{low} or more" if high == math.inf else f"from {low} to {high}"
                 raise ValueError(f"{name}: {value!r} is out of range; give {allowed}")

@@ -139,6 +139,13 @@ def _texts(value: object, name: str) -> list[str]:
     return sorted(plain) if isinstance(value, set | frozenset) else plain
 
 
+def _in_order(values: list[Any]) -> list[Any]:
+    try:
+        return sorted(values)
+    except TypeError:  # of several types
+        return sorted(values, key=repr)
+
+
 def _json_object(value: object, name: str) -> dict[str, Any]:
     """Return a mapping as a JSON object."""
     if not isinstance(value, Mapping):
@@ -188,7 +195,7 @@ def _plain(value: Any, path: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any 
                 return _object(value, path)
             case list() | tuple() | set() | frozenset():
                 plain = [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
-                return sorted(plain, key=repr) if isinstance(value, set | frozenset) else plain
+                return _in_order(plain) if isinstance(value, set | frozenset) else plain
     except ValueError as error:
         raise _refusal(path, f"cannot be written as JSON: {str(error).removeprefix(': ')}") from None
     given = repr(value) if isinstance(value, float | Decimal) else f"a value of type {type(value).__name__}"

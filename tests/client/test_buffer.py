@@ -360,6 +360,21 @@ def test_buffered_with_limits_out_of_range_raises(
         client.buffered(**limits)
 
 
+@pytest.mark.parametrize(
+    ("limits", "problem"),
+    [
+        ({"max_batch": 2.5}, "max_batch: 2.5 is not a whole number"),
+        ({"max_pending": "9"}, "max_pending: '9' is not a number"),
+    ],
+    ids=str,
+)
+def test_buffered_with_limits_that_are_no_numbers_raises(
+    client: Memtrace, limits: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(TypeError, match=problem):
+        client.buffered(**limits)
+
+
 def test_buffered_takes_the_smallest_limits_and_the_largest_batch(client: Memtrace) -> None:
     client.buffered(max_batch=1, max_delay=0, max_pending=1, max_bytes=1)
     client.buffered(max_batch=1000, max_pending=1000)
@@ -575,6 +590,24 @@ def test_on_failure_that_raises_leaves_failures_to_the_caller(
     assert failed(caught) == ["first"]
     assert "disk full" in caplog.text
     log.close()
+
+
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_what_on_failure_was_given_as_the_program_ends_is_not_lost(
+    client: Memtrace, server: BatchServer, ending: type[BaseException]
+) -> None:
+    def ends(_: BufferedWriteError) -> None:
+        raise ending
+
+    server.answers += [says(500)]
+    log = client.buffered(max_delay=60, on_failure=ends)
+    log.remember("a", "first")
+    with pytest.raises(ending):
+        log.flush()
+
+    with pytest.raises(BufferedWriteError) as caught:
+        log.close()
+    assert failed(caught) == ["first"]
 
 
 def test_closing_waits_until_on_failure_has_returned(server: BatchServer) -> None:

@@ -88,8 +88,9 @@ def test_one_that_cannot_be_decompressed_says_why(
 ) -> None:
     fake_server.stand_in = lambda _: encoded(body, coding)
 
-    with pytest.raises(ResponseValidationError, match=f"cannot be decompressed: .*{problem}"):
+    with pytest.raises(ResponseValidationError, match=f"cannot be decompressed: .*{problem}") as caught:
         sdk.health()
+    assert caught.value.status_code == 200
 
     assert len(fake_server.requests) == 1
 

@@ -223,10 +223,12 @@ class WriteBuffer(BufferMethods):
         if self._on_failure:
             try:
                 self._on_failure(error)
-            except Exception:
-                logger.exception("on_failure: it raised an error; what it was given is raised instead")
+            except BaseException as raised:
                 with self._mutex:
                     self._queue.failed += failed
+                if not isinstance(raised, Exception):  # Ctrl-C, say
+                    raise
+                logger.exception("on_failure: it raised an error; what it was given is raised instead")
 
     def _stored(self, batch: Batch) -> int:
         """Send a batch, and return how many of its first memories are stored."""

@@ -58,6 +58,7 @@ class HttpTransport:
             library = _http.library_of(client, "Client")
             self._build = client.build_request
         self._client = client
+        self._undecodable: type[Exception] = library.DecodingError
         # Most requests are for the same few URLs, and parsing one takes as long as reading a memory.
         self._url = functools.lru_cache(maxsize=64)(library.URL)
         # A caller's own User-Agent is kept.
@@ -90,6 +91,8 @@ class HttpTransport:
                 size += len(chunk)
                 raw.require_size(size)
                 deadline.check()
+        except self._undecodable as error:
+            raise raw.invalid(f"cannot be decompressed: {error}") from error
         finally:
             response.close()
         raw.content = b"".join(chunks)
