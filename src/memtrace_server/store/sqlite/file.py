@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from memtrace_server.store.protocol import StoreBusy, StoreNotFound, StoreUnavai
 from memtrace_server.store.sqlite import migrations
 
 _PRIVATE = 0o600
+_ROOM = 1 << 20  # bytes
 _LOG_HEAD, _PAGE_HEAD = 32, 24  # bytes in a write-ahead log, before all pages and before each
 _CREATION = threading.Lock()
 """Held while a file is created: to close a file drops the locks that this process has on it."""
@@ -123,6 +125,15 @@ class StoreFile:
     def is_lost(self) -> bool:
         """Return whether the files at the path are no longer those that are open."""
         return self._identity is not None and self._look() != self._identity
+
+    def require_room(self) -> None:
+        """Check that the disk has room for more than the write of a probe, which fits into the log as it is.
+
+        Raises:
+            StoreUnavailable: It has not.
+        """
+        if shutil.disk_usage(self.path).free < _ROOM:
+            raise StoreUnavailable(_REASONS[sqlite3.SQLITE_FULL], self.path)
 
     def log_size(self) -> int:
         """Return how many bytes the write-ahead log takes on the disk."""

@@ -214,6 +214,8 @@ class SqliteStore:
                 connection.execute("UPDATE secrets SET secret = secret")
                 self._see_that_its_file_is_there()
                 connection.execute("COMMIT")
+        if self._file is not None:
+            self._file.require_room()
 
     def _see_that_it_is_open(self) -> None:
         if self._writing.is_closed:
