@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from typing import Annotated, Literal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from typer import TyperException
 
 from memtrace import AsyncMemtrace, AuthenticationError, MemtraceError
 from memtrace.cli._client import EMBEDDED, KeyOption, OrgOption, UrlOption, memory_url, transport_of
+
+if TYPE_CHECKING:
+    from memtrace._http import httpx
 
 _PATIENCE = 5  # seconds that a start waits for a server: clients give a start some 30
 
@@ -43,7 +47,7 @@ def mcp(  # noqa: PLR0913 - one for each option
         print(f"memory: {where}", file=sys.stderr, flush=True)
         if problem := _problem(where, key, org):
             _warn(problem)
-        adapter.create_server(_client(where, key, org)).run("stdio")
+        adapter.create_server(_client(where, key, _http_client(where, org))).run("stdio")
         return
     if org is not None:
         raise typer.BadParameter("with http, the key says which organisation it is", param_hint="--org")
@@ -63,19 +67,27 @@ def mcp(  # noqa: PLR0913 - one for each option
     uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
 
 
-def _client(url: str, key: str | None, org: str | None) -> AsyncMemtrace:
+def _client(url: str, key: str | None, http_client: httpx.AsyncClient | None) -> AsyncMemtrace:
+    return (
+        AsyncMemtrace(url, key) if http_client is None else AsyncMemtrace(EMBEDDED, http_client=http_client)
+    )
+
+
+def _http_client(url: str, org: str | None) -> httpx.AsyncClient | None:
+    """Return what reaches an organisation in a store; None if no client of its own is needed."""
     if org is None:
-        return AsyncMemtrace(url, key)
+        return None
     from memtrace._http import httpx
 
-    return AsyncMemtrace(EMBEDDED, http_client=httpx.AsyncClient(transport=transport_of(url, org)))
+    return httpx.AsyncClient(transport=transport_of(url, org))
 
 
 def _problem(url: str, key: str | None, org: str | None = None) -> MemtraceError | None:
     """Return the error that calls of tools would end with now; None if memory can be read."""
 
     async def find() -> MemtraceError | None:
-        async with _client(url, key, org) as client:
+        http_client = _http_client(url, org)
+        async with http_client or nullcontext(), _client(url, key, http_client) as client:
             try:
                 await client.with_options(timeout=_PATIENCE, max_retries=0).list_agents(limit=1)
             except MemtraceError as error:
