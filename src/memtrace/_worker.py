@@ -29,9 +29,9 @@ _JOIN = 5.0
 
 logger = logging.getLogger("memtrace")
 
-# All buffers; and those that work in the background, which must not vanish with the last reference.
+# All buffers; and those with memories that are not stored, which must not vanish with the last reference.
 BUFFERS: WeakSet[Any] = WeakSet()
-WORKING: set[Any] = set()
+HOLDING: set[Any] = set()
 
 
 class Worker:
@@ -43,6 +43,7 @@ class Worker:
     def __init__(self) -> None:
         self.turn = threading.Lock()
         self.wake = threading.Event()
+        self.is_working = False
         self._thread = threading.Thread()
 
     def now(self) -> float:
@@ -77,6 +78,7 @@ class AsyncWorker:
         self._anyio = anyio
         self._loop = _event_loop()
         self._task: object = None
+        self.is_working = False
         self.turn = anyio.Lock()
         self.wake = anyio.Event()
         self.shield = partial(anyio.CancelScope, shield=True)
@@ -139,7 +141,7 @@ def finish_at_exit() -> None:
 
 def after_fork() -> None:
     """Empty the buffers in a forked process; its parent stores what they hold."""
-    WORKING.clear()
+    HOLDING.clear()
     for buffer in list(BUFFERS):
         buffer._empty()  # noqa: SLF001  # the same
 

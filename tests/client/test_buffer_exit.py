@@ -235,6 +235,93 @@ except LookupError as error:
     assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
 
 
+NOBODY_HOLDS = """
+log.close()
+client = Memtrace(sys.argv[1])
+
+def fail(error):
+    raise LookupError
+
+def drop(end, **options):
+    with client.buffered(max_delay=0, **options) as dropped:
+        dropped.remember("dropped", "precious", memory_type="bad")
+        raise end
+
+def work_of_all():
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join()
+    gc.collect()
+"""
+DROPS = {
+    "helper": """client.buffered(max_delay=0).remember("dropped", "precious", memory_type="bad")""",
+    "exception": """
+try:
+    drop(KeyError())
+except KeyError:
+    pass
+""",
+    "on_failure": """
+client.buffered(max_delay=0, on_failure=fail).remember("dropped", "precious", memory_type="bad")
+""",
+}
+
+
+@pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
+def test_close_raises_what_a_dropped_buffer_could_not_store(url: str, drop: str) -> None:
+    code = """
+work_of_all()
+try:
+    client.close()
+except BufferedWriteError as error:
+    print("raised", [request.content for request, _ in error.failed], file=sys.stderr)
+"""
+    lines = run(url, NOBODY_HOLDS + drop + code).splitlines()
+
+    assert [line for line in lines if line.startswith(("raised", "Lost"))] == ["raised ['precious']"]
+
+
+@pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
+def test_exit_logs_what_a_dropped_buffer_could_not_store(url: str, drop: str) -> None:
+    lines = run(url, NOBODY_HOLDS + drop + "\nwork_of_all()\ndel client\ngc.collect()").splitlines()
+
+    assert sum(line.startswith("Lost: 1 memory could not be stored: ") for line in lines) == 1
+
+
+def test_close_raises_what_a_dropped_buffer_of_an_event_loop_held(url: str) -> None:
+    code = """
+async def main():
+    client = AsyncMemtrace(sys.argv[1])
+
+    async def helper():
+        await client.buffered(max_delay=0).remember("dropped", "precious", memory_type="bad")
+
+    await helper()
+    while len(asyncio.all_tasks()) > 1:
+        await asyncio.sleep(0)
+    gc.collect()
+    try:
+        await client.close()
+    except BufferedWriteError as error:
+        print("raised", [request.content for request, _ in error.failed], file=sys.stderr)
+
+asyncio.run(main())
+"""
+    assert "raised ['precious']\n" in run(url, code)
+
+
+def test_buffer_that_has_stored_all_can_be_collected(url: str) -> None:
+    code = """
+import weakref
+log.flush()
+dropped = weakref.ref(log)
+del log
+while dropped():  # until its thread has ended
+    gc.collect()
+"""
+    assert run(url, code) == ""
+
+
 def test_exit_that_is_interrupted_still_sends_all(url: str) -> None:
     code = """
 signal.signal(signal.SIGINT, signal.default_int_handler)

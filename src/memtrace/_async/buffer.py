@@ -20,7 +20,7 @@ from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, write_error
 from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
 from memtrace._request import batch, request_of
-from memtrace._worker import BUFFERS, WORKING, AsyncWorker
+from memtrace._worker import BUFFERS, HOLDING, AsyncWorker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
 from memtrace.models import AddMemoryRequest, Memory
 
@@ -151,8 +151,8 @@ class AsyncWriteBuffer(AsyncBufferMethods):
                 if self._queue.has_room(memories):
                     self._queue.add(memories)
                     is_due = self._queue.due_in(worker.now()) == 0
-                    is_working = self in WORKING
-                    WORKING.add(self)
+                    is_working, worker.is_working = worker.is_working, True
+                    self._hold()
                     break
             await self._send(worker)
         if is_working:
@@ -163,7 +163,7 @@ class AsyncWriteBuffer(AsyncBufferMethods):
             worker.start(partial(self._work, worker))
         except RuntimeError as error:
             logger.debug("Sending at once, as nothing runs in the background any more: %s", error)
-            WORKING.discard(self)
+            worker.is_working = False
             await self._drain(worker)
 
     def _here(self) -> AsyncWorker:
@@ -171,11 +171,15 @@ class AsyncWriteBuffer(AsyncBufferMethods):
         with self._mutex:
             if self._worker is None or not self._worker.is_here:
                 self._worker = AsyncWorker()
-                WORKING.discard(self)
             return self._worker
+
+    def _hold(self) -> None:
+        """Outlive the last reference as long as a memory is neither stored nor reported."""
+        (HOLDING.add if self.pending or self.failed else HOLDING.discard)(self)
 
     def _raise_failed(self) -> None:
         failed, self._queue.failed = self._queue.failed, []
+        self._hold()
         if failed:
             raise write_error(failed)
 
@@ -187,14 +191,14 @@ class AsyncWriteBuffer(AsyncBufferMethods):
                     now = worker.now()
                     delay = self._queue.due_in(now)
                     if delay is None:
-                        WORKING.discard(self)
+                        worker.is_working = False
                         return
                 if delay > 0:
                     await worker.wait(delay)
                 else:
                     await self._send(worker, now)
         except BaseException:
-            WORKING.discard(self)
+            worker.is_working = False
             # An event loop that ends cancels its tasks, and waits for them.
             with worker.shield():
                 await self._drain(worker)
@@ -226,6 +230,7 @@ class AsyncWriteBuffer(AsyncBufferMethods):
                 failed = self._queue.failed[before:]
                 if self._on_failure:
                     del self._queue.failed[before:]
+                self._hold()
         # Not in the turn, as what follows may well use this buffer.
         if failed:
             self._report(failed)
@@ -239,6 +244,7 @@ class AsyncWriteBuffer(AsyncBufferMethods):
             except BaseException as raised:
                 with self._mutex:
                     self._queue.failed += failed
+                    self._hold()
                 if not isinstance(raised, Exception):  # Ctrl-C, say
                     raise
                 logger.exception("on_failure: it raised an error; what it was given is raised instead")

@@ -21,7 +21,7 @@ from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, write_error
 from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
 from memtrace._request import batch, request_of
-from memtrace._worker import BUFFERS, WORKING, Worker
+from memtrace._worker import BUFFERS, HOLDING, Worker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
 from memtrace.models import AddMemoryRequest, Memory
 
@@ -138,8 +138,8 @@ class WriteBuffer(BufferMethods):
                 if self._queue.has_room(memories):
                     self._queue.add(memories)
                     is_due = self._queue.due_in(worker.now()) == 0
-                    is_working = self in WORKING
-                    WORKING.add(self)
+                    is_working, worker.is_working = worker.is_working, True
+                    self._hold()
                     break
             self._send(worker)
         if is_working:
@@ -150,7 +150,7 @@ class WriteBuffer(BufferMethods):
             worker.start(partial(self._work, worker))
         except RuntimeError as error:
             logger.debug("Sending at once, as nothing runs in the background any more: %s", error)
-            WORKING.discard(self)
+            worker.is_working = False
             self._drain(worker)
 
     def _here(self) -> Worker:
@@ -158,11 +158,15 @@ class WriteBuffer(BufferMethods):
         with self._mutex:
             if self._worker is None or not self._worker.is_here:
                 self._worker = Worker()
-                WORKING.discard(self)
             return self._worker
+
+    def _hold(self) -> None:
+        """Outlive the last reference as long as a memory is neither stored nor reported."""
+        (HOLDING.add if self.pending or self.failed else HOLDING.discard)(self)
 
     def _raise_failed(self) -> None:
         failed, self._queue.failed = self._queue.failed, []
+        self._hold()
         if failed:
             raise write_error(failed)
 
@@ -174,14 +178,14 @@ class WriteBuffer(BufferMethods):
                     now = worker.now()
                     delay = self._queue.due_in(now)
                     if delay is None:
-                        WORKING.discard(self)
+                        worker.is_working = False
                         return
                 if delay > 0:
                     worker.wait(delay)
                 else:
                     self._send(worker, now)
         except BaseException:
-            WORKING.discard(self)
+            worker.is_working = False
             # An event loop that ends cancels its tasks, and waits for them.
             with worker.shield():
                 self._drain(worker)
@@ -213,6 +217,7 @@ class WriteBuffer(BufferMethods):
                 failed = self._queue.failed[before:]
                 if self._on_failure:
                     del self._queue.failed[before:]
+                self._hold()
         # Not in the turn, as what follows may well use this buffer.
         if failed:
             self._report(failed)
@@ -226,6 +231,7 @@ class WriteBuffer(BufferMethods):
             except BaseException as raised:
                 with self._mutex:
                     self._queue.failed += failed
+                    self._hold()
                 if not isinstance(raised, Exception):  # Ctrl-C, say
                     raise
                 logger.exception("on_failure: it raised an error; what it was given is raised instead")
