@@ -6,12 +6,13 @@ import functools
 import ipaddress
 import logging
 import os
+import re
 import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import attrs
 
@@ -29,6 +30,7 @@ _EMBEDDED_ROOT = "http://embedded"
 _SCHEMES = (
     "http://host:9100, https://host, sqlite:///file.db, sqlite:// (in memory) or postgresql://user@host/name"
 )
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
 # What stays as it is in a path.
 _IN_PATHS = "/%:@!$&'()*+,;=~"
 
@@ -227,8 +229,8 @@ def _located(base_url: str) -> tuple[str, str | None, str]:
 
 def _server(base_url: str) -> tuple[str, None, str]:
     try:
-        url = urlsplit(base_url)
-        host, port = (url.hostname or "").encode("idna").decode("ascii"), url.port
+        url = urlsplit(base_url := base_url.rstrip(" "))
+        host, port = _host(url), url.port
     except ValueError:  # whose words may have a part of a password
         host, port = "", None
     if not host or port == 0 or url.query or url.fragment or not base_url.isprintable():
@@ -241,3 +243,15 @@ def _server(base_url: str) -> tuple[str, None, str]:
     login = unquote(url.netloc.rpartition("@")[0])
     login += ":" if login and ":" not in login else ""
     return f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", None, login
+
+
+def _host(url: SplitResult) -> str:
+    """Return the host of a URL in ASCII; nothing, or ValueError, if it can be none."""
+    name = url.hostname or ""
+    if "[" in url.netloc:
+        return str(ipaddress.ip_address(name))
+    if not name.isascii():
+        import idna  # noqa: PLC0415  # the codec of Python is of IDNA 2003: straße.de would be strasse.de
+
+        name = idna.encode(name).decode("ascii")
+    return name if _HOST.fullmatch(name) else ""
