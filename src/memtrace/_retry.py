@@ -6,6 +6,7 @@ more as `record.memtrace`, for those who log JSON.
 
 from __future__ import annotations
 
+import builtins
 import logging
 import math
 import os
@@ -48,7 +49,7 @@ _MIN_STEP = 0.002
 _TOO_MANY_REQUESTS = 429
 
 # What is raised for want of a response, and what it means, by the name of the error's class or of a base
-# class: every HTTP library that a caller may supply has these names, and none needs to be imported for them.
+# class in Python or an HTTP library: each that a caller may supply has these names, and none is imported.
 # RuntimeError is for a client that is closed, or whose event loop is; UnicodeError for an impossible host.
 _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "ConnectTimeout": (APITimeoutError, "cannot connect in time"),
@@ -190,7 +191,8 @@ def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -
     kind, meaning = next((_MEANINGS[name] for name in names if name in _MEANINGS), (None, ""))
     if kind is None:
         return None
-    reason = f"{error} ({names[0]})" if str(error) else names[0]
+    name = type(error).__name__
+    reason = f"{error} ({name})" if str(error) else name
     permanent, advice = _permanent_cause(error), ""
     if isinstance(permanent, ssl.SSLError):
         meaning = "the certificate or the TLS handshake is refused"
@@ -277,4 +279,13 @@ def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaier
 
 
 def _names(error: BaseException | None) -> list[str]:
-    return [kind.__name__ for kind in type(error).__mro__]
+    """Return the names of an error's classes that are Python's or an HTTP library's.
+
+    Others may have the same names: a hook of the caller's http_client may raise an HTTPError of urllib.
+    """
+    return [kind.__name__ for kind in type(error).__mro__ if _is_known(kind.__module__)]
+
+
+def _is_known(module: str) -> bool:
+    library = sys.modules.get(module.partition(".")[0])
+    return library is builtins or (hasattr(library, "Client") and hasattr(library, "HTTPError"))

@@ -11,7 +11,9 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import urllib.error
 import warnings
+from email.message import Message
 from typing import Any
 
 import freezegun
@@ -209,6 +211,42 @@ def test_a_host_that_no_name_can_have_is_an_error_of_ours(
 
     with pytest.raises((ValueError, BadRequestError), match=r"host|label|idna"):
         make_client("http://a..b", http_client=http).ready()
+
+
+class HTTPError(Exception):
+    """An error of another library, which a hook of the caller may raise."""
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        urllib.error.HTTPError("http://h", 500, "no", Message(), None),
+        HTTPError("no"),
+        type("ConnectTimeout", (HTTPError,), {})("no"),
+    ],
+    ids=["urllib", "same name", "derived"],
+)
+def test_an_error_of_another_library_reaches_the_caller(
+    sdk: Memtrace, fake_server: FakeServer, waits: list[float], raised: Exception
+) -> None:
+    fake_server.fail(raised)
+
+    with pytest.raises(type(raised)) as caught:
+        sdk.recall("agent_1")
+
+    assert caught.value is raised
+    assert waits == []
+
+
+def test_an_error_derived_from_one_of_httpx_is_one(
+    sdk: Memtrace, fake_server: FakeServer, waits: list[float]
+) -> None:
+    derived = type("Derived", (httpx.ConnectError,), {})
+    fake_server.fail(derived("no")).answer(200, page())
+
+    assert len(sdk.recall("agent_1")) == 0
+
+    assert len(waits) == 1
 
 
 # Sockets and the event loop
