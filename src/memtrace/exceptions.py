@@ -21,7 +21,7 @@ All of them can be pickled and copied with their attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
 
 from memtrace_api.models import AddMemoryRequest, ErrorDetail
 
@@ -51,14 +51,23 @@ __all__ = [
 
 
 class _Facts(TypedDict, total=False):
-    """What errors take by name; the last three, only those that have them."""
+    """What every error takes by name."""
 
     code: str | None
     request_id: str | None
     details: Sequence[ErrorDetail]
     body: object
+
+
+class _StatusFacts(_Facts, total=False):
     retry_after: float | None
+
+
+class _ConflictFacts(_StatusFacts, total=False):
     existing_id: str | None
+
+
+class _BufferFacts(_Facts, total=False):
     failed: Sequence[tuple[AddMemoryRequest, MemtraceError]]
 
 
@@ -80,17 +89,19 @@ class MemtraceError(Exception):
     request_id: str | None = None
     body: Any = None
     _raw: RawResponse | None = None
+    _facts: ClassVar[type] = _Facts
 
     def __init__(
         self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_Facts]
     ) -> None:
-        # As in a mock, the first line of the class's docstring says what happened.
-        self.message = (type(self).__doc__ or "").partition("\n")[0] if message is None else message
+        if message is None:  # as in a mock: the first line of the docstring says what happened
+            message = next(kind.__doc__ for kind in type(self).__mro__ if kind.__doc__).partition("\n")[0]
+        self.message = message
         if status_code is not None:
             self.status_code = status_code
         self.details = list(facts.pop("details", ()))
         for name, value in facts.items():
-            if not hasattr(self, name):
+            if name not in self._facts.__annotations__:
                 raise TypeError(f"{type(self).__name__}: it has no {name!r}")
             setattr(self, name, value)
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
@@ -131,6 +142,13 @@ class APIStatusError(MemtraceError):
     """
 
     retry_after: float | None = None
+    _facts = _StatusFacts
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_StatusFacts]
+        ) -> None: ...
 
 
 class BadRequestError(APIStatusError):
@@ -169,6 +187,13 @@ class ConflictError(APIStatusError):
 
     status_code = 409
     existing_id: str | None = None
+    _facts = _ConflictFacts
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_ConflictFacts]
+        ) -> None: ...
 
 
 class RateLimitError(APIStatusError):
@@ -201,7 +226,14 @@ class BufferedWriteError(MemtraceError):
         failed: The memories, each with the reason. The buffer holds them no longer.
     """
 
-    failed: Sequence[tuple[AddMemoryRequest, MemtraceError]] = ()
+    failed: list[tuple[AddMemoryRequest, MemtraceError]]
+    _facts = _BufferFacts
+
+    def __init__(
+        self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_BufferFacts]
+    ) -> None:
+        self.failed = list(facts.pop("failed", ()))
+        super().__init__(message, status_code, **facts)  # type: ignore[misc]  # mypy knows no rest of a pop
 
 
 class ResponseValidationError(MemtraceError):

@@ -186,6 +186,23 @@ def test_the_second_argument_is_the_status_as_in_0_2_0() -> None:
     assert MemtraceError("No", 500).status_code == 500
 
 
-def test_an_error_takes_no_fact_that_its_kind_does_not_have() -> None:
-    with pytest.raises(TypeError, match=r"^NotFoundError: it has no 'existing_id'$"):
-        NotFoundError("No", existing_id="mem_1")
+def test_an_error_of_a_user_says_what_the_one_above_it_says() -> None:
+    class MissingError(NotFoundError): ...
+
+    assert MissingError().message == NotFoundError().message
+    assert MissingError("No", retry_after=1.0).retry_after == 1.0
+
+
+def test_what_a_buffer_could_not_store_is_a_list_of_its_own() -> None:
+    failure = (AddMemoryRequest(agent_id="a", content="b"), MemtraceError("No"))
+
+    assert BufferedWriteError("No", failed=(failure,)).failed == [failure]
+    assert BufferedWriteError("No").failed == []
+
+
+@pytest.mark.parametrize("name", ["existing_id", "args", "response"])
+def test_an_error_takes_no_fact_that_its_kind_does_not_have(name: str) -> None:
+    unknown: Any = {name: (1,)}
+
+    with pytest.raises(TypeError, match=f"NotFoundError.*'{name}'"):
+        NotFoundError("No", **unknown)

@@ -13,6 +13,7 @@ import httpx2
 from memtrace import (
     AddMemoryRequest,
     AsyncMemtrace,
+    BufferedWriteError,
     ContextOptions,
     CreateSessionRequest,
     ForgetFilter,
@@ -20,6 +21,8 @@ from memtrace import (
     Memory,
     MemoryList,
     Memtrace,
+    MemtraceError,
+    RateLimitError,
     RegisterAgentRequest,
     SearchQuery,
     SessionHandle,
@@ -99,6 +102,12 @@ def a_request_for_something_else(client: Memtrace, session: SessionHandle) -> No
     client.update_session("s", RegisterAgentRequest(name="a"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     client.get_agent_memories("a", ContextOptions())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     session.context(UpdateSessionRequest())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def a_fact_that_the_error_does_not_have() -> None:
+    MemtraceError("m", existing_id="mem_1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RateLimitError("m", failed=[])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    BufferedWriteError("m", retry_after=1.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def a_result_that_may_be_missing(memory: Memory) -> None:
