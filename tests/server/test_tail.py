@@ -19,6 +19,7 @@ from memtrace import Memtrace
 from memtrace_server.core import Work
 
 
+@pytest.mark.both_stores
 def test_a_tail_does_not_see_another_tenant(live_server: LiveServer) -> None:
     with (
         Memtrace(live_server.url, live_server.create_tenant("tail-one")) as one,
