@@ -7,21 +7,26 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
 
 from memtrace import Memtrace
+from memtrace_server import times
 from memtrace_server.core import Work
+from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.problems import Problem
 from memtrace_server.service import Step
+from memtrace_server.store import writing
 from memtrace_server.store.protocol import Outcome, Transaction, Write
 from memtrace_server.store.records import Filter
+from memtrace_server.store.sqlite import store as sqlite_store
 from memtrace_server.store.sqlite import texts
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
@@ -48,6 +53,30 @@ def process(file: Path) -> Iterator[InProcess]:
 
 def batch(contents: list[str] = LARGE, **fields: Any) -> dict[str, Any]:
     return {"memories": [{"agent_id": "a", "content": content, **fields} for content in contents]}
+
+
+def until(is_true: Callable[[], bool]) -> None:
+    for _ in range(6_000):
+        if is_true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
+def give_up(process: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin to store a batch whose client leaves when some of it is staged."""
+    work = process.tenant().begin("POST", MEMORIES, batch()).todo
+    assert isinstance(work, Work)
+    deadline = Deadline()
+    real = SqliteTransaction.stage
+
+    def stage(*given: Any) -> Sequence[int]:
+        deadline.cancel()
+        return real(*given)
+
+    monkeypatch.setattr(SqliteTransaction, "stage", stage)
+    with pytest.raises(DeadlineExceeded):
+        process.store.write(work.run, deadline)
 
 
 def staged(file: Path) -> int:
@@ -134,19 +163,78 @@ def test_what_others_store_between_the_steps_is_a_duplicate(
     assert_whole(file)
 
 
-def test_what_was_staged_for_nothing_is_removed_soon(
-    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_staged_for_nothing_is_removed_soon(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     same = other(tenant, 2, {"agent_id": "a", "content": LARGE[3]})
     with pytest.raises(Problem):
         between_steps(process, tenant, batch(), same)
-    monkeypatch.setattr(texts, "STAGED_FOR", 0)
-    process.store.tend()
-    while staged(file):
-        pass
+    until(lambda: not staged(file))
     with closing(sqlite3.connect(file)) as store:
         assert store.execute("SELECT count(*) FROM texts").fetchone() == (1,)
+    assert_whole(file)
+
+
+def test_what_was_staged_for_a_write_that_came_late_is_removed_soon(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_up(process, monkeypatch)
+    until(lambda: not staged(file))
+    assert_whole(file)
+
+
+@pytest.mark.parametrize("seconds_ahead", [-3_600, 3_600], ids=["long ago", "while the clock was ahead"])
+def test_what_a_killed_process_staged_is_removed(process: InProcess, file: Path, seconds_ahead: int) -> None:
+    def stage(transaction: Any) -> None:
+        transaction.stage(1, LARGE, times.now() + seconds_ahead * times.SECOND)
+
+    process.tenant()
+    process.store.write(stage)
+    assert staged(file) == len(LARGE)
+    process.store.tend()
+    until(lambda: not staged(file))
+
+
+def test_nothing_is_left_after_a_vacuum_of_what_was_staged(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+
+    def stage(transaction: Any) -> None:
+        transaction.stage(1, LARGE, times.now())
+
+    process.store.write(stage)  # as a process does that is killed then
+    assert tenant.send("POST", MEMORIES, batch()).status == 201
+    assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
+    process.store.vacuum()
+    for path in file.parent.iterdir():
+        assert SECRET.encode() not in path.read_bytes()
+
+
+def test_what_was_staged_for_nothing_leaves_all_files(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_up(process, monkeypatch)
+    until(lambda: not any(SECRET.encode() in path.read_bytes() for path in file.parent.iterdir()))
+
+
+def test_a_write_in_progress_survives_a_vacuum(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    work = tenant.begin("POST", MEMORIES, batch()).todo
+    assert isinstance(work, Work)
+    attempts: list[int] = []
+    vacuum = threading.Thread(target=process.store.vacuum)
+
+    def run(transaction: Any) -> Any:
+        attempts.append(staged(file))
+        if len(attempts) == 2:  # all is staged; the vacuum queues for the lock that is held now
+            vacuum.start()
+            until(cast("Any", process.store)._writing._lock._next.locked)  # noqa: SLF001
+            raise texts.Unstaged(1, ["one more"])
+        return work.run(transaction)
+
+    process.store.write(run)
+    vacuum.join()
+    assert attempts[1] == len(LARGE)
+    assert attempts[2] == 1
+    assert [memory["content"] for memory in tenant.memories()] == LARGE
     assert_whole(file)
 
 
@@ -162,7 +250,8 @@ def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, f
         return work.run(transaction)
 
     def sweep(transaction: Any) -> None:
-        transaction.sweep_texts(1 << 62)
+        while transaction.sweep_texts(1 << 62):
+            pass
 
     def first(transaction: Any) -> Any:
         if attempts == 1:  # all is staged
@@ -276,12 +365,31 @@ def test_long_memories_that_expired_are_swept_some_at_a_time(process: InProcess,
     many = batch([f"{n} {'x' * texts.LONG}" for n in range(2 * texts.FORGOTTEN)], ttl=1)
     assert tenant.send("POST", MEMORIES, many).status == 201
 
-    def sweep(transaction: Any) -> bool:
-        return bool(transaction.sweep(1 << 62, 0, 1_000))
-
     for left in (texts.FORGOTTEN, 0):
-        assert process.store.write(sweep) is (left > 0)
+        assert process.store.write(lambda transaction: cast("Any", transaction).sweep_long(1 << 62)) == 4
         assert len(assert_whole(file)) == left
+
+
+def test_short_memories_that_expired_wait_for_no_long_ones(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    many = batch([*[f"{n} {'x' * texts.LONG}" for n in range(40)], "short"], ttl=1)
+    assert tenant.send("POST", MEMORIES, many).status == 201
+    process.store.write(lambda transaction: cast("Any", transaction).sweep(1 << 62, 0, 10))
+    assert len(assert_whole(file)) == 40
+
+
+def test_a_sweep_goes_on_with_long_memories_as_long_as_it_may(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
+    monkeypatch.setattr(sqlite_store, "_SWEEPS_FOR", 3_600)
+    many = batch([f"{n} {'x' * texts.LONG}" for n in range(5 * texts.FORGOTTEN + 1)], ttl=9_999)
+    assert process.tenant().send("POST", MEMORIES, many).status == 201
+    with closing(sqlite3.connect(file, isolation_level=None)) as store:
+        store.execute("UPDATE memories SET expires_at = 1")
+    process.restart()
+    process.tenant().add(content="a write, which sweeps")
+    assert len(assert_whole(file)) == 1
 
 
 # Stores a batch, and kills itself before or after the transaction whose number it is told.

@@ -13,8 +13,10 @@ from durability.in_process import InProcess
 from durability.store_audit import assert_whole
 
 from memtrace_server.store import writing
+from memtrace_server.store.protocol import StoreBusy
 from memtrace_server.store.sqlite import store as sqlite_store
 from memtrace_server.store.sqlite.file import StoreFile
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 PAGE, HEAD = 4_096, 24
 LONG = 100  # pages, in these tests
@@ -87,3 +89,16 @@ def test_a_log_is_as_long_as_what_was_written_since_it_began_anew(file: Path) ->
         assert pages_written(file) == size
         assert not ours.has_long_log(size // 2)
         assert ours.has_long_log(0)
+
+
+def test_a_log_is_shortened_though_sweeps_fail(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise StoreBusy("another process writes")
+
+    for part in ("sweep", "sweep_long", "sweep_texts"):
+        monkeypatch.setattr(SqliteTransaction, part, fail)
+    with InProcess(file) as process:
+        tenant = process.tenant()
+        for n in range(600):
+            assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
+        assert pages_written(file) < 3_000

@@ -272,6 +272,7 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
             for after in (None, (5, "s"))
         ),
         ("sweep", (NOW, 0, 10), {}),
+        ("sweep_long", (NOW,), {}),
         ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
         ("matching", (ORG, Filter(agent_id="a"), NOW), {}),
         ("forget", (ORG, [NOW]), {}),

@@ -54,7 +54,6 @@ GROUP = 512 << 10
 
 _BESIDES = 1 << 10  # bytes that a write counts besides its size: no more than 512 share a transaction
 _TIDY_EVERY = times.SECOND
-_TIDY_SOON = times.SECOND // 10  # when there is more to do than writers should wait for at once
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -97,7 +96,10 @@ class _Waiting:
 
 @define
 class _Line:
-    """Writes, in the order of their turns; those of one organisation in the order in which they came."""
+    """Writes, in the order of their turns; those of one organisation in the order in which they were added.
+
+    The rest of a write that was done in part is added anew, behind those that came meanwhile.
+    """
 
     _queues: dict[int | None, deque[_Waiting]] = field(factory=dict)
     _turns: list[tuple[int, int, int | None]] = field(factory=list)  # when the first write of each is due
@@ -158,6 +160,7 @@ class Writing:
         tidy: Does what nobody waits for, as of a moment (ns); with `sweeps`, what depends on the clock, too.
             Returns whether it left some of that for later.
         is_open: Returns whether there is anything to tidy.
+        ended: Is told the rest of each write that was done in part, when nothing more comes of it.
         busy: Returns the error of a write whose time has ended.
         is_read_only: Whether nothing may be written.
     """
@@ -171,6 +174,7 @@ class Writing:
         is_open: Callable[[], bool],
         busy: Callable[[], StoreBusy],
         is_read_only: bool,
+        ended: Callable[[Write], None] = lambda _: None,
     ) -> None:
         self._begin = begin
         self._do = commit
@@ -178,6 +182,7 @@ class Writing:
         self._is_open = is_open
         self._busy = busy
         self._is_read_only = is_read_only
+        self._ended = ended
         self._line = _Line()
         self._lock = Turns()
         self._wake = threading.Condition()
@@ -196,6 +201,7 @@ class Writing:
             if not self._lock.acquire(timeout=left):
                 with self._wake:
                     if self._line.remove(lambda waiting: waiting is own):
+                        self._end([own])
                         raise self._busy()
                     if own.outcome is not None:  # another caller, who waits for other processes, said so
                         break
@@ -296,7 +302,9 @@ class Writing:
         if isinstance(outcomes, Future):
             _tell_when_done(group, outcomes)
         else:
-            _tell(self._finished(group, outcomes))
+            finished = self._finished(group, outcomes)
+            self._end(waiting for waiting, _ in finished)
+            _tell(finished)
         self._tidy_in_time()
 
     def _finished(
@@ -310,9 +318,15 @@ class Writing:
                 waiting.left = result.left
                 with self._wake:
                     self._line.add(waiting)
+                    self._wake.notify()
             else:
                 finished.append((waiting, outcome))
         return finished
+
+    def _end(self, over: Iterable[_Waiting]) -> None:
+        for waiting in over:
+            if waiting.left is not waiting.write:
+                self._ended(waiting.left)
 
     def _begun(self, own: _Waiting | None) -> bool:
         """Make ready to write; return False when no write, or not the caller's own, waits any more."""
@@ -342,6 +356,7 @@ class Writing:
                 else:
                     group.append(taken)
                     size += taken.cost
+        self._end(late)
         _tell((waiting, (None, self._too_late(waiting))) for waiting in late)
         return group
 
@@ -350,6 +365,7 @@ class Writing:
         now = time.monotonic()
         with self._wake:
             late = self._line.remove(lambda waiting: waiting.is_late(now))
+            self._end(late)
             _tell((waiting, (None, self._busy())) for waiting in late)
 
     def _too_late(self, waiting: _Waiting) -> Exception:
@@ -364,9 +380,12 @@ class Writing:
             return
         self._tidied_at = now
         self._tidies_after = _TIDY_EVERY
+        started = time.monotonic_ns()
         try:
             if self._tidy(now, sweeps=self._pace.is_steady()):
-                self._tidies_after = _TIDY_SOON
+                # Others have as much time as this took, so it keeps up with them: what is removed now took
+                # about as long to store and to index.
+                self._tidies_after = 2 * (time.monotonic_ns() - started)
         except StoreBusy:
             _LOG.debug("The store is tidied later, as others write")
         except (OSError, StoreUnavailable) as error:

@@ -46,6 +46,8 @@ T = TypeVar("T")
 _TIDY_PATIENCE = 0.25  # seconds, for what nobody waits for
 _LONG_LOG = 16_384  # pages; a shorter log was measured to be slower, as pages are brought over more often
 _SWEEP = 500  # rows, and more where more are added
+_SWEEPS_FOR = 0.02  # seconds, of what takes long
+_CLEAN_EVERY = 1.0  # seconds
 _KEPT = times.DAY
 _LONGEST_LOG = 4 * _LONG_LOG * 4_096  # bytes
 _LOG_PATIENCE = 1.0  # seconds to wait for readers before the log may grow on
@@ -81,6 +83,7 @@ class SqliteStore:
             is_open=lambda: self._writer is not None,
             busy=self._busy,
             is_read_only=self.is_read_only,
+            ended=self._note_ended,
         )
         self._writer: sqlite3.Connection | None = None
         self._is_readable = False
@@ -88,6 +91,8 @@ class SqliteStore:
         self._users = Users()  # of other connections than the writer's and the watcher's
         self._suspended: ExitStack | None = None
         self._unswept = 0
+        self._ended: deque[int] = deque()  # rows of texts that were staged for writes that have ended
+        self._cleans_at = 0.0
         self._indexer = Indexer(self._index_reader, self._index_writer)
         self._checkpoints = Checkpoints(self._log_connection, self._log_held)
         self._longest_log = _LONGEST_LOG
@@ -149,6 +154,10 @@ class SqliteStore:
         with self._told_apart(), self._writing.held(end_of_wait(None, PATIENCE)):
             connection = self._open_writer(end_of_wait(None, PATIENCE))
             with _waiting_for_others(connection, PATIENCE):
+                # A write in progress finds them gone, and stages them again.
+                with _immediate(connection, end_of_wait(None, PATIENCE)):
+                    connection.execute("DELETE FROM texts WHERE id IN (SELECT id FROM staged)")
+                    connection.execute("DELETE FROM staged")
                 for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
                     fulltext.optimize(connection, org)
                 connection.execute("VACUUM")
@@ -283,27 +292,68 @@ class SqliteStore:
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
     def _tidy(self, now: int, *, sweeps: bool) -> bool:
-        with self._told_apart():
-            connection = self._open_writer(0.0)
-            is_cut = sweeps and self._sweep(connection, now)
-            self._sweep_texts(connection, now)
-            self._clean(connection)
-            self._shorten_log()
-        return is_cut
+        """Do what nobody waits for, each part though another fails."""
+        is_left = False
+        failure: Exception | None = None
+        parts: list[Callable[[sqlite3.Connection, int], bool]]
+        parts = [self._sweep, self._sweep_long] if sweeps else []
+        parts += [self._sweep_texts, self._merge_small, self._empty_log, self._shorten_log]
+        for part in parts:
+            try:
+                with self._told_apart():
+                    is_left |= part(self._open_writer(0.0), now)
+            except Exception as error:  # noqa: BLE001 - raised when the others were done
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return is_left
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> bool:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
-            # Twice what came in, or what is to be swept would pile up.
-            is_cut = transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
+            # Twice as much as was added since, or what is to be swept would pile up.
+            transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
         self._unswept = 0
         self._note_forgotten(transaction)
-        return is_cut
+        return False
 
-    def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> None:
+    def _sweep_long(self, connection: sqlite3.Connection, now: int) -> bool:
+        return self._in_parts(connection, lambda transaction: transaction.sweep_long(now) == texts.FORGOTTEN)
+
+    def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> bool:
         """Remove what was staged by writes that came to nothing."""
-        if connection.execute("SELECT 1 FROM staged LIMIT 1").fetchone():
+        if self._ended:
+            rows = [self._ended.popleft() for _ in range(len(self._ended))]
             with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
-                transaction.sweep_texts(now - texts.STAGED_FOR)
+                transaction.end_staging(rows)
+
+        def part(transaction: SqliteTransaction) -> bool:
+            removed = transaction.sweep_texts(now)
+            if removed and self._file is not None:
+                self._has_forgotten = True
+                self._writing.start()
+            return removed == texts.SWEPT
+
+        is_any = connection.execute("SELECT 1 FROM staged LIMIT 1").fetchone() is not None
+        return is_any and self._in_parts(connection, part)
+
+    def _in_parts(self, connection: sqlite3.Connection, part: Callable[[SqliteTransaction], bool]) -> bool:
+        """Do parts in transactions of their own until their time is over; return whether any are left."""
+        ends_at = time.monotonic() + _SWEEPS_FOR
+        is_left = True
+        while is_left:
+            with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
+                is_left = part(transaction)
+            self._note_forgotten(transaction)
+            if time.monotonic() >= ends_at:
+                break
+        return is_left
+
+    def _note_ended(self, left: Write) -> None:
+        """Have the texts removed soon that were staged for a write that has ended, though nobody writes."""
+        rows = texts.staged_for(left)
+        if rows:
+            self._ended.extend(rows)
+            self._writing.start()
 
     def _note_forgotten(self, transaction: SqliteTransaction) -> None:
         """See to it that soon nothing is left of what a transaction forgot, though nobody writes."""
@@ -313,29 +363,33 @@ class SqliteStore:
             self._indexer.merge(transaction.forgotten_from)
             self._writing.start()
 
-    def _clean(self, connection: sqlite3.Connection) -> None:
-        """Remove what was forgotten from the write-ahead log, and from an index that is merged soon.
-
-        An index keeps the terms of what was taken out of it until it is merged; a large one until `vacuum`.
-        """
-        if self._unmerged:
+    def _merge_small(self, connection: sqlite3.Connection, _: int) -> bool:
+        """Merge small indexes of which something was forgotten; a large one has its terms until `vacuum`."""
+        if self._unmerged and time.monotonic() >= self._cleans_at:
             with _immediate(connection, end_of_wait(None, _TIDY_PATIENCE)):
                 for org in self._unmerged:
                     if fulltext.is_small(connection, org):
                         fulltext.optimize(connection, org)
             self._unmerged.clear()
-        if self._has_forgotten:
-            self._has_forgotten = False
-            self._checkpoints.empty()
+        return False
 
-    def _shorten_log(self) -> None:
+    def _empty_log(self, *_: object) -> bool:
+        """Remove what was forgotten from the write-ahead log."""
+        if time.monotonic() >= self._cleans_at:
+            self._cleans_at = time.monotonic() + _CLEAN_EVERY
+            if self._has_forgotten:
+                self._has_forgotten = False
+                self._checkpoints.empty()
+        return False
+
+    def _shorten_log(self, *_: object) -> bool:
         """Have a long log brought into the file, and a very long one emptied.
 
         SQLite begins the log anew in a moment without readers, which may never come. Then, the writer waits
         for those who read now; those who come after them do not need the log.
         """
         if self._file is None:
-            return
+            return False
         size = self._file.log_size()
         if size >= self._longest_log:
             self._longest_log = size + _LONGEST_LOG
@@ -344,6 +398,7 @@ class SqliteStore:
             self._checkpoints.shorten()
         if size < _LONGEST_LOG:
             self._longest_log = _LONGEST_LOG
+        return False
 
     def _open_writer(self, ends_at: float) -> sqlite3.Connection:
         """Return the connection that writes, in no transaction. Needs the writer's lock."""

@@ -3,20 +3,21 @@
 A memory of 64 KiB takes as long to write as a hundred short ones, and a batch may have a thousand of them.
 Their texts are *staged* first, some in each transaction, and other writes have their turns between two of
 these. The transaction that stores the memories then only refers to the texts: until it commits, nothing shows
-them. What is staged and never referred to, as its write was refused or killed, is removed after a while.
+them. What is not referred to when its write has ended, as it was refused, say, is removed soon; what a
+process left that was killed, after a while.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from memtrace_server import times
-from memtrace_server.store.protocol import Transaction, Write
+from memtrace_server.store.protocol import Transaction, WantsOf, Write
 from memtrace_server.store.writing import GROUP, Unfinished
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ LONG = 4_000
 """Characters from which on a text has a row of its own; SQLite would give it pages of its own anyway."""
 
 SWEPT = 64
-"""Texts without a memory that one sweep removes; it takes some 10 ms."""
+"""Texts without a memory that one transaction removes; it takes some 10 ms."""
 
 FORGOTTEN = 4
 """Long memories that one transaction forgets. To take one out of the index takes 2 ms, or 30, if no word
@@ -110,15 +111,20 @@ def _key(text: str) -> _Key:
 
 
 class _Storing(Write, frozen=True, kw_only=True, eq=False):
-    """A write whose texts are staged.
+    """The rest of a write, for which texts are staged.
 
     Attributes:
         original: The write as it came.
-        staged: The texts, each with its row.
+        staged: Texts, each with its row.
     """
 
     original: Write
     staged: Sequence[tuple[int, str]]
+
+
+def staged_for(write: Write) -> Sequence[int]:
+    """Return the rows of texts that were staged for a write, of which some may have become a memory's."""
+    return [row for row, _ in write.staged] if isinstance(write, _Storing) else ()
 
 
 def begun(write: Write, reason: Unstaged | Unforgotten) -> Unfinished:
@@ -140,7 +146,7 @@ def _staging(write: Write, org: int, texts: Sequence[str], staged: Sequence[tupl
         left = texts[len(some) :]
         return Unfinished(_staging(write, org, left, now_staged) if left else _storing(write, now_staged))
 
-    return msgspec.structs.replace(write, run=run, size=GROUP, wants=None)
+    return _rest(write, run, staged)
 
 
 def _storing(write: Write, staged: Sequence[tuple[int, str]]) -> Write:
@@ -150,12 +156,21 @@ def _storing(write: Write, staged: Sequence[tuple[int, str]]) -> Write:
         with cast("SqliteTransaction", transaction).staged(staged):
             return write.run(transaction)
 
+    return _rest(write, run, staged, write.wants)
+
+
+def _rest(
+    write: Write,
+    run: Callable[[Transaction], Any],
+    staged: Sequence[tuple[int, str]],
+    wants: WantsOf | None = None,
+) -> Write:
     return _Storing(
         run=run,
         deadline=write.deadline,
         org=write.org,
         size=GROUP,
-        wants=write.wants,
+        wants=wants,
         original=write,
         staged=staged,
     )

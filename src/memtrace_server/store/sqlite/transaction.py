@@ -38,6 +38,7 @@ from memtrace_server.store.sqlite.indexing import weight
 from memtrace_server.store.tables import ANSWER, KEY, LATEST, SESSION, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
+_PASSED_BY = 5_000  # expired memories of the other length, long or short, for those that expired after them
 _CHUNK = 500
 _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
@@ -367,23 +368,11 @@ class SqliteTransaction(Facts):
         finally:
             self._forgotten_before = 0
 
-    def sweep(self, now: int, keep_since: int, limit: int) -> bool:
-        """Remove some of what has expired, and of what is kept for a day only; the next sweep goes on.
-
-        Returns:
-            Whether long memories that have expired are left, because there are many.
-        """
+    def sweep(self, now: int, keep_since: int, limit: int) -> None:
+        """Remove some short memories that have expired, and some of what is kept for a day only."""
         self.flush()
-        sql = "SELECT org, seq, text IS NOT NULL FROM memories WHERE expires_at <= ? LIMIT ?"
-        found = self._rows(sql, now, limit)
-        part, *others = texts.divided([(seq, is_long) for _, seq, is_long in found])
-        first = set(part)
-        expired: dict[int, list[int]] = {}
-        for org, seq, _ in found:
-            if seq in first:
-                expired.setdefault(org, []).append(seq)
-        for org, rows in expired.items():
-            self._remove(org, rows)
+        expired = self._expired(now, limit + _PASSED_BY, "IS NULL", limit)
+        self._remove_of_all(expired)
         self._date_back(now)
         # By the row, which is no earlier and has an index; what was dated back stays longer.
         self._db.execute(
@@ -398,14 +387,42 @@ class SqliteTransaction(Facts):
             " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
             (keep_since // PERIOD, limit),
         )
-        return bool(others)
 
-    def sweep_texts(self, staged_before: int) -> None:
-        """Remove some texts that were staged before a moment (ns), and are of no use any more."""
-        sql = "SELECT id FROM staged WHERE staged_at < ? LIMIT ?"
-        for row in self._db.execute(sql, (staged_before, texts.SWEPT)).fetchall():
-            self._db.execute("DELETE FROM texts WHERE id = ?", row)
-            self._db.execute("DELETE FROM staged WHERE id = ?", row)
+    def sweep_long(self, now: int) -> int:
+        """Remove some long memories that have expired, and return how many."""
+        self.flush()
+        expired = self._expired(now, _PASSED_BY, "IS NOT NULL", texts.FORGOTTEN)
+        self._remove_of_all(expired)
+        return len(expired)
+
+    def _expired(self, now: int, looked_through: int, text: str, limit: int) -> list[tuple[int, int]]:
+        """Return the organisation and row of memories that have expired, of those that did so first."""
+        first = "SELECT org, seq, text FROM memories WHERE expires_at <= ? LIMIT ?"
+        return self._rows(
+            f"SELECT org, seq FROM ({first}) WHERE text {text} LIMIT ?", now, looked_through, limit
+        )
+
+    def _remove_of_all(self, rows: Sequence[tuple[int, int]]) -> None:
+        by_org: dict[int, list[int]] = {}
+        for org, seq in rows:
+            by_org.setdefault(org, []).append(seq)
+        for org, seqs in by_org.items():
+            self._remove(org, seqs)
+
+    def sweep_texts(self, now: int) -> int:
+        """Remove some texts that are staged and of no use any more, and return how many."""
+        # What was staged while the clock was ahead would stay until then.
+        sql = "SELECT id FROM staged WHERE staged_at < ? OR staged_at > ? LIMIT ?"
+        rows = self._rows(sql, now - texts.STAGED_FOR, now + texts.STAGED_FOR, texts.SWEPT)
+        for row in rows:
+            self._execute("DELETE FROM texts WHERE id = ?", *row)
+            self._execute("DELETE FROM staged WHERE id = ?", *row)
+        return len(rows)
+
+    def end_staging(self, rows: Sequence[int]) -> None:
+        """Let texts whose write has ended be swept, as far as they are staged still."""
+        sql = "UPDATE staged SET staged_at = 0 WHERE id IN (SELECT value FROM json_each(?))"
+        self._execute(sql, encoded(rows))
 
     def _date_back(self, now: int) -> None:
         """Date what was written while the clock was ahead from now, or it would be kept until then.
