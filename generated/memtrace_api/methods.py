@@ -2028,6 +2028,8 @@ class BufferMethods:
 
 
 def _decided(reasoning: str, fields: Mapping[str, object]) -> dict[str, Any]:
-    metadata: Any = fields.get("metadata") or {}
+    metadata: Any = {} if fields.get("metadata") is None else fields["metadata"]
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata: {metadata!r} is not a mapping; give a dict")
     decision = {"memory_type": "decision", "event_type": "decision"}
     return {**fields, **decision, "metadata": {**metadata, "reasoning": reasoning}}

@@ -89,7 +89,9 @@ class Config:
             raise ValueError(f"timeout: {timeout!r} is no number of seconds above 0 and below infinity")
 
     @max_retries.validator
-    def _is_count(self, _: object, max_retries: int) -> None:
+    def _is_count(self, _: object, max_retries: object) -> None:
+        if not isinstance(max_retries, int):
+            raise TypeError(f"max_retries: {max_retries!r} is not a whole number")
         if max_retries < 0:
             raise ValueError(f"max_retries: it must be 0 or more, not {max_retries!r}")
 
@@ -132,7 +134,7 @@ class Config:
             "accept": "application/json",
             "accept-encoding": "gzip",
             "user-agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
-            **_checked(default_headers or {}),
+            **_checked({} if default_headers is None else default_headers),
         }
         secrets: tuple[str, ...] = ()
         if login:
@@ -197,6 +199,8 @@ def _key(api_key: str | Secret) -> str:
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers by name in lower case. A value is never quoted: it may be a secret."""
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"default_headers: it is of type {type(headers).__name__}; give a mapping")
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"default_headers: {name!r} or its value is no string")

@@ -100,20 +100,20 @@ def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of an
         return identifier(value, name)
     if name in TIME_POINTS:
         return _point(value, name)
-    if isinstance(value, Iterable) and not isinstance(value, str):
-        return _texts(value, name)
-    return _plain(value, name)
+    return {"tags": _tags, "limit": _number}.get(name, _plain)(value, name)
 
 
 def _point(value: Any, name: str) -> str:  # noqa: ANN401  # any value
     """Return a point in time: a duration back from now, a date, or a time with a time zone."""
-    text = _text(value, name) if isinstance(value, str | Enum) else time_point(value, name)
+    value = _unwrapped(value)
+    text = _text(value, name) if isinstance(value, str) else time_point(value, name)
     return f"{text}T00:00:00Z" if _DATE.fullmatch(text) else _with_zone(text, name)
 
 
 def _moment(value: Any, name: str) -> str:  # noqa: ANN401  # any value
     """Return a time, which needs a time zone; a date alone is none."""
-    text = _text(value, name) if isinstance(value, str | Enum) else timestamp(value, name)
+    value = _unwrapped(value)
+    text = _text(value, name) if isinstance(value, str) else timestamp(value, name)
     if _DATE.fullmatch(text):
         raise ValueError(f"{name}: {text!r} is a date; give the time too, such as '{text}T00:00:00Z'")
     return _with_zone(text, name)
@@ -131,12 +131,24 @@ def _seconds(value: object, name: str) -> object:
     return whole
 
 
+def _number(value: object, name: str) -> object:
+    """Return a number; text is none, though a query could not tell them apart."""
+    if isinstance(value, str):
+        raise TypeError(f"{name}: {value!r} is not a number; give an int")
+    return _plain(value, name)
+
+
 def _texts(value: object, name: str) -> list[str]:
     """Return any iterable of text, which is not text itself, as a list; a set is sorted."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: {value!r} is not a list of strings; give a list, such as ['ui']")
     plain = [_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
     return sorted(plain) if isinstance(value, set | frozenset) else plain
+
+
+def _tags(value: object, name: str) -> str | list[str]:
+    """Return one tag, or several, by which to filter."""
+    return _text(value, name) if isinstance(_unwrapped(value), str) else _texts(value, name)
 
 
 def _in_order(values: list[Any]) -> list[Any]:
@@ -159,9 +171,10 @@ def _json_object(value: object, name: str) -> dict[str, Any]:
 def _object(values: Mapping[Any, object], path: str) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, value in values.items():
-        text = _plain(key, path) if isinstance(key, str | Enum) else key
+        text = _unwrapped(key)
         if not isinstance(text, str):
             raise _refusal(path, f"has the key {key!r}, and JSON has only text as keys; give str({key!r})")
+        text = _plain(text, path)
         if text in plain:
             raise _refusal(path, f"has the key {text!r} twice")
         plain[text] = _plain(value, f"{path}.{text}")
@@ -203,10 +216,16 @@ def _plain(value: Any, path: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any 
 
 
 def _text(value: object, name: str) -> str:
-    text = _plain(value, name) if isinstance(value, str | Enum) else value
+    text = _unwrapped(value)
     if not isinstance(text, str):
         raise TypeError(f"{name}: {value!r} is not text; give a string")
-    return text
+    plain: str = _plain(text, name)
+    return plain
+
+
+def _unwrapped(value: Any) -> Any:  # noqa: ANN401  # any value
+    """Return the value that a member of an Enum has, and other values as they are."""
+    return value.value if isinstance(value, Enum) else value
 
 
 def _with_zone(text: str, name: str) -> str:
@@ -242,6 +261,7 @@ _BY_ANNOTATION: list[tuple[str, Callable[[Any, str], object]]] = [
     ("TimePoint", _point),
     ("datetime.datetime", _moment),
     ("dict[", _json_object),
-    ("list[str] | str", parameter),
+    ("list[str] | str", _tags),
+    ("int", _number),
     ("list[", _texts),
 ]

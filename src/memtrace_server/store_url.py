@@ -53,18 +53,20 @@ class StoreUrl:
             named = f"{scheme}://" if separator else "it" if "@" in url else repr(url)
             raise ValueError(f"{named} names no store; use {FORMS}")
         path, question, options = rest.partition("?")
+        # What comes before an @ may be a password.
+        shown = "sqlite://" if "@" in path and not path.startswith("/") else repr(url)
         if question and options != _READ_ONLY:
-            raise ValueError(f"{url!r}: unknown option {options!r}; the only one is ?{_READ_ONLY}")
+            raise ValueError(f"{shown}: unknown option {options!r}; the only one is ?{_READ_ONLY}")
         if path in {"", "/:memory:"}:
             if question:
-                raise ValueError(f"{url!r}: a store in memory cannot be read-only; name a file")
+                raise ValueError(f"{shown}: a store in memory cannot be read-only; name a file")
             return cls(None)
         if not path.startswith("/") or path == "/":
             raise ValueError(
-                f"{url!r}: a file takes three slashes and a path, or four for an absolute path; use {FORMS}"
+                f"{shown}: a file takes three slashes and a path, or four for an absolute path; use {FORMS}"
             )
         if "\0" in path:
-            raise ValueError(f"{url!r}: a path has no NUL character")
+            raise ValueError(f"{shown}: a path has no NUL character")
         return cls(os.path.realpath(path[1:]), bool(question))
 
     @classmethod

@@ -332,6 +332,11 @@ def test_call_that_cannot_be_sent_raises_and_takes_nothing(
         assert log.pending == 0
 
 
+def test_buffered_with_something_else_as_on_failure_raises(client: Memtrace) -> None:
+    with pytest.raises(TypeError, match=r"^on_failure: 5 is not a function$"):
+        client.buffered(on_failure=cast("Any", 5))
+
+
 def test_buffered_with_an_async_on_failure_raises(client: Memtrace) -> None:
     async def later(_: BufferedWriteError) -> None:
         """It would have to be awaited."""

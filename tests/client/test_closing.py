@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -133,3 +134,20 @@ def test_a_call_that_fails_as_its_client_closes_is_not_retried() -> None:
             client.list_memories()
 
     assert caught.value.__cause__ is None
+
+
+def test_a_client_closed_during_its_first_call_leaves_nothing_open() -> None:
+    def is_open(found: object) -> bool:
+        return isinstance(found, httpx.AsyncClient) and not found.is_closed
+
+    async def main() -> list[object]:
+        before = {id(found) for found in gc.get_objects() if is_open(found)}
+        client = AsyncMemtrace("https://127.0.0.1:9")
+        call = asyncio.create_task(client.ready())
+        await asyncio.sleep(0)  # until a thread makes the connections
+        await client.close()
+        with pytest.raises(APIConnectionError, match=r"this client (was|is) closed"):
+            await call
+        return [found for found in gc.get_objects() if is_open(found) and id(found) not in before]
+
+    assert asyncio.run(main()) == []

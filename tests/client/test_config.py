@@ -143,6 +143,8 @@ def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
         "ftp://me:secret@host",
         "http://me:secret/word@host",
         "http://me:secret\u2100@host",
+        "sqlite://me:secret@host/db",
+        "sqlite://me:secret@host/db?mode=rw",
     ],
 )
 def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient, base_url: str) -> None:
@@ -176,6 +178,25 @@ def test_a_setting_that_cannot_work_is_said_to_be_so(
     make_client: MakeClient, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
+        make_client(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_retries": "2"},
+        {"max_retries": None},
+        {"max_retries": 2.5},
+        {"max_retries": float("nan")},
+        {"default_headers": "x"},
+        {"default_headers": [("x-team", "a")]},
+    ],
+    ids=repr,
+)
+def test_a_setting_of_another_type_is_said_to_be_so(
+    make_client: MakeClient, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match=f"^{next(iter(settings))}: "):
         make_client(**settings)
 
 

@@ -6,9 +6,12 @@ from collections import UserDict
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
+from helpers.clients import page
 
 from memtrace import BadRequestError, Memtrace
 
@@ -220,3 +223,70 @@ def test_subclasses_of_numbers_and_text_are_sent_as_plain_ones(
     [request] = fake_server.requests
     assert b'"metadata":{"key":[3,0.5,"text"]}' in request.content
     assert b'"importance":0.5' in request.content
+
+
+class Odd(Enum):
+    UNIQUE = UUID(int=1)
+    DAY = date(2026, 1, 1)
+    MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [*Odd, *(member.value for member in Odd)], ids=str)
+def test_what_is_no_text_is_refused_in_an_enum_too(
+    sdk: Memtrace, fake_server: FakeServer, value: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"^agent_id: .* is not text"):
+        sdk.remember(value, "b")
+    with pytest.raises(TypeError, match=r"^tags\[0\]: .* is not text"):
+        sdk.remember("a", "b", tags=[value])
+    with pytest.raises(BadRequestError, match=r"^metadata: has the key .*; give str"):
+        sdk.remember("a", "b", metadata={value: 1})
+
+    assert fake_server.requests == []
+
+
+def test_a_time_in_an_enum_is_that_time(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, page())
+
+    sdk.recall("a", since=Odd.MOMENT)  # type: ignore[arg-type]  # it has the value of one
+
+    assert fake_server.request.url.params["since"] == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"tags": 5}, "tags: 5 is not a list of strings"),
+        ({"tags": [5]}, r"tags\[0\]: 5 is not text"),
+        ({"limit": "5"}, "limit: '5' is not a number"),
+        ({"order": "asc"}, "order: recall returns the newest first; list_memories has an order"),
+    ],
+    ids=str,
+)
+def test_a_filter_of_another_type_is_refused(
+    sdk: Memtrace, fake_server: FakeServer, filters: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{said}"):
+        sdk.recall("a", **filters)
+
+    assert fake_server.requests == []
+
+
+@pytest.mark.parametrize("filters", [{"tags": 5}, {"agent_id": None}, {"session_id": None}], ids=str)
+def test_an_export_refuses_a_filter_that_would_mean_all(
+    sdk: Memtrace, fake_server: FakeServer, filters: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match=f"^{next(iter(filters))}: "):
+        list(sdk.export(**filters))
+
+    assert fake_server.requests == []
+
+
+@pytest.mark.parametrize("metadata", [5, 0, "x", [("a", 1)]], ids=repr)
+def test_a_decision_needs_a_mapping_as_metadata(
+    sdk: Memtrace, fake_server: FakeServer, metadata: Any
+) -> None:
+    with pytest.raises(TypeError, match=r"^metadata: .* is not a mapping; give a dict$"):
+        sdk.decide("a", "b", "c", metadata=metadata)
+
+    assert fake_server.requests == []

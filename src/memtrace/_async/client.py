@@ -254,6 +254,8 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             ...     print(memory.time, memory.content)
         """
         agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
+        if "order" in filters:
+            raise TypeError("order: recall returns the newest first; list_memories has an order")
         return await self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
 
     async def add_memories(

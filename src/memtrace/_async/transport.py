@@ -174,6 +174,9 @@ class AsyncTransports:
         except (OSError, ValueError) as error:
             problem = f"{call} at {config.base_url}: cannot be opened: {error}"
             raise APIConnectionError(problem) from error
+        if self._is_closed:  # meanwhile, when there was nothing to close yet
+            await self.aclose()
+            raise RuntimeError("closed")
         return opened
 
     def _open(self, home: _Home, base_url: str) -> _Transport:

@@ -47,6 +47,8 @@ class WriteBuffer(BufferMethods):
     def __init__(self, client: Memtrace, limits: Limits, on_failure: OnFailure | None) -> None:
         if inspect.iscoroutinefunction(on_failure):
             raise TypeError("on_failure: it is called, not awaited; give a function without async")
+        if on_failure is not None and not callable(on_failure):
+            raise TypeError(f"on_failure: {on_failure!r} is not a function")
         self._client = client
         self._limits = limits
         self._on_failure = on_failure

@@ -236,6 +236,8 @@ class Memtrace(Methods, Transfers):
             ...     print(memory.time, memory.content)
         """
         agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
+        if "order" in filters:
+            raise TypeError("order: recall returns the newest first; list_memories has an order")
         return self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
 
     def add_memories(

@@ -13,6 +13,7 @@ from memtrace_api.models import ImportResult
 from memtrace._records import COLLECTIONS, Agents, ImportReport, RejectedRecord, Sessions, Tail, batches
 from memtrace._request import parameters_of
 from memtrace._sync.transport import Sender
+from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 
 _PAGE = 1_000
@@ -37,7 +38,10 @@ class Transfers:
             >>> for record in client.export(agent_id="agent_1"):
             ...     print(json.dumps(record), file=file)
         """
-        given = {name: value for name, value in parameters_of(filters).items() if value is not None}
+        given = parameters_of(filters)
+        for name in given.keys() & {"agent_id", "session_id"}:
+            identifier(given[name], name)  # None would mean all
+        given = {name: value for name, value in given.items() if value is not None}
         named: set[tuple[str, str]] = set()
         if not given:
             for record in self._agents_and_sessions():

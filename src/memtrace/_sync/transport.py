@@ -172,6 +172,9 @@ class Transports:
         except (OSError, ValueError) as error:
             problem = f"{call} at {config.base_url}: cannot be opened: {error}"
             raise APIConnectionError(problem) from error
+        if self._is_closed:  # meanwhile, when there was nothing to close yet
+            self.close()
+            raise RuntimeError("closed")
         return opened
 
     def _open(self, home: _Home, base_url: str) -> _Transport:
