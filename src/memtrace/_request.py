@@ -211,7 +211,8 @@ def _made(model: type[T], given: object, fields: Mapping[str, object], where: st
     if named or not isinstance(given, Mapping | model):
         article = "an" if model.__name__[0] in "AEIOU" else "a"
         wrong = f"both: {', '.join(named)}" if named else type(given).__name__
-        problem = f"give {article} {model.__name__} or its fields as keywords, not {wrong}"
+        or_else = "a mapping" if where else "its fields as keywords"
+        problem = f"give {article} {model.__name__} or {or_else}, not {wrong}"
         raise TypeError(f"{where[:-1]}: {problem}" if where else problem)
     if not isinstance(given, Mapping):
         return prepared(given, where)
@@ -219,5 +220,6 @@ def _made(model: type[T], given: object, fields: Mapping[str, object], where: st
     try:
         model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types
     except ValueError as error:
-        raise ValueError(f"{where}{error}") from None
+        name, _, problem = str(error).partition(": ")
+        raise ValueError(f"{where[:-1] or name}: {problem}") from None
     return model(**plain)

@@ -6,7 +6,6 @@ more as `record.memtrace`, for those who log JSON.
 
 from __future__ import annotations
 
-import builtins
 import logging
 import math
 import os
@@ -279,7 +278,7 @@ def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaier
 
 
 def _names(error: BaseException | None) -> list[str]:
-    """Return the names of an error's classes that are Python's or an HTTP library's.
+    """Return the names of an error's classes that are Python's, an HTTP library's or the embedded server's.
 
     Others may have the same names: a hook of the caller's http_client may raise an HTTPError of urllib.
     """
@@ -287,5 +286,8 @@ def _names(error: BaseException | None) -> list[str]:
 
 
 def _is_known(module: str) -> bool:
-    library = sys.modules.get(module.partition(".")[0])
-    return library is builtins or (hasattr(library, "Client") and hasattr(library, "HTTPError"))
+    name = module.partition(".")[0]
+    library = sys.modules.get(name)
+    return name in {"builtins", "memtrace_server"} or (
+        hasattr(library, "Client") and hasattr(library, "HTTPError")
+    )

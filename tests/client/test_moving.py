@@ -72,7 +72,7 @@ def test_a_filter_that_is_none_is_no_filter(sdk: Memtrace, fake_server: FakeServ
     fake_server.answer(200, {"agents": [], "count": 0}).answer(200, {"sessions": [], "count": 0})
     fake_server.answer(200, tail())
 
-    assert list(sdk.export(agent_id=None)) == []
+    assert list(sdk.export(memory_type=None, since=None)) == []
 
 
 def test_an_import_sends_records_without_what_says_where_they_were(
