@@ -97,7 +97,7 @@ class AsyncMethods:
         Responds as long as the process serves requests, whatever the state of its storage.
 
         Returns:
-            The server is alive.
+            The server's status, with its name and version.
 
         Raises:
             ServerError: If the response is 503, which is not retried.
@@ -117,7 +117,7 @@ class AsyncMethods:
         Checks the storage; 503 if it does not respond.
 
         Returns:
-            The storage responds.
+            The server's status, with its name and version, and for how long it has run.
 
         Raises:
             ServerError: If the response is 503, which is not retried.
@@ -193,6 +193,7 @@ class AsyncMethods:
 
         Raises:
             NotFoundError: If there is none.
+            BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         await self._fetch_by(
             NoneType,
@@ -234,6 +235,7 @@ class AsyncMethods:
 
         Raises:
             ServerError: If the response is 503, which is not retried.
+            PermissionDeniedError: If the key is none of an admin of `org_default`.
         """
         await self._fetch_by(
             NoneType,
@@ -267,7 +269,10 @@ class AsyncMethods:
                 `SearchQuery`.
 
         Returns:
-            The memories that match.
+            A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
+
+        Example:
+            >>> await client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
         """
         return await self._fetch_by(
             SearchResult,
@@ -325,10 +330,16 @@ class AsyncMethods:
         that id belong to the agent. ConflictError if the name is registered already.
 
         Args:
-            request: The id of the agent, with other fields as keywords. Or a request object or a mapping.
+            request: The name of the agent, with other fields as keywords. Or a request object or a mapping.
 
         Returns:
             The agent just registered.
+
+        Raises:
+            ConflictError: If the name is registered already. A Memtrace 0.x server: BadRequestError.
+
+        Example:
+            >>> await client.register_agent("agent_1", description="Handles customer support")
         """
         return await self._fetch_by(
             Agent,
@@ -860,7 +871,8 @@ class AsyncSessionMethods:
         and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
         equal values. A memory is found as soon as it is stored.
 
-        Limited to what the session's agent stored in the session; `search_memories` of the client is not.
+        Only memories that the session's agent stored in the session count; `search_memories` of the
+        client reaches all others.
 
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
@@ -876,7 +888,7 @@ class AsyncSessionMethods:
                 `SearchQuery`.
 
         Returns:
-            The memories that match.
+            A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
         """
         return await self._client.search_memories(
             self._bound(SearchQuery, query, fields),
@@ -907,7 +919,8 @@ class AsyncSessionMethods:
         a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
         invisible characters are written as escapes.
 
-        Limited to what the session's agent stored in the session; `get_session_context` of the client is not.
+        Only memories that the session's agent stored in the session count; `get_session_context` of the
+        client takes those of other agents too.
 
         Args:
             options: What the context is made of. Or pass the options as keywords.
@@ -1082,7 +1095,7 @@ class Methods:
         Responds as long as the process serves requests, whatever the state of its storage.
 
         Returns:
-            The server is alive.
+            The server's status, with its name and version.
 
         Raises:
             ServerError: If the response is 503, which is not retried.
@@ -1102,7 +1115,7 @@ class Methods:
         Checks the storage; 503 if it does not respond.
 
         Returns:
-            The storage responds.
+            The server's status, with its name and version, and for how long it has run.
 
         Raises:
             ServerError: If the response is 503, which is not retried.
@@ -1178,6 +1191,7 @@ class Methods:
 
         Raises:
             NotFoundError: If there is none.
+            BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         self._fetch_by(
             NoneType,
@@ -1219,6 +1233,7 @@ class Methods:
 
         Raises:
             ServerError: If the response is 503, which is not retried.
+            PermissionDeniedError: If the key is none of an admin of `org_default`.
         """
         self._fetch_by(
             NoneType,
@@ -1252,7 +1267,10 @@ class Methods:
                 `SearchQuery`.
 
         Returns:
-            The memories that match.
+            A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
+
+        Example:
+            >>> client.search_memories("Which theme does the user prefer?", agent_id="agent_1")
         """
         return self._fetch_by(
             SearchResult,
@@ -1310,10 +1328,16 @@ class Methods:
         that id belong to the agent. ConflictError if the name is registered already.
 
         Args:
-            request: The id of the agent, with other fields as keywords. Or a request object or a mapping.
+            request: The name of the agent, with other fields as keywords. Or a request object or a mapping.
 
         Returns:
             The agent just registered.
+
+        Raises:
+            ConflictError: If the name is registered already. A Memtrace 0.x server: BadRequestError.
+
+        Example:
+            >>> client.register_agent("agent_1", description="Handles customer support")
         """
         return self._fetch_by(
             Agent,
@@ -1843,7 +1867,8 @@ class SessionMethods:
         and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
         equal values. A memory is found as soon as it is stored.
 
-        Limited to what the session's agent stored in the session; `search_memories` of the client is not.
+        Only memories that the session's agent stored in the session count; `search_memories` of the
+        client reaches all others.
 
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
@@ -1859,7 +1884,7 @@ class SessionMethods:
                 `SearchQuery`.
 
         Returns:
-            The memories that match.
+            A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
         """
         return self._client.search_memories(
             self._bound(SearchQuery, query, fields),
@@ -1890,7 +1915,8 @@ class SessionMethods:
         a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
         invisible characters are written as escapes.
 
-        Limited to what the session's agent stored in the session; `get_session_context` of the client is not.
+        Only memories that the session's agent stored in the session count; `get_session_context` of the
+        client takes those of other agents too.
 
         Args:
             options: What the context is made of. Or pass the options as keywords.

@@ -127,9 +127,13 @@ def convert(data: object, model: type[T]) -> T:
     try:
         return msgspec.convert(data, model)
     except msgspec.ValidationError as error:
-        with contextlib.suppress(msgspec.ValidationError):
+        fault = error
+        try:
             return msgspec.convert(without_null(data), model)
-        raise ValueError(f"{model.__name__}: {error}") from error
+        except msgspec.ValidationError as other:
+            # A field that is missing now was the null itself.
+            fault = error if "missing" in str(other) else other
+        raise ValueError(f"{model.__name__}: {fault}") from fault
 
 
 def decode(content: bytes, model: type[T]) -> T:

@@ -59,6 +59,13 @@ def test_a_memory_of_0_x_has_no_id_nulls_and_nanoseconds(sdk: Memtrace, fake_ser
     assert read.time == dt.datetime(2026, 11, 1, 9, 30, 0, 123456, tzinfo=dt.UTC)
 
 
+def test_a_null_of_0_x_is_not_blamed_for_another_fault(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, page({**MEMORY, "metadata": None, "tags": [5]}))
+
+    with pytest.raises(ResponseValidationError, match=r"got `int` - at .*tags"):
+        sdk.list_memories()
+
+
 def test_a_type_or_status_or_field_that_is_not_known_yet_is_no_error(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
