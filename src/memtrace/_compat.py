@@ -28,9 +28,9 @@ from memtrace.models import (
     SearchResult,
 )
 
-# The largest page of 0.x: asked for a larger one, it gives a hundred.
+# The largest page of 0.x; it gives the default one if asked for a larger one.
 _LARGEST = 1000
-_USUAL = 100
+_DEFAULT_PAGE = 100
 
 # Times are read in microseconds, though a server may keep nanoseconds: equal ones may be this far apart.
 _SAME_TIME = timedelta(microseconds=2)
@@ -130,7 +130,7 @@ class SearchPages:
     """
 
     def __init__(self, query: SearchQuery) -> None:
-        self._size = query.limit or _USUAL
+        self._size = query.limit or _DEFAULT_PAGE
         self.query: SearchQuery | None = attrs.evolve(query, limit=self._size)
         self._edge: list[Memory] = []
 

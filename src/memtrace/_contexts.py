@@ -15,7 +15,7 @@ C = TypeVar("C", AgentContext, SessionContext)
 
 _REQUESTS = 3
 _USED = 0.9  # of the budget, when there is that much to say
-_USUAL = 2.0  # tokens by the server's bound for each that a tokenizer makes of English
+_BOUND_BY_TOKEN = 2.0  # tokens by the server's bound for each that a tokenizer makes of English
 # What to aim at: the ratio of bound and tokens differs a little from one context to the next.
 _AIM = 0.95
 _SAFE_AIM = 0.85
@@ -88,7 +88,7 @@ class Fitting(Generic[C]):
     def _estimate(self) -> float:
         """Return the bound at which the text takes most of what it may, judged by what was counted so far."""
         if not self._asked:
-            return _USUAL * self._most
+            return _BOUND_BY_TOKEN * self._most
         under = max(((b, n) for b, n in self._asked if n <= self._most), default=None)
         over = min(((b, n) for b, n in self._asked if n > self._most), default=None)
         if under and over and over[0] > under[0]:

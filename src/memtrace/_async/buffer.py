@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 from memtrace_api.methods import AsyncBufferMethods
 
-from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, write_error
+from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, counted, write_error
 from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
 from memtrace._request import batch, request_of
@@ -122,6 +122,8 @@ class AsyncWriteBuffer(AsyncBufferMethods):
                 exception.add_note(f"{write_error(self._queue.failed)}; see `failed` of the buffer")
 
     def _finish_at_exit(self) -> None:
+        if self.pending:
+            logger.warning("Sending %s as the interpreter ends; close buffers before", counted(self.pending))
         closing: Any = self
         closing = self._blocking()  # unasync: remove
         closing.close()
