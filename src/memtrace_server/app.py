@@ -36,8 +36,10 @@ from memtrace_server.store.protocol import Outcome, Write
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _LARGEST_BODY = 80 << 20  # bytes; the contract's largest batch, 1,000 memories of 64 KiB, fits
-_LARGE = 64 << 10  # bytes of a body that is validated in a thread
-_HUGE = 1 << 20  # bytes of a body that needs a share of its organisation's, and waits for its turn
+_LARGE = 64 << 10  # bytes of a body that counts for its organisation's share, and is validated in a thread
+_HUGE = 1 << 20  # bytes of a body that waits for its organisation's turn
+_STEP = 1 << 20  # bytes of a body that are received in one go
+_MESSAGE = 128 << 10  # bytes that a connection has read at most when it is asked for some
 _READERS, _SEARCHERS = 4, 2  # threads; beside 8 and 8 at work, small requests waited five times as long
 _REMOTE_READERS = 8  # threads that wait for the store most of their time
 _DECODERS = 2  # threads for huge bodies, of which each organisation has one
@@ -232,28 +234,30 @@ class Api:
             _ClientLeft: The client left.
         """
         announced = headers.get("content-length", "")
-        size = int(announced) if announced.isdecimal() else 0
+        size = int(announced) if announced.isdecimal() else _LARGEST_BODY
         if size > _LARGEST_BODY:
             raise problems.too_large(_LARGEST_BODY)
         left = self._client_timeout
-        if size <= _HUGE:
-            left = await self._receive(incoming, left)
+        if size <= _LARGE or not announced:  # most bodies without a size are small
+            left = await self._receive(incoming, left, _LARGE)
         if incoming.is_whole:
             return
-        share = self._shares.setdefault(org, Share(_LARGEST_BODY))
-        incoming.join(share)
+        share = self._shares.setdefault(org, Share(2 * _LARGEST_BODY))
+        besides = len(incoming.body)
+        incoming.join(share, size - besides)
         while not incoming.is_whole:
-            await self._in_time(share.room(incoming))
-            left = await self._receive(incoming, left)
-            incoming.join(share)
-        await self._in_time(incoming.take_turn())
+            await self._in_time(share.reserve(incoming, _STEP + _MESSAGE))
+            left = await self._receive(incoming, left, _STEP)
+            share.settle(incoming, len(incoming.body) - besides)
+        if len(incoming.body) > _HUGE:
+            await self._in_time(incoming.take_turn())
 
-    async def _receive(self, incoming: _Incoming, left: float) -> float:
+    async def _receive(self, incoming: _Incoming, left: float, most: int) -> float:
         """Read on, and return how many seconds are left of those that the client had."""
         before = time.monotonic()
         try:
             async with asyncio.timeout(left):
-                await incoming.receive(_HUGE)
+                await incoming.receive(most)
         except TimeoutError:
             raise problems.timed_out(self._client_timeout) from None
         return left + before - time.monotonic()
@@ -466,10 +470,10 @@ class _Incoming:
         """Whether others wait until the request has ended."""
         return self._has_turn
 
-    def join(self, share: Share) -> None:
-        """Have what has arrived of the body count for a share, until `leave`."""
+    def join(self, share: Share, size: int) -> None:
+        """Have the bytes of the body that are still to come count for a share, until `leave`."""
         self._share = share
-        share.hold(self, len(self.body))
+        share.join(self, size)
 
     async def take_turn(self) -> None:
         """Wait for the turn of its share, which is this request's until `leave`."""

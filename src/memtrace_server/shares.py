@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 
+from attrs import define
+
+
+@define
+class _Body:
+    """Bytes that are held of a body or reserved for it, and that may still come."""
+
+    held: int
+    left: int
+
 
 class Share:
     """One organisation's share of memory for bodies that arrive, and its turn to have one of them stored.
 
-    Bodies arrive side by side as long as all of them hold no more than the largest. Then only the first goes
-    on, until it is dropped. So a client that is slow to send keeps no other from sending, and all of them
-    never hold more than two of the largest. For the event loop's thread only.
+    A part of a body is reserved before it is received, and only if all bodies could then still arrive to the
+    end, one after the other (the banker's algorithm, https://www.cs.utexas.edu/~EWD/ewd01xx/EWD108.PDF).
+    So all of them together never hold more than the share, they never wait for one another in a circle, and a
+    slow one keeps no more from the others than its own size. For the event loop's thread only.
 
     Args:
-        most: Bytes of the largest body.
+        most: Bytes that all bodies may hold together; two of the largest, or a slow one could take it all.
 
     Attributes:
         turn: Held by the body that is read and stored, which takes some five times its size.
@@ -21,21 +32,64 @@ class Share:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._held: dict[object, int] = {}  # by body, in the order in which they began to arrive
-        self._changed = asyncio.Event()
+        self._bodies: dict[object, _Body] = {}
+        self._waiting: dict[object, tuple[int, asyncio.Future[None]]] = {}
         self.turn = asyncio.Lock()
 
-    def hold(self, body: object, size: int) -> None:
-        """Note the size of what has arrived of a body."""
-        self._held[body] = size
+    def join(self, body: object, size: int) -> None:
+        """Note that up to so many bytes of a body are to come, until `drop`."""
+        self._bodies[body] = _Body(held=0, left=size)
+
+    async def reserve(self, body: object, size: int) -> None:
+        """Wait until so many bytes of a body may arrive, and count them, or all that are left of it."""
+        if self._take(body, size):
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting[body] = size, waiter
+        try:
+            await waiter
+        finally:
+            self._waiting.pop(body, None)
+
+    def settle(self, body: object, held: int) -> None:
+        """Note how many bytes of a body have come, and give back what else was reserved for it."""
+        known = self._bodies[body]
+        known.left += known.held - held
+        known.held = held
+        self._wake()
 
     def drop(self, body: object) -> None:
         """Note that nothing of a body is held any more."""
-        self._held.pop(body, None)
-        self._changed.set()  # wakes all that wait now
-        self._changed.clear()
+        self._bodies.pop(body, None)
+        self._wake()
 
-    async def room(self, body: object) -> None:
-        """Wait until more of a body may arrive."""
-        while sum(self._held.values()) > self._most and next(iter(self._held)) is not body:
-            await self._changed.wait()
+    def _take(self, body: object, size: int) -> bool:
+        known = self._bodies[body]
+        size = min(size, known.left)
+        known.held += size
+        known.left -= size
+        if self._is_safe():
+            return True
+        known.held -= size
+        known.left += size
+        return False
+
+    def _is_safe(self) -> bool:
+        """Return whether all bodies could arrive to their end, one after the other."""
+        free = self._most - sum(body.held for body in self._bodies.values())
+        for body in sorted((body for body in self._bodies.values() if body.held), key=lambda body: body.left):
+            if body.left > free:
+                return False
+            free += body.held
+        return True
+
+    def _wake(self) -> None:
+        """Let bodies go on that wait; if the one that needs least cannot, no other can."""
+        for body in sorted(self._waiting, key=lambda body: self._bodies[body].left):
+            size, waiter = self._waiting[body]
+            if waiter.done():  # given up
+                continue
+            if not self._take(body, size):
+                break
+            del self._waiting[body]
+            waiter.set_result(None)

@@ -757,17 +757,35 @@ def huge(key: str, agent_id: str, framing: str = "announced") -> bytes:
     return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 
 
-def fill(connection: socket.socket, key: str) -> None:
-    """Send all of a largest body but its last byte, and wait until the server has read it."""
-    lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", f"Content-Length: {LARGEST}"]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    connection.sendall(b" " * (LARGEST - 1))
-    port = f":{connection.getsockname()[1]:04X} "
-    queues = {""}
-    while queues != {"00000000:00000000"}:  # of both ends
+def begin(key: str, size: int) -> bytes:
+    """The head of a request with a body of so many bytes."""
+    lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", f"Content-Length: {size}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def unread(connections: list[socket.socket]) -> int:
+    """Bytes that were sent over connections, and that the server has not read."""
+    ports = {f":{connection.getsockname()[1]:04X}" for connection in connections}
+    total = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if {local[-5:], remote[-5:]} & ports:  # both ends
+            total += sum(int(queue, 16) for queue in queues.split(":"))
+    return total
+
+
+def stall(connection: socket.socket, key: str, size: int, sent: int) -> None:
+    """Send so many bytes of a larger body and no more, and wait until the server has read them."""
+    connection.sendall(begin(key, size))
+    connection.sendall(b" " * sent)
+    while unread([connection]):
         time.sleep(0.01)
-        lines = [line for line in Path("/proc/net/tcp").read_text().splitlines() if port in line]
-        queues = {line.split()[4] for line in lines}
+
+
+def fill(stack: ExitStack, url: str, key: str) -> None:
+    """Have the server hold two of the largest bodies, of each of which the last byte is missing."""
+    for _ in range(2):
+        stall(stack.enter_context(connect(url)), key, LARGEST, LARGEST - 1)
 
 
 @pytest.mark.parametrize("framing", ["announced", "in chunks"])
@@ -784,20 +802,20 @@ def test_a_huge_body_does_not_wait_for_one_that_is_sent_slowly(server: LiveServe
 def test_huge_bodies_wait_for_room_of_their_organisation_only(server: LiveServer) -> None:
     ours, theirs = server.create_tenant("ours"), server.create_tenant("theirs")
     with connect(server.url) as waiting, connect(server.url) as polite, ThreadPoolExecutor(1) as thread:
-        with connect(server.url) as filling:
-            fill(filling, ours)
+        with ExitStack() as stack:
+            fill(stack, server.url, ours)
             sent = thread.submit(waiting.sendall, huge(ours, "second"))
             assert ask(polite, huge(theirs, "third")) == 201
             assert ask(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
             assert select.select([waiting], [], [], 0)[0] == []
         sent.result(PATIENCE)
-        assert answer(waiting).status == 201  # once the other client has left
+        assert answer(waiting).status == 201  # once the other clients have left
 
 
 def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
     key = slow.create_tenant("waiting")
-    with connect(slow.url) as filling, connect(slow.url) as waiting, ThreadPoolExecutor(1) as thread:
-        fill(filling, key)
+    with ExitStack() as stack, connect(slow.url) as waiting, ThreadPoolExecutor(1) as thread:
+        fill(stack, slow.url, key)
         sent = thread.submit(waiting.sendall, huge(key, "second"))
         refused = answer(waiting)
         assert (refused.status, refused.told["code"]) == (503, "deadline_exceeded")
@@ -805,19 +823,60 @@ def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
         assert sent.exception(PATIENCE) is None or isinstance(sent.exception(), OSError)
 
 
-def test_a_share_lets_its_first_body_alone_go_on_when_it_is_full() -> None:
+def test_many_huge_bodies_of_an_organisation_hold_no_more_than_two(server: LiveServer) -> None:
+    key = server.create_tenant("many")
+    sent = begin(key, 60 << 20) + b" " * (9 << 17)
+    with ExitStack() as stack, connect(server.url) as last:
+        before = memory(server)
+        connections = [stack.enter_context(connect(server.url)) for _ in range(300)]
+        for connection in connections:
+            connection.settimeout(0)
+        left = dict.fromkeys(connections, memoryview(sent))
+        seen: list[int] = []
+        while len(seen) < 9 or len(set(seen[-9:])) > 1:  # until the server reads no more
+            for connection in select.select([], list(left), [], 0.01)[1]:
+                left[connection] = left[connection][connection.send(left[connection]) :]
+                if not left[connection]:
+                    del left[connection]
+            seen.append(unread(connections) + sum(map(len, left.values())))
+        assert memory(server) - before < 2 * LARGEST
+        stack.close()
+        assert ask(last, huge(key, "last")) == 201
+
+
+def test_stalled_bodies_keep_no_other_from_being_stored(slow: LiveServer) -> None:
+    key = slow.create_tenant("stalled")
+    bodies = [huge(key, name).partition(b"\r\n\r\n")[2].ljust(45 << 20) for name in ("first", "second")]
+    with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+        for _ in range(10):
+            stall(stack.enter_context(connect(slow.url)), key, 60 << 20, 3 << 20)
+        quick = [stack.enter_context(connect(slow.url)) for _ in bodies]
+        requests = [post(MEMORIES, key, body) for body in bodies]
+        sent = [threads.submit(each.sendall, sent) for each, sent in zip(quick, requests, strict=True)]
+        assert [answer(connection).status for connection in quick] == [201, 201]
+        for sending in sent:
+            sending.result(PATIENCE)
+
+
+def test_a_share_lets_bodies_arrive_that_can_all_come_to_their_end() -> None:
     async def run() -> None:
         share = Share(most=10)
-        share.hold("first", 5)
-        share.hold("second", 5)
-        for body in ("first", "second"):
-            await asyncio.wait_for(share.room(body), PATIENCE)
-        share.hold("second", 6)
-        await asyncio.wait_for(share.room("first"), PATIENCE)
-        waiting = asyncio.create_task(share.room("second"))
-        share.hold("first", 9)
+        for body in ("first", "second", "third"):
+            share.join(body, 8)
+        await share.reserve("first", 5)
+        waiting = asyncio.create_task(
+            share.reserve("second", 3)
+        )  # the first has 3 to come, and 2 would be left
+        small = asyncio.create_task(share.reserve("third", 2))
         await asyncio.sleep(0)
         assert not waiting.done()
+        assert small.done()
+        share.drop("third")
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        share.settle("first", 4)
+        await asyncio.sleep(0)
+        assert not waiting.done()  # the first has 4 to come, and 3 would be left
         share.drop("first")
         await asyncio.wait_for(waiting, PATIENCE)
 
