@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from memtrace_server import auth, logs, problems, tenants
 from memtrace_server.auth import Principal
-from memtrace_server.connections import CONNECTION, Connection
+from memtrace_server.connections import BODY_PROBLEM, CONNECTION, Connection
 from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work, forgotten, rendered
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.gate import Gate
@@ -229,7 +229,7 @@ class Api:
         """Read a body; return from a huge one when it is its organisation's turn.
 
         Raises:
-            Problem: 408 or 413.
+            Problem: 408 or 413, or what is wrong with the body as HTTP.
             DeadlineExceeded: Its turn, or room for it, did not come in time.
             _ClientLeft: The client left.
         """
@@ -448,7 +448,8 @@ class _Incoming:
         self._share: Share | None = None
         self._has_turn = False
         self._receive = receive
-        self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
+        self._extensions = scope.get("extensions", {})
+        self._connection: Connection | None = self._extensions.get(CONNECTION)
 
     @property
     def is_stopping(self) -> bool:
@@ -497,7 +498,7 @@ class _Incoming:
             most: Bytes.
 
         Raises:
-            Problem: 413.
+            Problem: 413, or what is wrong with the body as HTTP.
             _ClientLeft: The client left.
         """
         self.is_read = True
@@ -508,6 +509,8 @@ class _Incoming:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise _ClientLeft
+            if problem := self._extensions.get(BODY_PROBLEM):
+                raise problem
             self.body += message.get("body", b"")
             self.is_whole = not message.get("more_body", False)
             if len(self.body) > _LARGEST_BODY:

@@ -20,6 +20,9 @@ from memtrace_server.problems import Problem
 CONNECTION = "memtrace.connection"
 """Among a scope's extensions, the `Connection` that carries the request."""
 
+BODY_PROBLEM = "memtrace.body_problem"
+"""Among a scope's extensions once the body turns out not to be HTTP, the `Problem` with it."""
+
 _LOG = logging.getLogger("memtrace_server.requests")
 _MAX_HEAD = 64 << 10  # bytes
 _MAX_READ = 64 << 10  # bytes
@@ -170,7 +173,7 @@ class Connection(HttpToolsProtocol):
     @property
     def ends_after_response(self) -> bool:
         """Whether the request that is being answered is not read to its end, so that none can follow it."""
-        return not self._is_complete and not self._can_skip
+        return not self.pipeline and not self._is_complete and not self._can_skip
 
     def accept_body(self) -> None:
         """Read the body of the request that is being answered; called before the first `receive`."""
@@ -354,6 +357,9 @@ class Connection(HttpToolsProtocol):
         self._reads_head = self._reads_body = False
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False  # a request before this one gets its response first
+            if self.cycle.more_body:  # what is wrong is the body of that very request
+                cast("dict[str, Any]", self.cycle.scope["extensions"])[BODY_PROBLEM] = problem
+                self.cycle.message_event.set()
             return
         request_id = ids.new_id("req_", times.now())
         response = refusal(problem, request_id)

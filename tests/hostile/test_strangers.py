@@ -18,10 +18,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import uvicorn
 import uvloop
@@ -511,7 +513,7 @@ def test_requests_that_arrive_together_are_answered_in_their_order(server: LiveS
 
 
 def next_status(responses: Any) -> int:
-    head = b"".join(iter(responses.readline, b"\r\n"))
+    head = b"".join(takewhile(b"\r\n".__ne__, responses))
     length = re.search(rb"content-length: (\d+)", head)
     responses.read(int(length[1]) if length else 0)
     return int(head.split()[1])
@@ -572,6 +574,38 @@ def test_more_connections_than_the_system_allows_files_are_refused(tmp_path: Pat
 def head_of(size: int) -> bytes:
     padding = size - len(get(b"/health", b"h: \r\n"))
     return get(b"/health", b"h: " + b"x" * padding + b"\r\n")
+
+
+@pytest.mark.parametrize("comes", ["first", "in two parts", "behind another", "behind another and its part"])
+def test_a_malformed_body_is_refused_at_once_after_the_requests_before_it(
+    server: LiveServer, comes: str
+) -> None:
+    """With --client-timeout, the response would be a 408."""
+    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {server.key}\r\n"
+    malformed = f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nno size\r\n".encode()
+    before = post(MEMORIES, server.key, msgspec.json.encode({"agent_id": "malformed", "content": comes}))
+    parts = {
+        "first": [malformed],
+        "in two parts": [malformed[:-9], malformed[-9:]],
+        "behind another": [before + malformed],
+        "behind another and its part": [before + malformed[:-9], malformed[-9:]],
+    }[comes]
+    expected = [400] if parts[0].startswith(malformed[:-9]) else [201, 400]
+    with connect(server.url) as connection, connection.makefile("rb") as responses:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(0.1 * (len(parts) > 1))
+        assert [next_status(responses) for _ in expected] == expected
+        assert responses.read() == b""
+
+
+def test_too_many_trailers_are_refused_at_once(server: LiveServer) -> None:
+    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {server.key}\r\n"
+    with connect(server.url) as connection:
+        body = b"2\r\n{}\r\n0\r\n" + b"t: x\r\n" * 101 + b"\r\n"
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body)
+        response = answer(connection)
+        assert (response.status, response.told["code"]) == (431, "headers_too_large")
 
 
 HEADS = {
