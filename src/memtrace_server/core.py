@@ -264,8 +264,8 @@ class Core:
                 parameters=given.parameters,
                 body=given.body,
                 drafts=drafts,
-                now=times.now(),  # not when the request came: one write follows another in the store, so
-                started_at=self._started_at,  # that what they store rises with the clock
+                now=times.now(),  # not when the request came: rows follow one another in the store, so that
+                started_at=self._started_at,  # they rise with the clock
                 clock=self._clock,
                 deadline=deadline,
                 step=step,

@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from durability.in_process import InProcess
 from durability.store_audit import assert_whole
 
 from memtrace_server.store import writing
-from memtrace_server.store.protocol import StoreBusy
+from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
+from memtrace_server.store.sqlite import checkpoints
 from memtrace_server.store.sqlite import store as sqlite_store
 from memtrace_server.store.sqlite.file import StoreFile
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
@@ -102,3 +104,22 @@ def test_a_log_is_shortened_though_sweeps_fail(file: Path, monkeypatch: pytest.M
         for n in range(600):
             assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
         assert pages_written(file) < 3_000
+
+
+def test_a_log_that_cannot_be_emptied_is_let_rest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checkpoints, "_RETRY", 1e-9)
+    monkeypatch.setattr(checkpoints, "_RETRY_LATER", 3_600)
+
+    def lost() -> Any:
+        raise StoreUnavailable("the file is gone")
+
+    log = checkpoints.Checkpoints(lost, lost)
+    for _ in range(100):
+        log.empty()
+    until(lambda: bool(caplog.records))
+    for _ in range(100):
+        log.empty()
+    log.close()
+    assert len(caplog.records) == 1

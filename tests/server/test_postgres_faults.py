@@ -12,11 +12,11 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import clusters
 import httpx
@@ -491,3 +491,15 @@ def test_more_is_swept_where_more_is_added(postgres_url: str) -> None:
     with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as connection:
         store.write(remember_many)
         assert connection.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+
+
+def test_a_group_that_no_thread_takes_leaves_its_lane_to_others() -> None:
+    store: Any = open_store("postgresql://nobody@127.0.0.1:1/x")
+    store.tend()
+    store._lanes.shutdown()  # noqa: SLF001 - as at the interpreter's end
+    for _ in range(4):
+        heard: Future[Any] = Future()
+        store.submit([Write(run=lambda _: None)], heard.set_result)
+        ((_, (_, failure)),) = heard.result(PATIENCE)
+        assert isinstance(failure, RuntimeError)
+    store.close()

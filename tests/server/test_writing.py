@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from memtrace_server import times
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
+from memtrace_server.store import writing
 from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable, Transaction, Write
-from memtrace_server.store.writing import GROUP, Writing
+from memtrace_server.store.writing import GROUP, Unfinished, Writing
 
 PATIENCE = 60.0  # seconds
 LARGE = GROUP // 2
@@ -27,6 +29,7 @@ class FakeStore:
         self.groups: list[list[int | None]] = []
         self.outcomes: dict[int | None, Outcome[Any]] = {}
         self.may_begin = threading.Event()
+        self.ended: list[Write] = []
         self.queue = Writing(
             begin=self.begin,
             commit=self.commit,
@@ -34,6 +37,7 @@ class FakeStore:
             is_open=lambda: False,
             busy=lambda: StoreBusy("others write"),
             is_read_only=False,
+            ended=self.ended.append,
         )
 
     def begin(self) -> None:
@@ -244,3 +248,37 @@ def test_what_waits_is_committed_before_a_queue_is_closed(store: FakeStore) -> N
     assert len(told.all()) == 9
     with pytest.raises(StoreUnavailable, match="closed"):
         store.queue.submit([write(1)], told.tell)
+
+
+def test_the_rest_of_a_write_wakes_the_thread_that_commits_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
+    store = FakeStore()
+    store.may_begin.set()
+    store.submit(write(9)).all()  # from now on the thread waits
+    store.outcomes[2] = (Unfinished(write(3)), None)
+    told = Told(1)
+    store.queue._enqueue([write(2)], told.tell)  # noqa: SLF001 - which does not wake it
+
+    assert store.queue.write(write(1)) == 1
+
+    assert told.all() == [(3, None)]
+    store.queue.close()
+
+
+def test_who_stages_for_a_write_is_told_when_it_ends(store: FakeStore) -> None:
+    deadline = Deadline()
+    rests = [write(3), write(4), write(2)]
+    store.outcomes[1] = (Unfinished(rests[0]), None)
+    store.outcomes[3] = (Unfinished(rests[1]), None)
+    store.outcomes[4] = (None, StoreUnavailable("the disk is full"))
+    late = Write(run=lambda _: deadline.cancel(), org=5, deadline=deadline)
+    store.outcomes[5] = (Unfinished(rests[2]), None)
+    told = store.submit(write(1), late, write(6))
+    store.may_begin.set()
+
+    failures = [type(failure) for _, failure in told.all()]
+
+    assert sorted(failures, key=str) == sorted([type(None), DeadlineExceeded, StoreUnavailable], key=str)
+    assert set(map(id, store.ended)) == {id(rests[1]), id(rests[2])}

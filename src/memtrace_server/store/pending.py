@@ -65,7 +65,7 @@ class Pending(Counts):
         answers: By organisation and key.
         agents: Those that were active.
         sessions: Those that are new, unless they exist.
-        size: Characters of all memories.
+        size: Characters of the rests of all memories.
     """
 
     is_imported: bool = False

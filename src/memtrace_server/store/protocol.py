@@ -295,7 +295,7 @@ class Store(Protocol):
         """As `write` for each of several writes, without waiting.
 
         Args:
-            writes: The writes; those that fit into one transaction are committed together.
+            writes: The writes; those that wait share transactions, also with those of others.
             told: Is called from another thread once they are committed, or cannot be.
 
         Raises:

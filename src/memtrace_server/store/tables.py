@@ -19,7 +19,7 @@ KEY = (
     "k.id, k.org, o.id, k.role, k.name, k.created_at, k.revoked_at, k.expires_at, k.last_used_at, k.agent_id"
 )
 SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
-LATEST = 2**63 - 1
+LAST = 2**63 - 1  # row, and moment
 _AUDIT = "at, actor, org_id, action, subject, request_id, details"
 
 
@@ -210,7 +210,7 @@ class Tables(ABC):
                 sql += condition
                 values.append(value)
         sql += " AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
-        return [_session(row) for row in self._rows(sql, *values, *(after or (LATEST, "")), limit)]
+        return [_session(row) for row in self._rows(sql, *values, *(after or (LAST, "")), limit)]
 
     def update_session(self, org: int, session: Session) -> None:
         self._run(

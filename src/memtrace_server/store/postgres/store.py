@@ -92,7 +92,7 @@ _CONFLICTS = (Conflict, *_PASSING)
 
 
 class _Todo(msgspec.Struct, frozen=True):
-    """A work, whose turn it is, as far as that is known, and what it is going to ask."""
+    """A work, its organisation, as far as that is known, and what it is going to ask."""
 
     run: Callable[[Transaction], Any]
     org: int | None
@@ -286,7 +286,11 @@ class PostgresStore:
         if not self._is_tended:
             return self._outcomes(writes, ends_at)
         self._free.acquire()
-        done = self._lanes.submit(self._outcomes, writes, ends_at)
+        try:
+            done = self._lanes.submit(self._outcomes, writes, ends_at)
+        except BaseException:
+            self._free.release()
+            raise
         done.add_done_callback(lambda _: self._free.release())
         return done
 

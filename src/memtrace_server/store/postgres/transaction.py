@@ -521,8 +521,8 @@ class PostgresTransaction(Facts):
         self.flush()
         return array("q", [seq for (seq,) in self._ask(queries.matching(org, wanted, now))])
 
-    def sweep(self, now: int, keep_since: int, limit: int) -> int:
-        """Remove some of what has expired, and of what is kept for a day only; return how much."""
+    def sweep(self, now: int, keep_since: int, limit: int) -> None:
+        """Remove some of what has expired, and of what is kept for a day only."""
         expired = self._read(
             "SELECT org, seq FROM memories WHERE expires_at <= %s ORDER BY org, seq LIMIT %s"
             " FOR UPDATE SKIP LOCKED",
@@ -533,7 +533,6 @@ class PostgresTransaction(Facts):
             by_org.setdefault(org, []).append(seq)
         for org, rows in by_org.items():
             self._remove(org, rows)
-        swept = len(expired)
         self._date_back(now, limit)
         for table, key, age, before in (
             ("originals", "org, fingerprint", "seq", keep_since - times.DAY),
@@ -543,13 +542,12 @@ class PostgresTransaction(Facts):
             ("answers", "org, key", "answered_at", keep_since),
             ("recent_counts", "org, agent_id, period, slot", "period", keep_since // PERIOD),
         ):
-            swept += self._change(
+            self._change(
                 f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {age} < %s"
                 " LIMIT %s FOR UPDATE SKIP LOCKED)",
                 before, limit,
-            ).rowcount  # fmt: skip
+            )  # fmt: skip
         self.flush()
-        return swept
 
     def _date_back(self, now: int, limit: int) -> None:
         """Date what a clock stored that was ahead from now, or it would be kept until then.

@@ -32,7 +32,8 @@ MEMORIES = "#memories"
 """The kind of a count beside those of agents: an organisation's memories."""
 
 LARGE = 16 << 20
-"""Characters of memories in a statement, with what they are found by; PostgreSQL takes no more than 1 GB."""
+"""Characters of memories in a statement, with what they are found by, but for a larger memory, which has a
+statement of its own; PostgreSQL takes no more than 1 GB."""
 
 NOTHING = -1
 """What is replaced where nothing was."""

@@ -20,6 +20,7 @@ _LOG = logging.getLogger("memtrace_server")
 _LAST = 1_000  # pages for which the writer is held; they take some 6 ms
 _ROUNDS = 8  # after which the log counts as one that somebody reads or writes all the time
 _RETRY = 0.25  # seconds after an attempt that readers or another process prevented
+_RETRY_LATER = 2.0  # seconds after one that failed, as it will again: the disk is full, or the file is gone
 _PATIENCE = 0.05  # seconds to wait for readers of a log that is to be emptied
 
 
@@ -85,21 +86,25 @@ class Checkpoints:
                 empties, patience = self._empties, self._patience
                 self._is_wanted = self._empties = False
                 self._patience = _PATIENCE
-            if not self._is_done(patience if empties else None) and empties:
+            pause = self._attempt(patience if empties else None)
+            if pause:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._is_closed, _RETRY)
-                    self._empties = self._is_wanted = True
+                    self._changed.wait_for(lambda: self._is_closed, pause)
+                    if empties:
+                        self._empties = self._is_wanted = True
 
-    def _is_done(self, patience: float | None) -> bool:
+    def _attempt(self, patience: float | None) -> float:
+        """Bring the log into the file; return in how many seconds to do so again, 0 if it is done."""
         try:
-            return self._bring(patience)
+            return 0.0 if self._bring(patience) else _RETRY
         except StoreBusy:
             _LOG.debug("The log is brought into the file later, as others write")
+            return _RETRY
         except StoreUnavailable as error:
             _LOG.warning("The log cannot be brought into the file now: %s", error)
         except Exception:  # noqa: BLE001 - whatever it is, the next attempt may succeed
             _LOG.exception("The log could not be brought into the file")
-        return False
+        return _RETRY_LATER
 
     def _bring(self, patience: float | None) -> bool:
         """Bring the log into the file, and return whether that is done.

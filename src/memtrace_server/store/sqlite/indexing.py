@@ -46,7 +46,8 @@ _HOLD = 0.010
 _FIRST, _LEAST, _MOST = 64, 8, 1_000  # memories in a step
 _LINGER = 0.2  # seconds in which memories come together, as few at once were measured to take twice the time,
 _TOGETHER = 4 * WAKES  # until they are this many
-_RETRY = 0.25  # seconds after a step that failed
+_RETRY = 0.25  # seconds after a step that another process prevented
+_RETRY_LATER = 2.0  # seconds after one that failed, as it will again: the disk is full, or the file is gone
 _LONG = 2_000  # characters of a document that are as much work to index as one more memory
 _POLL = 1.0  # seconds after which a server looks for what other processes left
 _PATIENCE = 10.0  # seconds that a write waits for the index at most
@@ -214,9 +215,11 @@ class Indexer:
         return self._is_closed or bool(self._deferred) or self._backlog.total() >= _TOGETHER
 
     def _went_on(self) -> bool:
+        pause = _RETRY_LATER
         try:
             return self.step()
         except StoreBusy:
+            pause = _RETRY
             _LOG.debug("Memories are indexed later, as another process writes")
         except StoreUnavailable as error:
             _LOG.warning("Memories cannot be indexed now: %s", error)
@@ -224,7 +227,7 @@ class Indexer:
             _LOG.exception("Memories could not be indexed")
         with self._changed:
             self._has_work = True
-            self._changed.wait_for(lambda: self._is_closed, _RETRY)
+            self._changed.wait_for(lambda: self._is_closed, pause)
         return False
 
     def _acknowledge(self) -> None:

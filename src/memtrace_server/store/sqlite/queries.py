@@ -22,9 +22,9 @@ from memtrace_server.store.records import (
     Words,
 )
 from memtrace_server.store.sqlite import fulltext
+from memtrace_server.store.tables import LAST
 
 _PLACE = ("m.time", "m.seq")
-LAST_ROW = 2**63 - 1
 TAIL = 2_000
 """Rows that are not indexed yet that a search looks through: the newest."""
 # As it is in the indexes: a query that repeats it is served by them.
@@ -172,7 +172,7 @@ def unindexed(  # noqa: PLR0913 - as a page is
     order: Direction,
     limit: int,
     after: tuple[int, int] | None = None,
-    before: int = LAST_ROW,
+    before: int = LAST,
     shown: Filter | None = None,
 ) -> Query:
     """Return the query for the same page of the newest rows before one that the full-text index lacks.
@@ -393,7 +393,7 @@ def _bound(query: Query, org: int, compared: str, condition: str, *values: objec
     """Compare with the first entry whose time meets a condition, where entries rise with times."""
     first = "ifnull((SELECT entry FROM memories WHERE {} ORDER BY time, seq LIMIT 1), {})"
     parts = [f"org = ? AND is_superseded = {part} AND {condition}" for part in (0, 1)]
-    first_entry = f"min({', '.join(first.format(part, LAST_ROW) for part in parts)})"
+    first_entry = f"min({', '.join(first.format(part, LAST) for part in parts)})"
     query.add(f"{compared} {first_entry}", org, *values, org, *values)
 
 

@@ -14,6 +14,7 @@ import msgspec
 
 from memtrace_server.store.records import Filter, Term, Words
 from memtrace_server.store.sqlite import fulltext, queries
+from memtrace_server.store.tables import LAST
 
 _RARE = 5_000  # memories that have one of the stems by which rows are found
 _NEWEST = 5_000  # newest entries with a stem that are looked at
@@ -113,10 +114,10 @@ class Scope:
     def _in_time(self) -> int:
         """How many memories are of the time that is wanted, as far as they are few."""
         if self._wanted.since is None and self._wanted.until is None:
-            return queries.LAST_ROW
+            return LAST
         query = queries.in_time(self._org, self._wanted, _RARE + 1)
         (found,) = self._db.execute(query.sql, query.values).fetchone()
-        return int(found) if found <= _RARE else queries.LAST_ROW
+        return int(found) if found <= _RARE else LAST
 
     def _entries(self, match: str) -> list[int]:
         """The newest entries that a query finds."""

@@ -203,4 +203,6 @@ def _forgetting(write: Write, org: int, parts: Sequence[Sequence[int]], before: 
         now_forgotten = before + transaction.forget(org, parts[0])
         return Unfinished(_forgetting(write, org, parts[1:], now_forgotten))
 
-    return msgspec.structs.replace(write, run=run, size=GROUP, wants=None)
+    # As many share the last transaction as it can forget.
+    size = max(write.size, GROUP // (FORGOTTEN + 1)) if len(parts) == 1 else GROUP
+    return msgspec.structs.replace(write, run=run, size=size, wants=None)

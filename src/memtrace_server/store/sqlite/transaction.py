@@ -35,7 +35,7 @@ from memtrace_server.store.records import (
 )
 from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked, texts
 from memtrace_server.store.sqlite.indexing import weight
-from memtrace_server.store.tables import ANSWER, KEY, LATEST, SESSION, answer_of, encoded, key_of
+from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
 _PASSED_BY = 5_000  # expired memories of the other length, long or short, for those that expired after them
@@ -250,7 +250,7 @@ class SqliteTransaction(Facts):
     def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:
         self.flush()
         everything = Filter(include_superseded=True)
-        options: Any = {"order": "desc", "limit": LATEST, "before": before}
+        options: Any = {"order": "desc", "limit": LAST, "before": before}
         found = _found(self._db, org, queries.unindexed(org, everything, now, shown=wanted, **options))
         if not found:
             return Unindexed()
