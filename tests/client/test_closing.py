@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import certifi
 import httpx
 import pytest
 from helpers.clients import FakeServer, MakeClient, page
@@ -151,3 +154,21 @@ def test_a_client_closed_during_its_first_call_leaves_nothing_open() -> None:
         return [found for found in gc.get_objects() if is_open(found) and id(found) not in before]
 
     assert asyncio.run(main()) == []
+
+
+def test_a_client_closed_by_another_thread_during_its_first_call_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = tmp_path / "certificates.pem"
+    os.mkfifo(certificates)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    client = Memtrace("https://127.0.0.1:9")
+
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(client.ready)
+        with certificates.open("w") as file:  # as soon as the call reads it
+            client.close()
+            file.write(certifi.contents())
+
+    with pytest.raises(APIConnectionError, match="this client was closed while the call ran"):
+        call.result()
