@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sqlite3
 import subprocess
@@ -390,6 +391,27 @@ def test_a_sweep_goes_on_with_long_memories_as_long_as_it_may(
     process.restart()
     process.tenant().add(content="a write, which sweeps")
     assert len(assert_whole(file)) == 1
+
+
+def test_long_memories_are_swept_faster_when_more_are_added(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
+    monkeypatch.setattr(sqlite_store, "_SWEEPS_FOR", 0)
+    many = batch([f"{n} {'x' * texts.LONG}" for n in range(4 * texts.FORGOTTEN)], ttl=9_999)
+    process.restart()
+    assert process.tenant().send("POST", MEMORIES, many).status == 201
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("UPDATE memories SET expires_at = 1")
+    store: Any = process.store
+    with store._writing.held(math.inf):  # noqa: SLF001 - as the thread tidies
+        rests = [store._tidy(times.now(), sweeps=True) for _ in range(2)]  # noqa: SLF001
+    process.restart()
+    store = process.store
+    process.tenant()
+    with store._writing.held(math.inf):  # noqa: SLF001 - as above
+        rests.append(store._tidy(times.now(), sweeps=True))  # noqa: SLF001
+    assert rests == [0.0, 0.0, 1.0]
 
 
 # Stores a batch, and kills itself before or after the transaction whose number it is told.

@@ -25,7 +25,7 @@ NOTHING: Any = None
 class FakeStore:
     """Commits by noting the groups; it is begun when it is told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, tidy: Callable[..., float | None] | None = None) -> None:
         self.groups: list[list[int | None]] = []
         self.outcomes: dict[int | None, Outcome[Any]] = {}
         self.may_begin = threading.Event()
@@ -33,8 +33,8 @@ class FakeStore:
         self.queue = Writing(
             begin=self.begin,
             commit=self.commit,
-            tidy=lambda *_, **__: False,
-            is_open=lambda: False,
+            tidy=tidy or (lambda *_, **__: None),
+            is_open=lambda: tidy is not None,
             busy=lambda: StoreBusy("others write"),
             is_read_only=False,
             ended=self.ended.append,
@@ -282,3 +282,21 @@ def test_who_stages_for_a_write_is_told_when_it_ends(store: FakeStore) -> None:
 
     assert sorted(failures, key=str) == sorted([type(None), DeadlineExceeded, StoreUnavailable], key=str)
     assert set(map(id, store.ended)) == {id(rests[1]), id(rests[2])}
+
+
+def test_what_a_tidying_leaves_is_gone_on_with_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
+    rests: list[float | None] = [0.0, 1.0, 0.0, None]
+    is_done = threading.Event()
+
+    def tidy(*_: object, **__: object) -> float | None:
+        rest = rests.pop(0)
+        if rest is None:
+            is_done.set()
+        return rest
+
+    store = FakeStore(tidy)
+    store.may_begin.set()
+    store.submit(write(1)).all()
+    assert is_done.wait(PATIENCE)
+    store.queue.close()

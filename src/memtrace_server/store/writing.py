@@ -54,6 +54,7 @@ GROUP = 512 << 10
 
 _BESIDES = 1 << 10  # bytes that a write counts besides its size: no more than 512 share a transaction
 _TIDY_EVERY = times.SECOND
+_LEAST_REST = times.SECOND // 1_000
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -158,7 +159,8 @@ class Writing:
             another turn. Returns a future of all outcomes if another thread does the writes, so that the next
             ones need not wait for them; each is final then.
         tidy: Does what nobody waits for, as of a moment (ns); with `sweeps`, what depends on the clock, too.
-            Returns whether it left some of that for later.
+            Returns for how many times as long as it took others have their turns before it goes on with what
+            it left; None if it left nothing.
         is_open: Returns whether there is anything to tidy.
         ended: Is told the rest of each write that was done in part, when nothing more comes of it.
         busy: Returns the error of a write whose time has ended.
@@ -170,7 +172,7 @@ class Writing:
         *,
         begin: Callable[[], None],
         commit: Callable[[Sequence[Write], float], Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]],
-        tidy: Callable[..., bool],
+        tidy: Callable[..., float | None],
         is_open: Callable[[], bool],
         busy: Callable[[], StoreBusy],
         is_read_only: bool,
@@ -382,10 +384,10 @@ class Writing:
         self._tidies_after = _TIDY_EVERY
         started = time.monotonic_ns()
         try:
-            if self._tidy(now, sweeps=self._pace.is_steady()):
-                # Others have as much time as this took, so it keeps up with them: what is removed now took
-                # about as long to store and to index.
-                self._tidies_after = 2 * (time.monotonic_ns() - started)
+            rest = self._tidy(now, sweeps=self._pace.is_steady())
+            if rest is not None:
+                self._tidied_at = times.now()
+                self._tidies_after = max(_LEAST_REST, round(rest * (time.monotonic_ns() - started)))
         except StoreBusy:
             _LOG.debug("The store is tidied later, as others write")
         except (OSError, StoreUnavailable) as error:

@@ -417,10 +417,10 @@ class PostgresStore:
         """Take rows above all that there are: another process may have the same clock, or one ahead."""
         self._clock.last = max(self._clock.last + random.randrange(1, 1_000), times.now())  # noqa: S311
 
-    def _tidy(self, now: int, *, sweeps: bool) -> bool:
+    def _tidy(self, now: int, *, sweeps: bool) -> None:
         """Remove what has expired."""
         if not sweeps:
-            return False
+            return
         try:
             with (
                 self._told_apart(None),
@@ -433,7 +433,6 @@ class PostgresStore:
         except _CONFLICTS as error:
             raise self._busy() from error
         self._unswept = 0
-        return False
 
     # --- opening
 

@@ -90,7 +90,7 @@ class SqliteStore:
         self._readers: deque[sqlite3.Connection] = deque()
         self._users = Users()  # of other connections than the writer's and the watcher's
         self._suspended: ExitStack | None = None
-        self._unswept = 0
+        self._unswept = self._unswept_long = 0
         self._ended: deque[int] = deque()  # rows of texts that were staged for writes that have ended
         self._cleans_at = 0.0
         self._indexer = Indexer(self._index_reader, self._index_writer)
@@ -287,11 +287,12 @@ class SqliteStore:
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._unswept += done.transaction.additions
+        self._unswept_long += done.transaction.mortal_long
         self._note_forgotten(done.transaction)
         self._indexer.note(done.transaction.unindexed_weights)
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
-    def _tidy(self, now: int, *, sweeps: bool) -> bool:
+    def _tidy(self, now: int, *, sweeps: bool) -> float | None:
         """Do what nobody waits for, each part though another fails."""
         is_left = False
         failure: Exception | None = None
@@ -306,7 +307,10 @@ class SqliteStore:
                 failure = failure or error
         if failure is not None:
             raise failure
-        return is_left
+        if not is_left:
+            return None
+        # Were more long memories added than swept, they would pile up: others have one transaction only.
+        return 0.0 if self._unswept_long > 0 else 1.0
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> bool:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
@@ -317,7 +321,12 @@ class SqliteStore:
         return False
 
     def _sweep_long(self, connection: sqlite3.Connection, now: int) -> bool:
-        return self._in_parts(connection, lambda transaction: transaction.sweep_long(now) == texts.FORGOTTEN)
+        def part(transaction: SqliteTransaction) -> bool:
+            removed = transaction.sweep_long(now)
+            self._unswept_long = max(0, self._unswept_long - removed) if removed == texts.FORGOTTEN else 0
+            return removed == texts.FORGOTTEN
+
+        return self._in_parts(connection, part)
 
     def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> bool:
         """Remove what was staged by writes that came to nothing."""

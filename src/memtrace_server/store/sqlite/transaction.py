@@ -66,6 +66,8 @@ class SqliteTransaction(Facts):
         super().__init__()
         self.unindexed_weights: Counter[int] = Counter()
         """By organisation, how much work it is to index what was added."""
+        self.mortal_long = 0
+        """How many long memories were added that expire."""
         self._db = connection
         self._removals = fulltext.Removals()
         self._staged = texts.Staged()
@@ -183,6 +185,7 @@ class SqliteTransaction(Facts):
         rows = {seq: self._staged.row(text) for seq, text in long.items()}
         texts.require_short(org, [text for seq, text in long.items() if rows[seq] is None])
         self._long |= rows
+        self.mortal_long += sum(memory.expires_at is not None for memory in memories if memory.seq in long)
 
     @contextmanager
     def staged(self, staged: Sequence[tuple[int, str]]) -> Iterator[None]:
