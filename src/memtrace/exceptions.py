@@ -89,7 +89,7 @@ class MemtraceError(Exception):
     request_id: str | None = None
     body: Any = None
     _raw: RawResponse | None = None
-    _facts: ClassVar[type] = _Facts
+    _facts: ClassVar[frozenset[str]] = frozenset(_Facts.__annotations__)
 
     def __init__(
         self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_Facts]
@@ -99,9 +99,9 @@ class MemtraceError(Exception):
         self.message = message
         if status_code is not None:
             self.status_code = status_code
-        self.details = list(facts.pop("details", ()))
+        self.details: list[ErrorDetail] = list(facts.pop("details", ()))
         for name, value in facts.items():
-            if name not in self._facts.__annotations__:
+            if name not in self._facts:
                 raise TypeError(f"{type(self).__name__}: it has no {name!r}")
             setattr(self, name, value)
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
@@ -142,7 +142,7 @@ class APIStatusError(MemtraceError):
     """
 
     retry_after: float | None = None
-    _facts = _StatusFacts
+    _facts = frozenset(_StatusFacts.__annotations__)
 
     if TYPE_CHECKING:
 
@@ -187,7 +187,7 @@ class ConflictError(APIStatusError):
 
     status_code = 409
     existing_id: str | None = None
-    _facts = _ConflictFacts
+    _facts = frozenset(_ConflictFacts.__annotations__)
 
     if TYPE_CHECKING:
 
@@ -227,7 +227,7 @@ class BufferedWriteError(MemtraceError):
     """
 
     failed: list[tuple[AddMemoryRequest, MemtraceError]]
-    _facts = _BufferFacts
+    _facts = frozenset(_BufferFacts.__annotations__)
 
     def __init__(
         self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_BufferFacts]

@@ -139,29 +139,32 @@ def test_a_call_that_fails_as_its_client_closes_is_not_retried() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_client_closed_during_its_first_call_leaves_nothing_open() -> None:
-    def is_open(found: object) -> bool:
-        return isinstance(found, httpx.AsyncClient) and not found.is_closed
+def open_clients() -> list[object]:
+    kinds = httpx.Client, httpx.AsyncClient
+    return [found for found in gc.get_objects() if isinstance(found, kinds) and not found.is_closed]
 
+
+def test_a_client_closed_during_its_first_call_leaves_nothing_open() -> None:
     async def main() -> list[object]:
-        before = {id(found) for found in gc.get_objects() if is_open(found)}
+        before = open_clients()
         client = AsyncMemtrace("https://127.0.0.1:9")
         call = asyncio.create_task(client.ready())
         await asyncio.sleep(0)  # until a thread makes the connections
         await client.close()
         with pytest.raises(APIConnectionError, match=r"this client (was|is) closed"):
             await call
-        return [found for found in gc.get_objects() if is_open(found) and id(found) not in before]
+        return [found for found in open_clients() if found not in before]
 
     assert asyncio.run(main()) == []
 
 
-def test_a_client_closed_by_another_thread_during_its_first_call_says_so(
+def test_a_client_closed_by_another_thread_in_its_first_call_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates = tmp_path / "certificates.pem"
     os.mkfifo(certificates)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificates))
+    before = open_clients()
     client = Memtrace("https://127.0.0.1:9")
 
     with ThreadPoolExecutor(1) as pool:
@@ -172,3 +175,4 @@ def test_a_client_closed_by_another_thread_during_its_first_call_says_so(
 
     with pytest.raises(APIConnectionError, match="this client was closed while the call ran"):
         call.result()
+    assert [found for found in open_clients() if found not in before] == []
