@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -192,14 +193,19 @@ def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
     arguments = ("--workers", "2", "--client-timeout", "600")
     with LiveServer(tmp_path, *arguments) as server, ExitStack() as stack:
 
-        def connect() -> httpx.Client:
+        def connect() -> list[httpx.Client]:
             headers = {"x-api-key": server.key}
             limits = httpx.Limits(max_connections=1, keepalive_expiry=None)
-            client = httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=60.0)
-            assert stack.enter_context(client).get("/health").status_code == 200
-            return client
+            clients = [
+                httpx.Client(base_url=server.url, headers=headers, limits=limits, timeout=60.0)
+                for _ in range(4)
+            ]
+            for client in clients:
+                assert stack.enter_context(client).get("/health").status_code == 200
+            return clients
 
-        one, other = connect_to_each(server, 2, connect)
+        by_worker = connect_to_each(server, 2, connect)
+        one, other = (clients[0] for clients in by_worker)
         for n in range(10):
             for client in (one, other):
                 response = client.post(MEMORIES, json={"agent_id": "a", "content": f"Item {n}"})
@@ -209,15 +215,18 @@ def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
         assert one.get(f"{MEMORIES}/{by_other['id']}").json() == by_other
         assert one.get("/api/v1/agents/a/stats").json()["memory_count"] == 11
 
-        def write(n: int) -> int:
-            return (one, other)[n % 2].post(MEMORIES, json={"agent_id": "b", "content": str(n)}).status_code
+        def write(numbers: range, client: httpx.Client) -> list[int]:
+            bodies = [{"agent_id": "b", "content": str(n)} for n in numbers]
+            return [client.post(MEMORIES, json=body).status_code for body in bodies]
 
         with ThreadPoolExecutor(8) as threads:
-            assert set(threads.map(write, range(60))) == {201}
+            parts = [range(n, 64, 8) for n in range(8)]
+            written = threads.map(write, parts, chain.from_iterable(by_worker))
+            assert list(written) == [[201] * 8] * 8
         listed = one.get(MEMORIES, params={"agent_id": "b", "limit": 1000}).json()["memories"]
         assert listed == other.get(MEMORIES, params={"agent_id": "b", "limit": 1000}).json()["memories"]
-        assert {memory["content"] for memory in listed} == {str(n) for n in range(60)}
-        assert one.get("/api/v1/agents/b/stats").json()["memory_count"] == 60
+        assert {memory["content"] for memory in listed} == {str(n) for n in range(64)}
+        assert one.get("/api/v1/agents/b/stats").json()["memory_count"] == 64
 
         key_id = server.run("key", "list").split("\t")[0]
         server.run("key", "revoke", key_id)
