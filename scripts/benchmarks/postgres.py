@@ -25,6 +25,7 @@ from memtrace_server import tenants, times
 from memtrace_server.auth import Principal
 from memtrace_server.core import Core
 from memtrace_server.store import open_store
+from memtrace_server.store.facts import session_of
 from memtrace_server.store.pending import Pending
 from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.writing import memory_row, write
@@ -217,6 +218,9 @@ def _copy(connection: Connection, memories: Iterator[tuple[int, NewMemory]], now
         for org, memory in memories:
             pending.count(org, memory, now)
             pending.touch(org, memory.agent_id, now)
+            session = session_of(memory, now)
+            if session is not None:
+                pending.start(org, session)
             row = memory_row(org, memory, None)
             copy.write_row([org, row["s"], *(row[key] for key in _COLUMNS.values())])
     write(connection, pending, 0, 0)

@@ -315,7 +315,7 @@ class Facts(Tables):
             replaced = self._unsaid.pop((org, fingerprint), None)
             pending.say(Said(org, fingerprint, memory.seq, is_first, replaced), memory)
             pending.touch(org, memory.agent_id, now)
-            session = _session_of(memory, now)
+            session = session_of(memory, now)
             if session is not None:
                 pending.start(org, session)
         self.additions += len(memories)
@@ -343,7 +343,7 @@ class Facts(Tables):
         self.flush()
         # Whoever imports stores nothing now: nothing is a duplicate of it, and no agent is active.
         self._name_agents(org, [(memory.agent_id, memory.created_at) for memory in memories])
-        named = (_session_of(memory, memory.created_at) for memory in memories)
+        named = (session_of(memory, memory.created_at) for memory in memories)
         self._add_sessions(org, [session for session in named if session is not None])
         self._pending.superseded = {(org, row): memory for row, memory in superseded.items()}
         self.flush()
@@ -429,7 +429,7 @@ def _is_left(expires_at: int | None, now: int) -> bool:
     return expires_at is None or expires_at > now
 
 
-def _session_of(memory: NewMemory, at: int) -> Session | None:
+def session_of(memory: NewMemory, at: int) -> Session | None:
     """Return the session that a memory is the first to name."""
     if memory.session_id is None:
         return None
