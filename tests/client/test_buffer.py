@@ -1226,7 +1226,9 @@ def test_faults_leave_each_memory_stored_once_or_in_hand(
         again = client.buffered(on_failure=spool)
         again.add_memories(spool.taken())
         again.close()
-    by_agent = sorted(server.memories, key=lambda memory: (memory["agent_id"], memory["time"]))
+    # As text, a whole second would come after its fractions.
+    moments = {memory["time"]: datetime.fromisoformat(memory["time"]) for memory in server.memories}
+    by_agent = sorted(server.memories, key=lambda memory: (memory["agent_id"], moments[memory["time"]]))
     assert [(memory["agent_id"], memory["content"]) for memory in by_agent] == wanted
     if max_retries == 40:
         in_order = sorted(server.memories, key=lambda memory: memory["agent_id"])
