@@ -92,24 +92,13 @@ class Reader(asyncio.BufferedProtocol):
     256 KiB at once, which a client without a key could have held.
 
     Args:
-        config: The server's configuration, as uvicorn gives it, like the next three.
-        server_state: What connections of the server share.
-        app_state: What the application's lifespan has left.
-        _loop: The event loop.
-        limits: Limits of the server's connections.
+        connection: The connection.
+        buffer: Where it is put.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-        *,
-        limits: Limits,
-    ) -> None:
-        self._connection = Connection(config, server_state, app_state, _loop, limits=limits)
-        self._buffer = limits.buffer
+    def __init__(self, connection: Connection, buffer: bytearray) -> None:
+        self._connection = connection
+        self._buffer = buffer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._connection.connection_made(cast("asyncio.Transport", transport))
@@ -131,6 +120,11 @@ class Reader(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connection.connection_lost(exc)
+
+
+def accept(*, limits: Limits, **given: Any) -> Reader:  # noqa: ANN401 - as uvicorn calls it
+    """Make what a transport calls for a new connection, of what uvicorn gives it."""
+    return Reader(Connection(**given, limits=limits), limits.buffer)
 
 
 class Connection(HttpToolsProtocol):

@@ -21,7 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from memtrace_server import logs
 from memtrace_server.app import create_app
 from memtrace_server.auth import check_key
-from memtrace_server.connections import Limits, Reader, Slots
+from memtrace_server.connections import Limits, Slots, accept
 from memtrace_server.greeting import Greeting
 from memtrace_server.store_url import StoreUrl
 
@@ -140,7 +140,7 @@ def _config(application: Starlette | str, options: Options) -> uvicorn.Config:
         application,
         factory=isinstance(application, str),
         workers=options.workers,
-        http=partial(Reader, limits=limits),  # type: ignore[arg-type] # uvicorn only calls it
+        http=partial(accept, limits=limits),  # type: ignore[arg-type] # uvicorn only calls it
         ws="none",
         backlog=_BACKLOG,
         timeout_keep_alive=options.client_timeout,

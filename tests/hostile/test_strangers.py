@@ -36,7 +36,7 @@ from live import LiveServer
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
-from memtrace_server.connections import Connection, Limits, Reader, Slots
+from memtrace_server.connections import Connection, Limits, Slots, accept
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
 
@@ -102,7 +102,7 @@ def test_no_more_than_64_kib_are_read_at_once(monkeypatch: pytest.MonkeyPatch, l
     limits = Limits(client_timeout=PATIENCE, slots=Slots(1))
 
     async def run() -> None:
-        make = partial(Reader, config, ServerState(), {}, limits=limits)
+        make = partial(accept, config=config, server_state=ServerState(), app_state={}, limits=limits)
         serving = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
         host, port = serving.sockets[0].getsockname()
         _, writer = await asyncio.open_connection(host, port)
