@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -160,6 +160,16 @@ INDEXING = "SELECT count(*) FROM pg_stat_progress_create_index WHERE relid = 'me
 INDEXED = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('memories_by_piece') AND indisvalid"
 
 
+@contextmanager
+def held_up(url: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
+    """Drop the index of trigrams; who makes it anew waits for the first connection's transaction to end."""
+    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
+        client.remember("a", "one")
+        now.execute("DROP INDEX memories_by_piece")
+        older.execute("DELETE FROM memories WHERE seq = 0")
+        yield older, now
+
+
 def test_a_server_indexes_trigrams_while_others_write(postgres_url: str) -> None:
     url = postgres_url
     with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
@@ -179,10 +189,7 @@ def test_a_server_indexes_trigrams_while_others_write(postgres_url: str) -> None
 
 def test_an_index_that_was_cut_off_is_made_by_the_next_server(postgres_url: str) -> None:
     url = postgres_url
-    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
-        client.remember("a", "one")
-        now.execute("DROP INDEX memories_by_piece")
-        older.execute("DELETE FROM memories WHERE seq = 0")
+    with held_up(url) as (older, now):
         with closing(open_store(url)) as store:
             store.tend()
             tenants.list_orgs(store)
@@ -201,30 +208,27 @@ def test_servers_that_start_at_once_make_one_index(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = postgres_url
-    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
-        client.remember("a", "one")
-        now.execute("DROP INDEX memories_by_piece")
-        older.execute("DELETE FROM memories WHERE seq = 0")
-        with closing(open_store(url)) as first, closing(open_store(url)) as second:
-            first.tend()
-            tenants.list_orgs(first)
-            wait_for(now, INDEXING, 1)
-            second.tend()
-            tenants.list_orgs(second)
-            now.execute("SELECT pg_sleep(1.5)")  # longer than deadlock_timeout
-            older.rollback()
-            wait_for(now, INDEXED, 1)
-            assert not [record for record in caplog.records if "is not made" in record.message]
+    with (
+        held_up(url) as (older, now),
+        closing(open_store(url)) as first,
+        closing(open_store(url)) as second,
+    ):
+        first.tend()
+        tenants.list_orgs(first)
+        wait_for(now, INDEXING, 1)
+        second.tend()
+        tenants.list_orgs(second)
+        now.execute("SELECT pg_sleep(1.5)")  # longer than deadlock_timeout
+        older.rollback()
+        wait_for(now, INDEXED, 1)
+        assert not [record for record in caplog.records if "is not made" in record.message]
 
 
 def test_an_index_that_somebody_cancelled_leaves_no_connection_and_is_made_by_the_next_server(
     postgres_url: str,
 ) -> None:
     url = postgres_url
-    with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
-        client.remember("a", "one")
-        now.execute("DROP INDEX memories_by_piece")
-        older.execute("DELETE FROM memories WHERE seq = 0")
+    with held_up(url) as (older, now):
         with closing(open_store(url)) as store:
             store.tend()
             tenants.list_orgs(store)
