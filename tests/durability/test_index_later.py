@@ -5,13 +5,14 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from helpers.waiting import wait_until
 from server.writers import submit
 
 from memtrace_server.core import Work
@@ -31,13 +32,6 @@ def unindexed(file: Path) -> int:
     with closing(sqlite3.connect(file)) as connection:
         found: int = connection.execute("SELECT count(*) FROM unindexed").fetchone()[0]
     return found
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @contextmanager

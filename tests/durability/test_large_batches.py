@@ -8,8 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +16,7 @@ from typing import Any, cast
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from helpers.waiting import wait_until
 
 from memtrace import Memtrace
 from memtrace_server import times
@@ -54,14 +54,6 @@ def process(file: Path) -> Iterator[InProcess]:
 
 def batch(contents: list[str] = LARGE, **fields: Any) -> dict[str, Any]:
     return {"memories": [{"agent_id": "a", "content": content, **fields} for content in contents]}
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    for _ in range(6_000):
-        if is_true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 def give_up(process: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +161,7 @@ def test_what_was_staged_for_nothing_is_removed_soon(process: InProcess, file: P
     same = other(tenant, 2, {"agent_id": "a", "content": LARGE[3]})
     with pytest.raises(Problem):
         between_steps(process, tenant, batch(), same)
-    until(lambda: not staged(file))
+    wait_until(lambda: not staged(file))
     with closing(sqlite3.connect(file)) as store:
         assert store.execute("SELECT count(*) FROM texts").fetchone() == (1,)
     assert_whole(file)
@@ -179,7 +171,7 @@ def test_what_was_staged_for_a_write_that_came_late_is_removed_soon(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_up(process, monkeypatch)
-    until(lambda: not staged(file))
+    wait_until(lambda: not staged(file))
     assert_whole(file)
 
 
@@ -192,7 +184,7 @@ def test_what_a_killed_process_staged_is_removed(process: InProcess, file: Path,
     process.store.write(stage)
     assert staged(file) == len(LARGE)
     process.store.tend()
-    until(lambda: not staged(file))
+    wait_until(lambda: not staged(file))
 
 
 def test_nothing_is_left_after_a_vacuum_of_what_was_staged(process: InProcess, file: Path) -> None:
@@ -213,7 +205,7 @@ def test_what_was_staged_for_nothing_leaves_all_files(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_up(process, monkeypatch)
-    until(lambda: not any(SECRET.encode() in path.read_bytes() for path in file.parent.iterdir()))
+    wait_until(lambda: not any(SECRET.encode() in path.read_bytes() for path in file.parent.iterdir()))
 
 
 def test_a_write_in_progress_survives_a_vacuum(process: InProcess, file: Path) -> None:
@@ -227,7 +219,7 @@ def test_a_write_in_progress_survives_a_vacuum(process: InProcess, file: Path) -
         attempts.append(staged(file))
         if len(attempts) == 2:  # all is staged; the vacuum queues for the lock that is held now
             vacuum.start()
-            until(cast("Any", process.store)._writing._lock._next.locked)  # noqa: SLF001
+            wait_until(cast("Any", process.store)._writing._lock._next.locked)  # noqa: SLF001
             raise texts.Unstaged(1, ["one more"])
         return work.run(transaction)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import pytest
 from durability.in_process import InProcess
 from durability.store_audit import assert_whole
+from helpers.waiting import wait_until
 
 from memtrace_server.store import writing
 from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
@@ -33,14 +32,6 @@ def short_logs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "memtrace.db"
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    for _ in range(6_000):
-        if is_true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 def pages_written(file: Path) -> int:
@@ -71,7 +62,7 @@ def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
             assert pages_written(file) > 2 * LONG
             assert reader.execute("SELECT count(*) FROM memories").fetchone() == (0,)
         process.store.tend()
-        until(lambda: pages_written(file) < LONG)
+        wait_until(lambda: pages_written(file) < LONG)
         assert len(tenant.memories()) == 100
     assert len(assert_whole(file)) == 100
 
@@ -118,7 +109,7 @@ def test_a_log_that_cannot_be_emptied_is_let_rest(
     log = checkpoints.Checkpoints(lost, lost)
     for _ in range(100):
         log.empty()
-    until(lambda: bool(caplog.records))
+    wait_until(lambda: bool(caplog.records))
     for _ in range(100):
         log.empty()
     log.close()

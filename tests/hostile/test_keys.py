@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import httpx
 import pytest
 from durability.in_process import MEMORIES
 from durability.sockets import PATIENCE
+from helpers.waiting import wait_until
 from live import LiveServer
 from server.operations import OPERATIONS, Operation
 
@@ -48,13 +48,6 @@ def status(server: LiveServer, key: str) -> int:
     return httpx.get(f"{server.url}{MEMORIES}", headers={"x-api-key": key}, timeout=PATIENCE).status_code
 
 
-def wait_for(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def listed(server: LiveServer) -> list[dict[str, str]]:
     return [json.loads(line) for line in server.run("key", "list", "--json").splitlines()]
 
@@ -67,7 +60,7 @@ def test_a_key_that_expires_is_good_until_then_and_no_longer(server: LiveServer,
     expires_at = times.now() + 3 * times.SECOND
     key = tenants.create_key(store, "org_default", "admin", "short", expires_at=expires_at)
     assert status(server, key) == 200 or times.now() >= expires_at  # on a machine that is busy for so long
-    wait_for(lambda: status(server, key) == 401)
+    wait_until(lambda: status(server, key) == 401)
     assert times.now() >= expires_at
     refused = httpx.get(f"{server.url}{MEMORIES}", headers={"x-api-key": key}).json()
     assert refused["error"] == "This API key has expired"
@@ -104,7 +97,7 @@ def test_the_list_of_keys_says_when_each_was_last_used_to_the_minute(server: Liv
     def last_used() -> str:
         return next(row["last used"] for row in listed(server) if row["name"] == "used")
 
-    wait_for(lambda: last_used() != "")
+    wait_until(lambda: last_used() != "")
     assert last_used() >= times.render(minute)[:19]
     assert last_used().endswith(":00Z")
 
