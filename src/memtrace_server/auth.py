@@ -34,15 +34,15 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 def new_key() -> str:
-    """A key of 256 random bits."""
+    """Return a new key of 256 random bits."""
     return "mtk_" + secrets.token_hex(32)
 
 
 def check_key(key: str) -> str:
-    """The key itself.
+    """Return a key that is well formed.
 
     Raises:
-        ValueError: It does not look like one; the text does not repeat it.
+        ValueError: It is malformed; the message does not repeat it.
     """
     if not _PATTERN.fullmatch(key):
         raise ValueError("a key is mtk_ and at least 32 letters or digits")
@@ -50,18 +50,18 @@ def check_key(key: str) -> str:
 
 
 def digest(key: str) -> bytes:
-    """The SHA-256 under which a key is stored."""
+    """Return the SHA-256 under which a key is stored."""
     return hashlib.sha256(key.encode(errors="surrogateescape")).digest()
 
 
 def given_key(headers: Mapping[str, str]) -> str | None:
-    """The key that headers carry, in either of the contract's two ways."""
+    """Return the key that headers carry, in either of the contract's two ways."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     return headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else None)
 
 
 def given_digest(headers: Mapping[str, str]) -> bytes:
-    """The digest of the key that headers carry.
+    """Return the digest of the key that headers carry.
 
     Raises:
         Problem: 401 without a key, or with what cannot be one.

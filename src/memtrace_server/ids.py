@@ -19,7 +19,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def memory_id(time: int, seq: int) -> str:
-    """The id of a memory of this time (ns), written as the store's row `seq`.
+    """Return the id of the memory with this time (ns) and row `seq`.
 
     The ULID's 48 bits of time are the memory's milliseconds (of 1970 for a time zone's few hours before
     it), its 80 bits of entropy are the row and some noise. So (time, id) orders as (time, row), and the id
@@ -31,12 +31,12 @@ def memory_id(time: int, seq: int) -> str:
 
 
 def memory_seq(memory_id: str) -> int:
-    """The store's row that a memory's id leads to; there may be none, or one of another id."""
+    """Return the row that a memory's id names; it may not exist, or belong to another id."""
     return (number(memory_id[4:]) & ((1 << 80) - 1)) >> _NOISE_BITS
 
 
 def new_id(prefix: str, now: int) -> str:
-    """An id of a thing made now (ns)."""
+    """Return a new id of something made at `now` (ns)."""
     return f"{prefix}{_render_time(now // _MILLISECOND)}{_render_entropy(_RANDOM.getrandbits(80))}"
 
 
@@ -63,7 +63,7 @@ def base32(value: int, length: int) -> str:
 
 
 def number(digits: str) -> int:
-    """The number that Crockford's base 32 digits tell."""
+    """Return the number that digits of Crockford's base 32 stand for."""
     value = 0
     for digit in digits:
         value = value << 5 | _VALUES[digit]

@@ -93,7 +93,7 @@ class FailureLimit:
 
 
 def _network(address: str) -> str:
-    """What one client can choose its addresses from."""
+    """Return the network from which one client can choose its addresses."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -61,12 +61,12 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 def answer(
     status: int, value: object, headers: Mapping[str, str] | None = None, *, agent_id: str | None = None
 ) -> Response:
-    """A response that carries `value` as JSON."""
+    """Return a response that carries `value` as JSON."""
     return Response(status=status, body=msgspec.json.encode(value), headers=headers or {}, agent_id=agent_id)
 
 
 def refusal(problem: Problem, request_id: str) -> Response:
-    """The response that tells a problem, in the contract's `Error` schema."""
+    """Return the response that reports a problem, by the contract's `Error` schema."""
     error: dict[str, Any] = {"error": problem.message, "code": problem.code, "request_id": request_id}
     if problem.details:
         error["details"] = [

@@ -54,7 +54,7 @@ def invalid(details: Sequence[Detail]) -> Problem:
 
 
 def _told(details: Sequence[Detail]) -> str:
-    """The first few details in one line."""
+    """Return the first few details in one line."""
     shown = "; ".join(f"{d.field}: {d.message}" for d in details[:3])
     more = f"; and {len(details) - 3} more" if len(details) > 3 else ""  # noqa: PLR2004 - as many as a line holds
     return shown + more

@@ -51,7 +51,7 @@ def bootstrap(store: Store, key: str | None) -> str | None:
 
 
 def create_org(store: Store, name: str) -> Org:
-    """A new organisation.
+    """Create an organisation and return it.
 
     Raises:
         ValueError: There is one of this name, or it is no line of text.
@@ -79,7 +79,7 @@ def create_key(  # noqa: PLR0913 - a key has as many properties
     expires_at: int | None = None,
     agent_id: str | None = None,
 ) -> str:
-    """A new key of the organisation with this id or name; its text is told only here.
+    """Create a key for the organisation with this id or name and return it; its text is returned only here.
 
     Args:
         store: The store.
@@ -152,12 +152,12 @@ def revoke_key(store: Store, key_id: str) -> None:
 
 
 def list_orgs(store: Store) -> list[Org]:
-    """All organisations."""
+    """Return all organisations."""
     return store.read(lambda transaction: transaction.orgs())
 
 
 def list_audit(store: Store) -> list[AuditEntry]:
-    """The audit log, oldest first."""
+    """Return the audit log, oldest first."""
     return store.read(lambda transaction: transaction.audit())
 
 
@@ -169,7 +169,7 @@ def note_restore(store: Store, memories: int) -> None:
 
 
 def list_keys(store: Store) -> list[Key]:
-    """All keys, revoked ones too, without their text, which nobody has."""
+    """Return all keys, including revoked ones; their text is stored nowhere."""
     return store.read(lambda transaction: transaction.keys())
 
 

@@ -68,12 +68,12 @@ def now() -> int:
 
 
 def uptime() -> int:
-    """Nanoseconds that have passed, whatever is done to the clock, since some moment in the past."""
+    """Return the nanoseconds since some moment in the past, unaffected by changes of the clock."""
     return time.monotonic_ns()
 
 
 def parse(text: str) -> int:
-    """The moment that an RFC 3339 timestamp names; `text` matches the contract's `Timestamp`."""
+    """Return the moment of an RFC 3339 timestamp that matches the contract's `Timestamp`."""
     date, clock = text[:10], text[11:]
     zone_at = max(clock.find("Z"), clock.find("+"), clock.find("-"))
     hours, minutes, seconds = clock[:zone_at].split(":")
@@ -88,7 +88,7 @@ def parse(text: str) -> int:
 
 
 def parse_point(text: str, at: int) -> int:
-    """The moment that a duration before `at`, or a timestamp, names; `text` matches `TimePoint`."""
+    """Return the moment of a `TimePoint`: a timestamp, or a duration before `at`."""
     unit = _UNITS.get(text[-1])
     if unit is None:
         return parse(text)
@@ -96,7 +96,7 @@ def parse_point(text: str, at: int) -> int:
 
 
 def parse_duration(text: str) -> int:
-    """The nanoseconds of a duration such as `90d`.
+    """Return the nanoseconds of a duration such as `90d`.
 
     Raises:
         ValueError: It is none.
@@ -108,7 +108,7 @@ def parse_duration(text: str) -> int:
 
 
 def render(moment: int) -> str:
-    """The moment as RFC 3339 in UTC, with six fractional digits, or nine where they are needed."""
+    """Return a moment as RFC 3339 in UTC, with six fractional digits, or nine if it needs them."""
     seconds, fraction = divmod(moment, SECOND)
     digits = f"{fraction:09d}"
     return f"{_render_second(seconds)}.{digits.removesuffix('000')}Z"

@@ -30,7 +30,7 @@ from memtrace_server.folding import plain
 
 _LONGEST = 64  # letters of a word; of a longer one, such as a key or a picture, the rest is hashed
 _MARKS = 15  # of a character; of more, which no language has, the rest makes characters of its own
-_CACHED = 1 << 16  # words whose stem is kept at hand
+_CACHED = 1 << 16  # words whose stems are cached
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 # Latin, Greek and Cyrillic are found without a look at marks and scripts, in an eighth of the time.
@@ -148,7 +148,7 @@ def _folded(text: str) -> str:
 
 
 def _spaced(folded: str) -> re.Pattern[str] | None:
-    """What finds the words of a text in scripts that need no closer look."""
+    """Return the pattern of words, or None for a text whose scripts need a general one."""
     if folded.isascii():
         return _ASCII_WORD
     return None if _OTHER_SCRIPT.search(folded) else _SPACED_WORD
@@ -165,23 +165,26 @@ def _pairs(characters: Sequence[str]) -> list[str]:
 
 
 def _are_short(runs: Sequence[str]) -> bool:
-    """Whether all may be kept at hand; to look at each by itself takes as long as a search's other work."""
+    """Return whether all runs are short enough to be cached.
+
+    Checking each run by itself takes as long as the rest of the work.
+    """
     return max(map(len, runs), default=0) <= _LONGEST
 
 
 def _word(run: str) -> str:
-    """A run of letters as a word; a long one is not kept at hand, as many would fill the memory."""
+    """Return a run of letters as a word; long ones are not cached, as many would fill the memory."""
     return _as_word(run) if len(run) <= _LONGEST else _as_word.__wrapped__(run)
 
 
 def _stem(run: str) -> str:
-    """The stem of a run of letters."""
+    """Return the stem of a run of letters."""
     return _as_stem(run if len(run) <= _LONGEST else _word(run))
 
 
 @functools.lru_cache(maxsize=_CACHED)
 def _as_word(run: str) -> str:
-    """A run of letters as a word: without a possessive, apostrophes and joiners."""
+    """Return a run of letters without a possessive ending, apostrophes and joiners."""
     word = run.removesuffix("'s").replace("'", "").replace("\u200c", "").replace("\u200d", "") or run
     if len(word) <= _LONGEST:
         return word
@@ -213,7 +216,7 @@ def _porter() -> Any:  # noqa: ANN401 - its package has no types
 
 @functools.cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """What finds runs in any script, and what cuts a run into characters with their marks."""
+    """Return the pattern of runs in any script, and that of a character with its marks."""
     marks = _marks()
     letters = rf"[^\W_{_UNSPACED}]"
     word = rf"{letters}+(?:[{marks}]+{letters}*|'{letters}+)*"
@@ -235,7 +238,7 @@ def _marks() -> str:
 
 @functools.cache
 def _bases() -> dict[str, str]:
-    """The base of each irregular form."""
+    """Return the base of each irregular form."""
     lines = [line.split() for line in _data("irregular.txt").splitlines()]
     return {form: line[0] for line in lines for form in line[1:]}
 

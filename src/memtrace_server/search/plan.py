@@ -113,13 +113,13 @@ def make(
 
 
 def _weight(count: int, memories: int, factor: float = 1.0) -> int:
-    """How much a stem weighs that is in so many memories, in steps."""
+    """Return the weight of a stem that `count` memories have, rounded to a step."""
     rarity = math.log(1 + (max(memories - count, 0) + 0.5) / (count + 0.5))
     return max(round(factor * rarity * _STEPS), 1)
 
 
 def _term(stem: str, steps: int, memories: int) -> Term:
-    """The term of a stem that weighs so much; the weight tells how often it is, nearly."""
+    """Return the term of a stem; its weight gives its frequency, nearly."""
     weight = steps / _STEPS
     return Term(stem=stem, weight=weight, count=round((memories + 1) / math.exp(weight) - 0.5))
 

@@ -1,4 +1,4 @@
-"""Agents: registered ones, and those that only ever wrote memories."""
+"""Agents: registered ones, and those that only wrote memories."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register_agent(call: Call) -> Response:
 
 
 def list_agents(call: Call) -> Response:
-    """A page of agents."""
+    """Return a page of agents."""
     limit = call.parameters["limit"]
     found: Sequence[Agent]
     if call.principal.agent_id is None:
@@ -43,12 +43,12 @@ def list_agents(call: Call) -> Response:
 
 
 def get_agent(call: Call) -> Response:
-    """One agent."""
+    """Return one agent."""
     return answer(200, _view(call, existing_agent(call, call.parameters["agent_id"])))
 
 
 def get_agent_stats(call: Call) -> Response:
-    """What an agent remembers, counted."""
+    """Return counts of what an agent remembers."""
     agent = existing_agent(call, call.parameters["agent_id"])
     counts = call.transaction.count_agent(call.org, agent.id, call.now - times.DAY, call.now)
     view: dict[str, Any] = {
@@ -66,13 +66,13 @@ def get_agent_stats(call: Call) -> Response:
 
 
 def list_agent_memories(call: Call) -> Response:
-    """A page of an agent's memories."""
+    """Return a page of an agent's memories."""
     existing_agent(call, call.parameters["agent_id"])
     return memory_page(call, filters.from_parameters(call.parameters, call.now))
 
 
 def existing_agent(call: Call, agent_id: str) -> Agent:
-    """The agent of this id.
+    """Return the agent with an id.
 
     Raises:
         Problem: 404.

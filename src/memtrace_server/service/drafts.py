@@ -22,9 +22,9 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 class Drafts:
     """The memories of a request.
 
-    Each part is made when it is first asked for: of a large request before its transaction, for whose end
-    others wait. Not by `functools.cached_property`: before Python 3.12, all instances share its lock, and
-    small writes waited while the parts of a large one were made.
+    Each part is made on first use, and for a large request before its transaction, so that other writes do
+    not wait for it. `functools.cached_property` is unsuitable: before Python 3.12, all instances share one
+    lock, and small writes waited while the parts of a large one were made.
 
     Args:
         body: The request's body: one memory, or several.
@@ -41,14 +41,14 @@ class Drafts:
 
     @property
     def fingerprints(self) -> Sequence[bytes]:
-        """By memory, what it has in common with those that say the same."""
+        """The fingerprint of each memory, which equal memories share."""
         if self._fingerprints is None:
             self._fingerprints = [_fingerprint(request) for request in self._requests]
         return self._fingerprints
 
     @property
     def compared(self) -> Sequence[bytes]:
-        """The fingerprints of those that are compared with earlier memories."""
+        """The fingerprints of the memories that are compared with earlier ones."""
         return [
             fingerprint
             for request, fingerprint in zip(self._requests, self.fingerprints, strict=True)
@@ -57,7 +57,7 @@ class Drafts:
 
     @property
     def rests(self) -> Sequence[str]:
-        """By memory, what its document has besides what stores keep in columns: the end of a JSON object."""
+        """The end of each memory's document, a JSON object: the fields that have no column."""
         if self._rests is None:
             self._rests = [_rest(request) for request in self._requests]
         return self._rests
@@ -69,9 +69,9 @@ def unique(tags: Iterable[str]) -> list[str]:
 
 
 def _fingerprint(request: Mapping[str, Any]) -> bytes:
-    """What two equal memories have in common: a `dedup_key`, or all that was said.
+    """Return a hash that equal memories share: of the `dedup_key`, or of all fields that a caller can set.
 
-    A time that was given tells memories apart, too: an import may well have the same words at several times.
+    An explicit time is one of these fields: an import may have the same words at several times.
     """
     if "dedup_key" in request:
         same = [request["agent_id"], request["dedup_key"]]

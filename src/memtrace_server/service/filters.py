@@ -11,7 +11,7 @@ from memtrace_server.store.records import Filter
 
 
 def from_parameters(parameters: Mapping[str, Any], now: int) -> Filter:
-    """The filter that query parameters ask for; a path's agent or session is one of them."""
+    """Return the filter that query and path parameters ask for."""
     return Filter(
         agent_id=parameters.get("agent_id"),
         session_id=parameters.get("session_id"),
@@ -46,7 +46,7 @@ def from_forget(body: Mapping[str, Any], now: int) -> Filter | None:
 
 
 def from_search(query: Mapping[str, Any], now: int) -> Filter:
-    """The filter that a `SearchQuery` asks for."""
+    """Return the filter that a `SearchQuery` asks for."""
     question = parse(query.get("query") or "")
     return Filter(
         agent_id=query.get("agent_id"),

@@ -1,4 +1,4 @@
-"""Whether the server lives, and can do its work."""
+"""Liveness, readiness, and permission to rewrite the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memtrace_server.tenants import DEFAULT_ORG
 
 
 def get_health(started_at: int, _parameters: Mapping[str, Any]) -> Response:
-    """The server is alive, since it answers."""
+    """Report that the server is alive."""
     uptime = (times.now() - started_at) / times.SECOND
     return answer(
         200, {"status": "ok", "service": "memtrace", "version": __version__, "uptime": round(uptime, 3)}
@@ -22,7 +22,7 @@ def get_health(started_at: int, _parameters: Mapping[str, Any]) -> Response:
 
 
 def vacuum_store(call: Call) -> Response:
-    """Let who operates the server have the store rewritten, which is done when this has allowed it.
+    """Allow an admin of the default organisation to have the store rewritten; the core rewrites it then.
 
     Raises:
         Problem: 403 for other organisations.
@@ -33,6 +33,6 @@ def vacuum_store(call: Call) -> Response:
 
 
 def get_ready(call: Call) -> Response:
-    """The storage answers, since its secret can be read."""
+    """Report that the server is ready: the store must return its secret."""
     call.transaction.secret()
     return get_health(call.started_at, call.parameters)

@@ -55,12 +55,12 @@ def add_memory(call: Call) -> Added:
 
 
 def list_memories(call: Call) -> Response:
-    """A page of memories."""
+    """Return a page of memories."""
     return memory_page(call, filters.from_parameters(call.parameters, call.now))
 
 
 def get_memory(call: Call) -> Response:
-    """One memory."""
+    """Return one memory."""
     return Response(status=200, body=shown(_existing(call)).encode())
 
 
@@ -89,7 +89,7 @@ def _by_row(call: Call, rows: Sequence[int]) -> Mapping[int, Found]:
 
 
 class _Addition:
-    """Memories on their way into the log: which are duplicates, and which supersede others."""
+    """Memories to be stored: which of them are duplicates, and which supersede others."""
 
     def __init__(self, call: Call, *, is_batch: bool) -> None:
         self._call = call
@@ -189,7 +189,7 @@ class _Addition:
         return problems.conflict("duplicate_memory", details=details, existing_id=existing_id)
 
     def _field(self, index: int, name: str | None = None) -> str:
-        """The path of a memory in the body, or of one of its fields."""
+        """Return the path of a memory in the body, or of one of its fields."""
         steps = ["memories", str(index)] if self._is_batch else []
         return ".".join([*steps, *([name] if name else [])]) or "body"
 

@@ -19,13 +19,13 @@ _CHUNK = 128  # memories that are read at once, so that 1,000 of 450 KB are neve
 
 
 def memory_page(call: Call, wanted: Filter) -> Response:
-    """The page of a `MemoryList` that the call's parameters ask for."""
+    """Return the `MemoryList` that a call's parameters ask for."""
     found, rest = find_page(call, wanted, call.parameters)
     return Response(status=200, body=join("memories", found, rest))
 
 
 def find_page(
-    call: Call, wanted: Filter, options: Mapping[str, Any], *, told_at: int | None = None
+    call: Call, wanted: Filter, options: Mapping[str, Any], *, resolved_at: int | None = None
 ) -> tuple[Sequence[Found], dict[str, Any]]:
     """Return a page's memories, and the fields that say what follows.
 
@@ -33,12 +33,12 @@ def find_page(
         call: The call.
         wanted: Which memories.
         options: The order, the limit, and the offset.
-        told_at: The moment (ns) at which relative times were told, if the cursor keeps it.
+        resolved_at: The moment (ns) against which relative times were resolved, if the cursor keeps it.
     """
     order: Direction = options.get("order", "desc")
     limit = options["limit"]
-    kept = () if told_at is None else (told_at,)
-    position = call.position(tuple[int, int] if told_at is None else tuple[int, int, int])
+    kept = () if resolved_at is None else (resolved_at,)
+    position = call.position(tuple[int, int] if resolved_at is None else tuple[int, int, int])
     after, offset = None if position is None else (position[0], position[1]), options.get("offset", 0)
     found: list[Found] = []
     size = 0
@@ -92,7 +92,7 @@ def shown(memory: Shown) -> str:
 
 
 def join(name: str, found: Sequence[Shown], rest: Mapping[str, Any]) -> bytes:
-    """A JSON object with the memories under a name, their count, and the rest."""
+    """Return a JSON object of memories under `name`, their count, and further fields."""
     tail = msgspec.json.encode({"count": len(found), **rest})
     # Encoded one by one: other threads can run between two of them.
     memories = [(m.doc if m.superseded_by is None else shown(m)).encode() for m in found]

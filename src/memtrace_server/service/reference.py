@@ -42,7 +42,7 @@ def get_page(_started_at: int, _parameters: _Parameters) -> Response:
 
 
 def get_page_file(_started_at: int, parameters: _Parameters) -> Response:
-    """Return what a page is made of.
+    """Return a file that the page loads.
 
     Raises:
         Problem: 404.
@@ -77,7 +77,7 @@ def _docs() -> Response:
 
 @functools.cache
 def _page_files() -> Mapping[str, bytes]:
-    """All files of both pages by their names, so that no name of a request becomes a path."""
+    """Return all files of both pages by name, so that no name from a request becomes a path."""
     package = files("memtrace_server")
     return {file.name: file.read_bytes() for file in [*package.joinpath("ui").iterdir(), package / "docs.js"]}
 

@@ -61,22 +61,22 @@ def _mark(row: int, salt: int) -> bytes:
 
 
 def search_memories(call: Call) -> Response:
-    """A page of what matches."""
+    """Return a page of the memories that match."""
     wanted = filters.from_search(call.body, call.now)
     question = parse(call.body.get("query") or "")
     if question is not None and not question.is_ranked:
-        question = None  # what it excludes is in the filter
+        question = None  # its exclusions are in the filter
     is_grouped = call.body.get("group_by") is not None
-    told_at = _told_at(call, wanted, question, is_grouped=is_grouped)
-    of_time = None if question is None or told_at is None else _of_its_time(wanted, question, told_at)
+    resolved_at = _resolved_at(call, wanted, question, is_grouped=is_grouped)
+    of_time = None if question is None or resolved_at is None else _of_its_time(wanted, question, resolved_at)
     if of_time is not None:
         wanted, question = of_time, None
     is_ranked = question is not None and call.body.get("order") in {None, "relevance"}
     if is_ranked or is_grouped:
-        found, rest = _best(call, wanted, question, told_at=told_at)
+        found, rest = _best(call, wanted, question, resolved_at=resolved_at)
     else:
         options = {**call.body, "order": "asc" if call.body.get("order") == "asc" else "desc"}
-        found, rest = find_page(call, wanted, options, told_at=told_at)
+        found, rest = find_page(call, wanted, options, resolved_at=resolved_at)
         missed = call.transaction.count_unsearched(call.org, wanted)
         rest |= {"is_complete": not missed, "unindexed_count": missed}
     took = (times.now() - call.now) // 1_000_000
@@ -96,8 +96,8 @@ def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Foun
     return [match.memory for match in ranking.matches[:limit]]
 
 
-def _told_at(call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool) -> int | None:
-    """Return the moment at which relative times were told, of a question about a time and nothing else."""
+def _resolved_at(call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool) -> int | None:
+    """Return the moment against which relative times are resolved, if a question names only a time."""
     now = call.now if wanted.as_of is None else wanted.as_of
     if question is None or question.time(now) is None:
         return None
@@ -108,9 +108,9 @@ def _told_at(call: Call, wanted: Filter, question: Question | None, *, is_groupe
     return now if position is None else position[2]
 
 
-def _of_its_time(wanted: Filter, question: Question, told_at: int) -> Filter | None:
-    """Return the filter of what is of the time that a question asks about, if it asks about nothing else."""
-    span = question.time(told_at)
+def _of_its_time(wanted: Filter, question: Question, resolved_at: int) -> Filter | None:
+    """Return the filter for the time that a question names, or None if it asks for anything else."""
+    span = question.time(resolved_at)
     if span is None:
         return None
     starts = [start for start in (wanted.since, span.start) if start is not None]
@@ -124,14 +124,14 @@ def _of_its_time(wanted: Filter, question: Question, told_at: int) -> Filter | N
 
 
 def _best(
-    call: Call, wanted: Filter, question: Question | None, *, told_at: int | None
+    call: Call, wanted: Filter, question: Question | None, *, resolved_at: int | None
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """A page of the best matches, with their scores; without a question, of the newest."""
+    """Return a page of the best matches with their scores, or without a question of the newest memories."""
     position = call.position(_Position)
     before, plan = (LAST_ROW, None) if position is None else (position.before, position.plan)
     now = call.now
     if question is None:
-        known = plan or FrozenPlan(now if told_at is None else told_at, 0, b"", b"")
+        known = plan or FrozenPlan(now if resolved_at is None else resolved_at, 0, b"", b"")
         ranking = newest(call.transaction, call.org, wanted, now=now, before=before, known=known)
     else:
         ranking = rank(call.transaction, call.org, wanted, question, now=now, before=before, known=plan)
@@ -164,7 +164,7 @@ def _moment(match: Match) -> tuple[int, int]:
 
 
 def _best_of_sessions(matches: Sequence[Match]) -> list[Match]:
-    """The first match of each session, and every match without one."""
+    """Return the first match of each session, and every match without one."""
     seen: set[str] = set()
     found: list[Match] = []
     for match in matches:
@@ -176,7 +176,7 @@ def _best_of_sessions(matches: Sequence[Match]) -> list[Match]:
 
 
 def _with_score(match: Match) -> Found:
-    """The memory, its score among its fields."""
+    """Return a memory whose document has the score among its fields."""
     memory = match.memory
     doc = f'{memory.doc[:-1]},"score":{match.score / SCALE:.6f}}}'
     return msgspec.structs.replace(memory, doc=doc)

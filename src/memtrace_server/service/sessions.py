@@ -32,7 +32,7 @@ def create_session(call: Call) -> Response:
 
 
 def list_sessions(call: Call) -> Response:
-    """A page of sessions."""
+    """Return a page of sessions."""
     limit: int = call.parameters["limit"]
     status = call.parameters.get("status")
     found = call.transaction.sessions(
@@ -49,7 +49,7 @@ def list_sessions(call: Call) -> Response:
 
 
 def get_session(call: Call) -> Response:
-    """One session."""
+    """Return one session."""
     return answer(200, _view(call, existing_session(call)))
 
 
@@ -64,7 +64,7 @@ def update_session(call: Call) -> Response:
         wrong = Contract.load().check("JsonObject", merged, "metadata")
         if wrong:
             raise problems.invalid(
-                [attrs.evolve(d, message=f"together with what is kept, {d.message}") for d in wrong]
+                [attrs.evolve(d, message=f"merged with the stored metadata, {d.message}") for d in wrong]
             )
         metadata = _json(merged)
     closed_at = None if status == "active" else session.closed_at or call.now
@@ -76,13 +76,13 @@ def update_session(call: Call) -> Response:
 
 
 def list_session_memories(call: Call) -> Response:
-    """A page of a session's memories."""
+    """Return a page of a session's memories."""
     existing_session(call)
     return memory_page(call, filters.from_parameters(call.parameters, call.now))
 
 
 def existing_session(call: Call) -> Session:
-    """The session that the path names.
+    """Return the session that the path names.
 
     Raises:
         Problem: 404.
@@ -96,7 +96,7 @@ def existing_session(call: Call) -> Session:
 
 
 def _merged(known: Any, patch: Any) -> Any:  # noqa: ANN401 - JSON
-    """A JSON value after a merge patch (RFC 7396)."""
+    """Return a JSON value with a merge patch applied (RFC 7396)."""
     if not isinstance(patch, dict):
         return patch
     merged = dict(known) if isinstance(known, dict) else {}

@@ -14,7 +14,7 @@ _NONCE = 8  # bytes
 
 
 def tail_memories(call: Call) -> Response:
-    """The memories stored after a position, and the position to continue from."""
+    """Return the memories stored after a position, and the position to continue from."""
     hidden = call.position(bytes)
     if hidden is not None:
         after = _shown(call, hidden)

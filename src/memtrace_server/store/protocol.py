@@ -68,19 +68,19 @@ class Transaction(Protocol):
     """One transaction: it sees one state of the store, and all that it writes is kept, or nothing is."""
 
     def secret(self) -> bytes:
-        """The store's own secret, random and never told: what cursors are signed with."""
+        """Return the store's random secret, with which cursors are signed."""
 
     def orgs(self) -> list[Org]:
-        """All organisations."""
+        """Return all organisations."""
 
     def add_org(self, org_id: str, name: str, now: int) -> Org | None:
-        """A new organisation; None when the id or the name is taken."""
+        """Add an organisation and return it, or None if the id or the name is taken."""
 
     def key(self, digest: bytes) -> Key | None:
-        """The key of this SHA-256, revoked or not."""
+        """Return the key with this SHA-256, revoked or not."""
 
     def keys(self) -> list[Key]:
-        """All keys."""
+        """Return all keys."""
 
     def add_key(self, digest: bytes, key: Key) -> None:
         """Add a key."""
@@ -98,7 +98,7 @@ class Transaction(Protocol):
         """Add an entry to the audit log."""
 
     def audit(self) -> list[AuditEntry]:
-        """The audit log, oldest first."""
+        """Return the audit log, oldest first."""
 
     def answer(self, org: int, key: str, since: int) -> Answer | None:
         """Return the response kept under an Idempotency-Key, if not before `since` (ns)."""
@@ -110,7 +110,7 @@ class Transaction(Protocol):
         """Forget what kept answers tell about an agent, but not that they were given."""
 
     def next_seq(self, now: int) -> int:
-        """A row number above all that this process has given: `now` (ns), or the last one plus one."""
+        """Return a row number above all that this process used: `now` (ns), or the last one plus one."""
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
@@ -150,16 +150,16 @@ class Transaction(Protocol):
         after: tuple[int, int] | None = None,
         offset: int = 0,
     ) -> list[Found]:
-        """Memories in order of (time, row), after a (time, row) if one is given."""
+        """Return memories in order of (time, row), after a (time, row) if one is given."""
 
     def last_seq(self, org: int) -> int:
-        """A row number that no memory of an organisation is above; 0 if there is none."""
+        """Return a row number that is at least that of every memory of an organisation; 0 if it has none."""
 
     def tail_end(self, org: int) -> int:
-        """The position in an organisation's tail after which everything comes that is stored from now on."""
+        """Return the position in an organisation's tail that precedes all later memories."""
 
     def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
-        """Memories in the order in which they were stored, after a position.
+        """Return memories in the order in which they were stored, after a position.
 
         It may look no further than some thousand memories.
         """
@@ -168,27 +168,27 @@ class Transaction(Protocol):
         """Return the rows of all memories that match, from the newest on."""
 
     def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
-        """The memories of these rows, in any order, as a page of `wanted` shows them.
+        """Return the memories of these rows, in any order, as a page of `wanted` shows them.
 
         With `now`, only those that have not expired.
         """
 
     def count_memories(self, org: int) -> int:
-        """How many memories an organisation has."""
+        """Return how many memories an organisation has."""
 
     def count_terms(self, org: int, stems: Sequence[str]) -> Mapping[str, int]:
         """In how many indexed memories each stem is; those that are in none are left out."""
 
     def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:
-        """What the index does not have of the rows before one; `wanted` tells which of them match."""
+        """Return the rows before one that are not indexed, and which of them match `wanted`."""
 
     def count_unsearched(self, org: int, wanted: Filter) -> int:
-        """How many memories a page that is found by its text does not reach, as they are not indexed."""
+        """Return how many memories a text search cannot find, as they are not indexed yet."""
 
     def candidates(  # noqa: PLR0913 - a search is what it is
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
-        """The memories to rank, of the indexed rows before one: those with most weight, then the newest.
+        """Return the indexed memories to rank, before a row: those with most weight, then the newest.
 
         The work is bounded. Of the terms, ordered by their count, the first are looked for until their counts
         add up to some thousands (more where `wanted` leaves few memories); the others only add weight. There
@@ -207,10 +207,10 @@ class Transaction(Protocol):
         """
 
     def agent(self, org: int, agent_id: str) -> Agent | None:
-        """The agent of this id."""
+        """Return the agent with this id."""
 
     def agents(self, org: int, after: str | None, limit: int) -> list[Agent]:
-        """Agents in order of their id."""
+        """Return agents in order of their id."""
 
     def register_agent(
         self, org: int, agent_id: str, description: str | None, config: str | None, now: int
@@ -224,10 +224,10 @@ class Transaction(Protocol):
         """Delete an agent's sessions, but for those that hold memories (of other agents)."""
 
     def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
-        """What an agent remembers, counted; `recent` is since then (ns)."""
+        """Return counts of what an agent remembers; `recent` counts since a moment (ns)."""
 
     def session(self, org: int, session_id: str) -> Session | None:
-        """The session of this id."""
+        """Return the session with this id."""
 
     def sessions(
         self,
@@ -265,7 +265,7 @@ class Store(Protocol):
     is_remote: bool
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
-        """What `work` finds in a transaction that writes nothing.
+        """Return the result of `work` in a transaction that writes nothing.
 
         It waits for nobody who writes. It may be called again when the file was locked.
 
@@ -277,7 +277,7 @@ class Store(Protocol):
     def write(
         self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
     ) -> T:
-        """What `work` returns, once what it wrote is committed to disk.
+        """Return the result of `work` once its writes are committed to disk.
 
         Args:
             work: The work; it may be called again, and only what it did last counts.
@@ -304,7 +304,7 @@ class Store(Protocol):
         """
 
     def version(self) -> int:
-        """A number that changes with each commit, by whichever process; cheap enough to be asked often."""
+        """Return a number that changes with each commit of any process; cheap to read often."""
 
     def probe(self, deadline: Deadline | None = None) -> None:
         """Commit a write that changes nothing.
