@@ -9,7 +9,7 @@ A page of theirs is followed by an offset; a page of a search, by another search
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -29,7 +29,7 @@ from memtrace.models import (
 )
 
 # The largest page of 0.x; it gives the default one if asked for a larger one.
-_LARGEST = 1000
+LARGEST_PAGE = 1000
 _DEFAULT_PAGE = 100
 
 # Times are read in microseconds, though a server may keep nanoseconds: equal ones may be this far apart.
@@ -43,35 +43,22 @@ def is_already_applied(refusal: APIStatusError, retries: Retries) -> bool:
     return retries.may_have_been_applied and refusal.code is None
 
 
-def newest_of(agent_id: str) -> ListOptions:
-    """Return the options that list what an agent stored last."""
-    return ListOptions(agent_id=agent_id, order="desc", limit=_LARGEST)
-
-
 def memory_for(request: AddMemoryRequest, memories: Iterable[Memory]) -> Memory | None:
     """Return the memory that a request asked to store, if it is among these."""
     return next((memory for memory in memories if _is_for(memory, request)), None)
 
 
-def batch_for(
-    requests: list[AddMemoryRequest], newest: dict[str, list[Memory]], conflict: ConflictError
-) -> MemoryBatch:
+def batch_of(stored: Sequence[Memory | None], conflict: ConflictError) -> MemoryBatch:
     """Return the memories of a batch if all of them are stored.
-
-    Args:
-        requests: The batch.
-        newest: What each of its agents stored last.
-        conflict: The refusal of the batch.
 
     Raises:
         ConflictError: If some are not: a 0.x server may have stored a part of the batch.
     """
-    stored = [memory_for(request, newest[request.agent_id]) for request in requests]
     missing = [index for index, memory in enumerate(stored) if memory is None]
     if missing:
         conflict.message += (
             "; an earlier attempt of this batch was stored in part, "
-            f"{len(missing)} of its {len(requests)} memories are missing: {missing}"
+            f"{len(missing)} of its {len(stored)} memories are missing: {missing}"
         )
         raise conflict
     memories = [memory for memory in stored if memory is not None]
@@ -161,7 +148,7 @@ class SearchPages:
         last = results[-1].time
         self._edge = [memory for memory in (*self._edge, *results) if abs(memory.time - last) <= _SAME_TIME]
         # The next page begins with these again, and must have room for more.
-        limit = max(self._size, min(_LARGEST, self._size + len(self._edge)))
+        limit = max(self._size, min(LARGEST_PAGE, self._size + len(self._edge)))
         if query.order == "asc":
             self.query = attrs.evolve(query, limit=limit, since=last - _SAME_TIME)
         else:

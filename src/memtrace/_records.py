@@ -5,7 +5,6 @@ A record has what the server returned, to the last digit of a time. Models would
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,16 +12,21 @@ import attrs
 import msgspec
 
 from memtrace.exceptions import APIStatusError
+from memtrace.models import Agent, ImportAgent, ImportMemory, ImportSession, Memory, RejectedRecord, Session
 
 COLLECTIONS = {"agent": "agents", "session": "sessions", "memory": "memories"}
 """Each kind of record, and what a request to import calls many of it."""
 
 _BATCH = 500  # records
 _BATCH_SIZE = 8 << 20  # characters of JSON, roughly: a tenth of what a server takes
-_OF_THE_PLACE = {  # fields that say where a record was, or what other records say as well
-    "agent": ("kind", "org_id", "name"),
-    "session": ("kind", "org_id", "status"),
-    "memory": ("kind", "org_id", "superseded_by"),
+# Fields that say where a record was, or what other records say as well.
+_OF_THE_PLACE = {
+    kind: {"kind", *response.__struct_fields__} - attrs.fields_dict(request).keys()
+    for kind, response, request in (
+        ("agent", Agent, ImportAgent),
+        ("session", Session, ImportSession),
+        ("memory", Memory, ImportMemory),
+    )
 }
 
 
@@ -48,56 +52,25 @@ class Tail(msgspec.Struct):
     next_cursor: str
 
 
-@attrs.frozen
-class RejectedRecord:
-    """A record that cannot be imported.
-
-    Attributes:
-        position: Which record it was, from 1.
-        reason: What is wrong with it.
-    """
-
-    position: int
-    reason: str
-
-
-@attrs.frozen
-class ImportReport:
-    """What an import did.
-
-    Attributes:
-        imported: How many records were stored.
-        existing: How many records existed already, or have expired.
-        rejected: The records that cannot be imported.
-    """
-
-    imported: int
-    existing: int
-    rejected: list[RejectedRecord]
-
-
-@attrs.define
 class Batch:
     """Records that are imported together.
 
     Attributes:
-        records: What is left of them, in the order in which they came.
+        records: What is left of them, by what a request calls them: the position of each, and its fields.
     """
 
-    records: list[tuple[int, str, dict[str, Any]]] = attrs.field(factory=list)
-    _size: int = 0
+    def __init__(self) -> None:
+        self.records: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._count = 0
+        self._size = 0
 
     @property
     def is_full(self) -> bool:
         """Whether no record should join."""
-        return len(self.records) >= _BATCH or self._size >= _BATCH_SIZE
+        return self._count >= _BATCH or self._size >= _BATCH_SIZE
 
     def add(self, position: int, given: Mapping[str, Any] | str | bytes | ValueError) -> None:
-        """Take a record in, or a line with one; white space alone is none.
-
-        Raises:
-            ValueError: It is no record.
-        """
+        """Take a record in, or a line with one; white space alone is none. ValueError if it is no record."""
         if isinstance(given, ValueError):  # which a reader of another format found
             raise given
         if not isinstance(given, Mapping):
@@ -111,40 +84,28 @@ class Batch:
             told = "it has no kind" if kind is None else f"its kind is {kind!r}"
             raise ValueError(f"{told}; a record's kind is one of {kinds}")
         fields = {name: value for name, value in given.items() if name not in _OF_THE_PLACE[kind]}
-        self.records.append((position, kind, fields))
+        self.records.setdefault(COLLECTIONS[kind], []).append((position, fields))
+        self._count += 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return the body of a request to import them."""
-        body: dict[str, Any] = {}
-        for _, kind, fields in self.records:
-            body.setdefault(COLLECTIONS[kind], []).append(fields)
-        return body
+        return {name: [fields for _, fields in records] for name, records in self.records.items()}
 
     def reject(self, error: APIStatusError) -> list[RejectedRecord]:
-        """Drop the records that an error response names, and return them with what is wrong.
-
-        Raises:
-            APIStatusError: The response names none.
-        """
-        reasons: dict[tuple[str, str], str] = {}
+        """Drop the records that an error response names, and return them; raise it if it names none."""
+        rejected: dict[int, RejectedRecord] = {}
         for detail in error.details:
-            collection, index, field = [*detail.field.split(".", 2), "", ""][:3]
-            reasons.setdefault((collection, index), f"{field}: {detail.message}" if field else detail.message)
-        rejected: list[RejectedRecord] = []
-        kept: list[tuple[int, str, dict[str, Any]]] = []
-        counts: Counter[str] = Counter()
-        for record in self.records:
-            position, kind, _ = record
-            reason = reasons.get((COLLECTIONS[kind], str(counts[kind])))
-            counts[kind] += 1
-            if reason is None:
-                kept.append(record)
-            else:
-                rejected.append(RejectedRecord(position, reason))
+            name, index, field = [*detail.field.split(".", 2), "", ""][:3]
+            records = self.records.get(name, [])
+            if index.isdecimal() and int(index) < len(records):
+                position, _ = records[int(index)]
+                reason = f"{field}: {detail.message}" if field else detail.message
+                rejected.setdefault(position, RejectedRecord(position, reason))
         if not rejected:
             raise error
-        self.records = kept
-        return rejected
+        kept = {name: [r for r in records if r[0] not in rejected] for name, records in self.records.items()}
+        self.records = {name: records for name, records in kept.items() if records}
+        return list(rejected.values())
 
 
 def batches(

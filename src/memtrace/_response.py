@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC
 from functools import cached_property
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
@@ -227,11 +228,15 @@ def record(raw: RawResponse | None = None, *, retries: int = 0) -> None:
 
 
 def model_of(raw: RawResponse, model: type[T]) -> T:
-    """Read a response as a model.
+    """Read a response as a model; one that should hold nothing may hold JSON that nobody asked for.
 
     Raises:
         ResponseValidationError: If it is none; the error says what is wrong and where.
     """
+    if model is NoneType:
+        if raw.content:  # which is no JSON if it is the page of a portal in between
+            model_of(raw, Any)
+        return cast("T", None)
     try:
         decoder = _DECODERS.get(model)
         if decoder is None:  # of records, whose times stay as they are
@@ -257,16 +262,6 @@ def _cut_times(data: Any) -> None:  # noqa: ANN401  # JSON
                 _cut_times(value)
             elif isinstance(value, str) and name in _TIMES:
                 item[name] = _TIME.sub(r"\1", value)
-
-
-def require_nothing(raw: RawResponse) -> None:
-    """Check that a response holds nothing, or JSON that nobody asked for.
-
-    Raises:
-        ResponseValidationError: If it is something else, such as the page of a portal in between.
-    """
-    if raw.content:
-        model_of(raw, Any)
 
 
 def error_of(raw: RawResponse) -> APIStatusError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
 from memtrace_api import models as _generated
 from memtrace_api.models import *  # noqa: F403  # they are public as they are generated
 from memtrace_api.models import Memory
 from memtrace_api.types import TimePoint
-
-from memtrace._records import ImportReport, RejectedRecord
 
 __all__ = ["ImportReport", "RejectedRecord", "StoredMemories", "TimePoint"]
 __all__ += _generated.__all__
@@ -30,3 +29,31 @@ class StoredMemories(list[Memory]):
     def __init__(self, memories: Iterable[Memory] = (), duplicates: Iterable[int] = ()) -> None:
         super().__init__(memories)
         self.duplicates: list[int] = list(duplicates)
+
+
+@attrs.frozen
+class RejectedRecord:
+    """A record that cannot be imported.
+
+    Attributes:
+        position: Which record it was, from 1.
+        reason: What is wrong with it.
+    """
+
+    position: int
+    reason: str
+
+
+@attrs.frozen
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        imported: How many records were stored.
+        existing: How many records existed already, or have expired.
+        rejected: The records that cannot be imported.
+    """
+
+    imported: int
+    existing: int
+    rejected: list[RejectedRecord]

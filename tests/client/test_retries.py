@@ -351,14 +351,6 @@ def test_it_is_stored_even_if_it_cannot_be_looked_up(sdk: Memtrace, fake_server:
     assert sdk.remember("agent_1", "User prefers light mode").org_id == ""
 
 
-def test_an_id_in_the_conflict_is_where_it_is(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.fail(httpx.ReadError("")).answer(409, {**OLD_CONFLICT, "existing_id": MEMORY["id"]})
-    fake_server.answer(200, MEMORY)
-
-    assert sdk.remember("a", "b").id == MEMORY["id"]
-    assert fake_server.requests[-1].url.path == f"/api/v1/memories/{MEMORY['id']}"
-
-
 @pytest.mark.parametrize(
     "first",
     [None, 429, httpx.ConnectError(""), httpx.ConnectTimeout(""), httpx.PoolTimeout("")],

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Unpack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from memtrace_api import requests
 from memtrace_api.fields import ExportFilters
-from memtrace_api.models import ImportResult
 
-from memtrace._async.transport import AsyncSender
-from memtrace._records import COLLECTIONS, Agents, ImportReport, RejectedRecord, Sessions, Tail, batches
+from memtrace._records import COLLECTIONS, Agents, Sessions, Tail, batches
 from memtrace._request import parameters_of
 from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
+from memtrace.models import ImportReport, ImportResult, RejectedRecord
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PAGE = 1_000
 
@@ -21,7 +23,11 @@ _PAGE = 1_000
 class AsyncTransfers:
     """The methods of a client that export and import."""
 
-    _sender: AsyncSender
+    async def _fetch(
+        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Send the request of an operation, and return the response as a model."""
+        raise NotImplementedError
 
     async def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
         """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
@@ -48,7 +54,7 @@ class AsyncTransfers:
         place: dict[str, Any] = {"start": "beginning"}
         has_more = True
         while has_more:
-            page = await self._sender.fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **given)
+            page = await self._fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **given)
             for memory in page.memories:
                 if given:
                     async for record in self._named_by(memory, named):
@@ -85,13 +91,13 @@ class AsyncTransfers:
             body: Any = batch
             while batch.records and not (strict and rejected):
                 try:
-                    result = await self._sender.fetch(ImportResult, requests.import_records, body=body)
+                    result = await self._fetch(ImportResult, requests.import_records, body=body)
                 except (BadRequestError, ConflictError) as error:
                     rejected += batch.reject(error)
-                    continue
-                imported += result.imported
-                existing += result.existing
-                break
+                else:
+                    imported += result.imported
+                    existing += result.existing
+                    break
             if strict and rejected:
                 first = min(rejected, key=lambda each: each.position)
                 raise BadRequestError(
@@ -108,7 +114,7 @@ class AsyncTransfers:
         for kind, model, operation in listed:
             cursor, has_more = None, True
             while has_more:
-                page = await self._sender.fetch(model, operation, cursor=cursor)
+                page = await self._fetch(model, operation, cursor=cursor)
                 for record in getattr(page, COLLECTIONS[kind]):
                     yield {"kind": kind, **record}
                 cursor = page.next_cursor
@@ -124,7 +130,7 @@ class AsyncTransfers:
                 continue
             named.add((kind, identifier))
             try:
-                found: dict[str, Any] = await self._sender.fetch(dict, get, identifier)
+                found: dict[str, Any] = await self._fetch(dict, get, identifier)
             except NotFoundError:
                 continue
             yield {"kind": kind, **found}

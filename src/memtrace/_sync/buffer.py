@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from itertools import takewhile
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,12 +17,11 @@ import msgspec
 from memtrace_api.methods import BufferMethods
 
 from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, counted, write_error
-from memtrace._compat import memory_for, newest_of
 from memtrace._fields import shows_fields
 from memtrace._request import batch, request_of
 from memtrace._worker import BUFFERS, HOLDING, Worker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
-from memtrace.models import AddMemoryRequest, Memory
+from memtrace.models import AddMemoryRequest
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
@@ -248,20 +246,13 @@ class WriteBuffer(BufferMethods):
         except ConflictError as conflict:
             if conflict.code == _FORGOTTEN:
                 return len(requests)
-            found = self._found(requests) if conflict.code is None else 0
-            if not found:
+            if conflict.code is not None:
                 raise
-            return found
+            # A 0.x server names no duplicate, and has stored what came before it.
+            found = self._client._stored(requests)  # noqa: SLF001  # a buffer is a part of its client
+            if found[0] is None:
+                raise
+            return found.index(None) if None in found else len(found)
         if stored != len(requests):
             raise ResponseValidationError(f"The response has {stored} memories; {len(requests)} were sent")
         return stored
-
-    def _found(self, requests: list[AddMemoryRequest]) -> int:
-        """Return how many of the first memories a Memtrace 0.x server has.
-
-        It refuses a batch for one duplicate without naming it, and has stored what came before.
-        """
-        newest: dict[str, list[Memory]] = {}
-        for agent_id in {request.agent_id for request in requests}:
-            newest[agent_id] = (self._client.list_memories(newest_of(agent_id))).memories
-        return len([*takewhile(lambda request: memory_for(request, newest[request.agent_id]), requests)])

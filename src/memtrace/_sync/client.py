@@ -21,11 +21,11 @@ from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secre
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
 from memtrace._request import Call, batch, call, forget_filter_of, parameters_of, request_of
-from memtrace._response import Answered, Method, recording
+from memtrace._response import Answered, Method, model_of, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._sync.session import SessionHandle
 from memtrace._sync.transfer import Transfers
-from memtrace._sync.transport import Sender, Transports
+from memtrace._sync.transport import Transports
 from memtrace._values import identifier
 from memtrace.exceptions import (
     APIStatusError,
@@ -122,12 +122,12 @@ class Memtrace(Methods, Transfers):
     ) -> None:
         if timeout is None and http_client is None:
             timeout = DEFAULT_TIMEOUT
-        config = Config.from_arguments(
+        self._config = Config.from_arguments(
             base_url, api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
         )
-        if http_client is not None and config.store is not None:
+        if http_client is not None and self._config.store is not None:
             raise ValueError("http_client: an embedded store sends nothing over HTTP; leave it out")
-        self._sender = Sender(config, Transports(config.store, http_client))
+        self._transports = Transports(self._config.store, http_client)
         self._buffers: WeakSet[WriteBuffer] = WeakSet()
 
     def __repr__(self) -> str:
@@ -136,7 +136,7 @@ class Memtrace(Methods, Transfers):
     @property
     def base_url(self) -> str:
         """Where memory lives; without the password, if there is one in it."""
-        return self._sender.config.base_url
+        return self._config.base_url
 
     def with_options(
         self,
@@ -161,9 +161,10 @@ class Memtrace(Methods, Transfers):
         Example:
             >>> client.with_options(timeout=2.0, max_retries=0).recall("agent_1")
         """
-        config = self._sender.config.with_options(api_key=api_key, timeout=timeout, max_retries=max_retries)
         copied = copy.copy(self)
-        copied._sender = Sender(config, self._sender.transports)  # noqa: SLF001  # a copy of itself
+        copied._config = self._config.with_options(  # noqa: SLF001  # a copy of itself
+            api_key=api_key, timeout=timeout, max_retries=max_retries
+        )
         return copied
 
     def with_response(self, method: Method[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answered[T]:
@@ -217,7 +218,7 @@ class Memtrace(Methods, Transfers):
 
                 raise write_error([failure for error in errors for failure in error.failed])
         finally:
-            self._sender.transports.close()
+            self._transports.close()
 
     def recall(
         self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
@@ -374,7 +375,7 @@ class Memtrace(Methods, Transfers):
             >>> client.forget_all(agent_id="agent_1", until="30d")
             >>> client.forget_all(metadata={"customer": "anna"}, dry_run=True)
         """
-        result = self._sender.fetch(
+        result = self._fetch(
             ForgetResult,
             requests.forget_matching,
             body=forget_filter_of(filters, fields),
@@ -494,16 +495,53 @@ class Memtrace(Methods, Transfers):
         write = call(operation, *ids, idempotency_key=idempotency_key, **parameters)
         return self._send(write, model, given, never_on)
 
-    def _send(self, call: Call, model: type[T], body: object, never_on: Collection[int] = ()) -> T:
+    def _fetch(
+        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return self._send(call(operation, *args, **kwargs), model)
+
+    def _send(self, call: Call, model: type[T], body: object = None, never_on: Collection[int] = ()) -> T:
         """Send a request; a write that a 0.x server refuses as a duplicate of itself is no error."""
-        retries, sent_at = self._sender.retries(never_on=never_on), datetime.now(UTC)
+        deadline, sent_at = Deadline(self._config.timeout), datetime.now(UTC)
+        retries = Retries(self._config.max_retries, deadline, never_on=never_on)
         try:
-            return self._sender.send(call, model, retries)
+            return model_of(self._transports.send(call, self._config, retries), model)
         except (BadRequestError, ConflictError, NotFoundError) as error:
             if not _compat.is_already_applied(error, retries):
                 raise
-            applied: T = _applied(self._within(retries), call, body, error, sent_at)
+            left = deadline.left()
+            client = self if left is None else self.with_options(timeout=max(left, _MIN_TIMEOUT))
+            applied: T = client._applied(call, body, error, sent_at)  # noqa: SLF001  # a copy
             return applied
+
+    def _applied(self, call: Call, body: object, refusal: APIStatusError, sent_at: datetime) -> Any:  # noqa: ANN401  # what the call returns
+        """Return what an earlier attempt of a write did on a 0.x server; raise the refusal if it did not."""
+        if isinstance(body, RegisterAgentRequest):
+            agent = _compat.agent_for(body, (self.list_agents()).agents)
+            if agent is not None:
+                return agent
+        elif isinstance(refusal, NotFoundError) and call.operation.startswith("delete_"):
+            return None  # what a retry does not find was deleted by the attempt before
+        elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoriesRequest):
+            return _compat.batch_of(self._stored(body.memories), refusal)
+        elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoryRequest):
+            logger.debug("The memory was stored by an earlier attempt: %s", refusal)
+            try:
+                (memory,) = self._stored([body])
+            except MemtraceError as error:
+                # It is stored, so this must not become an error of storing it.
+                logger.debug("The memory cannot be looked up: %s", error)
+                memory = None
+            return memory or _compat.presumed(body, sent_at)
+        raise refusal
+
+    def _stored(self, requests: Collection[AddMemoryRequest]) -> list[Memory | None]:
+        """Look up which memories a 0.x server has, among the newest of each agent."""
+        newest: dict[str, list[Memory]] = {}
+        for agent_id in {request.agent_id for request in requests}:
+            options = ListOptions(agent_id=agent_id, order="desc", limit=_compat.LARGEST_PAGE)
+            newest[agent_id] = (self.list_memories(options)).memories
+        return [_compat.memory_for(request, newest[request.agent_id]) for request in requests]
 
     def _fit_by(  # noqa: PLR0913  # as above
         self,
@@ -518,10 +556,10 @@ class Memtrace(Methods, Transfers):
         """Return a context; with `count_tokens`, the largest of up to three that it finds small enough."""
         body = request_of(ContextOptions, options, fields)
         if count_tokens is None:
-            return self._sender.fetch(model, operation, identifier, body=body)
+            return self._fetch(model, operation, identifier, body=body)
         fitting: Fitting[Any] = Fitting(body)
         while (asked := fitting.next_options()) is not None:
-            context: Any = self._sender.fetch(model, operation, identifier, body=asked)
+            context: Any = self._fetch(model, operation, identifier, body=asked)
             counted = count_tokens(context.context)
 
             fitting.add(context, counted)
@@ -544,47 +582,5 @@ class Memtrace(Methods, Transfers):
 
     def _patience(self) -> int:
         """Return the seconds that a request may wait for a memory: half of the timeout, at most 20."""
-        seconds = self._sender.retries().deadline.left()
+        seconds = Deadline(self._config.timeout).left()
         return _MAX_WAIT if seconds is None else min(_MAX_WAIT, int(seconds / 2))
-
-    def _within(self, retries: Retries) -> Self:
-        """Copy this client for a call that is a part of another one, with the time that is left of that."""
-        left = retries.deadline.left()
-        return self if left is None else self.with_options(timeout=max(left, _MIN_TIMEOUT))
-
-
-def _applied(client: Memtrace, call: Call, body: object, refusal: APIStatusError, sent_at: datetime) -> Any:  # noqa: ANN401  # what the call returns
-    """Return what an earlier attempt of a write did on a 0.x server.
-
-    Raises:
-        APIStatusError: The refusal, if that did not do it.
-    """
-    if isinstance(body, RegisterAgentRequest):
-        agent = _compat.agent_for(body, (client.list_agents()).agents)
-        if agent is not None:
-            return agent
-    elif isinstance(refusal, NotFoundError) and call.operation.startswith("delete_"):
-        return None  # what a retry does not find was deleted by the attempt before
-    elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoriesRequest):
-        newest: dict[str, list[Memory]] = {}
-        for agent_id in {memory.agent_id for memory in body.memories}:
-            newest[agent_id] = (client.list_memories(_compat.newest_of(agent_id))).memories
-        return _compat.batch_for(body.memories, newest, refusal)
-    elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoryRequest):
-        return _stored(client, body, refusal, sent_at)
-    raise refusal
-
-
-def _stored(
-    client: Memtrace, request: AddMemoryRequest, conflict: ConflictError, sent_at: datetime
-) -> Memory:
-    logger.debug("The memory was stored by an earlier attempt: %s", conflict)
-    try:
-        if conflict.existing_id is not None:
-            return client.get_memory(conflict.existing_id)
-        newest = client.list_memories(_compat.newest_of(request.agent_id))
-    except MemtraceError as error:
-        # It is stored, so this must not become an error of storing it.
-        logger.debug("The memory cannot be looked up: %s", error)
-        return _compat.presumed(request, sent_at)
-    return _compat.memory_for(request, newest.memories) or _compat.presumed(request, sent_at)

@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Unpack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar, Unpack
 
 from memtrace_api import requests
 from memtrace_api.fields import ExportFilters
-from memtrace_api.models import ImportResult
 
-from memtrace._records import COLLECTIONS, Agents, ImportReport, RejectedRecord, Sessions, Tail, batches
+from memtrace._records import COLLECTIONS, Agents, Sessions, Tail, batches
 from memtrace._request import parameters_of
-from memtrace._sync.transport import Sender
 from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
+from memtrace.models import ImportReport, ImportResult, RejectedRecord
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PAGE = 1_000
 
@@ -22,7 +24,11 @@ _PAGE = 1_000
 class Transfers:
     """The methods of a client that export and import."""
 
-    _sender: Sender
+    def _fetch(
+        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Send the request of an operation, and return the response as a model."""
+        raise NotImplementedError
 
     def export(self, **filters: Unpack[ExportFilters]) -> Iterator[dict[str, Any]]:
         """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
@@ -49,7 +55,7 @@ class Transfers:
         place: dict[str, Any] = {"start": "beginning"}
         has_more = True
         while has_more:
-            page = self._sender.fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **given)
+            page = self._fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **given)
             for memory in page.memories:
                 if given:
                     for record in self._named_by(memory, named):
@@ -86,13 +92,13 @@ class Transfers:
             body: Any = batch
             while batch.records and not (strict and rejected):
                 try:
-                    result = self._sender.fetch(ImportResult, requests.import_records, body=body)
+                    result = self._fetch(ImportResult, requests.import_records, body=body)
                 except (BadRequestError, ConflictError) as error:
                     rejected += batch.reject(error)
-                    continue
-                imported += result.imported
-                existing += result.existing
-                break
+                else:
+                    imported += result.imported
+                    existing += result.existing
+                    break
             if strict and rejected:
                 first = min(rejected, key=lambda each: each.position)
                 raise BadRequestError(
@@ -109,7 +115,7 @@ class Transfers:
         for kind, model, operation in listed:
             cursor, has_more = None, True
             while has_more:
-                page = self._sender.fetch(model, operation, cursor=cursor)
+                page = self._fetch(model, operation, cursor=cursor)
                 for record in getattr(page, COLLECTIONS[kind]):
                     yield {"kind": kind, **record}
                 cursor = page.next_cursor
@@ -123,7 +129,7 @@ class Transfers:
                 continue
             named.add((kind, identifier))
             try:
-                found: dict[str, Any] = self._sender.fetch(dict, get, identifier)
+                found: dict[str, Any] = self._fetch(dict, get, identifier)
             except NotFoundError:
                 continue
             yield {"kind": kind, **found}

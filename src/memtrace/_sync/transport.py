@@ -1,5 +1,5 @@
 # Derived from src/memtrace/_async/transport.py by scripts/unasync.py: edit that, then run `make regen`.
-"""Sending a request: over HTTP or to an embedded store, and again after a transient failure."""
+"""How requests are sent: over HTTP or to a store in this process, and again after a transient failure."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
-from types import NoneType
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn
 
 from memtrace._config import Config
-from memtrace._request import Call, call
-from memtrace._response import (
-    RawResponse,
-    error_of,
-    model_of,
-    record,
-    require_nothing,
-)
+from memtrace._request import Call, OwnKey
+from memtrace._response import RawResponse, error_of, record
 from memtrace._retry import Deadline, Retries, failure_of, log_attempt, span
-from memtrace._sync.embedded import EmbeddedTransport
 from memtrace.exceptions import APIConnectionError, MemtraceError
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _IN_MEMORY = "sqlite://"
 
@@ -104,6 +93,58 @@ class HttpTransport:
             self._client.close()
 
 
+class EmbeddedTransport:
+    """Answers each request from a store in this process.
+
+    Args:
+        store: The store's URL.
+
+    Raises:
+        ImportError: If the server is not installed.
+    """
+
+    proxy: str | None = None
+
+    def __init__(self, store: str) -> None:
+        try:
+            # Here, as those who send over HTTP need none of it.
+            from memtrace_server.embedded import EmbeddedServer  # noqa: PLC0415
+            from memtrace_server.messages import Request  # noqa: PLC0415
+        except ImportError as error:
+            from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # it needs nothing of an extra
+
+            url = StoreUrl.parse(store)
+            extra = "server" if url.dsn is None else "postgres"
+            raise ImportError(
+                f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
+            ) from error
+        self._server, self._request = EmbeddedServer(store), Request
+
+    def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+        """Answer a request; returns when a write is committed.
+
+        Raises:
+            Exception: If the store cannot be opened, or the deadline passed while another
+                process wrote, or until a thread became free.
+        """
+        handle: Any = self._server.handle
+
+        # No response is lost on this way, and to keep a key would take a tenth of a write's time.
+        headers = {n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)}
+        request = self._request(
+            method=call.method, path=call.path, query=call.query, headers=headers, body=call.content or b""
+        )
+        response = handle(request, deadline.left())
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return RawResponse(call, config, response.status, received, response.body)
+
+    def close(self) -> None:
+        """Close the store."""
+        close: Any = self._server.close
+
+        close()
+
+
 _Transport = HttpTransport | EmbeddedTransport
 # A process, and an event loop if there is one.
 _Home = tuple[int, object]
@@ -134,7 +175,44 @@ class Transports:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client has connections and cannot be pickled; make one where it is used")
 
-    def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
+    def send(self, call: Call, config: Config, retries: Retries) -> RawResponse:
+        """Send a request, as often as its retries allow, and return the response of success.
+
+        Raises:
+            MemtraceError: If there is none.
+        """
+        with span(call, retries):
+            while True:
+                log = partial(log_attempt, call, retries.count + 1, perf_counter())
+                raw: RawResponse | None = None
+                try:
+                    raw = self._attempt(call, config, retries.deadline)
+                except MemtraceError as failure:
+                    error = failure
+                else:
+                    record(raw)
+                    if raw.is_success:
+                        log(raw)
+                        return raw
+                    error = error_of(raw)
+                delay = retries.delay_after(error)
+                log(raw, error, delay)
+                if delay is None:
+                    raise error
+                record(retries=1)
+                if config.on_delay is None:
+                    time.sleep(delay)
+                else:
+                    config.on_delay(delay)
+
+    def close(self) -> None:
+        """Close what this opened here; what the caller supplied stays open."""
+        self._is_closed = True
+        opened = self._transports.pop(self._home(), None)
+        if opened is not None:
+            opened.close()
+
+    def _attempt(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Send a request once, and read the response; every failure is a MemtraceError."""
         if self._is_closed:
             raise APIConnectionError(f"{call} at {config.base_url}: this client is closed; make a new one")
@@ -155,13 +233,6 @@ class Transports:
                 # No failure of the connection, after which another attempt would be made.
                 raise APIConnectionError(problem) from None
             raise failure from error
-
-    def close(self) -> None:
-        """Close what this opened here; what the caller supplied stays open."""
-        self._is_closed = True
-        opened = self._transports.pop(self._home(), None)
-        if opened is not None:
-            opened.close()
 
     def _opened(self, call: Call, config: Config) -> _Transport:
         open_: Callable[..., Any] = self._open
@@ -193,67 +264,3 @@ class Transports:
         loop: object = None
 
         return os.getpid(), loop
-
-
-class Sender:
-    """Sends requests as a client's settings say.
-
-    Attributes:
-        config: The settings.
-        transports: What to send them with.
-    """
-
-    def __init__(self, config: Config, transports: Transports) -> None:
-        self.config = config
-        self.transports = transports
-
-    def fetch(
-        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Send the request of an operation, and return the response as a model."""
-        return self.send(call(operation, *args, **kwargs), model)
-
-    def send(self, call: Call, model: type[T], retries: Retries | None = None) -> T:
-        """Send a request, and return the response as a model; NoneType is that of one that holds nothing.
-
-        Raises:
-            MemtraceError: If there is no such response.
-        """
-        raw = self._send(call, retries or self.retries())
-        if model is not NoneType:
-            return model_of(raw, model)
-        require_nothing(raw)
-        return cast("T", None)
-
-    def retries(self, *, never_on: Collection[int] = ()) -> Retries:
-        """Begin to count the retries and the time of a call, for those who look at them afterwards.
-
-        Args:
-            never_on: Statuses that are not retried.
-        """
-        return Retries(self.config.max_retries, Deadline(self.config.timeout), never_on=never_on)
-
-    def _send(self, call: Call, retries: Retries) -> RawResponse:
-        with span(call, retries):
-            while True:
-                log = partial(log_attempt, call, retries.count + 1, perf_counter())
-                raw: RawResponse | None = None
-                try:
-                    raw = self.transports.send(call, self.config, retries.deadline)
-                except MemtraceError as failure:
-                    error = failure
-                else:
-                    record(raw)
-                    if raw.is_success:
-                        log(raw)
-                        return raw
-                    error = error_of(raw)
-                delay = retries.delay_after(error)
-                log(raw, error, delay)
-                if delay is None:
-                    raise error
-                record(retries=1)
-                if self.config.on_delay is None:
-                    time.sleep(delay)
-                else:
-                    self.config.on_delay(delay)

@@ -128,8 +128,8 @@ class FailNext:
 
     def listen(self, client: Memtrace | AsyncMemtrace) -> None:
         """Make a client, and copies of it, record the delays before retries instead of sleeping them."""
-        sender = client._sender  # noqa: SLF001  # it is no business of its users
-        sender.config = attrs.evolve(sender.config, on_delay=self.pauses.append)
+        config = attrs.evolve(client._config, on_delay=self.pauses.append)  # noqa: SLF001
+        client._config = config  # noqa: SLF001  # it is no business of its users
 
     def take(self, request: httpx.Request) -> _Failure | None:
         """Return the failure of a request; None if it is passed on."""
