@@ -33,6 +33,7 @@ class Drafts:
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._requests: Sequence[Mapping[str, Any]] = body.get("memories", [body])
         self._fingerprints: Sequence[bytes] | None = None
+        self._compared: Sequence[bytes] | None = None
         self._rests: Sequence[str] | None = None
 
     def make(self, *, is_compared: bool) -> None:
@@ -49,11 +50,10 @@ class Drafts:
     @property
     def compared(self) -> Sequence[bytes]:
         """The fingerprints of the memories that are compared with earlier ones."""
-        return [
-            fingerprint
-            for request, fingerprint in zip(self._requests, self.fingerprints, strict=True)
-            if request["on_duplicate"] != "store"
-        ]
+        if self._compared is None:
+            pairs = zip(self._requests, self.fingerprints, strict=True)
+            self._compared = [found for request, found in pairs if request["on_duplicate"] != "store"]
+        return self._compared
 
     @property
     def rests(self) -> Sequence[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import msgspec
-from attrs import define, field
 
 from memtrace_server.store.counting import Counts
 from memtrace_server.store.records import Answer, NewMemory, Session
@@ -52,9 +51,8 @@ class Activity(msgspec.Struct):
     last: int
 
 
-@define
 class Pending(Counts):
-    """What is to be written, in the order in which it came.
+    """What is to be written, in the order in which it came. A struct, as each write makes two of them.
 
     Attributes:
         is_imported: Whether the memories have rows of their own, below those that were given since.
@@ -69,13 +67,13 @@ class Pending(Counts):
     """
 
     is_imported: bool = False
-    memories: dict[tuple[int, int], NewMemory] = field(factory=dict)
-    said: list[Said] = field(factory=list)
-    fingerprints: dict[tuple[int, bytes], NewMemory] = field(factory=dict)
-    superseded: dict[tuple[int, int], NewMemory] = field(factory=dict)
-    answers: dict[Pair, Kept] = field(factory=dict)
-    agents: dict[Pair, Activity] = field(factory=dict)
-    sessions: dict[Pair, Session] = field(factory=dict)
+    memories: dict[tuple[int, int], NewMemory] = msgspec.field(default_factory=dict)
+    said: list[Said] = msgspec.field(default_factory=list)
+    fingerprints: dict[tuple[int, bytes], NewMemory] = msgspec.field(default_factory=dict)
+    superseded: dict[tuple[int, int], NewMemory] = msgspec.field(default_factory=dict)
+    answers: dict[Pair, Kept] = msgspec.field(default_factory=dict)
+    agents: dict[Pair, Activity] = msgspec.field(default_factory=dict)
+    sessions: dict[Pair, Session] = msgspec.field(default_factory=dict)
     size: int = 0
 
     def is_empty(self) -> bool:

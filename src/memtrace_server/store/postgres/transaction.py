@@ -14,7 +14,7 @@ import psycopg
 from attrs import define, evolve
 
 from memtrace_server import times
-from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
+from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS, add
 from memtrace_server.store.facts import Asked, Facts, Learned, Original, id_of
 from memtrace_server.store.pending import Gone, Kept, Link, Pending
 from memtrace_server.store.postgres import lexemes, queries
@@ -628,7 +628,7 @@ class PostgresTransaction(Facts):
         super().update_session(org, session)
         change = (session.closed_at is None) - (before.closed_at is None)
         if change:
-            self._pending.counts[org, session.agent_id, ACTIVE] += change
+            add(self._pending.counts, (org, session.agent_id, ACTIVE), change)
 
     # --- what several of them lean on
 
@@ -649,9 +649,9 @@ class PostgresTransaction(Facts):
 
     def _count_sessions(self, org: int, sessions: Iterable[tuple[str, int | None]], by: int) -> None:
         for agent_id, closed_at in sessions:
-            self._pending.counts[org, agent_id, SESSIONS] += by
+            add(self._pending.counts, (org, agent_id, SESSIONS), by)
             if closed_at is None:
-                self._pending.counts[org, agent_id, ACTIVE] += by
+                add(self._pending.counts, (org, agent_id, ACTIVE), by)
 
     def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
         """Let agents exist, since a moment (ns), and have been active then."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
@@ -26,7 +27,12 @@ def insert(
         conflict: All after VALUES.
     """
     if rows:
-        connection.executemany(f"{statement} VALUES ({', '.join('?' * len(rows[0]))}) {conflict}", rows)
+        connection.executemany(_insertion(statement, len(rows[0]), conflict), rows)
+
+
+@functools.cache
+def _insertion(statement: str, columns: int, conflict: str) -> str:
+    return f"{statement} VALUES ({', '.join('?' * columns)}) {conflict}"
 
 
 def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -52,6 +52,7 @@ _KEPT = times.DAY
 _LONGEST_LOG = 4 * _LONG_LOG * 4_096  # bytes
 _LOG_PATIENCE = 1.0  # seconds to wait for readers before the log may grow on
 _STEPS = 2_000  # of SQLite's virtual machine between two looks at the deadline; some 50 µs
+_MISTAKES = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
 _CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
 
 
@@ -219,7 +220,7 @@ class SqliteStore:
         with self._writing.held(ends_at), self._told_apart():
             connection = self._open_writer(ends_at)
             _begin(connection, ends_at)
-            with _rolled_back(connection):
+            with _RolledBack(connection):
                 connection.execute("UPDATE secrets SET secret = secret")
                 self._see_that_its_file_is_there()
                 connection.execute("COMMIT")
@@ -240,15 +241,8 @@ class SqliteStore:
     def _busy(self) -> StoreBusy:
         return StoreBusy("others write to it all the time; try again later", self._path)
 
-    @contextmanager
-    def _told_apart(self) -> Iterator[None]:
-        """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes."""
-        try:
-            with _told_apart(self._path):
-                yield
-        except StoreUnavailable as error:
-            self._note(error)
-            raise
+    def _told_apart(self) -> _ToldApart:
+        return _ToldApart(self._path, self._note)
 
     def _note(self, failure: BaseException | None) -> None:
         """Remember that the file was found damaged."""
@@ -258,7 +252,7 @@ class SqliteStore:
     def _begin_group(self) -> None:
         with self._told_apart():
             connection = self._open_writer(0.0)
-            with _rolled_back(connection):
+            with _RolledBack(connection):
                 connection.execute("BEGIN IMMEDIATE")
 
     def _commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:  # noqa: ARG002
@@ -283,7 +277,7 @@ class SqliteStore:
         ]
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
-        with _rolled_back(connection):
+        with _RolledBack(connection):
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._unswept += done.transaction.additions
@@ -550,7 +544,7 @@ def _begin(connection: sqlite3.Connection, ends_at: float) -> None:
     """Begin to write."""
 
     def attempt() -> None:
-        with _told_apart():
+        with _ToldApart():
             connection.execute("BEGIN IMMEDIATE")
 
     _patiently(attempt, ends_at)
@@ -598,7 +592,7 @@ def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[Sql
 def _immediate(connection: sqlite3.Connection, ends_at: float) -> Iterator[None]:
     """Write until the end, and commit then."""
     _begin(connection, ends_at)
-    with _rolled_back(connection):
+    with _RolledBack(connection):
         yield
         connection.execute("COMMIT")
 
@@ -648,7 +642,7 @@ class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
 
 def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt) -> _Done:
     """Do writes in the transaction that has begun."""
-    with _rolled_back(connection):
+    with _RolledBack(connection):
         transaction = SqliteTransaction(connection)
         if len(writes) > 1:  # a lone one asks as soon as it can by itself
             transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
@@ -661,22 +655,32 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attem
     return _Done(transaction, outcomes)
 
 
-@contextmanager
-def _rolled_back(connection: sqlite3.Connection) -> Iterator[None]:
-    """Roll back what fails."""
-    try:
-        yield
-    except BaseException:
-        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-            connection.execute("ROLLBACK")
-        raise
+class _RolledBack:
+    """Roll back what fails. Not made by `contextmanager`, as each of those takes 2 µs, and a write has many.
+
+    Args:
+        connection: The connection.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        # SQLite has rolled back by itself when the disk is full.
+        if kind is not None and self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
 
 def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run) -> Outcome[Any]:
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
     before = transaction.changes
     try:
-        with _told_apart():
+        with _ToldApart():
             return work(transaction), None
     except Exception as error:
         if not connection.in_transaction:
@@ -697,7 +701,7 @@ def _attempt_carefully(
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
     try:
-        with _told_apart():
+        with _ToldApart():
             outcome = (work(transaction), None)
             transaction.flush()
     except Exception as error:
@@ -710,12 +714,30 @@ def _attempt_carefully(
     return outcome
 
 
-@contextmanager
-def _told_apart(path: Path | None = None) -> Iterator[None]:
-    """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes."""
-    try:
-        yield
-    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
-        raise
-    except sqlite3.DatabaseError as error:
-        raise unavailable(error, path) from error
+class _ToldApart:
+    """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes.
+
+    Args:
+        path: The file.
+        note: Is told what is raised.
+    """
+
+    __slots__ = ("_note", "_path")
+
+    def __init__(
+        self, path: Path | None = None, note: Callable[[BaseException], None] = lambda _: None
+    ) -> None:
+        self._path = path
+        self._note = note
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, StoreUnavailable):
+            self._note(error)
+        elif isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _MISTAKES):
+            failure = unavailable(error, self._path)
+            failure.__cause__ = error
+            self._note(failure)
+            raise failure

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
@@ -64,7 +63,7 @@ class SqliteTransaction(Facts):
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         super().__init__()
-        self.unindexed_weights: Counter[int] = Counter()
+        self.unindexed_weights: dict[int, int] = {}
         """By organisation, how much work it is to index what was added."""
         self.mortal_long = 0
         """How many long memories were added that expire."""
@@ -565,7 +564,7 @@ class SqliteTransaction(Facts):
                     m.created_at, m.expires_at, m.supersedes, m.id[4:], rest, text, org,
                 )
             )  # fmt: skip
-            self.unindexed_weights[org] += weight(len(m.rest))
+            self.unindexed_weights[org] = self.unindexed_weights.get(org, 0) + weight(len(m.rest))
             labels += [
                 (org, label, 0, m.time, seq) for label in queries.labels(m.memory_type, m.event_type, m.tags)
             ]
