@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from benchmarks import samples
 
 WARM_UP = 0.3  # seconds that do not count
-_AGENTS = 100
+AGENTS = 100
 
 
 @frozen(kw_only=True)
@@ -162,17 +162,21 @@ class _Client(asyncio.Protocol):
         self._send(request)
 
 
+def memory(number: int, content: str) -> str:
+    """Return a memory to store, as JSON."""
+    return (
+        f'{{"agent_id":"agent_{number % AGENTS}","session_id":"sess_{number % AGENTS}","event_type":"action",'
+        f'"tags":["load"],"importance":0.5,"content":"{content}"}}'
+    )
+
+
 def _writes(load: Load, contents: Iterator[str], client: str) -> Iterator[bytes]:
     """Requests to store memories that nobody stored before."""
     numbers = itertools.count()
     head = f"POST /api/v1/memories HTTP/1.1\r\nhost: bench\r\nx-api-key: {load.key}\r\n"
     head += "content-type: application/json\r\n"
     while True:
-        memories = [
-            f'{{"agent_id":"agent_{n % _AGENTS}","session_id":"sess_{n % _AGENTS}","event_type":"action",'
-            f'"tags":["load"],"importance":0.5,"content":"{next(contents)} {client}{n}"}}'
-            for n in itertools.islice(numbers, load.batch)
-        ]
+        memories = [memory(n, f"{next(contents)} {client}{n}") for n in itertools.islice(numbers, load.batch)]
         body = memories[0] if load.batch == 1 else f'{{"memories":[{",".join(memories)}]}}'
         key = f"idempotency-key: {client}{next(numbers)}\r\n" if load.with_idempotency_key else ""
         yield f"{head}{key}content-length: {len(body)}\r\n\r\n{body}".encode()
@@ -181,5 +185,5 @@ def _writes(load: Load, contents: Iterator[str], client: str) -> Iterator[bytes]
 def _reads(load: Load) -> Iterator[bytes]:
     """Requests for the newest 100 of one agent after the other."""
     for n in itertools.count():
-        path = f"/api/v1/memories?agent_id=agent_{n % _AGENTS}&since=24h&limit=100"
+        path = f"/api/v1/memories?agent_id=agent_{n % AGENTS}&since=24h&limit=100"
         yield f"GET {path} HTTP/1.1\r\nhost: bench\r\nx-api-key: {load.key}\r\n\r\n".encode()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +13,10 @@ import psycopg
 from clusters import Cluster, find_binaries
 from psycopg import sql
 
-from benchmarks import data, flatness, samples
+from benchmarks import data, flatness
 from benchmarks.environments import Interpreter, Process
 from benchmarks.load import WARM_UP, Load, apply
+from benchmarks.pgbench import Pgbench
 from benchmarks.report import Row, at_least, median, milliseconds
 from benchmarks.server import KEY, Server
 from memtrace import Memtrace
@@ -39,27 +38,6 @@ _COLUMNS = {
     "importance": "i", "created_at": "c", "expires_at": "e", "lexemes": "l", "folded": "f", "words": "w",
     "doc": "d",
 }  # fmt: skip
-_TRANSACTION = r"""
-\set n random(1, 1000000000)
-BEGIN;
-SELECT org, role FROM keys WHERE digest = '\x00';
-SELECT seq FROM originals WHERE org = 1 AND fingerprint = decode(md5(:n || 'x'), 'hex');
-INSERT INTO memories (org, seq, place, agent_id, memory_type, event_type, time, created_at, lexemes,
-        folded, words, doc)
-    SELECT 1, s, s, 'agent_' || :client_id % 8, 'episodic', 'general', s, s, ('{lexemes} 1s' || :n)::tsvector,
-        '{content} ' || :n, ' {content} ' || :n || ' ',
-        '{{"id":"mem_00000000000000000000000000","time":"2026-01-01T00:00:00Z","org_id":"org_default",'
-        || '"created_at":"2026-01-01T00:00:00Z","agent_id":"a","content":"{content} ' || :n || '"}}'
-    FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000 + :client_id AS s) x;
-INSERT INTO originals VALUES (1, decode(md5(:n || 'x'), 'hex'), :n, -1) ON CONFLICT DO NOTHING;
-INSERT INTO agents (org, id, created_at) VALUES (1, 'agent_' || :client_id % 8, 1) ON CONFLICT DO NOTHING;
-INSERT INTO counts VALUES (1, 'agent_' || :client_id % 8, 'episodic', :client_id, 1, 1),
-        (1, '', '#memories', :client_id, 1, NULL)
-    ON CONFLICT (org, agent_id, kind, slot) DO UPDATE SET number = counts.number + 1;
-INSERT INTO recent_counts VALUES (1, 'agent_' || :client_id % 8, 1, :client_id, 1, 0)
-    ON CONFLICT (org, agent_id, period, slot) DO UPDATE SET memories = recent_counts.memories + 1;
-COMMIT;
-"""
 
 
 def measure(
@@ -86,17 +64,10 @@ def measure(
 
 def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> list[Row]:
     """Writing over HTTP, which takes turns with pgbench."""
-    ours, theirs = _schema(cluster, "ours"), _schema(cluster, "pgbench")
-    with closing(open_store(theirs)) as store:
-        tenants.local_principal(store)
-    content = next(samples.contents(1, seed="pgbench"))
-    stems = " ".join(f"1s{word}" for word in sorted(set(re.findall(r"[a-z]+", content.lower()))))
-    script = cluster.folder / "script.sql"
-    script.write_text(_TRANSACTION.format(lexemes=stems, content=content.replace("'", "").replace('"', "")))
-    script.chmod(0o644)
+    pgbench = Pgbench(cluster, _schema(cluster, "pgbench"), _CLIENTS)
     rates: list[tuple[float, float]] = []
     costs: list[tuple[float, float, float]] = []
-    with Server(folder, "postgres", store=ours) as server:
+    with Server(folder, "postgres", store=_schema(cluster, "ours")) as server:
         load = Load(url=server.url, key=KEY, seconds=seconds, writers=_CLIENTS)
         apply(load)
         for _ in range(rounds):
@@ -104,18 +75,9 @@ def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> lis
             outcome = apply(load)
             of_database, of_server = cluster.cpu() - before[0], server.cpu() - before[1]
             writes = len(outcome.writes) * (1 + WARM_UP / seconds)
-            before = cluster.cpu(), _cpu_of_children()
-            told = cluster.run(
-                "pgbench", "-n", "-M", "prepared", "-c", str(_CLIENTS), "-j", "2", "-T", str(round(seconds)),
-                "-f", str(script), f"{theirs}",
-            )  # fmt: skip
-            of_pgbench = cluster.cpu() - before[0] + _cpu_of_children() - before[1]
-            found = re.search(r"tps = ([0-9.]+)", told)
-            done = re.search(r"actually processed: ([0-9]+)", told)
-            if found is None or done is None:
-                raise RuntimeError(told)
-            rates.append((outcome.rate, float(found[1])))
-            costs.append((of_server / writes, of_database / writes, of_pgbench / int(done[1])))
+            other = pgbench.run(seconds)
+            rates.append((outcome.rate, other.rate))
+            costs.append((of_server / writes, of_database / writes, other.cost))
     rate, floor = (median(pair[n] for pair in rates) for n in (0, 1))
     of_server, of_database, of_pgbench = (median(each[n] for each in costs) for n in (0, 1, 2))
     return [
@@ -131,11 +93,6 @@ def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> lis
             median(other / (one + more) for one, more, other in costs),
         ),
     ]  # fmt: skip
-
-
-def _cpu_of_children() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _beside_langgraph(cluster: Cluster, environments: Path, file: data.File, rounds: int) -> list[Row]:
