@@ -358,6 +358,26 @@ def test_writes_with_one_idempotency_key_through_several_servers_are_one(clients
     assert len(clients[0].recall("a").memories) == 5
 
 
+def test_a_write_reads_no_more_of_a_new_store_that_has_grown(postgres_url: str) -> None:
+    with Memtrace(postgres_url) as client:  # whose plans are made while there is nothing
+        for start in ("first", "second"):
+            client.remember("a", f"the {start} memory of all", on_duplicate="return")
+        client.add_memories([
+            {"agent_id": "a", "content": f"memory {n}", "on_duplicate": "return"} for n in range(1_000)
+        ])  # fmt: skip
+        for number in range(20):
+            client.remember("a", f"later {number}", on_duplicate="return")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        of_tables = "FROM pg_stat_user_tables WHERE relid = ANY('{originals,memories}'::regclass[])"
+        wait_for(connection, f"SELECT sum(n_tup_ins) {of_tables}", 2 * 1_022)
+        row = connection.execute(
+            "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes"
+            " WHERE relid = ANY('{originals,memories}'::regclass[])"
+        ).fetchone()
+        assert row is not None
+        assert row[0] < 1_000  # all of them once
+
+
 def test_one_of_many_servers_supersedes_a_memory(clients: list[Memtrace]) -> None:
     first = clients[0].remember("a", "the first")
     start = threading.Barrier(SERVERS)
