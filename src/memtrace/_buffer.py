@@ -183,7 +183,7 @@ class Queue:
         return Batch(memories)
 
 
-def write_error(failed: Sequence[Failure]) -> BufferedWriteError:
+def write_error(failed: list[Failure]) -> BufferedWriteError:
     """Return the error that hands over memories that failed."""
     first = failed[0][1]
     problem = f"{counted(len(failed))} could not be stored: {first.message}"

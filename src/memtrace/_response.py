@@ -22,23 +22,14 @@ from memtrace._config import Config
 from memtrace._request import Call
 from memtrace.exceptions import (
     APIStatusError,
-    AuthenticationError,
-    BadRequestError,
     ConflictError,
     NoArcInstanceError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
     ResponseValidationError,
-    ServerError,
 )
 from memtrace.models import ErrorDetail
 
 if TYPE_CHECKING:
     from memtrace._http import Response
-else:
-    # For frameworks, which read annotations when a program runs; its import is long.
-    Response = Any
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,15 +41,15 @@ Method = Callable[P, T]
 # Bytes, decompressed. A larger response is not read, so that no server can fill this process's memory.
 MAX_BYTES = 64 * 1024 * 1024
 
-_KINDS = (AuthenticationError, PermissionDeniedError, NotFoundError, ConflictError, RateLimitError)
-_BY_STATUS: dict[int, type[APIStatusError]] = {
-    **dict.fromkeys((400, 413, 415, 422, 431), BadRequestError),
-    **{kind.status_code: kind for kind in _KINDS},
-    **dict.fromkeys(range(500, 600), ServerError),
+_BY_STATUS = {
+    status: kind
+    for kind in APIStatusError.__subclasses__()
+    for status in kind._statuses  # noqa: SLF001  # no business of its users
 }
 _CODINGS = frozenset({"", "identity", "gzip"})
 _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
+_UNAVAILABLE = 503
 # Made with this module: what is made later may find a clock that a test has frozen.
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(model)
@@ -109,11 +100,7 @@ class RawResponse:
         return self.config.shown(self.headers.get("x-request-id") or "") or None
 
     def require_readable(self) -> None:
-        """Check, before the body is read, that it is not too large and can be decompressed within bounds.
-
-        Raises:
-            ResponseValidationError: If it is not.
-        """
+        """Raise ResponseValidationError if the body is too large, or may not fit when it is decompressed."""
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding not in _CODINGS:
             raise self.invalid(f"cannot be decompressed: it is {coding!r}, and gzip was asked for")
@@ -122,11 +109,7 @@ class RawResponse:
             self.require_size(int(announced), "were announced")
 
     def require_size(self, size: int, how: str = "came, and more would have") -> None:
-        """Check how many bytes there are of the body, or will be.
-
-        Raises:
-            ResponseValidationError: If it is too much.
-        """
+        """Raise ResponseValidationError if the body has, or will have, too many bytes."""
         if size > MAX_BYTES:
             problem = f"is larger than {MAX_BYTES} bytes, the most that is read: {size} bytes {how}"
             raise self.invalid(f"{problem}; ask for less, with a limit")
@@ -194,11 +177,7 @@ class Recorded:
     retries: int = 0
 
     def with_result(self, result: T, method: Callable[..., object]) -> Answered[T]:
-        """Return a result with what was recorded.
-
-        Raises:
-            TypeError: If nothing was.
-        """
+        """Return a result with what was recorded; TypeError if nothing was."""
         if self.raw is None:
             name = getattr(method, "__name__", repr(method))
             raise TypeError(f"{name}: it got no response before it returned; call it without with_response")
@@ -271,7 +250,7 @@ def error_of(raw: RawResponse) -> APIStatusError:
     shown = raw.config.shown
     message = shown(_message(raw, body))
     kind = _BY_STATUS.get(raw.status, APIStatusError)
-    if raw.status == NoArcInstanceError.status_code and "arc instance" in message.lower():
+    if raw.status == _UNAVAILABLE and "arc instance" in message.lower():
         kind = NoArcInstanceError
     error = kind(
         message,

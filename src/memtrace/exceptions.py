@@ -21,16 +21,14 @@ All of them can be pickled and copied with their attributes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 from memtrace_api.models import AddMemoryRequest, ErrorDetail
 
 if TYPE_CHECKING:
     from memtrace._http import Response
     from memtrace._response import RawResponse
-else:
-    # For frameworks, which read annotations when a program runs; its import is long.
-    Response = Any
 
 __all__ = [
     "APIConnectionError",
@@ -50,27 +48,16 @@ __all__ = [
 ]
 
 
-class _Facts(TypedDict, total=False):
-    """What every error takes by name."""
-
-    code: str | None
-    request_id: str | None
-    details: Sequence[ErrorDetail]
-    body: object
+def _summary(error: MemtraceError) -> str:
+    """Return what happened by the first line of the docstring, as for an error that a mock raises."""
+    return next(kind.__doc__ for kind in type(error).__mro__ if kind.__doc__).partition("\n")[0]
 
 
-class _StatusFacts(_Facts, total=False):
-    retry_after: float | None
+def _usual_status(error: MemtraceError) -> int:
+    return error._statuses[0]  # noqa: SLF001  # no business of its users
 
 
-class _ConflictFacts(_StatusFacts, total=False):
-    existing_id: str | None
-
-
-class _BufferFacts(_Facts, total=False):
-    failed: Sequence[tuple[AddMemoryRequest, MemtraceError]]
-
-
+@attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class MemtraceError(Exception):
     """Something went wrong between this client and a Memtrace server.
 
@@ -84,26 +71,18 @@ class MemtraceError(Exception):
         body: The body of the response: the parsed JSON, or else the text; None if there was no response.
     """
 
-    status_code: int = 0
-    code: str | None = None
-    request_id: str | None = None
-    body: Any = None
-    _raw: RawResponse | None = None
-    _facts: ClassVar[frozenset[str]] = frozenset(_Facts.__annotations__)
+    message: str = attrs.field(default=attrs.Factory(_summary, takes_self=True))
+    status_code: int = attrs.field(default=attrs.Factory(_usual_status, takes_self=True))
+    code: str | None = attrs.field(default=None, kw_only=True)
+    request_id: str | None = attrs.field(default=None, kw_only=True)
+    details: list[ErrorDetail] = attrs.field(factory=list, kw_only=True)
+    body: Any = attrs.field(default=None, kw_only=True)
+    _raw: RawResponse | None = attrs.field(default=None, init=False)
 
-    def __init__(
-        self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_Facts]
-    ) -> None:
-        if message is None:  # as in a mock: the first line of the docstring says what happened
-            message = next(kind.__doc__ for kind in type(self).__mro__ if kind.__doc__).partition("\n")[0]
-        self.message = message
-        if status_code is not None:
-            self.status_code = status_code
-        self.details: list[ErrorDetail] = list(facts.pop("details", ()))
-        for name, value in facts.items():
-            if name not in self._facts:
-                raise TypeError(f"{type(self).__name__}: it has no {name!r}")
-            setattr(self, name, value)
+    # The statuses for which it is raised, first that of an error made without a response.
+    _statuses: ClassVar[Sequence[int]] = (0,)
+
+    def __attrs_post_init__(self) -> None:
         # One argument, so that pickle can call the class with it and restore the rest from __dict__.
         super().__init__(self.message)
 
@@ -134,6 +113,7 @@ class APITimeoutError(APIConnectionError):
     """There was no response in time."""
 
 
+@attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class APIStatusError(MemtraceError):
     """The server responded with an error.
 
@@ -141,14 +121,7 @@ class APIStatusError(MemtraceError):
         retry_after: Seconds after which the server asks for another attempt; None if it did not say.
     """
 
-    retry_after: float | None = None
-    _facts = frozenset(_StatusFacts.__annotations__)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_StatusFacts]
-        ) -> None: ...
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
 
 
 class BadRequestError(APIStatusError):
@@ -157,27 +130,28 @@ class BadRequestError(APIStatusError):
     A request that cannot be sent, such as one for an empty id, raises this error with `status_code` 0.
     """
 
-    status_code = 400
+    _statuses = (400, 413, 415, 422, 431)
 
 
 class AuthenticationError(APIStatusError):
     """No API key, or one that is unknown or revoked (401)."""
 
-    status_code = 401
+    _statuses = (401,)
 
 
 class PermissionDeniedError(APIStatusError):
     """The key's role does not allow this (403)."""
 
-    status_code = 403
+    _statuses = (403,)
 
 
 class NotFoundError(APIStatusError):
     """There is no such thing in the key's organisation (404)."""
 
-    status_code = 404
+    _statuses = (404,)
 
 
+@attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class ConflictError(APIStatusError):
     """It is there already, such as a duplicate memory or an agent of that name (409).
 
@@ -185,27 +159,20 @@ class ConflictError(APIStatusError):
         existing_id: Id of what is there already; None if the server did not say.
     """
 
-    status_code = 409
-    existing_id: str | None = None
-    _facts = frozenset(_ConflictFacts.__annotations__)
-
-    if TYPE_CHECKING:
-
-        def __init__(
-            self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_ConflictFacts]
-        ) -> None: ...
+    _statuses = (409,)
+    existing_id: str | None = attrs.field(default=None, kw_only=True)
 
 
 class RateLimitError(APIStatusError):
     """Too many requests with this key (429); `retry_after` has the seconds to wait."""
 
-    status_code = 429
+    _statuses = (429,)
 
 
 class ServerError(APIStatusError):
     """The server failed (5xx)."""
 
-    status_code = 500
+    _statuses: ClassVar[Sequence[int]] = range(500, 600)
 
 
 class NoArcInstanceError(ServerError):
@@ -214,9 +181,10 @@ class NoArcInstanceError(ServerError):
     An administrator of that server must run `memtrace org add-arc <org_id>` first.
     """
 
-    status_code = 503
+    _statuses = (503,)
 
 
+@attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class BufferedWriteError(MemtraceError):
     """Memories that a buffer took, and could not store; or a buffer that is closed and takes no more.
 
@@ -226,14 +194,7 @@ class BufferedWriteError(MemtraceError):
         failed: The memories, each with the reason. The buffer holds them no longer.
     """
 
-    failed: list[tuple[AddMemoryRequest, MemtraceError]]
-    _facts = frozenset(_BufferFacts.__annotations__)
-
-    def __init__(
-        self, message: str | None = None, status_code: int | None = None, **facts: Unpack[_BufferFacts]
-    ) -> None:
-        self.failed = list(facts.pop("failed", ()))
-        super().__init__(message, status_code, **facts)  # type: ignore[misc]  # mypy knows no rest of a pop
+    failed: list[tuple[AddMemoryRequest, MemtraceError]] = attrs.field(factory=list, kw_only=True)
 
 
 class ResponseValidationError(MemtraceError):
