@@ -5,7 +5,6 @@ No thread, task, clock or I/O stands here; `memtrace._async.buffer` brings those
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import threading
@@ -18,6 +17,8 @@ from typing import NamedTuple
 import attrs
 from memtrace_api.limits import ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS
 
+from memtrace._config import require_number
+from memtrace._request import unsendable
 from memtrace.exceptions import (
     BadRequestError,
     BufferedWriteError,
@@ -39,30 +40,6 @@ _REFUSALS = (BadRequestError, ConflictError, NotFoundError)
 Failure = tuple[AddMemoryRequest, MemtraceError]
 
 
-@attrs.frozen(kw_only=True)
-class Limits:
-    """How much a buffer holds, and for how long; `AsyncMemtrace.buffered` explains each."""
-
-    max_batch: int
-    max_delay: float
-    max_pending: int
-    max_bytes: int
-
-    def __attrs_post_init__(self) -> None:
-        for name, low, high in (
-            ("max_batch", 1, ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS),
-            ("max_delay", 0, threading.TIMEOUT_MAX),
-            ("max_pending", self.max_batch, math.inf),
-            ("max_bytes", 1, math.inf),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int if name == "max_batch" else int | float):
-                raise TypeError(f"{name}: {value!r} is not a {'whole ' * (name == 'max_batch')}number")
-            if not low <= value <= high:
-                allowed = f"{low} or more" if high == math.inf else f"from {low} to {high}"
-                raise ValueError(f"{name}: {value!r} is out of range; give {allowed}")
-
-
 class Queued(NamedTuple):
     """A memory in the queue: when it was added, and its size as JSON."""
 
@@ -79,6 +56,7 @@ class Batch:
     key: str = attrs.field(factory=lambda: os.urandom(16).hex())
 
 
+@attrs.define(eq=False)
 class Queue:
     """Memories that are not stored yet, and those that could not be, in their order.
 
@@ -86,19 +64,32 @@ class Queue:
     that a batch whose sender was interrupted is sent again with its key.
 
     Attributes:
+        max_batch: Most memories in a batch; `AsyncMemtrace.buffered` explains all four limits.
+        max_delay: Most seconds that a memory waits for others.
+        max_pending: Most memories held.
+        max_bytes: Most bytes held.
         added: How many memories were ever added.
         failed: The memories that could not be stored; whoever reports them removes them.
     """
 
-    def __init__(self, limits: Limits) -> None:
-        self.added = 0
-        self.failed: list[Failure] = []
-        self._limits = limits
-        self._last_time = datetime.min.replace(tzinfo=UTC)
-        self._held: deque[Queued] = deque()
-        self._bytes = 0
-        # The first memories that are held: the batch that is being sent, then the parts of a refused one.
-        self._batches: deque[Batch] = deque()
+    max_batch: int
+    max_delay: float
+    max_pending: int
+    max_bytes: int
+    added: int = attrs.field(default=0, init=False)
+    failed: list[Failure] = attrs.field(factory=list, init=False)
+    _last_time: datetime = attrs.field(default=datetime.min.replace(tzinfo=UTC), init=False)
+    _held: deque[Queued] = attrs.field(factory=deque, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+    # The first memories that are held: the batch that is being sent, then the parts of a refused one.
+    _batches: deque[Batch] = attrs.field(factory=deque, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        most = ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS
+        require_number("max_batch", self.max_batch, 1, most, whole=True)
+        require_number("max_delay", self.max_delay, 0, threading.TIMEOUT_MAX)
+        require_number("max_pending", self.max_pending, self.max_batch)
+        require_number("max_bytes", self.max_bytes, 1)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -110,15 +101,13 @@ class Queue:
 
     def has_room(self, memories: Sequence[Queued]) -> bool:
         """Return whether these memories fit in now; BadRequestError if they never would."""
-        count, size, limits = len(memories), _size(memories), self._limits
-        if count > limits.max_pending or size > limits.max_bytes:
-            raise BadRequestError(
-                f"memories: {counted(count)} of {size} bytes exceed max_pending={limits.max_pending} or "
-                f"max_bytes={limits.max_bytes} of the buffer; add fewer at once",
-                0,
-                code="invalid_request",
+        count, size = len(memories), _size(memories)
+        if count > self.max_pending or size > self.max_bytes:
+            raise unsendable(
+                f"memories: {counted(count)} of {size} bytes exceed max_pending={self.max_pending} or "
+                f"max_bytes={self.max_bytes} of the buffer; add fewer at once"
             )
-        return len(self) + count <= limits.max_pending and self._bytes + size <= limits.max_bytes
+        return len(self) + count <= self.max_pending and self._bytes + size <= self.max_bytes
 
     def add(self, memories: Sequence[Queued]) -> None:
         """Append memories, for which there must be room."""
@@ -130,9 +119,9 @@ class Queue:
         """Return in how many seconds a batch is due; None if there is nothing to send."""
         if not self._held:
             return None
-        if self._batches or len(self._held) >= self._limits.max_batch or self._bytes >= MAX_BODY:
+        if self._batches or len(self._held) >= self.max_batch or self._bytes >= MAX_BODY:
             return 0.0
-        return max(0.0, self._held[0].since + self._limits.max_delay - now)
+        return max(0.0, self._held[0].since + self.max_delay - now)
 
     def take(self, now: float) -> Batch | None:
         """Return the batch to send next; None if none is due by then."""
@@ -142,40 +131,43 @@ class Queue:
             self._batches.append(self._next())
         return self._batches[0]
 
-    def settle(self, count: int) -> None:
+    def settle(self, count: int) -> list[Failure]:
         """Record that the first memories of the batch are done with; the others are sent again."""
         rest = self._batches.popleft().memories[count:]
         if rest:
             self._batches.appendleft(Batch(rest))
         self._bytes -= sum(self._held.popleft().size for _ in range(count))
+        return []
 
-    def fail(self, error: MemtraceError) -> None:
-        """Record that the batch could not be stored.
+    def fail(self, error: MemtraceError) -> list[Failure]:
+        """Record that the batch could not be stored, and return the memories that have failed.
 
         A memory that the server refuses fails alone. A batch that it refuses is sent again in parts: the
         memories that the error names alone; if it names none, two halves. If the server cannot be reached,
         all memories fail: to attempt one batch after the other would cost the caller as many timeouts.
         """
         if not isinstance(error, _REFUSALS):
-            self.failed += [(memory.request, error) for memory in self._held]
+            failed = [(memory.request, error) for memory in self._held]
             self._held.clear()
             self._batches.clear()
             self._bytes = 0
-        elif len(self._batches[0].memories) == 1:
-            self.failed.append((self._held[0].request, error))
+            return failed
+        memories = self._batches[0].memories
+        if len(memories) == 1:
             self.settle(1)
-        else:
-            memories = self._batches.popleft().memories
-            fields = [_FIELD.match(detail.field) for detail in error.details]
-            named = {int(field[1]) for field in fields if field}
-            cuts = (named | {index + 1 for index in named}) & {*range(1, len(memories))}
-            edges = [0, *sorted(cuts or {len(memories) // 2}), len(memories)]
-            self._batches.extendleft([Batch(memories[i:j]) for i, j in pairwise(edges)][::-1])
+            return [(memories[0].request, error)]
+        fields = [_FIELD.match(detail.field) for detail in error.details]
+        named = {int(field[1]) for field in fields if field}
+        cuts = (named | {index + 1 for index in named}) & {*range(1, len(memories))}
+        edges = [0, *sorted(cuts or {len(memories) // 2}), len(memories)]
+        self._batches.popleft()
+        self._batches.extendleft([Batch(memories[i:j]) for i, j in pairwise(edges)][::-1])
+        return []
 
     def _next(self) -> Batch:
         memories: list[Queued] = []
         size = len(b'{"memories":[}')  # the first memory brings no comma
-        for memory in islice(self._held, self._limits.max_batch):
+        for memory in islice(self._held, self.max_batch):
             size += memory.size + len(b",")
             if memories and size > MAX_BODY:
                 break

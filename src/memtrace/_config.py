@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import ipaddress
 import logging
+import math
 import os
 import re
 import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import attrs
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://localhost:9100"
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_MAX_RETRIES = 2
+MIN_TIMEOUT = 0.001  # seconds
 
 _EMBEDDED_ROOT = "http://embedded"
 _SCHEMES = (
@@ -56,44 +58,145 @@ class Secret(Protocol):
         """Return the secret."""
 
 
+class Location(NamedTuple):
+    """Where memory lives.
+
+    Attributes:
+        shown: The URL as it may be shown: without a password.
+        store: URL of the embedded store; None for a server.
+        login: `user:password` for a server, if its URL has them.
+    """
+
+    shown: str
+    store: str | None = None
+    login: str = ""
+
+
+def _located(base_url: str | Url | Location | None) -> Location:
+    if isinstance(base_url, Location):
+        return base_url
+    if base_url is None:
+        base_url = os.environ.get("MEMTRACE_URL", "").strip() or DEFAULT_URL
+    if not isinstance(base_url, str) and not (hasattr(base_url, "scheme") and hasattr(base_url, "host")):
+        raise TypeError(f"base_url: it is of type {type(base_url).__name__}; give a string or a URL")
+    url = str(base_url)
+    # It is never quoted whole: it may hold a password, or be an API key in the wrong place.
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        raise ValueError(f"base_url: it has no scheme; use {_SCHEMES}")
+    if scheme in {"http", "https"}:
+        return _server(url)
+    if scheme not in {"sqlite", "postgresql", "postgres"}:
+        raise ValueError(f"base_url: unknown scheme {scheme!r}; use {_SCHEMES}")
+    from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # most memory lives on servers
+
+    try:
+        store = StoreUrl.parse(url)
+    except ValueError as error:
+        raise ValueError(f"base_url: {error}") from None
+    return Location(str(store), store.url)
+
+
+def _revealed(api_key: str | Secret | None) -> str:
+    """Return a key, which is never quoted."""
+    given: object = os.environ.get("MEMTRACE_API_KEY", "") if api_key is None else api_key
+    reveal = getattr(given, "get_secret_value", None)
+    key = given if reveal is None else reveal()
+    if not isinstance(key, str):
+        raise TypeError(f"api_key: it is of type {type(key).__name__}; give a string or a SecretStr")
+    if not is_header_value(key):
+        raise ValueError("api_key: it has characters that no key has; is white space at its end?")
+    return key
+
+
+def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Return headers by name in lower case. A value is never quoted: it may be a secret."""
+    if headers is None:
+        return {}
+    if not isinstance(headers, Mapping):
+        raise TypeError(f"default_headers: it is of type {type(headers).__name__}; give a mapping")
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"default_headers: {name!r} or its value is no string")
+        if not (TOKEN.fullmatch(name) and is_header_value(value)):
+            raise ValueError(
+                f"default_headers: {name!r} or its value has characters that no header can carry"
+            )
+    return {name.lower(): value for name, value in headers.items()}
+
+
 @attrs.frozen
 class Config:
     """A client's settings, checked once and prepared for every request.
 
+    What is not given is in the environment, or has a default. ValueError says that a setting cannot work,
+    TypeError that it is of another type; both name it.
+
     Attributes:
-        base_url: Where memory lives, as it may be shown: without a password.
-        store: URL of the embedded store; None for a server.
-        headers: What each request carries, the key among it, and the password of the URL.
-        secrets: What must never be shown.
+        location: Where memory lives.
+        api_key: The key; empty if there is none.
         timeout: Seconds for a call as a whole; or how long each step of an attempt may take, as an
             `httpx.Timeout`; None leaves it to the caller-supplied `http_client`.
         max_retries: How often a request may be retried.
+        default_headers: What the caller wants each request to carry.
         on_delay: Called with each delay before a retry, in seconds, instead of waiting; for tests.
+        headers: What each request carries, the key among it, and the password of the URL.
+        secrets: What must never be shown.
     """
 
-    base_url: str
-    store: str | None = attrs.field(repr=False)
-    headers: dict[str, str] = attrs.field(repr=False)
-    secrets: tuple[str, ...] = attrs.field(repr=False)
+    location: Location = attrs.field(converter=_located, repr=False)
+    api_key: str = attrs.field(converter=_revealed, repr=False)
     timeout: float | Timeout | None = attrs.field()
     max_retries: int = attrs.field()
+    default_headers: dict[str, str] = attrs.field(converter=_checked, repr=False)
     on_delay: Callable[[float], None] | None = attrs.field(default=None, repr=False)
+    headers: dict[str, str] = attrs.field(init=False, repr=False)
+    secrets: tuple[str, ...] = attrs.field(init=False, repr=False)
 
     @timeout.validator
     def _is_bounded(self, _: object, timeout: object) -> None:
-        if not isinstance(timeout, int | float):
-            if timeout is not None and not hasattr(timeout, "as_dict"):
-                kind = type(timeout).__name__
-                raise TypeError(f"timeout: it is of type {kind}; give seconds or an httpx.Timeout")
-        elif not 0 < timeout < threading.TIMEOUT_MAX:
-            raise ValueError(f"timeout: {timeout!r} is no number of seconds above 0 and below infinity")
+        if timeout is not None and not hasattr(timeout, "as_dict"):
+            require_number("timeout", timeout, MIN_TIMEOUT, threading.TIMEOUT_MAX)
 
     @max_retries.validator
     def _is_count(self, _: object, max_retries: object) -> None:
-        if not isinstance(max_retries, int):
-            raise TypeError(f"max_retries: {max_retries!r} is not a whole number")
-        if max_retries < 0:
-            raise ValueError(f"max_retries: it must be 0 or more, not {max_retries!r}")
+        require_number("max_retries", max_retries, 0, whole=True)
+
+    @headers.default
+    def _all_headers(self) -> dict[str, str]:
+        headers = {
+            "accept": "application/json",
+            "accept-encoding": "gzip",
+            "user-agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
+            **self.default_headers,
+        }
+        if self.location.login:
+            encoded = b64encode(self.location.login.encode()).decode("ascii")
+            headers["authorization"] = f"Basic {encoded}"
+        if self.api_key:
+            headers["x-api-key"] = self.api_key
+            host = urlsplit(self.base_url).hostname or ""
+            if self.base_url.startswith("http://") and not is_loopback(host):
+                _warn_of(host)
+        return headers
+
+    @secrets.default
+    def _all_secrets(self) -> tuple[str, ...]:
+        login = self.location.login
+        password = login.partition(":")[2] or login
+        encoded = self.headers.get("authorization", "").rpartition(" ")[2]
+        return tuple(secret for secret in (encoded, password, self.api_key) if secret)
+
+    @property
+    def base_url(self) -> str:
+        """Where memory lives, as it may be shown."""
+        return self.location.shown
+
+    @property
+    def store(self) -> str | None:
+        """URL of the embedded store; None for a server."""
+        return self.location.store
 
     def url_of(self, call: Call) -> str:
         """Return the whole URL of a request."""
@@ -108,72 +211,22 @@ class Config:
             return text
         return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
-    @classmethod
-    def from_arguments(
-        cls,
-        base_url: str | Url | None,
-        api_key: str | Secret | None,
-        *,
-        timeout: float | Timeout | None,
-        max_retries: int,
-        default_headers: Mapping[str, str] | None = None,
-    ) -> Config:
-        """Check the arguments of a client, after filling them up from the environment.
 
-        Raises:
-            ValueError: If one of them cannot work.
-            TypeError: If one of them is of another type.
-        """
-        if base_url is None:
-            base_url = os.environ.get("MEMTRACE_URL", "").strip() or DEFAULT_URL
-        if not isinstance(base_url, str) and not (hasattr(base_url, "scheme") and hasattr(base_url, "host")):
-            raise TypeError(f"base_url: it is of type {type(base_url).__name__}; give a string or a URL")
-        key = os.environ.get("MEMTRACE_API_KEY", "") if api_key is None else _key(api_key)
-        shown, store, login = _located(str(base_url))
-        headers = {
-            "accept": "application/json",
-            "accept-encoding": "gzip",
-            "user-agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
-            **_checked({} if default_headers is None else default_headers),
-        }
-        secrets: tuple[str, ...] = ()
-        if login:
-            encoded = b64encode(login.encode()).decode("ascii")
-            headers["authorization"] = f"Basic {encoded}"
-            secrets = (encoded, login.partition(":")[2] or login)
-        made = cls(shown, store, headers, secrets, timeout, max_retries)
-        return made._with_key(key) if key else made
+def require_number(
+    name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False
+) -> None:
+    """Check a setting.
 
-    def with_options(
-        self,
-        *,
-        api_key: str | Secret | None = None,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-    ) -> Config:
-        """Copy this with what is given changed.
-
-        Raises:
-            ValueError: If one of the arguments cannot work.
-            TypeError: If one of them is of another type.
-        """
-        copied = self if api_key is None else self._with_key(_key(api_key))
-        return attrs.evolve(
-            copied,
-            timeout=self.timeout if timeout is None else timeout,
-            max_retries=self.max_retries if max_retries is None else max_retries,
-        )
-
-    def _with_key(self, key: str) -> Config:
-        headers = {name: value for name, value in self.headers.items() if name != "x-api-key"}
-        if not key:
-            return attrs.evolve(self, headers=headers)
-        if not is_header_value(key):
-            raise ValueError("api_key: it has characters that no key has; is white space at its end?")
-        host = urlsplit(self.base_url).hostname or ""
-        if self.base_url.startswith("http://") and not is_loopback(host):
-            _warn_of(host)
-        return attrs.evolve(self, headers={**headers, "x-api-key": key}, secrets=(*self.secrets, key))
+    Raises:
+        TypeError: If it is no number, or has to be whole and is not.
+        ValueError: If it is out of range.
+    """
+    allowed = f"{low} or more" if high == math.inf else f"from {low} to {high}"
+    # A bool is an int to Python, and as a number a mistake.
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise TypeError(f"{name}: {value!r} is not a {'whole ' if whole else ''}number; give {allowed}")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: {value!r} is out of range; give {allowed}")
 
 
 def is_loopback(host: str) -> bool:
@@ -189,49 +242,7 @@ def _warn_of(host: str) -> None:
     logger.warning("base_url: the API key is sent to %s unencrypted; use https://", host)
 
 
-def _key(api_key: str | Secret) -> str:
-    revealed = getattr(api_key, "get_secret_value", None)
-    key = api_key if revealed is None else revealed()
-    if not isinstance(key, str):
-        raise TypeError(f"api_key: it is of type {type(key).__name__}; give a string or a SecretStr")
-    return key
-
-
-def _checked(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers by name in lower case. A value is never quoted: it may be a secret."""
-    if not isinstance(headers, Mapping):
-        raise TypeError(f"default_headers: it is of type {type(headers).__name__}; give a mapping")
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"default_headers: {name!r} or its value is no string")
-        if not (TOKEN.fullmatch(name) and is_header_value(value)):
-            raise ValueError(
-                f"default_headers: {name!r} or its value has characters that no header can carry"
-            )
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _located(base_url: str) -> tuple[str, str | None, str]:
-    """Return how to show a URL, which store to open, and `user:password` for a server."""
-    # The value is never quoted whole: it may hold a password, or be an API key in the wrong place.
-    scheme, separator, _ = base_url.partition("://")
-    scheme = scheme.lower()
-    if not separator:
-        raise ValueError(f"base_url: it has no scheme; use {_SCHEMES}")
-    if scheme in {"http", "https"}:
-        return _server(base_url)
-    if scheme in {"sqlite", "postgresql", "postgres"}:
-        from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # most memory lives on servers
-
-        try:
-            location = StoreUrl.parse(base_url)
-        except ValueError as error:
-            raise ValueError(f"base_url: {error}") from None
-        return str(location), location.url, ""
-    raise ValueError(f"base_url: unknown scheme {scheme!r}; use {_SCHEMES}")
-
-
-def _server(base_url: str) -> tuple[str, None, str]:
+def _server(base_url: str) -> Location:
     try:
         url = urlsplit(base_url := base_url.rstrip(" "))
         host, port = _host(url), url.port
@@ -246,7 +257,7 @@ def _server(base_url: str) -> tuple[str, None, str]:
     place += "" if port is None else f":{port}"
     login = unquote(url.netloc.rpartition("@")[0])
     login += ":" if login and ":" not in login else ""
-    return f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", None, login
+    return Location(f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", login=login)
 
 
 def _host(url: SplitResult) -> str:

@@ -19,6 +19,8 @@ from time import monotonic
 from typing import Any
 from weakref import WeakSet
 
+import attrs
+
 from memtrace.exceptions import BufferedWriteError
 
 _NAME = "memtrace-buffer"
@@ -143,7 +145,7 @@ def after_fork() -> None:
     """Empty the buffers in a forked process; its parent stores what they hold."""
     HOLDING.clear()
     for buffer in list(BUFFERS):
-        buffer._empty()  # noqa: SLF001  # the same
+        buffer._start_with(attrs.evolve(buffer._queue))  # noqa: SLF001  # the same
 
 
 # Windows has no forks.

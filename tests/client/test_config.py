@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import platform
+import re
 import socket
 from typing import Any
 
@@ -187,6 +188,7 @@ def test_a_setting_that_cannot_work_is_said_to_be_so(
         {"max_retries": "2"},
         {"max_retries": None},
         {"max_retries": 2.5},
+        {"max_retries": True},
         {"max_retries": float("nan")},
         {"default_headers": "x"},
         {"default_headers": [("x-team", "a")]},
@@ -318,11 +320,11 @@ def test_a_given_http_client_sends_with_its_own_settings_and_stays_open(make_cli
     assert not http_client.is_closed
 
 
-@pytest.mark.parametrize("timeout", ["30s", (1, 2), {"read": 1}], ids=str)
+@pytest.mark.parametrize("timeout", ["30s", (1, 2), {"read": 1}, True], ids=str)
 def test_a_timeout_that_is_no_time_is_said_to_be_so(make_client: MakeClient, timeout: Any) -> None:
-    with pytest.raises(TypeError, match=rf"timeout: it is of type {type(timeout).__name__}; give seconds"):
+    with pytest.raises(TypeError, match=rf"timeout: {re.escape(repr(timeout))} is not a number; give "):
         make_client(timeout=timeout)
-    with pytest.raises(TypeError, match="timeout: it is of type"):
+    with pytest.raises(TypeError, match=r"timeout: .* is not a number"):
         make_client().with_options(timeout=timeout)
 
 

@@ -13,14 +13,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
+from memtrace_api import requests
 from memtrace_api.methods import AsyncBufferMethods
 
-from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, counted, write_error
+from memtrace._buffer import Batch, Failure, Queue, Queued, counted, write_error
 from memtrace._fields import shows_fields
-from memtrace._request import batch, request_of
+from memtrace._request import batch, call, request_of
 from memtrace._worker import BUFFERS, HOLDING, AsyncWorker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
-from memtrace.models import AddMemoryRequest
+from memtrace.models import AddMemoriesRequest, AddMemoryRequest, MemoryBatch
 
 if TYPE_CHECKING:
     from memtrace._async.client import AsyncMemtrace
@@ -41,22 +42,20 @@ class AsyncWriteBuffer(AsyncBufferMethods):
     `BufferedWriteError` if memories taken before could not be stored. A call that raises has taken nothing.
     """
 
-    def __init__(self, client: AsyncMemtrace, limits: Limits, on_failure: OnFailure | None) -> None:
+    def __init__(self, client: AsyncMemtrace, queue: Queue, on_failure: OnFailure | None) -> None:
         if inspect.iscoroutinefunction(on_failure):
             raise TypeError("on_failure: it is called, not awaited; give a function without async")
         if on_failure is not None and not callable(on_failure):
             raise TypeError(f"on_failure: {on_failure!r} is not a function")
         self._client = client
-        self._limits = limits
         self._on_failure = on_failure
         self._is_closed = False
-        self._empty()
+        self._start_with(queue)
         client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
         BUFFERS.add(self)
 
-    def _empty(self) -> None:
-        """Hold nothing, like a new buffer."""
-        self._queue = Queue(self._limits)
+    def _start_with(self, queue: Queue) -> None:
+        self._queue = queue
         self._worker: AsyncWorker | None = None
         self._mutex = threading.Lock()  # guards both; never held during I/O
 
@@ -130,7 +129,8 @@ class AsyncWriteBuffer(AsyncBufferMethods):
         """Return a buffer with the same queue that needs no event loop."""
         client: Any = self._client._blocking()  # noqa: SLF001  # a buffer is a part of its client
         if client is None:
-            self._queue.fail(MemtraceError("http_client works only on its event loop, which has ended"))
+            lost = MemtraceError("http_client works only on its event loop, which has ended")
+            self._queue.failed += self._queue.fail(lost)
             self._raise_failed()
         blocking = client.buffered(on_failure=self._on_failure)
         blocking._queue = self._queue  # noqa: SLF001  # the same buffer
@@ -227,11 +227,9 @@ class AsyncWriteBuffer(AsyncBufferMethods):
                 unknown.__cause__ = error
                 record = partial(self._queue.fail, unknown)
             with self._mutex:
-                before = len(self._queue.failed)
-                record()
-                failed = self._queue.failed[before:]
-                if self._on_failure:
-                    del self._queue.failed[before:]
+                failed = record()
+                if not self._on_failure:
+                    self._queue.failed += failed
                 self._hold()
         # Not in the turn, as what follows may well use this buffer.
         if failed:
@@ -253,19 +251,21 @@ class AsyncWriteBuffer(AsyncBufferMethods):
 
     async def _stored(self, batch: Batch) -> int:
         """Send a batch, and return how many of its first memories are stored."""
-        requests = [memory.request for memory in batch.memories]
+        memories = [memory.request for memory in batch.memories]
+        body = AddMemoriesRequest(memories=memories)
+        write = call(requests.add_memory, body=body, idempotency_key=batch.key)
         try:
-            stored = len(await self._client.add_memories(requests, idempotency_key=batch.key))
+            stored = len((await self._client._send(write, MemoryBatch, body)).memories)  # noqa: SLF001  # the same
         except ConflictError as conflict:
             if conflict.code == _FORGOTTEN:
-                return len(requests)
+                return len(memories)
             if conflict.code is not None:
                 raise
             # A 0.x server names no duplicate, and has stored what came before it.
-            found = await self._client._stored(requests)  # noqa: SLF001  # a buffer is a part of its client
+            found = await self._client._stored(memories)  # noqa: SLF001  # a buffer is a part of its client
             if found[0] is None:
                 raise
             return found.index(None) if None in found else len(found)
-        if stored != len(requests):
-            raise ResponseValidationError(f"The response has {stored} memories; {len(requests)} were sent")
+        if stored != len(memories):
+            raise ResponseValidationError(f"The response has {stored} memories; {len(memories)} were sent")
         return stored

@@ -14,14 +14,15 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
+from memtrace_api import requests
 from memtrace_api.methods import BufferMethods
 
-from memtrace._buffer import Batch, Failure, Limits, Queue, Queued, counted, write_error
+from memtrace._buffer import Batch, Failure, Queue, Queued, counted, write_error
 from memtrace._fields import shows_fields
-from memtrace._request import batch, request_of
+from memtrace._request import batch, call, request_of
 from memtrace._worker import BUFFERS, HOLDING, Worker
 from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
-from memtrace.models import AddMemoryRequest
+from memtrace.models import AddMemoriesRequest, AddMemoryRequest, MemoryBatch
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
@@ -42,22 +43,20 @@ class WriteBuffer(BufferMethods):
     `BufferedWriteError` if memories taken before could not be stored. A call that raises has taken nothing.
     """
 
-    def __init__(self, client: Memtrace, limits: Limits, on_failure: OnFailure | None) -> None:
+    def __init__(self, client: Memtrace, queue: Queue, on_failure: OnFailure | None) -> None:
         if inspect.iscoroutinefunction(on_failure):
             raise TypeError("on_failure: it is called, not awaited; give a function without async")
         if on_failure is not None and not callable(on_failure):
             raise TypeError(f"on_failure: {on_failure!r} is not a function")
         self._client = client
-        self._limits = limits
         self._on_failure = on_failure
         self._is_closed = False
-        self._empty()
+        self._start_with(queue)
         client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
         BUFFERS.add(self)
 
-    def _empty(self) -> None:
-        """Hold nothing, like a new buffer."""
-        self._queue = Queue(self._limits)
+    def _start_with(self, queue: Queue) -> None:
+        self._queue = queue
         self._worker: Worker | None = None
         self._mutex = threading.Lock()  # guards both; never held during I/O
 
@@ -214,11 +213,9 @@ class WriteBuffer(BufferMethods):
                 unknown.__cause__ = error
                 record = partial(self._queue.fail, unknown)
             with self._mutex:
-                before = len(self._queue.failed)
-                record()
-                failed = self._queue.failed[before:]
-                if self._on_failure:
-                    del self._queue.failed[before:]
+                failed = record()
+                if not self._on_failure:
+                    self._queue.failed += failed
                 self._hold()
         # Not in the turn, as what follows may well use this buffer.
         if failed:
@@ -240,19 +237,21 @@ class WriteBuffer(BufferMethods):
 
     def _stored(self, batch: Batch) -> int:
         """Send a batch, and return how many of its first memories are stored."""
-        requests = [memory.request for memory in batch.memories]
+        memories = [memory.request for memory in batch.memories]
+        body = AddMemoriesRequest(memories=memories)
+        write = call(requests.add_memory, body=body, idempotency_key=batch.key)
         try:
-            stored = len(self._client.add_memories(requests, idempotency_key=batch.key))
+            stored = len((self._client._send(write, MemoryBatch, body)).memories)  # noqa: SLF001  # the same
         except ConflictError as conflict:
             if conflict.code == _FORGOTTEN:
-                return len(requests)
+                return len(memories)
             if conflict.code is not None:
                 raise
             # A 0.x server names no duplicate, and has stored what came before it.
-            found = self._client._stored(requests)  # noqa: SLF001  # a buffer is a part of its client
+            found = self._client._stored(memories)  # noqa: SLF001  # a buffer is a part of its client
             if found[0] is None:
                 raise
             return found.index(None) if None in found else len(found)
-        if stored != len(requests):
-            raise ResponseValidationError(f"The response has {stored} memories; {len(requests)} were sent")
+        if stored != len(memories):
+            raise ResponseValidationError(f"The response has {stored} memories; {len(memories)} were sent")
         return stored

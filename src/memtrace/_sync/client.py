@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from weakref import WeakSet
 
+import attrs
 from memtrace_api import requests
 from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, RecallFilters, TailFilters
 from memtrace_api.methods import CountTokens, Methods
 
 from memtrace import _compat
-from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, Config, Secret, Url
+from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
 from memtrace._request import Call, batch, call, forget_filter_of, parameters_of, request_of
@@ -64,8 +65,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _MAX_WAIT = 20  # seconds that one request of a tail waits
-# Seconds. A timeout cannot be 0.
-_MIN_TIMEOUT = 0.001
 
 logger = logging.getLogger("memtrace")
 
@@ -122,9 +121,7 @@ class Memtrace(Methods, Transfers):
     ) -> None:
         if timeout is None and http_client is None:
             timeout = DEFAULT_TIMEOUT
-        self._config = Config.from_arguments(
-            base_url, api_key, timeout=timeout, max_retries=max_retries, default_headers=default_headers
-        )
+        self._config = Config(base_url, api_key, timeout, max_retries, default_headers)
         if http_client is not None and self._config.store is not None:
             raise ValueError("http_client: an embedded store sends nothing over HTTP; leave it out")
         self._transports = Transports(self._config.store, http_client)
@@ -161,10 +158,10 @@ class Memtrace(Methods, Transfers):
         Example:
             >>> client.with_options(timeout=2.0, max_retries=0).recall("agent_1")
         """
+        given = {"api_key": api_key, "timeout": timeout, "max_retries": max_retries}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         copied = copy.copy(self)
-        copied._config = self._config.with_options(  # noqa: SLF001  # a copy of itself
-            api_key=api_key, timeout=timeout, max_retries=max_retries
-        )
+        copied._config = attrs.evolve(self._config, **changed)  # noqa: SLF001  # a copy of itself
         return copied
 
     def with_response(self, method: Method[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Answered[T]:
@@ -452,13 +449,10 @@ class Memtrace(Methods, Transfers):
             ...     log.remember("agent_1", "User prefers dark mode")
             ...     log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
-        from memtrace._buffer import Limits  # noqa: PLC0415
+        from memtrace._buffer import Queue  # noqa: PLC0415
         from memtrace._sync.buffer import WriteBuffer  # noqa: PLC0415
 
-        limits = Limits(
-            max_batch=max_batch, max_delay=max_delay, max_pending=max_pending, max_bytes=max_bytes
-        )
-        return WriteBuffer(self, limits, on_failure)
+        return WriteBuffer(self, Queue(max_batch, max_delay, max_pending, max_bytes), on_failure)
 
     def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.
@@ -510,7 +504,7 @@ class Memtrace(Methods, Transfers):
             if not _compat.is_already_applied(error, retries):
                 raise
             left = deadline.left()
-            client = self if left is None else self.with_options(timeout=max(left, _MIN_TIMEOUT))
+            client = self if left is None else self.with_options(timeout=max(left, MIN_TIMEOUT))
             applied: T = client._applied(call, body, error, sent_at)  # noqa: SLF001  # a copy
             return applied
 
