@@ -298,13 +298,16 @@ class Api:
             if work.wait:
                 return await self._until_found(org, read, work, deadline, incoming)
             return await read()
+        except asyncio.CancelledError:  # the server stops, and no longer waits for what it began
+            deadline.cancel()
+            raise
         except Exception as error:  # noqa: BLE001 - the core tells each from the others
             return error
 
     async def _write(self, request: Request, work: Work, org: int, deadline: Deadline) -> Response | Added:
         size = len(request.body)
         write = _Write(run=work.run, deadline=deadline, org=org, size=size, wants=work.wants)
-        written = await _written(self._store, write, deadline)
+        written = await _written(self._store, write)
         if size <= _LARGE:
             return written
         return await self._threads(request).run(org, partial(rendered, written))
@@ -318,7 +321,7 @@ class Api:
             step = Step(rows=some, done=done, is_last=is_last)
             run, size = partial(work.run, step=step), _FORGET * len(some)
             write = _Write(run=run, deadline=deadline, org=org, size=size, wants=work.wants)
-            response = await _written(self._store, write, deadline)
+            response = await _written(self._store, write)
             done = forgotten(response)
         return response
 
@@ -386,14 +389,10 @@ class _Write(Write, frozen=True, kw_only=True, eq=False):
     waiter: asyncio.Future[Response | Added] = msgspec.field(default_factory=_new_waiter)
 
 
-async def _written(store: Store, write: _Write, deadline: Deadline) -> Response | Added:
+async def _written(store: Store, write: _Write) -> Response | Added:
     """What a write returns, once it is committed; a write that nobody waits for any more is not done."""
     store.submit([write], _wake)
-    try:
-        return await write.waiter
-    except asyncio.CancelledError:
-        deadline.cancel()
-        raise
+    return await write.waiter
 
 
 def _wake(done: _Done) -> None:

@@ -26,11 +26,28 @@ class Deadline:
 
     def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._on_cancel: Callable[[], None] | None = None
         self.at = math.inf if seconds is None else clock() + seconds
 
     def cancel(self) -> None:
         """Let the deadline be over: the client is gone."""
         self.at = -math.inf
+        if self._on_cancel is not None:
+            self._on_cancel()
+
+    @contextmanager
+    def when_cancelled(self, call: Callable[[], None]) -> Iterator[None]:
+        """Have a function called when the deadline is cancelled, for work that cannot check it meanwhile.
+
+        Args:
+            call: The function. The thread that cancels calls it; just after the end of the block, too.
+        """
+        self._on_cancel = call
+        try:
+            self.check()  # it may have been cancelled before
+            yield
+        finally:
+            self._on_cancel = None
 
     def extend(self, seconds: float) -> None:
         """Move the deadline."""

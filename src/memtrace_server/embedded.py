@@ -33,18 +33,19 @@ class EmbeddedServer:
         self._core: Core | None = None
         self._opening = threading.Lock()
 
-    def handle(self, request: Request, timeout: float | None = None) -> Response:
+    def handle(self, request: Request, deadline: Deadline | None = None) -> Response:
         """Return the response to a request; blocks until a write is committed.
 
         Args:
             request: The request.
-            timeout: Seconds to wait for other processes that hold the store's lock, or to read.
+            deadline: Until when to wait for other processes that hold the store's lock, or to read; a cancel
+                by another thread ends both.
 
         Raises:
             ConnectError: The store cannot be opened.
             TimeoutError: It was not done until then, and nothing was written.
         """
-        deadline = Deadline(timeout)
+        deadline = deadline or Deadline()
         try:
             return (self._core or self._open(deadline)).handle(request, deadline)
         except (StoreBusy, DeadlineExceeded) as error:

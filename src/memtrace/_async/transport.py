@@ -110,6 +110,7 @@ class AsyncEmbeddedTransport:
     def __init__(self, store: str) -> None:
         try:
             # Here, as those who send over HTTP need none of it.
+            from memtrace_server.deadlines import Deadline as Until  # noqa: PLC0415
             from memtrace_server.embedded import EmbeddedServer  # noqa: PLC0415
             from memtrace_server.messages import Request  # noqa: PLC0415
         except ImportError as error:
@@ -120,7 +121,7 @@ class AsyncEmbeddedTransport:
             raise ImportError(
                 f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
-        self._server, self._request = EmbeddedServer(store), Request
+        self._server, self._request, self._until = EmbeddedServer(store), Request, Until
 
     async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Answer a request; returns when a write is committed.
@@ -133,14 +134,18 @@ class AsyncEmbeddedTransport:
         handle = partial(  # unasync: remove
             anyio.to_thread.run_sync,
             handle,
-            abandon_on_cancel="wait=" in call.query,  # a tail may wait for long after its caller has left
+            abandon_on_cancel="Idempotency-Key" not in call.headers,  # a read; of a write, the outcome counts
         )
         # No response is lost on this way, and to keep a key would take a tenth of a write's time.
         headers = {n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)}
         request = self._request(
             method=call.method, path=call.path, query=call.query, headers=headers, body=call.content or b""
         )
-        response = await handle(request, deadline.left())
+        until = self._until(deadline.left())
+        try:
+            response = await handle(request, until)
+        finally:
+            until.cancel()  # so that a read stops whose caller was cancelled
         received = {name.lower(): value for name, value in response.headers.items()}
         return RawResponse(call, config, response.status, received, response.body)
 

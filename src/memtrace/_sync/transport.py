@@ -108,6 +108,7 @@ class EmbeddedTransport:
     def __init__(self, store: str) -> None:
         try:
             # Here, as those who send over HTTP need none of it.
+            from memtrace_server.deadlines import Deadline as Until  # noqa: PLC0415
             from memtrace_server.embedded import EmbeddedServer  # noqa: PLC0415
             from memtrace_server.messages import Request  # noqa: PLC0415
         except ImportError as error:
@@ -118,7 +119,7 @@ class EmbeddedTransport:
             raise ImportError(
                 f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
-        self._server, self._request = EmbeddedServer(store), Request
+        self._server, self._request, self._until = EmbeddedServer(store), Request, Until
 
     def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Answer a request; returns when a write is committed.
@@ -134,7 +135,11 @@ class EmbeddedTransport:
         request = self._request(
             method=call.method, path=call.path, query=call.query, headers=headers, body=call.content or b""
         )
-        response = handle(request, deadline.left())
+        until = self._until(deadline.left())
+        try:
+            response = handle(request, until)
+        finally:
+            until.cancel()  # so that a read stops whose caller was cancelled
         received = {name.lower(): value for name, value in response.headers.items()}
         return RawResponse(call, config, response.status, received, response.body)
 

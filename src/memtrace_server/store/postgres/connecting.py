@@ -13,13 +13,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import psycopg
-from psycopg import errors
+from attrs import define
+from psycopg import capabilities, errors
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8Dumper
 
+from memtrace_server.deadlines import Deadline
 from memtrace_server.store.protocol import StoreUnavailable
 from memtrace_server.store_url import StoreUrl
 
@@ -32,6 +36,8 @@ SCHEMA = "memtrace"
 """The schema of the tables, unless somebody sets a `search_path`."""
 
 _CONNECT_TIMEOUT = 5  # seconds, for each host of the URL
+_CANCEL_TIMEOUT = 0.5  # seconds until a connection is cut whose query does not end
+_CANCELS = 4  # at a time
 _KEPT = 32  # connections that nobody uses
 _PREPARED = 200  # statements on a connection
 _LOCK_TIMEOUT = 10  # seconds
@@ -69,15 +75,20 @@ class Connections:
         self._is_closed = False
 
     @contextmanager
-    def lent(self, ends_at: float) -> Iterator[Connection]:
+    def lent(self, ends_at: float, reads_until: Deadline | None = None) -> Iterator[Connection]:
         """Lend a connection until a moment of `time.monotonic`, when it is cut.
+
+        Args:
+            ends_at: The moment.
+            reads_until: The deadline of a read, whose query is cancelled when it is over.
 
         Raises:
             StoreUnavailable: There is no connection to be had.
+            DeadlineExceeded: The deadline is over.
         """
         connection = self._take(ends_at)
         try:
-            with self._watchdog.until(connection, ends_at):
+            with self._watchdog.until(connection, ends_at, reads_until):
                 yield connection
         finally:
             self._give_back(connection)
@@ -191,42 +202,74 @@ def is_lost(connection: Connection) -> bool:
     return connection.closed or connection.broken
 
 
-class Watchdog:
-    """Cuts connections at their deadline.
+@define(eq=False)
+class _Watched:
+    """A connection that somebody uses.
 
-    A query is not cancelled first: a cancel may arrive when its query is done, and end the next one, or the
-    wait of a commit for its standby, which PostgreSQL then reports as done.
+    Attributes:
+        ends_at: When its query is cancelled, or the connection cut.
+        is_read: Whether its query may be cancelled.
+        cancelling: The cancel, once it has begun.
+    """
+
+    connection: Connection
+    ends_at: float
+    is_read: bool
+    cancelling: Future[None] | None = None
+
+
+class Watchdog:
+    """Cancels reads, and cuts connections, when their time is over.
+
+    Only a read is cancelled: a cancel could end the wait of a commit for its standby, which PostgreSQL then
+    reports as done. A cancel may arrive when its query is done, so nobody else has the connection before the
+    cancel has ended. One that has no effect soon, as the server does not respond, is followed by the cut.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._watched: dict[int, tuple[float, Connection]] = {}
-        self._number = 0
+        self._watched: set[_Watched] = set()
+        self._cancels = ThreadPoolExecutor(_CANCELS, thread_name_prefix="memtrace-cancels")
         self._wakes_at = math.inf  # no later than the first deadline; to wake it for each would take longer
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
     @contextmanager
-    def until(self, connection: Connection, ends_at: float) -> Iterator[None]:
-        """Watch a connection until the end of the block; it is closed there if it was cut."""
+    def until(
+        self, connection: Connection, ends_at: float, reads_until: Deadline | None = None
+    ) -> Iterator[None]:
+        """Watch a connection until the end of the block; it is closed there if it was cut.
+
+        Args:
+            connection: The connection.
+            ends_at: When it is cut, or its query cancelled.
+            reads_until: A read's deadline, which ends it, too, when the deadline is cancelled.
+
+        Raises:
+            DeadlineExceeded: The deadline is over.
+        """
         if ends_at == math.inf:
             yield
             return
+        watched = _Watched(connection, ends_at, is_read=reads_until is not None)
         with self._changed:
-            self._number += 1
-            number = self._number
-            self._watched[number] = (ends_at, connection)
+            self._watched.add(watched)
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(target=self._run, name="memtrace-deadlines", daemon=True)
                 self._thread.start()
             elif ends_at < self._wakes_at:
                 self._changed.notify()
         try:
-            yield
+            if reads_until is None:
+                yield
+            else:
+                with reads_until.when_cancelled(partial(self._end, watched)):
+                    yield
         finally:
             with self._changed:
-                was_cut = self._watched.pop(number, None) is None
-            if was_cut:
+                was_cut = watched not in self._watched
+                self._watched.discard(watched)
+            if was_cut or not _is_over(watched.cancelling):
                 connection.close()
 
     def close(self) -> None:
@@ -236,17 +279,36 @@ class Watchdog:
             self._changed.notify()
         if self._thread is not None:
             self._thread.join()
+        self._cancels.shutdown()
+
+    def _end(self, watched: _Watched) -> None:
+        with self._changed:
+            if watched.cancelling is None:
+                watched.ends_at = -math.inf
+                self._changed.notify()
 
     def _run(self) -> None:
         with self._changed:
             while not self._is_closed:
                 now = time.monotonic()
-                for number, (at, connection) in list(self._watched.items()):
-                    if at <= now:
-                        del self._watched[number]
-                        cut(connection)
-                self._wakes_at = min((at for at, _ in self._watched.values()), default=math.inf)
+                for watched in [each for each in self._watched if each.ends_at <= now]:
+                    self._interrupt(watched, now)
+                self._wakes_at = min((each.ends_at for each in self._watched), default=math.inf)
                 self._changed.wait(None if self._wakes_at == math.inf else max(0.0, self._wakes_at - now))
+
+    def _interrupt(self, watched: _Watched, now: float) -> None:
+        if watched.is_read and watched.cancelling is None and capabilities.has_cancel_safe():
+            cancel = partial(watched.connection.cancel_safe, timeout=_CANCEL_TIMEOUT)
+            watched.cancelling = self._cancels.submit(cancel)
+            watched.ends_at = now + _CANCEL_TIMEOUT
+        else:
+            self._watched.remove(watched)
+            cut(watched.connection)
+
+
+def _is_over(cancelling: Future[None] | None) -> bool:
+    """Wait for a cancel, if there is one; return whether it can hit no later query of its connection."""
+    return cancelling is None or cancelling.cancel() or cancelling.exception() is None
 
 
 def cut(connection: Connection) -> None:

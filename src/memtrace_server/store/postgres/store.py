@@ -28,7 +28,7 @@ from psycopg import errors
 from psycopg.errors import Diagnostic
 
 from memtrace_server import times
-from memtrace_server.deadlines import Deadline, end_of_wait
+from memtrace_server.deadlines import Deadline, end_of_wait, observed
 from memtrace_server.store.facts import wanted
 from memtrace_server.store.postgres import inspection, migrations
 from memtrace_server.store.postgres.connecting import (
@@ -152,14 +152,15 @@ class PostgresStore:
         self._probes = Probes(self._probe)
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
+        deadline = deadline or Deadline()
         ends_at = end_of_wait(deadline, PATIENCE)
-        with self._told_apart(deadline):
+        with self._told_apart(deadline), observed(deadline):
             self._open(ends_at)
             attempt = 0
             while True:
                 attempt += 1
                 is_last = attempt > _REPEATS or time.monotonic() >= ends_at
-                with self._connections.lent(ends_at) as connection:
+                with self._connections.lent(ends_at, deadline) as connection:
                     try:
                         return self._read(connection, work)
                     except _PASSING as error:  # as on a standby, which removes what a query still reads
@@ -508,7 +509,7 @@ class PostgresStore:
         except (*_CONFLICTS, psycopg.DataError):
             raise
         except (*LOST, errors.InsufficientPrivilege, *STALE) as error:
-            if deadline is not None and deadline.is_over():
+            if deadline is not None:
                 deadline.check()
             raise self._connections.unavailable(_REFUSED, error) from error
 

@@ -14,6 +14,7 @@ import psycopg
 from attrs import define, evolve
 
 from memtrace_server import times
+from memtrace_server.deadlines import check_observed
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS, add
 from memtrace_server.store.facts import Asked, Facts, Learned, Original, id_of
 from memtrace_server.store.pending import Gone, Kept, Link, Pending
@@ -137,25 +138,30 @@ class PostgresTransaction(Facts):
         return self._read(sql.replace("?", "%s"), *values)
 
     def _execute(self, sql: str, *values: object) -> int:
-        return self._db.execute(sql.replace("?", "%s").encode(), values).rowcount
+        return self._send(sql.replace("?", "%s"), values).rowcount
 
     def _read(self, sql: str, *values: object) -> list[Row]:
-        return self._db.execute(sql.encode(), values).fetchall()
+        return self._send(sql, values).fetchall()
 
     def _ask(self, query: Query) -> list[Row]:
-        return self._db.execute(query.sql.encode(), query.values).fetchall()
+        return self._send(query.sql, query.values).fetchall()
 
     def _plan(self, query: Query) -> list[Row]:
         """Ask what must be planned for its values: how many memories have a lexeme, only they tell."""
+        check_observed()
         with psycopg.ClientCursor(self._db) as cursor:
             return cursor.execute(query.sql.encode(), query.values).fetchall()
 
     def _one(self, sql: str, *values: object) -> Row | None:
-        return self._db.execute(sql.encode(), values).fetchone()
+        return self._send(sql, values).fetchone()
 
     def _change(self, sql: str, *values: object) -> psycopg.Cursor[Any]:
         self.flush()
         self.changes += 1
+        return self._send(sql, values)
+
+    def _send(self, sql: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
+        check_observed()
         return self._db.execute(sql.encode(), values)
 
     # --- organisations, and what is read for a group of writes
