@@ -143,6 +143,7 @@ ENDLESS = {
         pytest.param("sqlite", "by its deadline", id="SQLite, by its deadline"),
         pytest.param("sqlite", "as the client leaves", id="SQLite, as the client leaves"),
         pytest.param("postgres", "by its deadline", id="PostgreSQL, by its deadline"),
+        pytest.param("postgres", "as the client leaves", id="PostgreSQL, as the client leaves"),
     ],
     indirect=["store_url"],
 )
