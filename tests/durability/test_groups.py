@@ -33,7 +33,7 @@ STATE = {  # without what is left to chance: a fingerprint may be of another id,
     "memories": "seq, org, agent_id, session_id, memory_type, event_type, time, created_at, expires_at,"
     " importance, supersedes, superseded_by, superseded_at, rest",
     "labels": "*",
-    "agents": "*",
+    "agents": "org, id, is_registered, is_deleted, description, config, created_at",
     "sessions": "*",
     "duplicates": "org, seq, stored_at",
     "answers": "org, key, answered_at, status, body, location, memories",
@@ -135,6 +135,19 @@ def test_a_group_tells_what_superseded_a_duplicate_in_it(in_process: InProcess) 
     [superseding], [duplicate] = (told(response)["memories"] for response, _ in outcomes)
     assert duplicate["id"] == stored["id"]
     assert duplicate["superseded_by"] == superseding["id"]
+
+
+@pytest.mark.both_stores
+def test_a_group_names_a_session_anew_if_the_first_to_name_it_failed(in_process: InProcess) -> None:
+    memory = {"agent_id": "a", "session_id": "s", "content": "hello", "on_duplicate": "store"}
+    steps = [Step("POST", MEMORIES, memory, defect=defect) for defect in (_written, None)]
+
+    first, second = _do_together(in_process, steps)
+
+    assert (first[:3], second[:3]) == ("500", "201")
+    tenant = in_process.tenant()
+    assert tenant.send("GET", "/api/v1/sessions/s").status == 200
+    assert tenant.send("GET", "/api/v1/agents/a").status == 200
 
 
 def _do_together(server: InProcess, steps: Sequence[Step]) -> list[str]:
@@ -249,7 +262,7 @@ def _step(dice: random.Random) -> Step:
         query,
         once=dice.choice([None, None, "k1", "k2", "k3"]),
         target=dice.randrange(100),
-        defect=dice.choice([_mistake, _integrity]) if dice.random() < 0.1 else None,
+        defect=dice.choice([_mistake, _integrity, _written]) if dice.random() < 0.1 else None,
     )
 
 
@@ -273,6 +286,11 @@ def _memory(dice: random.Random) -> dict[str, Any]:
 
 def _mistake(_: Transaction) -> None:
     raise RuntimeError("a mistake, after something was written")
+
+
+def _written(transaction: Transaction) -> None:
+    transaction.agent(1, "a")  # what is read is written out before
+    raise RuntimeError("a mistake, after it was written")
 
 
 def _integrity(transaction: Transaction) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -576,3 +577,30 @@ def test_a_read_whose_client_left_keeps_no_connection(store: Store) -> None:
         with suppress(DeadlineExceeded):
             store.read(lambda _, deadline=deadline: deadline.cancel(), deadline)  # type: ignore[misc]
     assert store.read(lambda transaction: transaction.secret())
+
+
+def test_what_another_process_deleted_is_made_anew(file: Path) -> None:
+    with Memtrace(f"sqlite:///{file}") as one, Memtrace(f"sqlite:///{file}") as other:
+        for content in ("1", "2"):  # one knows them then
+            one.remember("agent_1", content, session_id="s1")
+        other.delete_session("s1")
+        other.delete_agent("agent_1")
+
+        memory = one.remember("agent_1", "3", session_id="s1")
+
+        assert [session.id for session in other.list_sessions()] == ["s1"]
+        assert other.get_agent("agent_1").last_active_at == memory.created_at
+    assert_whole(file)
+
+
+def test_a_memory_is_late_if_another_process_stored_a_later_one(file: Path) -> None:
+    with Memtrace(f"sqlite:///{file}") as one, Memtrace(f"sqlite:///{file}") as other:
+        for content in ("1", "2"):
+            one.remember("agent_1", f"word {content}")
+        other.remember("agent_1", "word 3", time=datetime.now(UTC) + timedelta(days=1))
+
+        one.remember("agent_1", "word 4")
+
+        found = [memory.content for memory in one.iter_search("word", order="desc")]
+        assert found == ["word 3", "word 4", "word 2", "word 1"]
+    assert_whole(file)

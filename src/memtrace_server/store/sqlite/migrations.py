@@ -425,6 +425,11 @@ _STEPS: Mapping[str, _Step] = {
         _lay_texts_apart,
     ),
     "0015-merge-in-steps": ("", _merge_in_steps),
+    # Each write changed a page of `orgs` and one of `agents`, for what other pages tell as well.
+    "0016-fewer-pages": """
+        ALTER TABLE orgs DROP COLUMN latest;
+        ALTER TABLE agent_counts ADD COLUMN active_at INTEGER; -- when its agent was last active
+    """,
 }
 
 

@@ -38,7 +38,7 @@ from memtrace_server.store.sqlite.checkpoints import Checkpoints
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.indexing import WAKES, Indexer
-from memtrace_server.store.sqlite.transaction import SqliteTransaction
+from memtrace_server.store.sqlite.transaction import Known, SqliteTransaction
 from memtrace_server.store.writing import DELAYS, PATIENCE, Writing
 
 T = TypeVar("T")
@@ -87,6 +87,7 @@ class SqliteStore:
             ended=self._note_ended,
         )
         self._writer: sqlite3.Connection | None = None
+        self._known: Known | None = None
         self._is_readable = False
         self._readers: deque[sqlite3.Connection] = deque()
         self._users = Users()  # of other connections than the writer's and the watcher's
@@ -260,12 +261,13 @@ class SqliteStore:
         connection = cast("sqlite3.Connection", self._writer)
         with self._told_apart():
             try:
-                outcomes = self._end(connection, _do(connection, writes, _attempt))
+                outcomes = self._end(connection, _do(connection, writes, _attempt, self._take_known()))
             except (_Spoilt, sqlite3.Error) as error:
                 if len(writes) == 1 and not isinstance(error, _Spoilt):
                     raise  # there is no other to spare it
                 _begin(connection, end_of_wait(None, PATIENCE))
-                outcomes = self._end(connection, _do(connection, writes, _attempt_carefully))
+                known = self._take_known()
+                outcomes = self._end(connection, _do(connection, writes, _attempt_carefully, known))
         for _, failure in outcomes:
             self._note(failure)
         return [
@@ -276,10 +278,21 @@ class SqliteStore:
             for _, failure in [outcome]
         ]
 
+    def _take_known(self) -> Known:
+        """Return what the last transaction knew, unless another connection has written since.
+
+        It is known to no other until this one is committed. Needs the lock of a transaction that has begun.
+        """
+        known, self._known = self._known, None
+        connection = cast("sqlite3.Connection", self._writer)
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        return known if known is not None and known.version == version else Known(version)
+
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
         with _RolledBack(connection):
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
+        self._known = done.transaction.known
         self._unswept += done.transaction.additions
         self._unswept_long += done.transaction.mortal_long
         self._note_forgotten(done.transaction)
@@ -289,6 +302,7 @@ class SqliteStore:
     def _tidy(self, now: int, *, sweeps: bool) -> float | None:
         """Do what nobody waits for, each part though another fails."""
         is_left = False
+        self._known = None
         failure: Exception | None = None
         parts: list[Callable[[sqlite3.Connection, int], bool]]
         parts = [self._sweep, self._sweep_long] if sweeps else []
@@ -406,6 +420,7 @@ class SqliteStore:
     def _open_writer(self, ends_at: float) -> sqlite3.Connection:
         """Return the connection that writes, in no transaction. Needs the writer's lock."""
         if self._writer is None:
+            self._known = None
             with self._told_apart():
                 self._writer = _patiently(self._opened, ends_at)
         elif self._writer.in_transaction:  # of somebody who was interrupted when it had just begun
@@ -640,10 +655,10 @@ class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
     """A work of the group failed when it had written something."""
 
 
-def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt) -> _Done:
+def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt, known: Known) -> _Done:
     """Do writes in the transaction that has begun."""
     with _RolledBack(connection):
-        transaction = SqliteTransaction(connection)
+        transaction = SqliteTransaction(connection, known)
         if len(writes) > 1:  # a lone one asks as soon as it can by itself
             transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
         outcomes: list[tuple[Outcome[Any], int | None]] = []

@@ -6,18 +6,19 @@ import sqlite3
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from operator import attrgetter
 from typing import Any, cast
 
 import attrs
 import msgspec
-from attrs import define
+from attrs import define, field
 
 from memtrace_server import times
 from memtrace_server.search.documents import Document
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
 from memtrace_server.store.facts import Asked, Facts, Learned, Original
-from memtrace_server.store.pending import Gone, Kept, Link, Pending
+from memtrace_server.store.pending import Gone, Kept, Link, Pair, Pending
 from memtrace_server.store.records import (
     Agent,
     Candidates,
@@ -39,6 +40,8 @@ from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
 _PASSED_BY = 5_000  # expired memories of the other length, long or short, for those that expired after them
 _CHUNK = 500
+_MOST_KNOWN = 10_000  # agents and sessions
+_FIRST = -(1 << 63)  # moment
 _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
     " supersedes, ulid, rest, text"
@@ -50,6 +53,56 @@ _ADD = (
 _POSITION = attrgetter("time", "seq")
 
 
+@define
+class Order:
+    """What an organisation's rows have in common.
+
+    Attributes:
+        is_kept: Whether they rise with their times.
+        has_future: Whether any ever had a time later than when it was stored.
+        latest: The latest time (ns), and the last row that has it; None if not known.
+    """
+
+    is_kept: bool
+    has_future: bool
+    latest: tuple[int, int] | None = None
+
+
+@define
+class Known:
+    """What is known of a store for as long as nobody else writes to it.
+
+    Attributes:
+        version: SQLite's `data_version`, which differs once another connection has written.
+        last_seq: The last row that was given to a memory.
+        orders: By organisation.
+        agents: Some that exist, with their organisation.
+        sessions: Some that exist, with their organisation.
+    """
+
+    version: int = 0
+    last_seq: int | None = None
+    orders: dict[int, Order] = field(factory=dict)
+    agents: set[Pair] = field(factory=set)
+    sessions: set[Pair] = field(factory=set)
+
+    def clear(self) -> None:
+        """Know nothing any more."""
+        self.last_seq = None
+        for known in (self.orders, self.agents, self.sessions):
+            known.clear()
+
+    def add(self, pending: Pending) -> None:
+        """Know what was written."""
+        if pending.is_imported:  # rows of their own
+            self.last_seq = None
+        if len(self.agents) + len(self.sessions) > _MOST_KNOWN:
+            self.agents.clear()
+            self.sessions.clear()
+        self.agents.update(pending.agents)
+        self.sessions.update(pending.sessions)
+
+
 class SqliteTransaction(Facts):
     """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
 
@@ -57,11 +110,16 @@ class SqliteTransaction(Facts):
 
     Args:
         connection: The connection.
+        known: What an earlier transaction knew, if nobody has written since.
     """
 
-    AGENT = "a.id, a.is_registered, a.description, a.config, a.created_at, a.last_active_at"
+    AGENT = (
+        "a.id, a.is_registered, a.description, a.config, a.created_at,"
+        " nullif(max(ifnull(a.last_active_at, 0), ifnull((SELECT max(c.active_at) FROM agent_counts c"
+        " WHERE c.org = ? AND c.agent_id = a.id), 0)), 0)"
+    )
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, known: Known | None = None) -> None:
         super().__init__()
         self.unindexed_weights: dict[int, int] = {}
         """By organisation, how much work it is to index what was added."""
@@ -73,8 +131,8 @@ class SqliteTransaction(Facts):
         self._long: dict[int, int | None] = {}
         """Rows of memories with a long text; each with that of its text if it is staged."""
         self._forgotten_before = self._long_forgotten = 0
-        self._last_seq: int | None = None
-        self._orders: dict[int, _Order] = {}
+        self.known = Known() if known is None else known
+        """What the next transaction need not read, unless this one is rolled back."""
 
     # --- its end, and the ends of its parts
 
@@ -93,13 +151,13 @@ class SqliteTransaction(Facts):
         self._removals.go_back(mark)
         self.forget_what_is_known()
         self._long.clear()
-        self._orders.clear()
-        self._last_seq = None
+        self.known.clear()
 
     def _rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         return self._db.execute(sql, values).fetchall()
 
     def _execute(self, sql: str, *values: object) -> int:
+        self.known.clear()
         return self._db.execute(sql, values).rowcount
 
     # --- organisations, and what is read for a group of writes
@@ -163,16 +221,16 @@ class SqliteTransaction(Facts):
         return self._last()
 
     def _last(self) -> int:
-        if self._last_seq is None:
+        if self.known.last_seq is None:
             row = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'memories'").fetchone()
-            self._last_seq = row[0] if row else 0
-        return self._last_seq
+            self.known.last_seq = row[0] if row else 0
+        return self.known.last_seq
 
     def next_seq(self, now: int) -> int:
         return max(now, self._last() + 1)
 
     def _note_row(self, seq: int) -> None:
-        self._last_seq = max(self._last(), seq)
+        self.known.last_seq = max(self._last(), seq)
 
     def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
         """Note whose texts are long.
@@ -476,6 +534,11 @@ class SqliteTransaction(Facts):
             org, agent_id,
         )  # fmt: skip
 
+    def delete_agent(self, org: int, agent_id: str) -> None:
+        super().delete_agent(org, agent_id)
+        sql = "UPDATE agent_counts SET active_at = NULL WHERE org = ? AND agent_id = ?"
+        self._execute(sql, org, agent_id)
+
     def delete_session(self, org: int, session: Session) -> None:
         self._settle()
         self.forgotten_from.add(org)
@@ -512,40 +575,37 @@ class SqliteTransaction(Facts):
             after_unindexed = min((memory.time, memory.seq) for memory in others)
             yield [memory.seq for memory in others]
 
-    def _order(self, org: int) -> _Order:
-        if org not in self._orders:
-            sql = "SELECT in_order, latest, has_future FROM orgs WHERE number = ?"
-            in_order, latest, has_future = self._db.execute(sql, (org,)).fetchone()
-            self._orders[org] = _Order(bool(in_order), latest, bool(has_future))
-        return self._orders[org]
+    def _order(self, org: int) -> Order:
+        order = self.known.orders.get(org)
+        if order is None:
+            sql = "SELECT in_order, has_future FROM orgs WHERE number = ?"
+            in_order, has_future = self._db.execute(sql, (org,)).fetchone()
+            order = self.known.orders[org] = Order(bool(in_order), bool(has_future))
+        return order
 
-    def _latest_row(self, org: int) -> int:
-        """Return the row with the latest time, which is the last where rows rise with times; 0 if none."""
-        latest = (
-            "(SELECT seq FROM memories WHERE org = ? AND is_superseded = {}"
-            " ORDER BY time DESC, seq DESC LIMIT 1)"
-        )
-        parts = ", ".join(f"ifnull({latest.format(part)}, 0)" for part in (0, 1))
-        (row,) = self._db.execute(f"SELECT max({parts})", (org, org)).fetchone()
-        return int(row)
+    def _latest(self, org: int) -> tuple[int, int]:
+        """Return the latest time of all rows, and the last row that has it; zeros if there is none."""
+        sql = "SELECT time, seq FROM memories WHERE org = ? AND is_superseded = ?"
+        parts = [self._rows(f"{sql} ORDER BY time DESC, seq DESC LIMIT 1", org, part) for part in (0, 1)]
+        return max((row[0], row[1]) for row in chain(*parts, [(_FIRST, 0)]))
 
     def _note_order(self, pending: Pending) -> None:
         """Note when a memory has a time before that of an earlier one, or after the time it was stored."""
-        changed: list[tuple[bool, int, bool, int]] = []
         for org, memories in pending.by_org().items():
             order = self._order(org)
-            latest = memories[0].time if order.latest is None else order.latest
-            row = self._latest_row(org) if pending.is_imported and order.is_kept else 0
+            before = (order.is_kept, order.has_future)
+            latest = self._latest(org) if order.latest is None else order.latest
             for memory in memories:
-                order.is_kept = order.is_kept and latest <= memory.time and row < memory.seq
+                order.is_kept = order.is_kept and latest[0] <= memory.time and latest[1] < memory.seq
                 order.has_future = order.has_future or memory.time > memory.created_at
-                latest, row = max(latest, memory.time), memory.seq
+                latest = max(latest, (memory.time, memory.seq))
             order.latest = latest
-            changed.append((order.is_kept, latest, order.has_future, org))
-        sql = "UPDATE orgs SET in_order = ?, latest = ?, has_future = ? WHERE number = ?"
-        self._db.executemany(sql, changed)
+            if (order.is_kept, order.has_future) != before:
+                sql = "UPDATE orgs SET in_order = ?, has_future = ? WHERE number = ?"
+                self._db.execute(sql, (order.is_kept, order.has_future, org))
 
     def _write(self, pending: Pending) -> None:
+        known = self.known
         self._note_order(pending)
         memories: list[tuple[object, ...]] = []
         labels: list[tuple[object, ...]] = []
@@ -591,24 +651,39 @@ class SqliteTransaction(Facts):
                 for key, kept in pending.answers.items()
             ],
         )  # fmt: skip
+        active = pending.agents
+        counted = {(org, agent_id) for org, agent_id, _ in pending.counts}
         bulk.insert(
             self._db,
             "INSERT INTO agents (org, id, created_at, last_active_at)",
-            [(*key, active.first, active.last) for key, active in pending.agents.items()],
+            # Of those that are counted, the count says when they were active: one page less to write.
+            [
+                (*key, at.first, at.last)
+                for key, at in active.items()
+                if key not in known.agents or key not in counted
+            ],
             "ON CONFLICT DO UPDATE SET last_active_at = excluded.last_active_at, is_deleted = 0,"
             " created_at = iif(is_deleted, excluded.created_at, created_at)",
         )
         bulk.insert(
             self._db,
             f"INSERT INTO sessions (org, {SESSION})",
-            [(org, *attrs.astuple(session)) for (org, _), session in pending.sessions.items()],
+            [
+                (key[0], *attrs.astuple(session))
+                for key, session in pending.sessions.items()
+                if key not in known.sessions
+            ],
             "ON CONFLICT DO NOTHING",
         )
         bulk.insert(
             self._db,
             "INSERT INTO agent_counts",
-            [(*key, by) for key, by in pending.counts.items()],
-            "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories",
+            [
+                (*key, by, at.last if (at := active.get(key[:2])) else None)
+                for key, by in pending.counts.items()
+            ],
+            "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories,"
+            " active_at = ifnull(excluded.active_at, active_at)",
         )
         bulk.insert(
             self._db,
@@ -617,6 +692,7 @@ class SqliteTransaction(Facts):
             "ON CONFLICT DO UPDATE SET memories = memories + excluded.memories,"
             " errors = errors + excluded.errors",
         )
+        known.add(pending)
 
     def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
         self._db.executemany(
@@ -677,6 +753,7 @@ class SqliteTransaction(Facts):
             self._db.execute("DELETE FROM memories WHERE seq = ?", (each.seq,))
             self._db.execute("DELETE FROM texts WHERE id = ?", (text,))
             self._db.execute("DELETE FROM duplicates WHERE seq = ?", (each.seq,))
+        self.known.orders.pop(org, None)
 
     def _link(self, org: int, link: Link, superseded_at: int | None) -> None:  # noqa: ARG002
         if link.newer is not None:
@@ -706,21 +783,6 @@ class SqliteTransaction(Facts):
                     for label in queries.labels(memory_type, event_type, tags)
                 ],
             )
-
-
-@define
-class _Order:
-    """What an organisation's rows have in common.
-
-    Attributes:
-        is_kept: Whether they rise with their times.
-        latest: Their latest time (ns), if there is any.
-        has_future: Whether any ever had a time later than when it was stored.
-    """
-
-    is_kept: bool
-    latest: int | None
-    has_future: bool
 
 
 def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:
