@@ -20,6 +20,7 @@ from .fields import (
     DeleteSessionFields,
     ListFilters,
     MemoryFields,
+    RecallFilters,
     RegisterAgentFields,
     SearchConditions,
     SessionContextFields,
@@ -28,6 +29,7 @@ from .fields import (
     SessionListFilters,
     SessionMemoryFields,
     SessionMemoryFilters,
+    SessionRecallFilters,
     SessionSearchConditions,
     TailOptions,
     UpdateSessionFields,
@@ -52,6 +54,7 @@ from .models.session import Session
 from .models.session_context import SessionContext
 from .models.session_list import SessionList
 from .models.update_session_request import UpdateSessionRequest
+from .types import TimePoint
 
 T = TypeVar("T")
 
@@ -799,6 +802,28 @@ class AsyncMethods:
             **_decided(reasoning, fields),
         )
 
+    async def recall(
+        self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
+    ) -> MemoryList:
+        """Return the newest memories of an agent, however old, newest first.
+
+        Args:
+            agent_id: The agent whose memories to return.
+            since: Only memories of this time or later.
+
+        Returns:
+            The memories; `has_more` says whether there are older ones.
+
+        Example:
+            >>> for memory in (await client.recall("agent_1", since="7d")).memories:
+            ...     print(memory.time, memory.content)
+        """
+        if agent_id is None:
+            raise TypeError("agent_id: None is not text; give a string")  # it would mean all agents
+        if "order" in filters:
+            raise TypeError("order: recall returns the newest first; list_memories has an order")
+        return await self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
+
     @overload
     async def add_memory(
         self,
@@ -847,7 +872,7 @@ class AsyncMethods:
 
 
 class AsyncSessionMethods:
-    """How `AsyncSessionHandle` stores memories of its agent and session."""
+    """How `AsyncSessionHandle` stores and returns memories of its agent and session."""
 
     agent_id: str
     _client: AsyncMethods
@@ -1002,6 +1027,23 @@ class AsyncSessionMethods:
             idempotency_key=idempotency_key,
             **_decided(reasoning, fields),
         )
+
+    async def recall(
+        self, since: TimePoint | None = None, **filters: Unpack[SessionRecallFilters]
+    ) -> MemoryList:
+        """Return the newest memories of the session's agent in the session, however old, newest first.
+
+        Args:
+            since: Only memories of this time or later.
+
+        Returns:
+            The memories; `has_more` says whether there are older ones.
+
+        Example:
+            >>> for memory in (await session.recall(since="7d")).memories:
+            ...     print(memory.time, memory.content)
+        """
+        return await self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
 
 class AsyncBufferMethods:
@@ -1795,6 +1837,28 @@ class Methods:
             **_decided(reasoning, fields),
         )
 
+    def recall(
+        self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
+    ) -> MemoryList:
+        """Return the newest memories of an agent, however old, newest first.
+
+        Args:
+            agent_id: The agent whose memories to return.
+            since: Only memories of this time or later.
+
+        Returns:
+            The memories; `has_more` says whether there are older ones.
+
+        Example:
+            >>> for memory in client.recall("agent_1", since="7d").memories:
+            ...     print(memory.time, memory.content)
+        """
+        if agent_id is None:
+            raise TypeError("agent_id: None is not text; give a string")  # it would mean all agents
+        if "order" in filters:
+            raise TypeError("order: recall returns the newest first; list_memories has an order")
+        return self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
+
     @overload
     def add_memory(
         self,
@@ -1843,7 +1907,7 @@ class Methods:
 
 
 class SessionMethods:
-    """How `SessionHandle` stores memories of its agent and session."""
+    """How `SessionHandle` stores and returns memories of its agent and session."""
 
     agent_id: str
     _client: Methods
@@ -1998,6 +2062,21 @@ class SessionMethods:
             idempotency_key=idempotency_key,
             **_decided(reasoning, fields),
         )
+
+    def recall(self, since: TimePoint | None = None, **filters: Unpack[SessionRecallFilters]) -> MemoryList:
+        """Return the newest memories of the session's agent in the session, however old, newest first.
+
+        Args:
+            since: Only memories of this time or later.
+
+        Returns:
+            The memories; `has_more` says whether there are older ones.
+
+        Example:
+            >>> for memory in session.recall(since="7d").memories:
+            ...     print(memory.time, memory.content)
+        """
+        return self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
 
 class BufferMethods:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import attrs
+import msgspec
 
 from memtrace._retry import Retries
 from memtrace.exceptions import APIStatusError, ConflictError, MemtraceError
@@ -73,20 +74,8 @@ def agent_for(request: RegisterAgentRequest, agents: Iterable[Agent]) -> Agent |
 
 def presumed(request: AddMemoryRequest, sent_at: datetime) -> Memory:
     """Return the memory that a request asked to store, as far as it can be known from here."""
-    return Memory(
-        time=request.time or sent_at,
-        org_id="",
-        agent_id=request.agent_id,
-        memory_type=request.memory_type or "episodic",
-        event_type=request.event_type or "general",
-        content=request.content,
-        session_id=request.session_id,
-        metadata=request.metadata or {},
-        tags=request.tags or [],
-        importance=request.importance,
-        parent_id=request.parent_id,
-        dedup_key=request.dedup_key,
-    )
+    defaults = {"time": sent_at, "org_id": "", "memory_type": "episodic", "event_type": "general"}
+    return msgspec.convert({**defaults, **request.to_dict()}, Memory)
 
 
 def _is_for(memory: Memory, request: AddMemoryRequest) -> bool:
@@ -127,23 +116,24 @@ class SearchPages:
         Raises:
             MemtraceError: If a 0.x server has more memories of one moment than it puts on a page.
         """
+        self.query = None
         if result.has_more is not None or result.next_cursor is not None:
-            more = result.next_cursor is not None and result.has_more is not False
-            self.query = attrs.evolve(query, cursor=result.next_cursor) if more else None
+            if result.next_cursor is not None and result.has_more is not False:
+                self.query = attrs.evolve(query, cursor=result.next_cursor)
             return result.results
         return self._take_old(query, result.results)
 
     def _take_old(self, query: SearchQuery, results: list[Memory]) -> list[Memory]:
         new = [memory for memory in results if memory not in self._edge and self._is_past_edge(query, memory)]
-        self.query = None
-        is_full = query.limit is not None and len(results) >= query.limit
-        if not new or not is_full:
-            if is_full and all(memory in self._edge for memory in results):
-                moment = results[-1].time.isoformat()
-                raise MemtraceError(
-                    f"The search found {query.limit} memories of one moment, {moment}, and this server "
-                    "cannot say whether there are more"
-                )
+        if len(results) < (query.limit or 0):
+            return new
+        if all(memory in self._edge for memory in results):
+            moment = results[-1].time.isoformat()
+            raise MemtraceError(
+                f"The search found {query.limit} memories of one moment, {moment}, and this server "
+                "cannot say whether there are more"
+            )
+        if not new:
             return new
         last = results[-1].time
         self._edge = [memory for memory in (*self._edge, *results) if abs(memory.time - last) <= _SAME_TIME]

@@ -14,8 +14,8 @@ from weakref import WeakSet
 import anyio
 import attrs
 from memtrace_api import requests
-from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, RecallFilters, TailFilters
-from memtrace_api.methods import AsyncCountTokens, AsyncMethods
+from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, TailFilters
+from memtrace_api.methods import AsyncCountTokens
 
 from memtrace import _compat
 from memtrace._async.session import AsyncSessionHandle
@@ -27,7 +27,6 @@ from memtrace._fields import shows_fields
 from memtrace._request import Call, batch, call, forget_filter_of, parameters_of, request_of
 from memtrace._response import Answered, AsyncMethod, model_of, recording
 from memtrace._retry import Deadline, Retries
-from memtrace._values import identifier
 from memtrace.exceptions import (
     APIStatusError,
     BadRequestError,
@@ -45,16 +44,15 @@ from memtrace.models import (
     ListOptions,
     Memory,
     MemoryBatch,
-    MemoryList,
     RegisterAgentRequest,
     SearchQuery,
     Session,
     StoredMemories,
-    TimePoint,
 )
 
 if TYPE_CHECKING:
     from memtrace._async.buffer import AsyncWriteBuffer
+    from memtrace._buffer import Failure
     from memtrace._http import AsyncHttpClient, Timeout
 else:
     # For frameworks, which read annotations when a program runs; these imports are long, or not always
@@ -70,7 +68,7 @@ logger = logging.getLogger("memtrace")
 
 
 @shows_fields
-class AsyncMemtrace(AsyncMethods, AsyncTransfers):
+class AsyncMemtrace(AsyncTransfers):
     """A memory for AI agents, on a Memtrace server or in this process.
 
     One client serves a whole program: threads and tasks may share it. It connects at the first request.
@@ -209,17 +207,17 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         await self._finish(exception)
 
     async def _finish(self, exception: BaseException | None) -> None:
-        errors: list[BufferedWriteError] = []
+        failed: list[Failure] = []
         try:
             for buffer in list(self._buffers):
                 try:
                     await buffer._finish(exception)  # noqa: SLF001  # it is a part of the client
                 except BufferedWriteError as error:
-                    errors.append(error)
-            if errors:
+                    failed += error.failed
+            if failed:
                 from memtrace._buffer import write_error  # noqa: PLC0415  # as with the first buffer
 
-                raise write_error([failure for error in errors for failure in error.failed])
+                raise write_error(failed)
         finally:
             await self._transports.aclose()
 
@@ -234,27 +232,6 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         client._config = self._config  # noqa: SLF001  # the same client
         client._transports = Transports(self._config.store, None)  # noqa: SLF001
         return client
-
-    async def recall(
-        self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
-    ) -> MemoryList:
-        """Return the newest memories of an agent, however old, newest first.
-
-        Args:
-            agent_id: The agent whose memories to return.
-            since: Only memories of this time or later.
-
-        Returns:
-            The memories; `has_more` says whether there are older ones.
-
-        Example:
-            >>> for memory in (await client.recall("agent_1", since="7d")).memories:
-            ...     print(memory.time, memory.content)
-        """
-        agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
-        if "order" in filters:
-            raise TypeError("order: recall returns the newest first; list_memories has an order")
-        return await self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
 
     async def add_memories(
         self,
@@ -392,13 +369,13 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
             >>> await client.forget_all(agent_id="agent_1", until="30d")
             >>> await client.forget_all(metadata={"customer": "anna"}, dry_run=True)
         """
-        result = await self._fetch(
-            ForgetResult,
+        write = call(
             requests.forget_matching,
             body=forget_filter_of(filters, fields),
             dry_run=dry_run or None,
             idempotency_key=idempotency_key,
         )
+        result = await self._send(write, ForgetResult)
         return result.matched or 0 if dry_run else result.deleted
 
     def session(
@@ -509,11 +486,6 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         write = call(operation, *ids, idempotency_key=idempotency_key, **parameters)
         return await self._send(write, model, given, never_on)
 
-    async def _fetch(
-        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await self._send(call(operation, *args, **kwargs), model)
-
     async def _send(
         self, call: Call, model: type[T], body: object = None, never_on: Collection[int] = ()
     ) -> T:
@@ -572,10 +544,10 @@ class AsyncMemtrace(AsyncMethods, AsyncTransfers):
         """Return a context; with `count_tokens`, the largest of up to three that it finds small enough."""
         body = request_of(ContextOptions, options, fields)
         if count_tokens is None:
-            return await self._fetch(model, operation, identifier, body=body)
+            return await self._send(call(operation, identifier, body=body), model)
         fitting: Fitting[Any] = Fitting(body)
         while (asked := fitting.next_options()) is not None:
-            context: Any = await self._fetch(model, operation, identifier, body=asked)
+            context: Any = await self._send(call(operation, identifier, body=asked), model)
             counted = count_tokens(context.context)
             if inspect.isawaitable(counted):  # unasync: remove
                 counted = await counted

@@ -14,8 +14,8 @@ from weakref import WeakSet
 
 import attrs
 from memtrace_api import requests
-from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, RecallFilters, TailFilters
-from memtrace_api.methods import CountTokens, Methods
+from memtrace_api.fields import ForgetFilters, IterFilters, IterSearchConditions, TailFilters
+from memtrace_api.methods import CountTokens
 
 from memtrace import _compat
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url
@@ -27,7 +27,6 @@ from memtrace._retry import Deadline, Retries
 from memtrace._sync.session import SessionHandle
 from memtrace._sync.transfer import Transfers
 from memtrace._sync.transport import Transports
-from memtrace._values import identifier
 from memtrace.exceptions import (
     APIStatusError,
     BadRequestError,
@@ -45,15 +44,14 @@ from memtrace.models import (
     ListOptions,
     Memory,
     MemoryBatch,
-    MemoryList,
     RegisterAgentRequest,
     SearchQuery,
     Session,
     StoredMemories,
-    TimePoint,
 )
 
 if TYPE_CHECKING:
+    from memtrace._buffer import Failure
     from memtrace._http import HttpClient, Timeout
     from memtrace._sync.buffer import WriteBuffer
 else:
@@ -70,7 +68,7 @@ logger = logging.getLogger("memtrace")
 
 
 @shows_fields
-class Memtrace(Methods, Transfers):
+class Memtrace(Transfers):
     """A memory for AI agents, on a Memtrace server or in this process.
 
     One client serves a whole program: threads and tasks may share it. It connects at the first request.
@@ -203,40 +201,19 @@ class Memtrace(Methods, Transfers):
         self._finish(exception)
 
     def _finish(self, exception: BaseException | None) -> None:
-        errors: list[BufferedWriteError] = []
+        failed: list[Failure] = []
         try:
             for buffer in list(self._buffers):
                 try:
                     buffer._finish(exception)  # noqa: SLF001  # it is a part of the client
                 except BufferedWriteError as error:
-                    errors.append(error)
-            if errors:
+                    failed += error.failed
+            if failed:
                 from memtrace._buffer import write_error  # noqa: PLC0415  # as with the first buffer
 
-                raise write_error([failure for error in errors for failure in error.failed])
+                raise write_error(failed)
         finally:
             self._transports.close()
-
-    def recall(
-        self, agent_id: str, since: TimePoint | None = None, **filters: Unpack[RecallFilters]
-    ) -> MemoryList:
-        """Return the newest memories of an agent, however old, newest first.
-
-        Args:
-            agent_id: The agent whose memories to return.
-            since: Only memories of this time or later.
-
-        Returns:
-            The memories; `has_more` says whether there are older ones.
-
-        Example:
-            >>> for memory in (client.recall("agent_1", since="7d")).memories:
-            ...     print(memory.time, memory.content)
-        """
-        agent_id = identifier(agent_id, "agent_id")  # None would mean all agents
-        if "order" in filters:
-            raise TypeError("order: recall returns the newest first; list_memories has an order")
-        return self.list_memories(agent_id=agent_id, since=since, order="desc", **filters)
 
     def add_memories(
         self,
@@ -372,13 +349,13 @@ class Memtrace(Methods, Transfers):
             >>> client.forget_all(agent_id="agent_1", until="30d")
             >>> client.forget_all(metadata={"customer": "anna"}, dry_run=True)
         """
-        result = self._fetch(
-            ForgetResult,
+        write = call(
             requests.forget_matching,
             body=forget_filter_of(filters, fields),
             dry_run=dry_run or None,
             idempotency_key=idempotency_key,
         )
+        result = self._send(write, ForgetResult)
         return result.matched or 0 if dry_run else result.deleted
 
     def session(
@@ -489,11 +466,6 @@ class Memtrace(Methods, Transfers):
         write = call(operation, *ids, idempotency_key=idempotency_key, **parameters)
         return self._send(write, model, given, never_on)
 
-    def _fetch(
-        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return self._send(call(operation, *args, **kwargs), model)
-
     def _send(self, call: Call, model: type[T], body: object = None, never_on: Collection[int] = ()) -> T:
         """Send a request; a write that a 0.x server refuses as a duplicate of itself is no error."""
         deadline, sent_at = Deadline(self._config.timeout), datetime.now(UTC)
@@ -550,10 +522,10 @@ class Memtrace(Methods, Transfers):
         """Return a context; with `count_tokens`, the largest of up to three that it finds small enough."""
         body = request_of(ContextOptions, options, fields)
         if count_tokens is None:
-            return self._fetch(model, operation, identifier, body=body)
+            return self._send(call(operation, identifier, body=body), model)
         fitting: Fitting[Any] = Fitting(body)
         while (asked := fitting.next_options()) is not None:
-            context: Any = self._fetch(model, operation, identifier, body=asked)
+            context: Any = self._send(call(operation, identifier, body=asked), model)
             counted = count_tokens(context.context)
 
             fitting.add(context, counted)

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
-from memtrace_api.fields import SessionRecallFilters
 from memtrace_api.methods import SessionMethods
 
 from memtrace._fields import shows_fields
 from memtrace._request import request_of
 from memtrace.exceptions import MemtraceError, NotFoundError
-from memtrace.models import MemoryList, SearchQuery, TimePoint
+from memtrace.models import SearchQuery
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
@@ -87,17 +86,6 @@ class SessionHandle(SessionMethods):
             if exception is None:
                 raise
             logger.warning("Session %s is left open: %s", self.id, error)
-
-    def recall(self, since: TimePoint | None = None, **filters: Unpack[SessionRecallFilters]) -> MemoryList:
-        """Return what the session's agent remembers of it, newest first.
-
-        Args:
-            since: Only memories of this time or later.
-
-        Returns:
-            The memories; `has_more` says whether there are older ones.
-        """
-        return self._client.recall(self.agent_id, since, session_id=self.id, **filters)
 
     def _bound(self, of: type[T], request: object, fields: Mapping[str, object]) -> T:
         """Return a request for what the session's agent stored; a search, for this session too."""

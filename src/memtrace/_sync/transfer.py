@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from memtrace_api import requests
 from memtrace_api.fields import ExportFilters
+from memtrace_api.methods import Methods
 
 from memtrace._records import COLLECTIONS, Agents, Sessions, Tail, batches
-from memtrace._request import parameters_of
+from memtrace._request import Call, call, parameters_of
 from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 from memtrace.models import ImportReport, ImportResult, RejectedRecord
@@ -21,13 +22,10 @@ T = TypeVar("T")
 _PAGE = 1_000
 
 
-class Transfers:
+class Transfers(Methods):
     """The methods of a client that export and import."""
 
-    def _fetch(
-        self, model: type[T], operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Send the request of an operation, and return the response as a model."""
+    def _send(self, call: Call, model: type[T]) -> T:
         raise NotImplementedError
 
     def export(self, **filters: Unpack[ExportFilters]) -> Iterator[dict[str, Any]]:
@@ -52,10 +50,11 @@ class Transfers:
         if not given:
             for record in self._agents_and_sessions():
                 yield record
+        asked = {**given, "limit": _PAGE}
         place: dict[str, Any] = {"start": "beginning"}
         has_more = True
         while has_more:
-            page = self._fetch(Tail, requests.tail_memories, limit=_PAGE, **place, **given)
+            page = self._fetch_by(Tail, requests.tail_memories, fields=asked | place)
             for memory in page.memories:
                 if given:
                     for record in self._named_by(memory, named):
@@ -92,7 +91,7 @@ class Transfers:
             body: Any = batch
             while batch.records and not (strict and rejected):
                 try:
-                    result = self._fetch(ImportResult, requests.import_records, body=body)
+                    result = self._send(call(requests.import_records, body=body), ImportResult)
                 except (BadRequestError, ConflictError) as error:
                     rejected += batch.reject(error)
                 else:
@@ -113,13 +112,12 @@ class Transfers:
             ("session", Sessions, requests.list_sessions),
         ]
         for kind, model, operation in listed:
-            cursor, has_more = None, True
-            while has_more:
-                page = self._fetch(model, operation, cursor=cursor)
+            fields: dict[str, Any] | None = {}
+            while fields is not None:
+                page = self._fetch_by(model, operation, fields=fields)
                 for record in getattr(page, COLLECTIONS[kind]):
                     yield {"kind": kind, **record}
-                cursor = page.next_cursor
-                has_more = cursor is not None
+                fields = {"cursor": page.next_cursor} if page.next_cursor is not None else None
 
     def _named_by(self, memory: Mapping[str, Any], named: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
         """Return the agent and the session of a memory, unless they were returned before or are deleted."""
@@ -129,7 +127,7 @@ class Transfers:
                 continue
             named.add((kind, identifier))
             try:
-                found: dict[str, Any] = self._fetch(dict, get, identifier)
+                found: dict[str, Any] = self._fetch_by(dict, get, identifier, fields={})
             except NotFoundError:
                 continue
             yield {"kind": kind, **found}
