@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from memtrace_server.search.documents import Document
 from memtrace_server.store.counting import ACTIVE, SESSIONS
-from memtrace_server.store.postgres import lexemes
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.writing import MEMORIES, folded, words
+from memtrace_server.store.postgres.writing import MEMORIES, texts
 from memtrace_server.store.records import NewMemory
 
 # What is stored beside the memories, and how it follows from them. Each pair must give the same rows.
@@ -78,11 +77,9 @@ def _texts(connection: Connection, org: int) -> Iterator[str]:
                 memory_type=memory_type, event_type=event_type, importance=importance, created_at=created_at,
                 expires_at=ends, tags=document.tags,
             )  # fmt: skip
-            (expected,) = connection.execute(
-                "SELECT %s::tsvector::text", [lexemes.of(org, memory, document)]
-            ).fetchone() or ("",)
-            same = (row_folded, row_words, row_lexemes) == (folded(document), words(document), expected)
-            if not same:
+            folded, words, found_by = texts(org, memory, document)
+            (expected,) = connection.execute("SELECT %s::tsvector::text", [found_by]).fetchone() or ("",)
+            if (row_folded, row_words, row_lexemes) != (folded, words, expected):
                 yield f"organisation {org}: the texts of memory {seq} are not what it says"
         if len(rows) < _STEP:
             return

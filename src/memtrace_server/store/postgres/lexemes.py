@@ -5,6 +5,7 @@ Each begins with its organisation. So one index serves all, and a search looks o
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -13,29 +14,40 @@ from typing import Any
 import msgspec
 
 from memtrace_server.search import analysis
-from memtrace_server.search.documents import Document
 from memtrace_server.store.records import Filter, NewMemory, Words
 
 _USUAL = {("type", "episodic"), ("event", "general")}  # what most memories are, so that it finds nothing
 _LARGEST = 2**63
 _ROOM = (1 << 20) - 1  # bytes of all lexemes in a tsvector
 _LONGEST_CHARACTER = 4  # bytes
+_CACHED = 1 << 12
 _SIZE = 12  # bytes of a hash; equal hashes are taken for equal values
 
 
-def of(org: int, memory: NewMemory, document: Document) -> str:
-    """Return a memory's lexemes as the text of a `tsvector`."""
-    found: set[str] = set()
-    found.add(facet(org, "agent", memory.agent_id))
+def of(org: int, memory: NewMemory, metadata: Mapping[str, Any], stems: Iterable[str]) -> str:
+    """Return a memory's lexemes as the text of a `tsvector`.
+
+    Args:
+        org: The organisation.
+        memory: The memory.
+        metadata: The memory's.
+        stems: Those of the memory's text.
+    """
+    found = {_label(org, "agent", memory.agent_id)}
     if memory.session_id is not None:
-        found.add(facet(org, "session", memory.session_id))
+        found.add(_label(org, "session", memory.session_id))
     for kind, value in (("type", memory.memory_type), ("event", memory.event_type)):
         if (kind, value) not in _USUAL:
-            found.add(facet(org, kind, value))
-    found.update(facet(org, "tag", tag) for tag in memory.tags)
-    found.update(facet(org, "metadata", _named(*item)) for item in document.metadata.items())
-    found.update(_fitting((stem_lexeme(org, stem) for stem in analysis.stems(document.text)), found))
-    return " ".join(map(_quoted, sorted(found)))
+            found.add(_label(org, kind, value))
+    found.update(_label(org, "tag", tag) for tag in memory.tags)
+    found.update(facet(org, "metadata", _named(*item)) for item in metadata.items())
+    prefix = stem_lexeme(org, "")
+    found.update(_fitting([prefix + stem for stem in stems], found))
+    ordered = sorted(found)
+    joined = "' '".join(ordered)
+    if "\\" in joined or joined.count("'") > 2 * (len(ordered) - 1):
+        return " ".join(map(_quoted, ordered))
+    return f"'{joined}'"
 
 
 def _fitting(stems: Iterable[str], beside: Iterable[str]) -> Iterable[str]:
@@ -65,6 +77,12 @@ def facet(org: int, kind: str, value: str) -> str:
     """Return the lexeme of a property."""
     digest = hashlib.blake2b(f"{kind} {value}".encode(), digest_size=_SIZE).hexdigest()
     return f"{org}f{digest}"
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _label(org: int, kind: str, value: str) -> str:
+    """Return a facet that many memories have."""
+    return facet(org, kind, value)
 
 
 def wanted_facets(org: int, wanted: Filter) -> list[str]:

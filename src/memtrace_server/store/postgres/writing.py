@@ -183,14 +183,29 @@ def _values(pending: Pending, places: int) -> dict[str, list[_Row]]:
 
 def memory_row(org: int, memory: NewMemory, place: int | None) -> _Row:
     """Return the row of a memory; `place` is its place in the transaction, None for one that is imported."""
-    document = Document.read(memory.doc)
+    doc = memory.doc
+    folded, words, found_by = texts(org, memory, Document.read(doc))
     return {
         "o": org, "s": memory.seq, "n": place, "a": memory.agent_id, "ss": memory.session_id,
         "mt": memory.memory_type, "et": memory.event_type, "t": memory.time, "i": memory.importance,
         "c": memory.created_at, "e": memory.expires_at, "su": memory.supersedes,
-        "l": lexemes.of(org, memory, document), "f": folded(document), "w": words(document),
-        "d": memory.doc,
+        "l": found_by, "f": folded, "w": words, "d": doc,
     }  # fmt: skip
+
+
+def texts(org: int, memory: NewMemory, document: Document) -> tuple[str, str, str]:
+    """Return what a memory is found by.
+
+    Returns:
+        Its content, as pieces of text are compared; the words of its content, each between spaces; and its
+        lexemes, as the text of a `tsvector`.
+    """
+    words, stems = analysis.words_and_stems(document.content)
+    labels = document.labels
+    if labels:
+        stems += analysis.stems(labels)
+    folded = storable(fold(document.content))
+    return folded, f" {' '.join(words)} ", lexemes.of(org, memory, document.metadata, stems)
 
 
 def _said(said: Said) -> _Row:
@@ -236,16 +251,6 @@ def _execute(connection: Connection, org: int, slot: int, values: Mapping[str, S
     compared = (len(values[name]) for name in ("originals", "answers", "superseded"))
     if written != tuple(compared):
         raise Conflict
-
-
-def folded(document: Document) -> str:
-    """Return a memory's content as pieces of text are compared."""
-    return storable(fold(document.content))
-
-
-def words(document: Document) -> str:
-    """Return the words of a memory's content, each between spaces."""
-    return f" {' '.join(analysis.words(document.content))} "
 
 
 def storable(text: str) -> str:
