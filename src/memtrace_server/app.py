@@ -165,6 +165,7 @@ class Api:
         self._request_timeout = request_timeout
         self._metrics = metrics
         self._gate = Gate(store, failure_limit)
+        self._writes = _Writes(store)
         self._waiting: Counter[int] = Counter()  # by organisation, requests that wait for a memory
         # A search may take long, and no other read is to wait for it.
         self._searchers = Readers(_REMOTE_READERS if store.is_remote else _SEARCHERS, "memtrace-searcher")
@@ -307,7 +308,7 @@ class Api:
     async def _write(self, request: Request, work: Work, org: int, deadline: Deadline) -> Response | Added:
         size = len(request.body)
         write = _Write(run=work.run, deadline=deadline, org=org, size=size, wants=work.wants)
-        written = await _written(self._store, write)
+        written = await self._writes.written(write)
         if size <= _LARGE:
             return written
         return await self._threads(request).run(org, partial(rendered, written))
@@ -321,7 +322,7 @@ class Api:
             step = Step(rows=some, done=done, is_last=is_last)
             run, size = partial(work.run, step=step), _FORGET * len(some)
             write = _Write(run=run, deadline=deadline, org=org, size=size, wants=work.wants)
-            response = await _written(self._store, write)
+            response = await self._writes.written(write)
             done = forgotten(response)
         return response
 
@@ -389,10 +390,29 @@ class _Write(Write, frozen=True, kw_only=True, eq=False):
     waiter: asyncio.Future[Response | Added] = msgspec.field(default_factory=_new_waiter)
 
 
-async def _written(store: Store, write: _Write) -> Response | Added:
-    """What a write returns, once it is committed; a write that nobody waits for any more is not done."""
-    store.submit([write], _wake)
-    return await write.waiter
+class _Writes:
+    """Writes on their way to the store: those of one turn of the event loop go together.
+
+    For each alone, the store's writer was woken up, which took 5 % of a server's time.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._gathered: list[_Write] = []
+
+    async def written(self, write: _Write) -> Response | Added:
+        """What a write returns, once it is committed; one that nobody waits for any more is not done."""
+        if not self._gathered:
+            asyncio.get_running_loop().call_soon(self._submit)
+        self._gathered.append(write)
+        return await write.waiter
+
+    def _submit(self) -> None:
+        writes, self._gathered = self._gathered, []
+        try:
+            self._store.submit(writes, _wake)
+        except Exception as error:  # noqa: BLE001 - each request is told
+            _tell([(write, (None, error)) for write in writes])
 
 
 def _wake(done: _Done) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from attrs import field, frozen
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from memtrace_server import ids, logs, problems, times
@@ -252,6 +252,7 @@ class Connection(HttpToolsProtocol):
         extensions: dict[str, Any] = {CONNECTION: self}
         self.scope["extensions"] = extensions
         super().on_headers_complete()  # parses the URL, which takes longer for 60 KiB than all of /health
+        self.cycle.transport = cast("asyncio.Transport", _Writer(self.cycle))
         self.scope["query_string"] = query
 
     def on_message_complete(self) -> None:
@@ -393,3 +394,35 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._look()
+
+
+class _Writer:
+    """What a response is written to: its head leaves with the beginning of its body, in one system call.
+
+    uvloop sends each part at once. Two system calls took a tenth of the time of a request, and the client's
+    as well.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._head: bytes | None = None
+        self._waits_for_head = cycle.scope["method"] != "HEAD"  # after which no body is written
+
+    def write(self, data: bytes) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+        elif self._waits_for_head and self._cycle.response_started:  # else it is "100 Continue"
+            self._waits_for_head = False
+            self._head = data
+        else:
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        if self._head is not None:
+            self.write(b"")
+        self._transport.close()
