@@ -22,16 +22,17 @@ from mcp.client.streamable_http import streamable_http_client
 
 from memtrace import Memtrace
 
-# As in 0.x, and `query`, by which a question is asked.
+# As in 0.x, and `query`, by which a question is asked; `supersedes`; and the session of a decision.
 TOOLS = {
     "memtrace_remember": {
         "agent_id", "content", "memory_type", "event_type", "session_id", "tags", "importance", "metadata",
+        "supersedes",
     },
     "memtrace_recall": {"agent_id", "since", "session_id", "memory_type", "limit"},
     "memtrace_search": {
         "query", "agent_id", "content_contains", "memory_types", "tags", "since", "min_importance", "limit",
     },
-    "memtrace_decide": {"agent_id", "decision", "reasoning"},
+    "memtrace_decide": {"agent_id", "decision", "reasoning", "session_id", "supersedes"},
     "memtrace_session_create": {"agent_id", "metadata"},
     "memtrace_session_context": {"session_id", "since", "include_types", "max_tokens"},
     "memtrace_agent_register": {"name", "description"},
@@ -165,6 +166,30 @@ def test_a_model_remembers_searches_decides_and_forgets(connect_by_each, run, mo
             assert gone["status"] == "not there"
 
     run(work())
+
+
+def test_what_is_no_longer_true_is_superseded_once(connect, run):
+    async def work():
+        async with connect() as client:
+
+            async def call(tool, **arguments):
+                return await client.call_tool(tool, {"agent_id": "a", **arguments})
+
+            dark = data(await call("memtrace_remember", content="Likes dark mode"))["id"]
+            light = data(await call("memtrace_remember", content="Likes light mode", supersedes=dark))["id"]
+            again = await call("memtrace_remember", content="Likes no mode", supersedes=dark)
+            old = data(await call("memtrace_decide", decision="Use dark", reasoning="Asked for"))["id"]
+            new = {"decision": "Use light", "reasoning": "Asked for", "session_id": "s", "supersedes": old}
+            decided = data(await call("memtrace_decide", **new))
+            found = data(await call("memtrace_recall"))["memories"]
+            in_session = data(await client.call_tool("memtrace_session_context", {"session_id": "s"}))
+            return light, again, decided["id"], [memory["id"] for memory in found], in_session["context"]
+
+    light, again, decided, found, context = run(work())
+    assert again.is_error
+    assert light in again.content[0].text
+    assert found == [decided, light]
+    assert "Use light" in context
 
 
 def test_resources_and_the_prompt_give_contexts(connect, run):
@@ -403,6 +428,22 @@ def test_a_start_warns_of_memory_that_cannot_be_read(fault, live_server):
     assert "0" * 64 not in warning
 
 
+def test_a_start_names_the_memory_without_the_password_of_its_url(tmp_path):
+    command = [sys.executable, "-m", "memtrace", "mcp", "--url"]
+    for url, place in [
+        ("postgresql://ann:secret@127.0.0.1:9/x", "postgresql://ann@127.0.0.1:9/x"),
+        ("http://ann:secret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("sqlite:///agent.db", f"sqlite:///{tmp_path}/agent.db"),
+    ]:
+        done = subprocess.run(
+            [*command, url],
+            cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=60,
+            check=False,
+        )  # fmt: skip
+        assert done.stderr.splitlines()[0] == f"memory: {place}"
+        assert "secret" not in done.stderr
+
+
 def test_mcp_over_http_warns_of_a_server_that_is_unreachable():
     command = ["-m", "memtrace", "mcp", "--transport", "http", "--port", "0", "--url", "http://127.0.0.1:9"]
     with subprocess.Popen([sys.executable, *command], stderr=subprocess.PIPE, encoding="utf-8") as process:
@@ -415,8 +456,8 @@ def test_mcp_over_http_warns_of_a_server_that_is_unreachable():
 def test_the_command_refuses_http_without_a_server(url):
     command = [sys.executable, "-m", "memtrace", "mcp", "--transport", "http", "--url", url]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("memtrace: --url:")
+    assert done.returncode == 2
+    assert done.stderr.startswith("memtrace: Invalid value for --url: ")
 
 
 def test_the_official_conformance_suite_finds_only_what_needs_fixtures(memtrace_server, mcp_conformance):

@@ -43,8 +43,9 @@ def mcp(  # noqa: PLR0913 - one for each option
     except ImportError as error:
         raise TyperException(str(error)) from error
     where = memory_url(url, create=True)
+    place = AsyncMemtrace(where).base_url  # without a password
     if transport == "stdio":
-        print(f"memory: {where}", file=sys.stderr, flush=True)
+        print(f"memory: {place}", file=sys.stderr, flush=True)
         if problem := _problem(where, key, org):
             _warn(problem)
         adapter.create_server(_client(where, key, _http_client(where, org))).run("stdio")
@@ -52,14 +53,14 @@ def mcp(  # noqa: PLR0913 - one for each option
     if org is not None:
         raise typer.BadParameter("with http, the key says which organisation it is", param_hint="--org")
     if not where.startswith(("http://", "https://")):
-        raise TyperException(
-            "--url: with http, clients' keys are checked by a server; name its http(s):// URL"
+        raise typer.BadParameter(
+            "with http, clients' keys are checked by a server; name its http(s):// URL", param_hint="--url"
         )
     import uvicorn
 
     listener = socket.create_server((host, port))
     name, number, *_ = listener.getsockname()
-    print(f"memory: {where}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
+    print(f"memory: {place}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
     problem = _problem(where, key)
     if problem and not isinstance(problem, AuthenticationError):  # the keys are the clients'
         _warn(problem)

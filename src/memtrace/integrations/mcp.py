@@ -7,7 +7,7 @@ interface: `mcp.server.MCPServer`, version 2.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,6 +42,10 @@ else:
 MemoryTypeName = Literal["episodic", "decision", "entity", "session"]
 AgentId = Annotated[str, Field(description="The agent whose memory it is; the same one each time.")]
 SessionId = Annotated[str | None, Field(description="The session, such as one conversation.")]
+Supersedes = Annotated[
+    str | None,
+    Field(description="The id of a memory of the agent that this one replaces, as it is no longer true."),
+]
 Tags = Annotated[list[str] | None, Field(description="Tags; all must be there when searching.")]
 Since = Annotated[str | None, Field(description="How far back: 2h, 24h, 7d, or a date; no limit by default.")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many memories to return at most.")]
@@ -202,7 +206,7 @@ def _key(headers: Headers) -> str | None:
     return token.strip() if scheme.lower() == "bearer" and token else headers.get("x-api-key")
 
 
-def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[Any]:  # noqa: C901, PLR0915
+def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[Any]:  # noqa: C901
     server = _StrictServer(
         "memtrace", title="Memtrace", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING"
     )
@@ -225,11 +229,13 @@ def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[A
             float | None, Field(ge=0, le=1, description="What is important stays longest in a context.")
         ] = None,
         metadata: Annotated[dict[str, Any] | None, Field(description="Anything else, as JSON.")] = None,
+        supersedes: Supersedes = None,
     ) -> Stored:
         """Store a memory: an action, an observation, a fact, a preference.
 
-        Use it when something happened, or was said, that will matter later. The same memory twice within a
-        day is stored once.
+        Use it when something happened, or was said, that will matter later. When a memory is no longer true,
+        store what is true now, and name the old one in supersedes. The same memory twice within a day is
+        stored once.
         """
         fields = _given(
             session_id=session_id,
@@ -238,15 +244,12 @@ def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[A
             tags=tags,
             importance=importance,
             metadata=metadata,
+            supersedes=supersedes,
         )
         with _told():
-            try:
-                memory = await client_of(context).remember(agent_id, content, on_duplicate="reject", **fields)
-            except ConflictError as error:
-                if error.existing_id is None:
-                    raise
-                return Stored(id=error.existing_id, status="already remembered")
-        return Stored(id=memory.id, status="remembered")
+            return await _stored(
+                client_of(context).remember(agent_id, content, on_duplicate="reject", **fields)
+            )
 
     @server.tool(title="Recall", annotations=_READS)
     async def memtrace_recall(  # noqa: PLR0913, PLR0917 - as in 0.x
@@ -311,24 +314,23 @@ def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[A
         return _found(page.results, has_more=bool(page.has_more))
 
     @server.tool(title="Decide", annotations=_ADDS)
-    async def memtrace_decide(
+    async def memtrace_decide(  # noqa: PLR0913, PLR0917 - a parameter each
         context: RequestContext,
         agent_id: AgentId,
         decision: Annotated[str, Field(description="What was decided.")],
         reasoning: Annotated[str, Field(description="Why.")],
+        session_id: SessionId = None,
+        supersedes: Supersedes = None,
     ) -> Stored:
         """Record a decision and the reason for it.
 
         Use it whenever you choose between alternatives, so that the choice can be explained and kept to.
         """
+        fields = _given(session_id=session_id, supersedes=supersedes)
         with _told():
-            try:
-                memory = await client_of(context).decide(agent_id, decision, reasoning, on_duplicate="reject")
-            except ConflictError as error:
-                if error.existing_id is None:
-                    raise
-                return Stored(id=error.existing_id, status="already remembered")
-        return Stored(id=memory.id, status="remembered")
+            return await _stored(
+                client_of(context).decide(agent_id, decision, reasoning, on_duplicate="reject", **fields)
+            )
 
     @server.tool(title="Start a session", annotations=_ADDS)
     async def memtrace_session_create(
@@ -340,7 +342,8 @@ def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[A
     ) -> Started:
         """Start a session: a bounded piece of work, such as one conversation.
 
-        Give its id to memtrace_remember, and read it as a whole with memtrace_session_context.
+        Give its id to memtrace_remember and memtrace_decide, and read it as a whole with
+        memtrace_session_context.
         """
         with _told():
             session = await client_of(context).create_session(agent_id=agent_id, **_given(metadata=metadata))
@@ -448,6 +451,17 @@ def _found(memories: Sequence[Memory], *, has_more: bool) -> Found:
     elif has_more:
         note = "there are more; raise the limit, or narrow the question or the time"
     return Found(memories=shown, count=len(shown), note=note)
+
+
+async def _stored(writing: Awaitable[Memory]) -> Stored:
+    """Return what became of something to store."""
+    try:
+        memory = await writing
+    except ConflictError as error:
+        if error.existing_id is None or error.code == "already_superseded":
+            raise
+        return Stored(id=error.existing_id, status="already remembered")
+    return Stored(id=memory.id, status="remembered")
 
 
 @contextmanager
