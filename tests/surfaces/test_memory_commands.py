@@ -94,6 +94,24 @@ def test_a_decision_has_its_reason_in_a_context(at: list[str], command: Commands
     assert (as_json["memory_count"], as_json["token_count"] <= 300) == (2, True)
 
 
+def test_a_context_of_a_session_is_about_the_named_agent(at: list[str], command: Commands) -> None:
+    command("remember", "ann", "Likes tea", "--session", "shared", *at)
+    command("remember", "bob", "Likes coffee", "--session", "shared", *at)
+
+    printed = command("context", "ann", "--session", "shared", *at)
+
+    assert "tea" in printed
+    assert "coffee" not in printed
+
+
+def test_a_key_of_the_metadata_that_is_given_twice_is_refused(url: str, command: Commands) -> None:
+    twice = ["--metadata", "n=1", "--metadata", "n=2", "--url", url]
+
+    error = command.fail("remember", "ann", "x", *twice, code=2)
+    assert "--metadata: 'n' is given more than once" in error
+    assert "'n' is given more than once" in command.fail("forget", *twice, code=2)
+
+
 def test_every_field_of_a_memory_can_be_given(at: list[str], command: Commands) -> None:
     (old,) = objects(command("remember", "ann", "Lives in Oslo", "--json", *at))
     more = ["--metadata", "ticket=7", "--metadata", "customer=anna", "--time", "2026-01-01T09:00:00Z"]

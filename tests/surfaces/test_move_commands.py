@@ -322,6 +322,46 @@ def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
     assert said.time.isoformat() == "2026-01-01T09:00:01.500000+00:00"
 
 
+def test_parts_and_calls_of_tools_in_a_chat_become_memories_once(tmp_path: Path, command: Commands) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+    find = {"name": "find", "arguments": '{"order": 4711}'}
+    call: dict[str, Any] = {"id": "c1", "type": "function", "function": find}
+    used = {"type": "tool_use", "id": "t1", "name": "pay", "input": {"eur": 5}}
+    chat: list[dict[str, Any]] = [
+        {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]},
+        {"role": "user", "content": [image]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Delivered"},
+        {"role": "assistant", "content": "I pay. ", "tool_calls": [{**call, "function": None}, 7, call]},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "Paying"}, used]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "Paid"}]},
+    ]
+    file = tmp_path / "chat.json"
+    file.write_text(json.dumps([{"time": 1_790_000_000, **message} for message in chat]))
+    url = f"sqlite:///{tmp_path}/to.db"
+
+    printed = command("import", str(file), "--url", url)
+
+    assert printed == (
+        f"Imported 8 records to {url}; 0 existed already.\n"
+        "Left out 1 message without a text or a tool's use.\n"
+    )
+    assert "Imported 0 records" in command("import", str(file), "--url", url)
+    with Memtrace(url) as client:
+        memories = client.list_memories(order="asc").memories
+    assert [(memory.event_type, memory.content) for memory in memories] == [
+        ("user", "What is this?"),
+        ("action", 'find {"order": 4711}'),
+        ("observation", "Delivered"),
+        ("assistant", "I pay. "),
+        ("action", 'find {"order": 4711}'),
+        ("assistant", "Paying"),
+        ("action", 'pay {"eur": 5}'),
+        ("observation", "Paid"),
+    ]
+    assert memories[1].metadata == {"role": "assistant", "tool": "find"}
+
+
 def test_an_import_of_nothing_does_not_claim_a_store(tmp_path: Path, command: Commands) -> None:
     (tmp_path / "chat.json").write_text('[{"role": "user", "content": "No time"}]')
 
@@ -544,7 +584,7 @@ def test_what_is_said_twice_in_a_chat_is_stored_twice_and_in_order(tmp_path: Pat
     assert f"Imported {len(said)} records" in command("import", str(file), "--url", url)
     assert "Imported 0 records" in command("import", str(file), "--url", url)
     file.write_text(json.dumps(messages(*said, "yes")))
-    assert "Imported 1 records" in command("import", str(file), "--url", url)
+    assert "Imported 1 record to" in command("import", str(file), "--url", url)
 
     with Memtrace(url) as client:
         stored = client.list_memories(order="asc").memories
@@ -612,7 +652,7 @@ def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command
 
     printed = command("import", str(file), "--url", url)
 
-    assert "Left out 1 relations." in printed
+    assert "Left out 1 relation.\n" in printed
     with Memtrace(url) as client:
         (ann,) = client.list_memories(agent_id="ann").memories
         assert client.list_memories(agent_id="bob").count == 1
@@ -624,6 +664,7 @@ def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command
     ("text", "imported"),
     [
         (json.dumps(messages("Hi", "Hello"), indent=2), 2),
+        (json.dumps({"model": "m", "messages": messages("Hi", "Hello")}), 2),
         (json.dumps([{"id": 1, "memory": "Tea", "role": "user", "created_at": 5}]), 1),
         (json.dumps([{"id": 1, "memory": "Tea", "role": "user", "created_at": 5}], indent=2), 1),
         ("\n".join(map(json.dumps, [{"type": "file-history-snapshot"}, *CLAUDE_CODE])), 4),
@@ -633,6 +674,7 @@ def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command
     ],
     ids=[
         "indented chat",
+        "body of a request",
         "mem0 with roles",
         "indented mem0",
         "snapshot first",
@@ -649,7 +691,7 @@ def test_a_format_is_found_out_by_what_is_in_the_file(
 
     printed = command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db")
 
-    assert printed.startswith(f"Imported {imported} records ")
+    assert printed.startswith(f"Imported {imported} {'record' if imported == 1 else 'records'} ")
 
 
 @pytest.mark.parametrize(
@@ -680,7 +722,7 @@ def test_an_entry_of_another_shape_is_named_and_the_rest_goes_on(
 
     printed = command.read()
     assert printed.err.startswith(f"memtrace: entry 1: {reason}")
-    assert printed.out.startswith("Imported 1 records ")
+    assert printed.out.startswith("Imported 1 record ")
 
 
 def test_blocks_of_a_transcript_without_a_text_are_passed_over(tmp_path: Path, command: Commands) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected
-from memtrace.cli._output import JsonOption
+from memtrace.cli._output import JsonOption, counted
 from memtrace.cli._pairs import pairs
 
 if TYPE_CHECKING:
@@ -105,4 +105,4 @@ def forget(  # noqa: PLR0913 - an option for each filter
             print(json.dumps({"matched" if dry_run else "deleted": number, "store": place}))
         else:
             done = "Would forget" if dry_run else "Forgot"
-            print(f"{done} {number:,} {'memory' if number == 1 else 'memories'} in {place}.")
+            print(f"{done} {counted(number, 'memory', 'memories')} in {place}.")

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import PurePath
@@ -21,6 +22,9 @@ Format = Literal["auto", "memtrace", "claude-code", "mem0", "chat"]
 Given = Any
 """A record, a line with one or with none, or a ValueError that says why a part of the file is none."""
 
+LeftOut = Counter[tuple[str, str]]
+"""How many of what is left out: the word for one, and for several."""
+
 MAX_TOOL_TEXT = 2_000
 """Characters that are kept of what a tool was given, or returned."""
 
@@ -28,6 +32,9 @@ _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MILLISECOND = 1_000_000
 _LOOKED_AT = 1_000  # lines, to find out a format
 _TEXT = "text"
+_NO_MESSAGE = "line without a message or a tool's use", "lines without a message or a tool's use"
+_NO_TEXT = "message without a text or a tool's use", "messages without a text or a tool's use"
+_SAYING = {_TEXT, "input_text", "output_text"}  # types of parts, of Anthropic's API and of both of OpenAI's
 _OBSERVED = {"function", "tool"}  # roles
 
 
@@ -45,7 +52,7 @@ class Source:
     records: Iterator[tuple[int, Given]]
     part: str = "line"
     parts: str = "lines"
-    left_out: Counter[str] = field(factory=Counter)
+    left_out: LeftOut = field(factory=Counter)
 
 
 def source_of(
@@ -70,7 +77,7 @@ def source_of(
         form = _format_of_lines(begun)
         if form == "auto":
             document = _document(lines, "")
-            form = "chat" if _is_chat(document) else "mem0"
+            form = "chat" if _is_chat(_list_in(document, "messages")) else "mem0"
     if form == "memtrace":
         return Source(enumerate(lines, 1))
     if form == "claude-code":
@@ -78,11 +85,16 @@ def source_of(
         return Source(transcript.records(lines), left_out=transcript.left_out)
     if document is None:
         document = _document(lines, form)
-    entries = _entries(document, form)
+    entries = _list_in(document, "messages" if form == "chat" else "results")
+    if not isinstance(entries, list):
+        raise ValueError(f"the file is not {form} JSON: it has no list of entries")  # noqa: TRY004 - of the file
     if form == "chat":
-        return Source(Chat(agent or form, session, PurePath(name).stem).records(entries), "entry", "entries")
-    relations = document.get("relations") if isinstance(document, dict) else None
-    left_out = Counter({"relations": len(relations)} if isinstance(relations, list) else {})
+        chat = Chat(agent or form, session, PurePath(name).stem)
+        return Source(chat.records(entries), "entry", "entries", chat.left_out)
+    relations = _list_in(document, "relations") if isinstance(document, dict) else None
+    left_out: LeftOut = Counter()
+    if relations and isinstance(relations, list):
+        left_out["relation", "relations"] = len(relations)
     mem0 = ((at, _converted(_mem0, entry, agent, session)) for at, entry in enumerate(entries, 1))
     return Source(mem0, "entry", "entries", left_out)
 
@@ -97,7 +109,7 @@ class ClaudeCode:
 
     agent: str
     session: str | None
-    left_out: Counter[str] = field(factory=Counter, init=False)
+    left_out: LeftOut = field(factory=Counter, init=False)
     _ids: dict[str, str] = field(factory=dict, init=False)
     _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
 
@@ -117,7 +129,7 @@ class ClaudeCode:
                 yield at, error
                 continue
             if not memories:
-                self.left_out["lines without a message or a tool's use"] += 1
+                self.left_out[_NO_MESSAGE] += 1
             for memory in memories:
                 yield at, memory
 
@@ -194,7 +206,7 @@ def _events(role: str, content: object) -> list[tuple[str, str, dict[str, Any]]]
 def _said(blocks: object) -> str:
     """Return the texts of a message's blocks."""
     known = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
-    texts = [block.get(_TEXT) for block in known if block.get("type") == _TEXT]
+    texts = [block.get(_TEXT) for block in known if block.get("type") in _SAYING]
     return "\n\n".join(text for text in texts if isinstance(text, str)).strip()
 
 
@@ -205,7 +217,10 @@ def _shortened(text: str) -> str:
 
 @define
 class Chat:
-    """A list of messages, each with `role`, `content` and `time`.
+    """A list of messages, each with `role`, `content` and `time`, as APIs of models take them.
+
+    A content is a text or a list of parts, whose texts are one memory. Each use of a tool becomes an action,
+    and each result in a part an observation, shortened to `MAX_TOOL_TEXT` characters.
 
     What is said twice are two memories: the second one's id says so, too. Messages of one moment keep their
     order. The session is named after the file and its first message, so it is the same when the file has
@@ -215,20 +230,30 @@ class Chat:
     agent: str
     session: str | None
     name: str
+    left_out: LeftOut = field(factory=Counter, init=False)
     _said_before: Counter[str] = field(factory=Counter, init=False)
     _moments: dict[int, tuple[str, int]] = field(factory=dict, init=False)  # in ms
     _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
 
     def records(self, entries: list[object]) -> Iterator[tuple[int, Given]]:
-        """Return a record for each message."""
+        """Return a record for each message, and for each use of a tool."""
         for at, entry in enumerate(entries, 1):
-            yield at, _converted(self._record, entry)
+            memories = _converted(self._memories, entry)
+            if isinstance(memories, ValueError):
+                yield at, memories
+                continue
+            if not memories:
+                self.left_out[_NO_TEXT] += 1
+            for memory in memories:
+                yield at, memory
 
-    def _record(self, entry: dict[str, Any]) -> dict[str, Any]:
-        role, content, time = entry["role"], entry["content"], _time(entry.get("time"))
+    def _memories(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
+        calls = entry.get("tool_calls") or []
+        role, content = entry["role"], entry.get("content") if calls else entry["content"]
+        time = _time(entry.get("time"))
         if not isinstance(role, str):
             raise ValueError(f"its role is {role!r}, not a text")  # noqa: TRY004 - of the file, not of a call
-        key = json.dumps([role, content, entry["time"]])
+        key = json.dumps([role, content, entry["time"], *([calls] if calls else ())])
         if self.session is None:
             first = hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=4).hexdigest()
             self.session = f"{self.name[:100].strip() or 'chat'}-{first}"
@@ -236,14 +261,41 @@ class Chat:
         self._said_before[key] += 1
         key = f"{key}\n{self._said_before[key]}"
         first, after = self._moments.get(_milliseconds(time), (key, 0))
-        self._moments[_milliseconds(time)] = first, after + 1
-        return {
-            **_memory(self.agent, _derived_id(time, key, first=first, after=after), time, content),
-            "created_at": self._now,
-            "event_type": "observation" if role in _OBSERVED else role,
-            "session_id": self.session,
-            "metadata": {"role": role},
-        }
+        memories: list[dict[str, Any]] = []
+        for number, (event_type, text, facts) in enumerate(_events_of_message(role, content, calls)):
+            own = f"{key}\n{number}" if number else key
+            memory_id = _derived_id(time, own, first=first, after=after + number)
+            memories.append(
+                {
+                    **_memory(self.agent, memory_id, time, text),
+                    "created_at": self._now,
+                    "event_type": "observation" if event_type in _OBSERVED else event_type,
+                    "session_id": self.session,
+                    "metadata": {**facts, "role": role},
+                }
+            )
+        self._moments[_milliseconds(time)] = first, after + len(memories)
+        return memories
+
+
+def _events_of_message(role: str, content: Any, calls: object) -> list[tuple[str, Any, dict[str, Any]]]:  # noqa: ANN401 - as the file has it
+    """Return what a message of a chat says and does: the event type, the text and metadata of each."""
+    uses = [_use(call) for call in calls] if isinstance(calls, list) else []
+    if isinstance(content, list):
+        return _events(role, [*content, *uses])
+    done = _events(role, uses)
+    return done if uses and not content else [(role, content, {}), *done]  # exactly as it was said
+
+
+def _use(call: object) -> dict[str, Any]:
+    """Return a call of a function, as OpenAI's API has it, as Anthropic's has it."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict):
+        return {}
+    given = function.get("arguments")
+    with suppress(ValueError, RecursionError):
+        given = json.loads(given) if isinstance(given, str) else given
+    return {"type": "tool_use", "name": function.get("name"), "input": given}
 
 
 _FIELDS_OF_MEM0 = {
@@ -348,11 +400,9 @@ def _document(lines: Iterable[bytes], form: str) -> object:
         raise ValueError(f"the file is not {f'{form} JSON'.strip()}: {error}") from None
 
 
-def _entries(document: object, form: str) -> list[object]:
-    entries = document.get("results") if isinstance(document, dict) else document
-    if isinstance(entries, list):
-        return entries
-    raise ValueError(f"the file is not {form} JSON: it has no list of entries")
+def _list_in(document: object, name: str) -> object:
+    """Return the list that a document is, or has under a name."""
+    return document.get(name) if isinstance(document, dict) else document
 
 
 def _format_of_lines(lines: Iterable[bytes]) -> Literal["auto", "memtrace", "claude-code"]:
@@ -369,14 +419,14 @@ def _format_of_lines(lines: Iterable[bytes]) -> Literal["auto", "memtrace", "cla
         if isinstance(entry, dict):
             if "kind" in entry:
                 return "memtrace"
-            if "results" in entry:
+            if entry.keys() & {"results", "messages"}:
                 return "auto"
             if entry.keys() & {"type", "uuid", "sessionId", "leafUuid"}:
                 return "claude-code"
     return "auto" if is_begun_document else "memtrace"
 
 
-def _is_chat(document: object) -> bool:
-    """Return whether the first entry of a JSON document is a message of a chat."""
-    entry = document[0] if isinstance(document, list) and document else None
+def _is_chat(entries: object) -> bool:
+    """Return whether the first entry of a list is a message of a chat."""
+    entry = entries[0] if isinstance(entries, list) and entries else None
     return isinstance(entry, dict) and "role" in entry and "memory" not in entry

@@ -202,7 +202,7 @@ def context(  # noqa: PLR0913 - an option each
     fields = _given(query=query, since=since, max_tokens=max_tokens)
     with _memory(url, key, org) as client:
         found = (
-            client.get_session_context(session, **fields)
+            client.get_session_context(session, agent_id=agent, **fields)
             if session is not None
             else client.get_agent_context(agent, **fields)
         )

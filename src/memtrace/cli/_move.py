@@ -21,7 +21,7 @@ from typer import TyperException
 from memtrace.cli._client import KeyOption, OrgOption, UrlOption, connected, explained
 from memtrace.cli._errors import MISUSED, Failure
 from memtrace.cli._formats import Format, source_of
-from memtrace.cli._output import write_utf8
+from memtrace.cli._output import counted, write_utf8
 from memtrace.exceptions import BadRequestError
 
 if TYPE_CHECKING:
@@ -132,9 +132,10 @@ def import_(  # noqa: PLR0913 - an option each
         at = places[rejected.position - 1]
         print(f"memtrace: {source.part} {at}: {rejected.reason}", file=sys.stderr)
     if report.imported or report.existing or not report.rejected:
-        print(f"Imported {report.imported:,} records to {place}; {report.existing:,} existed already.")
-    for what, number in source.left_out.items():
-        print(f"Left out {number:,} {what}.")
+        imported = counted(report.imported, "record", "records")
+        print(f"Imported {imported} to {place}; {report.existing:,} existed already.")
+    for (one, several), number in source.left_out.items():
+        print(f"Left out {counted(number, one, several)}.")
     if report.rejected:
         raise TyperException(
             f"of the {source.parts} of {file.name}, {len(report.rejected):,} could not be imported"
@@ -196,12 +197,12 @@ def copy(  # noqa: PLR0913 - an option each
         records = partial(_exported, one, source, from_key)
         with _progress("Copied") as advance:
             report = other.import_(_advancing(records(), advance), strict=True)
-        print(
-            f"Copied {report.imported:,} records from {here} to {there}; {report.existing:,} existed already."
-        )
+        copied = counted(report.imported, "record", "records")
+        print(f"Copied {copied} from {here} to {there}; {report.existing:,} existed already.")
         with _progress("Verified") as advance:
             count, checksum = _verify(records(), other.export(), advance)
-    print(f"Verified {count:,} memories: sha256 {checksum} on both sides.")
+    memories = counted(count, "memory", "memories")
+    print(f"Verified {memories}: sha256 {checksum} on both sides.")
 
 
 def _exported(client: Memtrace, url: str, key: str | None) -> _Records:

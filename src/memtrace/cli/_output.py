@@ -57,6 +57,11 @@ def print_models(models: Iterable[Model]) -> None:
         print(msgspec.json.encode(model.to_dict()).decode())
 
 
+def counted(number: int, one: str, several: str) -> str:
+    """Return a number with what is counted."""
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def shown(text: str) -> str:
     """Return a text for a terminal, which must not obey what is stored: control characters are escaped."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

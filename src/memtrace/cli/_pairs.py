@@ -10,7 +10,13 @@ import typer
 
 def pairs(texts: Iterable[str]) -> dict[str, object]:
     """Return metadata; each text is of the form K=V, where V is JSON, or else text."""
-    return dict(map(_pair, texts))
+    found: dict[str, object] = {}
+    for text in texts:
+        name, value = _pair(text)
+        if name in found:
+            raise typer.BadParameter(f"{name!r} is given more than once", param_hint="--metadata")
+        found[name] = value
+    return found
 
 
 def _pair(text: str) -> tuple[str, object]:

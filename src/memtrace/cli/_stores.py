@@ -10,7 +10,7 @@ import typer
 from typer import TyperException
 
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened, unavailability
-from memtrace.cli._output import write_utf8
+from memtrace.cli._output import counted, write_utf8
 
 
 def check(*, store: StoreOption = DEFAULT_STORE) -> None:
@@ -20,7 +20,8 @@ def check(*, store: StoreOption = DEFAULT_STORE) -> None:
     for line in wrong:
         print(line)
     if wrong:
-        raise TyperException(f"the store is not consistent: {len(wrong)} things are wrong")
+        found = counted(len(wrong), "thing is", "things are")
+        raise TyperException(f"the store is not consistent: {found} wrong")
     print("The store is consistent.")
 
 
@@ -53,7 +54,7 @@ def backup(
     """Copy the store to a new file, while others read and write it, and verify the copy."""
     with opened(store) as opened_store:
         memories = opened_store.backup(file)
-    print(f"{file} holds {memories:,} memories and was verified.")
+    print(f"{file} holds {counted(memories, 'memory', 'memories')} and was verified.")
 
 
 def restore(
@@ -70,6 +71,7 @@ def restore(
         done = restore_store(store, file)
     with opened(store) as opened_store:
         tenants.note_restore(opened_store, done.memories)
-    print(f"Restored {done.memories:,} memories from {file} to {StoreUrl.parse(store).path}.")
+    restored = counted(done.memories, "memory", "memories")
+    print(f"Restored {restored} from {file} to {StoreUrl.parse(store).path}.")
     if done.replaced:
         print(f"The store that was there before is now {done.replaced}.")
