@@ -389,6 +389,45 @@ def test_a_closed_store_says_so_and_closing_twice_is_fine(store: Store) -> None:
             use(lambda _: None)
 
 
+def test_a_store_that_is_closed_during_a_read_leaves_no_connection(file: Path) -> None:
+    store = open_store(f"sqlite:///{file}")
+    store.write(lambda _: None)
+
+    store.read(lambda _: store.close())
+
+    assert opened_below(file.parent) == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.probe(),
+        lambda store: list(store.check()),
+        lambda store: store.backup("backup.db"),
+        lambda store: store.vacuum(),
+    ],
+    ids=["probe", "check", "backup", "vacuum"],
+)
+def test_a_closed_store_is_not_opened_again(file: Path, use: Callable[[Any], Any]) -> None:
+    store = open_store(f"sqlite:///{file}")
+    store.write(lambda _: None)
+    store.close()
+
+    with pytest.raises(StoreUnavailable, match="closed"):
+        use(store)
+
+    assert opened_below(file.parent) == []
+
+
+def opened_below(folder: Path) -> list[Path]:
+    """The files below a folder that this process has open."""
+    opened = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # that of the listing itself
+            opened.append(descriptor.readlink())
+    return [path for path in opened if path.is_relative_to(folder)]
+
+
 def test_a_store_that_was_never_used_makes_no_file_and_can_be_closed(file: Path) -> None:
     open_store(f"sqlite:///{file}").close()
 

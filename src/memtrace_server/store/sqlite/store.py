@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -154,6 +154,7 @@ class SqliteStore:
 
     def vacuum(self) -> None:
         with self._told_apart(), self._writing.held(end_of_wait(None, PATIENCE)):
+            self._see_that_it_is_open()
             connection = self._open_writer(end_of_wait(None, PATIENCE))
             with _waiting_for_others(connection, PATIENCE):
                 # A write in progress finds them gone, and stages them again.
@@ -199,8 +200,7 @@ class SqliteStore:
 
     def _disconnect(self) -> None:
         """Close all connections. Needs the locks of the writer and of the watcher."""
-        while self._readers:
-            self._readers.pop().close()
+        self._close_readers()
         if self._watcher is not None:
             self._watcher.close()
             self._watcher = None
@@ -209,6 +209,13 @@ class SqliteStore:
             self._writer = None
         if self._file is not None:
             self._file.forget()
+
+    def _close_readers(self) -> None:
+        with suppress(
+            IndexError
+        ):  # which says that there are no more: others may close them at the same time
+            while True:
+                self._readers.pop().close()
 
     def _read(self, work: Callable[[Transaction], T], ends_at: float, deadline: Deadline | None) -> T:
         with self._told_apart(), self._reader(ends_at) as connection:
@@ -219,6 +226,7 @@ class SqliteStore:
             self._read(lambda transaction: transaction.secret(), ends_at, None)
             return
         with self._writing.held(ends_at), self._told_apart():
+            self._see_that_it_is_open()
             connection = self._open_writer(ends_at)
             _begin(connection, ends_at)
             with _RolledBack(connection):
@@ -462,6 +470,7 @@ class SqliteStore:
 
     def _open(self, ends_at: float) -> None:
         """Open the store, unless that was done. Needs the writer's lock."""
+        self._see_that_it_is_open()
         if not self.is_read_only:
             self._open_writer(ends_at)
         elif self._file is not None and not self._is_readable:
@@ -511,7 +520,6 @@ class SqliteStore:
     def _reader(self, ends_at: float) -> Iterator[sqlite3.Connection]:
         if self._file is None or not (self._writer or self._is_readable):
             with self._writing.held(ends_at):
-                self._see_that_it_is_open()
                 self._open(ends_at)
                 if self._file is None:  # memory has one connection only
                     yield self._open_writer(ends_at)
@@ -532,6 +540,8 @@ class SqliteStore:
                 yield connection
             finally:
                 self._readers.append(connection)
+                if self._writing.is_closed:  # which found this connection in use
+                    self._close_readers()
 
 
 def _delays() -> Iterator[float]:
