@@ -51,6 +51,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, ["sqlite", "postgres"], indirect=True, scope=scope)  # type: ignore[arg-type]
 
 
+@pytest.fixture(autouse=True)
+def no_certificates(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Spares httpx's clients to read the machine's certificates, which takes longer than most tests.
+
+    Tests of the package install others, for which certificates are needed.
+    """
+    if request.path.parent.name != "package":
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path_factory.getbasetemp()))
+
+
 @pytest.fixture(scope="session")
 def live_server(request: pytest.FixtureRequest) -> LiveServer:
     """`memtrace serve` on a free port and a fresh store, for all tests; each uses its own tenant."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -201,8 +200,6 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", handle_request)
     monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle_async_request)
-    # Reading certificates takes most of a test's time.
-    monkeypatch.setattr(httpx, "create_ssl_context", ssl.create_default_context)
     yield server
     server.assert_done()
 
