@@ -3,9 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 EXAMPLES ?= 50
-# A worker takes from another what that one has not begun, so that both end at once and a module's fixtures are
-# mostly made once.
-SIDE_BY_SIDE := -n 2 --dist worksteal --timeout 600
+# A worker takes from another what that one has not begun, so that all end at once and a module's fixtures are
+# mostly made once. Some tests wait, so that a third worker has work for two cores.
+WORKERS ?= 3
+SIDE_BY_SIDE = -n $(WORKERS) --dist worksteal --timeout 600
 OF_COMMANDS := $(filter-out %/test_ui_command.py,$(wildcard tests/surfaces/test_*command*.py)) tests/surfaces/test_settings.py
 OF_USERS := tests/contract tests/client $(OF_COMMANDS)
 BIN := $(VENV)/bin
