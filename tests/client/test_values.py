@@ -261,7 +261,7 @@ def test_a_time_in_an_enum_is_that_time(sdk: Memtrace, fake_server: FakeServer) 
         ({"limit": "5"}, "limit: '5' is not a number"),
         ({"order": "asc"}, "order: recall returns the newest first; list_memories has an order"),
     ],
-    ids=str,
+    ids=["tags", "one tag", "limit", "order"],  # no backslash: mutmut collects twice in a process
 )
 def test_a_filter_of_another_type_is_refused(
     sdk: Memtrace, fake_server: FakeServer, filters: dict[str, Any], said: str
