@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 import typer
 
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, unavailability
+
+_EVERY = "*"
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+")  # as browsers send it
 
 
 def serve(  # noqa: PLR0913 - an option each
@@ -109,6 +114,8 @@ def serve(  # noqa: PLR0913 - an option each
     """Run a server."""
     from memtrace_server import serving
 
+    _check_origins(cors_origin or [])
+    _check_proxies(forwarded_allow_ips)
     options = serving.Options(
         host=host,
         port=port,
@@ -130,3 +137,28 @@ def serve(  # noqa: PLR0913 - an option each
     )
     with unavailability():
         serving.serve(options)
+
+
+def _check_origins(origins: list[str]) -> None:
+    """Refuse what no browser sends as an origin: it would let nobody in."""
+    for origin in origins:
+        if origin != _EVERY and not _ORIGIN.fullmatch(origin):
+            raise typer.BadParameter(
+                f"{origin!r} is no origin; give a scheme and a host in small letters, without a path:"
+                " https://app.example.com",
+                param_hint="--cors-origin",
+            )
+
+
+def _check_proxies(addresses: str | None) -> None:
+    """Refuse what is no address: uvicorn takes it for the name of a socket, and trusts no proxy."""
+    if addresses is None or addresses == _EVERY:
+        return
+    for address in addresses.split(","):
+        try:
+            ip_network(address.strip())
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"{error}; give addresses or networks: 127.0.0.1,10.0.0.0/8",
+                param_hint="--forwarded-allow-ips",
+            ) from error
