@@ -79,8 +79,8 @@ KNOWN = re.compile(
     r"|REUSE SUBQUERY|COMPOUND QUERY|LEFT-MOST SUBQUERY|MERGE \(UNION ALL\)|LEFT$|RIGHT$"
     r"|SCAN (j|json_each) VIRTUAL TABLE"  # of few values
     r"|SEARCH (keys|orgs|o) USING "
-    r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age|duplicates_by_row) \("
-    r"|SCAN duplicates USING INDEX duplicates_by_row$"  # the first row
+    r"|SEARCH \w+ USING (COVERING )?INDEX (memories_by_end|\w+_by_age) \("
+    r"|SEARCH duplicates USING PRIMARY KEY \(\(org,fingerprint,seq\)>\(\?,\?,\?\)\)$"  # of the next few
     r"|SEARCH memories USING COVERING INDEX memories_by_entry \(org=\?\)$"  # the last entry
     r"|(LIST|CORRELATED SCALAR|SCALAR|CORRELATED LIST) SUBQUERY|USE TEMP B-TREE|(CO-ROUTINE|MATERIALIZE) "
     r"|USING ROWID SEARCH ON TABLE m FOR IN-OPERATOR|MULTI-INDEX OR"
@@ -272,8 +272,9 @@ def call_everything(transaction: SqliteTransaction) -> set[str]:
             for after in (None, (5, "s"))
         ),
         ("sweep", (NOW, 0, 10), {}),
+        ("sweep_duplicates", (NOW, 0, (1, 1, 1), 10), {}),
         ("sweep_long", (NOW,), {}),
-        ("add_memories", (ORG, [(b"f", memory)], NOW), {}),
+        ("add_memories", (ORG, [(b"h", memory)], NOW), {}),
         ("matching", (ORG, Filter(agent_id="a"), NOW), {}),
         ("forget", (ORG, [NOW]), {}),
         ("delete_sessions", (ORG, "a", NOW), {}),

@@ -20,12 +20,12 @@ import pytest
 from durability.store_audit import assert_whole
 from server.writers import submit, together, writer_held
 
-from memtrace import Memtrace
+from memtrace import ConflictError, Memtrace
 from memtrace_server import tenants, times
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.store import Store, open_store, writing
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
-from memtrace_server.store.sqlite import SqliteStore
+from memtrace_server.store.sqlite import SqliteStore, duplicates
 from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
@@ -487,7 +487,7 @@ FORK_WITHIN_A_READ = """
 import os, sys
 from memtrace_server import tenants
 from memtrace_server.store.protocol import StoreUnavailable
-from memtrace_server.store.sqlite import SqliteStore
+from memtrace_server.store.sqlite import SqliteStore, duplicates
 
 store = SqliteStore(sys.argv[1])
 tenants.list_keys(store)
@@ -643,3 +643,60 @@ def test_a_memory_is_late_if_another_process_stored_a_later_one(file: Path) -> N
         found = [memory.content for memory in one.iter_search("word", order="desc")]
         assert found == ["word 3", "word 4", "word 2", "word 1"]
     assert_whole(file)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"time": "2026-11-01T11:00:00.123456789+01:00"},
+        {"ttl": 100},
+        {"dedup_key": "k"},
+        {"tags": ["b", "a", "b"], "importance": 1, "session_id": "s1", "event_type": "error"},
+        {"metadata": {"b": 1.5e18, "a": [1, 1.0, -0.0, 2**63 - 1, "\u2028", None]}, "parent_id": "p"},
+        {"content": "long " * 10_000},
+    ],
+    ids=["plain", "time", "ttl", "key", "kinds", "metadata", "long"],
+)
+def test_a_stored_memory_has_the_fingerprint_of_its_request(file: Path, fields: dict[str, Any]) -> None:
+    memory = {"agent_id": "agent_1", "content": "hello", "on_duplicate": "return", **fields}
+    with Memtrace(f"sqlite:///{file}") as client, closing(sqlite3.connect(file)) as database:
+        (stored,) = client.add_memories([memory])
+        assert client.add_memories([memory]) == [stored]
+        assert database.execute("SELECT count(*) FROM duplicates").fetchone() == (1,)
+
+        client.forget(stored)
+
+        assert database.execute("SELECT count(*) FROM duplicates").fetchone() == (0,)
+
+
+def test_a_memory_that_supersedes_has_the_fingerprint_of_its_request(file: Path) -> None:
+    with Memtrace(f"sqlite:///{file}") as client, closing(sqlite3.connect(file)) as database:
+        older = client.remember("agent_1", "red")
+        memory = {"agent_id": "agent_1", "content": "blue", "supersedes": older.id}
+        (newer,) = client.add_memories([{**memory, "on_duplicate": "return"}])
+        client.forget(older)
+
+        with pytest.raises(ConflictError) as refused:
+            client.add_memories([{**memory, "on_duplicate": "reject"}])
+        client.forget(newer)
+
+        assert refused.value.code == "duplicate_memory"
+        assert database.execute("SELECT count(*) FROM duplicates").fetchone() == (0,)
+
+
+def test_memories_whose_short_fingerprints_collide_are_told_apart(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "short", lambda _: 7)
+    with Memtrace(f"sqlite:///{file}") as client:
+        batch = [{"agent_id": "agent_1", "content": text, "on_duplicate": "return"} for text in "abcab"]
+        stored = client.add_memories(batch)
+        assert stored.duplicates == [3, 4]
+        assert [memory.id for memory in client.add_memories(batch)] == [memory.id for memory in stored]
+
+        client.forget(stored[0])
+
+        again = client.add_memories([*batch, {**batch[0], "content": "d"}])
+        assert again.duplicates == [1, 2, 3, 4]
+        assert [memory.id for memory in again[1:3]] == [memory.id for memory in stored[1:3]]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from memtrace_server import times
+from memtrace_server import fingerprints
 
 KINDS = ("agent_id", "session_id", "memory_type", "event_type")
 """Fields of a memory that stores keep in columns of their own."""
 
-_ALSO_COMPARED = ("importance", "parent_id", "supersedes", "ttl")
 _NOT_IN_REST = {*KINDS, "created_at", "expires_at", "id", "on_duplicate", "time", "ttl"}  # as they are sent
 _ENCODER = msgspec.json.Encoder()
-_SORTED = msgspec.json.Encoder(order="sorted")
 
 
 class Drafts:
@@ -44,7 +41,7 @@ class Drafts:
     def fingerprints(self) -> Sequence[bytes]:
         """The fingerprint of each memory, which equal memories share."""
         if self._fingerprints is None:
-            self._fingerprints = [_fingerprint(request) for request in self._requests]
+            self._fingerprints = [fingerprints.of_request(request) for request in self._requests]
         return self._fingerprints
 
     @property
@@ -66,27 +63,6 @@ class Drafts:
 def unique(tags: Iterable[str]) -> list[str]:
     """Return tags in their order, each once."""
     return list(dict.fromkeys(tags))
-
-
-def _fingerprint(request: Mapping[str, Any]) -> bytes:
-    """Return a hash that equal memories share: of the `dedup_key`, or of all fields that a caller can set.
-
-    An explicit time is one of these fields: an import may have the same words at several times.
-    """
-    if "dedup_key" in request:
-        same = [request["agent_id"], request["dedup_key"]]
-    else:
-        moment = times.parse(request["time"]) if "time" in request else None  # in whatever zone it is written
-        same = [
-            request["agent_id"], request.get("session_id"), request["memory_type"], request["event_type"],
-            request["content"], request.get("metadata"), moment,
-        ]  # fmt: skip
-        more = {name: request[name] for name in _ALSO_COMPARED if name in request}
-        if request.get("tags"):
-            more["tags"] = sorted(set(request["tags"]))
-        if more:
-            same.append(more)
-    return hashlib.blake2b(_SORTED.encode(same), digest_size=16).digest()
 
 
 def _rest(request: Mapping[str, Any]) -> str:

@@ -56,6 +56,31 @@ def _merge_in_steps(connection: sqlite3.Connection) -> None:
         fulltext.set_options(connection, org)
 
 
+def _shorten_fingerprints(connection: sqlite3.Connection) -> None:
+    """Keep 64 bits of each fingerprint, no index by row, and no moment that the row tells as well."""
+    connection.create_function(
+        "short", 1, lambda full: int.from_bytes(full[:8], "big", signed=True), deterministic=True
+    )
+    for statement in (
+        "ALTER TABLE duplicates RENAME TO long_duplicates",
+        """
+        CREATE TABLE duplicates (
+            org INTEGER NOT NULL,
+            fingerprint INTEGER NOT NULL, -- its first 64 bits
+            seq INTEGER NOT NULL,
+            stored_at INTEGER, -- unless the row tells
+            PRIMARY KEY (org, fingerprint, seq)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        INSERT INTO duplicates
+            SELECT org, short(fingerprint), seq, nullif(stored_at, seq) FROM long_duplicates
+        """,
+        "DROP TABLE long_duplicates",
+    ):
+        connection.execute(statement)
+
+
 _Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
 """Statements, and what cannot be said in any."""
 
@@ -430,6 +455,7 @@ _STEPS: Mapping[str, _Step] = {
         ALTER TABLE orgs DROP COLUMN latest;
         ALTER TABLE agent_counts ADD COLUMN active_at INTEGER; -- when its agent was last active
     """,
+    "0017-short-fingerprints": ("", _shorten_fingerprints),
 }
 
 

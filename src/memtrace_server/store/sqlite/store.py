@@ -33,7 +33,16 @@ from memtrace_server.store.protocol import (
     WantsOf,
     Write,
 )
-from memtrace_server.store.sqlite import backups, forks, fulltext, inspection, migrations, queries, texts
+from memtrace_server.store.sqlite import (
+    backups,
+    duplicates,
+    forks,
+    fulltext,
+    inspection,
+    migrations,
+    queries,
+    texts,
+)
 from memtrace_server.store.sqlite.checkpoints import Checkpoints
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 from memtrace_server.store.sqlite.forks import Users
@@ -93,6 +102,7 @@ class SqliteStore:
         self._users = Users()  # of other connections than the writer's and the watcher's
         self._suspended: ExitStack | None = None
         self._unswept = self._unswept_long = 0
+        self._swept_to = duplicates.START
         self._ended: deque[int] = deque()  # rows of texts that were staged for writes that have ended
         self._cleans_at = 0.0
         self._indexer = Indexer(self._index_reader, self._index_writer)
@@ -331,7 +341,10 @@ class SqliteStore:
     def _sweep(self, connection: sqlite3.Connection, now: int) -> bool:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
             # Twice as much as was added since, or what is to be swept would pile up.
-            transaction.sweep(now, now - _KEPT, _SWEEP + 2 * self._unswept)
+            limit = _SWEEP + 2 * self._unswept
+            transaction.sweep(now, now - _KEPT, limit)
+            swept_to = transaction.sweep_duplicates(now, now - _KEPT, self._swept_to, limit)
+        self._swept_to = swept_to
         self._unswept = 0
         self._note_forgotten(transaction)
         return False

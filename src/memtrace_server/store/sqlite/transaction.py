@@ -17,7 +17,7 @@ from attrs import define, field
 from memtrace_server import times
 from memtrace_server.search.documents import Document
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
-from memtrace_server.store.facts import Asked, Facts, Learned, Original
+from memtrace_server.store.facts import Asked, Facts, Learned
 from memtrace_server.store.pending import Gone, Kept, Link, Pair, Pending
 from memtrace_server.store.records import (
     Agent,
@@ -33,7 +33,7 @@ from memtrace_server.store.records import (
     Term,
     Unindexed,
 )
-from memtrace_server.store.sqlite import bulk, fulltext, queries, ranked, texts
+from memtrace_server.store.sqlite import bulk, duplicates, fulltext, queries, ranked, texts
 from memtrace_server.store.sqlite.indexing import weight
 from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
 
@@ -172,11 +172,10 @@ class SqliteTransaction(Facts):
         return self._read_keys([digest]).get(digest)
 
     def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
-        fingerprints = list(asked.fingerprints)
         return Learned(
             keys=self._read_keys(list(asked.digests)) if asked.digests else {},
             answers=self._read_answers(org, list(asked.keys)) if asked.keys else {},
-            originals=self._read_originals(org, fingerprints, since, now) if fingerprints else {},
+            originals=duplicates.originals(self._db, org, list(asked.fingerprints), since, now),
         )
 
     def _read_keys(self, digests: Sequence[bytes]) -> dict[bytes, Key]:
@@ -193,26 +192,6 @@ class SqliteTransaction(Facts):
         for some in bulk.parts(keys):
             for key, at, *row in self._db.execute(f"{sql} {bulk.among(some)}", (org, *some)):
                 found[key] = Kept(answer_of(row), at)
-        return found
-
-    def _read_originals(
-        self, org: int, fingerprints: Sequence[bytes], since: int, now: int
-    ) -> dict[bytes, list[Original]]:
-        first = (
-            "SELECT d.seq FROM duplicates d JOIN memories o ON o.seq = d.seq"
-            " WHERE (d.org, d.fingerprint) = (?, f.column1) AND d.stored_at >= ?"
-            " AND (o.expires_at IS NULL OR o.expires_at > ?) ORDER BY d.seq LIMIT 1"
-        )
-        found: dict[bytes, list[Original]] = {}
-        for some in bulk.parts(fingerprints):
-            rows = self._db.execute(
-                f"SELECT f.column1, m.expires_at, m.seq, m.time, {queries.WHOLE_DOC}, {queries.NEWER}"
-                f" FROM (VALUES {', '.join(['(?)'] * len(some))}) f JOIN memories m ON m.seq = ({first})",
-                (*some, org, since, now),
-            )
-            for fingerprint, expires_at, seq, time, doc, newer in rows:
-                memory = Found(seq=seq, time=time, doc=doc, superseded_by=newer)
-                found[fingerprint] = [Original(seq, seq, memory, expires_at)]  # stored no later
         return found
 
     # --- memories
@@ -434,12 +413,6 @@ class SqliteTransaction(Facts):
         expired = self._expired(now, limit + _PASSED_BY, "IS NULL", limit)
         self._remove_of_all(expired)
         self._date_back(now)
-        # By the row, which is no earlier and has an index; what was dated back stays longer.
-        self._db.execute(
-            "DELETE FROM duplicates WHERE (org, fingerprint, seq) IN"
-            " (SELECT org, fingerprint, seq FROM duplicates WHERE seq < ? LIMIT ?)",
-            (keep_since, limit),
-        )
         old = "SELECT org, key FROM answers WHERE answered_at < ? LIMIT ?"
         self._db.execute(f"DELETE FROM answers WHERE (org, key) IN ({old})", (keep_since, limit))
         self._db.execute(
@@ -447,6 +420,12 @@ class SqliteTransaction(Facts):
             " (SELECT org, agent_id, period FROM recent_counts WHERE period < ? LIMIT ?)",
             (keep_since // PERIOD, limit),
         )
+
+    def sweep_duplicates(
+        self, now: int, keep_since: int, after: duplicates.Position, limit: int
+    ) -> duplicates.Position:
+        """Remove fingerprints that are kept for a day only, among some; return where to go on."""
+        return duplicates.sweep(self._db, after, keep_since, now, limit)
 
     def sweep_long(self, now: int) -> int:
         """Remove some long memories that have expired, and return how many."""
@@ -485,16 +464,11 @@ class SqliteTransaction(Facts):
         self._execute(sql, encoded(rows))
 
     def _date_back(self, now: int) -> None:
-        """Date what was written while the clock was ahead from now, or it would be kept until then.
+        """Date answers that were given while the clock was ahead from now, or they would be kept until then.
 
-        Unless all is later than now: then the clock is behind.
+        Unless all are later than now: then the clock is behind.
         """
         ahead = now + times.SECOND
-        first = "SELECT stored_at FROM duplicates ORDER BY seq LIMIT 1"
-        self._db.execute(
-            f"UPDATE duplicates SET stored_at = ? WHERE seq > ? AND stored_at > ? AND ({first}) <= ?",
-            (now, ahead, ahead, now),
-        )
         self._db.execute(
             "UPDATE answers SET answered_at = ? WHERE answered_at > ?"
             " AND EXISTS (SELECT 1 FROM answers WHERE answered_at <= ?)",
@@ -634,9 +608,7 @@ class SqliteTransaction(Facts):
         self._db.executemany(_ADD, memories)
         bulk.insert(self._db, "INSERT INTO unindexed", list(pending.memories))
         bulk.insert(self._db, "INSERT INTO labels", labels)
-        # The row tells when it was stored even if the clock is behind, and if it is ahead, for a while.
-        said = [(each.org, each.fingerprint, each.seq, each.seq) for each in pending.said]
-        bulk.insert(self._db, "INSERT INTO duplicates", said)
+        duplicates.add(self._db, pending.said)
         for (_, older), newer in pending.superseded.items():
             self._supersede(older, newer.seq, newer.created_at)
         bulk.insert(
@@ -735,11 +707,15 @@ class SqliteTransaction(Facts):
         return dict(self._db.execute(sql, (encoded(rows),)))
 
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
+        is_compared_since = times.now() - 2 * times.DAY  # of what is older, fingerprints have been swept
         for each in gone:
-            entry, doc, text = self._db.execute(
-                f"SELECT entry, {queries.DOC}, text FROM memories m WHERE seq = ?", (each.seq,)
+            entry, doc, text, created_at, expires_at = self._db.execute(
+                f"SELECT entry, {queries.DOC}, text, created_at, expires_at FROM memories m WHERE seq = ?",
+                (each.seq,),
             ).fetchone()
             document = Document.read(doc)
+            if each.seq >= is_compared_since:
+                duplicates.remove(self._db, org, each.seq, doc, created_at, expires_at)
             sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?)"
             if not self._db.execute(sql, (org, each.seq)).rowcount:
                 self._removals.add(fulltext.Row(org, entry, document))
@@ -752,7 +728,6 @@ class SqliteTransaction(Facts):
             )
             self._db.execute("DELETE FROM memories WHERE seq = ?", (each.seq,))
             self._db.execute("DELETE FROM texts WHERE id = ?", (text,))
-            self._db.execute("DELETE FROM duplicates WHERE seq = ?", (each.seq,))
         self.known.orders.pop(org, None)
 
     def _link(self, org: int, link: Link, superseded_at: int | None) -> None:  # noqa: ARG002
