@@ -52,15 +52,40 @@ class Tail(msgspec.Struct):
     next_cursor: str
 
 
+class Links:
+    """Which memory supersedes which, in the order in which they were stored.
+
+    A memory keeps the id that it was stored with in `supersedes`. If the memory of that id is forgotten, it
+    supersedes the one before, as only the `superseded_by` of that one says.
+    """
+
+    def __init__(self) -> None:
+        self._older: dict[str, str] = {}  # by the id of a memory that is still to come
+
+    def followed(self, memory: dict[str, Any]) -> dict[str, Any]:
+        """Return a memory with the id of the one that it supersedes now."""
+        name, newer = memory.get("id"), memory.get("superseded_by")
+        if not isinstance(name, str):
+            return memory
+        if isinstance(newer, str):
+            self._older[newer] = name
+        older = self._older.pop(name, None)
+        return memory if older is None else {**memory, "supersedes": older}
+
+
 class Batch:
     """Records that are imported together.
+
+    Args:
+        links: Which memories of earlier batches are superseded by one that is still to come.
 
     Attributes:
         records: What is left of them, by what a request calls them: the position of each, and its fields.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, links: Links) -> None:
         self.records: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._links = links
         self._count = 0
         self._size = 0
 
@@ -83,7 +108,8 @@ class Batch:
             kinds = ", ".join(COLLECTIONS)
             told = "it has no kind" if kind is None else f"its kind is {kind!r}"
             raise ValueError(f"{told}; a record's kind is one of {kinds}")
-        fields = {name: value for name, value in given.items() if name not in _OF_THE_PLACE[kind]}
+        record = self._links.followed(dict(given)) if kind == "memory" else given
+        fields = {name: value for name, value in record.items() if name not in _OF_THE_PLACE[kind]}
         self.records.setdefault(COLLECTIONS[kind], []).append((position, fields))
         self._count += 1
 
@@ -112,7 +138,8 @@ def batches(
     records: Iterable[Mapping[str, Any] | str | bytes], rejected: list[RejectedRecord]
 ) -> Iterator[Batch]:
     """Return records in batches; what is no record joins those that were rejected."""
-    batch = Batch()
+    links = Links()
+    batch = Batch(links)
     for position, given in enumerate(records, 1):
         try:
             batch.add(position, given)
@@ -120,7 +147,7 @@ def batches(
             rejected.append(RejectedRecord(position, str(error)))
         if batch.is_full:
             yield batch
-            batch = Batch()
+            batch = Batch(links)
     yield batch
 
 

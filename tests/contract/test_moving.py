@@ -204,6 +204,29 @@ async def test_an_expired_memory_is_left_out(client: AsyncMemtrace) -> None:
     assert (await client.list_memories()).memories == []
 
 
+@pytest.mark.parametrize("is_listed", [False, True], ids=["exported", "listed"])
+async def test_a_chain_whose_middle_was_forgotten_stays_one(
+    client: AsyncMemtrace, *, is_listed: bool
+) -> None:
+    old = await client.remember("a", "old")
+    middle = await client.remember("a", "middle", supersedes=old.id)
+    new = await client.remember("a", "new", supersedes=middle.id)
+    await client.forget(middle)
+    records = await exported(client)
+    if is_listed:
+        page = await client.list_memories(include_superseded=True, order="asc")
+        records = [{"kind": "memory", **memory.to_dict()} for memory in page]
+    await client.forget_all(agent_id="a")
+
+    await client.import_(records)
+
+    assert [memory.id for memory in await client.list_memories()] == [new.id]
+    assert (await client.get_memory(str(old.id))).superseded_by == new.id
+    assert (await client.get_memory(str(new.id))).supersedes == old.id
+    await client.forget(new)
+    assert [memory.id for memory in await client.list_memories()] == [old.id]
+
+
 async def test_a_memory_that_superseded_a_lost_one_is_imported_without_it(client: AsyncMemtrace) -> None:
     old = await client.remember("a", "old")
     new = await client.remember("a", "new", supersedes=old.id)

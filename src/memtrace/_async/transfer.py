@@ -9,7 +9,7 @@ from memtrace_api import requests
 from memtrace_api.fields import ExportFilters
 from memtrace_api.methods import AsyncMethods
 
-from memtrace._records import COLLECTIONS, Agents, Sessions, Tail, batches
+from memtrace._records import COLLECTIONS, Agents, Links, Sessions, Tail, batches
 from memtrace._request import Call, call, parameters_of
 from memtrace._values import identifier
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
@@ -46,6 +46,7 @@ class AsyncTransfers(AsyncMethods):
             identifier(given[name], name)  # None would mean all
         given = {name: value for name, value in given.items() if value is not None}
         named: set[tuple[str, str]] = set()
+        links = Links()
         if not given:
             async for record in self._agents_and_sessions():
                 yield record
@@ -58,7 +59,7 @@ class AsyncTransfers(AsyncMethods):
                 if given:
                     async for record in self._named_by(memory, named):
                         yield record
-                yield {"kind": "memory", **memory}
+                yield {"kind": "memory", **links.followed(memory)}
             place, has_more = {"cursor": page.next_cursor}, page.has_more
 
     async def import_(
