@@ -18,7 +18,7 @@ import attrs
 from memtrace_api.limits import ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS
 
 from memtrace._config import require_number
-from memtrace._request import unsendable
+from memtrace._values import refusal
 from memtrace.exceptions import (
     BadRequestError,
     BufferedWriteError,
@@ -103,10 +103,11 @@ class Queue:
         """Return whether these memories fit in now; BadRequestError if they never would."""
         count, size = len(memories), _size(memories)
         if count > self.max_pending or size > self.max_bytes:
-            raise unsendable(
-                f"memories: {counted(count)} of {size} bytes exceed max_pending={self.max_pending} or "
+            problem = (
+                f"{counted(count)} of {size} bytes exceed max_pending={self.max_pending} or "
                 f"max_bytes={self.max_bytes} of the buffer; add fewer at once"
             )
+            raise refusal("memories", problem)
         return len(self) + count <= self.max_pending and self._bytes + size <= self.max_bytes
 
     def add(self, memories: Sequence[Queued]) -> None:

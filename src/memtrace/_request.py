@@ -12,13 +12,11 @@ from urllib.parse import quote, urlencode
 import attrs
 from memtrace_api.fields import ForgetFilters
 
-from memtrace._values import fields_of, identifier, parameter, prepared
-from memtrace.exceptions import BadRequestError
+from memtrace._values import fields_of, identifier, parameter, prepared, refusal
 from memtrace.models import (
     AddMemoryRequest,
     CreateSessionRequest,
     ForgetFilter,
-    ListOptions,
     Memory,
     RegisterAgentRequest,
     SearchQuery,
@@ -91,7 +89,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     headers: dict[str, str] = request["headers"]
     for name, value in headers.items():
         if not is_header_value(value):
-            raise unsendable(f"{name}: {value!r} has characters that no header can carry")
+            raise refusal(name, f"{value!r} has characters that no header can carry")
     return Call(
         operation=operation.__name__,
         method=request["method"].upper(),
@@ -105,11 +103,6 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
 def is_header_value(text: str) -> bool:
     """Return whether a header can carry a text."""
     return text.isascii() and text.isprintable() and text == text.strip()
-
-
-def unsendable(problem: str) -> BadRequestError:
-    """Make the error for a request that is wrong before it is sent."""
-    return BadRequestError(problem, 0, code="invalid_request")
 
 
 class OwnKey(str):
@@ -145,26 +138,11 @@ def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -
     values = filters.to_dict()
     empty = [name for name, value in values.items() if value in ([], {})]
     if empty:
-        raise unsendable(f"{empty[0]}: it is empty; leave it out to mean all")
+        raise refusal(empty[0], "it is empty; leave it out to mean all")
     if not values:
         names = ", ".join(ForgetFilters.__annotations__)
-        raise BadRequestError(
-            f"forget_all: no filter given; give at least one of {names}", 0, code="filter_required"
-        )
+        raise refusal("forget_all", f"no filter given; give at least one of {names}", "filter_required")
     return filters
-
-
-def parameters_of(given: ListOptions | Mapping[str, Any]) -> dict[str, Any]:
-    """Return filters as the query parameters of an operation; an empty list of tags filters nothing.
-
-    Raises:
-        TypeError: If `since` or `until` is no point in time.
-        ValueError: If one of them has no time zone.
-    """
-    parameters = given.to_dict() if isinstance(given, ListOptions) else dict(given)
-    if not parameters.get("tags", True):
-        del parameters["tags"]
-    return parameters
 
 
 def memory_id_of(memory: object) -> str:
@@ -177,7 +155,7 @@ def memory_id_of(memory: object) -> str:
     if not isinstance(memory, Memory):
         return identifier(memory, "memory")
     if not memory.id:
-        raise unsendable("The memory has no id, as a Memtrace 0.x server gives none; it cannot be named")
+        raise refusal("memory", "it has no id, as a Memtrace 0.x server gives none; it cannot be named")
     return memory.id
 
 

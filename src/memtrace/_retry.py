@@ -14,16 +14,18 @@ import ssl
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from memtrace import __version__
-from memtrace._request import Call, unsendable
+from memtrace._request import Call
 from memtrace._response import RawResponse
 from memtrace.exceptions import (
     APIConnectionError,
     APIStatusError,
     APITimeoutError,
+    BadRequestError,
     MemtraceError,
     NoArcInstanceError,
     ResponseValidationError,
@@ -47,6 +49,8 @@ MAX_CONNECT = 5.0
 _MIN_STEP = 0.002
 _TOO_MANY_REQUESTS = 429
 
+_unsendable = partial(BadRequestError, status_code=0, code="invalid_request")
+
 # What is raised for want of a response, and what it means, by the name of the error's class or of a base
 # class in Python or an HTTP library: each that a caller may supply has these names, and none is imported.
 # RuntimeError is for a client that is closed, or whose event loop is; UnicodeError for an impossible host.
@@ -57,8 +61,8 @@ _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "TimeoutException": (APITimeoutError, "no response in time"),
     "TimeoutError": (APITimeoutError, "no response in time"),
     "DecodingError": (ResponseValidationError, "the response cannot be decompressed"),
-    "InvalidURL": (unsendable, "cannot be sent"),
-    "UnicodeError": (unsendable, "cannot be sent"),
+    "InvalidURL": (_unsendable, "cannot be sent"),
+    "UnicodeError": (_unsendable, "cannot be sent"),
     "LocalProtocolError": (APIConnectionError, "cannot be sent"),
     "UnsupportedProtocol": (APIConnectionError, "cannot be sent"),
     "ProxyError": (APIConnectionError, "the proxy failed"),

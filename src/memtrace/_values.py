@@ -90,7 +90,7 @@ def identifier(value: object, name: str) -> str:
     """
     plain = _text(value, name)
     if plain in {"", ".", ".."}:
-        raise _refusal(name, f"{plain!r} is not an id; give the id of what you mean")
+        raise refusal(name, f"{plain!r} is not an id; give the id of what you mean")
     return plain
 
 
@@ -100,7 +100,9 @@ def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of an
         return identifier(value, name)
     if name in TIME_POINTS:
         return _point(value, name)
-    return {"tags": _tags, "limit": _number}.get(name, _plain)(value, name)
+    if name == "tags":
+        return _tags(value, name) or None  # an empty list filters nothing
+    return {"limit": _number}.get(name, _plain)(value, name)
 
 
 def _point(value: Any, name: str) -> str:  # noqa: ANN401  # any value
@@ -165,7 +167,7 @@ def _json_object(value: object, name: str) -> dict[str, Any]:
     try:
         return _object(value, name)
     except RecursionError:
-        raise _refusal(name, "is nested too deeply") from None
+        raise refusal(name, "is nested too deeply") from None
 
 
 def _object(values: Mapping[Any, object], path: str) -> dict[str, Any]:
@@ -173,10 +175,10 @@ def _object(values: Mapping[Any, object], path: str) -> dict[str, Any]:
     for key, value in values.items():
         text = _unwrapped(key)
         if not isinstance(text, str):
-            raise _refusal(path, f"has the key {key!r}, and JSON has only text as keys; give str({key!r})")
+            raise refusal(path, f"has the key {key!r}, and JSON has only text as keys; give str({key!r})")
         text = _plain(text, path)
         if text in plain:
-            raise _refusal(path, f"has the key {text!r} twice")
+            raise refusal(path, f"has the key {text!r} twice")
         plain[text] = _plain(value, f"{path}.{text}")
     return plain
 
@@ -210,9 +212,9 @@ def _plain(value: Any, path: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any 
                 plain = [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
                 return _in_order(plain) if isinstance(value, set | frozenset) else plain
     except ValueError as error:
-        raise _refusal(path, f"cannot be written as JSON: {str(error).removeprefix(': ')}") from None
+        raise refusal(path, f"cannot be written as JSON: {str(error).removeprefix(': ')}") from None
     given = repr(value) if isinstance(value, float | Decimal) else f"a value of type {type(value).__name__}"
-    raise _refusal(path, f"{given} cannot be written as JSON; convert it first")
+    raise refusal(path, f"{given} cannot be written as JSON; convert it first")
 
 
 def _text(value: object, name: str) -> str:
@@ -234,9 +236,10 @@ def _with_zone(text: str, name: str) -> str:
     return text
 
 
-def _refusal(name: str, problem: str) -> BadRequestError:
+def refusal(name: str, problem: str, code: str = "invalid_request") -> BadRequestError:
+    """Make the error for a value that is wrong before it is sent."""
     detail = ErrorDetail(field=name, location="body", message=problem)
-    return BadRequestError(f"{name}: {problem}", 0, code="invalid_request", details=[detail])
+    return BadRequestError(f"{name}: {problem}", 0, code=code, details=[detail])
 
 
 @functools.cache

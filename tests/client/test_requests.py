@@ -444,7 +444,7 @@ def test_forget_takes_an_id_or_the_memory_itself(sdk: Memtrace, fake_server: Fak
 def test_a_memory_without_an_id_cannot_be_forgotten(sdk: Memtrace) -> None:
     with pytest.raises(
         BadRequestError,
-        match=r"^The memory has no id, as a Memtrace 0\.x server gives none; it cannot be named",
+        match=r"^memory: it has no id, as a Memtrace 0\.x server gives none; it cannot be named",
     ) as caught:
         sdk.forget(Memory.from_dict({**MEMORY, "id": None}))
 

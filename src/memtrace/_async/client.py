@@ -24,7 +24,7 @@ from memtrace._async.transport import AsyncTransports
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._request import Call, batch, call, forget_filter_of, parameters_of, request_of
+from memtrace._request import Call, batch, call, forget_filter_of, request_of
 from memtrace._response import Answered, AsyncMethod, model_of, recording
 from memtrace._retry import Deadline, Retries
 from memtrace.exceptions import (
@@ -481,8 +481,9 @@ class AsyncMemtrace(AsyncTransfers):
         if "body" in names:
             parameters = {"body": given}
         else:
+            filters = fields if of is None else given.to_dict()
             # What is in the path is no filter.
-            parameters = {n: value for n, value in parameters_of(given).items() if n not in names[: len(ids)]}
+            parameters = {n: value for n, value in filters.items() if n not in names[: len(ids)]}
         write = call(operation, *ids, idempotency_key=idempotency_key, **parameters)
         return await self._send(write, model, given, never_on)
 

@@ -11,8 +11,8 @@ from memtrace_api.fields import ExportFilters
 from memtrace_api.methods import Methods
 
 from memtrace._records import COLLECTIONS, Agents, Links, Sessions, Tail, batches
-from memtrace._request import Call, call, parameters_of
-from memtrace._values import identifier
+from memtrace._request import Call, call
+from memtrace._values import parameter
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 from memtrace.models import ImportReport, ImportResult, RejectedRecord
 
@@ -42,10 +42,12 @@ class Transfers(Methods):
             >>> for record in client.export(agent_id="agent_1"):
             ...     print(json.dumps(record), file=file)
         """
-        given = parameters_of(filters)
-        for name in given.keys() & {"agent_id", "session_id"}:
-            identifier(given[name], name)  # None would mean all
-        given = {name: value for name, value in given.items() if value is not None}
+        plain = {
+            name: parameter(value, name)  # which refuses None as an id: it would mean all
+            for name, value in filters.items()
+            if value is not None or name.endswith("_id")
+        }
+        given = {name: value for name, value in plain.items() if value is not None}
         named: set[tuple[str, str]] = set()
         links = Links()
         if not given:
