@@ -45,12 +45,8 @@ _LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 def library_of(client: object, kind: str) -> ModuleType:
     """Return the module that a caller-supplied client comes from: httpx, or a successor with the same names.
 
-    Args:
-        client: The client.
-        kind: The class that it must be of, `Client` or `AsyncClient`.
-
     Raises:
-        TypeError: If it is of another class.
+        TypeError: If the client is not of the class that it must be of, `Client` or `AsyncClient`.
     """
     for base in type(client).__mro__:
         library = sys.modules.get(base.__module__.partition(".")[0])
@@ -62,11 +58,7 @@ def library_of(client: object, kind: str) -> ModuleType:
 
 
 def own_client(kind: str, base_url: str) -> tuple[Any, str | None]:
-    """Make a client of our own that sends to one server.
-
-    Args:
-        kind: Its class, `Client` or `AsyncClient`.
-        base_url: The server.
+    """Make a `Client` or an `AsyncClient` of our own that sends to one server.
 
     Returns:
         The client, and the proxy that it uses, as it may be shown; None if it uses none.

@@ -60,12 +60,9 @@ class Call:
 
 
 def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Call:
-    """Make the request of an operation.
+    """Make the request of an operation, from its builder and what that takes.
 
-    Args:
-        operation: Its builder.
-        *args: The ids in its path.
-        **kwargs: Its parameters and its body. A write without an idempotency key gets a new one.
+    A write without an idempotency key gets a new one.
 
     Raises:
         BadRequestError: If it cannot be sent.

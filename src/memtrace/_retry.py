@@ -13,7 +13,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
@@ -182,13 +182,10 @@ def jitter() -> float:
 
 
 def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -> MemtraceError | None:
-    """Make the error that stands for another library's; None for one that does not mean a missing response.
+    """Make the error that stands for one of the HTTP library, or of the embedded store.
 
-    Args:
-        error: What the HTTP library, or the embedded store, raised.
-        call: The request that failed.
-        base_url: Where it was sent, as it may be shown.
-        proxy: The proxy that it was sent through, as it may be shown.
+    Returns:
+        The error; None if that does not mean a missing response.
     """
     names = _names(error)
     kind, meaning = next((_MEANINGS[name] for name in names if name in _MEANINGS), (None, ""))
@@ -214,17 +211,16 @@ def was_sent(error: MemtraceError) -> bool:
     return _NEVER_SENT.isdisjoint(_names(error.__cause__))
 
 
-def span(call: Call, retries: Retries) -> AbstractContextManager[None]:
+@contextmanager
+def span(call: Call, retries: Retries) -> Iterator[None]:
     """Trace a call, with all its attempts and delays; the attempts are traced by the HTTP library.
 
     The span is named for the method, has the operation, the number of retries and the error type, and is
     recorded as soon as the program has imported OpenTelemetry.
     """
-    return _span(call, retries) if "opentelemetry.trace" in sys.modules else nullcontext()
-
-
-@contextmanager
-def _span(call: Call, retries: Retries) -> Iterator[None]:
+    if "opentelemetry.trace" not in sys.modules:
+        yield
+        return
     from opentelemetry import trace  # noqa: PLC0415  # the program has it
 
     tracer = trace.get_tracer("memtrace", __version__)

@@ -1,26 +1,7 @@
-"""What Python values become on the wire, in paths, queries and bodies alike. Pure: nothing here does I/O.
+"""What Python values become on the wire, in paths, queries and bodies alike; docs/values.md has the tables.
 
-| Python | wire |
-|---|---|
-| `str` and its subclasses | the text |
-| members of an `Enum` | their value |
-| `bool`, `int`, finite `float`, `None` | the same in JSON |
-| `datetime` with a time zone, text in ISO 8601 | RFC 3339 |
-| `date` as `since` and `until` | midnight in UTC |
-| `timedelta` as `since` and `until` | that long ago |
-| `timedelta` as `ttl` | whole seconds |
-
-In metadata and other JSON objects, also
-
-| Python | JSON |
-|---|---|
-| `datetime` with a time zone, `date` | text: RFC 3339 in UTC, `2026-11-20` |
-| `UUID`, `Decimal` | text, so that no digit is lost |
-| `list`, `tuple` | a list |
-| `set`, `frozenset` | a list, sorted, so that equal sets give equal JSON |
-| a mapping with keys of text | an object |
-
-Everything else is refused, with the path of the field: `metadata.order.items[3]`.
+What cannot be sent is refused with the path of the field: `metadata.order.items[3]`. Pure: nothing here does
+I/O.
 """
 
 from __future__ import annotations
@@ -52,9 +33,7 @@ _SECOND = timedelta(seconds=1)
 def prepared(request: T, where: str = "") -> T:
     """Return a copy of a request object that holds only what JSON has, and shares nothing with it.
 
-    Args:
-        request: A request object, or filters.
-        where: What comes before the names of its fields in errors.
+    In errors, `where` comes before the name of each field.
 
     Raises:
         BadRequestError: If a value cannot be sent; `details` names its path.
