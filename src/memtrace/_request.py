@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import attrs
 from memtrace_api.fields import ForgetFilters
 
-from memtrace._values import fields_of, identifier, parameter, prepared, refusal
+from memtrace._values import fields_of, identifier, parameter, refusal
 from memtrace.models import (
     AddMemoryRequest,
     CreateSessionRequest,
@@ -190,7 +190,10 @@ def _made(model: type[T], given: object, fields: Mapping[str, object], where: st
         problem = f"give {article} {model.__name__} or {or_else}, not {wrong}"
         raise TypeError(f"{where[:-1]}: {problem}" if where else problem)
     if not isinstance(given, Mapping):
-        return prepared(given, where)
+        # None in a request object may be a field that was left out.
+        values = {name: getattr(given, name) for name in known}
+        set_to = {name: value for name, value in values.items() if value is not known[name].default}
+        return model(**fields_of(model, set_to, where))
     plain = fields_of(model, given, where)
     try:
         model.from_dict(plain)  # type: ignore[attr-defined]  # a generated model has it, and it checks the types

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import attrs
@@ -23,33 +23,21 @@ from memtrace_api.types import NOT_GIVEN, time_point, timestamp
 from memtrace.exceptions import BadRequestError
 from memtrace.models import ErrorDetail
 
-T = TypeVar("T")
-
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _WITHOUT_ZONE = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d(:?\d\d(:?\d\d([.,]\d+)?)?)?")
 _SECOND = timedelta(seconds=1)
 
 
-def prepared(request: T, where: str = "") -> T:
-    """Return a copy of a request object that holds only what JSON has, and shares nothing with it.
+def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dict[str, Any]:
+    """Return the fields of a model as they are sent, without those that are None.
 
-    In errors, `where` comes before the name of each field.
+    They hold only what JSON has, and share nothing with what is given. In errors, `where` comes before each.
 
     Raises:
         BadRequestError: If a value cannot be sent; `details` names its path.
         TypeError: If a value has a type that the field cannot have.
         ValueError: If a time has no time zone, or a duration is out of range.
     """
-    model: Any = type(request)
-    given = [(field, getattr(request, field.name)) for field in attrs.fields(model)]
-    # None in a request object may be a field that was left out.
-    known = {field.name: v for field, v in given if v is not None or field.default is attrs.NOTHING}
-    prepared: T = model(**fields_of(model, known, where))
-    return prepared
-
-
-def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dict[str, Any]:
-    """Return the fields of a model as they are sent, without those that are None; raises as `prepared`."""
     plain = {}
     for name, needs_value, convert in _converters(model):
         value = fields.get(name)
@@ -74,7 +62,7 @@ def identifier(value: object, name: str) -> str:
 
 
 def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of any parameter
-    """Return a value for a query or a header; raises as `prepared`."""
+    """Return a value for a query or a header; raises as `fields_of`."""
     if name.endswith("_id"):
         return identifier(value, name)
     if name in TIME_POINTS:
