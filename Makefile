@@ -116,8 +116,9 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/pyvenv.cfg
 	@touch $(VENV)/.server $@
 
 .venv-newest/.done: pyproject.toml
-	python=$$(for minor in 14 13 12 11; do python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null && break; done) && \
-		$$python -m venv --clear .venv-newest
+	@python=$$(for minor in 14 13 12 11; do python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null && break; done); \
+		if [ -z "$$python" ]; then echo "make newest needs one of python3.14, python3.13, python3.12 and python3.11 on PATH, and found none" >&2; exit 1; fi; \
+		echo "$$python -m venv --clear .venv-newest"; "$$python" -m venv --clear .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 

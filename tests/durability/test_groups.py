@@ -26,7 +26,7 @@ from memtrace_server.store.protocol import Transaction, WantsOf
 from memtrace_server.store.records import Key
 
 PATIENCE = 60.0  # seconds
-SEEDS = range(500 if os.environ.get("MEMTRACE_LONG") else 10)
+SEEDS = range(500 if os.environ.get("MEMTRACE_LONG") else 5)
 ROUNDS, GROUP = 6, 25
 AGENTS = ["a", "b", "c"]
 STATE = {  # without what is left to chance: a fingerprint may be of another id, and an entry of another group

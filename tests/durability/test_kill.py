@@ -138,10 +138,10 @@ class Neighbour:
 @pytest.mark.parametrize(
     ("store_url", "rounds", "has_neighbour"),
     [
-        pytest.param("sqlite", 5, False, id="SQLite"),
+        pytest.param("sqlite", 3, False, id="SQLite"),
         # Somebody has the file open all the time: what the dead leave is not recovered, but passed over.
-        pytest.param("sqlite", 3, True, id="SQLite, beside an embedded client"),
-        pytest.param("postgres", 3, True, id="PostgreSQL, beside an embedded client"),
+        pytest.param("sqlite", 2, True, id="SQLite, beside an embedded client"),
+        pytest.param("postgres", 2, True, id="PostgreSQL, beside an embedded client"),
     ],
     indirect=["store_url"],
 )

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from helpers.commands import Commands
+from helpers.waiting import wait_until
 from live import LiveServer
 
 from memtrace import APIConnectionError, APITimeoutError, Memtrace, PermissionDeniedError, ServerError
@@ -382,16 +383,14 @@ def test_an_embedded_client_whose_file_is_gone_refuses_writes(file: Path) -> Non
 
 
 def test_a_server_that_cannot_write_is_not_ready(tmp_path: Path) -> None:
-    with LiveServer(tmp_path) as server:
+    with LiveServer(tmp_path, "--request-timeout", "1") as server:
         file = Path(server.store_url.removeprefix("sqlite:///"))
         with locked(file):
             answer = httpx.get(f"{server.url}/ready", timeout=60)
             assert answer.status_code == 503
             assert "another process holds its lock" in answer.json()["error"]
-        is_ready = threading.Event()
-        while not is_ready.is_set():  # an outcome is kept for a second
-            if httpx.get(f"{server.url}/ready").status_code == 200:
-                is_ready.set()
+        # An outcome is kept for a second.
+        wait_until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
 
 
 def test_a_server_on_a_full_disk_is_not_ready(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,9 +95,8 @@ def test_failure_that_never_happens_is_an_error_of_the_test(project: Project) ->
     assert "exception occurred" not in project.printed
 
 
-@pytest.mark.parametrize("fixture", ["memtrace", "async_memtrace", "memtrace_server"])
 def test_fixture_without_the_extra_names_what_to_install(
-    project: Project, monkeypatch: pytest.MonkeyPatch, fixture: str
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     absent = project.folder / "absent"
     absent.mkdir()
@@ -105,10 +104,14 @@ def test_fixture_without_the_extra_names_what_to_install(
         message = f"No module named '{name}'"
         (absent / f"{name}.py").write_text(f"raise ModuleNotFoundError({message!r}, name={name!r})")
     monkeypatch.setenv("PYTHONPATH", str(absent))
+    fixtures = ("memtrace", "async_memtrace", "memtrace_server")
 
-    assert project.test(f"def test_it({fixture}): ...") == {"errors": 1}
+    outcomes = project.test("".join(f"def test_{each}({each}): ...\n" for each in fixtures))
 
-    assert "pip install 'memtrace-sdk[server]'" in project.printed
+    assert outcomes == {"errors": 3}
+    for each in fixtures:
+        _, _, said = project.printed.partition(f" ERROR at setup of test_{each} ")
+        assert "pip install 'memtrace-sdk[server]'" in said.partition(" ERROR at setup")[0]
     assert "Traceback" not in project.printed
     assert "exception occurred" not in project.printed
 

@@ -20,7 +20,9 @@ KEY = re.compile(rb"mtk_[0-9a-f]{64}")
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
-    subprocess.run([sys.executable, "-m", "build", "--sdist", "--outdir", folder, ROOT], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--sdist", "--outdir", folder, ROOT], check=True
+    )
     (built,) = folder.glob("*.tar.gz")
     with tarfile.open(built) as archive:
         archive.extractall(folder, filter="data")

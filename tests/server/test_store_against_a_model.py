@@ -20,8 +20,8 @@ from memtrace_server import times
 from memtrace_server.search.ranking import BEST
 from memtrace_server.store import open_store
 
-SEEDS = range(20260, 20360 if os.environ.get("MEMTRACE_LONG") else 20264)
-STEPS = 100
+SEEDS = range(20260, 20360 if os.environ.get("MEMTRACE_LONG") else 20262)  # one of each kind, at least
+STEPS = 60
 START = datetime(2026, 1, 10, tzinfo=UTC)
 
 # What a memory may have, by field; `age` is how many seconds before now it happened.

@@ -404,9 +404,9 @@ NewMachine = tuple[Callable[[], Machine], int]
 def new_machine(request: pytest.FixtureRequest, tmp_path: Path) -> NewMachine:
     """Makes machines, each with a store that is empty; and how many of them are to be made."""
     if request.param == "sqlite":
-        return lambda: Machine(f"sqlite:///{tmp_path / secrets.token_hex()}.db"), 40
+        return lambda: Machine(f"sqlite:///{tmp_path / secrets.token_hex()}.db"), 25
     schemas: Schemas = request.getfixturevalue("postgres_schemas")
-    return lambda: PostgresMachine(schemas), 10  # each takes four times as long
+    return lambda: PostgresMachine(schemas), 6  # each takes four times as long
 
 
 class PostgresMachine(Machine):
