@@ -27,7 +27,7 @@ from memtrace_server.store import open_store
 from memtrace_server.store.facts import session_of
 from memtrace_server.store.pending import Pending
 from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.writing import memory_row, write
+from memtrace_server.store.postgres.writing import memory_row, statements
 from memtrace_server.store.records import NewMemory
 
 _PEER = Path(__file__).with_name("postgres_peer.py")
@@ -180,4 +180,5 @@ def _copy(connection: Connection, memories: Iterator[tuple[int, NewMemory]], now
                 pending.start(org, session)
             row = memory_row(org, memory, None)
             copy.write_row([org, row["s"], *(row[key] for key in _COLUMNS.values())])
-    write(connection, pending, 0, 0)
+    for statement in statements(pending, 0, 0):
+        statement.run(connection)

@@ -119,20 +119,29 @@ def proxy(postgres_cluster: Cluster) -> Iterator[Proxy]:
         yield proxy
 
 
-def keep(transaction: Transaction, *, org: int, key: str) -> str:
-    """Keep an answer, or tell that there is one."""
+def keep(transaction: Transaction, *, org: int, key: str, looks: bool = False) -> str:
+    """Keep an answer, or tell that there is one; a transaction that looks at more has several statements."""
+    if looks:
+        transaction.count_memories(org)
     if transaction.answer(org, key, 0) is not None:
         return "replayed"
     transaction.keep_answer(org, key, Answer(request=b"r", status=201), times.now())
     return "kept"
 
 
-def test_a_lost_commit_leaves_replays_of_its_group_unknown(postgres_url: str, proxy: Proxy) -> None:
+@pytest.mark.parametrize("is_alone", [True, False], ids=["one statement", "several"])
+def test_a_lost_commit_leaves_replays_of_its_group_unknown(
+    postgres_url: str, proxy: Proxy, *, is_alone: bool
+) -> None:
     with closing(open_store(proxy.through(postgres_url))) as store:
         org = tenants.local_principal(store).org
         store.write(partial(keep, org=org, key="earlier"))
-        proxy.cuts_at = b"COMMIT\0"  # the tag of a commit that is done
-        works = [partial(keep, org=org, key=key) for key in ("earlier", "new", "new", "earlier")]
+        # In the response to what is committed: to the statement that commits itself, or to COMMIT.
+        proxy.cuts_at = b"is_written\0" if is_alone else b"COMMIT\0"
+        works = [
+            partial(keep, org=org, key=key, looks=not is_alone)
+            for key in ("earlier", "new", "new", "earlier")
+        ]
         outcomes = together(store, works)
     assert outcomes[0] == ("replayed", None)
     assert [type(failure) for _, failure in outcomes[1:]] == [OutcomeUnknown] * 3
@@ -254,7 +263,7 @@ def test_what_loses_each_connection_is_repeated_twice(
     with closing(open_store(proxy.through(postgres_url))) as store:
         org = tenants.local_principal(store).org
         before = proxy.accepted
-        proxy.cuts_at = b"BEGIN\0"
+        proxy.cuts_at = b"BEGIN\0" if is_read else b"SELECT 0\0"  # which is the first response
         do = store.read if is_read else store.write
         with pytest.raises(StoreUnavailable):
             do(partial(keep, org=org, key="k"))

@@ -385,7 +385,6 @@ class PostgresStore:
             transaction = self._transaction(connection, is_writing=True)
             do = partial(_do_carefully, blames=blames) if is_careful or blames else _do
             transaction.look_up([(todo.org, todo.wants) for todo in works])
-            connection.execute("BEGIN")
             outcomes: list[Outcome[Any]] = []
             writes: list[bool] = []
             with self._running:
@@ -395,18 +394,15 @@ class PostgresStore:
                     writes.append(transaction.changes != before)
                     transaction.flush_if_large(LARGE)
                 self._unswept += transaction.additions
-            transaction.flush()
+            doubt = _commit_or_doubt(connection, transaction.finish())
         except psycopg.Error as error:
-            with suppress(psycopg.Error):
-                connection.execute("ROLLBACK")
+            _roll_back(connection)
             if _is_of_a_work(connection, error):
                 raise _Spoilt from error
             raise
         except BaseException:
-            with suppress(psycopg.Error):
-                connection.execute("ROLLBACK")
+            _roll_back(connection)
             raise
-        doubt = _commit_or_doubt(connection)
         if doubt is None:
             return outcomes
         # What follows a change may lean on it: a replay, or a conflict with a memory of the same group.
@@ -557,6 +553,7 @@ def _do_carefully(
     connection: Connection, transaction: PostgresTransaction, work: _Run, *, blames: bool
 ) -> Outcome[Any]:
     """What the work returns, or what it raised, with all that it wrote undone."""
+    transaction.begin()
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
     try:
@@ -575,7 +572,14 @@ def _do_carefully(
     return outcome
 
 
-def _commit_or_doubt(connection: Connection) -> str | None:
+def _roll_back(connection: Connection) -> None:
+    """Undo what was done, if a transaction has begun."""
+    if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+
+
+def _commit_or_doubt(connection: Connection, commit: Callable[[], object]) -> str | None:
     """Commit; return why it is not known whether that is kept, or None if it is."""
     warnings: list[str] = []
 
@@ -585,7 +589,7 @@ def _commit_or_doubt(connection: Connection) -> str | None:
 
     connection.add_notice_handler(note)
     try:
-        connection.execute("COMMIT")
+        commit()
     except LOST as error:
         if not is_lost(connection):
             raise

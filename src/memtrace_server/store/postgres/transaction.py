@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import accumulate
 from operator import attrgetter
@@ -22,7 +22,14 @@ from memtrace_server.store.postgres import lexemes, queries
 from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.queries import Page, Query
 from memtrace_server.store.postgres.windows import Windows
-from memtrace_server.store.postgres.writing import FIRST_PLACE, MEMORIES, PLACES, Conflict, write
+from memtrace_server.store.postgres.writing import (
+    FIRST_PLACE,
+    MEMORIES,
+    PLACES,
+    Conflict,
+    Statement,
+    statements,
+)
 from memtrace_server.store.records import (
     Agent,
     Candidates,
@@ -98,10 +105,11 @@ class Clock:
 
 
 class PostgresTransaction(Facts):
-    """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
+    """The protocol `Transaction` on a connection.
 
-    Before COMMIT, `flush` must be called. Others write meanwhile: what was read is compared when it is
-    written, and locked where it cannot be compared.
+    Others write meanwhile: what was read is compared when it is written, and locked where it cannot be
+    compared. One that writes begins when it has to: most groups of writes are looked up in one statement and
+    written in another, which is a transaction by itself.
 
     Args:
         connection: The connection.
@@ -121,14 +129,32 @@ class PostgresTransaction(Facts):
     ) -> None:
         super().__init__()
         self.lock = " FOR NO KEY UPDATE" if is_writing else ""
-        self._db = connection
+        self._connection = connection
+        self._is_begun = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
         self._is_distributed = is_distributed
         self._clock = clock
         self._slot = slot
+        self._is_finishing = False
+        self._last: Statement | None = None  # of those that write what was taken in
         self._places = 0  # that this transaction has given to memories
         self._is_writing = is_writing
         self._counted: dict[int, int] = {}
         self._with_future: dict[int, bool] = {}
+
+    def begin(self) -> None:
+        """Begin, unless it has begun."""
+        if not self._is_begun:
+            self._connection.execute(b"BEGIN")
+            self._is_begun = True
+
+    def finish(self) -> Callable[[], object]:
+        """Write out what waits, and return what commits it: the only statement, or COMMIT after several."""
+        self._is_finishing = True
+        self.flush()
+        if self._is_begun:
+            self._run_last()
+            return partial(self._connection.execute, b"COMMIT")
+        return (lambda: None) if self._last is None else partial(self._last.run, self._connection)
 
     def forget_what_is_known(self) -> None:
         super().forget_what_is_known()
@@ -149,7 +175,8 @@ class PostgresTransaction(Facts):
     def _plan(self, query: Query) -> list[Row]:
         """Ask what must be planned for its values: how many memories have a lexeme, only they tell."""
         check_observed()
-        with psycopg.ClientCursor(self._db) as cursor:
+        self.begin()
+        with psycopg.ClientCursor(self._connection) as cursor:
             return cursor.execute(query.sql.encode(), query.values).fetchall()
 
     def _one(self, sql: str, *values: object) -> Row | None:
@@ -162,7 +189,8 @@ class PostgresTransaction(Facts):
 
     def _send(self, sql: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
         check_observed()
-        return self._db.execute(sql.encode(), values)
+        self.begin()
+        return self._connection.execute(sql.encode(), values)
 
     # --- organisations, and what is read for a group of writes
 
@@ -185,10 +213,10 @@ class PostgresTransaction(Facts):
         """
         learned = Learned()
         fingerprints = list(asked.fingerprints)
-        rows = self._read(
-            _LOOK_UP, list(asked.digests), list(asked.keys), org, org, fingerprints, org, org, org, since,
-            now, org,
-        )  # fmt: skip
+        values = [
+            list(asked.digests), list(asked.keys), org, org, fingerprints, org, org, org, since, now, org,
+        ]  # fmt: skip
+        rows = self._connection.execute(_LOOK_UP.encode(), values).fetchall()
         for what, name, body, facts in rows:
             found = msgspec.json.decode(facts)
             if what == _A_KEY:
@@ -237,8 +265,20 @@ class PostgresTransaction(Facts):
             if any(memory.time > memory.created_at for memory in memories) and not self._has_future(org):
                 self._with_future[org] = True
                 self._execute("UPDATE orgs SET has_future = true WHERE number = ? AND NOT has_future", org)
-        write(self._db, pending, self._slot, self._places)
+        for statement in statements(pending, self._slot, self._places):
+            if self._last is not None:
+                self._run_last()
+            self._last = statement
+        if not self._is_finishing:
+            self._run_last()
         self._places += 0 if pending.is_imported else len(pending.memories)
+
+    def _run_last(self) -> None:
+        """Run the last statement that writes what was taken in, as one of several."""
+        self.begin()
+        last, self._last = self._last, None
+        if last is not None:
+            last.run(self._connection)
 
     def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
         return self._change(

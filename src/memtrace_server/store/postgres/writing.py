@@ -2,15 +2,18 @@
 
 A group of small writes becomes one statement, whose rows come as JSON. What must not have changed since it
 was read is compared as it is replaced: an original by its row, an answer by its moment, a memory by whether
-something supersedes it. Where another server was faster, fewer rows come back than were sent, and the group
-is done again.
+something supersedes it. Where another server was faster, fewer rows come back than were sent, the statement
+fails, and the group is done again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
+from psycopg import errors
 
 from memtrace_server.folding import fold
 from memtrace_server.search import analysis
@@ -106,7 +109,8 @@ WITH memory AS (
         memories = recent_counts.memories + excluded.memories,
         errors = recent_counts.errors + excluded.errors
 )
-SELECT (SELECT count(*) FROM original), (SELECT count(*) FROM answer), (SELECT count(*) FROM superseded)
+SELECT 1 / (((SELECT count(*) FROM original) = %(compared)s AND (SELECT count(*) FROM answer) = %(answered)s
+    AND (SELECT count(*) FROM superseded) = %(replaced)s)::integer) AS is_written
 """
 
 _Row = dict[str, Any]
@@ -116,17 +120,41 @@ class Conflict(Exception):  # noqa: N818 - no error, but a reason to begin again
     """What was read has been changed since, by another server."""
 
 
-def write(connection: Connection, pending: Pending, slot: int, places: int) -> None:
-    """Write everything that a transaction has taken in.
+class Statement(msgspec.Struct, frozen=True):
+    """One statement that writes something of an organisation.
+
+    Attributes:
+        org: The organisation.
+        slot: Where its thread counts.
+        values: The rows for each part.
+    """
+
+    org: int
+    slot: int
+    values: Mapping[str, Sequence[_Row]]
+
+    def run(self, connection: Connection) -> None:
+        """Write it.
+
+        Raises:
+            Conflict: What was read has been changed since.
+        """
+        values: dict[str, Any] = {name: encoded(rows) for name, rows in self.values.items()}
+        for name, rows in (("compared", "originals"), ("answered", "answers"), ("replaced", "superseded")):
+            values[name] = len(self.values[rows])
+        try:
+            connection.execute(_FLUSH.encode(), {**values, "org": self.org, "slot": self.slot})
+        except errors.DivisionByZero:
+            raise Conflict from None
+
+
+def statements(pending: Pending, slot: int, places: int) -> Iterator[Statement]:
+    """Return what writes everything that a transaction has taken in.
 
     Args:
-        connection: The connection.
         pending: What is to be written.
         slot: Where this thread counts.
         places: How many the transaction has given to memories already.
-
-    Raises:
-        Conflict: What was read has been changed since.
     """
     values = _values(pending, places)
     orgs = sorted({row["o"] for rows in values.values() for row in rows})
@@ -134,7 +162,10 @@ def write(connection: Connection, pending: Pending, slot: int, places: int) -> N
         of_org = values
         if len(orgs) > 1:
             of_org = {name: [row for row in rows if row["o"] == org] for name, rows in values.items()}
-        _write(connection, org, slot, of_org)
+        *parts, last = _parts(of_org["memories"])
+        for part in parts:
+            yield Statement(org, slot, {**dict.fromkeys(of_org, ()), "memories": part})
+        yield Statement(org, slot, {**of_org, "memories": last})
 
 
 def _values(pending: Pending, places: int) -> dict[str, list[_Row]]:
@@ -221,13 +252,6 @@ def _answer(org: int, key: str, kept: Kept) -> _Row:
     }  # fmt: skip
 
 
-def _write(connection: Connection, org: int, slot: int, values: Mapping[str, Sequence[_Row]]) -> None:
-    *parts, last = _parts(values["memories"])
-    for part in parts:
-        _execute(connection, org, slot, {**dict.fromkeys(values, ()), "memories": part})
-    _execute(connection, org, slot, {**values, "memories": last})
-
-
 def _parts(memories: Sequence[_Row]) -> Sequence[Sequence[_Row]]:
     """Cut memories into parts of which each fits into a statement; at least one, if it is empty."""
     parts: list[list[_Row]] = [[]]
@@ -243,14 +267,6 @@ def _parts(memories: Sequence[_Row]) -> Sequence[Sequence[_Row]]:
 
 def _size(memory: _Row) -> int:
     return sum(len(memory[name]) for name in ("d", "f", "w", "l"))
-
-
-def _execute(connection: Connection, org: int, slot: int, values: Mapping[str, Sequence[_Row]]) -> None:
-    texts = {name: encoded(rows) for name, rows in values.items()}
-    written = connection.execute(_FLUSH.encode(), {**texts, "org": org, "slot": slot}).fetchone()
-    compared = (len(values[name]) for name in ("originals", "answers", "superseded"))
-    if written != tuple(compared):
-        raise Conflict
 
 
 def storable(text: str) -> str:
