@@ -845,13 +845,13 @@ def test_many_huge_bodies_of_an_organisation_hold_no_more_than_two(server: LiveS
         assert ask(last, huge(key, "last")) == 201
 
 
-def test_stalled_bodies_keep_no_other_from_being_stored(slow: LiveServer) -> None:
-    key = slow.create_tenant("stalled")
+def test_stalled_bodies_keep_no_other_from_being_stored(server: LiveServer) -> None:
+    key = server.create_tenant("stalled")
     bodies = [huge(key, name).partition(b"\r\n\r\n")[2].ljust(45 << 20) for name in ("first", "second")]
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
         for _ in range(10):
-            stall(stack.enter_context(connect(slow.url)), key, 60 << 20, 3 << 20)
-        quick = [stack.enter_context(connect(slow.url)) for _ in bodies]
+            stall(stack.enter_context(connect(server.url)), key, 60 << 20, 3 << 20)
+        quick = [stack.enter_context(connect(server.url)) for _ in bodies]
         requests = [post(MEMORIES, key, body) for body in bodies]
         sent = [threads.submit(each.sendall, sent) for each, sent in zip(quick, requests, strict=True)]
         assert [answer(connection).status for connection in quick] == [201, 201]
