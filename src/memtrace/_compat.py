@@ -106,7 +106,7 @@ class SearchPages:
     """
 
     def __init__(self, query: SearchQuery) -> None:
-        self._size = query.limit or _DEFAULT_PAGE
+        self._size = _DEFAULT_PAGE if query.limit is None else query.limit
         self.query: SearchQuery | None = attrs.evolve(query, limit=self._size)
         self._edge: list[Memory] = []
 

@@ -125,6 +125,17 @@ def request_of(model: type[T], given: object, fields: Mapping[str, object], wher
     return made
 
 
+def fields_of_pages(fields: Mapping[str, object], page_size: int | None) -> dict[str, object]:
+    """Return the fields of the request for a page.
+
+    Raises:
+        TypeError: If the fields have a limit, which could mean the page or all that is iterated over.
+    """
+    if "limit" in fields:
+        raise TypeError("limit: the iterator has all that matches; give page_size, or stop the iteration")
+    return {**fields, "limit": page_size}
+
+
 def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:
     """Do as `request_of` for what to forget.
 

@@ -108,6 +108,15 @@ async def test_iterating_goes_through_every_page(client: AsyncMemtrace) -> None:
     assert through == stored
 
 
+async def test_an_iterator_refuses_a_limit_and_an_empty_page(client: AsyncMemtrace) -> None:
+    limit: Any = {"limit": 2}
+    for iterate in (client.iter_memories, client.iter_search):
+        with pytest.raises(TypeError, match="page_size"):
+            await anext(aiter(iterate(agent_id="agent_1", **limit)))
+        with pytest.raises(BadRequestError, match="limit: "):
+            await anext(aiter(iterate(agent_id="agent_1", page_size=0)))
+
+
 async def test_each_filter_must_match(client: AsyncMemtrace) -> None:
     await add(
         client,

@@ -24,7 +24,7 @@ from memtrace._async.transport import AsyncTransports
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._request import Call, batch, call, forget_filter_of, request_of
+from memtrace._request import Call, batch, call, fields_of_pages, forget_filter_of, request_of
 from memtrace._response import Answered, AsyncMethod, model_of, recording
 from memtrace._retry import Deadline, Retries
 from memtrace.exceptions import (
@@ -285,7 +285,7 @@ class AsyncMemtrace(AsyncTransfers):
             >>> async for memory in client.iter_memories(agent_id="agent_1", order="asc"):
             ...     print(memory.content)
         """
-        return self._iter_pages(request_of(ListOptions, options, dict(filters, limit=page_size)))
+        return self._iter_pages(request_of(ListOptions, options, fields_of_pages(filters, page_size)))
 
     async def tail(
         self, *, cursor: str | None = None, **filters: Unpack[TailFilters]
@@ -343,7 +343,7 @@ class AsyncMemtrace(AsyncTransfers):
         Returns:
             The memories, one by one.
         """
-        return self._iter_found(request_of(SearchQuery, query, dict(conditions, limit=page_size)))
+        return self._iter_found(request_of(SearchQuery, query, fields_of_pages(conditions, page_size)))
 
     async def forget_all(
         self,

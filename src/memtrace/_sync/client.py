@@ -21,7 +21,7 @@ from memtrace import _compat
 from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
-from memtrace._request import Call, batch, call, forget_filter_of, request_of
+from memtrace._request import Call, batch, call, fields_of_pages, forget_filter_of, request_of
 from memtrace._response import Answered, Method, model_of, recording
 from memtrace._retry import Deadline, Retries
 from memtrace._sync.session import SessionHandle
@@ -267,7 +267,7 @@ class Memtrace(Transfers):
             >>> for memory in client.iter_memories(agent_id="agent_1", order="asc"):
             ...     print(memory.content)
         """
-        return self._iter_pages(request_of(ListOptions, options, dict(filters, limit=page_size)))
+        return self._iter_pages(request_of(ListOptions, options, fields_of_pages(filters, page_size)))
 
     def tail(self, *, cursor: str | None = None, **filters: Unpack[TailFilters]) -> Iterator[Memory]:
         """Iterate over memories as they are stored, without end, in the order in which they are stored.
@@ -323,7 +323,7 @@ class Memtrace(Transfers):
         Returns:
             The memories, one by one.
         """
-        return self._iter_found(request_of(SearchQuery, query, dict(conditions, limit=page_size)))
+        return self._iter_found(request_of(SearchQuery, query, fields_of_pages(conditions, page_size)))
 
     def forget_all(
         self,
