@@ -121,7 +121,7 @@ def request_of(model: type[T], given: object, fields: Mapping[str, object], wher
     """
     made = _made(model, given, fields, where)
     if isinstance(made, AddMemoryRequest) and made.on_duplicate is None:
-        return attrs.evolve(made, on_duplicate="store" if made.dedup_key is None else "reject")
+        made.on_duplicate = "store" if made.dedup_key is None else "reject"  # it was made here
     return made
 
 

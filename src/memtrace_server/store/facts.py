@@ -315,9 +315,10 @@ class Facts(Tables):
             replaced = self._unsaid.pop((org, fingerprint), None)
             pending.say(Said(org, fingerprint, memory.seq, is_first, replaced), memory)
             pending.touch(org, memory.agent_id, now)
-            session = session_of(memory, now)
-            if session is not None:
-                pending.start(org, session)
+            if (org, memory.session_id) not in pending.sessions:  # most name that of the one before
+                session = session_of(memory, now)
+                if session is not None:
+                    pending.start(org, session)
         self.additions += len(memories)
         self.added_to = org
         self._note_row(memories[-1][1].seq)
