@@ -148,7 +148,9 @@ class _Level:
         probe = value
         if isinstance(value, (dict, list)) and not self._has_inside(value):
             probe = type(value)()  # its type is what is wrong, whatever is in it
-        own = [each for error in self._own.iter_errors(probe) for each in self._explain(error)]
+        explained = (each for error in self._own.iter_errors(probe) for each in self._explain(error))
+        # Once each: a time that is none breaks its pattern and its format.
+        own = list(dict.fromkeys((tuple(path), why) for path, why in explained))
         yield from (([*at, *path], why) for path, why in own)
         if not own or (isinstance(value, dict) and self._known):
             yield from self._inside(value, at)

@@ -40,6 +40,7 @@ def assert_refused(response: httpx.Response, status: int, place: str, *fields: s
         told
     )
     assert all(detail["message"] for detail in told["details"])
+    assert len({(d["field"], d["message"]) for d in told["details"]}) == len(told["details"]), told
     assert len(response.content) < 2_000
 
 
