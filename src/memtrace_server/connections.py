@@ -294,6 +294,8 @@ class Connection(HttpToolsProtocol):
         A head is parsed up to its end and no further, so that what follows can wait for what becomes of it.
         """
         while self._unread and not self.transport.is_closing():
+            if self._reads_head and not self._head_size:
+                self._unread = self._unread.lstrip(b"\r\n")  # or each empty line would be taken for a head
             if self._reads_head:
                 cut = self._rest_of_head()
                 self._head_size += cut

@@ -454,7 +454,7 @@ def test_merged_metadata_obeys_the_limits_of_metadata(client: httpx.Client) -> N
 
 # The costliest request of each operation, over what is costly: ids, filters and pages as large as can be; and
 # the most trivial requests that it may cost, about twice what was measured, and ten where nearly nothing was.
-# Searches and contexts have tests of their own.
+# Searches have tests of their own; so has what the text of a context costs.
 TAGS = [f"tag {n} " + "é" * 50 for n in range(50)]
 FILTERS = {"tags": TAGS, "since": "999999w", "memory_type": "decision", "event_type": "e" * 128}
 COSTLIEST: Mapping[str, tuple[str, str, Any, int]] = {
@@ -482,6 +482,22 @@ COSTLIEST: Mapping[str, tuple[str, str, Any, int]] = {
     "registerAgent": ("POST", "/api/v1/agents", {"name": "a", "config": {"k": ["x"] * 1000}}, 12),
     "createSession": ("POST", "/api/v1/sessions", {"agent_id": "a", "metadata": {"k": ["x"] * 1000}}, 12),
     "forgetMemories": ("DELETE", MEMORIES, {**FILTERS}, 40),
+    "forgetMatching": (
+        "POST", "/api/v1/forget?dry_run=true",
+        {"agent_id": "a", "metadata": {f"{n}": "é" * 300 for n in range(100)}}, 1_100,
+    ),
+    "importRecords": (
+        "POST", "/api/v1/import",
+        {"agents": [{"created_at": "2026-01-01T00:00:00Z", "config": {"k": ["x"] * 980}}] * 1000}, 4_000,
+    ),
+    "getAgentContext": (
+        "POST", "/api/v1/agents/a/context",
+        {"query": "word " * 1_600, "max_tokens": 1_000_000, "format": "json"}, 6_000,
+    ),
+    "getSessionContext": (
+        "POST", "/api/v1/sessions/large/context",
+        {"query": "word " * 1_600, "max_tokens": 1_000_000, "format": "json"}, 6_000,
+    ),
 }  # fmt: skip
 
 
@@ -499,8 +515,12 @@ def test_the_costliest_request_of_an_operation_is_bounded(
         if name == "addMemory, many":
             n = next(count)
             asked["memories"] = [{**m, "content": f"{n} {m['content']}"} for m in given["memories"]]
+        if name == "importRecords":
+            n = next(count)
+            asked["agents"] = [{**agent, "id": f"{n} {i}"} for i, agent in enumerate(given["agents"])]
         if method == "POST":
-            response = client.post(path, json=asked)  # which leaves the large ones as they are for others
+            writer = client if path in {MEMORIES, "/api/v1/import"} else large  # whose memories others read
+            response = writer.post(path, json=asked)
         else:
             asked = {k: ",".join(v) if isinstance(v, list) else v for k, v in asked.items()}
             response = large.request(method, path, params=asked)
@@ -514,7 +534,7 @@ def test_the_costliest_request_of_an_operation_is_bounded(
             assert ask(connection, HEALTH) == 200
 
         wait_until_indexed(server)
-        assert_costs(server, act, health, most=most, times=3)
+        assert_costs(server, act, health, most=most, times=1 if most > 1_000 else 3)
 
 
 def test_every_operation_is_bounded_in_some_test() -> None:
@@ -523,11 +543,9 @@ def test_every_operation_is_bounded_in_some_test() -> None:
         "getMetrics", "getAccess", "getMemory",
         "forgetMemory", "getAgent", "deleteAgent", "getSession", "updateSession", "deleteSession",
     }  # fmt: skip
-    elsewhere = {
-        "searchMemories", "getAgentContext", "getSessionContext",  # the issue about what the agent reads
-        "importRecords", "forgetMatching", "vacuumStore",  # an admin's
-    }  # fmt: skip
-    assert {name.partition(",")[0] for name in COSTLIEST} | small | elsewhere == OPERATIONS.keys()
+    elsewhere = {"searchMemories"}
+    whole = {"vacuumStore"}  # takes as long as the store is large; the operator's
+    assert {name.partition(",")[0] for name in COSTLIEST} | small | elsewhere | whole == OPERATIONS.keys()
 
 
 # --- forgetting, in steps

@@ -142,6 +142,7 @@ COSTLY = {
     "many headers": get(b"/api/v1/memories", b"".join([b"h%d: x\r\n" % n for n in range(5_000)])),
     "long headers": get(b"/api/v1/memories", b"".join([b"h%d: %s\r\n" % (n, b"x" * 600) for n in range(98)])),
     "an endless header": get(b"/api/v1/memories", b"h: " + b"x" * 250_000),
+    "empty lines": b"\r\n" * 100_000 + HEALTH,
     "no HTTP": b"\x16\x03\x01" * 20_000,
     "an unknown path": get(b"/nowhere"),
     "a body where none is wanted": get(b"/health", b"Content-Length: 300000\r\n") + b"x" * 300_000,
