@@ -122,6 +122,15 @@ class Reader(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
 
 
+class _Output:
+    """What uvicorn writes a response to, and closes at once when that is the last one."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
 def accept(*, limits: Limits, **given: Any) -> Reader:  # noqa: ANN401 - as uvicorn calls it
     """Make what a transport calls for a new connection, of what uvicorn gives it."""
     return Reader(Connection(**given, limits=limits), limits.buffer)
@@ -156,6 +165,7 @@ class Connection(HttpToolsProtocol):
         self._end_of_last = b""  # the last bytes of the head so far: its end may come in parts
         self._is_complete = True  # whether the request has been read to its end
         self._can_skip = False
+        self._lingers = False
         self._problem: Problem | None = None
         self._waits_since: float | None = None  # the loop's time; None while the client waits for the server
         self._patience = limits.client_timeout
@@ -188,6 +198,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        self._output = _Output(transport, self._end)
         if not self._limits.slots.serve(self) and not self._limits.slots.let_go(self):
             transport.abort()
             return
@@ -254,6 +265,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()  # parses the URL, which takes longer for 60 KiB than all of /health
         self.cycle.transport = cast("asyncio.Transport", _Writer(self.cycle))
         self.scope["query_string"] = query
+        self.cycle.transport = cast("asyncio.Transport", self._output)
 
     def on_message_complete(self) -> None:
         self._is_complete = True
@@ -265,9 +277,11 @@ class Connection(HttpToolsProtocol):
     # --- what the application calls, through uvicorn
 
     def on_response_complete(self) -> None:
+        self._on_lost = None
+        if self._lingers:
+            return
         next_was_read = bool(self.pipeline)
         super().on_response_complete()
-        self._on_lost = None
         if next_was_read:
             return
         self.cycle.body.clear()
@@ -276,17 +290,21 @@ class Connection(HttpToolsProtocol):
             return
         if self._is_complete:
             self._begin_head()
-        elif self._can_skip:
-            self._reads_body = True
         else:
-            self._linger()
-            return
+            self._reads_body = True
         self._read()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - our own says what is wrong
         self._refuse(self._problem or problems.malformed("This is not HTTP/1.1"))
 
     # --- what these lean on
+
+    def _end(self) -> None:
+        """Close the connection after a response, which is written."""
+        if self._is_complete:
+            self.transport.close()
+        else:
+            self._linger()
 
     def _read(self) -> None:
         """Parse what has come, as far as it is wanted now.
@@ -386,12 +404,14 @@ class Connection(HttpToolsProtocol):
         if not self._limits.slots.let_go(self):
             self.transport.close()
             return
+        self._lingers = True
         self._unread = b""
         self._reads_head = self._reads_body = False
         self.flow.pause_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._patience = min(_LINGER, self._limits.client_timeout)
+        if not self.transport.get_write_buffer_size():
+            self._patience = min(_LINGER, self._limits.client_timeout)
         self._wait()
         if self._timer is not None:
             self._timer.cancel()

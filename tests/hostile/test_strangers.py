@@ -215,6 +215,7 @@ def test_a_body_that_no_operation_wants_is_not_waited_for(server: LiveServer, fr
 
 
 UNREAD = {
+    "much of a body and no key": send_body(b"x" * 300_000),
     "a large body and no key": send_body(b"x" * 70_000),
     "chunks and no key": (
         b"POST /api/v1/memories HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
@@ -230,7 +231,7 @@ def test_a_response_says_that_its_connection_ends(server: LiveServer, request_: 
     with connect(server.url) as connection:
         connection.sendall(request_)
         assert answer(connection).headers["connection"] == "close"
-        assert_ends(connection)
+        assert connection.recv(1) == b""  # no reset, by which a client or a proxy may lose the response
 
 
 def test_a_small_body_without_a_key_leaves_the_connection_usable(server: LiveServer) -> None:
