@@ -58,16 +58,18 @@ def measure(
     with Cluster(binaries, is_durable=True, shared_buffers="512MB") as cluster:
         files = [_build(cluster, size) for size in sizes]
         rows = _writing(cluster, folder, rounds[0], seconds)
+        rows += _writing(cluster, folder, rounds[0], seconds, workers=2)
         rows += flatness.measure_files(files, rounds=rounds[1], has_medium=True)
         return rows + _beside_langgraph(cluster, environments, files[1], rounds[1])
 
 
-def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> list[Row]:
-    """Writing over HTTP, which takes turns with pgbench."""
-    pgbench = Pgbench(cluster, _schema(cluster, "pgbench"), _CLIENTS)
+def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float, *, workers: int = 1) -> list[Row]:
+    """Writing over HTTP to so many processes, which takes turns with pgbench."""
+    pgbench = Pgbench(cluster, _schema(cluster, f"pgbench_{workers}"), _CLIENTS)
     rates: list[tuple[float, float]] = []
     costs: list[tuple[float, float, float]] = []
-    with Server(folder, "postgres", store=_schema(cluster, "ours")) as server:
+    url = _schema(cluster, f"ours_{workers}")
+    with Server(folder, f"postgres-{workers}", store=url, workers=workers) as server:
         load = Load(url=server.url, key=KEY, seconds=seconds, writers=_CLIENTS)
         apply(load)
         for _ in range(rounds):
@@ -82,7 +84,7 @@ def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float) -> lis
     of_server, of_database, of_pgbench = (median(each[n] for each in costs) for n in (0, 1, 2))
     return [
         at_least(
-            f"{_CLIENTS} clients, single writes", f"{rate:,.0f}/s",
+            f"{_CLIENTS} clients, single writes, --workers {workers}", f"{rate:,.0f}/s",
             f"pgbench, the same effects: {floor:,.0f}/s",
             median(one / other for one, other in rates), 0.75,
         ),

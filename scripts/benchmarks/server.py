@@ -22,12 +22,14 @@ class Server:
         url: Where it listens.
     """
 
-    def __init__(self, folder: Path, name: str, *, is_grouped: bool = True, store: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, *, is_grouped: bool = True, store: str | None = None, workers: int = 1
+    ) -> None:
         """Prepare a server on a SQLite file, or on a store; if not grouped, it commits each write alone."""
         self._log = folder / f"{name}.log"
         program = ["-m", "memtrace_server"] if is_grouped else [str(_UNGROUPED)]
         self._command = [sys.executable, *program, "serve", "--port", "0", "--bootstrap-key", KEY]
-        self._command += ["--store", store or f"sqlite:///{folder / name}.db"]
+        self._command += ["--store", store or f"sqlite:///{folder / name}.db", "--workers", str(workers)]
 
     def __enter__(self) -> Self:
         """Start the server and wait until it is ready."""
@@ -43,9 +45,14 @@ class Server:
         return self
 
     def cpu(self) -> float:
-        """Return the CPU time (s) that it has taken; where there is a `/proc`."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the CPU time (s) that it and its workers have taken; where there is a `/proc`."""
+        pid = self._process.pid
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = 0
+        for each in (pid, *workers):
+            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def __exit__(self, *exc_info: object) -> None:
         """Stop the server."""
