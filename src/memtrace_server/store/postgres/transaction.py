@@ -590,7 +590,7 @@ class PostgresTransaction(Facts):
         ):
             self._change(
                 f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {age} < %s"
-                " LIMIT %s FOR UPDATE SKIP LOCKED)",
+                f" ORDER BY {age} LIMIT %s FOR UPDATE SKIP LOCKED)",
                 before, limit,
             )  # fmt: skip
         self.flush()
@@ -609,7 +609,7 @@ class PostgresTransaction(Facts):
             self._change(
                 f"UPDATE {table} SET {dated} = %s WHERE ({key}) IN (SELECT {key} FROM {table}"
                 f" WHERE {age} > %s{is_new} AND (SELECT min({age}) FROM {table}) <= %s"
-                " LIMIT %s FOR UPDATE SKIP LOCKED)",
+                f" ORDER BY {age} LIMIT %s FOR UPDATE SKIP LOCKED)",
                 now, now + _AHEAD, now, limit,
             )  # fmt: skip
 
