@@ -133,10 +133,9 @@ def _event_loop() -> Any:  # noqa: ANN401  # neither asyncio nor trio need be in
 @atexit.register
 def finish_at_exit() -> None:
     """Store what buffers still hold, or log that it is lost; threads and event loops have ended by then."""
-    for buffer in list(BUFFERS):
+    for buffer in list(HOLDING):
         try:
-            if buffer.pending or buffer.failed:
-                buffer._finish_at_exit()  # noqa: SLF001  # no method for users
+            buffer._finish_at_exit()  # noqa: SLF001  # no method for users
         except BufferedWriteError as error:
             logger.error("Lost: %s", error)  # noqa: TRY400  # the traceback ends here
 

@@ -333,7 +333,7 @@ def test_call_that_cannot_be_sent_raises_and_takes_nothing(
 
 
 def test_buffered_with_something_else_as_on_failure_raises(client: Memtrace) -> None:
-    with pytest.raises(TypeError, match=r"^on_failure: 5 is not a function$"):
+    with pytest.raises(TypeError, match=r"^on_failure: 5 cannot be called"):
         client.buffered(on_failure=cast("Any", 5))
 
 
@@ -341,7 +341,7 @@ def test_buffered_with_an_async_on_failure_raises(client: Memtrace) -> None:
     async def later(_: BufferedWriteError) -> None:
         """It would have to be awaited."""
 
-    with pytest.raises(TypeError, match="on_failure: it is called, not awaited"):
+    with pytest.raises(TypeError, match=r"on_failure: .* cannot be called; give a function without async"):
         client.buffered(on_failure=cast("Any", later))
 
 

@@ -68,11 +68,11 @@ def test_an_export_with_filters_asks_for_what_memories_name(sdk: Memtrace, fake_
     ]
 
 
-def test_a_filter_that_is_none_is_no_filter(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_a_filter_that_is_none_or_empty_is_no_filter(sdk: Memtrace, fake_server: FakeServer) -> None:
     fake_server.answer(200, {"agents": [], "count": 0}).answer(200, {"sessions": [], "count": 0})
     fake_server.answer(200, tail())
 
-    assert list(sdk.export(memory_type=None, since=None)) == []
+    assert list(sdk.export(memory_type=None, since=None, tags=[])) == []
 
 
 def test_an_import_sends_records_without_what_says_where_they_were(

@@ -43,10 +43,8 @@ class AsyncWriteBuffer(AsyncBufferMethods):
     """
 
     def __init__(self, client: AsyncMemtrace, queue: Queue, on_failure: OnFailure | None) -> None:
-        if inspect.iscoroutinefunction(on_failure):
-            raise TypeError("on_failure: it is called, not awaited; give a function without async")
-        if on_failure is not None and not callable(on_failure):
-            raise TypeError(f"on_failure: {on_failure!r} is not a function")
+        if inspect.iscoroutinefunction(on_failure) or not (on_failure is None or callable(on_failure)):
+            raise TypeError(f"on_failure: {on_failure!r} cannot be called; give a function without async")
         self._client = client
         self._on_failure = on_failure
         self._is_closed = False
@@ -127,14 +125,14 @@ class AsyncWriteBuffer(AsyncBufferMethods):
 
     def _blocking(self) -> object:  # unasync: remove
         """Return a buffer with the same queue that needs no event loop."""
+        from memtrace._sync.buffer import WriteBuffer  # noqa: PLC0415  # few programs need it
+
         client: Any = self._client._blocking()  # noqa: SLF001  # a buffer is a part of its client
         if client is None:
             lost = MemtraceError("http_client works only on its event loop, which has ended")
             self._queue.failed += self._queue.fail(lost)
             self._raise_failed()
-        blocking = client.buffered(on_failure=self._on_failure)
-        blocking._queue = self._queue  # noqa: SLF001  # the same buffer
-        return blocking
+        return WriteBuffer(client, self._queue, self._on_failure)
 
     async def _add(self, request: object, fields: Mapping[str, object]) -> None:
         await self._take([request_of(AddMemoryRequest, request, fields)])

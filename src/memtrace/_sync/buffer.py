@@ -44,10 +44,8 @@ class WriteBuffer(BufferMethods):
     """
 
     def __init__(self, client: Memtrace, queue: Queue, on_failure: OnFailure | None) -> None:
-        if inspect.iscoroutinefunction(on_failure):
-            raise TypeError("on_failure: it is called, not awaited; give a function without async")
-        if on_failure is not None and not callable(on_failure):
-            raise TypeError(f"on_failure: {on_failure!r} is not a function")
+        if inspect.iscoroutinefunction(on_failure) or not (on_failure is None or callable(on_failure)):
+            raise TypeError(f"on_failure: {on_failure!r} cannot be called; give a function without async")
         self._client = client
         self._on_failure = on_failure
         self._is_closed = False
