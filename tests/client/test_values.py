@@ -193,6 +193,16 @@ def test_a_number_of_too_many_digits_is_named_by_its_path(sdk: Memtrace) -> None
         sdk.remember("a", "b", metadata={"n": 10**5_000})
 
 
+def test_a_set_of_several_types_is_sent_in_one_order(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(200, {"results": [], "count": 0}).answer(200, {"results": [], "count": 0})
+
+    for mixed in ({1, "x", None}, {None, "x", 1}):
+        sdk.search_memories(metadata={"mixed": mixed})
+
+    for request in fake_server.requests:
+        assert b'{"mixed":["x",1,null]}' in request.content
+
+
 @pytest.mark.parametrize("is_buffered", [False, True], ids=["direct", "buffered"])
 def test_subclasses_of_numbers_and_text_are_sent_as_plain_ones(
     sdk: Memtrace, fake_server: FakeServer, *, is_buffered: bool
