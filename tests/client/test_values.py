@@ -194,7 +194,8 @@ def test_a_number_of_too_many_digits_is_named_by_its_path(sdk: Memtrace) -> None
 
 
 def test_a_set_of_several_types_is_sent_in_one_order(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"results": [], "count": 0}).answer(200, {"results": [], "count": 0})
+    found = {"results": [], "count": 0, "query_time_ms": 0}
+    fake_server.answer(200, found).answer(200, found)
 
     for mixed in ({1, "x", None}, {None, "x", 1}):
         sdk.search_memories(metadata={"mixed": mixed})
