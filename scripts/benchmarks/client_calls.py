@@ -10,6 +10,7 @@ Run as a script, with
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 import time
@@ -41,6 +42,7 @@ def call_alone(client: Any) -> None:  # noqa: ANN401  # it is of either SDK
     print(resident(), flush=True)
     for line in sys.stdin:
         method, times = line.split()
+        gc.collect()  # or some turns would have a collection of all that there is, and others none
         started = time.process_time()
         if method == "buffered":
             with client.buffered() as log:
