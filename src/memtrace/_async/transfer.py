@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, Unpack
 
 from memtrace_api import requests
 from memtrace_api.fields import ExportFilters
 from memtrace_api.methods import AsyncMethods
 
 from memtrace._records import COLLECTIONS, Agents, Links, Sessions, Tail, batches
-from memtrace._request import Call, call
 from memtrace._values import parameter
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 from memtrace.models import ImportReport, ImportResult, RejectedRecord
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _PAGE = 1_000
 
 
 class AsyncTransfers(AsyncMethods):
     """The methods of a client that export and import."""
-
-    async def _send(self, call: Call, model: type[T]) -> T:
-        raise NotImplementedError
 
     async def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
         """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
@@ -93,7 +86,7 @@ class AsyncTransfers(AsyncMethods):
             body: Any = batch
             while batch.records and not (strict and rejected):
                 try:
-                    result = await self._send(call(requests.import_records, body=body), ImportResult)
+                    result = await self._fetch_by(ImportResult, requests.import_records, fields=body)
                 except (BadRequestError, ConflictError) as error:
                     rejected += batch.reject(error)
                 else:

@@ -4,29 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, Unpack
 
 from memtrace_api import requests
 from memtrace_api.fields import ExportFilters
 from memtrace_api.methods import Methods
 
 from memtrace._records import COLLECTIONS, Agents, Links, Sessions, Tail, batches
-from memtrace._request import Call, call
 from memtrace._values import parameter
 from memtrace.exceptions import BadRequestError, ConflictError, NotFoundError
 from memtrace.models import ImportReport, ImportResult, RejectedRecord
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _PAGE = 1_000
 
 
 class Transfers(Methods):
     """The methods of a client that export and import."""
-
-    def _send(self, call: Call, model: type[T]) -> T:
-        raise NotImplementedError
 
     def export(self, **filters: Unpack[ExportFilters]) -> Iterator[dict[str, Any]]:
         """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
@@ -94,7 +87,7 @@ class Transfers(Methods):
             body: Any = batch
             while batch.records and not (strict and rejected):
                 try:
-                    result = self._send(call(requests.import_records, body=body), ImportResult)
+                    result = self._fetch_by(ImportResult, requests.import_records, fields=body)
                 except (BadRequestError, ConflictError) as error:
                     rejected += batch.reject(error)
                 else:
