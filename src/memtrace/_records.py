@@ -104,7 +104,7 @@ class Batch:
                 return
             given = _parsed(given)
         kind = given.get("kind")
-        if kind not in COLLECTIONS:
+        if not isinstance(kind, str) or kind not in COLLECTIONS:
             kinds = ", ".join(COLLECTIONS)
             told = "it has no kind" if kind is None else f"its kind is {kind!r}"
             raise ValueError(f"{told}; a record's kind is one of {kinds}")

@@ -184,3 +184,10 @@ def test_an_import_reports_what_a_reader_of_another_format_refused(sdk: Memtrace
     report = sdk.import_([unreadable])
 
     assert report.rejected == [RejectedRecord(1, "no line of this format")]
+
+
+def test_a_record_whose_kind_is_no_text_is_rejected(sdk: Memtrace) -> None:
+    report = sdk.import_(['{"kind": ["memory"]}', {"kind": {}}])
+
+    assert [each.position for each in report.rejected] == [1, 2]
+    assert report.rejected[1].reason == "its kind is {}; a record's kind is one of agent, session, memory"
