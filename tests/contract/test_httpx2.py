@@ -11,7 +11,6 @@ import pytest
 from contract.conftest import Awaited, Place
 from contract.test_adding_memories import *  # noqa: F403  # its tests, with the fixtures of this module
 from contract.test_errors import *  # noqa: F403
-from contract.test_listing_memories import *  # noqa: F403
 from contract.test_sessions import *  # noqa: F403
 
 from memtrace import APIConnectionError, AsyncMemtrace, Memtrace, MemtraceError

@@ -41,11 +41,11 @@ def pages_written(file: Path) -> int:
 def test_a_log_begins_anew_while_writes_go_on(file: Path) -> None:
     with InProcess(file) as process:
         tenant = process.tenant()
-        for n in range(600):  # some 6,000 pages
+        for n in range(400):  # some 4,000 pages
             assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
-        assert pages_written(file) < 3_000
-        assert len(tenant.memories()) == 600
-    assert len(assert_whole(file)) == 600
+        assert pages_written(file) < 2_000
+        assert len(tenant.memories()) == 400
+    assert len(assert_whole(file)) == 400
 
 
 def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
@@ -92,9 +92,9 @@ def test_a_log_is_shortened_though_sweeps_fail(file: Path, monkeypatch: pytest.M
         monkeypatch.setattr(SqliteTransaction, part, fail)
     with InProcess(file) as process:
         tenant = process.tenant()
-        for n in range(600):
+        for n in range(400):
             assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
-        assert pages_written(file) < 3_000
+        assert pages_written(file) < 2_000
 
 
 def test_a_log_that_cannot_be_emptied_is_let_rest(
