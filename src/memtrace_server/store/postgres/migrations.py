@@ -198,6 +198,10 @@ _STEPS: Mapping[str, str] = {
         CREATE INDEX originals_by_storing ON originals (stored_at) WHERE stored_at IS NOT NULL;
         CREATE INDEX duplicates_by_storing ON duplicates (stored_at) WHERE stored_at IS NOT NULL;
     """,
+    "0004-deleted-agents": """
+        -- Each group of writes asks which of its agents return: without it, of all agents there are.
+        CREATE INDEX agents_deleted ON agents (org, id) WHERE is_deleted;
+    """,
 }
 
 
