@@ -49,6 +49,14 @@ def test_an_export_asks_for_every_page_of_each_kind(sdk: Memtrace, fake_server: 
     ]
 
 
+def test_an_export_has_a_memory_without_an_id_as_it_is(sdk: Memtrace, fake_server: FakeServer) -> None:
+    nameless = {name: value for name, value in MEMORY.items() if name != "id"}
+    fake_server.answer(200, {"agents": [], "count": 0}).answer(200, {"sessions": [], "count": 0})
+    fake_server.answer(200, tail(nameless))
+
+    assert list(sdk.export()) == [{**nameless, "kind": "memory"}]
+
+
 def test_an_export_with_filters_asks_for_what_memories_name(sdk: Memtrace, fake_server: FakeServer) -> None:
     gone = {**MEMORY, "agent_id": "deleted", "session_id": "deleted"}
     plain = {**MEMORY, "agent_id": "a", "session_id": None}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from helpers.clients import MEMORY as STORED
 from helpers.clients import page
 
 from memtrace import BadRequestError, Memtrace
@@ -301,3 +302,11 @@ def test_a_decision_needs_a_mapping_as_metadata(
         sdk.decide("a", "b", "c", metadata=metadata)
 
     assert fake_server.requests == []
+
+
+def test_a_set_of_several_types_is_a_list_in_one_order(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.answer(201, STORED)
+
+    sdk.remember("a", "b", metadata={"seen": {2, "x", 1}})
+
+    assert fake_server.sent["metadata"] == {"seen": ["x", 1, 2]}
