@@ -121,14 +121,21 @@ def full() -> Iterator[int]:
             one.close()
 
 
-@pytest.mark.parametrize("timeout", [0.5, httpx.Timeout(30, connect=0.5)])
+@pytest.mark.parametrize(
+    ("timeout", "said"),
+    [
+        # The time of the call and that to connect end at once, and a busy event loop sees either first.
+        pytest.param(0.5, "(cannot connect|no response) in time", id="call"),
+        pytest.param(httpx.Timeout(30, connect=0.5), "cannot connect in time", id="connect"),
+    ],
+)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_connection_that_nobody_accepts_is_given_up(
-    make_client: MakeClient, full: int, scheme: str, timeout: Any
+    make_client: MakeClient, full: int, scheme: str, timeout: Any, said: str
 ) -> None:
     client = make_client(f"{scheme}://127.0.0.1:{full}", timeout=timeout, max_retries=0)
 
-    with at_most(0.5), pytest.raises(APITimeoutError, match="cannot connect in time"):
+    with at_most(0.5), pytest.raises(APITimeoutError, match=said):
         client.recall("agent_1")
 
 
