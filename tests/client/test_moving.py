@@ -199,3 +199,14 @@ def test_a_record_whose_kind_is_no_text_is_rejected(sdk: Memtrace) -> None:
 
     assert [each.position for each in report.rejected] == [1, 2]
     assert report.rejected[1].reason == "its kind is {}; a record's kind is one of agent, session, memory"
+
+
+@pytest.mark.parametrize("name", [None, ["mem_1"]], ids=["none", "a list"])
+def test_a_memory_without_an_id_is_sent_for_the_server_to_refuse(
+    name: object, sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.answer(400, wrong("memories.0.id"))
+
+    report = sdk.import_([{**RECORD, "id": name}])
+
+    assert report.rejected == [RejectedRecord(1, "id: is wrong")]
