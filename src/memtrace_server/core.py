@@ -273,10 +273,13 @@ class Core:
             )
 
         def run(transaction: Transaction, step: Step | None = None) -> Response | Added:
+            nonlocal arguments
             asked = call(transaction, step)
             if key and (step is None or step.is_last):
                 return _once(asked, digest(), key)
-            return HANDLERS[operation.id](asked)
+            response = HANDLERS[operation.id](asked)
+            arguments = _resumed(arguments, response)
+            return response
 
         def find(transaction: Transaction) -> Sequence[int]:
             asked = call(transaction)
@@ -323,6 +326,13 @@ class Core:
 
 
 _NOBODY = Principal(0, "", "reader")  # asks how the server is
+
+
+def _resumed(arguments: Arguments | Problem, response: Response | Added) -> Arguments | Problem:
+    """Return the arguments of a request that waits: it looks again, and not from what is the end by then."""
+    if isinstance(arguments, Problem) or isinstance(response, Added) or response.resume is None:
+        return arguments
+    return Arguments({**arguments.parameters, "cursor": response.resume}, arguments.body)
 
 
 def rendered(outcome: Response | Added) -> Response:

@@ -42,7 +42,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         body: JSON, or empty.
         agent_id: The agent that the body tells about, if it is to be forgotten with that agent.
-        is_idle: Whether there was nothing yet of what the client may wait for.
+        resume: If there was nothing yet of what the client may wait for, the cursor from which to look again.
         forgotten: How many memories have been forgotten so far, if more are to be.
     """
 
@@ -50,8 +50,13 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     agent_id: str | None = None
-    is_idle: bool = False
+    resume: str | None = None
     forgotten: int | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there was nothing yet of what the client may wait for."""
+        return self.resume is not None
 
     def __repr__(self) -> str:
         """Without what was remembered."""

@@ -106,6 +106,15 @@ async def test_a_waiting_tail_returns_what_is_stored_meanwhile(client: AsyncMemt
     assert contents(await waiting) == ["one"]
 
 
+async def test_a_tail_from_now_on_has_what_is_stored_while_it_waits(client: AsyncMemtrace) -> None:
+    waiting = asyncio.ensure_future(client.tail_memories(agent_id="a", wait=8))
+    while not waiting.done():
+        await client.remember("a", "one")
+        await asyncio.sleep(0.05)
+
+    assert set(contents(await waiting)) == {"one"}
+
+
 async def test_a_wait_that_finds_nothing_ends_with_the_same_position(client: AsyncMemtrace) -> None:
     page = await client.tail_memories(agent_id="a", wait=1)
     assert contents(page) == []

@@ -27,8 +27,9 @@ def tail_memories(call: Call) -> Response:
     found = fitting(tail.found)
     position = tail.end if len(found) == len(tail.found) else tail.positions[len(found) - 1]
     has_more = position < tail.last
-    rest = {"has_more": has_more, "next_cursor": call.cursor(_hidden(call, position))}
-    return Response(status=200, body=join("memories", found, rest), is_idle=not found and not has_more)
+    cursor = call.cursor(_hidden(call, position))
+    body = join("memories", found, {"has_more": has_more, "next_cursor": cursor})
+    return Response(status=200, body=body, resume=None if found or has_more else cursor)
 
 
 def _hidden(call: Call, position: int) -> bytes:
