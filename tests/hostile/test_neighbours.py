@@ -345,9 +345,9 @@ def large_tenant(server: LiveServer, name: str) -> httpx.Client:
     """An organisation with 120 memories of 120 KB: more than a page of them."""
     headers = {"x-api-key": server.create_tenant(name)}
     client = httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE)
-    text = "word " + "é" * 60_000
+    text, metadata = "word " + "x" * 60_000, {"k": "x" * 60_000}  # which cost little to store
     for batch in range(2):
-        add(client, [f"{batch} {n} {text}" for n in range(60)], session_id="large")
+        add(client, [f"{batch} {n} {text}" for n in range(60)], session_id="large", metadata=metadata)
     return client
 
 
