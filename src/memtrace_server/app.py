@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
@@ -73,7 +73,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         auth: Whether a key is needed; without, everybody is the default organisation's admin.
         on_keys: Called with the key that was made as the store had none, if one was, and how many it has now.
         any_host: Whether requests for any host are answered without `auth`; otherwise only those for this
-            machine, so that no page in a browser can reach the server under a name of its own.
+            machine, from no page in a browser but those of this machine and of `cors_origins`.
         cors_origins: Origins whose pages may call the server from a browser.
         rate_limit: Requests a second that each key may send to this process; any number if None.
         failure_limit: Failed authentications a minute for each address; any number if None.
@@ -105,6 +105,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         store,
         local=local,
         any_host=auth or any_host,
+        origins=frozenset(cors_origins),
         rate_limit=RateLimit(rate_limit) if rate_limit else None,
         failure_limit=FailureLimit(failure_limit) if failure_limit else None,
         client_timeout=client_timeout,
@@ -150,6 +151,7 @@ class Api:
         *,
         local: Principal | None = None,
         any_host: bool = True,
+        origins: Collection[str] = (),
         rate_limit: RateLimit | None = None,
         failure_limit: FailureLimit | None = None,
         client_timeout: float = 30.0,
@@ -160,6 +162,7 @@ class Api:
         self._store = store
         self._local = local
         self._any_host = any_host
+        self._origins = origins
         self._rate_limit = rate_limit
         self._client_timeout = client_timeout
         self._request_timeout = request_timeout
@@ -190,7 +193,7 @@ class Api:
         deadline = Deadline(self._request_timeout)
         try:
             if not self._any_host:
-                _check_host(headers)
+                _check_origin(headers, self._origins)
             match = self._core.match(request)
             principal = await self._admit(match, headers, incoming.address)
             if match.operation.takes_body and _has_body(headers):
@@ -536,23 +539,32 @@ class _Incoming:
                 raise problems.too_large(_LARGEST_BODY)
 
 
-def _check_host(headers: Mapping[str, str]) -> None:
-    """Let a request pass that is for this machine.
+def _check_origin(headers: Mapping[str, str], origins: Collection[str]) -> None:
+    """Let a request pass that is for this machine, and from no page of another origin.
 
     Without keys, a page that a browser loads could otherwise call the server: its name may lead to 127.0.0.1
-    (DNS rebinding).
+    (DNS rebinding), and for a POST without a body, browsers do not ask before they send it.
+
+    Args:
+        headers: The request's headers.
+        origins: Origins whose pages may call the server.
 
     Raises:
         Problem: 400.
     """
-    host = headers.get("host", "")
-    name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
-    if not _is_loopback(name.strip("[]").lower()):
+    origin = headers.get("origin")
+    if origin is not None and not {origin, "*"} & {*origins} and not _is_local(origin.partition("://")[2]):
+        message = "without keys, the server answers only to pages of this machine and of --cors-origin"
+        raise problems.invalid([Detail("origin", "header", message)])
+    if not _is_local(headers.get("host", "")):
         message = "without keys, the server answers only to localhost and to addresses of this machine"
         raise problems.invalid([Detail("host", "header", message)])
 
 
-def _is_loopback(name: str) -> bool:
+def _is_local(host: str) -> bool:
+    """Return whether a host, with or without a port, is a name or an address of this machine."""
+    name = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
+    name = name.strip("[]").lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:

@@ -111,7 +111,8 @@ class _TextFormatter(_Formatter):
         if request is None:
             line = f"{moment} {record.levelname.lower()}: {record.getMessage()}"
         else:
-            line = f"{moment} {' '.join(str(request[name]) for name in _SHOWN)} ms {request['request_id']}"
+            shown = " ".join(str(request.get(name, "-")) for name in _SHOWN)  # what is no HTTP has no path
+            line = f"{moment} {shown} ms {request['request_id']}"
         line = _escaped(line)[1:-1]
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 

@@ -36,6 +36,7 @@ from live import LiveServer
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
 
+from memtrace_server.app import create_app
 from memtrace_server.connections import Connection, Limits, Slots, accept
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
@@ -725,6 +726,37 @@ def test_without_keys_only_names_of_this_machine_are_answered(
         assert response.status_code == status
         if status == 400:
             assert response.json()["details"][0]["field"] == "host"
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 404),
+        ("http://127.0.0.1:9100", 404),
+        ("http://[::1]:9100", 404),
+        ("https://app.example", 404),
+        ("https://evil.example", 400),
+        ("http://app.example", 400),
+        ("http://localhost.evil.example", 400),
+        ("null", 400),
+        ("localhost", 400),
+        ("", 400),
+    ],
+)
+def test_without_keys_pages_of_other_origins_can_change_nothing(origin: str, status: int) -> None:
+    """Browsers send a POST without a body to any server, and tell its page only nothing of the response."""
+
+    async def run() -> httpx.Response:
+        app = create_app("sqlite://", auth=False, cors_origins=["https://app.example"])
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost:9100") as client:
+            assert (await client.get("/health")).status_code == 200
+            return await client.post("/api/v1/agents/a/context", headers={"origin": origin})
+
+    response = asyncio.run(run())
+    assert response.status_code == status  # 404: the request was let in
+    if status == 400:
+        assert response.json()["details"][0]["field"] == "origin"
 
 
 @pytest.fixture(scope="module")

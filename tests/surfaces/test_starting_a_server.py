@@ -83,7 +83,10 @@ def test_a_request_is_logged_as_a_line_of_text_on_a_terminal() -> None:
     )
 
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d GET /health 200 1\.5 ms req_1\n\d\d:\d\d:\d\d warning: Odd\n", done.stderr
+        r"\d\d:\d\d:\d\d GET /health 200 1\.5 ms req_1\n"
+        r"\d\d:\d\d:\d\d - - 400 - ms req_2\n"
+        r"\d\d:\d\d:\d\d warning: Odd\n",
+        done.stderr,
     )
 
 
@@ -93,6 +96,7 @@ from memtrace_server import logs
 logs.configure("info", as_text=True)
 request = {"request_id": "req_1", "method": "GET", "path": "/health", "status": 200, "duration_ms": 1.5}
 logging.getLogger("a").info("request", extra={"request": request})
+logs.request(logging.getLogger("a"), "req_2", status=400, client="127.0.0.1")  # what is no HTTP has no path
 logging.getLogger("a").warning("Odd")
 """
 
