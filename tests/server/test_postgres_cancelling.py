@@ -157,7 +157,7 @@ def test_a_late_cancel_hits_no_query_of_another(
     def second(transaction: Any) -> int:
         go_on.set()
         assert sent.wait(PATIENCE)
-        transaction._db.execute("SELECT pg_sleep(0.2)")  # noqa: SLF001 - which a cancel would end
+        transaction._connection.execute("SELECT pg_sleep(0.2)")  # noqa: SLF001 - which a cancel would end
         return process_of(transaction)
 
     def both(transaction: Any) -> set[int]:
@@ -176,7 +176,7 @@ def test_a_late_cancel_hits_no_query_of_another(
 
 def process_of(transaction: Any) -> int:
     """The process of PostgreSQL that works for a transaction."""
-    process: int = transaction._db.info.backend_pid  # noqa: SLF001
+    process: int = transaction._connection.info.backend_pid  # noqa: SLF001
     return process
 
 
