@@ -205,8 +205,8 @@ def test_a_record_whose_kind_is_no_text_is_rejected(sdk: Memtrace) -> None:
 def test_a_memory_without_an_id_is_sent_for_the_server_to_refuse(
     name: object, sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(400, wrong("memories.0.id"))
+    fake_server.answer(400, wrong("memories.1.id")).answer(200, DONE)
 
-    report = sdk.import_([{**RECORD, "id": name}])
+    report = sdk.import_([{**RECORD, "superseded_by": "mem_2"}, {**RECORD, "id": name}])
 
-    assert report.rejected == [RejectedRecord(1, "id: is wrong")]
+    assert report.rejected == [RejectedRecord(2, "id: is wrong")]
