@@ -21,6 +21,7 @@ import httpx
 import pytest
 import trio
 from helpers.clients import KEY, MEMORY, MakeClient, page
+from helpers.peers import Server
 
 from memtrace import (
     APIConnectionError,
@@ -43,7 +44,7 @@ def answer(body: Any, status: str = "200 OK", **headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
 
-class RawServer:
+class RawServer(Server):
     """Gives each request the next of its answers, and closes the connection after what is no answer."""
 
     def __init__(self) -> None:
@@ -52,49 +53,25 @@ class RawServer:
         self.connections = 0
         self.echo = False
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=self._accept)]
-        self._threads[0].start()
+        super().__init__(self._answer)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-
-    def close(self) -> None:
-        self._over.set()
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-        for thread in self._threads:
-            thread.join()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError:
+    def _answer(self, connection: socket.socket, is_over: threading.Event) -> None:
+        self.connections += 1
+        connection.settimeout(0.05)
+        while request := self._read(connection):
+            with self._lock:
+                self.requests.append(request)
+                given = self._echoed(request) if self.echo else self.answers.pop(0)
+            if given is None:
+                is_over.wait()
                 return
-            self.connections += 1
-            connection.settimeout(0.05)
-            self._threads.append(threading.Thread(target=self._serve, args=[connection]))
-            self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            while request := self._read(connection):
-                with self._lock:
-                    self.requests.append(request)
-                    given = self._echoed(request) if self.echo else self.answers.pop(0)
-                if given is None:
-                    self._over.wait()
-                    return
-                connection.sendall(given)
-                if given in {LOST, HALF, GARBAGE}:
-                    return
+            connection.sendall(given)
+            if given in {LOST, HALF, GARBAGE}:
+                return
 
     def _read(self, connection: socket.socket) -> bytes:
         read = b""
-        while not self._over.is_set():
+        while not self.is_over.is_set():
             try:
                 piece = connection.recv(65536)
             except TimeoutError:

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from attrs import define, field
 from clusters import Cluster
+from helpers.waiting import wait_until
 from live import LiveServer
 
 from memtrace import Memtrace, ServerError
@@ -148,12 +149,3 @@ def test_no_request_outlasts_its_deadline_when_the_database_hangs(
             client.recall("a")
         client.remember("a", "after")
         assert "after" in {memory.content for memory in client.iter_memories()}
-
-
-def wait_until(condition: object) -> None:
-    """Wait until a condition holds."""
-    assert callable(condition)
-    ends_at = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < ends_at
-        threading.Event().wait(0.02)

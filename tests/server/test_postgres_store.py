@@ -320,26 +320,6 @@ def test_a_store_that_may_not_be_written_is_read(postgres_url: str) -> None:
             client.remember("a", "two")
 
 
-def test_of_equal_writes_through_several_servers_one_is_stored(clients: list[Memtrace]) -> None:
-    for number in range(5):
-        start = threading.Barrier(MANY)
-
-        def store(
-            client: Memtrace, start: threading.Barrier = start, said: str = f"said {number}"
-        ) -> str | None:
-            start.wait(PATIENCE)
-            try:
-                return client.add_memory(agent_id="a", content=said, on_duplicate="reject").id
-            except ConflictError as conflict:
-                return f"existing {conflict.existing_id}"
-
-        with ThreadPoolExecutor(MANY) as threads:
-            told = Counter(threads.map(store, [clients[n % SERVERS] for n in range(MANY)], timeout=PATIENCE))
-        (stored,) = [memory_id for memory_id in told if not str(memory_id).startswith("existing ")]
-        assert told == {stored: 1, f"existing {stored}": MANY - 1}
-    assert len(clients[0].recall("a").memories) == 5
-
-
 def test_writes_with_one_idempotency_key_through_several_servers_are_one(clients: list[Memtrace]) -> None:
     for number in range(5):
         start = threading.Barrier(MANY)
