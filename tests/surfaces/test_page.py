@@ -447,25 +447,26 @@ def test_memories_are_forgotten_by_filter_after_they_are_counted(open_page: Open
 
 def test_export_has_all_that_is_shown_and_can_be_imported(open_page: OpenPage) -> None:
     def fill(client: Memtrace) -> None:
-        client.add_memories(
+        first, *_ = client.add_memories(
             [{"agent_id": "a", "content": f"{n}", "metadata": {"exact": 1.0}} for n in range(1000)]
         )
-        client.remember("a", "Last", importance=1.0, tags=["x"])
+        client.remember("a", "Last", importance=1.0, tags=["x"], supersedes=first.id)
         client.remember("b", "Of another agent")
 
-    shown = open_page("#/?agent_id=a", fill=fill)
+    shown = open_page("#/?agent_id=a&include_superseded=true", fill=fill)
     with shown.page.expect_download() as download:
         shown.page.get_by_role("button", name="Export").click()
     lines = download.value.path().read_text("utf-8").splitlines()
 
     assert download.value.suggested_filename == "memories.jsonl"
     assert len(lines) == 1001
-    assert '"exact":1.0' in lines[-1]
+    assert '"exact":1.0' in lines[0]
     other = open_page()
     assert other.client.import_(lines).rejected  # their ids are taken, in the same store
     shown.client.forget_all(agent_id="a")
     assert shown.client.import_(lines).imported == 1001
     assert shown.client.recall("a", limit=1).memories[0].importance == 1.0
+    assert len(list(shown.client.iter_memories(agent_id="a"))) == 1000  # one is superseded
 
 
 # --- keys

@@ -24,12 +24,12 @@ export async function forgetMatching(filters) {
 	return deleted;
 }
 
-// Downloads all pages of a list, as `memtrace import` takes them.
+// Downloads all pages of a list, as `memtrace import` takes them: what is superseded before what supersedes it.
 export async function exportShown(query, told) {
 	const lines = [];
 	let cursor;
 	do {
-		const page = await ask("listMemories", [], { ...query, limit: PAGE, cursor });
+		const page = await ask("listMemories", [], { ...query, order: "asc", limit: PAGE, cursor });
 		lines.push(...page.memories.map((memory) => `${JSON.stringify({ kind: "memory", ...memory })}\n`));
 		told(`${lines.length} …`);
 		cursor = page.next_cursor;
