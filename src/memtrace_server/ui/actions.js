@@ -24,7 +24,7 @@ export async function forgetMatching(filters) {
 	return deleted;
 }
 
-// Downloads all pages of a list, as `memtrace import` takes them: what is superseded before what supersedes it.
+// Downloads a whole list as `memtrace import` takes it: the oldest first.
 export async function exportShown(query, told) {
 	const lines = [];
 	let cursor;
