@@ -478,7 +478,7 @@ def test_long_memories_of_an_older_store_are_laid_apart(file: Path) -> None:
                 "ALTER TABLE memories DROP COLUMN text",
                 "DROP TABLE texts",
                 "DROP TABLE staged",
-                "DELETE FROM migrations WHERE name >= '0014'",
+                "DELETE FROM migrations WHERE name LIKE '0014%'",
             ):
                 store.execute(statement)
         process.restart()
