@@ -122,15 +122,6 @@ class Reader(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
 
 
-class _Output:
-    """What uvicorn writes a response to, and closes at once when that is the last one."""
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
-
-
 def accept(*, limits: Limits, **given: Any) -> Reader:  # noqa: ANN401 - as uvicorn calls it
     """Make what a transport calls for a new connection, of what uvicorn gives it."""
     return Reader(Connection(**given, limits=limits), limits.buffer)
@@ -198,7 +189,6 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self._output = _Output(transport, self._end)
         if not self._limits.slots.serve(self) and not self._limits.slots.let_go(self):
             transport.abort()
             return
@@ -263,9 +253,8 @@ class Connection(HttpToolsProtocol):
         extensions: dict[str, Any] = {CONNECTION: self}
         self.scope["extensions"] = extensions
         super().on_headers_complete()  # parses the URL, which takes longer for 60 KiB than all of /health
-        self.cycle.transport = cast("asyncio.Transport", _Writer(self.cycle))
+        self.cycle.transport = cast("asyncio.Transport", _Output(self.cycle, self._end))
         self.scope["query_string"] = query
-        self.cycle.transport = cast("asyncio.Transport", self._output)
 
     def on_message_complete(self) -> None:
         self._is_complete = True
@@ -418,18 +407,20 @@ class Connection(HttpToolsProtocol):
         self._look()
 
 
-class _Writer:
-    """What a response is written to: its head leaves with the beginning of its body, in one system call.
+class _Output:
+    """What uvicorn writes a response to, and closes at once when that is the last one.
 
-    uvloop sends each part at once. Two system calls took a tenth of the time of a request, and the client's
-    as well.
+    The head leaves with the beginning of the body, in one system call: uvloop sends each part at once, and
+    two system calls took a tenth of the time of a request, and the client's as well.
     """
 
-    def __init__(self, cycle: RequestResponseCycle) -> None:
+    def __init__(self, cycle: RequestResponseCycle, close: Callable[[], None]) -> None:
         self._cycle = cycle
         self._transport = cycle.transport
+        self._close = close
         self._head: bytes | None = None
         self._waits_for_head = cycle.scope["method"] != "HEAD"  # after which no body is written
+        self.is_closing = cycle.transport.is_closing
 
     def write(self, data: bytes) -> None:
         if self._head is not None:
@@ -441,10 +432,7 @@ class _Writer:
         else:
             self._transport.write(data)
 
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
     def close(self) -> None:
         if self._head is not None:
             self.write(b"")
-        self._transport.close()
+        self._close()
