@@ -19,9 +19,8 @@ import psycopg
 from attrs import frozen
 
 from memtrace_server import times
-from memtrace_server.search.documents import Document
 from memtrace_server.store import open_store
-from memtrace_server.store.sqlite import fulltext, queries
+from memtrace_server.store.sqlite import fulltext, queries, queued
 
 _STEP = 10_000  # index entries compared at once
 
@@ -72,11 +71,9 @@ def assert_whole(path: Path) -> list[Row]:
         _assert_counts(store, rows)
         _assert_named(store, rows)
         _assert_order(store, rows)
-        unindexed = set(store.execute("SELECT org, seq FROM unindexed"))
-        assert unindexed <= {(row.org, row.seq) for row in rows}
+        _assert_queued(store, rows)
         for (org,) in store.execute("SELECT number FROM orgs").fetchall():
-            indexed = [row for row in rows if row.org == org and (org, row.seq) not in unindexed]
-            _assert_index(store, org, indexed)
+            _assert_index(store, org, [row for row in rows if row.org == org])
     return rows
 
 
@@ -143,6 +140,18 @@ def _assert_order(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
             assert all(earlier <= later for earlier, later in pairwise(moments)), org
 
 
+def _assert_queued(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """What waits for the index is a memory; what leaves it is none, nor is its entry another's."""
+    assert set(store.execute("SELECT org, seq FROM unindexed")) <= {(row.org, row.seq) for row in rows}
+    leaving = store.execute("SELECT org, seq, entry FROM leaving").fetchall()
+    assert not {(org, seq) for org, seq, _ in leaving} & {(row.org, row.seq) for row in rows}
+    assert not {(org, entry) for org, _, entry in leaving} & {(row.org, row.entry) for row in rows}
+    texts = store.execute("SELECT id FROM texts WHERE id NOT IN (SELECT id FROM staged)").fetchall()
+    sql = "SELECT text FROM {} WHERE text IS NOT NULL"
+    owned = store.execute(f"{sql.format('memories')} UNION ALL {sql.format('leaving')}").fetchall()
+    assert sorted(texts) == sorted(owned)
+
+
 def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> None:
     """Compare each entry (term, row, position) of the full-text index with those of an index made anew."""
     with closing(sqlite3.connect(":memory:")) as anew:
@@ -151,11 +160,13 @@ def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> N
         tables = _indexes(store, org)
         assert tables
         assert tables.keys() == _indexes(anew, org).keys()
+        entered = dict(store.execute("SELECT seq, entered FROM unindexed WHERE org = ?", (org,)))
         indexed = [
-            fulltext.Row(org, row.entry or 0, Document.read(msgspec.json.encode(row.doc))) for row in rows
+            queued.Indexed(row.entry or 0, msgspec.json.encode(row.doc).decode(), entered.get(row.seq))
+            for row in rows
+            if entered.get(row.seq) != 0
         ]
-        if indexed:
-            fulltext.Entries.of(indexed).add(anew, org)
+        queued.index_anew(anew, org, [*indexed, *queued.leaving(store, org)])
         counts = "SELECT term, count FROM terms WHERE org = ? ORDER BY term"
         assert store.execute(counts, (org,)).fetchall() == anew.execute(counts, (org,)).fetchall()
         for table in tables:

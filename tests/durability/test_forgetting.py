@@ -193,7 +193,7 @@ def test_what_was_forgotten_is_in_no_table_and_no_answer(
     forget(tenant, clock, memory_id)
     _sweep(tenant, clock)
 
-    assert _found(_rows(in_process), markers) == set()
+    _until(lambda: not _found(_rows(in_process), markers))
     assert list(in_process.store.check()) == []
     for search in ({"query": markers["word"].text}, {"content_contains": markers["piece"].text[3:7]}):
         assert told(tenant.send("POST", "/api/v1/search", search))["results"] == []

@@ -277,7 +277,7 @@ def test_a_search_says_what_it_did_not_reach(tenant: Tenant, in_process: InProce
         for table in ("words_1", "stems_1", "pieces_1"):
             connection.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")  # noqa: S608
         connection.execute("DELETE FROM terms")
-        connection.execute("INSERT INTO unindexed SELECT org, seq FROM memories")
+        connection.execute("INSERT INTO unindexed (org, seq) SELECT org, seq FROM memories")
         connection.commit()
 
     with locked(file):

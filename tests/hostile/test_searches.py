@@ -138,7 +138,7 @@ def test_a_neighbours_backlog_costs_nothing(tmp_path: Path) -> None:
             before = cost(server, search, ours.health, times=20)
             with closing(sqlite3.connect(file, isolation_level=None, timeout=PATIENCE)) as store:
                 store.execute("BEGIN IMMEDIATE")  # so that nothing is indexed
-                store.execute("INSERT INTO unindexed SELECT org, seq FROM memories WHERE org = 2")
+                store.execute("INSERT INTO unindexed (org, seq) SELECT org, seq FROM memories WHERE org = 2")
                 store.execute("COMMIT")
                 store.execute("BEGIN IMMEDIATE")
                 (backlog,) = store.execute("SELECT count(*) FROM unindexed WHERE org = 2").fetchone()

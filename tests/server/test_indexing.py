@@ -19,6 +19,7 @@ from durability.store_audit import assert_whole
 from memtrace_server.search.documents import Document
 from memtrace_server.store.protocol import Outcome
 from memtrace_server.store.sqlite import fulltext, indexing
+from memtrace_server.store.sqlite.entries import Entries, Entry
 from memtrace_server.store.sqlite.indexing import Indexer
 
 SEARCH = "/api/v1/search"
@@ -168,11 +169,8 @@ def test_long_memories_make_small_steps(tenants: list[Tenant], indexer: Indexer,
 def test_what_is_taken_out_costs_as_much_as_to_put_it_in(tenants: list[Tenant], file: Path) -> None:
     """Also of thousands of different words, as in logs: each was looked for among all of them once."""
     assert tenants
-    rows = [
-        fulltext.Row(1, n, Document(agent_id="a", content=" ".join(f"{n}w{m}" for m in range(2_000))))
-        for n in range(1, 7)
-    ]
-    entries = fulltext.Entries.of(rows)
+    documents = [Document(agent_id="a", content=" ".join(f"{n}w{m}" for m in range(2_000))) for n in range(6)]
+    entries = Entries.of([Entry.of(n, document) for n, document in enumerate(documents, start=1)])
     with closing(sqlite3.connect(file)) as connection:
         moments = [time.process_time()]
         for change in (entries.add, entries.remove):

@@ -1,9 +1,12 @@
 """Indexing in the background: memories enter the full-text index a moment after they are stored.
 
-A step takes some memories of one organisation, the newest first, takes their texts apart without holding
-anybody up, and then holds the writer for the time it takes to write what was found: its size follows from how
-long that took before. Then it merges some pages of the index, in transactions of their own. Organisations
-take turns, so that the backlog of one delays no other's.
+So they leave it a moment after they were forgotten: what the index was given of them is kept until then.
+
+A step takes some memories of one organisation, those that leave or the newest that enter, takes their texts
+apart without holding anybody up, and then holds the writer for the time it takes to write what was found: its
+size follows from how long that took before. What would take too long is written in several transactions, and
+others write between two of these. Then it merges some pages of the index, in transactions of their own.
+Organisations take turns, so that the backlog of one delays no other's.
 
 A search looks through what is not indexed yet by itself, so that must not become much. Once an organisation
 stores memories faster than they are indexed, its writes, and no others, are acknowledged only when the index
@@ -19,16 +22,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
 from attrs import frozen
 
-from memtrace_server.search.documents import Document
 from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable
-from memtrace_server.store.sqlite import fulltext, queries
+from memtrace_server.store.sqlite import entries, fulltext, queued
+from memtrace_server.store.sqlite.queued import Connect
 
 T = TypeVar("T")
 
@@ -40,24 +41,18 @@ BEHIND = 1_000
 WAKES = 64
 """Unindexed memories for which the thread starts by itself: fewer are looked through in no time."""
 
-# Seconds of work for which a step is to hold the writer; twice that is promised. Not of the clock: on a busy
-# machine, steps would become ever smaller, and so take ever more time a memory.
+# Seconds of work for which a step is to hold the writer; twice that is promised (see `entries.MOST`). Not of
+# the clock: on a busy machine, steps would become ever smaller, and so take ever more time a memory.
 _HOLD = 0.010
+_FULL = 0.8  # of what a transaction may take
 _FIRST, _LEAST, _MOST = 64, 8, 1_000  # memories in a step
 _LINGER = 0.2  # seconds in which memories come together, as few at once were measured to take twice the time,
 _TOGETHER = 4 * WAKES  # until they are this many
 _RETRY = 0.25  # seconds after a step that another process prevented
 _RETRY_LATER = 2.0  # seconds after one that failed, as it will again: the disk is full, or the file is gone
-_LONG = 2_000  # characters of a document that are as much work to index as one more memory
 _POLL = 1.0  # seconds after which a server looks for what other processes left
+_CLEAN_EVERY = 1.0  # seconds between two times that small indexes are merged
 _PATIENCE = 10.0  # seconds that a write waits for the index at most
-
-Connect = Callable[[], AbstractContextManager[sqlite3.Connection]]
-
-
-def weight(length: int) -> int:
-    """Return how much work it is to index a memory of so many characters: 1 for a short one."""
-    return 1 + length // _LONG
 
 
 @frozen
@@ -73,11 +68,13 @@ class Indexer:
     Args:
         reader: Lends a connection that reads.
         writer: Lends the connection that writes, which nobody else uses meanwhile.
+        cleaned: Is called when the last traces of what was forgotten have left small indexes.
     """
 
-    def __init__(self, reader: Connect, writer: Connect) -> None:
+    def __init__(self, reader: Connect, writer: Connect, cleaned: Callable[[], None] = lambda: None) -> None:
         self._reader = reader
         self._writer = writer
+        self._cleaned = cleaned
         self._changed = threading.Condition()
         self._backlog: Counter[int] = Counter()
         self._deferred: list[_Deferred] = []
@@ -89,11 +86,17 @@ class Indexer:
         self._has_caught_up = False
         self._last_org = 0
         self._unmerged: set[int] = set()
+        self._unclean: set[int] = set()
+        self._cleans_at = 0.0
 
     def merge(self, orgs: Iterable[int]) -> None:
-        """Merge the indexes of organisations of which something was forgotten."""
+        """Merge the indexes of organisations of which something was forgotten, once that has left them."""
+        orgs = set(orgs)
+        if not orgs:
+            return
         with self._changed:
             self._unmerged.update(orgs)
+            self._unclean.update(orgs)
             self._has_work = True
             self._start()
             self._changed.notify_all()
@@ -149,41 +152,70 @@ class Indexer:
         """Index some memories of the next organisation that has any, or merge; whether there was any work.
 
         Raises:
-            StoreUnavailable: It could not be done now; nothing was changed.
+            StoreUnavailable: It could not be done now; what was not done is done later.
         """
         with self._reader() as connection:
             org = self._next(connection)
-            rows, done = ({}, 0) if org is None else self._take(connection, org)
-        if org is None or not rows:
-            with self._changed:
-                if not self._has_work:
-                    self._backlog.clear()
-                unmerged = next(iter(self._unmerged), None)
-            if unmerged is None:
-                return False
-            self._merge(unmerged)
-            return True
-        entries = fulltext.Entries.of(list(rows.values()))
-        with self._writer() as connection:
-            started = time.thread_time()
-            _write(connection, org, rows, entries)
-            held = time.thread_time() - started
+            batch = None if org is None else queued.take(connection, org, self._size)
+        if batch is None or not batch.queued:
+            return self._tidied()
+        org = batch.org
+        held, estimated = queued.write(self._writer, batch)
         # The rest is a few memories of the same organisation: as few as have come since.
-        self._has_caught_up = org == self._last_org and done < self._size
+        self._has_caught_up = org == self._last_org and batch.weight < self._size
         self._last_org = org
         with self._changed:
-            self._backlog[org] = max(0, self._backlog[org] - done)
-        self._size = round(min(max(self._size * min(_HOLD / held, 2), _LEAST), _MOST))
+            self._backlog[org] = max(0, self._backlog[org] - batch.weight)
+        spent = max(held, _HOLD * estimated / (_FULL * entries.MOST))  # so that one transaction can do it
+        self._size = round(min(max(self._size * min(_HOLD / spent, 2), _LEAST), _MOST))
         self._merge(org)
         return True
+
+    def drain(self) -> None:
+        """Have everything leave the index that is to leave it.
+
+        Raises:
+            StoreUnavailable: It could not be done now.
+        """
+        queued.drain(self._writer)
+
+    def _tidied(self) -> bool:
+        """Merge an index, or clean those of which something was forgotten; return whether there was any."""
+        with self._changed:
+            if not self._has_work:
+                self._backlog.clear()
+            unmerged = next(iter(self._unmerged), None)
+        if unmerged is not None:
+            self._merge(unmerged)
+            return True
+        if not self._unclean or time.monotonic() < self._cleans_at:
+            return False
+        self._clean()
+        return True
+
+    def _clean(self) -> None:
+        """Merge small indexes of which something was forgotten; a large one has its terms until `vacuum`."""
+        with self._changed:
+            unclean, self._unclean = self._unclean, set()
+        try:
+            for table in (table for org in unclean for table in fulltext.tables(org)):
+                with self._writer() as connection:
+                    if fulltext.is_small(connection, table):
+                        fulltext.optimize(connection, table)
+        except BaseException:
+            with self._changed:
+                self._unclean |= unclean
+            raise
+        self._cleans_at = time.monotonic() + _CLEAN_EVERY
+        self._cleaned()
 
     def _merge(self, org: int) -> None:
         """Merge some of an organisation's index, as long as others can wait for it."""
         with self._changed:
             self._unmerged.discard(org)
-        for name in fulltext.TABLES:
+        for table in fulltext.tables(org):
             with self._writer() as connection:
-                is_left = fulltext.merge(connection, f"{name}_{org}")
+                is_left = fulltext.merge(connection, table)
             if is_left:
                 with self._changed:
                     self._unmerged.add(org)
@@ -197,7 +229,8 @@ class Indexer:
         while True:
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._has_work or self._is_closed, _POLL if self._polls else None
+                    lambda: self._has_work or self._is_closed,
+                    _POLL if self._polls or self._unclean else None,
                 )
                 self._has_work = False
                 self._changed.wait_for(self._is_ripe, _LINGER)
@@ -246,42 +279,5 @@ class Indexer:
 
     def _next(self, connection: sqlite3.Connection) -> int | None:
         """The organisation after the last one that has something to index."""
-        for after in (self._last_org, -1):
-            (org,) = connection.execute("SELECT min(org) FROM unindexed WHERE org > ?", (after,)).fetchone()
-            if org is not None:
-                return int(org)
-        return None
-
-    def _take(self, connection: sqlite3.Connection, org: int) -> tuple[dict[int, fulltext.Row], int]:
-        rows: dict[int, fulltext.Row] = {}
-        taken = 0
-        found = connection.execute(
-            f"SELECT u.seq, m.entry, {queries.DOC}, length({queries.REST}) FROM unindexed u"
-            " CROSS JOIN memories m ON m.seq = u.seq WHERE u.org = ? ORDER BY u.seq DESC",
-            (org,),
-        )
-        for seq, entry, doc, length in found:
-            rows[seq] = fulltext.Row(org, entry, Document.read(doc))
-            taken += weight(length)
-            if taken >= self._size:
-                break
-        found.close()
-        return rows, taken
-
-
-def _write(
-    connection: sqlite3.Connection, org: int, rows: Mapping[int, fulltext.Row], entries: fulltext.Entries
-) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        listed = msgspec.json.encode(list(rows)).decode()
-        sql = "DELETE FROM unindexed WHERE org = ? AND seq IN (SELECT value FROM json_each(?)) RETURNING seq"
-        left = {seq for (seq,) in connection.execute(sql, (org, listed))}
-        if len(left) < len(rows):  # some were forgotten meanwhile, or indexed by another process
-            entries = fulltext.Entries.of([row for seq, row in rows.items() if seq in left])
-        entries.add(connection, org)
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise
+        found = queued.next_org(connection, self._last_org)
+        return queued.next_org(connection, -1) if found is None else found

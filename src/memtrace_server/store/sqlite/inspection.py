@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from itertools import islice
 
 import msgspec
 
-from memtrace_server.search.documents import Document
-from memtrace_server.store.sqlite import fulltext, queries
+from memtrace_server.store.sqlite import fulltext, queries, queued
 
 # What is stored beside the memories, and how it follows from them. Each pair must give the same rows.
 _DERIVED = {
@@ -33,7 +33,10 @@ _DERIVED = {
     ),
     "long text": (
         "SELECT org, id FROM texts WHERE id NOT IN (SELECT id FROM staged)",
-        "SELECT org, text FROM memories WHERE text IS NOT NULL",
+        (
+            "SELECT org, text FROM memories WHERE text IS NOT NULL"
+            " UNION SELECT org, text FROM leaving WHERE text IS NOT NULL"
+        ),
     ),
     "superseding": (
         "SELECT org, seq, superseded_by, superseded_at FROM memories WHERE superseded_by IS NOT NULL",
@@ -86,36 +89,27 @@ def _differences(connection: sqlite3.Connection, kind: str, stored: str, derived
 
 def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
     """Compare an index with one that is made anew: in how many memories each of its terms is."""
-    connection.execute("CREATE TEMP TABLE counts_anew (org, term, count, PRIMARY KEY (org, term))")
-    for name in fulltext.TABLES:
-        fulltext.create_table(connection, f"temp.{name}_anew", name)
-    rows = connection.execute(
-        f"SELECT entry, {queries.DOC} FROM memories m WHERE org = ?"
-        " AND NOT EXISTS (SELECT 1 FROM unindexed u WHERE (u.org, u.seq) = (m.org, m.seq)) ORDER BY entry",
-        (org,),
-    )
-    while some := rows.fetchmany(_STEP):
-        entries = fulltext.Entries.of([fulltext.Row(org, entry, Document.read(doc)) for entry, doc in some])
-        for name, texts in entries.texts.items():
-            connection.executemany(f"INSERT INTO temp.{name}_anew (rowid, text) VALUES (?, ?)", texts)
-        connection.executemany(
-            "INSERT INTO temp.counts_anew VALUES (?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET count = count + excluded.count",
-            [(org, term, count) for term, count in entries.counts.items()],
-        )
+    # By the same names: SQLite looks for tables among the temporary ones first.
+    connection.execute("CREATE TEMP TABLE terms (org, term, count, PRIMARY KEY (org, term))")
+    for name, table in zip(fulltext.TABLES, fulltext.tables(org), strict=True):
+        fulltext.create_table(connection, f"temp.{table}", name)
+    rows = queued.indexed(connection, org)
+    while some := list(islice(rows, _STEP)):
+        queued.index_anew(connection, org, some)
     fields = f"SELECT {org}, term, count FROM"
-    stored, derived = f"{fields} terms WHERE org = {org}", f"{fields} temp.counts_anew"
+    stored, derived = (f"{fields} {schema}.terms WHERE org = {org}" for schema in ("main", "temp"))
     yield from _differences(connection, "word count", stored, derived)
-    for name in fulltext.TABLES:
-        table = f"{name}_{org}"
-        connection.execute(f"CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, {table}, row)")
-        connection.execute(f"CREATE VIRTUAL TABLE temp.terms_anew USING fts5vocab(temp, {name}_anew, row)")
+    for table in fulltext.tables(org):
+        for schema in ("main", "temp"):
+            connection.execute(
+                f"CREATE VIRTUAL TABLE temp.{schema}_terms USING fts5vocab({schema}, {table}, row)"
+            )
         fields = f"SELECT {org}, '{table}', term, doc FROM"
-        stored, derived = f"{fields} temp.terms", f"{fields} temp.terms_anew"
+        stored, derived = (f"{fields} temp.{schema}_terms" for schema in ("main", "temp"))
         yield from _differences(connection, "index entry", stored, derived)
-        for temporary in ("terms_anew", "terms", f"{name}_anew"):
+        for temporary in ("main_terms", "temp_terms", table):
             connection.execute(f"DROP TABLE temp.{temporary}")
-    connection.execute("DROP TABLE temp.counts_anew")
+    connection.execute("DROP TABLE temp.terms")
 
 
 def _labels_of(memory_type: str, event_type: str, rest: str) -> str:

@@ -456,6 +456,22 @@ _STEPS: Mapping[str, _Step] = {
         ALTER TABLE agent_counts ADD COLUMN active_at INTEGER; -- when its agent was last active
     """,
     "0017-short-fingerprints": ("", _shorten_fingerprints),
+    "0018-index-in-parts": """
+        -- How much of a memory the full-text index has; of one that takes long, it gets part by part.
+        ALTER TABLE unindexed ADD COLUMN entered INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX entering ON unindexed (org, seq) WHERE entered > 0;
+        -- Memories that were forgotten, and that are still to leave the full-text index.
+        CREATE TABLE leaving (
+            seq INTEGER PRIMARY KEY,
+            org INTEGER NOT NULL,
+            entry INTEGER NOT NULL,
+            entered INTEGER, -- how much of it the index had; none if all,
+            remaining INTEGER, -- and has still; none if as much
+            doc TEXT NOT NULL,
+            text INTEGER -- what follows after `doc`, if it is long
+        ) STRICT;
+        CREATE UNIQUE INDEX leaving_by_entry ON leaving (org, entry);
+    """,
 }
 
 

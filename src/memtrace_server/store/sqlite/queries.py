@@ -69,7 +69,8 @@ def _doc(rest: str) -> str:
 DOC = _doc(REST)
 """The memory `m` as responses have it, but for its organisation."""
 
-_HEAD = _doc("m.rest")  # and without a text that lies apart, which takes SQLite long to put together
+HEAD = _doc("m.rest")
+"""The same without a text that lies apart, which takes SQLite long to put together."""
 
 WHOLE_DOC = (
     f"printf('{{\"org_id\":%s,%s', json_quote((SELECT id FROM orgs WHERE number = m.org)), substr({DOC}, 2))"
@@ -254,9 +255,9 @@ def entry_bounds(org: int, wanted: Filter) -> Query:
 def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
     """The columns beside row and time (`doc` without what `tail` refers to), and whether `newer` is one."""
     if not (has_docs and wanted.include_superseded):
-        return (f", {_HEAD} AS doc, m.text AS tail" if has_docs else ""), False
+        return (f", {HEAD} AS doc, m.text AS tail" if has_docs else ""), False
     newer = NEWER if wanted.as_of is None else f"iif(m.superseded_at <= {wanted.as_of:d}, {NEWER}, NULL)"
-    return f", {_HEAD} AS doc, m.text AS tail, {newer} AS newer", True
+    return f", {HEAD} AS doc, m.text AS tail, {newer} AS newer", True
 
 
 def _parts(wanted: Filter) -> tuple[int | None, ...]:
@@ -297,6 +298,8 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
     """
     as_of = now if wanted.as_of is None else wanted.as_of
     query.add("(m.expires_at IS NULL OR m.expires_at > ?)", max(now, as_of))
+    if rows == "indexed":  # of what is being indexed, the index has a part only
+        query.add("m.seq NOT IN (SELECT seq FROM unindexed WHERE org = ? AND entered > 0)", org)
     conditions: list[tuple[str, object]] = [
         ("m.agent_id = ?", wanted.agent_id),
         ("m.session_id = ?", wanted.session_id),

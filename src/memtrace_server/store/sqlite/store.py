@@ -6,13 +6,14 @@ the others are done again, each with a savepoint of its own, so none can spoil i
 
 from __future__ import annotations
 
+import logging
 import math
 import sqlite3
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
@@ -41,6 +42,7 @@ from memtrace_server.store.sqlite import (
     inspection,
     migrations,
     queries,
+    queued,
     texts,
 )
 from memtrace_server.store.sqlite.checkpoints import Checkpoints
@@ -51,6 +53,8 @@ from memtrace_server.store.sqlite.transaction import Known, SqliteTransaction
 from memtrace_server.store.writing import DELAYS, PATIENCE, Writing
 
 T = TypeVar("T")
+
+_LOG = logging.getLogger("memtrace_server")
 
 _TIDY_PATIENCE = 0.25  # seconds, for what nobody waits for
 _LONG_LOG = 16_384  # pages; a shorter log was measured to be slower, as pages are brought over more often
@@ -105,10 +109,9 @@ class SqliteStore:
         self._swept_to = duplicates.START
         self._ended: deque[int] = deque()  # rows of texts that were staged for writes that have ended
         self._cleans_at = 0.0
-        self._indexer = Indexer(self._index_reader, self._index_writer)
+        self._indexer = Indexer(self._index_reader, self._index_writer, self._note_cleaned)
         self._checkpoints = Checkpoints(self._log_connection, self._log_held)
         self._longest_log = _LONGEST_LOG
-        self._unmerged: set[int] = set()
         self._has_forgotten = False
         self._damage: StoreUnavailable | None = None
         self._watching = threading.Lock()
@@ -159,6 +162,8 @@ class SqliteStore:
             self._damage = None
 
     def backup(self, path: str) -> int:
+        self._see_that_it_is_open()
+        self._drain()
         with self._told_apart(), self._separate() as connection:
             return backups.make(connection, Path(path))
 
@@ -167,12 +172,14 @@ class SqliteStore:
             self._see_that_it_is_open()
             connection = self._open_writer(end_of_wait(None, PATIENCE))
             with _waiting_for_others(connection, PATIENCE):
+                queued.drain(lambda: nullcontext(connection))
                 # A write in progress finds them gone, and stages them again.
                 with _immediate(connection, end_of_wait(None, PATIENCE)):
                     connection.execute("DELETE FROM texts WHERE id IN (SELECT id FROM staged)")
                     connection.execute("DELETE FROM staged")
                 for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
-                    fulltext.optimize(connection, org)
+                    for table in fulltext.tables(org):
+                        fulltext.optimize(connection, table)
                 connection.execute("VACUUM")
                 (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if is_busy:
@@ -181,9 +188,22 @@ class SqliteStore:
     def close(self) -> None:
         self._indexer.close()
         self._writing.close()
+        if self._writer is not None:
+            self._drain()
         self._checkpoints.close()
         with self._writing.held(math.inf), self._watching:
             self._disconnect()
+
+    def _drain(self) -> None:
+        """Leave nothing in the file of what was forgotten, if the file may be written now."""
+        if self.is_read_only:
+            return
+        try:
+            self._indexer.drain()
+        except StoreBusy:
+            _LOG.debug("What was forgotten is removed later, as another process writes")
+        except StoreUnavailable as error:
+            _LOG.warning("What was forgotten cannot be removed now: %s", error)
 
     def suspend(self, ends_at: float) -> None:
         with ExitStack() as held:
@@ -313,8 +333,7 @@ class SqliteStore:
         self._known = done.transaction.known
         self._unswept += done.transaction.additions
         self._unswept_long += done.transaction.mortal_long
-        self._note_forgotten(done.transaction)
-        self._indexer.note(done.transaction.unindexed_weights)
+        self._note_changed(done.transaction)
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
     def _tidy(self, now: int, *, sweeps: bool) -> float | None:
@@ -324,7 +343,7 @@ class SqliteStore:
         failure: Exception | None = None
         parts: list[Callable[[sqlite3.Connection, int], bool]]
         parts = [self._sweep, self._sweep_long] if sweeps else []
-        parts += [self._sweep_texts, self._merge_small, self._empty_log, self._shorten_log]
+        parts += [self._sweep_texts, self._empty_log, self._shorten_log]
         for part in parts:
             try:
                 with self._told_apart():
@@ -346,7 +365,7 @@ class SqliteStore:
             swept_to = transaction.sweep_duplicates(now, now - _KEPT, self._swept_to, limit)
         self._swept_to = swept_to
         self._unswept = 0
-        self._note_forgotten(transaction)
+        self._note_changed(transaction)
         return False
 
     def _sweep_long(self, connection: sqlite3.Connection, now: int) -> bool:
@@ -367,8 +386,7 @@ class SqliteStore:
         def part(transaction: SqliteTransaction) -> bool:
             removed = transaction.sweep_texts(now)
             if removed and self._file is not None:
-                self._has_forgotten = True
-                self._writing.start()
+                self._note_cleaned()
             return removed == texts.SWEPT
 
         is_any = connection.execute("SELECT 1 FROM staged LIMIT 1").fetchone() is not None
@@ -381,7 +399,7 @@ class SqliteStore:
         while is_left:
             with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
                 is_left = part(transaction)
-            self._note_forgotten(transaction)
+            self._note_changed(transaction)
             if time.monotonic() >= ends_at:
                 break
         return is_left
@@ -393,23 +411,17 @@ class SqliteStore:
             self._ended.extend(rows)
             self._writing.start()
 
-    def _note_forgotten(self, transaction: SqliteTransaction) -> None:
-        """See to it that soon nothing is left of what a transaction forgot, though nobody writes."""
+    def _note_changed(self, transaction: SqliteTransaction) -> None:
+        """Have what was stored indexed, and soon nothing left of what was forgotten, though nobody writes."""
+        self._indexer.note(transaction.unindexed_weights)
         if transaction.forgotten_from and self._file is not None:
-            self._unmerged |= transaction.forgotten_from
-            self._has_forgotten = True
             self._indexer.merge(transaction.forgotten_from)
-            self._writing.start()
+            self._note_cleaned()
 
-    def _merge_small(self, connection: sqlite3.Connection, _: int) -> bool:
-        """Merge small indexes of which something was forgotten; a large one has its terms until `vacuum`."""
-        if self._unmerged and time.monotonic() >= self._cleans_at:
-            with _immediate(connection, end_of_wait(None, _TIDY_PATIENCE)):
-                for org in self._unmerged:
-                    if fulltext.is_small(connection, org):
-                        fulltext.optimize(connection, org)
-            self._unmerged.clear()
-        return False
+    def _note_cleaned(self) -> None:
+        """Have the write-ahead log emptied, which has what was forgotten."""
+        self._has_forgotten = True
+        self._writing.start()
 
     def _empty_log(self, *_: object) -> bool:
         """Remove what was forgotten from the write-ahead log."""
@@ -464,6 +476,7 @@ class SqliteStore:
                 connection.execute(f"PRAGMA cache_size = -{_CACHE}")
                 migrations.migrate(connection, times.now())
                 self._indexer.note(_unindexed(connection))
+                self._indexer.merge(org for (org,) in connection.execute("SELECT DISTINCT org FROM leaving"))
             if self._file is not None:
                 self._file.remember()
         except BaseException:
@@ -658,7 +671,8 @@ def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> I
 
 def _unindexed(connection: sqlite3.Connection) -> Mapping[int, int]:
     """Some of what is not indexed yet, which wakes the indexer, and makes no writes wait."""
-    rows = connection.execute("SELECT org FROM unindexed LIMIT ?", (WAKES,))
+    sql = "SELECT org FROM unindexed UNION ALL SELECT org FROM leaving LIMIT ?"
+    rows = connection.execute(sql, (WAKES,))
     return Counter(org for (org,) in rows)
 
 
@@ -735,7 +749,7 @@ def _attempt_carefully(
 
     The savepoint that this takes costs every work a fifth of its time, so it is left to when it is needed.
     """
-    mark = transaction.mark()
+    transaction.flush()
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
     try:
@@ -746,7 +760,7 @@ def _attempt_carefully(
         if not connection.in_transaction:
             raise
         connection.execute("ROLLBACK TO one")
-        transaction.go_back(mark)
+        transaction.go_back()
         outcome = (None, error)
     connection.execute("RELEASE one")
     return outcome

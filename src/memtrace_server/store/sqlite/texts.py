@@ -29,9 +29,8 @@ LONG = 4_000
 SWEPT = 64
 """Texts without a memory that one transaction removes; it takes some 10 ms."""
 
-FORGOTTEN = 4
-"""Long memories that one transaction forgets. To take one out of the index takes 2 ms, or 30, if no word
-comes twice."""
+FORGOTTEN = 16
+"""Long memories that one transaction forgets, in 4 to 10 ms."""
 
 STAGED_FOR = 60 * times.SECOND
 """After which a text that no memory refers to is removed. A write that still needs it stages it again."""

@@ -15,7 +15,6 @@ import msgspec
 from attrs import define, field
 
 from memtrace_server import times
-from memtrace_server.search.documents import Document
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
 from memtrace_server.store.facts import Asked, Facts, Learned
 from memtrace_server.store.pending import Gone, Kept, Link, Pair, Pending
@@ -34,7 +33,7 @@ from memtrace_server.store.records import (
     Unindexed,
 )
 from memtrace_server.store.sqlite import bulk, duplicates, fulltext, queries, ranked, texts
-from memtrace_server.store.sqlite.indexing import weight
+from memtrace_server.store.sqlite.queued import weight
 from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
@@ -46,9 +45,15 @@ _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
     " supersedes, ulid, rest, text"
 )
+_LAST_ENTRY = "ifnull((SELECT entry FROM {} WHERE org = ?2 ORDER BY entry DESC LIMIT 1), 0)"
+# No entry is given again that the full-text index still has.
 _ADD = (
     f"INSERT INTO memories ({_MEMORY}, entry) VALUES ({', '.join('?' * len(_MEMORY.split(',')))},"
-    " ifnull((SELECT entry FROM memories WHERE org = ? ORDER BY entry DESC LIMIT 1), 0) + 1)"
+    f" max({_LAST_ENTRY.format('memories')}, {_LAST_ENTRY.format('leaving')}) + 1)"
+)
+_LEAVE = (
+    "INSERT INTO leaving (seq, org, entry, entered, doc, text)"
+    f" SELECT seq, org, entry, ?, {queries.HEAD}, text FROM memories m WHERE seq = ?"
 )
 _POSITION = attrgetter("time", "seq")
 
@@ -122,11 +127,10 @@ class SqliteTransaction(Facts):
     def __init__(self, connection: sqlite3.Connection, known: Known | None = None) -> None:
         super().__init__()
         self.unindexed_weights: dict[int, int] = {}
-        """By organisation, how much work it is to index what was added."""
+        """By organisation, how much work the full-text index has with what was added and forgotten."""
         self.mortal_long = 0
         """How many long memories were added that expire."""
         self._db = connection
-        self._removals = fulltext.Removals()
         self._staged = texts.Staged()
         self._long: dict[int, int | None] = {}
         """Rows of memories with a long text; each with that of its text if it is staged."""
@@ -139,17 +143,9 @@ class SqliteTransaction(Facts):
     def finish(self) -> None:
         """Write out everything."""
         self.flush()
-        if self._removals.mark():  # 4 µs for nothing
-            self._removals.apply(self._db)
 
-    def mark(self) -> int:
-        """Write out what waits, all but the full-text index; the point to go back to."""
-        self.flush()
-        return self._removals.mark()
-
-    def go_back(self, mark: int) -> None:
-        """Drop what was taken in since a mark; what was written since, the caller must roll back."""
-        self._removals.go_back(mark)
+    def go_back(self) -> None:
+        """Drop what was taken in since `flush`; what was written since, the caller must roll back."""
         self.forget_what_is_known()
         self._long.clear()
         self.known.clear()
@@ -596,10 +592,10 @@ class SqliteTransaction(Facts):
             memories.append(
                 (
                     seq, org, m.agent_id, m.session_id, m.memory_type, m.event_type, m.time, m.importance,
-                    m.created_at, m.expires_at, m.supersedes, m.id[4:], rest, text, org,
+                    m.created_at, m.expires_at, m.supersedes, m.id[4:], rest, text,
                 )
             )  # fmt: skip
-            self.unindexed_weights[org] = self.unindexed_weights.get(org, 0) + weight(len(m.rest))
+            self._note_work(org, len(m.rest))
             labels += [
                 (org, label, 0, m.time, seq) for label in queries.labels(m.memory_type, m.event_type, m.tags)
             ]
@@ -607,7 +603,7 @@ class SqliteTransaction(Facts):
             sql = "DELETE FROM staged WHERE id IN (SELECT value FROM json_each(?))"
             self._execute(sql, encoded(staged))
         self._db.executemany(_ADD, memories)
-        bulk.insert(self._db, "INSERT INTO unindexed", list(pending.memories))
+        bulk.insert(self._db, "INSERT INTO unindexed (org, seq)", list(pending.memories))
         bulk.insert(self._db, "INSERT INTO labels", labels)
         duplicates.add(self._db, pending.said)
         for (_, older), newer in pending.superseded.items():
@@ -710,26 +706,35 @@ class SqliteTransaction(Facts):
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
         is_compared_since = times.now() - 2 * times.DAY  # of what is older, fingerprints have been swept
         for each in gone:
-            entry, doc, text, created_at, expires_at = self._db.execute(
-                f"SELECT entry, {queries.DOC}, text, created_at, expires_at FROM memories m WHERE seq = ?",
+            doc, text, created_at, expires_at = self._db.execute(
+                f"SELECT {queries.DOC}, text, created_at, expires_at FROM memories m WHERE seq = ?",
                 (each.seq,),
             ).fetchone()
-            document = Document.read(doc)
             if each.seq >= is_compared_since:
                 duplicates.remove(self._db, org, each.seq, doc, created_at, expires_at)
-            sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?)"
-            if not self._db.execute(sql, (org, each.seq)).rowcount:
-                self._removals.add(fulltext.Row(org, entry, document))
+            sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?) RETURNING entered"
+            unindexed = self._db.execute(sql, (org, each.seq)).fetchone()
+            entered = unindexed[0] if unindexed else None
+            if entered == 0:
+                self._db.execute("DELETE FROM texts WHERE id = ?", (text,))
+            else:
+                self._db.execute(_LEAVE, (entered, each.seq))
+                self._note_work(org, len(doc))
+                self.added_to = org
+            tags = _TAGGED.decode(doc).tags
             self._db.executemany(
                 "DELETE FROM labels WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
                 [
                     (org, label, each.superseded_by is not None, each.time, each.seq)
-                    for label in queries.labels(each.memory_type, each.event_type, document.tags)
+                    for label in queries.labels(each.memory_type, each.event_type, tags)
                 ],
             )
             self._db.execute("DELETE FROM memories WHERE seq = ?", (each.seq,))
-            self._db.execute("DELETE FROM texts WHERE id = ?", (text,))
         self.known.orders.pop(org, None)
+
+    def _note_work(self, org: int, length: int) -> None:
+        """Note that a memory of so many characters enters the full-text index, or leaves it."""
+        self.unindexed_weights[org] = self.unindexed_weights.get(org, 0) + weight(length)
 
     def _link(self, org: int, link: Link, superseded_at: int | None) -> None:  # noqa: ARG002
         if link.newer is not None:
@@ -750,7 +755,7 @@ class SqliteTransaction(Facts):
         )
         is_superseded = newer is not None
         if is_superseded != was_superseded:
-            tags = msgspec.json.decode(rest).get("tags", [])
+            tags = _TAGGED.decode(rest).tags
             self._db.executemany(
                 "UPDATE labels SET is_superseded = ?"
                 " WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
@@ -759,6 +764,13 @@ class SqliteTransaction(Facts):
                     for label in queries.labels(memory_type, event_type, tags)
                 ],
             )
+
+
+class _Tagged(msgspec.Struct, frozen=True):
+    tags: Sequence[str] = ()
+
+
+_TAGGED = msgspec.json.Decoder(_Tagged)
 
 
 def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:

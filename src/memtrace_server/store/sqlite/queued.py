@@ -1,0 +1,275 @@
+"""What waits to enter the full-text index, and to leave it.
+
+Of a memory that takes long, a row tells how much of it the index has, and each of several transactions does
+a part (see `entries.Parts`). So nothing is lost or done twice, whoever else does the same, and whatever
+becomes of the process.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import chain
+
+import msgspec
+from attrs import field, frozen
+
+from memtrace_server.search.documents import Document
+from memtrace_server.store.sqlite import queries
+from memtrace_server.store.sqlite.entries import Entries, Entry, Part, Parts, groups
+from memtrace_server.store.tables import encoded
+
+_LONG = 2_000  # characters of a document that are as much work to index as one more memory
+_TEXT = 128 << 10  # characters of documents that are taken apart together, but for a longer one
+_DRAINED = 1_000  # memories that leave together
+
+_LEAVING_DOC = "iif(l.text IS NULL, l.doc, l.doc || (SELECT t.text FROM texts t WHERE t.id = l.text))"
+
+Connect = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+def weight(length: int) -> int:
+    """Return how much work it is to index a memory of so many characters: 1 for a short one."""
+    return 1 + length // _LONG
+
+
+class Queued(msgspec.Struct, frozen=True):
+    """A memory that waits.
+
+    Attributes:
+        seq: Its row.
+        number: What the index calls it.
+        doc: The memory, as JSON.
+        at: How much of it the index has, if it is neither nothing nor all.
+    """
+
+    seq: int
+    number: int
+    doc: str
+    at: int | None
+
+
+@frozen
+class Batch:
+    """Memories of one organisation that enter its index, or leave it.
+
+    Attributes:
+        org: The organisation.
+        is_leaving: Whether they leave the index.
+        queued: The memories.
+        weight: How much work they are.
+    """
+
+    org: int
+    is_leaving: bool
+    queued: Sequence[Queued]
+    weight: int
+
+
+def next_org(connection: sqlite3.Connection, after: int) -> int | None:
+    """Return the first organisation after one of which a memory waits."""
+    first = "SELECT min(org) AS org FROM {} WHERE org > ?"
+    either = f"{first.format('unindexed')} UNION ALL {first.format('leaving')}"
+    (org,) = connection.execute(f"SELECT min(org) FROM ({either})", (after, after)).fetchone()
+    return None if org is None else int(org)
+
+
+def take(connection: sqlite3.Connection, org: int, size: int) -> Batch:
+    """Return so much work of an organisation: what leaves the index, or else the newest that enters it."""
+    found = _leaving(connection, org, size)
+    if found.queued:
+        return found
+    entering = connection.execute(
+        f"SELECT u.seq, m.entry, {queries.DOC}, nullif(u.entered, 0) FROM unindexed u"
+        " CROSS JOIN memories m ON m.seq = u.seq WHERE u.org = ? ORDER BY u.seq DESC",
+        (org,),
+    )
+    return _batch(org, entering, size, is_leaving=False)
+
+
+def write(writer: Connect, batch: Batch) -> tuple[float, float]:
+    """Have memories enter the index, or leave it, in transactions that are short.
+
+    Args:
+        writer: Lends the connection that writes, for one transaction.
+        batch: The memories.
+
+    Returns:
+        How many seconds of work that was, and how many it was estimated to be.
+    """
+    waiting = {each.number: each for each in batch.queued}
+    whole: list[Entry] = []
+    begun: list[Entry] = []
+    for each in batch.queued:
+        entry = Entry.of(each.number, Document.read(each.doc))
+        (whole if each.at is None else begun).append(entry)
+    held = estimated = 0.0
+    for some, together, cost in groups(whole, is_removed=batch.is_leaving):
+        estimated += cost
+        if together is None:
+            begun += some
+            continue
+        with writer() as connection:
+            started = time.thread_time()
+            _write_whole(connection, batch, {waiting[entry.number].seq: entry for entry in some}, together)
+            held += time.thread_time() - started
+    for entry in begun:
+        held += _write_in_parts(writer, batch, waiting[entry.number], entry)
+    return held, estimated
+
+
+def drain(writer: Connect) -> None:
+    """Have all memories leave the index that wait for it."""
+    while True:
+        with writer() as connection:
+            (org,) = connection.execute("SELECT min(org) FROM leaving").fetchone()
+            if org is None:
+                return
+            batch = _leaving(connection, org, _DRAINED)
+        write(writer, batch)
+
+
+@frozen
+class Indexed:
+    """A memory of which an index has something.
+
+    Attributes:
+        number: What the index calls it.
+        doc: The memory, as JSON.
+        entered: How much of it entered the index; None if all did.
+        remaining: How much of that has not left it yet; None if nothing has.
+    """
+
+    number: int
+    doc: str = field(repr=False)
+    entered: int | None = None
+    remaining: int | None = None
+
+
+def indexed(connection: sqlite3.Connection, org: int) -> Iterator[Indexed]:
+    """Return what an organisation's index is to have of its memories, and of those that leave it."""
+    found = connection.execute(
+        f"SELECT m.entry, {queries.DOC}, u.entered FROM memories m"
+        " LEFT JOIN unindexed u ON (u.org, u.seq) = (m.org, m.seq)"
+        " WHERE m.org = ? AND u.entered IS NOT 0 ORDER BY m.entry",
+        (org,),
+    )
+    return chain((Indexed(*row) for row in found), leaving(connection, org))
+
+
+def leaving(connection: sqlite3.Connection, org: int) -> Iterator[Indexed]:
+    """Return what an organisation's index still has of memories that leave it."""
+    sql = f"SELECT entry, {_LEAVING_DOC}, entered, remaining FROM leaving l WHERE org = ? ORDER BY entry"
+    return (Indexed(*row) for row in connection.execute(sql, (org,)))
+
+
+def index_anew(connection: sqlite3.Connection, org: int, some: Sequence[Indexed]) -> None:
+    """Put memories into an index, as much of each as it is to have."""
+    whole: list[Entry] = []
+    for each in some:
+        entry = Entry.of(each.number, Document.read(each.doc))
+        if each.entered is None and each.remaining is None:
+            whole.append(entry)
+            continue
+        parts = Parts(entry, is_removed=False)
+        entered = len(parts) if each.entered is None else each.entered
+        parts.part(0, entered).add(connection, org)
+        if each.remaining is not None:
+            parts.part(each.remaining, entered).remove(connection, org)
+    Entries.of(whole).add(connection, org)
+
+
+def _leaving(connection: sqlite3.Connection, org: int, size: int) -> Batch:
+    found = connection.execute(
+        f"SELECT l.seq, l.entry, {_LEAVING_DOC}, ifnull(l.remaining, l.entered)"
+        " FROM leaving l WHERE l.org = ? ORDER BY l.entry",
+        (org,),
+    )
+    return _batch(org, found, size, is_leaving=True)
+
+
+def _batch(org: int, found: sqlite3.Cursor, size: int, *, is_leaving: bool) -> Batch:
+    queued: list[Queued] = []
+    taken = characters = 0
+    for row in found:
+        each = Queued(*row)
+        queued.append(each)
+        taken += weight(len(each.doc))
+        characters += len(each.doc)
+        if taken >= size or characters >= _TEXT:
+            break
+    found.close()
+    return Batch(org, is_leaving, queued, taken)
+
+
+def _write_whole(
+    connection: sqlite3.Connection, batch: Batch, by_row: Mapping[int, Entry], together: Entries
+) -> None:
+    rows = encoded(list(by_row))
+    among = "seq IN (SELECT value FROM json_each(?))"
+    with _transaction(connection):
+        if batch.is_leaving:
+            still = f"{among} AND ifnull(remaining, entered) IS NULL"
+            texts = f"SELECT text FROM leaving WHERE {still} AND text IS NOT NULL"
+            connection.execute(f"DELETE FROM texts WHERE id IN ({texts})", (rows,))
+            left = connection.execute(f"DELETE FROM leaving WHERE {still} RETURNING seq", (rows,))
+        else:
+            sql = f"DELETE FROM unindexed WHERE org = ? AND {among} AND entered = 0 RETURNING seq"
+            left = connection.execute(sql, (batch.org, rows))
+        waited = [by_row[seq] for (seq,) in left.fetchall()]
+        if len(waited) < len(by_row):  # some were forgotten meanwhile, or written by another process
+            together = Entries.of(waited)
+        (together.remove if batch.is_leaving else together.add)(connection, batch.org)
+
+
+def _write_in_parts(writer: Connect, batch: Batch, each: Queued, entry: Entry) -> float:
+    parts = Parts(entry, is_removed=batch.is_leaving)
+    at = each.at
+    if at is None:
+        at = len(parts) if batch.is_leaving else 0
+    write_part = _take_out if batch.is_leaving else _put_in
+    held = 0.0
+    for part in parts.left(at):
+        with writer() as connection:
+            started = time.thread_time()
+            with _transaction(connection):
+                is_ours = write_part(connection, batch.org, each.seq, part, len(parts))
+            held += time.thread_time() - started
+        if not is_ours:  # it was forgotten meanwhile, or another process does the same
+            break
+    return held
+
+
+def _put_in(connection: sqlite3.Connection, org: int, seq: int, part: Part, size: int) -> bool:
+    sql = "UPDATE unindexed SET entered = ? WHERE (org, seq, entered) = (?, ?, ?)"
+    if not connection.execute(sql, (part.end, org, seq, part.start)).rowcount:
+        return False
+    part.add(connection, org)
+    if part.end == size:
+        connection.execute("DELETE FROM unindexed WHERE (org, seq) = (?, ?)", (org, seq))
+    return True
+
+
+def _take_out(connection: sqlite3.Connection, org: int, seq: int, part: Part, size: int) -> bool:
+    sql = "UPDATE leaving SET remaining = ? WHERE seq = ? AND coalesce(remaining, entered, ?) = ?"
+    if not connection.execute(sql, (part.start, seq, size, part.end)).rowcount:
+        return False
+    part.remove(connection, org)
+    if part.start == 0:
+        connection.execute("DELETE FROM texts WHERE id = (SELECT text FROM leaving WHERE seq = ?)", (seq,))
+        connection.execute("DELETE FROM leaving WHERE seq = ?", (seq,))
+    return True
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise

@@ -1,0 +1,331 @@
+"""Memories that take long enter and leave the full-text index in parts, each in a transaction of its own."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.store_audit import assert_whole
+from helpers.waiting import wait_until
+
+from memtrace_server.store.sqlite import entries, indexing
+from memtrace_server.store.sqlite.indexing import Indexer
+
+LITTLE = 20e-6  # seconds of work in a transaction: some 15 stems
+TEXTS = {
+    "words": "the red fox jumps over a lazy dog, and the red dog jumps over the fox: lazy red fox 1",
+    "many words": " ".join(f"red{n} fox{n % 7}" for n in range(30)) + " lazy red fox 1",
+    "one word": "fox " + "zanzibar" * 20 + " lazy red fox 1",
+    "Chinese": "記憶の記録は消えることがない赤い狐が走る lazy red fox 1",
+    "accents": "e" + "\u0301\u0323" * 60 + " lazy red fox 1",
+}
+SEARCHES: list[dict[str, Any]] = [
+    {"query": "fox"},
+    {"query": "fox", "order": "asc"},
+    {"query": '"lazy red fox"'},
+    {"query": "fox -blue"},
+    {"query": "fox -lazy"},
+    {"query": "-blue"},
+    {"content_contains": "red fox 1"},
+    {"query": "lazy", "content_contains": "FOX 1"},
+]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "memtrace.db"
+
+
+@pytest.fixture
+def process(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    """A server that neither indexes by itself nor takes anything out of its index."""
+    monkeypatch.setattr(indexing, "WAKES", 1 << 30)
+    monkeypatch.setattr(Indexer, "merge", lambda *_: None)
+    monkeypatch.setattr(Indexer, "_merge", lambda *_: None)
+    with InProcess(file) as process:
+        yield process
+
+
+class Stop(Exception):  # noqa: N818 - no error
+    """The process is gone."""
+
+
+def indexer(file: Path, after: Callable[[], None] = lambda: None) -> Indexer:
+    """An indexer of a store, which does something after each transaction."""
+
+    @contextmanager
+    def connect() -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            yield connection
+            is_written = connection.total_changes > 0
+        if is_written:
+            after()
+
+    return Indexer(connect, connect)
+
+
+def parts(file: Path) -> int:
+    """Take steps until there is nothing left; return how many transactions that took."""
+    taken: list[None] = []
+    steps(indexer(file, lambda: taken.append(None)))
+    return len(taken)
+
+
+def stop(file: Path, number: int) -> None:
+    """Take steps until so many transactions are done, of which none is the last."""
+    left = [None] * number
+
+    def after() -> None:
+        left.pop()
+        if not left:
+            raise Stop
+
+    some = indexer(file, after)
+    with pytest.raises(Stop):
+        steps(some)
+
+
+def steps(indexer: Indexer) -> None:
+    while indexer.step():
+        pass
+
+
+def found(tenant: Tenant) -> list[list[str]]:
+    answers = [told(tenant.send("POST", "/api/v1/search", {"limit": 100, **search})) for search in SEARCHES]
+    return [[memory["content"] for memory in answer["results"]] for answer in answers]
+
+
+def waits(file: Path) -> tuple[int, int]:
+    """How many memories are to enter the index, and to leave it."""
+    with closing(sqlite3.connect(file)) as store:
+        sql = "SELECT (SELECT count(*) FROM unindexed), (SELECT count(*) FROM leaving)"
+        entering, leaving = store.execute(sql).fetchone()
+        return entering, leaving
+
+
+def is_idle(file: Path) -> bool:
+    return waits(file) == (0, 0)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_search_finds_the_same_between_any_two_parts(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(entries, "MOST", LITTLE)
+    tenant = process.tenant()
+    first = told(tenant.add(content="a blue fox"))
+    second = told(tenant.add(content=text, metadata={"who": "Ann and Bob"}, tags=["x", "y"], session_id="s"))
+    before = found(tenant)
+    assert [text in contents for contents in before] == [True] * 4 + [False] + [True] * 3
+    taken: list[None] = []
+
+    def after() -> None:
+        taken.append(None)
+        assert found(tenant) == before
+        assert_whole(file)
+        assert list(process.store.check()) == []
+
+    every = indexer(file, after)
+    steps(every)
+    assert len(taken) > 3
+    assert waits(file) == (0, 0)
+
+    taken.clear()
+    assert tenant.send("DELETE", f"{MEMORIES}/{second['id']}").status == 204
+    before = found(tenant)
+    assert not any(text in contents for contents in before)
+    after()
+    steps(every)
+    assert len(taken) > 4
+    assert waits(file) == (0, 0)
+    assert [memory["id"] for memory in tenant.memories()] == [first["id"]]
+
+
+def test_a_memory_that_is_forgotten_at_any_part_of_its_indexing_leaves_nothing(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MOST", LITTLE)
+    tenant = process.tenant()
+    content = f"{TEXTS['many words']} zanzibarquokka"
+    assert tenant.add(content=content).status == 201
+    number = parts(file)
+    assert number > 6
+    for taken in range(1, number):
+        assert tenant.add(content=f"{content} {taken}").status == 201
+        memory = tenant.memories()[-1]
+        stop(file, taken)
+        assert waits(file) == (1, 0)
+        assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
+        assert waits(file) == (0, 1)
+        assert_whole(file)
+        if taken > 2:
+            stop(file, 1)
+            assert_whole(file)
+        assert parts(file) >= taken - 2
+        assert waits(file) == (0, 0)
+        assert_whole(file)
+    assert tenant.send("DELETE", MEMORIES, query="agent_id=a").status == 200
+    process.store.vacuum()
+    process.store.close()
+    assert assert_whole(file) == []
+    for path in file.parent.iterdir():
+        assert b"zanzibar" not in path.read_bytes()
+
+
+def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
+    process: InProcess, file: Path
+) -> None:
+    tenant = process.tenant()
+    memory = told(tenant.add(content="red fox"))
+    parts(file)
+    assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
+    assert waits(file) == (0, 1)
+    assert tenant.add(content="blue dog").status == 201
+    assert_whole(file)
+    parts(file)
+    assert_whole(file)
+    assert told(tenant.send("POST", "/api/v1/search", {"query": "red"}))["results"] == []
+    assert told(tenant.send("POST", "/api/v1/search", {"query": "blue"}))["count"] == 1
+
+
+@pytest.mark.parametrize("which", ["that is stored", "that is forgotten"])
+def test_two_processes_do_no_part_twice_of_a_memory(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    monkeypatch.setattr(entries, "MOST", LITTLE)
+    tenant = process.tenant()
+    memory = told(tenant.add(content=TEXTS["many words"]))
+    if which == "that is forgotten":
+        parts(file)
+        assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
+    stop(file, 1)
+    turns: list[None] = []
+
+    def other() -> None:
+        if len(turns) < 2:  # after a part of ours, a part of theirs; then all that is left
+            turns.append(None)
+            if len(turns) == 1:
+                stop(file, 1)
+            else:
+                parts(file)
+
+    steps(indexer(file, other))
+    assert len(turns) == 2
+    assert waits(file) == (0, 0)
+    assert_whole(file)
+
+
+def test_what_a_killed_process_left_in_the_index_leaves_it_when_the_store_is_opened(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MOST", LITTLE)
+    tenant = process.tenant()
+    assert tenant.add(content=TEXTS["many words"]).status == 201
+    parts(file)
+    assert tenant.send("DELETE", MEMORIES, query="agent_id=a").status == 200
+    stop(file, 2)
+    monkeypatch.undo()
+    with InProcess(file) as another:
+        assert Tenant(another.core, tenant.key).memories() == []
+        wait_until(partial(is_idle, file))
+    assert_whole(file)
+
+
+def test_what_was_forgotten_has_left_the_index_when_a_store_is_closed(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    for n in range(3):
+        assert tenant.add(content=f"{n} {TEXTS['words']}").status == 201
+    indexer(file).step()
+    assert tenant.send("DELETE", MEMORIES, query="agent_id=a").status == 200
+    assert waits(file) == (0, 3)
+    process.store.close()
+    assert waits(file) == (0, 0)
+    assert_whole(file)
+
+
+# Stores a memory and forgets it, which both take the index several transactions; and kills itself before or
+# after the one whose number it is told.
+LIVE = f"""
+import os, signal, sys
+from contextlib import contextmanager
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from durability.in_process import MEMORIES, InProcess
+from memtrace_server.store.sqlite import entries, indexing, queued
+entries.MOST = {3 * LITTLE}
+indexing._LINGER = 0
+left = int(sys.argv[2])
+real = queued._transaction
+def step():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+@contextmanager
+def transaction(connection):
+    step()
+    with real(connection):
+        yield
+    step()
+queued._transaction = transaction
+def waits():
+    sql = "SELECT 1 FROM unindexed UNION ALL SELECT 1 FROM leaving"
+    return process.store.read(lambda transaction: transaction._db.execute(sql).fetchone())
+with InProcess(Path(sys.argv[1])) as process:
+    tenant = process.tenant()
+    process.store.tend()
+    assert tenant.add(content={TEXTS["words"]!r} + " zanzibarquokka").status == 201
+    while waits():
+        pass
+    assert tenant.send("DELETE", MEMORIES, query="agent_id=a").status == 200
+    while waits():
+        pass
+"""  # noqa: S608 - no SQL of ours
+
+
+def test_a_memory_is_indexed_and_forgotten_once_whenever_the_process_is_killed(tmp_path: Path) -> None:
+    kept: list[int] = []
+    code = -signal.SIGKILL
+    while code:
+        file = tmp_path / f"{len(kept)}.db"
+        code = subprocess.run(
+            [sys.executable, "-", file, str(len(kept) + 1)], input=LIVE, text=True,
+            cwd=Path(__file__).parents[1], timeout=60, check=False,
+        ).returncode  # fmt: skip
+        assert code in {0, -signal.SIGKILL}
+        kept.append(len(assert_whole(file)))
+        with InProcess(file) as process:
+            process.store.tend()
+            wait_until(partial(is_idle, file))
+            assert_whole(file)
+            process.store.vacuum()
+        assert (b"zanzibar" in file.read_bytes()) is (kept[-1] > 0)
+    assert kept == sorted(kept, reverse=True)
+    assert set(kept) == {0, 1}
+    assert min(kept.count(0), kept.count(1)) > 3
+
+
+def test_a_part_that_another_process_prevents_is_done_later(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entries, "MOST", LITTLE)
+    tenant = process.tenant()
+    assert tenant.add(content=TEXTS["many words"]).status == 201
+    stop(file, 2)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        process.store.tend()
+        assert len(told(tenant.send("POST", "/api/v1/search", {"query": "lazy"}))["results"]) == 1
+        assert waits(file) == (1, 0)
+        other.execute("ROLLBACK")
+    wait_until(partial(is_idle, file))
+    assert_whole(file)
