@@ -80,7 +80,7 @@ class Operation:
         self.body_names = self._body.names if self._body else frozenset()
 
     def read(self, request: Request, path_values: Mapping[str, str]) -> Arguments:
-        """The request's arguments.
+        """Return the request's arguments.
 
         Raises:
             Problem: 400 that names each wrong field, 403 for a lack of filters, or 415.
@@ -125,11 +125,11 @@ class Contract:
     @classmethod
     @functools.cache  # compiling the schemas takes longer than opening a store
     def load(cls) -> Contract:
-        """The contract that this server was built with."""
+        """Return the contract that this server was built with."""
         return cls(msgspec.json.decode(files("memtrace_api").joinpath("openapi.json").read_bytes()))
 
     def match(self, method: str, path: str) -> tuple[Operation, dict[str, str]]:
-        """The operation that a method and a raw path mean, and the path's values.
+        """Return the operation of a method and a raw path, and the values in the path.
 
         The path is cut into segments before it is decoded, so a `%2F` in an id cannot reach another route;
         that is why Starlette's router, which sees decoded paths only, does not do this.
@@ -144,7 +144,7 @@ class Contract:
         return operation, values
 
     def check(self, name: str, value: object, field: str) -> list[Detail]:
-        """Return what is wrong with a value of a body that is meant to be of a component's schema."""
+        """Return the details of what is wrong with a value of the body, checked by a component's schema."""
         found = self._component(name).check(value, "body")
         return [evolve(d, field=field if d.field == "body" else f"{field}.{d.field}") for d in found]
 
@@ -230,7 +230,7 @@ class _Place:
         return texts
 
     def _values(self, name: str, raw_text: str) -> list[str]:
-        """The values of a query parameter; those of an unknown one are not worth decoding."""
+        """Return the decoded values of a query parameter; those of unknown ones stay undecoded."""
         if name not in self._kinds:
             return [""]
         if self._kinds[name] != "array":
@@ -298,14 +298,14 @@ class _Batch:
 
     @classmethod
     def found_in(cls, document: Document, schema: Mapping[str, Any]) -> Iterator[_Batch]:
-        """The batch that a schema describes, if it does."""
+        """Return the batch that a schema describes, or None."""
         for name, part in schema.get("properties", {}).items():
             resolved = document.resolve(part)
             if document.kind(resolved) == "array" and document.kind(resolved.get("items", {})) == "object":
                 yield cls(document, schema, name)
 
     def cut(self, body: bytes | bytearray) -> tuple[Mapping[str, msgspec.Raw], Sequence[msgspec.Raw] | None]:
-        """The body's properties and the items of its list, undecoded; no items if there is no list."""
+        """Return the body's properties and the items of its list, undecoded; no items if there is no list."""
         try:
             alone = msgspec.json.decode(body, type=self._alone)  # looks at each byte once
         except msgspec.ValidationError:
@@ -316,7 +316,7 @@ class _Batch:
     def read(
         self, parts: Mapping[str, msgspec.Raw], items: Sequence[msgspec.Raw]
     ) -> tuple[Any, list[Detail]]:
-        """The body's value, or what is wrong with it."""
+        """Return the value of the body, or the details of what is wrong with it."""
         around = {name: msgspec.json.decode(raw) for name, raw in parts.items() if name != self.name}
         details = self._around.check({**around, self.name: [None] * min(len(items), self._most)}, "body")
         if details:
@@ -350,7 +350,7 @@ def _match(template: Sequence[str], segments: Sequence[str]) -> dict[str, str] |
 
 
 def _coerce(kind: str | None, texts: Sequence[str]) -> object:
-    """The JSON value that a text means; the text itself, which the schema refuses, where it means none."""
+    """Return the JSON value of a text, or the text itself, which the schema then refuses."""
     text = texts[0]
     if kind == "array":
         return list(texts)
@@ -367,7 +367,7 @@ def _coerce(kind: str | None, texts: Sequence[str]) -> object:
 
 
 def _parts(body: bytes | bytearray) -> Mapping[str, msgspec.Raw]:
-    """The properties of an object, undecoded; none if the body is not one."""
+    """Return the properties of an object, undecoded; empty for any other body."""
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
@@ -375,7 +375,7 @@ def _parts(body: bytes | bytearray) -> Mapping[str, msgspec.Raw]:
 
 
 def _items(raw: msgspec.Raw | None) -> Sequence[msgspec.Raw] | None:
-    """The items of an array, undecoded; None if it is not one."""
+    """Return the items of an array, undecoded; None for any other value."""
     if raw is None:
         return None
     try:

@@ -210,13 +210,13 @@ class Core:
         return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
 
     def refuse(self, request: Request, error: Exception, match: Match | None = None) -> Exchange:
-        """A request that is not even validated."""
+        """Return the exchange of a request that is refused before its validation."""
         request_id = ids.new_id("req_", times.now())
         operation = match.operation.id if match else None
         return Exchange(request=request, request_id=request_id, operation=operation, todo=error)
 
     def finish(self, exchange: Exchange, outcome: Response | Added | Exception) -> Response:
-        """The response to a request whose work returned, or raised, this."""
+        """Return the response to a request, given the result of its work or the error that it raised."""
         if isinstance(outcome, Response | Added):
             response = rendered(outcome)
         elif isinstance(outcome, Problem):
@@ -346,7 +346,7 @@ def forgotten(outcome: Response | Added) -> int:
 
 
 def _once(call: Call, digest: bytes, key: str) -> Response | Added:
-    """The first answer to this key and request, or this one, kept for the next time."""
+    """Return the stored response to this idempotency key and request, or store and return this one."""
     known = _known(call, digest, key)
     if known is not None:
         return _replay(call, known)
@@ -361,10 +361,10 @@ def _once(call: Call, digest: bytes, key: str) -> Response | Added:
 
 
 def _known(call: Call, digest: bytes, key: str) -> Answer | None:
-    """The answer that was given under a key; None if there is none.
+    """Return the response stored under an idempotency key, or None.
 
     Raises:
-        Problem: 409; it was given to another request.
+        Problem: 409; it was stored for another request.
     """
     known = call.transaction.answer(call.org, key, call.now - times.DAY)
     if known is not None and known.request != digest:

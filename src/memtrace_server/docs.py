@@ -145,7 +145,7 @@ class _Page:
         return _el("section", _el("h2", "Schemas"), *articles, id="schemas")
 
     def _tagged(self, tag: str) -> Iterator[tuple[str, str, _Node]]:
-        """The operations whose first tag this is, each with its path's parameters among its own."""
+        """Return the operations with a first tag, each with the parameters of its path."""
         for path, item in self._contract["paths"].items():
             for method, op in item.items():
                 if method in _VERBS and op["tags"][0] == tag:
@@ -207,7 +207,7 @@ class _Page:
         return _el("h4", "Answers") + _table(("Status", "Meaning", "Body"), rows)
 
     def _body_fields(self, schema: _Node) -> str:
-        """The fields of a body, or those of each body that there may be."""
+        """Return the fields of a body, or of each alternative."""
         found = self._resolve(schema)
         if "oneOf" in found:
             return "".join(
@@ -216,7 +216,7 @@ class _Page:
         return self._fields(found)
 
     def _answer_fields(self, responses: _Node) -> str:
-        """The fields of what the first successful response has, folded away."""
+        """Return the fields of the first successful response, folded away."""
         first = next(self._resolve(answer) for status, answer in responses.items() if status.startswith("2"))
         media: _Node = next(iter(first.get("content", {}).values()), {})
         fields = self._body_fields(media["schema"]) if media else ""
@@ -226,20 +226,20 @@ class _Page:
         return [str(p.get("example", p["name"])) for p in op["parameters"] if p["in"] == "path"]
 
     def _example_query(self, op: _Node) -> _Node:
-        """What the query needs, with the examples of the contract."""
+        """Return the required query parameters, with the examples of the contract."""
         asked = [p for p in op["parameters"] if p["in"] == "query"]
         needed = [p for p in asked if p.get("required")] or (asked[:1] if op.get("x-requires-filter") else [])
         return {p["name"]: p.get("example", p["name"]) for p in needed}
 
     def _url(self, path: str, op: _Node) -> str:
-        """The path and query of a call with the examples of the contract."""
+        """Return the path and query of a call with the examples of the contract."""
         for value in self._example_ids(op):
             path = _ID.sub(quote(value, safe=""), path, count=1)
         query = self._example_query(op)
         return path + (f"?{urlencode(query)}" if query else "")
 
     def _python(self, op: _Node, body: object) -> str:
-        """A call of the SDK with the examples of the contract; empty if the SDK has none."""
+        """Return a call of the SDK with the examples of the contract; empty if the SDK has none."""
         if op["tags"][0] == "server":
             return ""
         name = _METHODS.get(op["operationId"]) or _CAPITAL.sub(r"_\1", op["operationId"]).lower()
@@ -259,7 +259,7 @@ class _Page:
         return call
 
     def _curl(self, method: str, path: str, op: _Node, body: object) -> str:
-        """A command that calls the operation with the examples of the contract."""
+        """Return a command that calls the operation with the examples of the contract."""
         url = self._contract["servers"][0]["url"] + self._url(path, op)
         lines = [["curl", *(() if method == "get" else ("-X", method.upper())), url]]
         if op.get("security", self._contract.get("security")):
@@ -288,7 +288,7 @@ class _Page:
         return _table(("Field", "Type", "Description"), rows)
 
     def _type(self, schema: _Node) -> str:
-        """The type of a schema in words, with links to the schemas that it names, and its limits."""
+        """Return the type of a schema in words, with its limits and links to the schemas that it names."""
         if "$ref" in schema:
             return _schema_link(schema["$ref"].rpartition("/")[2])
         choices: list[_Node] = schema.get("anyOf") or schema.get("oneOf") or []
@@ -314,7 +314,7 @@ class _Page:
         return escape(f"{kind} ({schema['format']})" if kind == "string" and "format" in schema else kind)
 
     def _resolve(self, node: _Node) -> _Node:
-        """What a reference points to, with what stands beside the reference; anything else as it is."""
+        """Return the target of a reference with the keywords beside it, or any other node unchanged."""
         while "$ref" in node:
             target: Any = self._contract
             for part in node["$ref"].removeprefix("#/").split("/"):
@@ -329,7 +329,7 @@ def _limit(value: object) -> str:
 
 
 def _examples(media: _Node) -> list[tuple[str, object]]:
-    """The examples of a body, each with its caption, whichever of two ways the contract gives them."""
+    """Return the examples of a body, each with its caption, from `example` or `examples`."""
     single = [("", media["example"])] if "example" in media else []
     return single + [(e.get("summary", ""), e["value"]) for e in media.get("examples", {}).values()]
 
@@ -394,7 +394,7 @@ def _inline(markdown: str) -> str:
 
 
 def _el(tag: str, *children: str, **attributes: str) -> str:
-    """An element; children are HTML, attributes are text, named as Python can: `class_`, `aria_label`."""
+    """Return an element; children are HTML, attributes are text with names such as `class_`, `aria_label`."""
     named = ((name.rstrip("_").replace("_", "-"), value) for name, value in attributes.items())
     opening = " ".join([tag, *(f'{name}="{escape(value)}"' for name, value in named)])
     newline = "\n" if tag in _BLOCKS else ""

@@ -79,7 +79,7 @@ def _loop() -> asyncio.AbstractEventLoop | None:
 
 class _Formatter(logging.Formatter):
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - logging's name
-        """Where it happened and the kind of error; not its text, which may quote a memory or a key."""
+        """Return the type and place of an error, without its text, which may quote a memory or a key."""
         parts: list[str] = []
         error = ei[1]
         while error is not None:

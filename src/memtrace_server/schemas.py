@@ -34,7 +34,7 @@ class Document:
         self.components = root["components"]
 
     def resolve(self, node: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The node itself, or what its `$ref` leads to."""
+        """Return a node, or the target of its `$ref`."""
         while "$ref" in node:
             _, _, section, name = node["$ref"].split("/")
             node = self.components[section][name]
@@ -58,7 +58,7 @@ class Document:
         return found
 
     def kind(self, schema: Mapping[str, Any]) -> str | None:
-        """The one JSON type, null aside, that a schema asks for; None when it takes several, or any."""
+        """Return the JSON type of a schema, ignoring null; None if it allows several, or any."""
         schema = self.resolve(schema)
         given = schema.get("type", [])
         kinds: set[str | None] = {given} if isinstance(given, str) else set(given)
@@ -76,7 +76,7 @@ class Schema:
         self._required = frozenset(self._schema.get("required", ()))
 
     def check(self, value: object, place: str) -> list[Detail]:
-        """What is wrong with a value, up to as many details as a response has; empty when it is valid.
+        """Return what is wrong with a value, at most as many details as a response has; empty if it is valid.
 
         The texts never quote the value, which may be long, or secret.
         """
@@ -90,11 +90,11 @@ class Schema:
         return [Detail(".".join(at) or place, place, why) for at, why in found]
 
     def has_required(self, value: object) -> bool:
-        """Whether all required fields are there, valid or not."""
+        """Return whether all required fields are present, valid or not."""
         return isinstance(value, dict) and self._required <= value.keys()
 
     def fill(self, value: Any) -> Any:  # noqa: ANN401 - JSON
-        """A valid value with the contract's defaults, and without the nulls of optional fields."""
+        """Return a valid value with the contract's defaults, and without the nulls of optional fields."""
         return self._fill(value) if self._fill else value
 
     @functools.cached_property
@@ -211,7 +211,7 @@ class _Level:
         yield from _explain(at, kind, facts, error, self._around(error.schema_path))
 
     def _around(self, schema_path: Sequence[str | int]) -> Mapping[str, Any]:
-        """The schema whose keyword a path leads to."""
+        """Return the schema that holds the keyword at a path."""
         node: Any = {**self._own_schema, "components": self._document.components}
         for step in schema_path[:-1]:
             node = node[step]
@@ -250,7 +250,7 @@ def _is_type_mismatch(errors: Sequence[ValidationError], path: Sequence[str | in
 
 
 def _weigher(document: Document, schema: Mapping[str, Any]) -> _Weigh | None:
-    """A function that finds values larger than their `x-max-bytes`, or None when there is no such limit."""
+    """Return a function that finds values larger than `x-max-bytes`, or None without such a limit."""
     schema = document.resolve(schema)
     if "x-max-bytes" in schema:
         return _weigh_one(schema["x-max-bytes"])
@@ -285,7 +285,7 @@ def _weigh_inside(properties: Mapping[str, _Weigh], each: _Weigh | None) -> _Wei
 
 
 def _filler(document: Document, schema: Mapping[str, Any]) -> _Fill | None:
-    """A function that fills in a schema's defaults, or None when there is nothing to fill."""
+    """Return a function that fills in a schema's defaults, or None when there is nothing to fill."""
     resolved = document.resolve(schema)
     if document.kind(resolved) == "integer":
         return int  # JSON Schema takes 1.0 for an integer
