@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from durability.in_process import Clock, InProcess, Tenant
+from durability.in_process import InProcess, Tenant
+from helpers.clock import Clock
 
 from memtrace_server import times
 

@@ -9,32 +9,15 @@ from typing import Any, Self
 
 import msgspec
 import psycopg
-from attrs import define, frozen
+from attrs import frozen
 
-from memtrace_server import tenants, times
+from memtrace_server import tenants
 from memtrace_server.core import Core, Exchange
 from memtrace_server.deadlines import Deadline
 from memtrace_server.messages import Request, Response
 from memtrace_server.store import Store, open_store
 
 MEMORIES = "/api/v1/memories"
-
-
-@define
-class Clock:
-    """The time that the server sees, in ns; it goes when it is told to."""
-
-    now: int
-    uptime: int = 0
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass."""
-        self.now += round(seconds * times.SECOND)
-        self.uptime += round(seconds * times.SECOND)
-
-    def set_by(self, seconds: float) -> None:
-        """Set the clock, while no time passes."""
-        self.now += round(seconds * times.SECOND)
 
 
 @frozen

@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 import pytest
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
+from helpers.clock import Clock
 
 from memtrace_server import times
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from attrs import define, field, frozen
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
+from helpers.clock import Clock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (

@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.sockets import Answer, post, send_at_once
 from durability.store_audit import assert_whole
+from helpers.clock import Clock
 from live import LiveServer
 
 from memtrace import ConflictError, Memtrace

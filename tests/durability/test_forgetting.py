@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from helpers.clock import Clock
 from live import LiveServer
 
 from memtrace import Memtrace, PermissionDeniedError

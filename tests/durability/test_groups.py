@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from helpers.clock import Clock
 from server.writers import together
 
 from memtrace_server.core import Exchange, Work, rendered

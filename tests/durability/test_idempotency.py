@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.sockets import post, send_at_once
+from helpers.clock import Clock
 from live import LiveServer
 
 from memtrace import Memtrace

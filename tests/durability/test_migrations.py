@@ -17,8 +17,9 @@ import httpx
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, told
 from durability.store_audit import assert_whole
+from helpers.clock import Clock
 from helpers.commands import Commands
 from live import LiveServer
 

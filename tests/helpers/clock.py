@@ -31,8 +31,12 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        self.now += int(seconds * times.SECOND)
-        self.uptime += int(seconds * times.SECOND)
+        self.now += round(seconds * times.SECOND)
+        self.uptime += round(seconds * times.SECOND)
+
+    def set_by(self, seconds: float) -> None:
+        """Set the clock, while no time passes."""
+        self.now += round(seconds * times.SECOND)
 
     def moment(self) -> datetime:
         """Return the time that the server sees."""

@@ -21,7 +21,8 @@ from unittest.mock import patch
 STORES = Path(__file__).parent
 sys.path.insert(0, str(STORES.parent.parent))
 
-from durability.in_process import MEMORIES, Clock, InProcess, Tenant, told  # noqa: E402 - found only now
+from durability.in_process import MEMORIES, InProcess, Tenant, told  # noqa: E402 - found only now
+from helpers.clock import Clock  # noqa: E402 - as above
 
 from memtrace_server import auth, tenants, times  # noqa: E402
 
