@@ -30,6 +30,7 @@ from attrs import frozen
 from memtrace_server.store.protocol import Outcome, StoreBusy, StoreUnavailable
 from memtrace_server.store.sqlite import entries, fulltext, queued
 from memtrace_server.store.sqlite.queued import Connect
+from memtrace_server.store.writing import Unfinished
 
 T = TypeVar("T")
 
@@ -126,9 +127,13 @@ class Indexer:
         return org is not None and self._backlog[org] > BEHIND
 
     def in_time(self, outcome: Outcome[T], org: int | None) -> Outcome[T]:
-        """Return a write's outcome, or a future of it if its organisation's index must catch up first."""
+        """Return a write's outcome, or a future of it if its organisation's index must catch up first.
+
+        What was done in part goes on at once: its last part waits.
+        """
         result, failure = outcome
-        if failure is not None or org is None or not self.is_behind(org):
+        is_over = failure is None and not isinstance(result, Unfinished)
+        if not is_over or org is None or not self.is_behind(org):
             return outcome
         future: Future[Any] = Future()
         with self._changed:
