@@ -267,9 +267,9 @@ class AsyncMethods:
                 question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
                 relative to `as_of` if given) raises memories of that time. A question about nothing but a
                 time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores. The 64 rarest words count, and the first 16
-                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
-                `SearchQuery`.
+                words, the newest first and without scores; so has one whose other words no memory has. The
+                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
+                conditions are keywords. Or a whole `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -908,9 +908,9 @@ class AsyncSessionMethods:
                 question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
                 relative to `as_of` if given) raises memories of that time. A question about nothing but a
                 time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores. The 64 rarest words count, and the first 16
-                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
-                `SearchQuery`.
+                words, the newest first and without scores; so has one whose other words no memory has. The
+                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
+                conditions are keywords. Or a whole `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -1304,9 +1304,9 @@ class Methods:
                 question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
                 relative to `as_of` if given) raises memories of that time. A question about nothing but a
                 time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores. The 64 rarest words count, and the first 16
-                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
-                `SearchQuery`.
+                words, the newest first and without scores; so has one whose other words no memory has. The
+                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
+                conditions are keywords. Or a whole `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -1943,9 +1943,9 @@ class SessionMethods:
                 question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
                 relative to `as_of` if given) raises memories of that time. A question about nothing but a
                 time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores. The 64 rarest words count, and the first 16
-                phrases and the first 16 exclusions. Other conditions are keywords. Or a whole
-                `SearchQuery`.
+                words, the newest first and without scores; so has one whose other words no memory has. The
+                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
+                conditions are keywords. Or a whole `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.

@@ -464,12 +464,43 @@ async def test_a_question_about_nothing_but_a_time_lists_what_is_of_it(client: A
     assert "yesterday in November" in await found(client, '"yesterday"')
 
 
+async def test_a_question_whose_words_are_unknown_lists_what_is_of_its_time(client: AsyncMemtrace) -> None:
+    noon = datetime(2025, 11, 7, 12, tzinfo=UTC)
+    for n in range(5):
+        time = noon + timedelta(minutes=n)
+        await client.remember("agent_1", f"told in November: {n}", time=time, session_id=f"s{n % 3}")
+    await client.remember("agent_1", "told in November, a day later", time=noon + timedelta(days=1))
+    await client.remember("agent_2", "What a surprise", time=noon)
+    query = "What surprised us on 7 November 2025?"
+    expected = [f"told in November: {n}" for n in reversed(range(5))]
+
+    assert set(await found(client, query)) == {"What a surprise", *expected, "told in November, a day later"}
+    first = await client.search_memories(query, agent_id="agent_1", limit=2)
+    await client.remember("agent_1", "A surprise, meanwhile")
+    rest = await client.search_memories(query, agent_id="agent_1", cursor=first.next_cursor)
+    assert [memory.content for memory in (*first, *rest)] == expected
+    assert (first.results[0].score, first.is_complete, rest.has_more) == (None, True, False)
+    assert (await found(client, query, agent_id="agent_1"))[0] == "A surprise, meanwhile"
+
+    options: dict[str, Any] = {"agent_id": "agent_1", "group_by": "session", "limit": 1}
+    query = "Why were we astonished on 7 November 2025?"
+    first = await client.search_memories(query, **options)
+    await client.remember("agent_1", "Astonishing")
+    second = await client.search_memories(query, **options, cursor=first.next_cursor)
+    assert [memory.content for memory in (*first, *second)] == expected[:2]
+    assert await found(client, "puzzled on 7 November 2025", order="asc", agent_id="agent_2") == [
+        "What a surprise"
+    ]
+
+
 async def test_a_weekday_alone_is_looked_for_as_a_word(client: AsyncMemtrace) -> None:
     await remember(client, "The course is on a Monday", time=datetime(2024, 5, 1, tzinfo=UTC))
     await remember(client, "nothing")
 
     assert await found(client, "Monday") == ["The course is on a Monday"]
     assert await found(client, "When is the Monday course?") == ["The course is on a Monday"]
+    await remember(client, "of a year", time=datetime(2023, 5, 1, tzinfo=UTC))
+    assert await found(client, "2023") == ["of a year"]
 
 
 async def test_today_and_yesterday_are_listed_as_of_the_moment_of_the_search(client: AsyncMemtrace) -> None:

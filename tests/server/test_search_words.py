@@ -235,6 +235,13 @@ def test_memories_near_a_named_day_count_more() -> None:
         ("over the weekend", "2026-11-21 2026-11-23"),
         ("What has happened since Tuesday?", "2026-11-24 None"),
         ("what happened before last Friday", "None 2026-11-20"),
+        ("What changed since yesterday?", "2026-11-24 None"),
+        ("from Monday to today", "2026-11-23 2026-11-26"),
+        ("What happened from Sunday through Tuesday?", "2026-11-22 2026-11-25"),
+        ("between Friday and Monday", "2026-11-20 2026-11-24"),
+        ("on Monday and Tuesday", "2026-11-23 2026-11-25"),
+        ("on Monday or on Tuesday", "2026-11-23 2026-11-25"),
+        ("on Tuesday and Wednesday", None),
         ("Monday", None),
         ("what happened between Monday and Friday", None),
         ("what happens next Monday", None),
@@ -257,7 +264,9 @@ def test_memories_near_a_named_day_count_more() -> None:
     ids=lambda value: ascii(value)[:45],
 )
 def test_a_question_about_nothing_but_a_time_has_its_bounds(text: str, span: str | None) -> None:
-    found = dates.only(text, NOW)
+    found = dates.asked(text, NOW)
+    if found is not None and found.others:
+        found = None
 
     def day(moment: int | None) -> str:
         return "None" if moment is None else times.render(moment).removesuffix("T00:00:00.000000Z")
@@ -273,7 +282,20 @@ def test_phrases_and_exclusions_name_no_time() -> None:
     }.items():
         question = parse(query)
         assert question is not None
-        assert (question.time(NOW) is not None) == is_of_time, query
+        span = question.time(NOW)
+        assert (span is not None and not span.others) == is_of_time, query
+
+
+def test_a_question_about_a_time_says_what_else_it_asks() -> None:
+    for text, others in {
+        "which tests failed yesterday": ["test", "fail"],
+        "What was decided from Monday to today?": ["decid"],
+        "Monday": ["mondai"],
+        "2024": ["2024"],
+    }.items():
+        span = dates.asked(text, NOW)
+        assert span is not None, text
+        assert span.others == others, text
 
 
 @pytest.mark.parametrize("year", ["0001", "1970", "2262", "9999"])
@@ -284,7 +306,7 @@ def test_times_are_named_at_any_moment(year: str) -> None:
         "the last 999 years", "past 999 weeks", "999 hours ago", "last weekend", "the day before yesterday",
     ):  # fmt: skip
         dates.named(text, moment)
-        dates.only(text, moment)
+        dates.asked(text, moment)
 
 
 @pytest.mark.parametrize(
@@ -305,7 +327,7 @@ def test_times_are_named_at_any_moment(year: str) -> None:
 def test_looking_for_times_takes_time_in_proportion_to_the_text(text: str) -> None:
     def cost(text: str) -> float:
         started = time.thread_time()
-        dates.only(text, NOW)
+        dates.asked(text, NOW)
         return time.thread_time() - started
 
     whole = min(cost(text) for _ in range(3))

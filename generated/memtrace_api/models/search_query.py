@@ -37,7 +37,8 @@ class SearchQuery:
             March 2025", "yesterday", "the last three days", in English and UTC; relative to `as_of` if
             given) raises memories of that time. A question about nothing but a time ("What happened
             yesterday?") has the memories of exactly that time, whatever their words, the newest first and
-            without scores. The 64 rarest words count, and the first 16 phrases and the first 16 exclusions.
+            without scores; so has one whose other words no memory has. The 64 rarest words count, and the
+            first 16 phrases and the first 16 exclusions.
         content_contains: A piece of text that the content must contain; case, width and composition
             (Unicode) do not matter.
         agent_id: Only results of this agent.

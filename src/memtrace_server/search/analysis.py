@@ -99,14 +99,15 @@ def question_stems(text: str) -> list[tuple[str, bool]]:
     return found
 
 
-def says_nothing(text: str) -> bool:
-    """Return whether a text that names a time has no other words than those of any question about one.
+def telling_stems(text: str) -> list[str]:
+    """Return the stems of a question about a time that not every such question may have, each once.
 
     Example:
-        >>> says_nothing("What happened on"), says_nothing("What failed on")
-        (True, False)
+        >>> telling_stems("What happened on"), telling_stems("What failed on")
+        ([], ['fail'])
     """
-    return all(is_stop or stem in _generic_stems() for stem, is_stop in question_stems(text))
+    found = (stem for stem, is_stop in question_stems(text) if not (is_stop or stem in _generic_stems()))
+    return list(dict.fromkeys(found))
 
 
 def _apart(text: str) -> tuple[Sequence[_Run], bool]:

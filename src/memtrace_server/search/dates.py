@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from memtrace_server import times
 from memtrace_server.search import analysis
@@ -61,6 +61,7 @@ _RELATIVE = re.compile(
     re.IGNORECASE,
 )
 _NEVER = {"by", "every", "each", "next", "coming"}  # before a weekday: not one that was
+_OF_WEEKDAYS = re.compile(rf"\b(?:{_WEEKDAY})\b", re.IGNORECASE)
 # A word of a memory rather than a time of it, if nothing is asked about it.
 _WORD = re.compile(rf"{_YEAR}|{_WEEKDAY}", re.IGNORECASE)
 _OF_TIMES = {"last", "this", "in", "since", "during", "until"}  # before a month, not before a person
@@ -69,7 +70,9 @@ _ALIKE = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
 _TAKEN = "\0"  # what stands for a time in what is left of a question; no query has it
 _POSSESSIVE = re.compile(rf"{_TAKEN}\s*['\u2019]s\b")
 _BOUND = re.compile(rf"\b(since|after|before|until|till)\s+(?:the\s+)?{_TAKEN}", re.IGNORECASE)
-_RANGE = re.compile(rf"\b(?:between|from)\s+{_TAKEN}\s+(?:and|to|until|till)\s+{_TAKEN}", re.IGNORECASE)
+_RANGE = re.compile(
+    rf"\b(?:between|from)\s+{_TAKEN}\s+(?:and|to|through|until|till)\s+{_TAKEN}", re.IGNORECASE
+)
 
 
 @frozen
@@ -89,10 +92,15 @@ class Period:
 
 @frozen
 class Span:
-    """The time that a question asks about: from `start` up to `end` (ns); without end where it is None."""
+    """The time that a question asks about: from `start` up to `end` (ns); without end where it is None.
+
+    Attributes:
+        others: The stems of what else the question asks about.
+    """
 
     start: int | None
     end: int | None
+    others: Sequence[str] = ()
 
 
 def named(text: str, now: int) -> list[Period]:
@@ -105,8 +113,8 @@ def named(text: str, now: int) -> list[Period]:
     return _read(text, now)[0]
 
 
-def only(text: str, now: int) -> Span | None:
-    """Return the time that a question asks about if it asks about nothing else.
+def asked(text: str, now: int) -> Span | None:
+    """Return the time that a question asks about, and what else it asks about.
 
     Several times count if they make one: days in a row, or "from … to …".
 
@@ -115,25 +123,28 @@ def only(text: str, now: int) -> Span | None:
         now: The moment against which relative times are told.
 
     Example:
-        >>> day = only("What happened yesterday?", now=2 * times.DAY)
-        >>> day == Span(start=times.DAY, end=2 * times.DAY)
-        True
-        >>> only("Which tests failed yesterday?", now=2 * times.DAY)
+        >>> asked("What happened yesterday?", now=2 * times.DAY)
+        Span(start=86400000000000, end=172800000000000, others=[])
+        >>> asked("Which tests failed yesterday?", now=2 * times.DAY).others
+        ['test', 'fail']
     """
     periods, rest = _read(text, now)
-    if _WORD.fullmatch(text.strip()) or not periods or rest.count(_TAKEN) != len(periods):
+    if not periods or rest.count(_TAKEN) != len(periods):
         return None
     rest = _POSSESSIVE.sub(_TAKEN, rest)
     bounds = _BOUND.findall(rest)
     is_range = len(periods) == 2 and _RANGE.search(rest) is not None  # noqa: PLR2004 - from one to the other
     rest = (_RANGE if is_range else _BOUND).sub(" ", rest)
-    if not analysis.says_nothing(rest.replace(_TAKEN, " ")):
-        return None
     if is_range:
-        return Span(min(p.start for p in periods), max(p.end for p in periods))
-    if bounds:
-        return _beside(bounds[0].lower(), periods[0]) if len(periods) == 1 else None
-    return _in_a_row(periods)
+        span = _from_to(text, *periods)
+    elif bounds:
+        span = _beside(bounds[0].lower(), periods[0]) if len(periods) == 1 else None
+    else:
+        span = _in_a_row(periods)
+    if span is None:
+        return None
+    rest = text if _WORD.fullmatch(text.strip()) else rest.replace(_TAKEN, " ")
+    return evolve(span, others=analysis.telling_stems(rest))
 
 
 def weight(periods: Sequence[Period], moment: int) -> float:
@@ -151,6 +162,16 @@ def _beside(word: str, period: Period) -> Span:
             return Span(None, period.start)
         case _:
             return Span(None, period.end)
+
+
+def _from_to(text: str, first: Period, last: Period) -> Span | None:
+    """Return the time from one to another, or None for weekdays of which the first is the later one.
+
+    On a Wednesday, "from Monday to Friday" may be of this week or of the last.
+    """
+    if len(_OF_WEEKDAYS.findall(text)) == 2 and first.start >= last.start:  # noqa: PLR2004 - of two weekdays
+        return None
+    return Span(min(first.start, last.start), max(first.end, last.end))
 
 
 def _in_a_row(periods: Sequence[Period]) -> Span | None:
@@ -171,7 +192,8 @@ def _read(text: str, now: int) -> tuple[list[Period], str]:
         def taken(match: re.Match[str], read: _Reader = read) -> str:
             periods = list(read(match, moment))
             found.extend(periods)
-            before = match.groupdict().get("before") or ""
+            groups = match.groupdict()
+            before = groups.get("before") or groups.get("other") or ""
             return f" {before} {_TAKEN} " if periods and _is_sure(match) else match[0]
 
         text = pattern.sub(taken, text)
@@ -179,12 +201,7 @@ def _read(text: str, now: int) -> tuple[list[Period], str]:
 
 
 def _is_sure(match: re.Match[str]) -> bool:
-    """Return whether it is a time: "Jan" and "April" are people too, and "next May" is to come.
-
-    The weekdays of a range ("from Monday to Friday") may be those of another week.
-    """
-    if match.re is _RELATIVE:
-        return match["other"] is None
+    """Return whether it is a time: "Jan" and "April" are people too, and "next May" is to come."""
     if match.re is not _NAMED:
         return True
     before = (match["before"] or "").lower()

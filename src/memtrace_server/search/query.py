@@ -37,8 +37,8 @@ class Question:
     wanted: str = ""
 
     def time(self, now: int) -> dates.Span | None:
-        """Return the time that is asked about if nothing else is; relative times as of `now` (ns)."""
-        return None if self.phrases else dates.only(self.wanted, now)
+        """Return the time that is asked about, with what else is; relative times as of `now` (ns)."""
+        return None if self.phrases else dates.asked(self.wanted, now)
 
     @property
     def is_ranked(self) -> bool:

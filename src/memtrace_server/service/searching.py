@@ -19,6 +19,8 @@ from memtrace_server.service.call import Call
 from memtrace_server.service.pages import find_page, fitting, join
 from memtrace_server.store.records import Filter, Found, Words
 
+_OF_LIST = 3  # numbers in the cursor of a list: the time, the row, and the moment of the first page
+
 
 class _Position(msgspec.Struct, frozen=True, array_like=True):
     """Where a page of a ranked search ended.
@@ -88,28 +90,50 @@ def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Foun
     question = parse(text)
     if question is None or not question.is_ranked:
         return []
-    of_time = _of_its_time(wanted, question, call.now if wanted.as_of is None else wanted.as_of)
+    wanted = attrs.evolve(wanted, words=question.words)
+    now = _asked_at(call, wanted)
+    of_time = _of_its_time(wanted, question, now) if _is_about_its_time(call, wanted, question, now) else None
     if of_time is not None:
         return list(call.transaction.page(call.org, of_time, call.now, order="desc", limit=limit))
-    wanted = attrs.evolve(wanted, words=question.words)
     ranking = rank(call.transaction, call.org, wanted, question, now=call.now)
     return [match.memory for match in ranking.matches[:limit]]
 
 
+def _asked_at(call: Call, wanted: Filter) -> int:
+    """Return the moment as of which a question is asked."""
+    return call.now if wanted.as_of is None else wanted.as_of
+
+
 def _resolved_at(call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool) -> int | None:
-    """Return the moment against which relative times are resolved, if a question names only a time."""
-    now = call.now if wanted.as_of is None else wanted.as_of
-    if question is None or question.time(now) is None:
+    """Return the moment against which relative times are resolved if a search lists the memories of a time.
+
+    The first page decides whether it does; the cursors of a list keep the moment.
+    """
+    if question is None:
         return None
-    if is_grouped:
-        ranked = call.position(_Position)
-        return now if ranked is None else ranked.plan.now
-    position = call.position(tuple[int, int, int])
-    return now if position is None else position[2]
+    position = call.position(tuple[Any, ...])
+    if position is None:
+        now = _asked_at(call, wanted)
+        return now if _is_about_its_time(call, wanted, question, now) else None
+    if not is_grouped:
+        return position[2] if len(position) == _OF_LIST else None
+    ranked = call.position(_Position)
+    return None if ranked is None or ranked.plan.words else ranked.plan.now
+
+
+def _is_about_its_time(call: Call, wanted: Filter, question: Question, now: int) -> bool:
+    """Return whether a question is about nothing but a time, as no memory has any other word of it."""
+    span = question.time(now)
+    if span is None:
+        return False
+    if not span.others:
+        return True
+    others = attrs.evolve(question, stems=span.others)
+    return not rank(call.transaction, call.org, wanted, others, now=call.now, limit=1).matches
 
 
 def _of_its_time(wanted: Filter, question: Question, resolved_at: int) -> Filter | None:
-    """Return the filter for the time that a question names, or None if it asks for anything else."""
+    """Return the filter for the time that a question names, or None if it names none."""
     span = question.time(resolved_at)
     if span is None:
         return None
