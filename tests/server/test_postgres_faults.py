@@ -270,6 +270,14 @@ def test_what_loses_each_connection_is_repeated_twice(
     assert proxy.accepted <= before + 3
 
 
+def test_a_write_on_a_connection_that_ended_idle_is_stored(postgres_url: str, proxy: Proxy) -> None:
+    with closing(open_store(proxy.through(postgres_url))) as store:
+        org = tenants.local_principal(store).org
+        store.write(partial(remember, org=org, agent_id="a"))
+        proxy.cut()
+        store.write(partial(remember, org=org, agent_id="b"))
+
+
 def test_a_write_that_postgresql_refuses_fails_alone(postgres_url: str) -> None:
     with Memtrace(postgres_url) as client, psycopg.connect(postgres_url, autocommit=True) as connection:
         client.remember("a", "before")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import socket
 import threading
 import time
@@ -104,8 +105,9 @@ class Connections:
                 connection = self._idle.pop()
             except IndexError:
                 return self._connect(ends_at)
-            if not connection.closed:
+            if not connection.closed and not _has_input(connection):
                 return connection
+            connection.close()
 
     def _give_back(self, connection: Connection) -> None:
         """Keep a connection for the next, if it is of use."""
@@ -195,6 +197,16 @@ def reason_of(error: psycopg.Error) -> str:
     text = error.diag.message_primary or str(error)  # no detail, which has values
     lines = [line.strip() for line in text.splitlines() if line.strip() and "Multiple conn" not in line]
     return ("; ".join(lines) or type(error).__name__).removeprefix("connection failed: ")
+
+
+def _has_input(connection: Connection) -> bool:
+    """Return whether the server sent something on an idle connection, as it does when it ends the connection.
+
+    A write that meets the end of a connection may have been stored; one that has not been sent, was not.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def is_lost(connection: Connection) -> bool:
