@@ -247,7 +247,7 @@ async def test_a_handle_searches_its_own_session(client: AsyncMemtrace) -> None:
         assert list(await session.search("dark", tags=["other"])) == []
 
 
-async def test_a_page_is_iterated_counted_and_true_if_it_has_something(client: AsyncMemtrace) -> None:
+async def test_a_page_is_read_like_a_sequence_and_true_if_it_has_something(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "text", session_id="s")
 
     pages: list[Any] = [
@@ -258,5 +258,11 @@ async def test_a_page_is_iterated_counted_and_true_if_it_has_something(client: A
     ]
     for page in pages:
         assert (len(page), bool(page), len(list(page))) == (1, True, 1)
+        assert page[0] is page[-1] is next(iter(page)) is next(reversed(page))
+        assert (page[:1], page[1:]) == ([page[0]], [])
+        with pytest.raises(IndexError):
+            page[1]
+        with pytest.raises(TypeError):
+            page["content"]
     assert not await client.recall("nobody")
     assert not await client.search_memories("nothing")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -56,12 +56,6 @@ class ContextEntry(msgspec.Struct, kw_only=True, gc=False):
 
     __pydantic_serializer__: ClassVar[PydanticSerializer] = PydanticSerializer()
     __attrs_attrs__: ClassVar[AttrsFields] = AttrsFields()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.memory_ids)
-
-    def __len__(self) -> int:
-        return len(self.memory_ids)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

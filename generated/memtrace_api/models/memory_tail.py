@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, SupportsIndex, overload
 
 import msgspec
 
@@ -41,6 +41,13 @@ class MemoryTail(msgspec.Struct, kw_only=True, gc=False):
 
     def __len__(self) -> int:
         return len(self.memories)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Memory: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Memory]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Memory | list[Memory]:
+        return self.memories[index]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

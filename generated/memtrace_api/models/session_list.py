@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, SupportsIndex, overload
 
 import msgspec
 
@@ -39,6 +39,13 @@ class SessionList(msgspec.Struct, kw_only=True, gc=False):
 
     def __len__(self) -> int:
         return len(self.sessions)
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Session: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Session]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Session | list[Session]:
+        return self.sessions[index]
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> dict[str, Any]:  # noqa: ANN401

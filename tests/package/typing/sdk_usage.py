@@ -151,6 +151,16 @@ def writing_many(client: Memtrace) -> None:
     )
 
 
+def pages_as_sequences(client: Memtrace) -> None:
+    page = client.recall("agent_1")
+    assert_type(page[0], Memory)
+    assert_type(page[:2], list[Memory])
+    assert_type(next(reversed(page)), Memory)
+    assert_type(client.search_memories("dark")[-1], Memory)
+    assert_type(client.list_agents()[0], Agent)
+    assert_type(client.list_sessions()[0], Session)
+
+
 def as_in_0_2_0(memories: list[Memory]) -> int:
     return len(memories)
 
