@@ -197,6 +197,15 @@ def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
     assert told(tenant.send("POST", "/api/v1/search", {"query": "blue"}))["count"] == 1
 
 
+def test_a_store_whose_index_a_long_memory_is_to_leave_is_whole(process: InProcess, file: Path) -> None:
+    tenant = process.tenant()
+    memory = told(tenant.add(content="red fox " * 1_000))
+    parts(file)
+    assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
+    assert waits(file) == (0, 1)
+    assert list(process.store.check()) == []
+
+
 @pytest.mark.parametrize("which", ["that is stored", "that is forgotten"])
 def test_two_processes_do_no_part_twice_of_a_memory(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, which: str

@@ -83,7 +83,7 @@ def _file(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _differences(connection: sqlite3.Connection, kind: str, stored: str, derived: str) -> Iterator[str]:
     for what, left, right in (("should not be there", stored, derived), ("is missing", derived, stored)):
-        for org, *facts in connection.execute(f"{left} EXCEPT {right}"):
+        for org, *facts in connection.execute(f"{left} EXCEPT SELECT * FROM ({right})"):
             yield f"organisation {org}: the {kind} {' '.join(map(str, facts))} {what}"
 
 
