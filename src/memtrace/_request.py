@@ -177,7 +177,7 @@ def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddM
     if isinstance(memories, str | Mapping) or not isinstance(memories, Iterable):
         raise TypeError(f"memories: give a list of memories, not {type(memories).__name__}")
     return [
-        request_of(AddMemoryRequest, memory, {}, f"memories[{index}].")
+        request_of(AddMemoryRequest, memory, {}, f"memories.{index}.")
         for index, memory in enumerate(memories)
     ]
 

@@ -1,6 +1,6 @@
 """What Python values become on the wire, in paths, queries and bodies alike; docs/values.md has the tables.
 
-What cannot be sent is refused with the path of the field: `metadata.order.items[3]`. Pure: nothing here does
+What cannot be sent is refused with the path of the field: `metadata.order.items.3`. Pure: nothing here does
 I/O.
 """
 
@@ -111,7 +111,7 @@ def _texts(value: object, name: str) -> list[str]:
     """Return any iterable of text, which is not text itself, as a list; a set is sorted."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: {value!r} is not a list of strings; give a list, such as ['ui']")
-    plain = [_text(item, f"{name}[{index}]") for index, item in enumerate(value)]
+    plain = [_text(item, f"{name}.{index}") for index, item in enumerate(value)]
     return sorted(plain) if isinstance(value, set | frozenset) else plain
 
 
@@ -176,7 +176,7 @@ def _plain(value: Any, path: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any 
             case Mapping():
                 return _object(value, path)
             case list() | tuple() | set() | frozenset():
-                plain = [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+                plain = [_plain(item, f"{path}.{index}") for index, item in enumerate(value)]
                 return _in_order(plain) if isinstance(value, set | frozenset) else plain
     except ValueError as error:
         raise refusal(path, f"cannot be written as JSON: {str(error).removeprefix(': ')}") from None

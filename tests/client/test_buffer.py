@@ -308,7 +308,7 @@ def test_memory_changed_after_the_call_is_stored_as_it_was(client: Memtrace, ser
             TypeError,
             "not both",
         ),
-        (lambda log: log.add_memories([{"agent_id": "a", "text": "b"}]), TypeError, r"memories\[0\]"),
+        (lambda log: log.add_memories([{"agent_id": "a", "text": "b"}]), TypeError, r"memories\.0"),
         (
             lambda log: log.add_memories(
                 [{"agent_id": "a", "content": "b"}, {"agent_id": "a", "content": "\ud800"}]

@@ -355,7 +355,7 @@ def test_an_unknown_field_of_a_memory_is_named_beside_the_known_ones(sdk: Memtra
         sdk.add_memories([{"agent_id": "a", "content": "c", "mood": "good"}])
 
     assert str(caught.value).startswith(
-        "memories[0].mood: unknown field; AddMemoryRequest has agent_id, content, memory_type, "
+        "memories.0.mood: unknown field; AddMemoryRequest has agent_id, content, memory_type, "
     )
 
 

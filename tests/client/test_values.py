@@ -28,17 +28,17 @@ CYCLE.append(CYCLE)
 @pytest.mark.parametrize(
     ("metadata", "field", "problem"),
     [
-        ({"order": {"items": [1, 2, 3, object()]}}, "metadata.order.items[3]", "type object cannot be"),
+        ({"order": {"items": [1, 2, 3, object()]}}, "metadata.order.items.3", "type object cannot be"),
         ({"file": b"\x00"}, "metadata.file", "a value of type bytes cannot be written as JSON; convert it"),
         ({"for": timedelta(1)}, "metadata.for", "a value of type timedelta cannot be"),
         ({"at": time(12)}, "metadata.at", "a value of type time cannot be"),
         ({"at": NAIVE}, "metadata.at", "at: cannot be written as JSON: datetime.* has no time zone"),
         ({"x": float("nan")}, "metadata.x", "nan cannot be written as JSON; convert it first"),
-        ({"x": [float("-inf")]}, "metadata.x[0]", "-inf cannot be written as JSON"),
+        ({"x": [float("-inf")]}, "metadata.x.0", "-inf cannot be written as JSON"),
         ({"x": Decimal("NaN")}, "metadata.x", r"Decimal\('NaN'\) cannot be written as JSON"),
         ({"x": {1: "one"}}, "metadata.x", r"the key 1, and JSON has only text as keys; give str\(1\)"),
         ({"x": {None: "one"}}, "metadata.x", "the key None"),
-        ({"x": (1, {"y": "\ud800"})}, "metadata.x[1].y", "cannot be written as JSON: .*surrogates"),
+        ({"x": (1, {"y": "\ud800"})}, "metadata.x.1.y", "cannot be written as JSON: .*surrogates"),
         ({"\ud800": 1}, "metadata", "cannot be written as JSON: .*surrogates not allowed"),
         ({"x": CYCLE}, "metadata", "is nested too deeply"),
         (UserDict({"x": object()}), "metadata.x", "type object cannot be"),
@@ -53,7 +53,7 @@ def test_metadata_that_is_no_json_is_named_by_its_path(
 ) -> None:
     calls: list[tuple[str, Callable[[], object]]] = [
         ("", lambda: sdk.remember("a", "b", metadata=metadata)),
-        ("memories[1].", lambda: sdk.add_memories([MEMORY, {**MEMORY, "metadata": metadata}])),
+        ("memories.1.", lambda: sdk.add_memories([MEMORY, {**MEMORY, "metadata": metadata}])),
         ("", lambda: sdk.create_session("a", metadata=metadata)),
         ("", lambda: sdk.search_memories(metadata=metadata)),
         ("", lambda: sdk.buffered().remember("a", "b", metadata=metadata)),
@@ -249,7 +249,7 @@ def test_what_is_no_text_is_refused_in_an_enum_too(
 ) -> None:
     with pytest.raises(TypeError, match=r"^agent_id: .* is not text"):
         sdk.remember(value, "b")
-    with pytest.raises(TypeError, match=r"^tags\[0\]: .* is not text"):
+    with pytest.raises(TypeError, match=r"^tags\.0: .* is not text"):
         sdk.remember("a", "b", tags=[value])
     with pytest.raises(BadRequestError, match=r"^metadata: has the key .*; give str"):
         sdk.remember("a", "b", metadata={value: 1})
