@@ -10,7 +10,7 @@ import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
 from typing import Any
@@ -192,6 +192,14 @@ def _text(value: object, name: str) -> str:
     return plain
 
 
+def _zone(value: object, name: str) -> str:
+    """Return the name of a time zone."""
+    if isinstance(value, tzinfo):
+        key = getattr(value, "key", "UTC")
+        raise TypeError(f"{name}: {value!r} is no name of a time zone; give {key!r}")
+    return _text(value, name)
+
+
 def _unwrapped(value: Any) -> Any:  # noqa: ANN401  # any value
     """Return the value that a member of an Enum has, and other values as they are."""
     return value.value if isinstance(value, Enum) else value
@@ -222,11 +230,12 @@ def _converters(model: Any) -> list[tuple[str, bool, Callable[[Any, str], object
 def _converter(name: str, annotation: str) -> Callable[[Any, str], object]:
     if name.endswith("_id") or name in {"name", "supersedes"}:  # the name of an agent is its id
         return identifier
-    if name == "ttl":
-        return _seconds
+    if name in _BY_NAME:
+        return _BY_NAME[name]
     return next((convert for start, convert in _BY_ANNOTATION if annotation.startswith(start)), _plain)
 
 
+_BY_NAME: dict[str, Callable[[Any, str], object]] = {"ttl": _seconds, "timezone": _zone}
 _BY_ANNOTATION: list[tuple[str, Callable[[Any, str], object]]] = [
     ("TimePoint", _point),
     ("datetime.datetime", _moment),

@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 from helpers.clients import MEMORY as STORED
@@ -87,8 +88,8 @@ def test_two_keys_that_become_one_are_refused(sdk: Memtrace) -> None:
         ({"tags": b"ui"}, TypeError, "tags: b'ui' is not a list of strings"),
         ({"tags": {"ui": 1}}, TypeError, "tags: .* is not a list of strings"),
         ({"tags": 5}, TypeError, "tags: 5 is not a list of strings"),
-        ({"tags": ["ui", 5]}, TypeError, r"tags\[1\]: 5 is not text"),
-        ({"tags": [None]}, TypeError, r"tags\[0\]: None is not text"),
+        ({"tags": ["ui", 5]}, TypeError, r"tags\.1: 5 is not text"),
+        ({"tags": [None]}, TypeError, r"tags\.0: None is not text"),
         ({"time": NAIVE}, ValueError, "time: .* has no time zone"),
         ({"time": "2026-11-20T09:30"}, ValueError, "time: .* no time zone; give '2026-11-20T09:30Z' for UTC"),
         ({"time": "2026-11-20 09:30:01.5"}, ValueError, "time: .* has no time zone"),
@@ -237,6 +238,21 @@ def test_subclasses_of_numbers_and_text_are_sent_as_plain_ones(
     assert b'"importance":0.5' in request.content
 
 
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [(ZoneInfo("Europe/Berlin"), "Europe/Berlin"), (UTC, "UTC")],
+    ids=["ZoneInfo", "UTC"],
+)
+def test_a_time_zone_is_asked_for_by_its_name(
+    sdk: Memtrace, fake_server: FakeServer, zone: Any, name: str
+) -> None:
+    for call in (sdk.get_agent_context, sdk.get_session_context):
+        with pytest.raises(TypeError, match=f"^timezone: .* is no name of a time zone; give '{name}'$"):
+            call("id", timezone=zone)
+
+    assert fake_server.requests == []
+
+
 class Odd(Enum):
     UNIQUE = UUID(int=1)
     DAY = date(2026, 1, 1)
@@ -269,7 +285,7 @@ def test_a_time_in_an_enum_is_that_time(sdk: Memtrace, fake_server: FakeServer) 
     ("filters", "said"),
     [
         ({"tags": 5}, "tags: 5 is not a list of strings"),
-        ({"tags": [5]}, r"tags\[0\]: 5 is not text"),
+        ({"tags": [5]}, r"tags\.0: 5 is not text"),
         ({"limit": "5"}, "limit: '5' is not a number"),
         ({"order": "asc"}, "order: recall returns the newest first; list_memories has an order"),
     ],
