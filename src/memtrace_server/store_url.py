@@ -67,6 +67,8 @@ class StoreUrl:
             )
         if "\0" in path:
             raise ValueError(f"{shown}: a path has no NUL character")
+        if path.endswith("/"):
+            raise ValueError(f"{shown}: it ends like a folder; name a file in it: sqlite://{path}memtrace.db")
         return cls(os.path.realpath(path[1:]), bool(question))
 
     @classmethod

@@ -121,6 +121,8 @@ def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, sho
         ("http://[v1.x]", "no valid URL"),
         ("sqlite://agent.db", "three slashes"),
         ("sqlite:///", "three slashes"),
+        ("sqlite:///folder/", "it ends like a folder; name a file in it: sqlite:///folder/memtrace.db"),
+        ("sqlite:////folder/?mode=ro", "name a file in it: sqlite:////folder/memtrace.db"),
         ("sqlite:///agent.db?mode=rw", "unknown option 'mode=rw'"),
         ("sqlite://?mode=ro", "cannot be read-only"),
         ("sqlite:///a\0b.db", "no NUL character"),

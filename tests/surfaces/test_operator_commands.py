@@ -85,7 +85,7 @@ def test_a_revoked_key_is_listed_as_such_and_revoked_once(run: Commands) -> None
             ["org", "create", "x", "--store", "sqlite:////missing/y/x.db"],
             "the folder /missing/y does not exist",
         ),
-        (["org", "create", "x", "--store", "sqlite:////"], "/: is a folder; name a file in it"),
+        (["org", "create", "x", "--store", "sqlite:////etc"], "/etc: is a folder; name a file in it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -99,6 +99,7 @@ def test_a_command_that_fails_says_why_in_one_line(run: Commands, arguments: lis
     [
         (["org", "list", "--store", "mysql://x"], "mysql:// names no store"),
         (["org", "list", "--store", "sqlite:///"], "a file takes three slashes and a path"),
+        (["org", "list", "--store", "sqlite:////"], "it ends like a folder; name a file in it"),
         (["org", "list", "--store", "sqlite:///x.db?mode=rw"], "unknown option 'mode=rw'"),
         (["org", "create", " "], "a name is one line of text"),
         (["key", "create", "--expires", "5x"], "'5x' is not a duration"),
