@@ -192,7 +192,9 @@ def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -
     if kind is None:
         return None
     name = type(error).__name__
-    reason = f"{error} ({name})" if str(error) else name
+    # An embedded store says where it is, and may say that it cannot connect.
+    told = str(error).removeprefix(f"{base_url}: ").removeprefix(f"{meaning}: ")
+    reason = f"{told} ({name})" if told else name
     permanent, advice = _permanent_cause(error), ""
     if isinstance(permanent, ssl.SSLError):
         meaning = "the certificate or the TLS handshake is refused"

@@ -25,7 +25,7 @@ from helpers.commands import Commands
 from helpers.postgres import Schemas
 from psycopg import sql
 
-from memtrace import ConflictError, Memtrace
+from memtrace import APIConnectionError, ConflictError, Memtrace
 from memtrace_server import tenants
 from memtrace_server.store import open_store
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
@@ -124,6 +124,15 @@ def test_hosts_that_do_not_answer_are_told_in_one_line() -> None:
     assert "port 1" in said
     assert "port 2" in said
     assert "s3cret" not in said
+
+
+def test_what_failed_is_told_once() -> None:
+    url = "postgresql://memtrace@127.0.0.1:1/postgres"
+    with Memtrace(url, max_retries=0) as client, pytest.raises(APIConnectionError) as failed:
+        client.recall("a")
+    told = str(failed.value)
+    assert told.startswith(f"GET /api/v1/memories at {url}: cannot connect: ")
+    assert (told.count(url), told.count("cannot connect")) == (1, 1)
 
 
 def test_an_old_server_is_told_in_one_line(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
