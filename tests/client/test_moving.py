@@ -83,6 +83,14 @@ def test_a_filter_that_is_none_or_empty_is_no_filter(sdk: Memtrace, fake_server:
     assert list(sdk.export(memory_type=None, since=None, tags=[])) == []
 
 
+@pytest.mark.parametrize("name", ["limit", "start", "cursor", "wait", "moods"])
+def test_an_export_refuses_what_is_no_filter_of_it(sdk: Memtrace, name: str) -> None:
+    unknown: Any = {name: 1}
+
+    with pytest.raises(TypeError, match=f"^{name}: unknown filter; export has agent_id, "):
+        list(sdk.export(**unknown))
+
+
 def test_an_import_sends_records_without_what_says_where_they_were(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:

@@ -34,6 +34,8 @@ class AsyncTransfers(AsyncMethods):
             >>> async for record in client.export(agent_id="agent_1"):
             ...     print(json.dumps(record), file=file)
         """
+        for name in filters.keys() - ExportFilters.__annotations__.keys():
+            raise TypeError(f"{name}: unknown filter; export has {', '.join(ExportFilters.__annotations__)}")
         plain = {
             name: parameter(value, name)  # which refuses None as an id: it would mean all
             for name, value in filters.items()
