@@ -79,7 +79,6 @@ class AsyncWorker:
 
         self._anyio = anyio
         self._loop = _event_loop()
-        self._task: object = None
         self.is_working = False
         self.turn = anyio.Lock()
         self.wake = anyio.Event()

@@ -20,7 +20,7 @@ import anyio
 import httpx
 import pytest
 import trio
-from helpers.clients import MEMORY, URL, MakeClient, error, page
+from helpers.clients import KEY, MEMORY, URL, FakeServer, MakeClient, error, page
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -892,6 +892,33 @@ def test_task_sends_a_batch_that_is_due(backend: str, server: BatchServer) -> No
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_task_that_waited_for_a_flush_leaves_what_is_not_due(backend: str, server: BatchServer) -> None:
+    async def run() -> None:
+        go_on = anyio.Event()
+
+        async def handle(request: httpx.Request) -> httpx.Response:
+            await go_on.wait()
+            return server.handle(request)
+
+        log = async_client(handle).buffered(max_batch=2, max_delay=3600)
+        with anyio.fail_after(30):
+            await log.remember("a", "first")
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(log.flush)
+                await anyio.wait_all_tasks_blocked()
+                # Two memories are a batch, which the task of the buffer finds due, and waits for its turn.
+                await log.remember("a", "second")
+                await anyio.wait_all_tasks_blocked()
+                go_on.set()
+            await anyio.wait_all_tasks_blocked()
+            assert (server.batches, log.pending) == ([["first"]], 1)
+            await log.close()
+
+    anyio.run(run, backend=backend)
+    assert server.batches == [["first"], ["second"]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_task_waits_without_polling(backend: str, server: BatchServer) -> None:
     async def run() -> None:
         client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle)))
@@ -1130,6 +1157,79 @@ def test_event_loop_gets_what_one_that_ended_has_left(server: BatchServer) -> No
     asyncio.run(second())
 
     assert (log.pending, server.batches) == (0, [["first", "second"]])
+
+
+def left_by_a_loop(client: AsyncMemtrace, **options: Any) -> Any:
+    """A buffer with a memory, whose event loop is closed."""
+    log = client.buffered(max_delay=3600, **options)
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(log.remember("a", "left"))
+    return log
+
+
+def test_exit_stores_what_an_event_loop_left(
+    fake_server: FakeServer, end_interpreter: Callable[[object], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "memtrace")
+    fake_server.answer(201, {"memories": [MEMORY], "count": 1})
+    log = left_by_a_loop(AsyncMemtrace(URL, KEY))
+
+    end_interpreter(log)
+
+    assert [memory["content"] for memory in fake_server.sent["memories"]] == ["left"]
+    assert fake_server.request.url.host == httpx.URL(URL).host
+    assert fake_server.request.headers["x-api-key"] == KEY
+    assert (log.pending, log.failed) == (0, [])
+    assert caplog.messages == ["Sending 1 memory as the interpreter ends; close buffers before"]
+
+
+def test_exit_hands_what_it_cannot_store_to_on_failure(
+    fake_server: FakeServer, end_interpreter: Callable[[object], None]
+) -> None:
+    fake_server.answer(400, error("No"))
+    received: list[BufferedWriteError] = []
+    log = left_by_a_loop(AsyncMemtrace(URL, KEY), on_failure=received.append)
+
+    end_interpreter(log)
+
+    assert [failed(error) for error in received] == [["left"]]
+    assert (log.pending, log.failed) == (0, [])
+
+
+def test_exit_logs_what_only_a_closed_event_loop_could_send(
+    server: BatchServer, end_interpreter: Callable[[object], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "memtrace")
+    log = left_by_a_loop(async_client(server.handle))
+
+    end_interpreter(log)
+
+    assert caplog.messages == [
+        "Sending 1 memory as the interpreter ends; close buffers before",
+        "Lost: 1 memory could not be stored: http_client works only on its event loop, which has ended",
+    ]
+    assert (server.batches, log.pending, log.failed) == ([], 0, [])
+
+
+def test_exit_with_failures_alone_logs_them_and_sends_nothing(
+    fake_server: FakeServer, end_interpreter: Callable[[object], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        async with log:
+            await log.remember("a", "first")
+            raise LookupError
+
+    fake_server.answer(400, error("No"))
+    log = AsyncMemtrace(URL, KEY).buffered(max_delay=3600)
+    with pytest.raises(LookupError):
+        asyncio.run(fail())
+    caplog.clear()
+
+    end_interpreter(log)
+
+    (lost,) = caplog.messages
+    assert lost.startswith("Lost: 1 memory could not be stored: No")
+    assert (len(fake_server.requests), log.pending, log.failed) == (1, 0, [])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

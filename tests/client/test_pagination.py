@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
@@ -74,6 +75,16 @@ def test_iter_memories_asks_for_a_page_only_when_it_is_needed(sdk: Memtrace, fak
     fake_server.answer(200, page(numbered(1), numbered(2), has_more=True, next_cursor="A"))
     assert contents(islice(memories, 2)) == [1, 2]
     assert len(fake_server.requests) == 1
+
+
+def test_iterators_name_the_limit_that_they_do_not_take(sdk: Memtrace) -> None:
+    calls: list[Callable[[], object]] = [
+        lambda: sdk.iter_memories(limit=3),  # type: ignore[call-arg]
+        lambda: sdk.iter_search("dark", limit=3),  # type: ignore[call-arg]
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"^limit: the iterator has all that matches; give page_size,"):
+            call()
 
 
 def test_iter_memories_of_nothing(sdk: Memtrace, fake_server: FakeServer) -> None:

@@ -18,6 +18,7 @@ from memtrace import (
     BadRequestError,
     ContextOptions,
     CreateSessionRequest,
+    ErrorDetail,
     ForgetFilter,
     ListOptions,
     Memory,
@@ -497,6 +498,18 @@ def test_forget_all_without_a_filter_names_those_that_it_takes(sdk: Memtrace) ->
         assert name in caught.value.message
 
 
+@pytest.mark.parametrize("empty", [{"tags": []}, {"metadata": {}}], ids=["tags", "metadata"])
+def test_forget_all_with_an_empty_filter_names_it(sdk: Memtrace, empty: dict[str, Any]) -> None:
+    (name,) = empty
+    with pytest.raises(BadRequestError) as caught:
+        sdk.forget_all(agent_id="a", **empty)
+
+    assert caught.value.message == f"{name}: it is empty; leave it out to mean all"
+    assert caught.value.details == [
+        ErrorDetail(field=name, location="body", message="it is empty; leave it out to mean all")
+    ]
+
+
 def test_agents(sdk: Memtrace, fake_server: FakeServer) -> None:
     stats = {
         "agent_id": "a",
@@ -607,6 +620,18 @@ def test_a_context_is_always_asked_for_with_a_body_as_0_x_wants_it(
         {"max_tokens": 10, "include_types": ["decision"]},
         {"max_tokens": 10},
     ]
+
+
+def test_context_of_0_x_that_fits_in_no_budget_is_empty(sdk: Memtrace, fake_server: FakeServer) -> None:
+    # A second response with the same text is the last one.
+    for _ in range(2):
+        fake_server.answer(200, {"session_id": "s", "context": "# Context", "memory_count": 3})
+
+    context = sdk.get_session_context("s", max_tokens=5, count_tokens=lambda text: 1_000 if text else 0)
+
+    assert (context.session_id, context.context, context.memory_count) == ("s", "", 0)
+    # What 0.x left out, nobody knows.
+    assert (context.omitted_count, context.memory_ids, context.omitted) == (None, None, None)
 
 
 def test_health_and_ready(sdk: Memtrace, fake_server: FakeServer) -> None:

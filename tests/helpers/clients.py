@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from memtrace import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer, Memtrace
+from memtrace._worker import finish_at_exit
 
 URL = "http://memtrace.test"
 KEY = "mtk_0123456789abcdef0123456789abcdef"
@@ -232,6 +233,17 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(anyio, "sleep", sleep)
     monkeypatch.setattr("time.sleep", waited.append)
     return waited
+
+
+@pytest.fixture
+def end_interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Ends the interpreter for one buffer. The private module is where all buffers are known."""
+
+    def end(buffer: object) -> None:
+        monkeypatch.setattr("memtrace._worker.HOLDING", {buffer})
+        finish_at_exit()
+
+    return end
 
 
 @pytest.fixture
