@@ -328,12 +328,12 @@ def test_a_batch_may_be_any_iterable_and_is_never_split(sdk: Memtrace, fake_serv
 @pytest.mark.parametrize(
     ("memory", "kind", "said"),
     [
-        ({"agent_id": "a", "contnet": "typo"}, TypeError, r"memories\[1\].*contnet"),
-        ({"agent_id": "a"}, ValueError, r"^memories\[1\]: Object missing required field `content`$"),
-        ({"agent_id": "a", "content": 1}, ValueError, r"memories\[1\].*content"),
-        (1, TypeError, r"^memories\[1\]: give an AddMemoryRequest or a mapping, not int$"),
-        ("text", TypeError, r"^memories\[1\]: give an AddMemoryRequest or a mapping, not str$"),
-        (None, TypeError, r"^memories\[1\]: give an AddMemoryRequest or a mapping, not NoneType$"),
+        ({"agent_id": "a", "contnet": "typo"}, TypeError, r"memories\.1.*contnet"),
+        ({"agent_id": "a"}, ValueError, r"^memories\.1: Object missing required field `content`$"),
+        ({"agent_id": "a", "content": 1}, ValueError, r"memories\.1.*content"),
+        (1, TypeError, r"^memories\.1: give an AddMemoryRequest or a mapping, not int$"),
+        ("text", TypeError, r"^memories\.1: give an AddMemoryRequest or a mapping, not str$"),
+        (None, TypeError, r"^memories\.1: give an AddMemoryRequest or a mapping, not NoneType$"),
     ],
 )
 def test_what_is_no_memory_in_a_batch_is_named(
