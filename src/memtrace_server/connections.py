@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from attrs import field, frozen
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from memtrace_server import ids, logs, problems, times
@@ -122,6 +122,15 @@ class Reader(asyncio.BufferedProtocol):
         self._connection.connection_lost(exc)
 
 
+class _Output:
+    """What uvicorn writes a response to, and closes at once when that is the last one."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
+
+
 def accept(*, limits: Limits, **given: Any) -> Reader:  # noqa: ANN401 - as uvicorn calls it
     """Make what a transport calls for a new connection, of what uvicorn gives it."""
     return Reader(Connection(**given, limits=limits), limits.buffer)
@@ -189,6 +198,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
+        self._output = _Output(transport, self._end)
         if not self._limits.slots.serve(self) and not self._limits.slots.let_go(self):
             transport.abort()
             return
@@ -253,7 +263,7 @@ class Connection(HttpToolsProtocol):
         extensions: dict[str, Any] = {CONNECTION: self}
         self.scope["extensions"] = extensions
         super().on_headers_complete()  # parses the URL, which takes longer for 60 KiB than all of /health
-        self.cycle.transport = cast("asyncio.Transport", _Output(self.cycle, self._end))
+        self.cycle.transport = cast("asyncio.Transport", self._output)
         self.scope["query_string"] = query
 
     def on_message_complete(self) -> None:
@@ -405,34 +415,3 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
         self._look()
-
-
-class _Output:
-    """What uvicorn writes a response to, and closes at once when that is the last one.
-
-    The head leaves with the beginning of the body, in one system call: uvloop sends each part at once, and
-    two system calls took a tenth of the time of a request, and the client's as well.
-    """
-
-    def __init__(self, cycle: RequestResponseCycle, close: Callable[[], None]) -> None:
-        self._cycle = cycle
-        self._transport = cycle.transport
-        self._close = close
-        self._head: bytes | None = None
-        self._waits_for_head = cycle.scope["method"] != "HEAD"  # after which no body is written
-        self.is_closing = cycle.transport.is_closing
-
-    def write(self, data: bytes) -> None:
-        if self._head is not None:
-            head, self._head = self._head, None
-            self._transport.writelines((head, data))
-        elif self._waits_for_head and self._cycle.response_started:  # else it is "100 Continue"
-            self._waits_for_head = False
-            self._head = data
-        else:
-            self._transport.write(data)
-
-    def close(self) -> None:
-        if self._head is not None:
-            self.write(b"")
-        self._close()

@@ -158,15 +158,6 @@ def test_sigterm_under_concurrent_writes_loses_no_acknowledged_write(tmp_path: P
     assert not any('"traceback"' in line for line in server.log)
 
 
-def test_the_head_and_the_body_of_a_response_leave_together(live_server: LiveServer) -> None:
-    with connect(live_server.url) as connection:
-        for _ in range(20):  # a head that leaves alone is seldom followed before it is read
-            connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
-            _, end, body = connection.recv(1 << 16).partition(b"\r\n\r\n")
-            assert end
-            assert json.loads(body)
-
-
 def test_a_request_that_was_begun_before_sigterm_is_answered(tmp_path: Path) -> None:
     body = b'{"agent_id": "a", "content": "Finished"}'
     with LiveServer(tmp_path) as server, connect(server.url) as connection:
