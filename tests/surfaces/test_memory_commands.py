@@ -279,6 +279,24 @@ def test_a_person_gets_a_table_in_colour_and_the_name_of_the_memory(url: str) ->
     assert row.rstrip().endswith("Likes [bold]tea")
 
 
+@pytest.mark.parametrize("columns", [60, 80, 100, 120, 160])
+def test_ids_are_never_folded_on_a_terminal(url: str, columns: int) -> None:
+    with Memtrace(url) as client, client.session("ann") as session:
+        memory = session.remember("Likes tea " * 30)
+    master, terminal = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    command = [*MEMTRACE, "recall", "ann", "--url", url]
+    subprocess.run(command, stdout=terminal, stderr=terminal, env=environment, timeout=300, check=True)
+    os.close(terminal)
+    shown = re.sub(r"\x1b\[\d*m", "", os.read(master, 10_000).decode())
+    os.close(master)
+
+    assert str(memory.id) in shown
+    assert session.id in shown
+    assert shown.count("Likes") == 30
+    assert all(len(line.rstrip()) <= columns for line in shown.splitlines()[1:])
+
+
 def test_a_reader_that_stops_reading_is_no_error(url: str) -> None:
     with Memtrace(url) as client:
         client.add_memories(

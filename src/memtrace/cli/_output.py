@@ -9,8 +9,11 @@ from typing import Annotated, Any, Protocol
 
 import msgspec
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
+
+_LEAST_OF_LAST = 30  # characters of the last column, which may be long, beside the others
 
 
 class Model(Protocol):
@@ -26,7 +29,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON object a 
 def print_rows(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, as_json: bool, header: bool = True
 ) -> None:
-    """Print rows: as a table on a terminal, otherwise with tabs between their values.
+    """Print rows: for people on a terminal, otherwise with tabs between their values.
+
+    A terminal gets a table if its width leaves room for the last column, or else a few lines for each row.
+    Ids are never folded, so that they can be copied.
 
     Args:
         columns: The name of each value of a row.
@@ -39,15 +45,35 @@ def print_rows(
         for row in rows:
             print(msgspec.json.encode(dict(zip(columns, row, strict=True))).decode())
     elif sys.stdout.isatty():
-        table = Table(box=None, header_style="bold", show_header=header)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*map(shown, row))
-        Console(markup=False, highlight=False).print(table)
+        _print_for_people(columns, [[shown(value) for value in row] for row in rows], header=header)
     else:
         for row in rows:
             print(*map(shown, row), sep="\t")
+
+
+def _print_for_people(columns: Sequence[str], rows: Sequence[Sequence[str]], *, header: bool) -> None:
+    console = Console(markup=False, highlight=False)
+    *widths, last = [max(map(cell_len, values)) for values in zip(columns, *rows, strict=True)]
+    padding = 2 * len(columns)
+    if sum(widths) + min(last, _LEAST_OF_LAST) + padding <= console.width:
+        table = Table(box=None, header_style="bold", show_header=header)
+        for column in columns[:-1]:
+            table.add_column(column, no_wrap=True)
+        table.add_column(columns[-1], overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    for name, *values in rows:
+        console.print(name, style="bold", soft_wrap=True)
+        facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+        facts.add_column()
+        facts.add_column(no_wrap=True)
+        facts.add_column(overflow="fold")
+        for column, value in zip(columns[1:], values, strict=True):
+            if value:
+                facts.add_row("", column, value)
+        console.print(facts)
 
 
 def print_models(models: Iterable[Model]) -> None:
