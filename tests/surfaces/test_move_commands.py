@@ -322,6 +322,28 @@ def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
     assert said.time.isoformat() == "2026-01-01T09:00:01.500000+00:00"
 
 
+@pytest.mark.parametrize("name", ["timestamp", "created_at"])
+def test_the_time_of_a_message_may_have_the_name_that_apis_give_it(
+    name: str, tmp_path: Path, command: Commands
+) -> None:
+    file = tmp_path / "chat.json"
+    url = f"sqlite:///{tmp_path}/to.db"
+    seconds, text, bad = 1_790_000_000, "2026-09-21T16:53:20+02:00", "at noon"
+    file.write_text(
+        json.dumps([{"role": "user", "content": f"{at}", name: at} for at in (seconds, text, bad)])
+    )
+
+    with pytest.raises(SystemExit):
+        command("import", str(file), "--url", url)
+
+    assert f"entry 3: its {name} is 'at noon'; give one with a time zone" in command.read().err
+    with Memtrace(url) as client:
+        assert {m.content: m.time.isoformat() for m in client.list_memories()} == {
+            f"{seconds}": "2026-09-21T14:13:20+00:00",
+            text: "2026-09-21T14:53:20+00:00",
+        }
+
+
 def test_parts_and_calls_of_tools_in_a_chat_become_memories_once(tmp_path: Path, command: Commands) -> None:
     image = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
     find = {"name": "find", "arguments": '{"order": 4711}'}

@@ -215,9 +215,14 @@ def _shortened(text: str) -> str:
     return text if more <= 0 else f"{text[:MAX_TOOL_TEXT]}… ({more:,} more characters)"
 
 
+_TIMES = ("time", "timestamp", "created_at")
+
+
 @define
 class Chat:
-    """A list of messages, each with `role`, `content` and `time`, as APIs of models take them.
+    """A list of messages, each with `role`, `content` and a time, as APIs of models take them.
+
+    The time is `time`, `timestamp` or `created_at`, the first of them that a message has.
 
     A content is a text or a list of parts, whose texts are one memory. Each use of a tool becomes an action,
     and each result in a part an observation, shortened to `MAX_TOOL_TEXT` characters.
@@ -250,10 +255,11 @@ class Chat:
     def _memories(self, entry: dict[str, Any]) -> list[dict[str, Any]]:
         calls = entry.get("tool_calls") or []
         role, content = entry["role"], entry.get("content") if calls else entry["content"]
-        time = _time(entry.get("time"))
+        named = next((name for name in _TIMES if entry.get(name) is not None), "time")
+        time = _time(entry.get(named), named)
         if not isinstance(role, str):
             raise ValueError(f"its role is {role!r}, not a text")  # noqa: TRY004 - of the file, not of a call
-        key = json.dumps([role, content, entry["time"], *([calls] if calls else ())])
+        key = json.dumps([role, content, entry[named], *([calls] if calls else ())])
         if self.session is None:
             first = hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=4).hexdigest()
             self.session = f"{self.name[:100].strip() or 'chat'}-{first}"
@@ -346,7 +352,7 @@ def _memory(agent: str, memory_id: str, time: datetime, content: str) -> dict[st
     return {"kind": "memory", "id": memory_id, "time": _text_of(time), "agent_id": agent, "content": content}
 
 
-def _time(moment: object) -> datetime:
+def _time(moment: object, name: str = "time") -> datetime:
     """Return an ISO 8601 time, or seconds since 1970, as UTC."""
     time = None
     try:
@@ -358,10 +364,10 @@ def _time(moment: object) -> datetime:
     except (ValueError, OverflowError, OSError):
         time = None
     if time is None:
-        told = "it has no time" if moment is None else f"its time is {moment!r:.60}"
+        told = "it has no time" if moment is None else f"its {name} is {moment!r:.60}"
         raise ValueError(f"{told}; give one with a time zone, or seconds since 1970")
     if time.timestamp() < 0:
-        raise ValueError(f"its time is {moment!r:.60}; give one after 1970")
+        raise ValueError(f"its {name} is {moment!r:.60}; give one after 1970")
     return time
 
 

@@ -86,7 +86,8 @@ def import_(  # noqa: PLR0913 - an option each
         typer.FileBinaryRead,
         typer.Argument(
             metavar="FILE",
-            help="The file; - for standard input. Each message of a chat needs `role`, `content` and `time`.",
+            help="The file; - for standard input. Each message of a chat needs `role`, `content` and"
+            " `time` (or `timestamp`, or `created_at`).",
         ),
     ],
     *,
