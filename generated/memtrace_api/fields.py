@@ -425,8 +425,10 @@ class ForgetFilters(TypedDict, total=False):
         tags: Tags of which a memory must have every one. They match whole and exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp.
-        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp.
+        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK takes a date
+            (`2026-11-01`), too.
+        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK takes a date
+            (`2026-11-01`), too.
     """
 
     agent_id: str

@@ -227,6 +227,24 @@ async def test_a_chain_whose_middle_was_forgotten_stays_one(
     assert [memory.id for memory in await client.list_memories()] == [old.id]
 
 
+async def test_a_memory_is_superseded_only_by_one_that_is_not_imported_before(
+    client: AsyncMemtrace,
+) -> None:
+    old = await client.remember("a", "old")
+    new = await client.remember("a", "new", supersedes=old.id)
+    _, older, newer = await exported(client)
+
+    for requests, current in (
+        ([[newer, older]], [new]),
+        ([[older], [newer]], [new]),
+        ([[newer], [older]], [new, old]),
+    ):
+        await client.forget_all(agent_id="a")
+        for records in requests:
+            await client.import_(records)
+        assert (await client.list_memories()).memories == current
+
+
 async def test_a_memory_that_superseded_a_lost_one_is_imported_without_it(client: AsyncMemtrace) -> None:
     old = await client.remember("a", "old")
     new = await client.remember("a", "new", supersedes=old.id)

@@ -26,7 +26,8 @@ class ImportRequest:
     Attributes:
         agents: Agents, which are stored before sessions and memories.
         sessions: Sessions, which are stored before memories.
-        memories: Memories. One that supersedes another comes after it, in this request or a later one.
+        memories: Memories. One that supersedes another comes in the same request or a later one; in an
+            earlier one, both stay current.
     """
 
     agents: list[ImportAgent] | None = None
