@@ -32,8 +32,9 @@ class Deadline:
     def cancel(self) -> None:
         """Let the deadline be over: the client is gone."""
         self.at = -math.inf
-        if self._on_cancel is not None:
-            self._on_cancel()
+        call = self._on_cancel  # once: the block may end at any moment
+        if call is not None:
+            call()
 
     @contextmanager
     def when_cancelled(self, call: Callable[[], None]) -> Iterator[None]:
