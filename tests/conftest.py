@@ -42,14 +42,6 @@ def pytest_configure() -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(in_memory))
 
 
-def pytest_sessionstart() -> None:
-    """Forget what the SDK has cached, as each mutant is tested in a fork of a process that ran all tests."""
-    for module in [module for name, module in sys.modules.items() if name.startswith("memtrace.")]:
-        for value in list(vars(module).values()):
-            if callable(clear := getattr(value, "cache_clear", None)):
-                clear()
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked `both_stores` on SQLite and on PostgreSQL."""
     if metafunc.definition.get_closest_marker("both_stores") is None:

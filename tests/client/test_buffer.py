@@ -39,6 +39,8 @@ from memtrace import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from helpers.clock import WallClock
     from live import LiveServer
 
@@ -1181,6 +1183,19 @@ def test_exit_stores_what_an_event_loop_left(
     assert fake_server.request.headers["x-api-key"] == KEY
     assert (log.pending, log.failed) == (0, [])
     assert caplog.messages == ["Sending 1 memory as the interpreter ends; close buffers before"]
+
+
+def test_exit_stores_what_an_event_loop_left_in_an_embedded_store(
+    tmp_path: Path, end_interpreter: Callable[[object], None]
+) -> None:
+    url = f"sqlite:///{tmp_path}/agent.db"
+    log = left_by_a_loop(AsyncMemtrace(url))
+
+    end_interpreter(log)
+
+    with Memtrace(url) as client:
+        assert [memory.content for memory in client.recall("a").memories] == ["left"]
+    assert log.pending == 0
 
 
 def test_exit_hands_what_it_cannot_store_to_on_failure(

@@ -94,7 +94,7 @@ def test_an_embedded_tail_ends_when_its_client_is_closed(tmp_path: Path) -> None
     assert caught.value.code == "unavailable"
 
 
-@pytest.mark.usefixtures("longest_delays")
+@pytest.mark.usefixtures("call_clock", "longest_delays")
 def test_a_tail_goes_on_after_an_outage(sdk: Memtrace, fake_server: FakeServer, waits: list[float]) -> None:
     def page(content: str) -> dict[str, Any]:
         memories = [MEMORY | {"content": content}]
@@ -109,3 +109,18 @@ def test_a_tail_goes_on_after_an_outage(sdk: Memtrace, fake_server: FakeServer, 
 
     assert [next(found).content for _ in range(2)] == ["one", "two"]
     assert waits == [0.5, 1.0, 0.5]  # two retries of one request, and one of the tail
+    # Half of the timeout.
+    assert [request.url.params["wait"] for request in fake_server.requests] == ["15"] * 5
+
+
+@pytest.mark.usefixtures("longest_delays")
+def test_a_tail_without_a_first_response_fails(
+    sdk: Memtrace, fake_server: FakeServer, waits: list[float]
+) -> None:
+    for _ in range(3):
+        fake_server.answer(503, error("unavailable"))
+
+    with pytest.raises(ServerError):
+        next(iter(sdk.tail()))
+
+    assert waits == [0.5, 1.0]

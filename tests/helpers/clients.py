@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from memtrace import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer, Memtrace
+from memtrace._values import _converters
 from memtrace._worker import finish_at_exit
 
 URL = "http://memtrace.test"
@@ -233,6 +234,15 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr(anyio, "sleep", sleep)
     monkeypatch.setattr("time.sleep", waited.append)
     return waited
+
+
+@pytest.fixture(autouse=True)
+def no_converters() -> None:
+    """Lets a test make the converters of fields that it uses. The private module is where they are cached.
+
+    mutmut runs a test for a mutant only if the test called the function, in a process that ran other tests.
+    """
+    _converters.cache_clear()
 
 
 @pytest.fixture
