@@ -370,6 +370,46 @@ def test_a_write_reads_no_more_of_a_new_store_that_has_grown(
         assert row[0] < 1_000  # all of them once
 
 
+def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
+    postgres_cluster: Cluster, database: Callable[..., str]
+) -> None:
+    url = postgres_cluster.url_of(database())
+    with Memtrace(url) as client, psycopg.connect(url, autocommit=True) as connection:
+
+        def use() -> None:
+            first, second = (client.remember("a", f"{time.time_ns()}", session_id="s") for _ in range(2))
+            newer = client.remember("a", f"newer {time.time_ns()}", supersedes=first.id)
+            client.get_memory(newer)
+            for memory in (first, second):
+                client.forget(memory)
+
+        for _ in range(10):  # plans are made while there is nothing
+            use()
+        for batch in range(3):
+            client.add_memories([
+                {"agent_id": f"a{n}", "content": f"memory {batch} {n}"} for n in range(1_000)
+            ])  # fmt: skip
+        is_looked_at = "SELECT reltuples > 1000 FROM pg_class WHERE relname = 'memories'"
+        until, more = time.monotonic() + PATIENCE, 0
+        while connection.execute(is_looked_at).fetchone() != (True,):
+            assert time.monotonic() < until
+            client.remember("a", f"{time.time_ns()}")
+            more += 1
+            time.sleep(0.05)
+        for _ in range(10):
+            use()
+    with psycopg.connect(url, autocommit=True) as connection:
+        inserted = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'memories'"
+        wait_for(connection, inserted, 2 * 30 + 3_000 + more)
+        row = connection.execute(
+            "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = ANY(%(names)s))"
+            " + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = ANY(%(names)s))",
+            {"names": ["duplicates", "memories", "originals"]},
+        ).fetchone()
+        assert row is not None
+        assert row[0] < 3_000  # all of them once
+
+
 def test_one_of_many_servers_supersedes_a_memory(clients: list[Memtrace]) -> None:
     first = clients[0].remember("a", "the first")
     start = threading.Barrier(SERVERS)

@@ -225,6 +225,8 @@ _IS_BEING_INDEXED = (
 _TRY_TO_INDEX = f"SELECT pg_try_advisory_lock({0x6D656D74}, to_regclass('memories')::oid::int)"  # "memt"
 _UNTIL_NEXT = 0.5  # seconds
 _INDEXINGS = 2
+_GROWING = ("memories", "originals", "duplicates", "answers", "agents", "sessions", "counts", "recent_counts")
+_GROWN, _LARGE = 1 << 20, 32 << 20  # bytes: a thousand memories or two; what takes no second to look at
 # What PostgreSQL says of a thing that another process makes at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
 _TRIGRAMS = "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
@@ -376,6 +378,22 @@ def is_distributed(connection: Connection) -> bool:
         " EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')",
     )
     return bool(is_partitioned or has_citus)
+
+
+def analyse(connection: Connection) -> None:
+    """Have PostgreSQL look at tables that have grown and that it has never looked at.
+
+    Plans are generic, and kept until then: those of an empty store read all memories of an organisation, as
+    no index seems worse than another. PostgreSQL itself does so a minute later, or never, as it is set up.
+    """
+    grown = connection.execute(
+        "SELECT c.oid::regclass::text FROM pg_class c, unnest(%s::text[]) AS t (name)"
+        " WHERE c.oid = to_regclass(t.name) AND c.relkind = 'r' AND c.reltuples <= 0"
+        " AND pg_relation_size(c.oid) BETWEEN %s AND %s AND pg_has_role(c.relowner, 'USAGE')",
+        (list(_GROWING), _GROWN, _LARGE),
+    ).fetchall()
+    for (table,) in grown:
+        connection.execute(f"ANALYZE (SKIP_LOCKED) {table}".encode())
 
 
 def _one(connection: Connection, sql: str, *values: object) -> tuple[object, ...]:

@@ -415,7 +415,12 @@ class PostgresStore:
         self._clock.last = max(self._clock.last + random.randrange(1, 1_000), times.now())  # noqa: S311
 
     def _tidy(self, now: int, *, sweeps: bool) -> None:
-        """Remove what has expired."""
+        """Have PostgreSQL look at what has grown, and remove what has expired."""
+        with (
+            self._told_apart(None),
+            self._connections.lent(time.monotonic() + _TIDY_PATIENCE) as connection,
+        ):
+            migrations.analyse(connection)
         if not sweeps:
             return
         try:

@@ -759,8 +759,11 @@ class PostgresTransaction(Facts):
 
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
         listed = [each.seq for each in gone]
-        for table in ("memories", "duplicates", "originals"):
-            self._change(f"DELETE FROM {table} WHERE org = %s AND seq = ANY(%s)", org, listed)
+        condition, value = queries.of_org(org, is_found=not self._is_distributed)
+        for table, of_org in (
+            ("memories", "m.org = %s"), ("duplicates", condition), ("originals", condition)
+        ):  # fmt: skip
+            self._change(f"DELETE FROM {table} m WHERE {of_org} AND m.seq = ANY(%s)", value, listed)
 
     def _link(self, org: int, link: Link, superseded_at: int | None) -> None:
         if link.newer is not None:

@@ -77,6 +77,8 @@ WITH memory AS (
     UPDATE memories m SET superseded_by = n, superseded_at = t FROM json_to_recordset(%(superseded)s)
         AS x (s bigint, n bigint, t bigint)
     WHERE m.org = %(org)s AND m.seq = s AND m.superseded_by IS NULL
+        -- Row by row, and not all of the organisation's beside one another.
+        AND m.seq = ANY(ARRAY(SELECT s FROM json_to_recordset(%(superseded)s) AS x (s bigint)))
     RETURNING 1
 ), agent AS (
     INSERT INTO agents (org, id, created_at)
