@@ -55,6 +55,13 @@ _LEAVE = (
     "INSERT INTO leaving (seq, org, entry, entered, doc, text)"
     f" SELECT seq, org, entry, ?, {queries.HEAD}, text FROM memories m WHERE seq = ?"
 )
+# From JSON, and in order: fifty of each of a thousand memories take half the time of rows made in Python.
+_ADD_LABELS = (
+    "WITH f AS MATERIALIZED (SELECT value ->> 0 AS org, value ->> 1 AS time, value ->> 2 AS seq,"
+    " value -> 3 AS labels FROM json_each(?))"
+    " INSERT INTO labels (org, label, is_superseded, time, seq)"
+    " SELECT org, j.value, 0, time, seq FROM f CROSS JOIN json_each(f.labels) j ORDER BY j.value"
+)
 _POSITION = attrgetter("time", "seq")
 
 
@@ -596,15 +603,16 @@ class SqliteTransaction(Facts):
                 )
             )  # fmt: skip
             self._note_work(org, len(m.rest))
-            labels += [
-                (org, label, 0, m.time, seq) for label in queries.labels(m.memory_type, m.event_type, m.tags)
-            ]
+            found_by = queries.labels(m.memory_type, m.event_type, m.tags)
+            if found_by:
+                labels.append((org, m.time, seq, found_by))
         if staged:
             sql = "DELETE FROM staged WHERE id IN (SELECT value FROM json_each(?))"
             self._execute(sql, encoded(staged))
         self._db.executemany(_ADD, memories)
         bulk.insert(self._db, "INSERT INTO unindexed (org, seq)", list(pending.memories))
-        bulk.insert(self._db, "INSERT INTO labels", labels)
+        if labels:
+            self._db.execute(_ADD_LABELS, (encoded(labels),))
         duplicates.add(self._db, pending.said)
         for (_, older), newer in pending.superseded.items():
             self._supersede(older, newer.seq, newer.created_at)
