@@ -86,7 +86,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     headers: dict[str, str] = request["headers"]
     for name, value in headers.items():
         if not is_header_value(value):
-            raise refusal(name, f"{value!r} has characters that no header can carry")
+            raise refusal(name, f"{value!r} has characters that no header can carry", location="header")
     return Call(
         operation=operation.__name__,
         method=request["method"].upper(),

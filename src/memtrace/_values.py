@@ -211,9 +211,11 @@ def _with_zone(text: str, name: str) -> str:
     return text
 
 
-def refusal(name: str, problem: str, code: str = "invalid_request") -> BadRequestError:
+def refusal(
+    name: str, problem: str, code: str = "invalid_request", location: str = "body"
+) -> BadRequestError:
     """Make the error for a value that is wrong before it is sent."""
-    detail = ErrorDetail(field=name, location="body", message=problem)
+    detail = ErrorDetail(field=name, location=location, message=problem)
     return BadRequestError(f"{name}: {problem}", 0, code=code, details=[detail])
 
 

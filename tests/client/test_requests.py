@@ -779,6 +779,9 @@ def test_what_cannot_be_sent_is_a_bad_request_that_says_so(sdk: Memtrace) -> Non
             send()
         assert caught.value.message.startswith(said)
         assert (caught.value.code, caught.value.status_code) == ("invalid_request", 0)
+        (detail,) = caught.value.details
+        assert said.startswith(f"{detail.field}: ")
+        assert (detail.location == "header") == (detail.field == "Idempotency-Key")
 
 
 def test_all_that_is_mixed_with_a_request_is_named(sdk: Memtrace) -> None:
