@@ -197,6 +197,36 @@ def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
     assert told(tenant.send("POST", "/api/v1/search", {"query": "blue"}))["count"] == 1
 
 
+@pytest.mark.parametrize("most", [entries.MOST, LITTLE], ids=["at once", "in parts"])
+def test_a_memory_that_is_imported_again_while_it_is_indexed_is_found(
+    process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, most: float
+) -> None:
+    monkeypatch.setattr(entries, "MOST", most)
+    tenant = process.tenant()
+    memory = told(tenant.add(content=TEXTS["words"]))
+    told(tenant.add(content="a blue dog"))
+    left = [{name: value for name, value in memory.items() if name != "org_id"}]
+
+    @contextmanager
+    def read() -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            yield connection
+        if left:  # between what a step reads and what it writes
+            assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
+            imported = tenant.send("POST", "/api/v1/import", {"memories": [left.pop()]})
+            assert imported.status == 200
+
+    @contextmanager
+    def write() -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            yield connection
+
+    steps(Indexer(read, write))
+    assert waits(file) == (0, 0)
+    results = told(tenant.send("POST", "/api/v1/search", {"query": "fox"}))["results"]
+    assert [result["id"] for result in results] == [memory["id"]]
+
+
 def test_a_store_whose_index_a_long_memory_is_to_leave_is_whole(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     memory = told(tenant.add(content="red fox " * 1_000))

@@ -207,8 +207,13 @@ def _batch(org: int, found: sqlite3.Cursor, size: int, *, is_leaving: bool) -> B
 def _write_whole(
     connection: sqlite3.Connection, batch: Batch, by_row: Mapping[int, Entry], together: Entries
 ) -> None:
-    rows = encoded(list(by_row))
-    among = "seq IN (SELECT value FROM json_each(?))"
+    rows = encoded([(seq, entry.number) for seq, entry in by_row.items()])
+    # An import may have given a row again meanwhile, but to another entry.
+    table = "leaving" if batch.is_leaving else "memories"
+    among = (
+        f"seq IN (SELECT n.seq FROM json_each(?) j CROSS JOIN {table} n ON n.seq = j.value ->> 0"
+        " WHERE n.entry = j.value ->> 1)"
+    )
     with _transaction(connection):
         if batch.is_leaving:
             still = f"{among} AND ifnull(remaining, entered) IS NULL"
@@ -243,8 +248,11 @@ def _write_in_parts(writer: Connect, batch: Batch, each: Queued, entry: Entry) -
 
 
 def _put_in(connection: sqlite3.Connection, org: int, seq: int, part: Part, size: int) -> bool:
-    sql = "UPDATE unindexed SET entered = ? WHERE (org, seq, entered) = (?, ?, ?)"
-    if not connection.execute(sql, (part.end, org, seq, part.start)).rowcount:
+    sql = (
+        "UPDATE unindexed SET entered = ? WHERE (org, seq, entered) = (?, ?, ?)"
+        " AND ? = (SELECT entry FROM memories m WHERE m.seq = unindexed.seq)"
+    )
+    if not connection.execute(sql, (part.end, org, seq, part.start, part.number)).rowcount:
         return False
     part.add(connection, org)
     if part.end == size:
@@ -253,8 +261,10 @@ def _put_in(connection: sqlite3.Connection, org: int, seq: int, part: Part, size
 
 
 def _take_out(connection: sqlite3.Connection, org: int, seq: int, part: Part, size: int) -> bool:
-    sql = "UPDATE leaving SET remaining = ? WHERE seq = ? AND coalesce(remaining, entered, ?) = ?"
-    if not connection.execute(sql, (part.start, seq, size, part.end)).rowcount:
+    sql = (
+        "UPDATE leaving SET remaining = ? WHERE (seq, entry) = (?, ?) AND coalesce(remaining, entered, ?) = ?"
+    )
+    if not connection.execute(sql, (part.start, seq, part.number, size, part.end)).rowcount:
         return False
     part.remove(connection, org)
     if part.start == 0:
