@@ -887,10 +887,34 @@ def test_task_sends_a_batch_that_is_due(backend: str, server: BatchServer) -> No
         await late.remember("a", "third")
         with anyio.fail_after(30):
             await sent.wait()
+            # The task has ended: another one begins.
+            await anyio.wait_all_tasks_blocked()
+            sent = anyio.Event()
+            await late.remember("a", "fourth")
+            await sent.wait()
         await client.aclose()
 
     anyio.run(run, backend=backend)
-    assert server.batches == [["first", "second"], ["third"]]
+    assert server.batches == [["first", "second"], ["third"], ["fourth"]]
+
+
+def test_task_that_is_cancelled_sends_all_and_leaves_the_rest_to_another(server: BatchServer) -> None:
+    async def run() -> None:
+        async with async_client(server.handle).buffered(max_batch=2, max_delay=3600) as log:
+            await log.remember("a", "first")
+            (task,) = asyncio.all_tasks() - {asyncio.current_task()}
+            await anyio.wait_all_tasks_blocked()
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            assert server.batches == [["first"]]
+
+            await log.remember("a", "second")
+            await log.remember("a", "third")
+            await anyio.wait_all_tasks_blocked()
+            assert server.batches == [["first"], ["second", "third"]]
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

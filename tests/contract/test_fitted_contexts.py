@@ -140,6 +140,25 @@ async def test_budget_in_which_nothing_fits_gives_an_empty_context(client: Async
         assert len(counter.texts) <= 3
 
 
+async def test_context_of_as_many_tokens_as_allowed_fits(client: AsyncMemtrace) -> None:
+    await client.remember("a", "Hello")
+
+    for counted, fits in ((499, True), (500, True), (501, False)):
+        context = await client.get_agent_context("a", max_tokens=500, count_tokens=always(counted))
+        assert (context.context != "") is fits
+
+
+async def test_largest_context_that_fits_is_taken_and_not_the_last(client: AsyncMemtrace) -> None:
+    await fill(client)
+    counted = iter([300, 900, 200])
+    counter = Counter(lambda _: next(counted))
+
+    context = await client.get_agent_context("a", max_tokens=500, count_tokens=counter)
+
+    assert len(set(counter.texts)) == 3
+    assert context.context == counter.texts[0]
+
+
 async def test_what_is_no_number_of_tokens_is_an_error(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
 
