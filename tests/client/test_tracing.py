@@ -22,11 +22,13 @@ from memtrace import Memtrace, MemtraceError, NotFoundError, ServerError
 
 @pytest.fixture(scope="session")
 def exporter() -> InMemorySpanExporter:
-    """What all tests of this process export to: a provider can be set once."""
+    """What all tests of this run export to. A process has one provider, and mutmut runs tests in it again."""
     exporter = InMemorySpanExporter()
-    provider = TracerProvider()
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
     return exporter
 
 
