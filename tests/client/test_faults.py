@@ -337,10 +337,10 @@ def test_the_first_call_of_a_client_does_not_hold_up_the_event_loop(serve: Any, 
         ("sqlite://", False),
     ],
 )
+@pytest.mark.usefixtures("no_warnings_before")
 def test_a_key_that_is_sent_unencrypted_is_one_warning(
-    caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest, url: str, *, is_warned: bool
+    caplog: pytest.LogCaptureFixture, url: str, *, is_warned: bool
 ) -> None:
-    url = url.replace("memtrace.example", f"{abs(hash(request.node.name))}.example")
     with caplog.at_level(logging.WARNING, "memtrace"):
         for _ in range(3):
             Memtrace(url, KEY).with_options(api_key="mtk_other")

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from memtrace import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer, Memtrace
+from memtrace._config import _warn_of
 from memtrace._values import _converters
 from memtrace._worker import finish_at_exit
 
@@ -243,6 +244,12 @@ def no_converters() -> None:
     mutmut runs a test for a mutant only if the test called the function, in a process that ran other tests.
     """
     _converters.cache_clear()
+
+
+@pytest.fixture
+def no_warnings_before() -> None:
+    """Lets a client warn of a host again. The private module is where the hosts are cached."""
+    _warn_of.cache_clear()
 
 
 @pytest.fixture
