@@ -21,6 +21,7 @@ import httpx
 import pytest
 import trio
 from helpers.clients import KEY, MEMORY, URL, FakeServer, MakeClient, error, page
+from helpers.files import opened_below
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -1220,6 +1221,7 @@ def test_exit_stores_what_an_event_loop_left_in_an_embedded_store(
     with Memtrace(url) as client:
         assert [memory.content for memory in client.recall("a").memories] == ["left"]
     assert log.pending == 0
+    assert opened_below(tmp_path) == []
 
 
 def test_exit_hands_what_it_cannot_store_to_on_failure(

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from durability.store_audit import assert_whole
+from helpers.files import opened_below
 from server.writers import submit, together, writer_held
 
 from memtrace import ConflictError, Memtrace
@@ -417,15 +418,6 @@ def test_a_closed_store_is_not_opened_again(file: Path, use: Callable[[Any], Any
         use(store)
 
     assert opened_below(file.parent) == []
-
-
-def opened_below(folder: Path) -> list[Path]:
-    """The files below a folder that this process has open."""
-    opened = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the listing itself
-            opened.append(descriptor.readlink())
-    return [path for path in opened if path.is_relative_to(folder)]
 
 
 def test_a_store_that_was_never_used_makes_no_file_and_can_be_closed(file: Path) -> None:

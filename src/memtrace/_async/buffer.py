@@ -122,6 +122,7 @@ class AsyncWriteBuffer(AsyncBufferMethods):
         closing: Any = self
         closing = self._blocking()  # unasync: remove
         closing.close()
+        closing._client.close()  # noqa: SLF001  # unasync: remove
 
     def _blocking(self) -> object:  # unasync: remove
         """Return a buffer with the same queue that needs no event loop."""
