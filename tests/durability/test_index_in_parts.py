@@ -303,7 +303,7 @@ from memtrace_server.store.sqlite import entries, indexing, queued
 entries.MOST = {3 * LITTLE}
 indexing._LINGER = 0
 left = int(sys.argv[2])
-real = queued._transaction
+real = queued.immediate
 def step():
     global left
     left -= 1
@@ -315,7 +315,7 @@ def transaction(connection):
     with real(connection):
         yield
     step()
-queued._transaction = transaction
+queued.immediate = transaction
 def waits():
     sql = "SELECT 1 FROM unindexed UNION ALL SELECT 1 FROM leaving"
     return process.store.read(lambda transaction: transaction._db.execute(sql).fetchone())

@@ -10,6 +10,7 @@ from memtrace import __version__
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable
 from memtrace_server.store.sqlite import fulltext
+from memtrace_server.store.sqlite.commits import immediate
 
 APPLICATION_ID = int.from_bytes(b"Mtrc")
 """What marks a SQLite file as a store, for us and for `file` (https://www.sqlite.org/fileformat.html)."""
@@ -554,8 +555,7 @@ def _writer(connection: sqlite3.Connection, step: str) -> str:
 
 
 def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with immediate(connection):
         connection.execute(
             "CREATE TABLE IF NOT EXISTS migrations"
             " (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
@@ -571,11 +571,6 @@ def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
                 finish(connection)
             connection.execute("INSERT INTO migrations (name, applied_at) VALUES (?, ?)", (name, now))
             connection.execute(f"PRAGMA user_version = {list(_STEPS).index(name) + 1}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _split(statements: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager
 from itertools import chain
 
 import msgspec
@@ -18,6 +18,7 @@ from attrs import field, frozen
 
 from memtrace_server.search.documents import Document
 from memtrace_server.store.sqlite import queries
+from memtrace_server.store.sqlite.commits import immediate
 from memtrace_server.store.sqlite.entries import Entries, Entry, Part, Parts, groups
 from memtrace_server.store.tables import encoded
 
@@ -214,7 +215,7 @@ def _write_whole(
         f"seq IN (SELECT n.seq FROM json_each(?) j CROSS JOIN {table} n ON n.seq = j.value ->> 0"
         " WHERE n.entry = j.value ->> 1)"
     )
-    with _transaction(connection):
+    with immediate(connection):
         if batch.is_leaving:
             still = f"{among} AND ifnull(remaining, entered) IS NULL"
             texts = f"SELECT text FROM leaving WHERE {still} AND text IS NOT NULL"
@@ -239,7 +240,7 @@ def _write_in_parts(writer: Connect, batch: Batch, each: Queued, entry: Entry) -
     for part in parts.left(at):
         with writer() as connection:
             started = time.thread_time()
-            with _transaction(connection):
+            with immediate(connection):
                 is_ours = write_part(connection, batch.org, each.seq, part, len(parts))
             held += time.thread_time() - started
         if not is_ours:  # it was forgotten meanwhile, or another process does the same
@@ -271,15 +272,3 @@ def _take_out(connection: sqlite3.Connection, org: int, seq: int, part: Part, si
         connection.execute("DELETE FROM texts WHERE id = (SELECT text FROM leaving WHERE seq = ?)", (seq,))
         connection.execute("DELETE FROM leaving WHERE seq = ?", (seq,))
     return True
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            connection.execute("ROLLBACK")
-        raise

@@ -46,6 +46,7 @@ from memtrace_server.store.sqlite import (
     texts,
 )
 from memtrace_server.store.sqlite.checkpoints import Checkpoints
+from memtrace_server.store.sqlite.commits import RolledBack
 from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
 from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.indexing import WAKES, Indexer
@@ -259,7 +260,7 @@ class SqliteStore:
             self._see_that_it_is_open()
             connection = self._open_writer(ends_at)
             _begin(connection, ends_at)
-            with _RolledBack(connection):
+            with RolledBack(connection):
                 connection.execute("UPDATE secrets SET secret = secret")
                 self._see_that_its_file_is_there()
                 connection.execute("COMMIT")
@@ -291,7 +292,7 @@ class SqliteStore:
     def _begin_group(self) -> None:
         with self._told_apart():
             connection = self._open_writer(0.0)
-            with _RolledBack(connection):
+            with RolledBack(connection):
                 connection.execute("BEGIN IMMEDIATE")
 
     def _commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:  # noqa: ARG002
@@ -327,7 +328,7 @@ class SqliteStore:
         return known if known is not None and known.version == version else Known(version)
 
     def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
-        with _RolledBack(connection):
+        with RolledBack(connection):
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._known = done.transaction.known
@@ -643,7 +644,7 @@ def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[Sql
 def _immediate(connection: sqlite3.Connection, ends_at: float) -> Iterator[None]:
     """Write until the end, and commit then."""
     _begin(connection, ends_at)
-    with _RolledBack(connection):
+    with RolledBack(connection):
         yield
         connection.execute("COMMIT")
 
@@ -694,7 +695,7 @@ class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
 
 def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt, known: Known) -> _Done:
     """Do writes in the transaction that has begun."""
-    with _RolledBack(connection):
+    with RolledBack(connection):
         transaction = SqliteTransaction(connection, known)
         if len(writes) > 1:  # a lone one asks as soon as it can by itself
             transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
@@ -705,27 +706,6 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attem
             outcomes.append((outcome, transaction.added_to))
         transaction.finish()
     return _Done(transaction, outcomes)
-
-
-class _RolledBack:
-    """Roll back what fails. Not made by `contextmanager`, as each of those takes 2 µs, and a write has many.
-
-    Args:
-        connection: The connection.
-    """
-
-    __slots__ = ("_connection",)
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        # SQLite has rolled back by itself when the disk is full.
-        if kind is not None and self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
 
 
 def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run) -> Outcome[Any]:
