@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -14,6 +11,7 @@ from typing import Any
 
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.killing import killed_at_each_step
 from durability.store_audit import assert_whole
 from helpers.waiting import wait_until
 
@@ -59,12 +57,16 @@ class Stop(Exception):  # noqa: N818 - no error
     """The process is gone."""
 
 
+def connected(file: Path) -> closing[sqlite3.Connection]:
+    return closing(sqlite3.connect(file, isolation_level=None))
+
+
 def indexer(file: Path, after: Callable[[], None] = lambda: None) -> Indexer:
     """An indexer of a store, which does something after each transaction."""
 
     @contextmanager
     def connect() -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        with connected(file) as connection:
             yield connection
             is_written = connection.total_changes > 0
         if is_written:
@@ -209,19 +211,14 @@ def test_a_memory_that_is_imported_again_while_it_is_indexed_is_found(
 
     @contextmanager
     def read() -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        with connected(file) as connection:
             yield connection
         if left:  # between what a step reads and what it writes
             assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
             imported = tenant.send("POST", "/api/v1/import", {"memories": [left.pop()]})
             assert imported.status == 200
 
-    @contextmanager
-    def write() -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-            yield connection
-
-    steps(Indexer(read, write))
+    steps(Indexer(read, partial(connected, file)))
     assert waits(file) == (0, 0)
     results = told(tenant.send("POST", "/api/v1/search", {"query": "fox"}))["results"]
     assert [result["id"] for result in results] == [memory["id"]]
@@ -294,21 +291,12 @@ def test_what_was_forgotten_has_left_the_index_when_a_store_is_closed(process: I
 # Stores a memory and forgets it, which both take the index several transactions; and kills itself before or
 # after the one whose number it is told.
 LIVE = f"""
-import os, signal, sys
 from contextlib import contextmanager
-from pathlib import Path
-sys.path.insert(0, os.getcwd())
 from durability.in_process import MEMORIES, InProcess
 from memtrace_server.store.sqlite import entries, indexing, queued
 entries.MOST = {3 * LITTLE}
 indexing._LINGER = 0
-left = int(sys.argv[2])
 real = queued.immediate
-def step():
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
 @contextmanager
 def transaction(connection):
     step()
@@ -333,14 +321,7 @@ with InProcess(Path(sys.argv[1])) as process:
 
 def test_a_memory_is_indexed_and_forgotten_once_whenever_the_process_is_killed(tmp_path: Path) -> None:
     kept: list[int] = []
-    code = -signal.SIGKILL
-    while code:
-        file = tmp_path / f"{len(kept)}.db"
-        code = subprocess.run(
-            [sys.executable, "-", file, str(len(kept) + 1)], input=LIVE, text=True,
-            cwd=Path(__file__).parents[1], timeout=60, check=False,
-        ).returncode  # fmt: skip
-        assert code in {0, -signal.SIGKILL}
+    for file in killed_at_each_step(LIVE, tmp_path):
         kept.append(len(assert_whole(file)))
         with InProcess(file) as process:
             process.store.tend()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -15,6 +12,7 @@ from typing import Any, cast
 
 import pytest
 from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.killing import killed_at_each_step
 from durability.store_audit import assert_whole
 from helpers.waiting import wait_until
 
@@ -409,19 +407,10 @@ def test_long_memories_are_swept_faster_when_more_are_added(
 
 # Stores a batch, and kills itself before or after the transaction whose number it is told.
 STORE = f"""
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, os.getcwd())
 from durability.in_process import MEMORIES, InProcess
 from memtrace_server.store.sqlite import store, texts
 texts._STEP = {2 * STEP}
-left = int(sys.argv[2])
 end = store.SqliteStore._end
-def step():
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
 def ended(self, *given):
     step()
     outcomes = end(self, *given)
@@ -439,14 +428,7 @@ def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes: list[int] = []
-    code = -signal.SIGKILL
-    while code:
-        file = tmp_path / f"{len(outcomes)}.db"
-        code = subprocess.run(
-            [sys.executable, "-", file, str(len(outcomes) + 1)], input=STORE, text=True,
-            cwd=Path(__file__).parents[1], timeout=60, check=False,
-        ).returncode  # fmt: skip
-        assert code in {0, -signal.SIGKILL}
+    for file in killed_at_each_step(STORE, tmp_path):
         outcomes.append(len(assert_whole(file)))
         monkeypatch.setattr(texts, "STAGED_FOR", 0)
         with InProcess(file) as process:
