@@ -283,7 +283,7 @@ class Connection(HttpToolsProtocol):
         super().on_response_complete()
         if next_was_read:
             return
-        self.cycle.body.clear()
+        self.cycle.body = bytearray()  # bytes in older versions of uvicorn
         self._wait()
         if self.transport.is_closing():
             return
