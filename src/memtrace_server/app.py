@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from memtrace_server import auth, logs, problems, tenants
 from memtrace_server.auth import Principal
-from memtrace_server.connections import BODY_PROBLEM, CONNECTION, Connection
+from memtrace_server.connections import CONNECTION, Connection
 from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work, forgotten, rendered
 from memtrace_server.deadlines import Deadline, DeadlineExceeded
 from memtrace_server.gate import Gate
@@ -211,8 +211,7 @@ class Api:
         self._log(exchange, response, principal, incoming.address, seconds)
         if self._metrics:
             self._metrics.count(exchange.operation, response.status, seconds)
-        closes = incoming.is_last or ("expect" in headers and not incoming.is_read)
-        await _send(exchange.request, response, send, closes=closes, waits=incoming.has_turn)
+        await _send(exchange.request, response, send, closes=incoming.is_last, waits=incoming.has_turn)
 
     async def _admit(self, match: Match, headers: Mapping[str, str], address: str) -> Principal | None:
         """Who asks, and may; None if no key is needed.
@@ -458,20 +457,17 @@ class _Incoming:
     Attributes:
         address: The client's address, or that which a trusted proxy reports.
         body: What has been read of the body.
-        is_read: Whether the body was asked for.
         is_whole: Whether all of it has been read.
     """
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.address: str = scope["client"][0] if scope.get("client") else ""
         self.body = bytearray()  # grows in place: to join chunks would hold it twice
-        self.is_read = False
         self.is_whole = False
         self._share: Share | None = None
         self._has_turn = False
         self._receive = receive
-        self._extensions = scope.get("extensions", {})
-        self._connection: Connection | None = self._extensions.get(CONNECTION)
+        self._connection: Connection | None = scope.get("extensions", {}).get(CONNECTION)
 
     @property
     def is_stopping(self) -> bool:
@@ -523,7 +519,6 @@ class _Incoming:
             Problem: 413, or what is wrong with the body as HTTP.
             _ClientLeft: The client left.
         """
-        self.is_read = True
         if self._connection:
             self._connection.accept_body()
         most += len(self.body)
@@ -531,8 +526,8 @@ class _Incoming:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise _ClientLeft
-            if problem := self._extensions.get(BODY_PROBLEM):
-                raise problem
+            if self._connection and self._connection.body_problem:
+                raise self._connection.body_problem
             self.body += message.get("body", b"")
             self.is_whole = not message.get("more_body", False)
             if len(self.body) > _LARGEST_BODY:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, cast
 
 from attrs import field, frozen
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -19,9 +22,6 @@ from memtrace_server.problems import Problem
 
 CONNECTION = "memtrace.connection"
 """Among a scope's extensions, the `Connection` that carries the request."""
-
-BODY_PROBLEM = "memtrace.body_problem"
-"""Among a scope's extensions once the body turns out not to be HTTP, the `Problem` with it."""
 
 _LOG = logging.getLogger("memtrace_server.requests")
 _MAX_HEAD = 64 << 10  # bytes
@@ -123,7 +123,7 @@ class Reader(asyncio.BufferedProtocol):
 
 
 class _Output:
-    """What uvicorn writes a response to, and closes at once when that is the last one."""
+    """The transport as uvicorn writes a response to it: to close it ends the connection in order."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write
@@ -131,19 +131,35 @@ class _Output:
         self.close = close
 
 
+class _Stage(Enum):
+    """What a connection is about."""
+
+    HEAD = auto()
+    """A request's head is read, or awaited."""
+
+    BODY = auto()
+    """The head was read, and the body was not read to its end. It is read once somebody wants it."""
+
+    RESPONSE = auto()
+    """The request was read to its end, and its response is being made. The next one has to wait."""
+
+    END = auto()
+    """Nothing is read any more; the client may read its last response."""
+
+
 def accept(*, limits: Limits, **given: Any) -> Reader:  # noqa: ANN401 - as uvicorn calls it
-    """Make what a transport calls for a new connection, of what uvicorn gives it."""
+    """Return the protocol of a new connection, given what uvicorn passes."""
     return Reader(Connection(**given, limits=limits), limits.buffer)
 
 
 class Connection(HttpToolsProtocol):
-    """A connection that waits for its client at most `client_timeout` seconds in each state.
+    """A connection that waits for its client at most `client_timeout` seconds in each stage.
 
-    The states: connected, or between two requests; in a head; a request is being answered, and nothing more
-    is read but what the application asks for (`accept_body`); what is left of a request that has its response
-    is being skipped; closing. The application limits the time for a body and for the answer.
+    One request is read at a time. Its body is read when the application asks for it (`accept_body`), or is
+    skipped after the response. The application limits the time for a body and for the response.
 
     Attributes:
+        body_problem: What is wrong with the body as HTTP, once the application waits for the body in vain.
         is_stopping: Whether the server is about to stop.
     """
 
@@ -158,39 +174,41 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._limits = limits
+        self._stage = _Stage.HEAD
         self._unread = b""
-        self._reads_head = True
-        self._reads_body = False
         self._head_size = 0
         self._end_of_last = b""  # the last bytes of the head so far: its end may come in parts
-        self._is_complete = True  # whether the request has been read to its end
-        self._can_skip = False
-        self._lingers = False
-        self._problem: Problem | None = None
+        self._left = 0  # bytes of the body that were not read yet; endless for chunks
+        self._wants_body = False
+        self._problem: Problem | None = None  # raised through the parser
         self._waits_since: float | None = None  # the loop's time; None while the client waits for the server
         self._patience = limits.client_timeout
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._on_lost: Callable[[], None] | None = None
+        self.body_problem: Problem | None = None
         self.is_stopping = False
 
     @property
     def ends_after_response(self) -> bool:
-        """Whether the request that is being answered is not read to its end, so that none can follow it."""
-        return not self.pipeline and not self._is_complete and not self._can_skip
+        """Whether too much of the request is unread for another request to follow it.
+
+        A client that waits to be asked for its body may send the body after the response, or not.
+        """
+        is_unread = self._left > _MAX_SKIPPED or self.cycle.waiting_for_100_continue
+        return self._stage is _Stage.BODY and is_unread
 
     def accept_body(self) -> None:
-        """Read the body of the request that is being answered; called before the first `receive`."""
-        if not self._is_complete:
-            self._reads_body = True
-            self._read()
+        """Read the body of the request; called before the first `receive`."""
+        self._wants_body = True
+        self._read()
 
     def when_lost(self, call: Callable[[], None] | None) -> None:
-        """Have a function called when the client is gone; None for no function."""
+        """Have a function called when the client has left; None for no function."""
         self._on_lost = call
 
     def shutdown(self) -> None:
-        """End after the response that is being made, which should not be waited for long any more."""
+        """Close the connection after the response that is being made, which should come soon."""
         self.is_stopping = True
         super().shutdown()
 
@@ -231,6 +249,10 @@ class Connection(HttpToolsProtocol):
     # --- what the parser calls
 
     def on_message_begin(self) -> None:
+        if self._stage is not _Stage.HEAD:  # behind chunks, whose end only the parser finds
+            raise self._refused(
+                problems.malformed("Send no request behind a chunked body before its response")
+            )
         self._wait()
         super().on_message_begin()
 
@@ -241,66 +263,57 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._waits_since = None
-        self._reads_head = self._is_complete = False
-        named = [name for name, _ in self.headers]
-        if self.parser.get_http_version() != "1.0" and named.count(b"host") != 1:
+        headers = dict(self.headers)
+        version = self.parser.get_http_version()
+        if version != "1.0" and [name for name, _ in self.headers].count(b"host") != 1:
             raise self._refused(problems.malformed("Send one Host header"))
         self.url, _, query = self.url.partition(b"?")
         if len(self.url) > _MAX_PATH:
             raise self._refused(problems.head_too_large(f"a path of more than {_MAX_PATH >> 10} KiB"))
         if not self._limits.slots.serve(self):  # connections that came before it stay served
             raise self._refused(problems.unavailable("Too many connections are open; retry later"))
-        length = next((value for name, value in self.headers if name == b"content-length"), b"0")
-        has_body = length != b"0" or b"transfer-encoding" in named
-        if has_body and self.parser.should_upgrade():  # the parser would take the body for a request
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and coding.lower() != b"chunked":
+            raise self._refused(problems.malformed("Transfer-Encoding must be chunked"))
+        self._left = sys.maxsize if coding else int(headers.get(b"content-length", 0))
+        if self._left and self.parser.should_upgrade():  # the parser would take the body for a request
             raise self._refused(problems.malformed("A request with a body cannot ask for an upgrade"))
-        self._can_skip = (
-            length.isdigit()
-            and len(length) < 10  # noqa: PLR2004 - a small number
-            and int(length) <= _MAX_SKIPPED
-            and b"transfer-encoding" not in named
-        )
-        extensions: dict[str, Any] = {CONNECTION: self}
-        self.scope["extensions"] = extensions
+        self.expect_100_continue &= version != "1.0"  # which knows no response that is not the last
+        self._stage = _Stage.BODY
+        self._wants_body = False
+        self.body_problem = None
+        self.scope["extensions"] = cast("Any", {CONNECTION: self})
         super().on_headers_complete()  # parses the URL, which takes longer for 60 KiB than all of /health
         self.cycle.transport = cast("asyncio.Transport", self._output)
         self.scope["query_string"] = query
 
     def on_message_complete(self) -> None:
-        self._is_complete = True
-        self._reads_body = False
+        super().on_message_complete()
         if self.cycle.response_complete:
             self._begin_head()
-        super().on_message_complete()
+        else:
+            self._stage = _Stage.RESPONSE
 
     # --- what the application calls, through uvicorn
 
     def on_response_complete(self) -> None:
+        """Go on with the next request. Not as uvicorn does, which sets a timer of its own each time."""
         self._on_lost = None
-        if self._lingers:
-            return
-        next_was_read = bool(self.pipeline)
-        super().on_response_complete()
-        if next_was_read:
+        if self._stage is _Stage.END or self.transport.is_closing():
             return
         self.cycle.body = bytearray()  # bytes in older versions of uvicorn
         self._wait()
-        if self.transport.is_closing():
-            return
-        if self._is_complete:
+        if self._stage is _Stage.RESPONSE:
             self._begin_head()
-        else:
-            self._reads_body = True
+        self._wants_body = True
+        self.flow.resume_reading()
         self._read()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - our own says what is wrong
-        self._refuse(self._problem or problems.malformed("This is not HTTP/1.1"))
 
     # --- what these lean on
 
     def _end(self) -> None:
         """Close the connection after a response, which is written."""
-        if self._is_complete:
+        if self._stage is _Stage.RESPONSE:
             self.transport.close()
         else:
             self._linger()
@@ -308,38 +321,46 @@ class Connection(HttpToolsProtocol):
     def _read(self) -> None:
         """Parse what has come, as far as it is wanted now.
 
-        A head is parsed up to its end and no further, so that what follows can wait for what becomes of it.
+        A head and a body are parsed up to their end and no further, so that what follows can wait.
         """
         while self._unread and not self.transport.is_closing():
-            if self._reads_head and not self._head_size:
-                self._unread = self._unread.lstrip(b"\r\n")  # or each empty line would be taken for a head
-            if self._reads_head:
-                cut = self._rest_of_head()
-                self._head_size += cut
+            if self._stage is _Stage.HEAD:
+                if not self._head_size:
+                    self._unread = self._unread.lstrip(b"\r\n")  # or each empty line would count as a head
+                size = self._rest_of_head()
+                self._head_size += size
                 if self._head_size > _MAX_HEAD:
                     self._refuse(problems.head_too_large(f"more than {_MAX_HEAD >> 10} KiB"))
                     return
-            elif self._reads_body:
-                cut = len(self._unread)
+            elif self._stage is _Stage.BODY and self._wants_body:
+                size = min(self._left, len(self._unread))
+                self._left -= size
             else:
                 self.flow.pause_reading()
                 return
-            piece, self._unread = self._unread[:cut], self._unread[cut:]
-            super().data_received(piece)
+            part, self._unread = self._unread[:size], self._unread[size:]
+            self._parse(part)
+
+    def _parse(self, part: bytes) -> None:
+        try:
+            self.parser.feed_data(part)
+        except HttpParserUpgrade:  # a request to speak another protocol, which may be ignored
+            pass
+        except HttpParserError:
+            self._refuse(self._problem or problems.malformed("This is not HTTP/1.1"))
 
     def _rest_of_head(self) -> int:
-        """The number of unread bytes up to the end of the head, or all of them."""
+        """Return the number of unread bytes up to the end of the head, or of all of them."""
         seen = len(self._end_of_last)
         known = self._end_of_last + self._unread
         end = known.find(_END_OF_HEAD)
         if end < 0:
             self._end_of_last = known[-len(_END_OF_HEAD) + 1 :]
             return len(self._unread)
-        self._end_of_last = b""
         return end + len(_END_OF_HEAD) - seen
 
     def _begin_head(self) -> None:
-        self._reads_head = True
+        self._stage = _Stage.HEAD
         self._head_size = 0
         self._end_of_last = b""
 
@@ -350,7 +371,7 @@ class Connection(HttpToolsProtocol):
     def _look(self) -> None:
         """Close the connection if its client took too long, or look again when it will have.
 
-        One timer serves all states: to set one for each of them would cost every request a tenth.
+        One timer serves all stages: to set one for each of them would cost every request a tenth.
         """
         patience = self._patience
         if self._waits_since is not None:
@@ -361,19 +382,18 @@ class Connection(HttpToolsProtocol):
             self._timer = self.loop.call_later(patience, self._look)
 
     def _refused(self, problem: Problem) -> Problem:
-        """The problem, to be raised through the parser, which has `send_400_response` called."""
+        """Return a problem to be raised through the parser, which reports its own error."""
         self._problem = problem
         return problem
 
     def _refuse(self, problem: Problem) -> None:
-        """Respond to a request that cannot be given to the application, and close the connection."""
-        self._unread = b""
-        self._reads_head = self._reads_body = False
+        """Respond to what cannot be given to the application, and close the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.keep_alive = False  # a request before this one gets its response first
-            if self.cycle.more_body:  # what is wrong is the body of that very request
-                cast("dict[str, Any]", self.cycle.scope["extensions"])[BODY_PROBLEM] = problem
+            self.cycle.keep_alive = False  # the request before this one gets its response first
+            if self._stage is _Stage.BODY:  # what is wrong is the body of that very request
+                self.body_problem = problem
                 self.cycle.message_event.set()
+            self._stage = _Stage.END
             return
         request_id = ids.new_id("req_", times.now())
         response = refusal(problem, request_id)
@@ -403,9 +423,8 @@ class Connection(HttpToolsProtocol):
         if not self._limits.slots.let_go(self):
             self.transport.close()
             return
-        self._lingers = True
+        self._stage = _Stage.END
         self._unread = b""
-        self._reads_head = self._reads_body = False
         self.flow.pause_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()

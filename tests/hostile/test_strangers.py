@@ -61,6 +61,11 @@ def send_body(body: bytes, headers: bytes = b"") -> bytes:
     )
 
 
+def chunked(key: str, chunks: bytes) -> bytes:
+    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {key}\r\nContent-Type: application/json\r\n"
+    return f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + chunks
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A server as it is by default."""
@@ -140,6 +145,7 @@ COSTLY = {
     "many escapes in a query without a key": get(b"/health?a=" + b"%41" * 20_000),
     "many escapes in the path": get(b"/" + b"%41" * 20_000),
     "a long path": get(b"/" + b"%41" * 1_300),
+    "many requests behind a body": send_body(b"{}") + b"GET / HTTP/1.1\r\nHost:\r\n\r\n" * 2_000,
     "many headers": get(b"/api/v1/memories", b"".join([b"h%d: x\r\n" % n for n in range(5_000)])),
     "long headers": get(b"/api/v1/memories", b"".join([b"h%d: %s\r\n" % (n, b"x" * 600) for n in range(98)])),
     "an endless header": get(b"/api/v1/memories", b"h: " + b"x" * 250_000),
@@ -194,6 +200,24 @@ def test_connections_without_a_key_hold_little_of_what_they_send(server: LiveSer
             connection.sendall(request)
             assert read(connection) in {401, 429}
         assert (memory(server) - before) / len(connections) <= 64 << 10
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_requests_behind_a_body_are_read_in_their_turn_only(server: LiveServer, framing: str) -> None:
+    """All that came in one packet was once parsed at once: 6 MiB a connection."""
+    first = {
+        "length": send_body(b"x" * 100, UNKNOWN_KEY),
+        "chunks": chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n"),
+    }[framing]
+    request = first + b"GET /docs HTTP/1.1\r\nHost:\r\n\r\n" * 2_000
+    with ExitStack() as stack:
+        connections = [stack.enter_context(connect(server.url)) for _ in range(50)]
+        before = memory(server)
+        for connection in connections:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            connection.sendall(request)
+            assert read(connection) in {400, 401, 429}
+        assert (memory(server) - before) / len(connections) <= 128 << 10
 
 
 def test_a_body_is_not_asked_for_before_the_key_is_checked(server: LiveServer) -> None:
@@ -324,10 +348,7 @@ def stalls_in_the_body(connection: socket.socket, server: LiveServer) -> None:
 
 
 def stalls_in_a_chunk(connection: socket.socket, server: LiveServer) -> None:
-    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {server.key}\r\n"
-    connection.sendall(
-        f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{{".encode()
-    )
+    connection.sendall(chunked(server.key, b"ff\r\n{"))
 
 
 def reads_nothing(connection: socket.socket, server: LiveServer) -> None:
@@ -529,11 +550,49 @@ def test_nonsense_behind_a_request_does_not_take_its_response(server: LiveServer
         with connection.makefile("rb") as responses:  # one buffer, as both may come in one packet
             assert [next_status(responses) for _ in range(2)] == [200, 400]
             assert responses.read() == b""
-    with connect(server.url) as connection:
+    with connect(server.url) as connection, connection.makefile("rb") as responses:
         connection.sendall(post(MEMORIES, server.key, body) + b"no HTTP\r\n\r\n")
+        assert [next_status(responses) for _ in range(2)] == [201, 400]
+        assert responses.read() == b""
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+@pytest.mark.parametrize("first", ["a body", "an unwanted body", "no body"])
+def test_a_head_that_comes_in_two_parts_behind_a_request_is_answered(
+    server: LiveServer, first: str, last: int
+) -> None:
+    """Its end was once taken for empty lines."""
+    request = {
+        "a body": post(MEMORIES, server.key, b"{}"),
+        "an unwanted body": send_body(b"{}", UNKNOWN_KEY),
+        "no body": HEALTH,
+    }[first]
+    with connect(server.url) as connection, connection.makefile("rb") as responses:
+        connection.sendall(request + HEALTH[:-last])
+        assert next_status(responses) in {200, 400, 401, 429}
+        connection.sendall(HEALTH[-last:])
+        assert next_status(responses) == 200
+
+
+def test_what_comes_behind_chunks_before_their_response_ends_the_connection(server: LiveServer) -> None:
+    """Only the parser finds the end of chunks, and it cannot be stopped there."""
+    with connect(server.url) as connection:
+        connection.sendall(chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n") + HEALTH)
         response = answer(connection)
-        assert (response.status, response.headers["connection"]) == (201, "close")
-        assert_ends(connection)
+        assert (response.status, response.headers["connection"]) == (400, "close")
+        assert connection.recv(1) == b""
+    with connect(server.url) as connection:
+        for _ in range(3):
+            # An empty line behind a request is nothing (RFC 9112, section 2.2).
+            assert ask(connection, chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n\r\n")) == 400
+            assert ask(connection, HEALTH) == 200
+
+
+def test_a_client_of_http_1_0_is_not_asked_for_its_body(server: LiveServer) -> None:
+    with connect(server.url) as connection:
+        request = post(MEMORIES, server.key, b"{}").replace(b"Host", b"Expect: 100-continue\r\nHost")
+        connection.sendall(request.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
 
 
 def test_connections_beyond_the_limit_keep_out_nobody_who_came_before(tmp_path: Path) -> None:
@@ -584,8 +643,7 @@ def test_a_malformed_body_is_refused_at_once_after_the_requests_before_it(
     server: LiveServer, comes: str
 ) -> None:
     """With --client-timeout, the response would be a 408."""
-    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {server.key}\r\n"
-    malformed = f"{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nno size\r\n".encode()
+    malformed = chunked(server.key, b"5\r\nabcde\r\nno size\r\n")
     before = post(MEMORIES, server.key, msgspec.json.encode({"agent_id": "malformed", "content": comes}))
     parts = {
         "first": [malformed],
@@ -603,10 +661,8 @@ def test_a_malformed_body_is_refused_at_once_after_the_requests_before_it(
 
 
 def test_too_many_trailers_are_refused_at_once(server: LiveServer) -> None:
-    head = f"POST {MEMORIES} HTTP/1.1\r\nHost: test\r\nx-api-key: {server.key}\r\n"
     with connect(server.url) as connection:
-        body = b"2\r\n{}\r\n0\r\n" + b"t: x\r\n" * 101 + b"\r\n"
-        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + body)
+        connection.sendall(chunked(server.key, b"2\r\n{}\r\n0\r\n" + b"t: x\r\n" * 101 + b"\r\n"))
         response = answer(connection)
         assert (response.status, response.told["code"]) == (431, "headers_too_large")
 
@@ -624,6 +680,7 @@ HEADS = {
     "no Host in HTTP/1.0": (b"GET /health HTTP/1.0\r\n\r\n", 200),
     "two lengths": (get(b"/health", b"Content-Length: 1\r\nContent-Length: 2\r\n"), 400),
     "a length and chunks": (get(b"/health", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
+    "a coding besides chunks": (get(b"/health", b"Transfer-Encoding: gzip, chunked\r\n"), 400),
     "an upgrade with a body": (
         get(b"/health", b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"), 400,
     ),
