@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import socket
 import ssl
 import sys
@@ -28,6 +27,7 @@ from memtrace.exceptions import (
     BadRequestError,
     MemtraceError,
     NoArcInstanceError,
+    RateLimitError,
     ResponseValidationError,
 )
 
@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 
 RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 
-# Seconds. The delay before the n-th retry is random, from 0 to FIRST_DELAY * 2 ** (n - 1) or MAX_DELAY.
+# Seconds. The delay before a retry is random, from 0 to this, which doubles with each retry up to 8 seconds.
 FIRST_DELAY = 0.5
-MAX_DELAY = 8.0
-_MAX_DOUBLINGS = 16
+_MAX_DOUBLINGS = 4
 # A server that asks for a longer delay is not asked again: the caller knows better what to do with the time.
 MAX_RETRY_AFTER = 60.0
 # Seconds. A host may have several addresses, and only the next one may answer.
@@ -47,7 +46,6 @@ MAX_CONNECT = 5.0
 
 # A limit of 0 would make a socket that never waits.
 _MIN_STEP = 0.002
-_TOO_MANY_REQUESTS = 429
 
 _unsendable = partial(BadRequestError, status_code=0, code="invalid_request")
 
@@ -152,14 +150,16 @@ class Retries:
         asked_for = error.retry_after if isinstance(error, APIStatusError) else None
         if asked_for is not None and asked_for > MAX_RETRY_AFTER:
             return None
-        delay = (asked_for or 0.0) + jitter() * min(
-            MAX_DELAY, FIRST_DELAY * 2.0 ** min(self.count, _MAX_DOUBLINGS)
-        )
+        from random import SystemRandom  # noqa: PLC0415  # a large import, and retries are rare
+
+        longest = FIRST_DELAY * 2.0 ** min(self.count, _MAX_DOUBLINGS)
+        # From the system, so that forked processes differ, and those that set the same seed.
+        delay = (asked_for or 0.0) + SystemRandom().random() * longest
         left = self.deadline.left()
         if left is not None and left <= delay:
             return None
         self.count += 1
-        if error.status_code != _TOO_MANY_REQUESTS and was_sent(error):
+        if not isinstance(error, RateLimitError) and was_sent(error):
             self.may_have_been_applied = True
         return delay
 
@@ -171,14 +171,6 @@ class Retries:
         if not isinstance(error, APIStatusError) or isinstance(error, NoArcInstanceError):
             return False
         return error.status_code in RETRIED_STATUSES.difference(self._never_on)
-
-
-def jitter() -> float:
-    """Return a random number from 0 to 1.
-
-    It comes from the system, so that forked processes differ; random.SystemRandom is a large import.
-    """
-    return int.from_bytes(os.urandom(7)) / (1 << 56)
 
 
 def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -> MemtraceError | None:

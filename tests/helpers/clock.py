@@ -77,5 +77,5 @@ def call_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def longest_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each delay before a retry be as long as it can be. The private module is where it is drawn."""
-    monkeypatch.setattr("memtrace._retry.jitter", lambda: 1.0)
+    """Let each delay before a retry be as long as it can be."""
+    monkeypatch.setattr("random.SystemRandom.random", lambda _: 1.0)
