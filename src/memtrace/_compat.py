@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import attrs
 import msgspec
@@ -95,59 +96,32 @@ def page_after(options: ListOptions, page: MemoryList) -> ListOptions | None:
     return attrs.evolve(options, offset=(options.offset or 0) + len(page.memories))
 
 
-class SearchPages:
-    """The pages of a search.
+def found_after(
+    query: SearchQuery, result: SearchResult, last_page: list[Memory]
+) -> tuple[list[Memory], SearchQuery | None]:
+    """Return what is new on a page of a search, and what asks for the page after it; None after the last one.
 
     A 0.x server has neither cursor nor offset here, and does not say whether there is more. A full page of
-    it is followed by another search that begins where the page ended, and what both found is passed over.
+    it is followed by another search, from the moment where the page ended.
 
-    Attributes:
-        query: What to ask for next; None after the last page.
+    Raises:
+        MemtraceError: If a 0.x server has more memories of one moment than it puts on a page.
     """
-
-    def __init__(self, query: SearchQuery) -> None:
-        self._size = _DEFAULT_PAGE if query.limit is None else query.limit
-        self.query: SearchQuery | None = attrs.evolve(query, limit=self._size)
-        self._edge: list[Memory] = []
-
-    def take(self, query: SearchQuery, result: SearchResult) -> list[Memory]:
-        """Return what is new on the page that was asked for, and go on to the next one.
-
-        Raises:
-            MemtraceError: If a 0.x server has more memories of one moment than it puts on a page.
-        """
-        self.query = None
-        if result.has_more is not None or result.next_cursor is not None:
-            if result.next_cursor is not None and result.has_more is not False:
-                self.query = attrs.evolve(query, cursor=result.next_cursor)
-            return result.results
-        return self._take_old(query, result.results)
-
-    def _take_old(self, query: SearchQuery, results: list[Memory]) -> list[Memory]:
-        new = [memory for memory in results if memory not in self._edge and self._is_past_edge(query, memory)]
-        if len(results) < (query.limit or 0):
-            return new
-        if all(memory in self._edge for memory in results):
-            moment = results[-1].time.isoformat()
-            raise MemtraceError(
-                f"The search found {query.limit} memories of one moment, {moment}, and this server "
-                "cannot say whether there are more"
-            )
-        if not new:
-            return new
-        last = results[-1].time
-        self._edge = [memory for memory in (*self._edge, *results) if abs(memory.time - last) <= _SAME_TIME]
-        # The next page begins with these again, and must have room for more.
-        limit = max(self._size, min(LARGEST_PAGE, self._size + len(self._edge)))
-        if query.order == "asc":
-            self.query = attrs.evolve(query, limit=limit, since=last - _SAME_TIME)
-        else:
-            self.query = attrs.evolve(query, limit=limit, until=last + _SAME_TIME)
-        return new
-
-    def _is_past_edge(self, query: SearchQuery, memory: Memory) -> bool:
-        """Return whether a memory is what was asked for; a server may ignore `since` and `until`."""
-        if not self._edge:
-            return True
-        edge = self._edge[-1].time
-        return memory.time >= edge - _SAME_TIME if query.order == "asc" else memory.time <= edge + _SAME_TIME
+    if result.has_more is not None or result.next_cursor is not None:
+        is_last = result.next_cursor is None or result.has_more is False
+        return result.results, None if is_last else attrs.evolve(query, cursor=result.next_cursor)
+    new = [memory for memory in result.results if memory not in last_page]
+    limit = _DEFAULT_PAGE if query.limit is None else query.limit
+    if not result.results or len(result.results) < limit:
+        return new, None
+    last = result.results[-1].time
+    if not new:
+        raise MemtraceError(
+            f"The search found {limit} memories of one moment, {last.isoformat()}, and this server cannot "
+            "say whether there are more"
+        )
+    edge: dict[str, Any] = (
+        {"since": last - _SAME_TIME} if query.order == "asc" else {"until": last + _SAME_TIME}
+    )
+    # The largest page, as it begins with memories of this one.
+    return new, attrs.evolve(query, limit=LARGEST_PAGE, **edge)

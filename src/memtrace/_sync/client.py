@@ -542,10 +542,14 @@ class Memtrace(Transfers):
             next_options = _compat.page_after(next_options, page)
 
     def _iter_found(self, query: SearchQuery) -> Iterator[Memory]:
-        pages = _compat.SearchPages(query)
-        while (query_now := pages.query) is not None:
-            for memory in pages.take(query_now, self.search_memories(query_now)):
+        next_query: SearchQuery | None = query
+        last_page: list[Memory] = []
+        while next_query is not None:
+            result = self.search_memories(next_query)
+            new, next_query = _compat.found_after(next_query, result, last_page)
+            for memory in new:
                 yield memory
+            last_page = result.results
 
     def _patience(self) -> int:
         """Return the seconds that a request may wait for a memory: half of the timeout, at most 20."""
