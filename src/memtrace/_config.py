@@ -12,7 +12,7 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import attrs
@@ -39,45 +39,33 @@ _IN_PATHS = "/%:@!$&'()*+,;=~"
 logger = logging.getLogger("memtrace")
 
 
+@runtime_checkable
 class Url(Protocol):
     """A URL object, such as an `httpx.URL` or one of pydantic; its text is the URL."""
 
     @property
-    def scheme(self) -> str:
-        """The scheme, such as `https`."""
+    def scheme(self) -> str: ...
 
     @property
-    def host(self) -> str | None:
-        """The host."""
+    def host(self) -> str | None: ...
 
 
 class Secret(Protocol):
     """A secret, such as a `SecretStr` of pydantic."""
 
-    def get_secret_value(self) -> str:
-        """Return the secret."""
+    def get_secret_value(self) -> str: ...
 
 
-class Location(NamedTuple):
-    """Where memory lives.
+def located(base_url: str | Url | None) -> tuple[str, str | None, str]:
+    """Find out where memory lives.
 
-    Attributes:
-        shown: The URL as it may be shown: without a password.
-        store: URL of the embedded store; None for a server.
-        login: `user:password` for a server, if its URL has them.
+    Returns:
+        The URL as it may be shown, without a password; the URL of an embedded store, None for a server; and
+        `user:password` for a server, if its URL has them.
     """
-
-    shown: str
-    store: str | None = None
-    login: str = ""
-
-
-def _located(base_url: str | Url | Location | None) -> Location:
-    if isinstance(base_url, Location):
-        return base_url
     if base_url is None:
         base_url = os.environ.get("MEMTRACE_URL", "").strip() or DEFAULT_URL
-    if not isinstance(base_url, str) and not (hasattr(base_url, "scheme") and hasattr(base_url, "host")):
+    if not isinstance(base_url, str | Url):
         raise TypeError(f"base_url: it is of type {type(base_url).__name__}; give a string or a URL")
     url = str(base_url)
     # It is never quoted whole: it may hold a password, or be an API key in the wrong place.
@@ -86,7 +74,8 @@ def _located(base_url: str | Url | Location | None) -> Location:
     if not separator:
         raise ValueError(f"base_url: it has no scheme; use {_SCHEMES}")
     if scheme in {"http", "https"}:
-        return _server(url)
+        shown, login = _server(url)
+        return shown, None, login
     if scheme not in {"sqlite", "postgresql", "postgres"}:
         raise ValueError(f"base_url: unknown scheme {scheme!r}; use {_SCHEMES}")
     from memtrace_server.store_url import StoreUrl  # noqa: PLC0415  # most memory lives on servers
@@ -95,7 +84,7 @@ def _located(base_url: str | Url | Location | None) -> Location:
         store = StoreUrl.parse(url)
     except ValueError as error:
         raise ValueError(f"base_url: {error}") from None
-    return Location(str(store), store.url)
+    return str(store), store.url, ""
 
 
 def _revealed(api_key: str | Secret | None) -> str:
@@ -134,7 +123,9 @@ class Config:
     TypeError that it is of another type; both name it.
 
     Attributes:
-        location: Where memory lives.
+        base_url: Where memory lives, as it may be shown.
+        store: URL of the embedded store; None for a server.
+        login: `user:password` for a server, if its URL has them.
         api_key: The key; empty if there is none.
         timeout: Seconds for a call as a whole; or how long each step of an attempt may take, as an
             `httpx.Timeout`; None leaves it to the caller-supplied `http_client`.
@@ -145,7 +136,9 @@ class Config:
         secrets: What must never be shown.
     """
 
-    location: Location = attrs.field(converter=_located, repr=False)
+    base_url: str
+    store: str | None = attrs.field(repr=False)
+    login: str = attrs.field(repr=False)
     api_key: str = attrs.field(converter=_revealed, repr=False)
     timeout: float | Timeout | None = attrs.field()
     max_retries: int = attrs.field()
@@ -171,8 +164,8 @@ class Config:
             "user-agent": f"memtrace-sdk/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}",
             **self.default_headers,
         }
-        if self.location.login:
-            encoded = b64encode(self.location.login.encode()).decode("ascii")
+        if self.login:
+            encoded = b64encode(self.login.encode()).decode("ascii")
             headers["authorization"] = f"Basic {encoded}"
         if self.api_key:
             headers["x-api-key"] = self.api_key
@@ -183,20 +176,9 @@ class Config:
 
     @secrets.default
     def _all_secrets(self) -> tuple[str, ...]:
-        login = self.location.login
-        password = login.partition(":")[2] or login
+        password = self.login.partition(":")[2] or self.login
         encoded = self.headers.get("authorization", "").rpartition(" ")[2]
         return tuple(secret for secret in (encoded, password, self.api_key) if secret)
-
-    @property
-    def base_url(self) -> str:
-        """Where memory lives, as it may be shown."""
-        return self.location.shown
-
-    @property
-    def store(self) -> str | None:
-        """URL of the embedded store; None for a server."""
-        return self.location.store
 
     def url_of(self, call: Call) -> str:
         """Return the whole URL of a request."""
@@ -215,12 +197,7 @@ class Config:
 def require_number(
     name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False
 ) -> None:
-    """Check a setting.
-
-    Raises:
-        TypeError: If it is no number, or has to be whole and is not.
-        ValueError: If it is out of range.
-    """
+    """Raise TypeError if a setting is no number, or not whole; ValueError if it is out of range."""
     allowed = f"{low} or more" if high == math.inf else f"from {low} to {high}"
     # A bool is an int to Python, and as a number a mistake.
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
@@ -242,7 +219,8 @@ def _warn_of(host: str) -> None:
     logger.warning("base_url: the API key is sent to %s unencrypted; use https://", host)
 
 
-def _server(base_url: str) -> Location:
+def _server(base_url: str) -> tuple[str, str]:
+    """Return the URL of a server as it may be shown, and its `user:password`."""
     try:
         url = urlsplit(base_url := base_url.rstrip(" "))
         host, port = _host(url), url.port
@@ -257,7 +235,7 @@ def _server(base_url: str) -> Location:
     place += "" if port is None else f":{port}"
     login = unquote(url.netloc.rpartition("@")[0])
     login += ":" if login and ":" not in login else ""
-    return Location(f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", login=login)
+    return f"{url.scheme}://{place}{quote(url.path.rstrip('/'), safe=_IN_PATHS)}", login
 
 
 def _host(url: SplitResult) -> str:

@@ -21,7 +21,7 @@ from memtrace import _compat
 from memtrace._async.session import AsyncSessionHandle
 from memtrace._async.transfer import AsyncTransfers
 from memtrace._async.transport import AsyncTransports
-from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url
+from memtrace._config import DEFAULT_MAX_RETRIES, DEFAULT_TIMEOUT, MIN_TIMEOUT, Config, Secret, Url, located
 from memtrace._contexts import Fitting
 from memtrace._fields import shows_fields
 from memtrace._request import Call, batch, call, fields_of_pages, forget_filter_of, request_of
@@ -119,7 +119,7 @@ class AsyncMemtrace(AsyncTransfers):
     ) -> None:
         if timeout is None and http_client is None:
             timeout = DEFAULT_TIMEOUT
-        self._config = Config(base_url, api_key, timeout, max_retries, default_headers)
+        self._config = Config(*located(base_url), api_key, timeout, max_retries, default_headers)
         if http_client is not None and self._config.store is not None:
             raise ValueError("http_client: an embedded store sends nothing over HTTP; leave it out")
         self._transports = AsyncTransports(self._config.store, http_client)
