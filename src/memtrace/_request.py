@@ -63,11 +63,6 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
     """Make the request of an operation, from its builder and what that takes.
 
     A write without an idempotency key gets a new one.
-
-    Raises:
-        BadRequestError: If it cannot be sent.
-        ValueError: If a time has no time zone.
-        TypeError: If an id is no string.
     """
     names: tuple[str, ...] = operation.__code__.co_varnames
     path: Any = [
@@ -114,10 +109,6 @@ def request_of(model: type[T], given: object, fields: Mapping[str, object], wher
     A string is the field that may be given without its name. In errors, `where` comes before each field.
     A memory to store gets the default of `on_duplicate`: what happens twice is two events, however alike
     they are; a `dedup_key` says that they are one.
-
-    Raises:
-        TypeError: If both were given, a field is unknown or missing, or what was given is something else.
-        ValueError: If a field of a mapping is missing, or of a wrong type.
     """
     made = _made(model, given, fields, where)
     if isinstance(made, AddMemoryRequest) and made.on_duplicate is None:
@@ -126,22 +117,14 @@ def request_of(model: type[T], given: object, fields: Mapping[str, object], wher
 
 
 def fields_of_pages(fields: Mapping[str, object], page_size: int | None) -> dict[str, object]:
-    """Return the fields of the request for a page.
-
-    Raises:
-        TypeError: If the fields have a limit, which could mean the page or all that is iterated over.
-    """
-    if "limit" in fields:
+    """Return the fields of the request for a page."""
+    if "limit" in fields:  # of the page, or of all that is iterated over?
         raise TypeError("limit: the iterator has all that matches; give page_size, or stop the iteration")
     return {**fields, "limit": page_size}
 
 
 def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:
-    """Do as `request_of` for what to forget.
-
-    Raises:
-        BadRequestError: If nothing says what to forget, or a filter is empty, which would match all.
-    """
+    """Return what to forget, as `request_of`; BadRequestError if nothing says so, or a filter is empty."""
     filters = request_of(ForgetFilter, given, fields)
     values = filters.to_dict()
     empty = [name for name, value in values.items() if value in ([], {})]
@@ -154,12 +137,7 @@ def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -
 
 
 def memory_id_of(memory: object) -> str:
-    """Return the id of a memory.
-
-    Raises:
-        BadRequestError: If it has none.
-        TypeError: If it is neither a memory nor an id.
-    """
+    """Return the id of a memory, which may be given instead."""
     if not isinstance(memory, Memory):
         return identifier(memory, "memory")
     if not memory.id:
@@ -168,12 +146,7 @@ def memory_id_of(memory: object) -> str:
 
 
 def batch(memories: Iterable[AddMemoryRequest | Mapping[str, Any]]) -> list[AddMemoryRequest]:
-    """Return the memories of a batch as request objects.
-
-    Raises:
-        TypeError: If it is no list of request objects and mappings, or one has an unknown field.
-        ValueError: If a field of a mapping is missing, or of a wrong type.
-    """
+    """Return the memories of a batch as request objects."""
     if isinstance(memories, str | Mapping) or not isinstance(memories, Iterable):
         raise TypeError(f"memories: give a list of memories, not {type(memories).__name__}")
     return [
@@ -202,8 +175,7 @@ def _made(model: type[T], given: object, fields: Mapping[str, object], where: st
         raise TypeError(f"{where[:-1]}: {problem}" if where else problem)
     if not isinstance(given, Mapping):
         # None in a request object may be a field that was left out.
-        values = {name: getattr(given, name) for name in known}
-        set_to = {name: value for name, value in values.items() if value is not known[name].default}
+        set_to = {n: v for n in known if (v := getattr(given, n)) is not known[n].default}
         return model(**fields_of(model, set_to, where))
     plain = fields_of(model, given, where)
     try:

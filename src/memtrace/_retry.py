@@ -17,6 +17,8 @@ from functools import partial
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from memtrace import __version__
 from memtrace._request import Call
 from memtrace._response import RawResponse
@@ -122,21 +124,23 @@ class Deadline(Mapping[str, float]):
         return 4
 
 
+@attrs.define
 class Retries:
     """The attempts of one call.
 
     Attributes:
-        deadline: When all of them have to be over.
+        limit: How many retries there may be.
+        deadline: When all attempts have to be over.
+        never_on: Statuses that are final here.
         count: How many retries there were.
         may_have_been_applied: Whether an attempt that failed may have been carried out all the same.
     """
 
-    def __init__(self, limit: int, deadline: Deadline, *, never_on: Collection[int] = ()) -> None:
-        self.deadline = deadline
-        self._limit = limit
-        self._never_on = never_on
-        self.count = 0
-        self.may_have_been_applied = False
+    limit: int
+    deadline: Deadline
+    never_on: Collection[int] = ()
+    count: int = 0
+    may_have_been_applied: bool = False
 
     def delay_after(self, error: MemtraceError) -> float | None:
         """Return the seconds to wait before the next attempt; None if there is to be none.
@@ -145,7 +149,7 @@ class Retries:
         random time, so that clients that were all told the same do not come back together. No attempt begins
         after the deadline.
         """
-        if not self._is_transient(error) or self.count >= self._limit:
+        if not self._is_transient(error) or self.count >= self.limit:
             return None
         asked_for = error.retry_after if isinstance(error, APIStatusError) else None
         if asked_for is not None and asked_for > MAX_RETRY_AFTER:
@@ -170,7 +174,7 @@ class Retries:
         # Until an administrator gives an organisation of 0.x a database, the response stays the same.
         if not isinstance(error, APIStatusError) or isinstance(error, NoArcInstanceError):
             return False
-        return error.status_code in RETRIED_STATUSES.difference(self._never_on)
+        return error.status_code in RETRIED_STATUSES.difference(self.never_on)
 
 
 def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -> MemtraceError | None:
@@ -254,10 +258,11 @@ def log_attempt(  # noqa: PLR0913, PLR0917  # two of them are for failures
         "error": error and str(error),
         "delay_ms": None if delay is None else round(delay * 1000),
     }
-    facts = {name: value for name, value in facts.items() if value is not None}
-    text = ", ".join(f"{name} {value}" for name, value in facts.items())
-    known = {"method": call.method, "path": call.path, **facts}
-    logger.debug("%s: %s", call, text, extra={"memtrace": known})
+    known = {name: value for name, value in facts.items() if value is not None}
+    text = ", ".join(f"{name} {value}" for name, value in known.items())
+    logger.debug(
+        "%s: %s", call, text, extra={"memtrace": {"method": call.method, "path": call.path, **known}}
+    )
 
 
 def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:

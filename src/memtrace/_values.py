@@ -1,7 +1,7 @@
 """What Python values become on the wire, in paths, queries and bodies alike; docs/values.md has the tables.
 
-What cannot be sent is refused with the path of the field: `metadata.order.items.3`. Pure: nothing here does
-I/O.
+What cannot be sent is refused, with the path of the field: `metadata.order.items.3`. TypeError and ValueError
+are for the type and the range of a value; BadRequestError, as from a server, for what JSON or a URL lacks.
 """
 
 from __future__ import annotations
@@ -32,11 +32,6 @@ def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dic
     """Return the fields of a model as they are sent, without those that are None.
 
     They hold only what JSON has, and share nothing with what is given. In errors, `where` comes before each.
-
-    Raises:
-        BadRequestError: If a value cannot be sent; `details` names its path.
-        TypeError: If a value has a type that the field cannot have.
-        ValueError: If a time has no time zone, or a duration is out of range.
     """
     plain = {}
     for name, needs_value, convert in _converters(model):
@@ -49,20 +44,15 @@ def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dic
 
 
 def identifier(value: object, name: str) -> str:
-    """Return an id as text.
-
-    Raises:
-        BadRequestError: If it is empty, `.` or `..`, which would lead to another path.
-        TypeError: If it is not text; None above all, which would mean all there is.
-    """
+    """Return an id as text; None is none, as it would mean all there is."""
     plain = _text(value, name)
-    if plain in {"", ".", ".."}:
+    if plain in {"", ".", ".."}:  # which lead to another path
         raise refusal(name, f"{plain!r} is not an id; give the id of what you mean")
     return plain
 
 
 def parameter(value: object, name: str) -> Any:  # noqa: ANN401  # a value of any parameter
-    """Return a value for a query or a header; raises as `fields_of`."""
+    """Return a value for a query or a header."""
     if name.endswith("_id"):
         return identifier(value, name)
     if name in TIME_POINTS:

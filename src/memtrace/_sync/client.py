@@ -470,7 +470,7 @@ class Memtrace(Transfers):
     def _send(self, call: Call, model: type[T], body: object = None, never_on: Collection[int] = ()) -> T:
         """Send a request; a write that a 0.x server refuses as a duplicate of itself is no error."""
         deadline, sent_at = Deadline(self._config.timeout), datetime.now(UTC)
-        retries = Retries(self._config.max_retries, deadline, never_on=never_on)
+        retries = Retries(self._config.max_retries, deadline, never_on)
         try:
             return model_of(self._transports.send(call, self._config, retries), model)
         except (BadRequestError, ConflictError, NotFoundError) as error:
