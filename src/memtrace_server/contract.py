@@ -257,6 +257,9 @@ class _Body:
         content_type = request.headers.get("content-type", "")
         if not _is_json(content_type):
             raise problems.unsupported_media_type(content_type)
+        coding = request.headers.get("content-encoding", "identity")
+        if coding.strip().lower() != "identity":
+            raise problems.unsupported_coding(coding)
         try:
             return self._read(request.body)
         except (ValueError, RecursionError) as error:  # no JSON, or nested deeper than can be checked

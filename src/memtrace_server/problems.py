@@ -132,10 +132,19 @@ def too_many_values(limit: int) -> Problem:
 
 def unsupported_media_type(content_type: str) -> Problem:
     """415: the body is not JSON."""
-    is_now = f"is {content_type[:100]}" if content_type else "is missing"
-    detail = Detail("content-type", "header", "send application/json")
-    message = f"Content-Type {is_now}; send application/json"
-    return Problem(415, "unsupported_media_type", message, details=[detail])
+    return _unsupported("Content-Type", content_type, "application/json")
+
+
+def unsupported_coding(coding: str) -> Problem:
+    """415: the body is compressed."""
+    return _unsupported("Content-Encoding", coding, "the body as it is", {"Accept-Encoding": "identity"})
+
+
+def _unsupported(header: str, value: str, expected: str, headers: Mapping[str, str] | None = None) -> Problem:
+    is_now = f"is {value[:100]}" if value else "is missing"
+    detail = Detail(header.lower(), "header", f"send {expected}")
+    message = f"{header} {is_now}; send {expected}"
+    return Problem(415, "unsupported_media_type", message, details=[detail], headers=headers)
 
 
 def timed_out(seconds: float) -> Problem:

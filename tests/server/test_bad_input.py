@@ -144,6 +144,8 @@ def test_all_that_is_wrong_is_told_at_once_up_to_twenty(tenant: Api) -> None:
     assert_refused(response, 400, "body", *(f"memories.{n}.content" for n in range(20)))
 
 
+JSON = {"content-type": "application/json"}
+
 # Each: the body as bytes.
 NO_JSON: dict[str, bytes] = {
     "broken": b'{"agent_id": "a", "content": "c"',
@@ -244,6 +246,23 @@ def test_a_body_is_json_by_its_content_type(tenant: Api, content_type: str | Non
         assert response.status_code == 200
     else:
         assert_refused(response, 415, "header", "content-type")
+
+
+@pytest.mark.parametrize(
+    "coding", ["gzip", "br", "identity, gzip", "x" * 5_000, ""], ids=lambda coding: coding[:9] or "nothing"
+)
+def test_a_body_that_is_compressed_is_refused(tenant: Api, coding: str) -> None:
+    """Also one that is JSON all the same: what is meant by it is not known."""
+    response = tenant("POST", SEARCH, content=b"{}", headers={**JSON, "content-encoding": coding})
+
+    assert_refused(response, 415, "header", "content-encoding")
+    assert response.headers["accept-encoding"] == "identity"
+
+
+def test_a_body_may_say_that_it_is_not_compressed(tenant: Api) -> None:
+    headers = {**JSON, "content-encoding": "Identity"}
+
+    assert tenant("POST", SEARCH, content=b"{}", headers=headers).status_code == 200
 
 
 # Each: what is wrong with listMemories' query, and the field that is named.
