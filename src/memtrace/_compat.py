@@ -1,10 +1,10 @@
 """Memtrace 0.x servers, which ignore `Idempotency-Key` and give no cursors.
 
 When the response to a write is lost there and the write is retried, such a server refuses it as a duplicate
-of itself. Newer servers send the first response again, so what they refuse is refused; they are told apart by
-the `code` of their errors, which those of 0.x lack.
+of itself. Newer servers send the first response again, so their refusals are final; their errors have a
+`code`, which those of 0.x lack.
 
-A page of theirs is followed by an offset; a page of a search, by another search.
+Lists are paged by offset there, and searches by time.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def agent_for(request: RegisterAgentRequest, agents: Iterable[Agent]) -> Agent |
 
 
 def presumed(request: AddMemoryRequest, sent_at: datetime) -> Memory:
-    """Return the memory that a request asked to store, as far as it can be known from here."""
+    """Return the memory that a request asked to store, as far as the client can know it."""
     defaults = {"time": sent_at, "org_id": "", "memory_type": "episodic", "event_type": "general"}
     return msgspec.convert({**defaults, **request.to_dict()}, Memory)
 
@@ -85,10 +85,7 @@ def _is_for(memory: Memory, request: AddMemoryRequest) -> bool:
 
 
 def page_after(options: ListOptions, page: MemoryList) -> ListOptions | None:
-    """Return what asks for the page after a page; None after the last one.
-
-    A 0.x server gives no cursor, but takes an offset.
-    """
+    """Return the options of the next page; None after the last one."""
     if not page.has_more or not page.memories:
         return None
     if page.next_cursor is not None:
@@ -99,7 +96,7 @@ def page_after(options: ListOptions, page: MemoryList) -> ListOptions | None:
 def found_after(
     query: SearchQuery, result: SearchResult, last_page: list[Memory]
 ) -> tuple[list[Memory], SearchQuery | None]:
-    """Return what is new on a page of a search, and what asks for the page after it; None after the last one.
+    """Return the new memories on a page of a search, and the query of the next page; None after the last one.
 
     A 0.x server has neither cursor nor offset here, and does not say whether there is more. A full page of
     it is followed by another search, from the moment where the page ended.

@@ -33,7 +33,7 @@ _SCHEMES = (
     "http://host:9100, https://host, sqlite:///file.db, sqlite:// (in memory) or postgresql://user@host/name"
 )
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?")
-# What stays as it is in a path.
+# Characters that a path may have as they are.
 _IN_PATHS = "/%:@!$&'()*+,;=~"
 
 logger = logging.getLogger("memtrace")
@@ -107,7 +107,7 @@ def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
         raise TypeError(f"default_headers: it is of type {type(headers).__name__}; give a mapping")
     for name, value in headers.items():
         if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"default_headers: {name!r} or its value is no string")
+            raise TypeError(f"default_headers: {name!r} or its value is not a string")
         if not (TOKEN.fullmatch(name) and is_header_value(value)):
             raise ValueError(
                 f"default_headers: {name!r} or its value has characters that no header can carry"
@@ -119,8 +119,8 @@ def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
 class Config:
     """A client's settings, checked once and prepared for every request.
 
-    What is not given is in the environment, or has a default. ValueError says that a setting cannot work,
-    TypeError that it is of another type; both name it.
+    A setting that is not given comes from the environment, or has a default. ValueError and TypeError name
+    the setting that cannot work.
 
     Attributes:
         base_url: Where memory lives, as it may be shown.
@@ -130,10 +130,10 @@ class Config:
         timeout: Seconds for a call as a whole; or how long each step of an attempt may take, as an
             `httpx.Timeout`; None leaves it to the caller-supplied `http_client`.
         max_retries: How often a request may be retried.
-        default_headers: What the caller wants each request to carry.
+        default_headers: The caller's headers for each request.
         on_delay: Called with each delay before a retry, in seconds, instead of waiting; for tests.
-        headers: What each request carries, the key among it, and the password of the URL.
-        secrets: What must never be shown.
+        headers: All headers of each request, with the key and the password of the URL.
+        secrets: The texts that must never be shown.
     """
 
     base_url: str
@@ -197,7 +197,7 @@ class Config:
 def require_number(
     name: str, value: object, low: float, high: float = math.inf, *, whole: bool = False
 ) -> None:
-    """Raise TypeError if a setting is no number, or not whole; ValueError if it is out of range."""
+    """Raise TypeError if a setting is not a number, or not whole; ValueError if it is out of range."""
     allowed = f"{low} or more" if high == math.inf else f"from {low} to {high}"
     # A bool is an int to Python, and as a number a mistake.
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
@@ -228,8 +228,8 @@ def _server(base_url: str) -> tuple[str, str]:
         host, port = "", None
     if not host or port == 0 or url.query or url.fragment or not base_url.isprintable():
         raise ValueError(
-            "base_url: it is no valid URL of a server; use http://host:9100 or https://user:password@host/path,"
-            " with a port up to 65535, without query and fragment, with %XX for what else is in a password"
+            "base_url: it is not a valid URL of a server; use http://host:9100 or https://user:password@host/path,"
+            " with a port up to 65535, without query and fragment, with %XX for the rest of a password"
         )
     place = f"[{host}]" if ":" in host else host
     place += "" if port is None else f":{port}"
@@ -239,7 +239,7 @@ def _server(base_url: str) -> tuple[str, str]:
 
 
 def _host(url: SplitResult) -> str:
-    """Return the host of a URL in ASCII; nothing, or ValueError, if it can be none."""
+    """Return the host of a URL in ASCII; ValueError, or nothing, if it cannot be one."""
     name = url.hostname or ""
     if "[" in url.netloc:
         return str(ipaddress.ip_address(name))

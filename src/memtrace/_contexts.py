@@ -1,4 +1,4 @@
-"""How a context is fitted to a tokenizer: what to ask the server for, and which response to take."""
+"""Fitting a context to a tokenizer: which budgets to request, and which response to keep."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from memtrace.models import AgentContext, ContextOptions, SessionContext
 C = TypeVar("C", AgentContext, SessionContext)
 
 _REQUESTS = 3
-_USED = 0.9  # of the budget, when there is that much to say
+_USED = 0.9  # of the budget, if there are enough memories
 _BOUND_BY_TOKEN = 2.0  # tokens by the server's bound for each that a tokenizer makes of English
-# What to aim at: the ratio of bound and tokens differs a little from one context to the next.
+# Shares of the budget to aim at, as the ratio of bound and tokens differs from one context to the next.
 _AIM = 0.95
 _SAFE_AIM = 0.85
 
@@ -25,7 +25,7 @@ class Fitting(Generic[C]):
     """The requests for one context.
 
     Args:
-        options: What the context is made of. Its `max_tokens` is the most that may be counted.
+        options: The options of the context, whose `max_tokens` limits the count.
     """
 
     def __init__(self, options: ContextOptions) -> None:
@@ -36,18 +36,13 @@ class Fitting(Generic[C]):
         self._is_done = False
 
     def next_options(self) -> ContextOptions | None:
-        """Return what to ask for next; None if there is nothing to gain by it."""
+        """Return the options of the next request; None if it would gain nothing."""
         if self._is_done or len(self._asked) == _REQUESTS:
             return None
         return attrs.evolve(self._options, max_tokens=self._next_bound())
 
     def add(self, context: C, counted: object) -> None:
-        """Take a response, and what was counted of its text.
-
-        Raises:
-            TypeError: If that is neither a number nor a sequence of tokens.
-            ValueError: If the number is negative.
-        """
+        """Add a response, and the count of its tokens."""
         tokens = _number(counted)
         if tokens < 0:
             raise ValueError(f"count_tokens: returned {tokens}; return a number of tokens, or a list of them")
@@ -82,11 +77,11 @@ class Fitting(Generic[C]):
 
     def _next_bound(self) -> int:
         if self._most > CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM or self._most < 1:
-            return self._most  # which the server refuses, and says why
+            return self._most  # which the server refuses, with the reason
         return round(min(max(self._estimate(), 1), CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM))
 
     def _estimate(self) -> float:
-        """Return the bound at which the text takes most of what it may, judged by what was counted so far."""
+        """Estimate, from the counts so far, the bound at which the text fills its budget."""
         if not self._asked:
             return _BOUND_BY_TOKEN * self._most
         under = max(((b, n) for b, n in self._asked if n <= self._most), default=None)

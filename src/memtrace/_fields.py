@@ -1,4 +1,4 @@
-"""What methods show of the fields that they take as keywords."""
+"""Signatures and docstrings that list the fields which methods take as keywords."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _fields_of(method: types.FunctionType) -> type | None:
 
 
 def _show(method: types.FunctionType, fields: type) -> None:
-    # Real types, not their names: who makes a tool of a method knows nothing of this module.
+    # Real types, not their names: a framework that makes tools of methods does not know this module.
     own, of_fields = get_type_hints(method), get_type_hints(fields)
     signature = inspect.signature(method)
     parameters = [
@@ -78,7 +78,7 @@ def _described(docstring: str, arguments: str) -> str:
 
 
 class _NoFunction:
-    """Marks a parameter that takes a function, for pydantic: a tool leaves it out."""
+    """Marks a parameter that takes a function, so that pydantic leaves it out of a tool."""
 
     def __get_pydantic_core_schema__(self, source: object, handler: object) -> dict[str, str]:
         return {"type": "none"}

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from urllib.request import getproxies, proxy_bypass
 
-import httpx as httpx  # noqa: PLC0414  # for those who need a name of it
+import httpx as httpx  # noqa: PLC0414  # other modules use its names through this one
 
 from memtrace._config import is_loopback
 
@@ -80,7 +80,7 @@ def own_client(kind: str, base_url: str) -> tuple[Any, str | None]:
         make = getattr(httpx, kind)
         client = make(limits=_LIMITS, trust_env=False, proxy=proxy or None, verify=verify)
     except httpx.InvalidURL:  # whose words may have a part of a password
-        raise ValueError(f"{variable}: the proxy is no valid URL; mend or unset the variable") from None
+        raise ValueError(f"{variable}: the proxy is not a valid URL; mend or unset the variable") from None
     except (ValueError, ImportError) as error:
         problem = f"{variable}: the proxy cannot be used: {error}; mend or unset the variable"
         raise ValueError(problem) from error

@@ -15,12 +15,12 @@ from memtrace.exceptions import APIStatusError
 from memtrace.models import Agent, ImportAgent, ImportMemory, ImportSession, Memory, RejectedRecord, Session
 
 COLLECTIONS = {"agent": "agents", "session": "sessions", "memory": "memories"}
-"""Each kind of record, and what a request to import calls many of it."""
+"""Each kind of record, and the name of its list in a request to import."""
 
 _BATCH = 500  # records
 _BATCH_SIZE = 8 << 20  # characters of JSON, roughly: a tenth of what a server takes
-# Fields that say where a record was, or what other records say as well.
-_OF_THE_PLACE = {
+# Fields that are not imported: they belong to the place of a record, or repeat other records.
+_NOT_IMPORTED = {
     kind: {"kind", *response.__struct_fields__} - attrs.fields_dict(request).keys()
     for kind, response, request in (
         ("agent", Agent, ImportAgent),
@@ -80,7 +80,7 @@ class Batch:
         links: Which memories of earlier batches are superseded by one that is still to come.
 
     Attributes:
-        records: What is left of them, by what a request calls them: the position of each, and its fields.
+        records: The position and the fields of each that is not rejected, by the name of its list.
     """
 
     def __init__(self, links: Links) -> None:
@@ -91,11 +91,11 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether no record should join."""
+        """Whether to import it before the next record joins."""
         return self._count >= _BATCH or self._size >= _BATCH_SIZE
 
     def add(self, position: int, given: Mapping[str, Any] | str | bytes | ValueError) -> None:
-        """Take a record in, or a line with one; white space alone is none. ValueError if it is no record."""
+        """Add a record, or a line with one, which may be blank; ValueError if it is not a record."""
         if isinstance(given, ValueError):  # which a reader of another format found
             raise given
         if not isinstance(given, Mapping):
@@ -109,7 +109,7 @@ class Batch:
             told = "it has no kind" if kind is None else f"its kind is {kind!r}"
             raise ValueError(f"{told}; a record's kind is one of {kinds}")
         record = self._links.followed(dict(given)) if kind == "memory" else given
-        fields = {name: value for name, value in record.items() if name not in _OF_THE_PLACE[kind]}
+        fields = {name: value for name, value in record.items() if name not in _NOT_IMPORTED[kind]}
         self.records.setdefault(COLLECTIONS[kind], []).append((position, fields))
         self._count += 1
 
@@ -137,7 +137,7 @@ class Batch:
 def batches(
     records: Iterable[Mapping[str, Any] | str | bytes], rejected: list[RejectedRecord]
 ) -> Iterator[Batch]:
-    """Return records in batches; what is no record joins those that were rejected."""
+    """Return records in batches; add those that cannot be read to `rejected`."""
     links = Links()
     batch = Batch(links)
     for position, given in enumerate(records, 1):

@@ -1,4 +1,4 @@
-"""Requests, made of what methods are called with; nothing here sends them."""
+"""Requests, built from the arguments of methods; nothing here sends them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-# What the name of a header is made of.
+# The name of a header.
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _NAMELESS: dict[type, str] = {
     CreateSessionRequest: "agent_id",
@@ -37,7 +37,7 @@ _NAMELESS: dict[type, str] = {
 
 @attrs.frozen
 class Call:
-    """One request, to be sent as often as it takes.
+    """One request, which may be sent several times.
 
     Attributes:
         operation: The operation of the contract, as its builder is named.
@@ -45,7 +45,7 @@ class Call:
         path: The path, without query: what may be logged and shown.
         query: The query, percent-encoded.
         content: The body.
-        headers: The headers that are this request's own.
+        headers: The headers of this request alone.
     """
 
     operation: str
@@ -60,7 +60,7 @@ class Call:
 
 
 def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.kwargs) -> Call:
-    """Make the request of an operation, from its builder and what that takes.
+    """Build the request of an operation from its arguments.
 
     A write without an idempotency key gets a new one.
     """
@@ -69,7 +69,7 @@ def call(operation: Callable[P, dict[str, Any]], /, *args: P.args, **kwargs: P.k
         memory_id_of(value) if name == "memory_id" else identifier(value, name)
         for value, name in zip(args, names, strict=False)
     ]
-    # A body is prepared where it is made, with the names that the caller knows.
+    # A body is converted by `request_of`, under the names that the caller knows.
     others: Any = {
         name: value if name == "body" else parameter(value, name)
         for name, value in kwargs.items()
@@ -98,17 +98,17 @@ def is_header_value(text: str) -> bool:
 
 
 class OwnKey(str):
-    """An idempotency key that no caller asked for: it makes retries safe when a response is lost."""
+    """An idempotency key that the caller did not give; it makes retries safe when a response is lost."""
 
     __slots__ = ()
 
 
 def request_of(model: type[T], given: object, fields: Mapping[str, object], where: str = "") -> T:
-    """Return the request object, or mapping, that a method was called with, or make it of the keywords.
+    """Return a new request object, from the object, the mapping or the keywords that a method was given.
 
     A string is the field that may be given without its name. In errors, `where` comes before each field.
-    A memory to store gets the default of `on_duplicate`: what happens twice is two events, however alike
-    they are; a `dedup_key` says that they are one.
+    A memory to store gets the default of `on_duplicate`: equal events are two events, unless a `dedup_key`
+    makes them one.
     """
     made = _made(model, given, fields, where)
     if isinstance(made, AddMemoryRequest) and made.on_duplicate is None:
@@ -118,13 +118,13 @@ def request_of(model: type[T], given: object, fields: Mapping[str, object], wher
 
 def fields_of_pages(fields: Mapping[str, object], page_size: int | None) -> dict[str, object]:
     """Return the fields of the request for a page."""
-    if "limit" in fields:  # of the page, or of all that is iterated over?
-        raise TypeError("limit: the iterator has all that matches; give page_size, or stop the iteration")
+    if "limit" in fields:  # which could mean the page or the iteration
+        raise TypeError("limit: the iterator returns every match; give page_size, or stop the iteration")
     return {**fields, "limit": page_size}
 
 
 def forget_filter_of(given: ForgetFilter | None, fields: Mapping[str, object]) -> ForgetFilter:
-    """Return what to forget, as `request_of`; BadRequestError if nothing says so, or a filter is empty."""
+    """Return the filters of memories to forget; BadRequestError if there is none, or one is empty."""
     filters = request_of(ForgetFilter, given, fields)
     values = filters.to_dict()
     empty = [name for name, value in values.items() if value in ([], {})]

@@ -1,4 +1,4 @@
-"""Responses: read as a model or as an error, and returned beside a result."""
+"""Responses: read as a model or an error, and returned together with a result."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _CODINGS = frozenset({"", "identity", "gzip"})
 _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
 _UNAVAILABLE = 503
-# Made with this module: what is made later may find a clock that a test has frozen.
+# Built at import: a decoder that is built while a test has frozen the clock stays broken.
 _DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
     model: msgspec.json.Decoder(model)
     for model in vars(models).values()
@@ -74,8 +74,8 @@ class RawResponse:
     """A response, read to its end.
 
     Attributes:
-        call: The request that it answers.
-        config: The settings with which that was sent.
+        call: The request.
+        config: The settings of the client that sent it.
         status: The HTTP status.
         headers: The headers, by name in lower case.
         content: The body, decompressed.
@@ -91,7 +91,7 @@ class RawResponse:
 
     @property
     def is_success(self) -> bool:
-        """Whether the server did what was asked for."""
+        """Whether the status is 2xx."""
         return self.status in _SUCCESS
 
     @property
@@ -115,7 +115,7 @@ class RawResponse:
             raise self.invalid(f"{problem}; ask for less, with a limit")
 
     def invalid(self, problem: str, body: object = None) -> ResponseValidationError:
-        """Make the error that says what is wrong with this response."""
+        """Return the error for a problem of this response."""
         error = ResponseValidationError(
             f"The response to {self.call} {self.config.shown(problem)}",
             self.status,
@@ -126,7 +126,7 @@ class RawResponse:
         return error
 
     def as_httpx(self) -> Response:
-        """Return it as a response of the HTTP library, with the request that it answers."""
+        """Return a response of the HTTP library, with its request."""
         from memtrace import _http  # noqa: PLC0415  # few ask for it, and its import is long
 
         original: Any = self.original
@@ -147,10 +147,10 @@ class RawResponse:
 
 @attrs.frozen(slots=False)  # for the property that is made once
 class Answered(Generic[T]):
-    """What a method returned, and the response that it was made from.
+    """The result of a method, and the response that it was made from.
 
     Attributes:
-        result: What the method returned.
+        result: The value that the method returned.
         retries: How many retries there were.
     """
 
@@ -165,7 +165,7 @@ class Answered(Generic[T]):
 
     @cached_property
     def response(self) -> Response:
-        """The last response that the method got: status, headers, body, and the request."""
+        """The last response to the method: status, headers, body, and the request."""
         return self._raw.as_httpx()
 
 
@@ -177,7 +177,7 @@ class Recorded:
     retries: int = 0
 
     def with_result(self, result: T, method: Callable[..., object]) -> Answered[T]:
-        """Return a result with what was recorded; TypeError if nothing was."""
+        """Return a result with the response; TypeError if none was recorded."""
         if self.raw is None:
             name = getattr(method, "__name__", repr(method))
             raise TypeError(f"{name}: it got no response before it returned; call it without with_response")
@@ -199,7 +199,7 @@ def recording() -> Iterator[Recorded]:
 
 
 def record(raw: RawResponse | None = None, *, retries: int = 0) -> None:
-    """Record a response, whatever it says, or that a request is sent again."""
+    """Record a response of any status, or a retry."""
     recorded = _RECORDED.get()
     if recorded is not None:
         recorded.raw = raw or recorded.raw
@@ -207,13 +207,12 @@ def record(raw: RawResponse | None = None, *, retries: int = 0) -> None:
 
 
 def model_of(raw: RawResponse, model: type[T]) -> T:
-    """Read a response as a model; one that should hold nothing may hold JSON that nobody asked for.
+    """Read a response as a model; ResponseValidationError if it is not one.
 
-    Raises:
-        ResponseValidationError: If it is none; the error says what is wrong and where.
+    Where no body is expected, any JSON will do.
     """
     if model is NoneType:
-        if raw.content:  # which is no JSON if it is the page of a portal in between
+        if raw.content:  # the HTML of a captive portal is not JSON
             model_of(raw, Any)
         return cast("T", None)
     try:
@@ -229,14 +228,14 @@ def model_of(raw: RawResponse, model: type[T]) -> T:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         kind = raw.headers.get("content-type") or "no content type"
         where = f" ({kind})" if "json" not in kind else ""
-        raise raw.invalid(f"is not what the contract says{where}: {error}", body=_body(raw)) from error
+        raise raw.invalid(f"does not match the contract{where}: {error}", body=_body(raw)) from error
 
 
 def _cut_times(data: Any) -> None:  # noqa: ANN401  # JSON
     """Cut the times of JSON data to microseconds. Rounded up, a time would lie past its own memory."""
     for item in data if isinstance(data, list) else [data]:
         for name, value in item.items() if isinstance(item, dict) else ():
-            # Free-form objects are nobody's times.
+            # Free-form objects stay as they are.
             if isinstance(value, list):
                 _cut_times(value)
             elif isinstance(value, str) and name in _TIMES:
@@ -244,7 +243,7 @@ def _cut_times(data: Any) -> None:  # noqa: ANN401  # JSON
 
 
 def error_of(raw: RawResponse) -> APIStatusError:
-    """Make the error for a response with another status than 2xx."""
+    """Return the error for a response whose status is not 2xx."""
     body = _body(raw)
     fields = body if isinstance(body, dict) else {}
     shown = raw.config.shown
@@ -280,8 +279,8 @@ def _message(raw: RawResponse, body: object) -> str:
     if raw.status in _REDIRECTS:
         where = raw.headers.get("location") or "nowhere"
         return (
-            f"{raw.call} was answered with a redirect to {where}, which is not followed, so that the API "
-            "key goes nowhere else; give the right base_url"
+            f"{raw.call}: the response is a redirect to {where}, which is not followed, so that the API key "
+            "goes nowhere else; give the right base_url"
         )
     said = body if isinstance(body, str) else ""
     if isinstance(body, dict):
@@ -293,7 +292,7 @@ def _message(raw: RawResponse, body: object) -> str:
         title = _TITLE.search(said)
         said = title[1] if title else ""
     phrase = "" if raw.original is None else raw.original.reason_phrase
-    status = f"{raw.call} was answered with {raw.status} {phrase}".rstrip()
+    status = f"{raw.call}: the response is {raw.status} {phrase}".rstrip()
     said = " ".join(said.split())[:_MAX_SHOWN]
     return f"{status}: {said}" if said not in status else status
 
@@ -307,7 +306,7 @@ def _details(value: object) -> list[ErrorDetail]:
     try:
         return msgspec.convert(value, list[ErrorDetail])
     except msgspec.ValidationError:
-        return []  # another server's, not ours; they are still in the body
+        return []  # of another server; `body` still has them
 
 
 def _retry_after(value: str | None) -> float | None:

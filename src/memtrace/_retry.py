@@ -1,7 +1,7 @@
-"""The attempts of a call: how long they may take, what a failure means, whether to retry, what is recorded.
+"""The attempts of a call: their deadline, failures, retries, log and trace.
 
-The logger `memtrace` and OpenTelemetry never record a key, a query or a body. A log record has its facts once
-more as `record.memtrace`, for those who log JSON.
+The logger `memtrace` and OpenTelemetry never record a key, a query or a body. The facts of a log record are
+also in `record.memtrace`, for logs in JSON.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ RETRIED_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 # Seconds. The delay before a retry is random, from 0 to this, which doubles with each retry up to 8 seconds.
 FIRST_DELAY = 0.5
 _MAX_DOUBLINGS = 4
-# A server that asks for a longer delay is not asked again: the caller knows better what to do with the time.
+# After a longer `Retry-After`, the error is raised: the caller knows better how to use the time.
 MAX_RETRY_AFTER = 60.0
-# Seconds. A host may have several addresses, and only the next one may answer.
+# Seconds. A host may have several addresses, and only the second may respond.
 MAX_CONNECT = 5.0
 
-# A limit of 0 would make a socket that never waits.
+# Seconds. With a limit of 0, a socket does not wait at all.
 _MIN_STEP = 0.002
 
 _unsendable = partial(BadRequestError, status_code=0, code="invalid_request")
 
-# What is raised for want of a response, and what it means, by the name of the error's class or of a base
-# class in Python or an HTTP library: each that a caller may supply has these names, and none is imported.
-# RuntimeError is for a client that is closed, or whose event loop is; UnicodeError for an impossible host.
+# The error for a missing response, and its description, by the name of an exception's class or base class in
+# Python or an HTTP library: all that a caller may supply have these names, and none is imported. RuntimeError
+# is for a closed client or event loop, UnicodeError for an impossible host.
 _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "ConnectTimeout": (APITimeoutError, "cannot connect in time"),
     "ConnectError": (APIConnectionError, "cannot connect"),
@@ -73,7 +73,7 @@ _MEANINGS: dict[str, tuple[Callable[[str], MemtraceError], str]] = {
     "CookieConflict": (APIConnectionError, "failed"),
     "RuntimeError": (APIConnectionError, "failed"),
 }
-# What OpenSSL says of a connection that was lost.
+# OpenSSL's errors for a lost connection.
 _LOST = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 _NEVER_SENT = {"ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError"}
 _TRANSIENT = {"TimeoutException", "NetworkError", "RemoteProtocolError", "ProxyError"}
@@ -82,10 +82,10 @@ logger = logging.getLogger("memtrace")
 
 
 class Deadline(Mapping[str, float]):
-    """When a call has to be over; or how long each step of its attempts may take, if that was asked for.
+    """The time by which a call has to end; or limits for each step of its attempts, if the caller gave those.
 
-    As a mapping for the HTTP library, it has what each step may take: what is left of the call when the step
-    begins.
+    As a mapping, for the HTTP library, it has the seconds that each step may take: those that are left of the
+    call when the step begins.
 
     Args:
         timeout: Seconds for the whole call: its attempts, the delays between them, and reading the response.
@@ -99,7 +99,7 @@ class Deadline(Mapping[str, float]):
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """What the HTTP library takes for each request."""
+        """The `extensions` of each request."""
         if self._timeout is None:
             return {}
         return {"timeout": self if isinstance(self._timeout, float | int) else self._timeout.as_dict()}
@@ -143,10 +143,10 @@ class Retries:
     may_have_been_applied: bool = False
 
     def delay_after(self, error: MemtraceError) -> float | None:
-        """Return the seconds to wait before the next attempt; None if there is to be none.
+        """Return the delay before the next attempt, in seconds; None if the error is final.
 
         `Retry-After` is honoured: the next attempt is never earlier than the server asked for, and later by a
-        random time, so that clients that were all told the same do not come back together. No attempt begins
+        random time, so that clients with the same `Retry-After` do not all come together. No attempt begins
         after the deadline.
         """
         if not self._is_transient(error) or self.count >= self.limit:
@@ -178,17 +178,13 @@ class Retries:
 
 
 def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -> MemtraceError | None:
-    """Make the error that stands for one of the HTTP library, or of the embedded store.
-
-    Returns:
-        The error; None if that does not mean a missing response.
-    """
+    """Return our error for one of the HTTP library or the embedded store; None if it is neither's."""
     names = _names(error)
     kind, meaning = next((_MEANINGS[name] for name in names if name in _MEANINGS), (None, ""))
     if kind is None:
         return None
     name = type(error).__name__
-    # An embedded store says where it is, and may say that it cannot connect.
+    # The message of an embedded store may have the URL and the meaning.
     told = str(error).removeprefix(f"{base_url}: ").removeprefix(f"{meaning}: ")
     reason = f"{told} ({name})" if told else name
     permanent, advice = _permanent_cause(error), ""
@@ -225,7 +221,7 @@ def span(call: Call, retries: Retries) -> Iterator[None]:
     with tracer.start_as_current_span(
         f"memtrace.{call.operation}",
         attributes={"memtrace.operation": call.operation},
-        # The message of an error may have what a server said.
+        # The message of an error may have text from a server.
         record_exception=False,
         set_status_on_exception=False,
     ) as current:
@@ -247,7 +243,7 @@ def log_attempt(  # noqa: PLR0913, PLR0917  # two of them are for failures
     error: MemtraceError | None = None,
     delay: float | None = None,
 ) -> None:
-    """Log an attempt: its response, what is wrong with that or why there is none, and the next delay."""
+    """Log an attempt: its response, its error, and the delay before the next one."""
     if not logger.isEnabledFor(logging.DEBUG):
         return
     facts = {
@@ -266,7 +262,7 @@ def log_attempt(  # noqa: PLR0913, PLR0917  # two of them are for failures
 
 
 def _permanent_cause(error: BaseException | None) -> ssl.SSLError | socket.gaierror | None:
-    """Return what in the chain of causes no retry will mend."""
+    """Return the cause of an error that makes retries useless, if there is one."""
     while error is not None:
         if isinstance(error, ssl.SSLError | socket.gaierror) and not (
             isinstance(error, _LOST) or error.errno == socket.EAI_AGAIN

@@ -1,7 +1,7 @@
-"""What Python values become on the wire, in paths, queries and bodies alike; docs/values.md has the tables.
+"""Python values as they are sent, in paths, queries and bodies alike; docs/values.md has the tables.
 
-What cannot be sent is refused, with the path of the field: `metadata.order.items.3`. TypeError and ValueError
-are for the type and the range of a value; BadRequestError, as from a server, for what JSON or a URL lacks.
+Every error names the path of the field, such as `metadata.order.items.3`: TypeError for a type, ValueError
+for a range, and BadRequestError, as from a server, for a value that JSON or a URL cannot hold.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SECOND = timedelta(seconds=1)
 def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dict[str, Any]:
     """Return the fields of a model as they are sent, without those that are None.
 
-    They hold only what JSON has, and share nothing with what is given. In errors, `where` comes before each.
+    The result is JSON data, and shares nothing with the fields given. In errors, `where` comes before a name.
     """
     plain = {}
     for name, needs_value, convert in _converters(model):
@@ -44,7 +44,7 @@ def fields_of(model: type, fields: Mapping[str, object], where: str = "") -> dic
 
 
 def identifier(value: object, name: str) -> str:
-    """Return an id as text; None is none, as it would mean all there is."""
+    """Return an id as text; None is refused, as it would mean all."""
     plain = _text(value, name)
     if plain in {"", ".", ".."}:  # which lead to another path
         raise refusal(name, f"{plain!r} is not an id; give the id of what you mean")
@@ -70,7 +70,7 @@ def _point(value: Any, name: str) -> str:  # noqa: ANN401  # any value
 
 
 def _moment(value: Any, name: str) -> str:  # noqa: ANN401  # any value
-    """Return a time, which needs a time zone; a date alone is none."""
+    """Return a time, which needs a time zone; a date alone is refused."""
     value = _unwrapped(value)
     text = _text(value, name) if isinstance(value, str) else timestamp(value, name)
     if _DATE.fullmatch(text):
@@ -79,7 +79,7 @@ def _moment(value: Any, name: str) -> str:  # noqa: ANN401  # any value
 
 
 def _seconds(value: object, name: str) -> object:
-    """Return a duration in seconds, which are whole in a timedelta; text is none."""
+    """Return a duration in seconds, from a number or a timedelta; text is refused."""
     if isinstance(value, str):
         raise TypeError(f"{name}: {value!r} is not a duration; give seconds or a timedelta")
     if not isinstance(value, timedelta):
@@ -91,14 +91,14 @@ def _seconds(value: object, name: str) -> object:
 
 
 def _number(value: object, name: str) -> object:
-    """Return a number; text is none, though a query could not tell them apart."""
+    """Return a number; text is refused, though a query could not tell them apart."""
     if isinstance(value, str):
         raise TypeError(f"{name}: {value!r} is not a number; give an int")
     return _plain(value, name)
 
 
 def _texts(value: object, name: str) -> list[str]:
-    """Return any iterable of text, which is not text itself, as a list; a set is sorted."""
+    """Return any iterable of text, except text itself, as a list; a set is sorted."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError(f"{name}: {value!r} is not a list of strings; give a list, such as ['ui']")
     plain = [_text(item, f"{name}.{index}") for index, item in enumerate(value)]
@@ -148,10 +148,10 @@ def _plain(value: Any, path: str) -> Any:  # noqa: ANN401, C901, PLR0911  # any 
             case Enum():
                 return _plain(value.value, path)
             case str():
-                value.isascii() or value.encode()  # which a lone surrogate cannot be
+                value.isascii() or value.encode()  # raises for a lone surrogate
                 return str.__str__(value)
             case int():
-                str(value)  # which too many digits cannot be
+                str(value)  # raises for too many digits
                 return int.__int__(value)
             case float() if math.isfinite(value):
                 return float.__float__(value)
@@ -186,7 +186,7 @@ def _zone(value: object, name: str) -> str:
     """Return the name of a time zone."""
     if isinstance(value, tzinfo):
         key = getattr(value, "key", "UTC")
-        raise TypeError(f"{name}: {value!r} is no name of a time zone; give {key!r}")
+        raise TypeError(f"{name}: {value!r} is not the name of a time zone; give {key!r}")
     return _text(value, name)
 
 
@@ -204,14 +204,14 @@ def _with_zone(text: str, name: str) -> str:
 def refusal(
     name: str, problem: str, code: str = "invalid_request", location: str = "body"
 ) -> BadRequestError:
-    """Make the error for a value that is wrong before it is sent."""
+    """Return the error for a value that cannot be sent."""
     detail = ErrorDetail(field=name, location=location, message=problem)
     return BadRequestError(f"{name}: {problem}", 0, code=code, details=[detail])
 
 
 @functools.cache
 def _converters(model: Any) -> list[tuple[str, bool, Callable[[Any, str], object]]]:  # noqa: ANN401  # a class
-    """Return the name of each field, whether None is no value for it, and what converts it."""
+    """Return the name of each field, whether None is refused, and its converter."""
     defaults: Mapping[str, object] = model.__init__.__kwdefaults__ or {}
     return [
         (name, defaults.get(name, NOT_GIVEN) is NOT_GIVEN, _converter(name, str(field.type)))

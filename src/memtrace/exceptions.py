@@ -12,8 +12,8 @@ MemtraceError
 │   ├── RateLimitError          429, .retry_after
 │   └── ServerError             5xx
 │       └── NoArcInstanceError  503 of a Memtrace 0.x server whose tenant has no database
-├── BufferedWriteError          what a buffer could not store, .failed
-└── ResponseValidationError     the response is not what the contract says
+├── BufferedWriteError          memories that a buffer could not store, .failed
+└── ResponseValidationError     the response does not match the contract
 
 All of them can be pickled and copied with their attributes.
 """
@@ -49,7 +49,7 @@ __all__ = [
 
 
 def _summary(error: MemtraceError) -> str:
-    """Return what happened by the first line of the docstring, as for an error that a mock raises."""
+    """Return the first line of the docstring, for an error that a mock raises without a message."""
     return next(kind.__doc__ for kind in type(error).__mro__ if kind.__doc__).partition("\n")[0]
 
 
@@ -79,7 +79,7 @@ class MemtraceError(Exception):
     body: Any = attrs.field(default=None, kw_only=True)
     _raw: RawResponse | None = attrs.field(default=None, init=False)
 
-    # The statuses for which it is raised, first that of an error made without a response.
+    # The statuses that raise it; the first is that of an error made without a response.
     _statuses: ClassVar[Sequence[int]] = (0,)
 
     def __attrs_post_init__(self) -> None:
@@ -125,7 +125,7 @@ class APIStatusError(MemtraceError):
 
 
 class BadRequestError(APIStatusError):
-    """The request is not what the contract says (400, 413, 415, 422, 431); `details` names each field.
+    """The request does not match the contract (400, 413, 415, 422, 431); `details` names each field.
 
     A request that cannot be sent, such as one for an empty id, raises this error with `status_code` 0.
     """
@@ -146,17 +146,17 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """There is no such thing in the key's organisation (404)."""
+    """The key's organisation has no such agent, session or memory (404)."""
 
     _statuses = (404,)
 
 
 @attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class ConflictError(APIStatusError):
-    """It is there already, such as a duplicate memory or an agent of that name (409).
+    """It exists already, such as a duplicate memory or an agent of that name (409).
 
     Attributes:
-        existing_id: Id of what is there already; None if the server did not say.
+        existing_id: Id of the existing memory or agent; None if the server did not say.
     """
 
     _statuses = (409,)
@@ -186,7 +186,7 @@ class NoArcInstanceError(ServerError):
 
 @attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class BufferedWriteError(MemtraceError):
-    """Memories that a buffer took, and could not store; or a buffer that is closed and takes no more.
+    """Memories that a buffer could not store; or a buffer that is closed and takes no more.
 
     The other attributes are those of the first memory's error, which is also the cause.
 
@@ -198,4 +198,4 @@ class BufferedWriteError(MemtraceError):
 
 
 class ResponseValidationError(MemtraceError):
-    """The server answered, and the response is not what the contract says."""
+    """The response does not match the contract."""

@@ -83,7 +83,7 @@ def test_iterators_name_the_limit_that_they_do_not_take(sdk: Memtrace) -> None:
         lambda: sdk.iter_search("dark", limit=3),  # type: ignore[call-arg]
     ]
     for call in calls:
-        with pytest.raises(TypeError, match=r"^limit: the iterator has all that matches; give page_size,"):
+        with pytest.raises(TypeError, match=r"^limit: the iterator returns every match; give page_size,"):
             call()
 
 

@@ -188,7 +188,7 @@ def test_a_status_that_has_no_name_is_told_as_a_number(once: Memtrace, fake_serv
     with pytest.raises(ServerError) as caught:
         once.get_agent("a")
 
-    assert caught.value.message == "GET /api/v1/agents/a was answered with 599"
+    assert caught.value.message == "GET /api/v1/agents/a: the response is 599"
 
 
 def test_a_bad_request_names_each_field(once: Memtrace, fake_server: FakeServer) -> None:
@@ -290,24 +290,24 @@ def test_an_html_error_page_is_an_error_like_any_other(once: Memtrace, fake_serv
     with pytest.raises(ServerError) as caught:
         once.recall("a")
 
-    assert caught.value.message == "GET /api/v1/memories was answered with 502 Bad Gateway: nginx: 502"
+    assert caught.value.message == "GET /api/v1/memories: the response is 502 Bad Gateway: nginx: 502"
     assert caught.value.body == HTML
 
 
 @pytest.mark.parametrize(
     ("response", "said"),
     [
-        ({}, "answered with 504 Gateway Timeout"),
-        ({"text": "upstream\n timed out"}, "answered with 504 Gateway Timeout: upstream timed out"),
+        ({}, "the response is 504 Gateway Timeout"),
+        ({"text": "upstream\n timed out"}, "the response is 504 Gateway Timeout: upstream timed out"),
         ({"text": "x" * 10_000}, "x" * 200),
-        ({"html": "<title>504 Gateway Timeout</title>"}, "answered with 504 Gateway Timeout"),
-        ({"html": "<p>no title</p>"}, "answered with 504 Gateway Timeout"),
-        ({"json": {"message": "no route"}}, "answered with 504 Gateway Timeout: no route"),
-        ({"json": {"detail": "no route"}}, "answered with 504 Gateway Timeout: no route"),
-        ({"json": {"error": {"nested": 1}}}, "answered with 504 Gateway Timeout"),
-        ({"json": ["a", "list"]}, "answered with 504 Gateway Timeout"),
-        ({"json": None}, "answered with 504 Gateway Timeout"),
-        ({"content": b"\xff\xfe"}, "answered with 504 Gateway Timeout: \ufffd\ufffd"),
+        ({"html": "<title>504 Gateway Timeout</title>"}, "the response is 504 Gateway Timeout"),
+        ({"html": "<p>no title</p>"}, "the response is 504 Gateway Timeout"),
+        ({"json": {"message": "no route"}}, "the response is 504 Gateway Timeout: no route"),
+        ({"json": {"detail": "no route"}}, "the response is 504 Gateway Timeout: no route"),
+        ({"json": {"error": {"nested": 1}}}, "the response is 504 Gateway Timeout"),
+        ({"json": ["a", "list"]}, "the response is 504 Gateway Timeout"),
+        ({"json": None}, "the response is 504 Gateway Timeout"),
+        ({"content": b"\xff\xfe"}, "the response is 504 Gateway Timeout: \ufffd\ufffd"),
         ({"content": b"[" * 100_000}, "[" * 200),
     ],
 )
@@ -343,7 +343,7 @@ def test_a_redirect_is_an_error_and_the_key_goes_nowhere_else(
 
     assert caught.value.status_code == status
     assert caught.value.message == (
-        "GET /api/v1/agents/a was answered with a redirect to https://elsewhere/api/v1/agents/a, which is "
+        "GET /api/v1/agents/a: the response is a redirect to https://elsewhere/api/v1/agents/a, which is "
         "not followed, so that the API key goes nowhere else; give the right base_url"
     )
 
@@ -351,7 +351,7 @@ def test_a_redirect_is_an_error_and_the_key_goes_nowhere_else(
 def test_a_redirect_to_no_place_is_one_too(sdk: Memtrace, fake_server: FakeServer) -> None:
     fake_server.answer(301)
 
-    with pytest.raises(APIStatusError, match="with a redirect to nowhere, which is not followed"):
+    with pytest.raises(APIStatusError, match="the response is a redirect to nowhere, which is not followed"):
         sdk.get_agent("a")
 
 
@@ -431,7 +431,7 @@ def test_an_answer_that_is_no_json_is_said_to_be_so(
     for method, call in (("GET", sdk.get_agent), ("DELETE", sdk.delete_agent)):
         with pytest.raises(ResponseValidationError) as caught:
             call("a")
-        beginning = f"The response to {method} /api/v1/agents/a is not what the contract says{said}"
+        beginning = f"The response to {method} /api/v1/agents/a does not match the contract{said}"
         assert caught.value.message.startswith(beginning)
         assert caught.value.message.removeprefix(beginning) not in {"", "None"}
 

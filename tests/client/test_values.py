@@ -247,7 +247,7 @@ def test_a_time_zone_is_asked_for_by_its_name(
     sdk: Memtrace, fake_server: FakeServer, zone: Any, name: str
 ) -> None:
     for call in (sdk.get_agent_context, sdk.get_session_context):
-        with pytest.raises(TypeError, match=f"^timezone: .* is no name of a time zone; give '{name}'$"):
+        with pytest.raises(TypeError, match=f"^timezone: .* is not the name of a time zone; give '{name}'$"):
             call("id", timezone=zone)
 
     assert fake_server.requests == []

@@ -1,4 +1,4 @@
-"""The client: one method for each thing that a Memtrace server can do, and a few that are made of them."""
+"""The client: one method for each operation of a Memtrace server, and a few that combine them."""
 
 from __future__ import annotations
 
@@ -55,8 +55,7 @@ if TYPE_CHECKING:
     from memtrace._buffer import Failure
     from memtrace._http import AsyncHttpClient, Timeout
 else:
-    # For frameworks, which read annotations when a program runs; these imports are long, or not always
-    # needed.
+    # For frameworks, which read annotations at run time; these imports are long, or not always needed.
     AsyncHttpClient = AsyncWriteBuffer = Timeout = Any
 
 P = ParamSpec("P")
@@ -148,7 +147,7 @@ class AsyncMemtrace(AsyncTransfers):
             max_retries: How often a request may be retried.
 
         Returns:
-            The copy; what is not given is as in this client.
+            The copy, with this client's settings where no other is given.
 
         Raises:
             ValueError: If an argument cannot work.
@@ -165,7 +164,7 @@ class AsyncMemtrace(AsyncTransfers):
     async def with_response(
         self, method: AsyncMethod[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Answered[T]:
-        """Call a method, and return the response that it got beside its result.
+        """Call a method, and return its result together with the response.
 
         Args:
             method: A method of this client, or of a session of it, that sends a request before it returns.
@@ -174,8 +173,8 @@ class AsyncMemtrace(AsyncTransfers):
             **kwargs: The method's arguments by name.
 
         Returns:
-            `result`, what the method returned; `response`, an `httpx.Response`; `request_id`, the name of the
-            request in the server's log; `retries`, how many retries there were.
+            `result`, the value that the method returned; `response`, an `httpx.Response`; `request_id`, the
+            name of the request in the server's log; `retries`, how many retries there were.
 
         Raises:
             TypeError: If the method got no response before it returned.
@@ -192,7 +191,7 @@ class AsyncMemtrace(AsyncTransfers):
         """Close the buffers, the connections, and the store if it is embedded. Closing twice is fine.
 
         Raises:
-            BufferedWriteError: If a buffer could not store all that it held.
+            BufferedWriteError: If a buffer could not store some of its memories.
         """
         await self._finish(None)
 
@@ -272,7 +271,7 @@ class AsyncMemtrace(AsyncTransfers):
         page_size: int | None = None,
         **filters: Unpack[IterFilters],
     ) -> AsyncIterator[Memory]:
-        """Iterate over all memories that match, requesting a page when it is needed.
+        """Iterate over all memories that match, requesting each page when it is needed.
 
         Args:
             options: The filters; `limit` is the size of a page. Or pass them as keywords.
@@ -330,10 +329,10 @@ class AsyncMemtrace(AsyncTransfers):
         page_size: int | None = None,
         **conditions: Unpack[IterSearchConditions],
     ) -> AsyncIterator[Memory]:
-        """Iterate over what a search finds, requesting a page when it is needed.
+        """Iterate over the memories that a search finds, requesting each page when it is needed.
 
-        With a query, the best 100 memories and what follows questions among the best of them; every match
-        with `order="desc"` or `"asc"`, or without a query.
+        With a query: the best 100 memories, and those that follow a question among the best. With
+        `order="desc"` or `"asc"`, or without a query: every match.
 
         Args:
             query: The question, as in `search_memories`, with other conditions as keywords. Or a
@@ -363,7 +362,7 @@ class AsyncMemtrace(AsyncTransfers):
             How many memories were forgotten, or would be.
 
         Raises:
-            BadRequestError: If there is no filter.
+            BadRequestError: If no filter is given.
 
         Example:
             >>> await client.forget_all(agent_id="agent_1", until="30d")
@@ -387,7 +386,7 @@ class AsyncMemtrace(AsyncTransfers):
             agent_id: The agent whose session it is.
             session_id: The session to continue; your own id for one that begins with its first memory. A new
                 session by default.
-            metadata: Anything about it, as a JSON object; merged into what it has.
+            metadata: A JSON object; merged into the metadata of a session that exists.
 
         Returns:
             A context manager with a handle with the session's `id`, and with `remember`, `decide`,
@@ -482,7 +481,7 @@ class AsyncMemtrace(AsyncTransfers):
             parameters = {"body": given}
         else:
             filters = fields if of is None else given.to_dict()
-            # What is in the path is no filter.
+            # Ids in the path are not filters.
             parameters = {n: value for n, value in filters.items() if n not in names[: len(ids)]}
         write = call(operation, *ids, idempotency_key=idempotency_key, **parameters)
         return await self._send(write, model, given, never_on)
@@ -490,7 +489,7 @@ class AsyncMemtrace(AsyncTransfers):
     async def _send(
         self, call: Call, model: type[T], body: object = None, never_on: Collection[int] = ()
     ) -> T:
-        """Send a request; a write that a 0.x server refuses as a duplicate of itself is no error."""
+        """Send a request; look up a write that a 0.x server refuses as a duplicate of itself."""
         deadline, sent_at = Deadline(self._config.timeout), datetime.now(UTC)
         retries = Retries(self._config.max_retries, deadline, never_on)
         try:
@@ -503,14 +502,14 @@ class AsyncMemtrace(AsyncTransfers):
             applied: T = await client._applied(call, body, error, sent_at)  # noqa: SLF001  # a copy
             return applied
 
-    async def _applied(self, call: Call, body: object, refusal: APIStatusError, sent_at: datetime) -> Any:  # noqa: ANN401  # what the call returns
-        """Return what an earlier attempt of a write did on a 0.x server; raise the refusal if it did not."""
+    async def _applied(self, call: Call, body: object, refusal: APIStatusError, sent_at: datetime) -> Any:  # noqa: ANN401  # of any model
+        """Return the result of an earlier attempt on a 0.x server; raise the refusal if there is none."""
         if isinstance(body, RegisterAgentRequest):
             agent = _compat.agent_for(body, (await self.list_agents()).agents)
             if agent is not None:
                 return agent
         elif isinstance(refusal, NotFoundError) and call.operation.startswith("delete_"):
-            return None  # what a retry does not find was deleted by the attempt before
+            return None  # the earlier attempt deleted it
         elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoriesRequest):
             return _compat.batch_of(await self._stored(body.memories), refusal)
         elif isinstance(refusal, ConflictError) and isinstance(body, AddMemoryRequest):

@@ -1,4 +1,4 @@
-"""Exports and imports: what moves memories from one store to another."""
+"""Exports and imports, which move memories from one store to another."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ class AsyncTransfers(AsyncMethods):
     """The methods of a client that export and import."""
 
     async def export(self, **filters: Unpack[ExportFilters]) -> AsyncIterator[dict[str, Any]]:
-        """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
+        """Iterate over all agents, sessions and memories of the organisation, as records with a `kind`.
 
         Agents come first, then sessions, then memories in the order in which they were stored, superseded
-        ones too. With filters, the memories that match, each after the agent and the session that it names.
-        A record has what the server returned, times as text, so that `import_` stores the same.
+        ones too. With filters, only the memories that match, each after its agent and its session. A record
+        is a JSON object with the fields that the server returned, times as text, so that `import_` stores
+        the same.
 
         Returns:
             The records, one by one.
@@ -64,19 +65,19 @@ class AsyncTransfers(AsyncMethods):
     ) -> ImportReport:
         """Import records as `export` returns them, with their ids and times.
 
-        What exists already is left as it is, so to import the same twice changes nothing.
+        Existing records are left as they are, so importing the same records twice changes nothing.
 
         Args:
             records: The records, or lines of JSON with a record each, such as an open file.
-            strict: Whether to stop at the first record that cannot be imported; the others of its batch, and
-                what follows, are not imported then.
+            strict: Whether to stop at the first record that cannot be imported; the rest of its batch and
+                later records are then not imported.
 
         Returns:
-            How many were imported, and which cannot be.
+            How many records were imported, and those that cannot be.
 
         Raises:
             BadRequestError: With `strict`, if a record cannot be imported; the error names it.
-            PermissionDeniedError: If the key is none of an admin.
+            PermissionDeniedError: If the key does not have the role of an admin.
 
         Example:
             >>> with open("memories.jsonl", encoding="utf-8") as file:
@@ -119,7 +120,7 @@ class AsyncTransfers(AsyncMethods):
     async def _named_by(
         self, memory: Mapping[str, Any], named: set[tuple[str, str]]
     ) -> AsyncIterator[dict[str, Any]]:
-        """Return the agent and the session of a memory, unless they were returned before or are deleted."""
+        """Return the agent and the session of a memory, except those returned before or deleted."""
         for kind, get in (("agent", requests.get_agent), ("session", requests.get_session)):
             identifier = memory.get(f"{kind}_id")
             if identifier is None or (kind, identifier) in named:

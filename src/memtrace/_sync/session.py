@@ -27,7 +27,7 @@ logger = logging.getLogger("memtrace")
 class SessionHandle(SessionMethods):
     """A session that begins and ends with an `with` block; `Memtrace.session` makes one.
 
-    Every method raises what the method of the client raises, and RuntimeError before the block.
+    Every method raises the errors of the client's method, and RuntimeError before the block.
 
     Attributes:
         agent_id: The agent whose session it is.
@@ -71,7 +71,7 @@ class SessionHandle(SessionMethods):
             self._client.update_session(self.id, status="active", metadata=self._metadata)
             self._metadata = None
         except NotFoundError:
-            # It comes into being with its first memory.
+            # The first memory creates it.
             logger.debug("Session %s begins with its first memory", self._id)
         return self
 
@@ -81,14 +81,14 @@ class SessionHandle(SessionMethods):
             self._client.update_session(self.id, status="closed", metadata=metadata)
         except MemtraceError as error:
             if isinstance(error, NotFoundError) and not self._is_new:
-                return  # there was no memory that would have begun it
-            # The caller has to see what went wrong in the block.
+                return  # no memory created it
+            # The exception of the block matters more.
             if exception is None:
                 raise
             logger.warning("Session %s is left open: %s", self.id, error)
 
     def _bound(self, of: type[T], request: object, fields: Mapping[str, object]) -> T:
-        """Return a request for what the session's agent stored; a search, for this session too."""
+        """Return a request limited to the session's agent; a search, to this session too."""
         made: Any = request_of(of, request, fields)
         session = {"session_id": self.id} if of is SearchQuery else {}
         bound: T = attrs.evolve(made, agent_id=self.agent_id, **session)

@@ -1,5 +1,5 @@
 # Derived from src/memtrace/_async/transfer.py by scripts/unasync.py: edit that, then run `make regen`.
-"""Exports and imports: what moves memories from one store to another."""
+"""Exports and imports, which move memories from one store to another."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class Transfers(Methods):
     """The methods of a client that export and import."""
 
     def export(self, **filters: Unpack[ExportFilters]) -> Iterator[dict[str, Any]]:
-        """Iterate over all that the organisation remembers, as records: JSON objects with a `kind`.
+        """Iterate over all agents, sessions and memories of the organisation, as records with a `kind`.
 
         Agents come first, then sessions, then memories in the order in which they were stored, superseded
-        ones too. With filters, the memories that match, each after the agent and the session that it names.
-        A record has what the server returned, times as text, so that `import_` stores the same.
+        ones too. With filters, only the memories that match, each after its agent and its session. A record
+        is a JSON object with the fields that the server returned, times as text, so that `import_` stores
+        the same.
 
         Returns:
             The records, one by one.
@@ -65,19 +66,19 @@ class Transfers(Methods):
     ) -> ImportReport:
         """Import records as `export` returns them, with their ids and times.
 
-        What exists already is left as it is, so to import the same twice changes nothing.
+        Existing records are left as they are, so importing the same records twice changes nothing.
 
         Args:
             records: The records, or lines of JSON with a record each, such as an open file.
-            strict: Whether to stop at the first record that cannot be imported; the others of its batch, and
-                what follows, are not imported then.
+            strict: Whether to stop at the first record that cannot be imported; the rest of its batch and
+                later records are then not imported.
 
         Returns:
-            How many were imported, and which cannot be.
+            How many records were imported, and those that cannot be.
 
         Raises:
             BadRequestError: With `strict`, if a record cannot be imported; the error names it.
-            PermissionDeniedError: If the key is none of an admin.
+            PermissionDeniedError: If the key does not have the role of an admin.
 
         Example:
             >>> with open("memories.jsonl", encoding="utf-8") as file:
@@ -118,7 +119,7 @@ class Transfers(Methods):
                 fields = {"cursor": page.next_cursor} if page.next_cursor is not None else None
 
     def _named_by(self, memory: Mapping[str, Any], named: set[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-        """Return the agent and the session of a memory, unless they were returned before or are deleted."""
+        """Return the agent and the session of a memory, except those returned before or deleted."""
         for kind, get in (("agent", requests.get_agent), ("session", requests.get_session)):
             identifier = memory.get(f"{kind}_id")
             if identifier is None or (kind, identifier) in named:
