@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The embedded server needs no key; without one, the client would take it from the environment.
 _KEY = "mtk_test"
-_URL = "http://embedded"
+_URL = "http://embedded.localhost"  # this machine, to which a key may go unencrypted
 
 T = TypeVar("T")
 

@@ -228,8 +228,8 @@ class Core:
             response = refusal(problems.outcome_unknown(), exchange.request_id)
         elif isinstance(outcome, StoreUnavailable):
             _LOG.error("%s: %s", exchange.request_id, outcome)
-            detail = f": {outcome.detail}" if outcome.detail and self._local else ""
-            problem = problems.unavailable(f"The storage is not available: {outcome.reason}{detail}")
+            what = str(outcome) if self._local else outcome.reason  # the path is not for clients elsewhere
+            problem = problems.unavailable(f"The storage is not available: {what}")
             response = refusal(problem, exchange.request_id)
         elif isinstance(outcome, StoreReadOnly):
             problem = problems.forbidden("The store was opened to be read only (mode=ro)")

@@ -86,16 +86,25 @@ def serve(options: Options) -> None:
     greeting = Greeting(_url(listener), options.store_url, as_text, options.auth)
     # Also with workers: what is wrong with the store or the key is told here, and the first key is made.
     application = _application(options, greeting)
-    # uvicorn raises a signal again after it has stopped for it; we have stopped, and that is all.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     if options.workers == 1:
-        _Server(_config(application, options), greeting).run(sockets=[listener])
+        server = _Server(_config(application, options), greeting)
+        stop_by_signals(server)
+        server.run(sockets=[listener])
         return
     os.environ.pop(_BOOTSTRAP_KEY, None)  # workers have no use for the key, and inherit this environment
     os.environ[_OPTIONS] = msgspec.json.encode(attrs.evolve(options, bootstrap_key=None)).decode()
+    workers = Multiprocess(_config("memtrace_server.serving:worker", options), sockets=[listener])
     greeting.tell()  # connections wait in the socket's queue until a worker takes them
-    Multiprocess(_config("memtrace_server.serving:worker", options), sockets=[listener]).run()
+    workers.run()
+
+
+def stop_by_signals(server: uvicorn.Server) -> None:
+    """Let SIGTERM and SIGINT end a server, also before it runs.
+
+    uvicorn listens to them while it runs, and raises them again once it has stopped; then nothing happens.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, server.handle_exit)
 
 
 def worker() -> Starlette:

@@ -77,6 +77,18 @@ def test_plugin_without_a_fixture_imports_nothing(project: Project) -> None:
     assert outcomes == {"passed": 1}
 
 
+def test_clients_of_the_fixtures_log_no_warning(project: Project) -> None:
+    outcomes = project.test(
+        """
+        def test_it(memtrace, async_memtrace, caplog):
+            memtrace.remember("ann", "Likes tea")
+            assert [record for when in ("setup", "call") for record in caplog.get_records(when)] == []
+        """
+    )
+
+    assert outcomes == {"passed": 1}
+
+
 def test_failure_that_never_happens_is_an_error_of_the_test(project: Project) -> None:
     outcomes = project.test(
         """

@@ -220,3 +220,96 @@ def test_a_closed_stream_is_no_error_of_a_command(stream: str, tmp_path: Path, c
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+WITHOUT_ROOM = """
+import resource, sys
+from memtrace.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.RLIM_INFINITY))  # SQLite's -shm, and little else
+main(sys.argv[1:])
+"""
+
+
+def test_a_command_whose_store_has_no_room_says_so_in_one_line(tmp_path: Path, command: Commands) -> None:
+    store = tmp_path / "memory.db"
+    command("remember", "ann", "Likes tea", "--url", f"sqlite:///{store}")
+
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", WITHOUT_ROOM,
+         "remember", "ann", "-", "--url", f"sqlite:///{store}"],
+        input="x" * 60_000, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"memtrace: The storage is not available: {store}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_command_without_a_store_says_so_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-m", "memtrace", "backup", "copy.db", "--store", "sqlite:///none.db"],
+        cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("memtrace: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["remember", "ann", "Likes tea", "--key", "mtk_of_a_server"],
+            "--key: a store asks for no key; leave it out, or name its server",
+        ),
+        (
+            ["copy", "sqlite://", "https://localhost", "--from-key", "mtk_of_a_server"],
+            "--from-key: a store asks for no key; leave it out, or name its server",
+        ),
+        (["mcp", "--port", "9101"], "with stdio, nothing is listened to; add --transport http"),
+        (["forget", "mem_01M8B6CTCE67BG9630B04CKC97", "--agent", "ann"], "give ids or filters, not both"),
+        (["key", "create", "--role", "boss"], "--role': 'boss' is not one of 'reader', 'writer', 'admin'"),
+    ],
+    ids=["a store's key", "a copy's key", "stdio's port", "ids and filters", "a role"],
+)
+def test_arguments_that_cannot_be_meant_are_refused(
+    arguments: list[str], message: str, command: Commands
+) -> None:
+    error = command.fail(*arguments, code=2)
+
+    assert message in error
+    assert "mtk_" not in error
+
+
+def test_a_key_in_a_variable_is_left_for_the_servers_that_ask_for_it(
+    command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMTRACE_API_KEY", "mtk_of_a_server")
+
+    assert "Likes tea" in command("remember", "ann", "Likes tea", "--url", "sqlite://")
+
+
+def test_a_data_folder_that_cannot_be_made_is_named_with_what_to_do(
+    tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_file").touch()
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "a_file"))
+
+    error = command.fail("remember", "ann", "Likes tea")
+
+    assert f"{tmp_path}/a_file/memtrace: cannot be created: Not a directory; name a store with --url" in error
+
+
+def test_characters_that_the_locale_does_not_know_are_escaped(tmp_path: Path, command: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/memory.db"
+    command("remember", "ann", "Lives in \u0141\xf3d\u017a", "--url", url)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "memtrace", "context", "ann", "--url", url],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        capture_output=True, encoding="ascii", timeout=60, check=False,
+    )  # fmt: skip
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Lives in \\u0141\\xf3d\\u017a" in done.stdout

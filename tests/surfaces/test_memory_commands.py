@@ -177,7 +177,7 @@ def test_a_program_gets_a_line_for_each_memory(at: list[str], command: Commands)
         (["recall", "ann", "--since", "99x"], 2, "--since: "),
         (["recall", "ann", "--since", "2026-01-01T00:00"], 2, "--since: "),
         (["search", ""], 2, "QUESTION: "),
-        (["search", "tea", "--tag", ""], 2, "--tag.0: "),
+        (["search", "tea", "--tag", ""], 2, "--tag: "),
         (["remember", "", "x"], 2, "AGENT: "),
         (["search", "-tea"], 2, "memtrace search -- -t"),
         (["context", "nobody"], 1, "nobody"),

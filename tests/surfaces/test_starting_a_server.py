@@ -167,3 +167,27 @@ def test_the_servers_own_url_leads_to_the_reference(path: str, live_server: Live
     assert page.status_code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert "addMemory" in page.text
+
+
+EARLY = """
+import signal, sys, uvicorn
+from memtrace import cli
+run = uvicorn.Server.run
+def run_after_a_signal(server, sockets=None):
+    signal.raise_signal(signal.SIGTERM)
+    run(server, sockets)
+uvicorn.Server.run = run_after_a_signal
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["serve", "--port", "0"], ["ui", "sqlite://", "--no-open"]], ids=["serve", "ui"]
+)
+def test_a_signal_that_comes_before_the_server_runs_ends_it(arguments: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", EARLY, *arguments],
+        cwd=tmp_path, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memtrace.cli._errors import failure_of, is_local
-from memtrace.cli._opened import NoSuchStore, own_file
+from memtrace.cli._opened import NoSuchStore, own_file, said_once
 from memtrace.exceptions import MemtraceError
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def connected(  # noqa: PLR0913 - as many facts
         Failure: If the client, or a call of it, raises an error.
         ValueError: If the URL or the key cannot work.
     """
-    with ExitStack() as stack:
+    with said_once(), ExitStack() as stack:
         try:
             url = memory_url(url, create=create)
             client, where = _client(url, key, org, stack)

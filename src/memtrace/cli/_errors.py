@@ -19,7 +19,10 @@ FAILED = 1
 MISUSED = 2
 _LOCAL = ("sqlite:", "postgresql:", "postgres:")
 _NOT_WRITTEN_SO = {0, 400}  # statuses of requests that break the contract: never sent, or refused
+_INDEX = re.compile(r"\A(?:\.|\[)\d+\]?")  # of a value of an option that may be given several times
 _FIELD = re.compile(r"(\w+)((?:[.\[]\S*)?): ")
+# The options for a key, each with the parameter that says what it is for.
+_KEYS = {"key": "url", "from_key": "source", "to_key": "target"}
 # The parameters of commands that are not called as the field of a request that they fill.
 _PARAMETERS = {
     "agent_id": ("agent",),
@@ -59,6 +62,7 @@ class Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
         """Run the command."""
+        self._check_keys(ctx)
         try:
             return super().invoke(ctx)
         except Failure as error:
@@ -75,8 +79,17 @@ class Command(TyperCommand):
             if parameter.name in names:
                 is_option = parameter.param_type_name == "option"
                 word = parameter.opts[0] if is_option else parameter.metavar or parameter.name.upper()
-                return f"{word.strip('[].')}{found[2]}: {message[found.end() :]}"
+                where = _INDEX.sub("", found[2]) if parameter.multiple else found[2]
+                return f"{word.strip('[].')}{where}: {message[found.end() :]}"
         return message
+
+    def _check_keys(self, ctx: Any) -> None:  # noqa: ANN401 - as above
+        """Refuse a key that is written for a store; one in a variable may be for other commands."""
+        for key in _KEYS.keys() & ctx.params.keys():
+            is_written = ctx.get_parameter_source(key).name == "COMMANDLINE"
+            if is_written and is_local(ctx.params[_KEYS[key]] or _LOCAL[0]):
+                option = f"--{key.replace('_', '-')}"
+                raise Failure(f"{option}: a store asks for no key; leave it out, or name its server", MISUSED)
 
 
 def is_local(url: str) -> bool:

@@ -88,8 +88,10 @@ def forget(  # noqa: PLR0913 - an option for each filter
         "until": until,
     }
     filters: ForgetFilters = {name: value for name, value in given.items() if value not in (None, [], {})}  # type: ignore[assignment]
-    if bool(memory_ids) == bool(filters):
+    if not memory_ids and not filters:
         raise typer.BadParameter("give ids, or at least one filter", param_hint="ID")
+    if memory_ids and filters:
+        raise typer.BadParameter("give ids or filters, not both", param_hint="ID")
     if memory_ids and dry_run:
         raise typer.BadParameter(
             "counts what filters match, and ids are counted already", param_hint="--dry-run"

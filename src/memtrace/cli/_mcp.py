@@ -17,6 +17,8 @@ from memtrace.cli._client import EMBEDDED, KeyOption, OrgOption, UrlOption, memo
 if TYPE_CHECKING:
     from memtrace._http import httpx
 
+_HOST = "127.0.0.1"
+_PORT = 9101
 _PATIENCE = 5  # seconds that a start waits for a server: clients give a start some 30
 
 
@@ -32,10 +34,19 @@ def mcp(  # noqa: PLR0913 - one for each option
             " that --url names."
         ),
     ] = "stdio",
-    host: Annotated[str, typer.Option(help="The address to listen on, with http.")] = "127.0.0.1",
+    host: Annotated[
+        str | None, typer.Option(help="The address to listen on, with http.", show_default=_HOST)
+    ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, metavar="N", help="The port to listen on, with http; 0 for any.")
-    ] = 9101,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            metavar="N",
+            help="The port to listen on, with http; 0 for any.",
+            show_default=str(_PORT),
+        ),
+    ] = None,
 ) -> None:
     """Serve memory to MCP clients, such as Claude Code, Claude Desktop and Cursor."""
     try:
@@ -45,6 +56,10 @@ def mcp(  # noqa: PLR0913 - one for each option
     where = memory_url(url, create=True)
     place = AsyncMemtrace(where).base_url  # without a password
     if transport == "stdio":
+        if host is not None or port is not None:
+            raise typer.BadParameter(
+                "with stdio, nothing is listened to; add --transport http", param_hint="--host, --port"
+            )
         print(f"memory: {place}", file=sys.stderr, flush=True)
         if problem := _problem(where, key, org):
             _warn(problem)
@@ -58,7 +73,8 @@ def mcp(  # noqa: PLR0913 - one for each option
         )
     import uvicorn
 
-    listener = socket.create_server((host, port))
+    host = host or _HOST
+    listener = socket.create_server((host, _PORT if port is None else port))
     name, number, *_ = listener.getsockname()
     print(f"memory: {place}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
     problem = _problem(where, key)

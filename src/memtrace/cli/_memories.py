@@ -265,7 +265,10 @@ def agents(
 
 def sessions(
     *,
-    agent: AgentOption = None,
+    agent: Annotated[
+        str | None,
+        typer.Option("--agent", metavar="AGENT", help="Only this agent's sessions.", show_default="all"),
+    ] = None,
     org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
@@ -283,7 +286,7 @@ def sessions(
 
 
 def stats(
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose memories to read.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent whose memories to count.")],
     *,
     org: OrgOption = None,
     url: UrlOption = None,

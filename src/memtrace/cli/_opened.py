@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,12 +32,30 @@ def opened(url: str, *, create: bool = False) -> Iterator[Store]:
     from memtrace_server.store import open_store
 
     try:
-        with unavailability(), closing(open_store(url, create=create)) as store:
+        with said_once(), unavailability(), closing(open_store(url, create=create)) as store:
             yield store
     except NoSuchStore as error:
         own = own_file()
         example = f", such as --store sqlite:///{own}" if own.exists() else ""
         raise NoSuchStore(f"{error}, or name the store with --store{example}") from error
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Keep what is wrong with the store out of the log: the command ends with it, in one line."""
+    log = logging.getLogger("memtrace_server")
+    log.addFilter(_is_news)
+    try:
+        yield
+    finally:
+        log.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    from memtrace_server.store.protocol import StoreUnavailable
+
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return not any(isinstance(each, StoreUnavailable) for each in arguments)
 
 
 def own_file(*, create: bool = False) -> Path:
@@ -47,7 +66,15 @@ def own_file(*, create: bool = False) -> Path:
     """
     from platformdirs import user_data_path
 
-    return user_data_path("memtrace", appauthor=False, ensure_exists=create) / "memtrace.db"
+    folder = user_data_path("memtrace", appauthor=False)
+    if create:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TyperException(
+                f"{folder}: cannot be created: {error.strerror}; name a store with --url, such as --url sqlite:///agent.db"
+            ) from error
+    return folder / "memtrace.db"
 
 
 @contextmanager

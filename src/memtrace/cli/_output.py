@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
+_RAISING = {"strict", "surrogateescape"}  # the second is Python's choice in the locale C
 _LEAST_OF_LAST = 30  # characters of the last column, which may be long, beside the others
 
 
@@ -101,5 +102,5 @@ def write_utf8() -> None:
 
 def escape_unknown() -> None:
     """Let characters that a person's terminal does not know be escaped on standard output."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in _RAISING:
         sys.stdout.reconfigure(errors="backslashreplace")

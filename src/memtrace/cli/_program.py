@@ -54,7 +54,10 @@ def run(arguments: Sequence[str] | None) -> None:
     try:
         code = program(args=arguments, prog_name="memtrace", standalone_mode=False)
     except TyperException as error:
-        _fail(error.format_message().rstrip(".") + _hint(error), error.exit_code)
+        message = error.format_message().replace(
+            "Value error, ", ""
+        )  # which pydantic writes before typer's words
+        _fail(message.rstrip(".") + _hint(error), error.exit_code)
     except OSError as error:
         _fail(str(error), _FAILED)
     except typer.Abort:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import sys
 import tempfile
@@ -44,6 +43,7 @@ def ui(
 
     from memtrace import NotFoundError
     from memtrace_server import viewing
+    from memtrace_server.serving import stop_by_signals
 
     with connected(url, key, org, url_option="URL") as (client, where):
         with suppress(NotFoundError):  # a Memtrace 0.x server does not say
@@ -52,14 +52,13 @@ def ui(
     secret = viewing.new_key()
     application = viewing.create_viewer(viewing.connect(target, key, org), secret)
     listener = _listen(port)
+    config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    stop_by_signals(server)
     link = f"http://127.0.0.1:{listener.getsockname()[1]}/ui#key={secret}"
     print(f"memory: {where}\n{link}\nCtrl-C stops it.", file=sys.stderr, flush=True)
-    # uvicorn raises a signal again after it has stopped for it; we have stopped, and that is all.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    config = uvicorn.Config(application, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
     with _opened(link) if open_browser else nullcontext():
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def _listen(port: int) -> socket.socket:

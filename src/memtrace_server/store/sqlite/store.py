@@ -28,6 +28,7 @@ from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
     StoreBusy,
+    StoreNotFound,
     StoreUnavailable,
     Told,
     Transaction,
@@ -203,6 +204,8 @@ class SqliteStore:
             self._indexer.drain()
         except StoreBusy:
             _LOG.debug("What was forgotten is removed later, as another process writes")
+        except StoreNotFound:
+            pass  # nothing was
         except StoreUnavailable as error:
             _LOG.warning("What was forgotten cannot be removed now: %s", error)
 
