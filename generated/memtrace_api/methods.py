@@ -171,7 +171,7 @@ class AsyncMethods:
             The memory.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
         """
         return await self._fetch_by(
             Memory,
@@ -195,7 +195,7 @@ class AsyncMethods:
             memory: The memory, or its id; a Memtrace 0.x server gives none.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         await self._fetch_by(
@@ -238,7 +238,7 @@ class AsyncMethods:
 
         Raises:
             ServerError: If the response is 503, which is not retried.
-            PermissionDeniedError: If the key is none of an admin of `org_default`.
+            PermissionDeniedError: If the key is not an admin's of `org_default`.
         """
         await self._fetch_by(
             NoneType,
@@ -368,7 +368,7 @@ class AsyncMethods:
             The agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return await self._fetch_by(
             Agent,
@@ -394,7 +394,7 @@ class AsyncMethods:
             agent_id: Id or name of the agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         await self._fetch_by(
             NoneType,
@@ -422,7 +422,7 @@ class AsyncMethods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return await self._fetch_by(
             MemoryList,
@@ -448,7 +448,7 @@ class AsyncMethods:
             The counts, exact at the time of the response.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return await self._fetch_by(
             AgentStats,
@@ -481,7 +481,7 @@ class AsyncMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return await self._fit_by(
@@ -573,7 +573,7 @@ class AsyncMethods:
             The session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return await self._fetch_by(
             Session,
@@ -603,7 +603,7 @@ class AsyncMethods:
             The session as it is now.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return await self._fetch_by(
             Session,
@@ -632,7 +632,7 @@ class AsyncMethods:
             session_id: Id of the session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         await self._fetch_by(
             NoneType,
@@ -660,7 +660,7 @@ class AsyncMethods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return await self._fetch_by(
             MemoryList,
@@ -708,7 +708,7 @@ class AsyncMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return await self._fit_by(
@@ -846,9 +846,9 @@ class AsyncMethods:
     ) -> Memory:
         """Store a memory.
 
-        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
-        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
-        result is made from the request, with an empty `org_id` and the time of the first attempt.
+        A Memtrace 0.x server may refuse a write that it has already stored, if its first response was lost
+        and the write was retried. The memory is then looked up there. If it cannot be found, the result is
+        made from the request, with an empty `org_id` and the time of the first attempt.
 
         Args:
             request: The memory, as a request object or a mapping. Or pass its fields as keywords.
@@ -957,7 +957,7 @@ class AsyncSessionMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return await self._client.get_session_context(
@@ -1208,7 +1208,7 @@ class Methods:
             The memory.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
         """
         return self._fetch_by(
             Memory,
@@ -1232,7 +1232,7 @@ class Methods:
             memory: The memory, or its id; a Memtrace 0.x server gives none.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         self._fetch_by(
@@ -1275,7 +1275,7 @@ class Methods:
 
         Raises:
             ServerError: If the response is 503, which is not retried.
-            PermissionDeniedError: If the key is none of an admin of `org_default`.
+            PermissionDeniedError: If the key is not an admin's of `org_default`.
         """
         self._fetch_by(
             NoneType,
@@ -1405,7 +1405,7 @@ class Methods:
             The agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return self._fetch_by(
             Agent,
@@ -1431,7 +1431,7 @@ class Methods:
             agent_id: Id or name of the agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         self._fetch_by(
             NoneType,
@@ -1459,7 +1459,7 @@ class Methods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return self._fetch_by(
             MemoryList,
@@ -1485,7 +1485,7 @@ class Methods:
             The counts, exact at the time of the response.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return self._fetch_by(
             AgentStats,
@@ -1518,7 +1518,7 @@ class Methods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return self._fit_by(
@@ -1610,7 +1610,7 @@ class Methods:
             The session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return self._fetch_by(
             Session,
@@ -1640,7 +1640,7 @@ class Methods:
             The session as it is now.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return self._fetch_by(
             Session,
@@ -1669,7 +1669,7 @@ class Methods:
             session_id: Id of the session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         self._fetch_by(
             NoneType,
@@ -1697,7 +1697,7 @@ class Methods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return self._fetch_by(
             MemoryList,
@@ -1745,7 +1745,7 @@ class Methods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return self._fit_by(
@@ -1881,9 +1881,9 @@ class Methods:
     ) -> Memory:
         """Store a memory.
 
-        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
-        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
-        result is made from the request, with an empty `org_id` and the time of the first attempt.
+        A Memtrace 0.x server may refuse a write that it has already stored, if its first response was lost
+        and the write was retried. The memory is then looked up there. If it cannot be found, the result is
+        made from the request, with an empty `org_id` and the time of the first attempt.
 
         Args:
             request: The memory, as a request object or a mapping. Or pass its fields as keywords.
@@ -1992,7 +1992,7 @@ class SessionMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return self._client.get_session_context(

@@ -94,7 +94,7 @@ class ListOptions:
 
         Raises:
             ValueError: If a required field is missing, or a value has another type; the text names the field.
-            TypeError: If a point in time is none; the text names the field.
+            TypeError: If a value is not a point in time; the text names the field.
         """
         made = convert(src_dict, cls)
         if made.since is not None:
