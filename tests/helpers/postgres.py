@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,3 +95,29 @@ def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
 def postgres_url(make_postgres_url: Callable[[], str]) -> str:
     """The URL of a store of this test's own."""
     return make_postgres_url()
+
+
+@define
+class Statements:
+    """What a store executes, each statement once."""
+
+    seen: dict[str, Any] = field(factory=dict)
+
+    def note(self, statement: object, values: Any) -> None:
+        text = statement.decode() if isinstance(statement, bytes) else str(statement)
+        if re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b", text):
+            self.seen[text] = values
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    """Notes all statements of this process."""
+    statements = Statements()
+    execute = psycopg.Cursor.execute
+
+    def noted(cursor: psycopg.Cursor[Any], query: Any, params: Any = None, **options: Any) -> Any:
+        statements.note(query, params)
+        return execute(cursor, query, params, **options)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", noted)
+    return statements

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from attrs import define, field
 from clusters import Cluster
+from helpers.postgres import Statements
 from psycopg import sql
 from server.writers import together
 
@@ -32,32 +32,6 @@ SHARED = {
     "places",
     "secrets",
 }  # small: reference tables of a distributed database
-
-
-@define
-class Statements:
-    """What a store executes, each statement once."""
-
-    seen: dict[str, Any] = field(factory=dict)
-
-    def note(self, statement: object, values: Any) -> None:
-        text = statement.decode() if isinstance(statement, bytes) else str(statement)
-        if re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b", text):
-            self.seen[text] = values
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
-    """Notes all statements of this process."""
-    statements = Statements()
-    execute = psycopg.Cursor.execute
-
-    def noted(cursor: psycopg.Cursor[Any], query: Any, params: Any = None, **options: Any) -> Any:
-        statements.note(query, params)
-        return execute(cursor, query, params, **options)
-
-    monkeypatch.setattr(psycopg.Cursor, "execute", noted)
-    return statements
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The models of the contract: requests and responses."""
+"""The models of the contract: what is sent, and what is answered."""
 
 from .access import Access as Access
 from .add_memories_request import AddMemoriesRequest as AddMemoriesRequest

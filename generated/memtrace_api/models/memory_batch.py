@@ -17,13 +17,12 @@ from ..types import (
 
 
 class MemoryBatch(msgspec.Struct, kw_only=True, gc=False):
-    """The stored memories of a batch.
+    """The memories of a batch as they are stored.
 
     Attributes:
-        memories: The stored memory for each one given, in the same order; for a duplicate, the
-            original.
+        memories: One for each memory given, in the same order; for a duplicate, the original.
         count: Number of `memories`.
-        duplicates: Indexes in `memories`, from 0, at which the original of a duplicate stands.
+        duplicates: Places in `memories`, from 0, that hold the original of a duplicate.
     """
 
     memories: list[Memory]

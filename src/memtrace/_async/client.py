@@ -460,7 +460,7 @@ class AsyncMemtrace(AsyncTransfers):
             The session, closed.
 
         Raises:
-            NotFoundError: If the session does not exist.
+            NotFoundError: If there is no such session.
         """
         return await self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 

@@ -440,7 +440,7 @@ class Memtrace(Transfers):
             The session, closed.
 
         Raises:
-            NotFoundError: If the session does not exist.
+            NotFoundError: If there is no such session.
         """
         return self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from psycopg import errors
 
 from memtrace import __version__
+from memtrace_server.store.postgres import periods
 from memtrace_server.store.postgres.connecting import SCHEMA, Connection
 from memtrace_server.store.postgres.writing import FIRST_PLACE
 from memtrace_server.store.protocol import StoreUnavailable
@@ -202,6 +203,12 @@ _STEPS: Mapping[str, str] = {
         -- Each group of writes asks which of its agents return: without it, of all agents there are.
         CREATE INDEX agents_deleted ON agents (org, id) WHERE is_deleted;
     """,
+    "0005-periods": f"""
+        DROP INDEX memories_by_lexeme;
+        CREATE INDEX memories_by_lexeme ON memories USING gin (lexemes, {periods.of_words()})
+            WITH (gin_pending_list_limit = 512);
+        DROP INDEX IF EXISTS memories_by_piece; -- which is made anew (see `prepare_pieces`)
+    """,
 }
 
 
@@ -229,7 +236,10 @@ _GROWING = ("memories", "originals", "duplicates", "answers", "agents", "session
 _GROWN, _LARGE = 1 << 20, 32 << 20  # bytes: a thousand memories or two; what takes no second to look at
 # What PostgreSQL says of a thing that another process makes at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
-_TRIGRAMS = "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories USING gin (folded {}gin_trgm_ops)"
+_TRIGRAMS = (
+    "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories"
+    f" USING gin (folded {{}}gin_trgm_ops, {periods.of_pieces()})"
+)
 _LEAP = 1 << 50
 """Places; as many as the billion transactions have that a restore or a failover may have lost."""
 
@@ -319,9 +329,14 @@ def settle(connection: Connection) -> None:
             )
 
 
+def has_pieces(connection: Connection) -> bool:
+    """Return whether pieces of text are found by an index."""
+    return bool(_one(connection, f"SELECT {_IS_INDEXED}")[0])
+
+
 def prepare_pieces(connection: Connection) -> Pieces:
     """Let pieces of text be found by an index, if the database can have one and has no memories yet."""
-    if _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+    if has_pieces(connection):
         return Pieces.INDEXED
     with suppress(errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile,
                   errors.UniqueViolation, errors.InvalidSchemaName):  # fmt: skip
@@ -331,7 +346,7 @@ def prepare_pieces(connection: Connection) -> Pieces:
         return Pieces.IMPOSSIBLE
     with connection.transaction():
         connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
-        if _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+        if has_pieces(connection):
             return Pieces.INDEXED
         if _one(connection, f"SELECT {_IS_BEGUN} OR EXISTS (SELECT 1 FROM memories)")[0]:
             return Pieces.NOT_INDEXED
@@ -353,11 +368,11 @@ def index_pieces(connection: Connection) -> None:
     while not _one(connection, _TRY_TO_INDEX)[0] or _one(connection, f"SELECT {_IS_BEING_INDEXED}")[0]:
         connection.execute(f"SELECT pg_sleep({_UNTIL_NEXT})")
     for _ in range(_INDEXINGS):
-        if _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+        if has_pieces(connection):
             return
         connection.execute("DROP INDEX CONCURRENTLY IF EXISTS memories_by_piece")
         connection.execute(_TRIGRAMS.format(" CONCURRENTLY", _operators(connection)).encode())
-    if not _one(connection, f"SELECT {_IS_INDEXED}")[0]:
+    if not has_pieces(connection):
         raise StoreUnavailable("the index is not valid")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attrs import define, field, frozen
 
 from memtrace_server.folding import fold
-from memtrace_server.store.postgres import lexemes
+from memtrace_server.store.postgres import lexemes, periods
 from memtrace_server.store.postgres.writing import pattern
 from memtrace_server.store.records import (
     IMPORTANT,
@@ -25,6 +25,8 @@ NEAREST = 1_000
 """Memories in the first window of time in which a page is looked for."""
 
 _PIECE = 3  # characters in a trigram
+_HAS_LEXEMES, _HAS_PIECE = "m.lexemes @@ %s::tsquery", "m.folded LIKE %s"
+_PERIODS = {_HAS_LEXEMES: periods.of_words("m."), _HAS_PIECE: periods.of_pieces("m.")}
 # As it is in the indexes: a query that repeats it is served by them.
 _IMPORTANT = (
     f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
@@ -116,12 +118,13 @@ def found(asked: Page, *, is_found: bool) -> Query:
     _continue(query, asked.order, asked.after)
     query.then(f" LIMIT {FEW + 1})")
     columns, values = _columns(asked.org, asked.wanted)
-    query.then(
-        f" SELECT m.seq, m.time, {columns}, (SELECT count(*) FROM hits) FROM hits h"
-        " JOIN memories m ON m.org = %s AND m.seq = h.seq",
-        *values, asked.org,
+    return query.then(
+        f" SELECT m.seq, m.time, {columns}, (SELECT count(*) FROM hits) FROM"
+        f" (SELECT seq FROM hits ORDER BY time {asked.order}, seq {asked.order} LIMIT %s) h"
+        " JOIN memories m ON m.org = %s AND m.seq = h.seq"
+        f" ORDER BY m.time {asked.order}, m.seq {asked.order}",
+        *values, asked.limit, asked.org,
     )  # fmt: skip
-    return query.then(f" ORDER BY h.time {asked.order}, h.seq {asked.order} LIMIT %s", asked.limit)
 
 
 def page(asked: Page) -> Query:
@@ -258,6 +261,7 @@ def ranked(  # noqa: PLR0913 - a search is what it is
     )
     if after is not None:
         query.add("m.seq > %s", after)
+        _within(query, org, after, before, _HAS_LEXEMES)
     group = [lexemes.stem_lexeme(org, term.stem) for term in rare]
     if newest is None:
         narrow(query, org, wanted, now, stems=group)
@@ -321,6 +325,15 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
     _know(query, wanted, part)
     for condition, value in _text(org, wanted, stems, is_walk=is_walk):
         query.add(f"({condition}) IS TRUE" if is_walk else condition, *value)
+        if not is_walk and condition in _PERIODS:
+            _within(query, org, wanted.since, wanted.until, condition)
+
+
+def _within(query: Query, org: int, start: int | None, end: int | None, condition: str) -> None:
+    """Let the index that serves a condition find what is of a while, if that takes few periods."""
+    passed = periods.covering(org, start, end)
+    if passed is not None:
+        query.add(f"{_PERIODS[condition]} && %s::bigint[]", passed)
 
 
 def _know(query: Query, wanted: Filter, part: bool | None) -> None:  # noqa: FBT001 - as in `narrow`
@@ -349,16 +362,16 @@ def _text(
             return
         groups.append([lexemes.stem_lexeme(org, stem) for stem in words.stems])
     if required or groups:
-        if not is_walk and (wanted.since is None or wanted.until is None):
-            required += lexemes.owners(org, wanted)  # in a window, an index of times finds them sooner
-        yield "m.lexemes @@ %s::tsquery", (lexemes.query(required, *groups),)
+        if not is_walk:
+            required += lexemes.owners(org, wanted)
+        yield _HAS_LEXEMES, (lexemes.query(required, *groups),)
     if words is not None:
         for phrase in words.phrases:
             yield "m.words LIKE %s", (pattern(f" {' '.join(phrase)} "),)
         for phrase in words.unwanted:
             yield "m.words NOT LIKE %s", (pattern(f" {' '.join(phrase)} "),)
     if wanted.contains:
-        yield "m.folded LIKE %s", (pattern(fold(wanted.contains)),)
+        yield _HAS_PIECE, (pattern(fold(wanted.contains)),)
 
 
 def _continue(query: Query, order: Direction, after: tuple[int, int] | None) -> None:

@@ -240,8 +240,9 @@ class PostgresStore:
     def _transaction(self, connection: Connection, *, is_writing: bool) -> PostgresTransaction:
         slot = self._slot.number
         return PostgresTransaction(
-            connection, self._clock, slot, is_writing=is_writing, is_distributed=self._is_distributed
-        )
+            connection, self._clock, slot, is_writing=is_writing, is_distributed=self._is_distributed,
+            has_pieces=self._pieces is migrations.Pieces.INDEXED,
+        )  # fmt: skip
 
     def _probe(self, ends_at: float) -> None:
         with self._told_apart(None):
@@ -461,6 +462,8 @@ class PostgresStore:
         if missing and not self._create:
             raise StoreNotFound("the database has no store yet", self._location)
         if self.is_read_only:
+            if not migrations.has_pieces(connection):
+                self._pieces = migrations.Pieces.NOT_INDEXED
             return
         migrations.migrate(connection, times.now(), secrets.token_bytes(32))
         migrations.settle(connection)
@@ -488,6 +491,7 @@ class PostgresStore:
                         self._indexing = None if self._writing.is_closed else connection
                     if self._indexing is not None:
                         migrations.index_pieces(connection)
+                        self._pieces = migrations.Pieces.INDEXED
                 finally:
                     connection.close()  # it has settings of its own, and a lock
             _LOG.info("The index for content_contains is made")

@@ -18,7 +18,7 @@ from memtrace_server.deadlines import check_observed
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS, add
 from memtrace_server.store.facts import Asked, Facts, Learned, Original, id_of
 from memtrace_server.store.pending import Gone, Kept, Link, Pending
-from memtrace_server.store.postgres import lexemes, queries
+from memtrace_server.store.postgres import lexemes, periods, queries
 from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.queries import Page, Query
 from memtrace_server.store.postgres.windows import Windows
@@ -117,6 +117,7 @@ class PostgresTransaction(Facts):
         slot: Where this thread counts.
         is_writing: Whether something may be written.
         is_distributed: Whether memories lie in several places, which a query must name.
+        has_pieces: Whether pieces of text are found by an index.
     """
 
     AGENT = (
@@ -124,14 +125,22 @@ class PostgresTransaction(Facts):
         " (SELECT max(c.active_at) FROM counts c WHERE c.org = ? AND c.agent_id = a.id))"
     )
 
-    def __init__(
-        self, connection: Connection, clock: Clock, slot: int, *, is_writing: bool, is_distributed: bool
+    def __init__(  # noqa: PLR0913 - what the store knows
+        self,
+        connection: Connection,
+        clock: Clock,
+        slot: int,
+        *,
+        is_writing: bool,
+        is_distributed: bool,
+        has_pieces: bool,
     ) -> None:
         super().__init__()
         self.lock = " FOR NO KEY UPDATE" if is_writing else ""
         self._connection = connection
         self._is_begun = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
         self._is_distributed = is_distributed
+        self._has_pieces = has_pieces
         self._clock = clock
         self._slot = slot
         self._is_finishing = False
@@ -402,8 +411,10 @@ class PostgresTransaction(Facts):
         rare = self._rare(org, wanted, ordered)
         newest = self._newest(org, ordered, limit)
         ranked = partial(ranked, rare, limit=limit + 1, newest=newest)
-        last = None if newest else self._last_of(org, wanted, ordered, before=before, limit=limit)
-        rows = [] if last is None else self._plan(ranked(is_found=False, after=last))
+        span = None if newest else self._span_of(org, wanted, ordered, before=before, limit=limit)
+        rows = []
+        if span is not None:
+            rows = self._plan(ranked(is_found=self._is_close(*span), after=span[0], before=span[1] + 1))
         if len(rows) <= limit:
             rows = self._plan(ranked(is_found=is_found and newest is None))
         is_complete = len(rare) == len(ordered) and newest is None and len(rows) <= limit
@@ -419,21 +430,21 @@ class PostgresTransaction(Facts):
             return None
         return limit + 1 if len(ordered) == 1 else _NEWEST
 
-    def _last_of(
+    def _span_of(
         self, org: int, wanted: Filter, ordered: Sequence[Term], *, before: int, limit: int
-    ) -> int | None:
-        """Return the row after which enough memories should have the only term; None to look at all.
+    ) -> tuple[int, int] | None:
+        """Return the rows before and at the end of those with enough memories of the only term; None for all.
 
         They weigh the same, so that the newest are wanted.
         """
         if len(ordered) > 1 or ordered[0].count <= _COUNTED or lexemes.is_narrow(org, wanted):
             return None
         passed = int(_ROOM * limit * self.count_memories(org) / ordered[0].count)
+        rows = "SELECT seq FROM memories WHERE org = %s AND seq < %s ORDER BY seq DESC"
         row = self._one(
-            "SELECT seq FROM memories WHERE org = %s AND seq < %s ORDER BY seq DESC OFFSET %s LIMIT 1",
-            org, before, passed,
-        )  # fmt: skip
-        return None if row is None else int(row[0])
+            f"SELECT ({rows} OFFSET %s LIMIT 1), ({rows} LIMIT 1)", org, before, passed, org, before
+        )
+        return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
 
     def _rare(self, org: int, wanted: Filter, ordered: Sequence[Term]) -> Sequence[Term]:
         """Return the terms by which rows are found, of terms by their count."""
@@ -517,9 +528,16 @@ class PostgresTransaction(Facts):
         row = self._one("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('memories')")
         return row is not None and self.count_memories(org) * _LARGE_SHARE >= row[0]
 
+    def _is_close(self, since: int | None, until: int | None) -> bool:
+        """Return whether the index of words finds what is of a while, so that none of times need be read."""
+        return not self._is_distributed and periods.are_close(since, until)
+
     def _found(self, asked: Page) -> list[tuple[Any, ...]]:
         """Return a page of what the full-text index finds, or, if that is much, of what comes in order."""
-        few = self._few(asked, is_found=False)
+        wanted = asked.wanted
+        is_indexed = self._has_pieces or queries.has_lexemes(wanted)
+        is_found = is_indexed and self._is_close(wanted.since, wanted.until)
+        few = self._few(asked, is_found=is_found)
         return self._ask(queries.page(asked)) if few is None else few
 
     def _few(self, asked: Page, *, is_found: bool) -> list[tuple[Any, ...]] | None:

@@ -1,0 +1,59 @@
+"""Periods of time, by which the indexes of text find what is of a while without reading what is older.
+
+Each index has the periods of a memory beside its words or trigrams. To intersect an index of text with one of
+times instead takes all memories of the organisation that have a word, and all of the while: 4 ms where
+this takes 0.3, for a word in 1 of 100 and a while of 24,000 memories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+_LEVELS = (34, 38, 42, 46, 50, 54)  # bits of a time within a period: from 17 seconds to 7 months
+_MOST = 16  # periods, and one more, that a query asks for: each takes time where an index has a pending list
+_LEVEL, _ORG = 29, 32  # bits before those of the level, and of the organisation, in the number of a period
+
+
+def of_words(table: str = "") -> str:
+    """Return the periods of a memory in SQL, as the index of words has them: by its time and by its row."""
+    return _array(table, ("time", "seq"))
+
+
+def of_pieces(table: str = "") -> str:
+    """Return the periods of a memory in SQL, as the index of trigrams has them.
+
+    They are others than those of the index of words, lest PostgreSQL look for them there, and for a piece of
+    text in all memories of a while.
+    """
+    return _array(table, ("time",))
+
+
+def covering(org: int, start: int | None, end: int | None) -> list[int] | None:
+    """Return the periods that cover a while; None if it takes too many.
+
+    Args:
+        org: The organisation.
+        start: The first moment (ns) of the while; None if it has no beginning.
+        end: The moment (ns) after the while; None if it has no end.
+    """
+    if start is None or end is None:
+        return None
+    for level, bits in enumerate(_LEVELS):
+        first, last = start >> bits, (end - 1) >> bits
+        if last - first <= _MOST:
+            return [(org << _ORG) + (level << _LEVEL) + number for number in range(first, last + 1)]
+    return None
+
+
+def are_close(start: int | None, end: int | None) -> bool:
+    """Return whether the periods that cover a while are not much longer than the while itself."""
+    return start is not None and end is not None and 1 << _LEVELS[0] <= end - start <= _MOST << _LEVELS[-1]
+
+
+def _array(table: str, columns: Sequence[str]) -> str:
+    numbers = [
+        f"({table}org << {_ORG}) + {level << _LEVEL} + ({table}{column} >> {bits})"
+        for (level, bits), column in product(enumerate(_LEVELS), columns)
+    ]
+    return f"(ARRAY[{', '.join(numbers)}])"

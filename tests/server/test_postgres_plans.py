@@ -1,0 +1,123 @@
+"""What PostgreSQL reads for a page of many: the plan of a statement, with the rows that each step gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from helpers.postgres import Schemas, Statements
+from psycopg import sql
+
+from memtrace import Memtrace
+from memtrace_server.store.postgres import periods
+
+MANY = 20_000
+NEEDLES = MANY // 50
+STEP = 4_000_000_000  # ns between two memories
+SAME = (
+    "agent_id", "session_id", "memory_type", "event_type", "importance", "created_at", "expires_at",
+    "lexemes", "folded", "words", "doc",
+)  # fmt: skip
+PAGE = 20
+FINEST, COARSEST = 1 << 34, 1 << 54  # ns
+MOST = 16  # periods, if a while begins with one
+
+
+@pytest.fixture(scope="module")
+def grown(postgres_schemas: Schemas) -> Iterator[tuple[Memtrace, psycopg.Connection]]:
+    """A client of a store with the memories of a day, of which 1 in 50 has a needle; and a connection."""
+    schema = postgres_schemas.take()
+    url = postgres_schemas.url_of(schema)
+    with Memtrace(url) as client, psycopg.connect(url, autocommit=True) as connection:
+        for content in ("hay", "hay and a needle"):
+            client.remember("a", content)
+        names = sql.SQL(", ").join(map(sql.Identifier, SAME))
+        query = sql.SQL(
+            "INSERT INTO memories (org, seq, place, time, {0})"
+            " SELECT org, seq + n * %s, place + n, time + n * %s, {0} FROM memories, generate_series(1, %s) n"
+            " WHERE (n %% 50 = 0) = (folded LIKE '%%needle%%')"
+        ).format(names)
+        connection.execute(query, [STEP, STEP, MANY])
+        connection.execute("UPDATE counts SET number = number + %s", [MANY])
+        connection.execute("VACUUM ANALYZE memories")
+        yield client, connection
+    postgres_schemas.give_back(schema)
+
+
+def most(plan: dict[str, Any]) -> int:
+    """Return the most rows, or entries of an index, that a step of a plan reads."""
+    own: int = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
+    return max([own, *map(most, plan.get("Plans", ()))])
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"query": "needle", "order": "desc"},
+        {"query": "needle", "order": "asc"},
+        {"query": "needle", "order": "desc", "agent_id": "a"},
+        {"query": "needle"},
+        {"content_contains": "needl", "order": "desc"},
+    ],
+    ids=["newest", "oldest", "of-an-agent", "ranked", "substring"],
+)
+def test_of_what_is_neither_rare_nor_common_a_part_is_read(
+    grown: tuple[Memtrace, psycopg.Connection],
+    statements: Statements,
+    monkeypatch: pytest.MonkeyPatch,
+    wanted: dict[str, Any],
+) -> None:
+    client, connection = grown
+    for name in ("queries.FEW", "queries.NEAREST", "windows.NEAREST", "transaction._COUNTED"):
+        monkeypatch.setattr(f"memtrace_server.store.postgres.{name}", 100)  # as if there were a million
+    assert len(client.search_memories(limit=PAGE, **wanted).results) == PAGE
+    ((text, values),) = [each for each in statements.seen.items() if "&&" in each[0]]
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}".encode(), values)
+        (((plan,),),) = cursor.fetchall()
+    assert PAGE < most(plan["Plan"]) < NEEDLES * 0.75
+
+
+def test_a_memory_with_an_early_time_that_was_stored_last_ranks_first(
+    grown: tuple[Memtrace, psycopg.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, connection = grown
+    monkeypatch.setattr("memtrace_server.store.postgres.transaction._COUNTED", 100)
+    date = (
+        "UPDATE memories SET time = time + %s, doc = replace(doc, %s, %s)"
+        " WHERE seq = (SELECT max(seq) FROM memories WHERE folded LIKE '%%needle%%')"
+    )
+    connection.execute(date, [-COARSEST, "hay and a", "the last"])
+    found = client.search_memories(query="needle", limit=PAGE).results
+    connection.execute(date, [COARSEST, "the last", "hay and a"])
+    assert [memory.content for memory in found] == ["the last needle", *["hay and a needle"] * (PAGE - 1)]
+
+
+@pytest.mark.parametrize("start", [0, 1_795_000_000_000_000_000], ids=["1970", "2026"])
+@pytest.mark.parametrize(
+    "length", [1, FINEST, MOST * FINEST, MOST * FINEST + 1, 10**15, MOST * COARSEST], ids=str
+)
+def test_periods_cover_a_while(postgres_url: str, start: int, length: int) -> None:
+    end = start + length
+    covering = periods.covering(7, start, end)
+    assert covering is not None
+    assert len(covering) <= MOST + 1
+    far = 2 * max(length, FINEST)
+    within = {time: start <= time < end for time in (start, end - 1, end + far, start - far) if time >= 0}
+    row = "FROM (SELECT %s::bigint AS org, t AS time, t AS seq FROM unnest(%s::bigint[]) t) m"
+    with psycopg.connect(postgres_url) as connection:
+        for index in (periods.of_words("m."), periods.of_pieces("m.")):
+            for org in (7, 8):
+                rows = connection.execute(
+                    f"SELECT time, {index} && %s::bigint[] {row}", [covering, org, [*within]]
+                ).fetchall()
+                assert dict(rows) == {time: is_within and org == 7 for time, is_within in within.items()}
+
+
+@pytest.mark.parametrize(
+    "bounds", [(None, 1), (1, None), (0, (MOST + 2) * COARSEST)], ids=["no-beginning", "no-end", "too-long"]
+)
+def test_a_long_while_has_too_many_periods(bounds: tuple[int | None, int | None]) -> None:
+    assert periods.covering(7, *bounds) is None
