@@ -22,23 +22,23 @@ class AddMemoryFields(TypedDict, total=False):
     """Fields of `AddMemoryRequest`.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
-        content: What happened, was seen or was decided, in words. Stored exactly as given.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
+        content: What happened, was seen or was decided, in words. It is stored exactly as given.
         memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
+        on_duplicate: What to do if the agent stored an equal memory within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
-            true. Not together with `ttl`.
-        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+        supersedes: Id of the memory of the same agent that this one replaces because it is no longer
+            true. Not allowed together with `ttl`.
+        time: When it happened, for imports and backfills; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
@@ -67,15 +67,15 @@ class MemoryFields(TypedDict, total=False):
         event_type: What happened, in a word of your own; `general` if not given.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
+        on_duplicate: What to do if the agent stored an equal memory within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
-            true. Not together with `ttl`.
-        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+        supersedes: Id of the memory of the same agent that this one replaces because it is no longer
+            true. Not allowed together with `ttl`.
+        time: When it happened, for imports and backfills; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
@@ -101,15 +101,15 @@ class SessionMemoryFields(TypedDict, total=False):
         memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
+        on_duplicate: What to do if the agent stored an equal memory within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
-            true. Not together with `ttl`.
-        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+        supersedes: Id of the memory of the same agent that this one replaces because it is no longer
+            true. Not allowed together with `ttl`.
+        time: When it happened, for imports and backfills; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
@@ -133,15 +133,15 @@ class DecisionFields(TypedDict, total=False):
     Attributes:
         session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
+        on_duplicate: What to do if the agent stored an equal memory within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
-            true. Not together with `ttl`.
-        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+        supersedes: Id of the memory of the same agent that this one replaces because it is no longer
+            true. Not allowed together with `ttl`.
+        time: When it happened, for imports and backfills; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
@@ -163,15 +163,15 @@ class SessionDecisionFields(TypedDict, total=False):
 
     Attributes:
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
+        on_duplicate: What to do if the agent stored an equal memory within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
-            true. Not together with `ttl`.
-        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+        supersedes: Id of the memory of the same agent that this one replaces because it is no longer
+            true. Not allowed together with `ttl`.
+        time: When it happened, for imports and backfills; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """
@@ -195,24 +195,24 @@ class ListFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
-            stable while others write. The server's default: 0.
+            stable while memories are written. The server's default: 0.
     """
 
     agent_id: str | None
@@ -238,17 +238,17 @@ class IterFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
     """
 
@@ -271,16 +271,16 @@ class RecallFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
     """
@@ -301,16 +301,16 @@ class SessionRecallFilters(TypedDict, total=False):
     Attributes:
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
     """
@@ -331,24 +331,24 @@ class AgentMemoryFilters(TypedDict, total=False):
         session_id: Only memories of this session.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
-            stable while others write. The server's default: 0.
+            stable while memories are written. The server's default: 0.
     """
 
     session_id: str | None
@@ -372,24 +372,24 @@ class SessionMemoryFilters(TypedDict, total=False):
         agent_id: Only results of this agent.
         memory_type: Only memories of this type.
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
-            stable while others write. The server's default: 0.
+            stable while memories are written. The server's default: 0.
     """
 
     agent_id: str | None
@@ -410,25 +410,25 @@ class ForgetFilters(TypedDict, total=False):
     """Fields of `ForgetFilter`.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
-        session_id: A session's id: any text of 1 to 128 characters, but for `.` and `..`, without
-            control characters or line separators, and without white space at the ends. The server's own are
-            `sess_` and a ULID.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
+        session_id: A session's id: any text of 1 to 128 characters except `.` and `..`, without control
+            characters or line separators, and without white space at the ends. Ids that the server creates
+            are `sess_` and a ULID.
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         memory_types: Only memories of one of these types.
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
             `error` is counted separately.
         event_types: Only memories of one of these event types.
-        tags: Tags of which a memory must have every one. They match whole and exactly.
+        tags: Tags that a memory must all have. They are compared exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK takes a date
-            (`2026-11-01`), too.
-        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK takes a date
-            (`2026-11-01`), too.
+        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK also takes a date
+            (`2026-11-01`).
+        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK also takes a date
+            (`2026-11-01`).
     """
 
     agent_id: str
@@ -453,20 +453,20 @@ class TailOptions(TypedDict, total=False):
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
-        start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
-            or with the next one (`now`).
-        wait: Maximum seconds to wait for a memory if there is none yet. The server may respond earlier
-            with an empty page; continue with its cursor. The server's default: 0.
+        start: Where to start without a cursor; `beginning` is the first memory that was stored, `now`
+            the next one to be stored.
+        wait: Maximum seconds to wait for a matching memory. The server may respond earlier with an
+            empty page; continue with its cursor. The server's default: 0.
     """
 
     agent_id: str | None
@@ -491,14 +491,14 @@ class TailFilters(TypedDict, total=False):
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
-        start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
-            or with the next one (`now`).
+        start: Where to start without a cursor; `beginning` is the first memory that was stored, `now`
+            the next one to be stored.
     """
 
     agent_id: str | None
@@ -520,10 +520,10 @@ class ExportFilters(TypedDict, total=False):
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
     """
@@ -541,25 +541,27 @@ class SearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`.
 
     Attributes:
-        content_contains: A piece of text that the content must contain; case, width and composition
-            (Unicode) do not matter.
+        content_contains: A part of the text that the content must contain; case, width and Unicode
+            composition do not matter.
         agent_id: Only results of this agent.
         session_id: Only memories of this session.
-        memory_types: Only memories of one of these types; of any if empty.
-        event_types: Only memories of one of these event types; of any if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        memory_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        group_by: `session`: of each session only the best match, by relevance, of those that `order:
-            relevance` reaches; without a `query`, the newest of the newest 100. Memories without a session
-            all stay.
-        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        group_by: `session`: only the best match of each session, among the matches that `order:
+            relevance` returns; without a `query`, only the newest memory of each session, among the newest
+            100. Memories without a session are all returned.
+        order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
+            `desc`.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
@@ -588,25 +590,27 @@ class IterSearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`, `limit`, `cursor`.
 
     Attributes:
-        content_contains: A piece of text that the content must contain; case, width and composition
-            (Unicode) do not matter.
+        content_contains: A part of the text that the content must contain; case, width and Unicode
+            composition do not matter.
         agent_id: Only results of this agent.
         session_id: Only memories of this session.
-        memory_types: Only memories of one of these types; of any if empty.
-        event_types: Only memories of one of these event types; of any if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        memory_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        group_by: `session`: of each session only the best match, by relevance, of those that `order:
-            relevance` reaches; without a `query`, the newest of the newest 100. Memories without a session
-            all stay.
-        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        group_by: `session`: only the best match of each session, among the matches that `order:
+            relevance` returns; without a `query`, only the newest memory of each session, among the newest
+            100. Memories without a session are all returned.
+        order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
+            `desc`.
     """
 
     content_contains: str | None
@@ -629,23 +633,25 @@ class SessionSearchConditions(TypedDict, total=False):
     """Fields of `SearchQuery` without `query`, `agent_id`, `session_id`.
 
     Attributes:
-        content_contains: A piece of text that the content must contain; case, width and composition
-            (Unicode) do not matter.
-        memory_types: Only memories of one of these types; of any if empty.
-        event_types: Only memories of one of these event types; of any if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        content_contains: A part of the text that the content must contain; case, width and Unicode
+            composition do not matter.
+        memory_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        group_by: `session`: of each session only the best match, by relevance, of those that `order:
-            relevance` reaches; without a `query`, the newest of the newest 100. Memories without a session
-            all stay.
-        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        group_by: `session`: only the best match of each session, among the matches that `order:
+            relevance` returns; without a `query`, only the newest memory of each session, among the newest
+            100. Memories without a session are all returned.
+        order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
+            `desc`.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
@@ -672,9 +678,9 @@ class RegisterAgentFields(TypedDict, total=False):
     """Fields of `RegisterAgentRequest`.
 
     Attributes:
-        name: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.` and
-            `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
+        name: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
         description: What the agent does.
         config: Anything else about the agent, as a JSON object.
     """
@@ -735,9 +741,9 @@ class CreateSessionFields(TypedDict, total=False):
     """Fields of `CreateSessionRequest`.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
         metadata: Anything about the session, as a JSON object.
     """
 
@@ -787,25 +793,26 @@ class ContextFields(TypedDict, total=False):
     """Fields of `ContextOptions` without `agent_id`, `session_id`.
 
     Attributes:
-        query: A question or words, as for a search. The best matches take up to half of the budget,
-            before anything else; what is left is shared as usual. It filters nothing.
+        query: A question or words, as for a search. The best matches get up to half of the budget
+            first; the rest is shared as usual. `query` does not filter.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        include_types: Only memories of these types; all if empty.
-        event_types: Only memories of one of these event types; all if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        include_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+        max_tokens: Maximum number of tokens of the context, with the tokenizer of any model; never
             exceeded. The server's default: 4000.
         timezone: The time zone of the days and times in the context, by its IANA name. The server's
             default: UTC.
         layout: How the context is arranged. The server's default: timeline.
-        format: Whether the selection comes as data too. The server's default: markdown.
-        show: What to show of each memory besides what it says; nothing if empty.
+        format: Whether to return the selection as data too. The server's default: markdown.
+        show: What to show of each memory besides its content; nothing if empty.
     """
 
     query: str | None
@@ -828,26 +835,27 @@ class AgentContextFields(TypedDict, total=False):
     """Fields of `ContextOptions` without `agent_id`.
 
     Attributes:
-        query: A question or words, as for a search. The best matches take up to half of the budget,
-            before anything else; what is left is shared as usual. It filters nothing.
-        session_id: Only memories of this session, of those that an agent has.
+        query: A question or words, as for a search. The best matches get up to half of the budget
+            first; the rest is shared as usual. `query` does not filter.
+        session_id: Only memories of this session; for the context of an agent.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        include_types: Only memories of these types; all if empty.
-        event_types: Only memories of one of these event types; all if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        include_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+        max_tokens: Maximum number of tokens of the context, with the tokenizer of any model; never
             exceeded. The server's default: 4000.
         timezone: The time zone of the days and times in the context, by its IANA name. The server's
             default: UTC.
         layout: How the context is arranged. The server's default: timeline.
-        format: Whether the selection comes as data too. The server's default: markdown.
-        show: What to show of each memory besides what it says; nothing if empty.
+        format: Whether to return the selection as data too. The server's default: markdown.
+        show: What to show of each memory besides its content; nothing if empty.
     """
 
     query: str | None
@@ -871,26 +879,27 @@ class SessionContextFields(TypedDict, total=False):
     """Fields of `ContextOptions` without `session_id`.
 
     Attributes:
-        query: A question or words, as for a search. The best matches take up to half of the budget,
-            before anything else; what is left is shared as usual. It filters nothing.
-        agent_id: Only memories of this agent, of those that a session has.
+        query: A question or words, as for a search. The best matches get up to half of the budget
+            first; the rest is shared as usual. `query` does not filter.
+        agent_id: Only memories of this agent; for the context of a session.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        include_types: Only memories of these types; all if empty.
-        event_types: Only memories of one of these event types; all if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        include_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+        max_tokens: Maximum number of tokens of the context, with the tokenizer of any model; never
             exceeded. The server's default: 4000.
         timezone: The time zone of the days and times in the context, by its IANA name. The server's
             default: UTC.
         layout: How the context is arranged. The server's default: timeline.
-        format: Whether the selection comes as data too. The server's default: markdown.
-        show: What to show of each memory besides what it says; nothing if empty.
+        format: Whether to return the selection as data too. The server's default: markdown.
+        show: What to show of each memory besides its content; nothing if empty.
     """
 
     query: str | None

@@ -171,7 +171,7 @@ class AsyncMethods:
             The memory.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
         """
         return await self._fetch_by(
             Memory,
@@ -188,14 +188,14 @@ class AsyncMethods:
     ) -> None:
         """Forget one memory.
 
-        Deletes the memory with this id for good, from the full-text index too. The same memory can be
+        Permanently deletes the memory with this id, also from the full-text index. The same memory can be
         stored again afterwards.
 
         Args:
             memory: The memory, or its id; a Memtrace 0.x server gives none.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         await self._fetch_by(
@@ -212,14 +212,13 @@ class AsyncMethods:
     ) -> MemoryTail:
         """Follow memories in the order in which they are stored.
 
-        Returns the memories that match every filter given, in the order in which they were stored, whatever
-        their `time`, and the cursor with which to continue. Superseded memories are returned too. With
-        `wait`, the response to a request that finds nothing comes as soon as a matching memory is stored,
-        or after that time with an empty page. Each stored memory is returned once, and none is left out,
-        whatever happens to the server between two requests.
+        Returns the memories that match every filter given, superseded ones too, in the order in which they
+        were stored, whatever their `time`, and the cursor with which to continue. With `wait`, a request
+        without a match waits until a matching memory is stored, or ends with an empty page after that time.
+        Each stored memory is returned exactly once, even if the server restarts between two requests.
 
         Returns:
-            The memories that follow, and where to continue.
+            The next memories, and the cursor with which to continue.
         """
         return await self._fetch_by(
             MemoryTail,
@@ -230,15 +229,16 @@ class AsyncMethods:
     async def vacuum(
         self,
     ) -> None:
-        """Remove the last traces of what was forgotten.
+        """Remove the last traces of forgotten memories.
 
-        Rewrites the store of all organisations, so that no file of it has anything left of what was
-        forgotten: for admins of `org_default`, who operate the server. It takes as long as the store is
-        large, and writes wait meanwhile. A response 503 with the code `deadline_exceeded` does not stop it.
+        Rewrites the store of all organisations, so that none of its files contains any part of forgotten
+        memories. Only admins of `org_default`, who operate the server, may do this. The duration depends on
+        the size of the store, and writes wait meanwhile. A response 503 with the code `deadline_exceeded`
+        does not stop it.
 
         Raises:
             ServerError: If the response is 503, which is not retried.
-            PermissionDeniedError: If the key is none of an admin of `org_default`.
+            PermissionDeniedError: If the key is not an admin's of `org_default`.
         """
         await self._fetch_by(
             NoneType,
@@ -254,22 +254,22 @@ class AsyncMethods:
     ) -> SearchResult:
         """Search memories.
 
-        Returns the memories that match every condition given. `query` takes a question as a person asks it,
-        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
-        equal values. A memory is found as soon as it is stored.
+        Returns the memories that match every condition given. `query` takes a question in plain words and
+        ranks the matches; `content_contains` finds a part of the text in any case; `metadata` compares for
+        equality. A memory can be found as soon as it is stored.
 
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
-                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
-                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
-                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
-                relative to `as_of` if given) raises memories of that time. A question about nothing but a
-                time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores; so has one whose other words no memory has. The
-                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
-                conditions are keywords. Or a whole `SearchQuery`.
+                "running"). The best matches come first. Case, accents and width do not matter. The content
+                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
+                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
+                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
+                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
+                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
+                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
+                `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -329,8 +329,8 @@ class AsyncMethods:
     ) -> Agent:
         """Register an agent.
 
-        Gives an agent a description and configuration. Its name is its id; memories already stored under
-        that id belong to the agent. ConflictError if the name is registered already.
+        Gives an agent a description and a configuration. The name is the agent's id; memories already
+        stored under that id belong to the agent. ConflictError if the name is registered already.
 
         Args:
             request: The name of the agent, with other fields as keywords. Or a request object or a mapping.
@@ -368,7 +368,7 @@ class AsyncMethods:
             The agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return await self._fetch_by(
             Agent,
@@ -386,15 +386,15 @@ class AsyncMethods:
     ) -> None:
         """Delete an agent.
 
-        Deletes the agent's registration. With `delete_memories=true`, its memories and sessions are deleted
-        too, for good. Without, they stay in the organisation's log, and the agent exists again from its
-        next memory or session on.
+        Deletes the agent's registration. With `delete_memories=true`, its memories and sessions are
+        permanently deleted too. Otherwise they stay in the organisation's log, and the agent exists again
+        from its next memory or session on.
 
         Args:
             agent_id: Id or name of the agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         await self._fetch_by(
             NoneType,
@@ -412,7 +412,7 @@ class AsyncMethods:
     ) -> MemoryList:
         """List an agent's memories.
 
-        As `list_memories`, for one agent; NotFoundError if there is no such agent.
+        Like `list_memories`, for one agent; NotFoundError if there is no such agent.
 
         Args:
             agent_id: Id or name of the agent.
@@ -422,7 +422,7 @@ class AsyncMethods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return await self._fetch_by(
             MemoryList,
@@ -439,7 +439,7 @@ class AsyncMethods:
     ) -> AgentStats:
         """Count an agent's memories.
 
-        Returns how many memories the agent has, by type and of the last 24 hours, and how many sessions.
+        Returns the number of the agent's memories, by type and of the last 24 hours, and of its sessions.
 
         Args:
             agent_id: Id or name of the agent.
@@ -448,7 +448,7 @@ class AsyncMethods:
             The counts, exact at the time of the response.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return await self._fetch_by(
             AgentStats,
@@ -467,8 +467,7 @@ class AsyncMethods:
     ) -> AgentContext:
         """Get an agent's memories as markdown for an LLM.
 
-        As `get_session_context`, of everything that the agent remembers, with a heading for each session
-        too.
+        Like `get_session_context`, for all memories of the agent, with a heading for each session too.
 
         Args:
             agent_id: Id or name of the agent.
@@ -481,7 +480,7 @@ class AsyncMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return await self._fit_by(
@@ -573,7 +572,7 @@ class AsyncMethods:
             The session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return await self._fetch_by(
             Session,
@@ -593,7 +592,7 @@ class AsyncMethods:
         """Close or reopen a session, or change its metadata.
 
         Sets the status, and merges `metadata` into the session's metadata as a JSON Merge Patch (RFC 7396):
-        a key with a value is set, a key with null is removed, every other key stays.
+        a key with a value is set, a key with null is removed, and every other key stays.
 
         Args:
             session_id: Id of the session.
@@ -603,7 +602,7 @@ class AsyncMethods:
             The session as it is now.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return await self._fetch_by(
             Session,
@@ -624,15 +623,15 @@ class AsyncMethods:
     ) -> None:
         """Delete a session.
 
-        Deletes the session and its metadata. With `delete_memories=true`, its memories are deleted too, for
-        good, whichever agent wrote them. Without, they stay in the organisation's log, and the session
-        exists again from its next memory on.
+        Deletes the session and its metadata. With `delete_memories=true`, its memories are permanently
+        deleted too, whichever agent wrote them. Otherwise they stay in the organisation's log, and the
+        session exists again from its next memory on.
 
         Args:
             session_id: Id of the session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         await self._fetch_by(
             NoneType,
@@ -650,7 +649,7 @@ class AsyncMethods:
     ) -> MemoryList:
         """List a session's memories.
 
-        As `list_memories`, for one session; NotFoundError if there is no such session.
+        Like `list_memories`, for one session; NotFoundError if there is no such session.
 
         Args:
             session_id: Id of the session.
@@ -660,7 +659,7 @@ class AsyncMethods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return await self._fetch_by(
             MemoryList,
@@ -681,17 +680,17 @@ class AsyncMethods:
     ) -> SessionContext:
         """Get a session's memories as markdown for an LLM.
 
-        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
-        what it was (its event type, unless that is `general`). Equal contents under one heading are written
-        once, with their number.
+        Returns a time line: a heading for each day, then a line for each memory, with its time, its event
+        type (unless that is `general`) and its content. Equal contents under one heading are written once,
+        with their number.
 
-        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
-        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
-        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
-        something important is left out: what is unimportant, no match, and not among the newest eight (as
-        far as an eighth of the budget holds them). For decisions, errors and entities without an
-        importance, only what is older is chatter. A long memory may be shortened. The last line says how
-        many memories were left out.
+        **Selection.** Half of the budget goes to important memories (an importance of 0.7 or more, or
+        decisions, errors and entities without an importance) and half to recent ones. What one half does
+        not use goes to the other. With `query`, its best matches come before both. Neither half keeps
+        chatter while an important memory is left out. Chatter is any memory that is unimportant, no match,
+        and not among the newest eight (as far as an eighth of the budget holds them). Decisions, errors and
+        entities without an importance displace only older chatter. A long memory may be shortened. The last
+        line says how many memories were left out.
 
         **Framing.** The first line says that these are records, not instructions. No stored text can become
         a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
@@ -708,7 +707,7 @@ class AsyncMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return await self._fit_by(
@@ -725,8 +724,7 @@ class AsyncMethods:
     ) -> Access:
         """Ask what a key may do.
 
-        Returns the organisation and the role of the key that the request was sent with, and the operations
-        that it may call.
+        Returns the organisation and the role of the request's key, and the operations that it may call.
 
         Returns:
             What the key may do.
@@ -846,9 +844,9 @@ class AsyncMethods:
     ) -> Memory:
         """Store a memory.
 
-        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
-        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
-        result is made from the request, with an empty `org_id` and the time of the first attempt.
+        A Memtrace 0.x server may refuse a write that it has already stored, if its first response was lost
+        and the write was retried. The memory is then looked up there. If it cannot be found, the result is
+        made from the request, with an empty `org_id` and the time of the first attempt.
 
         Args:
             request: The memory, as a request object or a mapping. Or pass its fields as keywords.
@@ -892,9 +890,9 @@ class AsyncSessionMethods:
     ) -> SearchResult:
         """Search memories.
 
-        Returns the memories that match every condition given. `query` takes a question as a person asks it,
-        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
-        equal values. A memory is found as soon as it is stored.
+        Returns the memories that match every condition given. `query` takes a question in plain words and
+        ranks the matches; `content_contains` finds a part of the text in any case; `metadata` compares for
+        equality. A memory can be found as soon as it is stored.
 
         Only memories that the session's agent stored in the session count; `search_memories` of the
         client reaches all others.
@@ -902,15 +900,15 @@ class AsyncSessionMethods:
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
-                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
-                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
-                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
-                relative to `as_of` if given) raises memories of that time. A question about nothing but a
-                time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores; so has one whose other words no memory has. The
-                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
-                conditions are keywords. Or a whole `SearchQuery`.
+                "running"). The best matches come first. Case, accents and width do not matter. The content
+                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
+                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
+                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
+                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
+                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
+                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
+                `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -928,17 +926,17 @@ class AsyncSessionMethods:
     ) -> SessionContext:
         """Get a session's memories as markdown for an LLM.
 
-        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
-        what it was (its event type, unless that is `general`). Equal contents under one heading are written
-        once, with their number.
+        Returns a time line: a heading for each day, then a line for each memory, with its time, its event
+        type (unless that is `general`) and its content. Equal contents under one heading are written once,
+        with their number.
 
-        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
-        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
-        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
-        something important is left out: what is unimportant, no match, and not among the newest eight (as
-        far as an eighth of the budget holds them). For decisions, errors and entities without an
-        importance, only what is older is chatter. A long memory may be shortened. The last line says how
-        many memories were left out.
+        **Selection.** Half of the budget goes to important memories (an importance of 0.7 or more, or
+        decisions, errors and entities without an importance) and half to recent ones. What one half does
+        not use goes to the other. With `query`, its best matches come before both. Neither half keeps
+        chatter while an important memory is left out. Chatter is any memory that is unimportant, no match,
+        and not among the newest eight (as far as an eighth of the budget holds them). Decisions, errors and
+        entities without an importance displace only older chatter. A long memory may be shortened. The last
+        line says how many memories were left out.
 
         **Framing.** The first line says that these are records, not instructions. No stored text can become
         a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
@@ -957,7 +955,7 @@ class AsyncSessionMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return await self._client.get_session_context(
@@ -1208,7 +1206,7 @@ class Methods:
             The memory.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
         """
         return self._fetch_by(
             Memory,
@@ -1225,14 +1223,14 @@ class Methods:
     ) -> None:
         """Forget one memory.
 
-        Deletes the memory with this id for good, from the full-text index too. The same memory can be
+        Permanently deletes the memory with this id, also from the full-text index. The same memory can be
         stored again afterwards.
 
         Args:
             memory: The memory, or its id; a Memtrace 0.x server gives none.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the memory does not exist.
             BadRequestError: If the memory has no id, as those of a Memtrace 0.x server.
         """
         self._fetch_by(
@@ -1249,14 +1247,13 @@ class Methods:
     ) -> MemoryTail:
         """Follow memories in the order in which they are stored.
 
-        Returns the memories that match every filter given, in the order in which they were stored, whatever
-        their `time`, and the cursor with which to continue. Superseded memories are returned too. With
-        `wait`, the response to a request that finds nothing comes as soon as a matching memory is stored,
-        or after that time with an empty page. Each stored memory is returned once, and none is left out,
-        whatever happens to the server between two requests.
+        Returns the memories that match every filter given, superseded ones too, in the order in which they
+        were stored, whatever their `time`, and the cursor with which to continue. With `wait`, a request
+        without a match waits until a matching memory is stored, or ends with an empty page after that time.
+        Each stored memory is returned exactly once, even if the server restarts between two requests.
 
         Returns:
-            The memories that follow, and where to continue.
+            The next memories, and the cursor with which to continue.
         """
         return self._fetch_by(
             MemoryTail,
@@ -1267,15 +1264,16 @@ class Methods:
     def vacuum(
         self,
     ) -> None:
-        """Remove the last traces of what was forgotten.
+        """Remove the last traces of forgotten memories.
 
-        Rewrites the store of all organisations, so that no file of it has anything left of what was
-        forgotten: for admins of `org_default`, who operate the server. It takes as long as the store is
-        large, and writes wait meanwhile. A response 503 with the code `deadline_exceeded` does not stop it.
+        Rewrites the store of all organisations, so that none of its files contains any part of forgotten
+        memories. Only admins of `org_default`, who operate the server, may do this. The duration depends on
+        the size of the store, and writes wait meanwhile. A response 503 with the code `deadline_exceeded`
+        does not stop it.
 
         Raises:
             ServerError: If the response is 503, which is not retried.
-            PermissionDeniedError: If the key is none of an admin of `org_default`.
+            PermissionDeniedError: If the key is not an admin's of `org_default`.
         """
         self._fetch_by(
             NoneType,
@@ -1291,22 +1289,22 @@ class Methods:
     ) -> SearchResult:
         """Search memories.
 
-        Returns the memories that match every condition given. `query` takes a question as a person asks it,
-        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
-        equal values. A memory is found as soon as it is stored.
+        Returns the memories that match every condition given. `query` takes a question in plain words and
+        ranks the matches; `content_contains` finds a part of the text in any case; `metadata` compares for
+        equality. A memory can be found as soon as it is stored.
 
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
-                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
-                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
-                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
-                relative to `as_of` if given) raises memories of that time. A question about nothing but a
-                time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores; so has one whose other words no memory has. The
-                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
-                conditions are keywords. Or a whole `SearchQuery`.
+                "running"). The best matches come first. Case, accents and width do not matter. The content
+                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
+                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
+                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
+                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
+                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
+                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
+                `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -1366,8 +1364,8 @@ class Methods:
     ) -> Agent:
         """Register an agent.
 
-        Gives an agent a description and configuration. Its name is its id; memories already stored under
-        that id belong to the agent. ConflictError if the name is registered already.
+        Gives an agent a description and a configuration. The name is the agent's id; memories already
+        stored under that id belong to the agent. ConflictError if the name is registered already.
 
         Args:
             request: The name of the agent, with other fields as keywords. Or a request object or a mapping.
@@ -1405,7 +1403,7 @@ class Methods:
             The agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return self._fetch_by(
             Agent,
@@ -1423,15 +1421,15 @@ class Methods:
     ) -> None:
         """Delete an agent.
 
-        Deletes the agent's registration. With `delete_memories=true`, its memories and sessions are deleted
-        too, for good. Without, they stay in the organisation's log, and the agent exists again from its
-        next memory or session on.
+        Deletes the agent's registration. With `delete_memories=true`, its memories and sessions are
+        permanently deleted too. Otherwise they stay in the organisation's log, and the agent exists again
+        from its next memory or session on.
 
         Args:
             agent_id: Id or name of the agent.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         self._fetch_by(
             NoneType,
@@ -1449,7 +1447,7 @@ class Methods:
     ) -> MemoryList:
         """List an agent's memories.
 
-        As `list_memories`, for one agent; NotFoundError if there is no such agent.
+        Like `list_memories`, for one agent; NotFoundError if there is no such agent.
 
         Args:
             agent_id: Id or name of the agent.
@@ -1459,7 +1457,7 @@ class Methods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return self._fetch_by(
             MemoryList,
@@ -1476,7 +1474,7 @@ class Methods:
     ) -> AgentStats:
         """Count an agent's memories.
 
-        Returns how many memories the agent has, by type and of the last 24 hours, and how many sessions.
+        Returns the number of the agent's memories, by type and of the last 24 hours, and of its sessions.
 
         Args:
             agent_id: Id or name of the agent.
@@ -1485,7 +1483,7 @@ class Methods:
             The counts, exact at the time of the response.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
         """
         return self._fetch_by(
             AgentStats,
@@ -1504,8 +1502,7 @@ class Methods:
     ) -> AgentContext:
         """Get an agent's memories as markdown for an LLM.
 
-        As `get_session_context`, of everything that the agent remembers, with a heading for each session
-        too.
+        Like `get_session_context`, for all memories of the agent, with a heading for each session too.
 
         Args:
             agent_id: Id or name of the agent.
@@ -1518,7 +1515,7 @@ class Methods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the agent does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return self._fit_by(
@@ -1610,7 +1607,7 @@ class Methods:
             The session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return self._fetch_by(
             Session,
@@ -1630,7 +1627,7 @@ class Methods:
         """Close or reopen a session, or change its metadata.
 
         Sets the status, and merges `metadata` into the session's metadata as a JSON Merge Patch (RFC 7396):
-        a key with a value is set, a key with null is removed, every other key stays.
+        a key with a value is set, a key with null is removed, and every other key stays.
 
         Args:
             session_id: Id of the session.
@@ -1640,7 +1637,7 @@ class Methods:
             The session as it is now.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return self._fetch_by(
             Session,
@@ -1661,15 +1658,15 @@ class Methods:
     ) -> None:
         """Delete a session.
 
-        Deletes the session and its metadata. With `delete_memories=true`, its memories are deleted too, for
-        good, whichever agent wrote them. Without, they stay in the organisation's log, and the session
-        exists again from its next memory on.
+        Deletes the session and its metadata. With `delete_memories=true`, its memories are permanently
+        deleted too, whichever agent wrote them. Otherwise they stay in the organisation's log, and the
+        session exists again from its next memory on.
 
         Args:
             session_id: Id of the session.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         self._fetch_by(
             NoneType,
@@ -1687,7 +1684,7 @@ class Methods:
     ) -> MemoryList:
         """List a session's memories.
 
-        As `list_memories`, for one session; NotFoundError if there is no such session.
+        Like `list_memories`, for one session; NotFoundError if there is no such session.
 
         Args:
             session_id: Id of the session.
@@ -1697,7 +1694,7 @@ class Methods:
             A page of memories.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
         """
         return self._fetch_by(
             MemoryList,
@@ -1718,17 +1715,17 @@ class Methods:
     ) -> SessionContext:
         """Get a session's memories as markdown for an LLM.
 
-        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
-        what it was (its event type, unless that is `general`). Equal contents under one heading are written
-        once, with their number.
+        Returns a time line: a heading for each day, then a line for each memory, with its time, its event
+        type (unless that is `general`) and its content. Equal contents under one heading are written once,
+        with their number.
 
-        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
-        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
-        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
-        something important is left out: what is unimportant, no match, and not among the newest eight (as
-        far as an eighth of the budget holds them). For decisions, errors and entities without an
-        importance, only what is older is chatter. A long memory may be shortened. The last line says how
-        many memories were left out.
+        **Selection.** Half of the budget goes to important memories (an importance of 0.7 or more, or
+        decisions, errors and entities without an importance) and half to recent ones. What one half does
+        not use goes to the other. With `query`, its best matches come before both. Neither half keeps
+        chatter while an important memory is left out. Chatter is any memory that is unimportant, no match,
+        and not among the newest eight (as far as an eighth of the budget holds them). Decisions, errors and
+        entities without an importance displace only older chatter. A long memory may be shortened. The last
+        line says how many memories were left out.
 
         **Framing.** The first line says that these are records, not instructions. No stored text can become
         a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
@@ -1745,7 +1742,7 @@ class Methods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return self._fit_by(
@@ -1762,8 +1759,7 @@ class Methods:
     ) -> Access:
         """Ask what a key may do.
 
-        Returns the organisation and the role of the key that the request was sent with, and the operations
-        that it may call.
+        Returns the organisation and the role of the request's key, and the operations that it may call.
 
         Returns:
             What the key may do.
@@ -1881,9 +1877,9 @@ class Methods:
     ) -> Memory:
         """Store a memory.
 
-        A Memtrace 0.x server may refuse a write that it has already stored, when its first response was lost
-        and the write was retried. That is no error: the memory is looked up there. If it cannot be found, the
-        result is made from the request, with an empty `org_id` and the time of the first attempt.
+        A Memtrace 0.x server may refuse a write that it has already stored, if its first response was lost
+        and the write was retried. The memory is then looked up there. If it cannot be found, the result is
+        made from the request, with an empty `org_id` and the time of the first attempt.
 
         Args:
             request: The memory, as a request object or a mapping. Or pass its fields as keywords.
@@ -1927,9 +1923,9 @@ class SessionMethods:
     ) -> SearchResult:
         """Search memories.
 
-        Returns the memories that match every condition given. `query` takes a question as a person asks it,
-        and ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for
-        equal values. A memory is found as soon as it is stored.
+        Returns the memories that match every condition given. `query` takes a question in plain words and
+        ranks the matches; `content_contains` finds a part of the text in any case; `metadata` compares for
+        equality. A memory can be found as soon as it is stored.
 
         Only memories that the session's agent stored in the session count; `search_memories` of the
         client reaches all others.
@@ -1937,15 +1933,15 @@ class SessionMethods:
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"); the best matches come first. `"A phrase in quotes"` must be in the content word
-                by word, a `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option
-                (`-f`, `--force`), excludes nothing. Case, accents and width do not matter. A time that the
-                question names ("in March 2025", "yesterday", "the last three days", in English and UTC;
-                relative to `as_of` if given) raises memories of that time. A question about nothing but a
-                time ("What happened yesterday?") has the memories of exactly that time, whatever their
-                words, the newest first and without scores; so has one whose other words no memory has. The
-                64 rarest words count, and the first 16 phrases and the first 16 exclusions. Other
-                conditions are keywords. Or a whole `SearchQuery`.
+                "running"). The best matches come first. Case, accents and width do not matter. The content
+                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
+                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
+                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
+                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
+                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
+                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
+                `SearchQuery`.
 
         Returns:
             A page of the memories that match, each with its `score`; `iter_search` goes through the pages.
@@ -1963,17 +1959,17 @@ class SessionMethods:
     ) -> SessionContext:
         """Get a session's memories as markdown for an LLM.
 
-        A time line: a heading for each day, then a line for each memory, with its time and who spoke or
-        what it was (its event type, unless that is `general`). Equal contents under one heading are written
-        once, with their number.
+        Returns a time line: a heading for each day, then a line for each memory, with its time, its event
+        type (unless that is `general`) and its content. Equal contents under one heading are written once,
+        with their number.
 
-        **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more;
-        without one, decisions, errors and entities) and half to what is recent; what one half leaves goes
-        to the other, and with `query` its best matches come before both. Neither half keeps chatter while
-        something important is left out: what is unimportant, no match, and not among the newest eight (as
-        far as an eighth of the budget holds them). For decisions, errors and entities without an
-        importance, only what is older is chatter. A long memory may be shortened. The last line says how
-        many memories were left out.
+        **Selection.** Half of the budget goes to important memories (an importance of 0.7 or more, or
+        decisions, errors and entities without an importance) and half to recent ones. What one half does
+        not use goes to the other. With `query`, its best matches come before both. Neither half keeps
+        chatter while an important memory is left out. Chatter is any memory that is unimportant, no match,
+        and not among the newest eight (as far as an eighth of the budget holds them). Decisions, errors and
+        entities without an importance displace only older chatter. A long memory may be shortened. The last
+        line says how many memories were left out.
 
         **Framing.** The first line says that these are records, not instructions. No stored text can become
         a heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
@@ -1992,7 +1988,7 @@ class SessionMethods:
             The context, and how many memories are in it.
 
         Raises:
-            NotFoundError: If there is none.
+            NotFoundError: If the session does not exist.
             TypeError: If `count_tokens` returns something else.
         """
         return self._client.get_session_context(

@@ -302,7 +302,7 @@ def forget_matching(
 
 
 def vacuum_store() -> dict[str, Any]:
-    """Remove the last traces of what was forgotten."""
+    """Remove the last traces of forgotten memories."""
     kwargs: dict[str, Any] = {
         "method": "post",
         "url": "/api/v1/vacuum",
@@ -316,7 +316,7 @@ def import_records(
     body: ImportRequest,
     idempotency_key: str | None = None,
 ) -> dict[str, Any]:
-    """Import what was exported."""
+    """Import exported records."""
     kwargs: dict[str, Any] = {
         "method": "post",
         "url": "/api/v1/import",

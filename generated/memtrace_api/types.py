@@ -1,4 +1,4 @@
-"""What the models and endpoints of this package have in common."""
+"""Types and functions that the models and endpoints of this package share."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MOST_UNITS = 999_999
 
 @attrs.define
 class Response(Generic[T]):
-    """An answer: `parsed` is None when the contract does not have it, or its content cannot be read."""
+    """A response: `parsed` is None if the contract does not have it, or its content cannot be read."""
 
     status_code: HTTPStatus | int
     content: bytes
@@ -49,7 +49,7 @@ def time_point(value: TimePoint, name: str = "time") -> str:
     Args:
         value: A string, which is passed on as it is; a timedelta, meant as that long ago; a date, meant as
             its first moment in UTC; or a datetime with a time zone.
-        name: What the value is called in an error.
+        name: The name of the value in errors.
 
     Returns:
         For a timedelta whole seconds, rounded up (`90s`); past 11 days, where the API takes no more digits,
@@ -85,7 +85,7 @@ def timestamp(value: datetime.datetime | str, name: str = "time") -> str:
 
     Args:
         value: A datetime with a time zone, or a string, which is passed on as it is.
-        name: What the value is called in an error.
+        name: The name of the value in errors.
 
     Returns:
         For example `2026-11-01T09:30:00Z`.
@@ -105,11 +105,11 @@ def timestamp(value: datetime.datetime | str, name: str = "time") -> str:
     try:
         return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
     except OverflowError:
-        raise ValueError(f"{name}: {value!r} is no year from 1 to 9999 in UTC") from None
+        raise ValueError(f"{name}: {value!r} is not in the years 1 to 9999 in UTC") from None
 
 
 def require_value(value: object, name: str) -> None:
-    """Check that a value which was given is one.
+    """Check that a value is not None.
 
     Raises:
         TypeError: If it is None.
@@ -140,7 +140,7 @@ def decode(content: bytes, model: type[T]) -> T:
     """Read a JSON text as a model.
 
     Raises:
-        ValueError: If it is no JSON, or does not fit; the text names the field.
+        ValueError: If it is not JSON, or does not fit; the text names the field.
     """
     try:
         with contextlib.suppress(msgspec.ValidationError):
@@ -153,7 +153,7 @@ def decode(content: bytes, model: type[T]) -> T:
 def without_null(data: object) -> object:
     """Leave out the fields of JSON objects that are null, as a Memtrace 0.x server sends them for empty ones.
 
-    What is in a free-form object stays.
+    Free-form objects stay as they are.
     """
     if isinstance(data, list):
         return [without_null(item) for item in data]
@@ -167,9 +167,9 @@ def without_null(data: object) -> object:
 
 
 class FreeForm:
-    """Marks a type with a free-form object, for pydantic: its JSON schema says nothing of other keys.
+    """Marks a type with a free-form object, for pydantic: its JSON schema does not mention other keys.
 
-    That they are allowed is what an object's schema means anyway; saying so is refused by strict tools.
+    The schema of an object allows them anyway, and strict tools refuse a schema that says so.
     """
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -223,7 +223,7 @@ class PydanticSerializer:
 
 
 def pydantic_schema(model: type[Any], handler: Any) -> dict[str, Any]:  # noqa: ANN401  # of pydantic
-    """Return how pydantic validates and writes a model. Only pydantic calls this, so nothing imports it."""
+    """Return pydantic's schema of a model. Only pydantic calls this, so nothing imports it."""
     hints = get_type_hints(model, localns={"TimePoint": TimePoint})
     fields = {
         field.name: {
@@ -249,11 +249,11 @@ def path_segment(value: str, name: str) -> str:
     """Quote an id so that it stays one segment of a path, whatever it contains.
 
     Raises:
-        TypeError: If it is no string.
+        TypeError: If it is not a string.
         ValueError: If it is empty: the path would be another one.
     """
     if not isinstance(value, str):
-        raise TypeError(f"{name}: {value!r} is no string")
+        raise TypeError(f"{name}: {value!r} is not a string")
     if not value:
         raise ValueError(f"{name} is empty")
     if value in {".", ".."}:
@@ -264,7 +264,7 @@ def path_segment(value: str, name: str) -> str:
 def query(values: Mapping[str, object]) -> dict[str, str | int | float | list[str]]:
     """Write query parameters as the API takes them.
 
-    What is None is left out. A list becomes one value, joined by commas. If an item has a comma itself, the
+    None is left out. A list becomes one value, joined by commas. If an item has a comma itself, the
     list stays a list, each item to be sent as a parameter of its own; a lone one twice, as it would be split.
     """
     return {name: _query_value(name, value) for name, value in values.items() if value is not None}

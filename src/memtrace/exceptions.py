@@ -53,10 +53,6 @@ def _summary(error: MemtraceError) -> str:
     return next(kind.__doc__ for kind in type(error).__mro__ if kind.__doc__).partition("\n")[0]
 
 
-def _usual_status(error: MemtraceError) -> int:
-    return error._statuses[0]  # noqa: SLF001  # no business of its users
-
-
 @attrs.define(slots=False, repr=False, eq=False, auto_exc=False)
 class MemtraceError(Exception):
     """Something went wrong between this client and a Memtrace server.
@@ -72,7 +68,7 @@ class MemtraceError(Exception):
     """
 
     message: str = attrs.field(default=attrs.Factory(_summary, takes_self=True))
-    status_code: int = attrs.field(default=attrs.Factory(_usual_status, takes_self=True))
+    status_code: int = attrs.field(default=attrs.Factory(lambda self: self._statuses[0], takes_self=True))
     code: str | None = attrs.field(default=None, kw_only=True)
     request_id: str | None = attrs.field(default=None, kw_only=True)
     details: list[ErrorDetail] = attrs.field(factory=list, kw_only=True)

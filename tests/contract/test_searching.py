@@ -493,6 +493,19 @@ async def test_a_question_whose_words_are_unknown_lists_what_is_of_its_time(clie
     ]
 
 
+async def test_a_word_that_no_best_match_has_makes_more_of_a_question_than_a_time(
+    client: AsyncMemtrace,
+) -> None:
+    await client.add_memories({"agent_id": "agent_1", "content": f"Deployed it: {n}"} for n in range(130))
+    await client.add_memories({"agent_id": "agent_1", "content": f"7 November 2025: {n}"} for n in range(110))
+
+    result = await client.search_memories("What was deployed on 7 November 2025?", limit=1000)
+
+    assert len(result) == 100  # which are ranked
+    assert not any("Deployed" in memory.content for memory in result)
+    assert all(memory.score for memory in result)
+
+
 async def test_a_weekday_alone_is_looked_for_as_a_word(client: AsyncMemtrace) -> None:
     await remember(client, "The course is on a Monday", time=datetime(2024, 5, 1, tzinfo=UTC))
     await remember(client, "nothing")

@@ -315,6 +315,33 @@ def test_a_body_of_very_many_values_is_refused_before_they_are_made(server: Live
     assert memory(server) - before < 3 * len(values)  # as objects they take 700 MiB
 
 
+@pytest.mark.parametrize(
+    "start",
+    [b'"' + b'\\"' * 500, b'"' * 3_000_000, b'"' + b"\\\\" * 3_000_000],
+    ids=["escapes", "quotes", "slashes"],
+)
+def test_values_behind_strings_without_an_end_are_counted_at_little_cost(
+    server: LiveServer, start: bytes
+) -> None:
+    """Each quote was once taken for the start of a string whose end was looked for: 70 ms a quote."""
+    request = post(MEMORIES, server.key, start + b"," * 1_000_001)
+    with connect(server.url) as connection:
+
+        def send() -> None:
+            connection.sendall(request)
+            assert answer(connection).status in {400, 413}
+
+        assert_costs(server, send, partial(assert_status, connection, HEALTH, 200), most=2_000, times=2)
+
+
+@pytest.mark.parametrize("escaped", ['\\"', "\\\\", "\\n"], ids=["quotes", "backslashes", "lines"])
+def test_signs_between_escapes_are_no_values(server: LiveServer, escaped: str) -> None:
+    content = "".join(f"{escaped},[" for _ in range(12_000))
+    memories = [{"agent_id": "escapes", "content": f"{n} {content}"} for n in range(90)]
+    with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
+        assert client.post(MEMORIES, json={"memories": memories}).status_code == 201
+
+
 def test_commas_in_a_content_are_no_values(server: LiveServer) -> None:
     memories = [{"agent_id": "commas", "content": f"{n}" + ",[{" * 20_000} for n in range(100)]
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:

@@ -1,4 +1,4 @@
-"""The models of the contract: what is sent, and what is answered."""
+"""The models of the contract: requests and responses."""
 
 from .access import Access as Access
 from .add_memories_request import AddMemoriesRequest as AddMemoriesRequest

@@ -22,7 +22,7 @@ class Access(msgspec.Struct, kw_only=True, gc=False):
         org_id: Id of the organisation that the key belongs to.
         role: `reader`, `writer` or `admin`; a newer server may send others.
         operations: Ids of the operations that the key may call, as this contract names them.
-        agent_id: The agent that the key is limited to; missing if it is not.
+        agent_id: The agent that the key is limited to; missing if the key has no such limit.
     """
 
     org_id: str

@@ -17,7 +17,7 @@ from ..types import (
 
 @attrs.define(kw_only=True, slots=True)
 class AddMemoriesRequest:
-    """A batch of memories to store, all or none.
+    """A batch of memories to store; all are stored, or nothing.
 
     Attributes:
         memories: The memories, stored in this order.

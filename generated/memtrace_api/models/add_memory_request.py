@@ -23,23 +23,23 @@ class AddMemoryRequest:
     """One memory to store.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
-        content: What happened, was seen or was decided, in words. Stored exactly as given.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
+        content: What happened, was seen or was decided, in words. It is stored exactly as given.
         memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
-        on_duplicate: What to do if the agent stored the same within the last 24 hours: `reject`,
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
+        on_duplicate: What to do if the agent stored an equal memory within the last 24 hours: `reject`,
             `return` or `store`.
-        supersedes: Id of the memory of the same agent that this one replaces, since it is no longer
-            true. Not together with `ttl`.
-        time: When it happened, for imports and backfill; now if not given. RFC 3339 with a time zone,
+        supersedes: Id of the memory of the same agent that this one replaces because it is no longer
+            true. Not allowed together with `ttl`.
+        time: When it happened, for imports and backfills; now if not given. RFC 3339 with a time zone,
             from the years 1970 to 2199, up to nanoseconds.
         ttl: Lifetime in seconds, after which the memory is forgotten; unlimited if not given.
     """

@@ -24,11 +24,11 @@ class AgentContext(msgspec.Struct, kw_only=True, gc=False):
         agent_id: The agent.
         context: The memories as markdown.
         memory_count: Number of memories in the context.
-        omitted_count: How many memories were left out to fit `max_tokens`; the same as
+        omitted_count: Number of memories that were left out to fit `max_tokens`; the same as
             `omitted.over_budget`.
-        token_count: The tokens that the context takes at the most.
-        memory_ids: The memories that the context has, in its order. Memtrace 0.x sends none.
-        omitted: What was left out, and why. Memtrace 0.x sends none.
+        token_count: Upper bound of the context's tokens, with the tokenizer of any model.
+        memory_ids: Ids of the memories in the context, in the same order. Memtrace 0.x sends none.
+        omitted: What was left out, and why. Memtrace 0.x does not send it.
         entries: The same selection as data, in the same order; only with the format `json`.
     """
 

@@ -18,24 +18,24 @@ from ..types import (
 
 
 class ContextEntry(msgspec.Struct, kw_only=True, gc=False):
-    """One entry of a context. Its texts are as they were stored, or the beginning of that.
+    """One entry of a context. Its texts are as stored, or their beginning.
 
     Attributes:
-        time: When it happened; the first time, if it happened several times.
-        agent_id: The agent that remembers it.
-        memory_type: What kind of memory it is.
+        time: When it happened, for the first time.
+        agent_id: The agent that wrote the memory.
+        memory_type: Kind of memory.
         event_type: What happened, or who spoke.
         content: What happened, in words.
-        count: How many memories with this content the entry stands for.
-        memory_ids: Their ids, in order of time.
-        last_time: The last time that it happened, if it happened several times.
-        session_id: The session that it belongs to.
-        reasoning: Why it was decided, if it is a decision.
-        superseded_by: Id of the memory that supersedes it, with `include_superseded`.
-        more_characters: How many more characters its texts have, if it was shortened.
-        importance: Its importance, if one was given.
-        tags: Its tags, if `show` asks for them.
-        metadata: Its metadata, if `show` asks for it.
+        count: Number of memories with this content that the entry stands for.
+        memory_ids: Ids of these memories, in order of time.
+        last_time: When it happened for the last time, if it happened several times.
+        session_id: The session that the memory belongs to.
+        reasoning: The reason, for a decision.
+        superseded_by: Id of the memory that supersedes this one, with `include_superseded`.
+        more_characters: Number of characters that are missing, if the texts were shortened.
+        importance: Importance from 0 to 1.
+        tags: Tags of the memory, if `show` has `tags`.
+        metadata: Metadata of the memory, if `show` has `metadata`.
     """
 
     time: datetime.datetime

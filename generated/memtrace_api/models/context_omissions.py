@@ -16,14 +16,15 @@ from ..types import (
 
 
 class ContextOmissions(msgspec.Struct, kw_only=True, gc=False):
-    """What a context leaves out of the memories that meet its filters, and why.
+    """What a context leaves out of the memories that match its filters, and why.
 
     Attributes:
         over_budget: Memories that did not fit `max_tokens`.
-        important: How many of those count as important.
-        shortened: Memories that are in the context with a part of their text only.
-        older: Whether there are older memories that were not considered. The newest 2,000 are, and the
-            newest 1,000 important ones, up to 16 MiB of each; and the best matches of `query`.
+        important: How many of the memories that did not fit count as important.
+        shortened: Memories of which the context has only a part of the text.
+        older: Whether there are older memories that were not considered. The newest 2,000 and the
+            newest 1,000 important ones (up to 16 MiB of each) and the best matches of `query` are
+            considered.
     """
 
     over_budget: int

@@ -27,30 +27,31 @@ else:
 
 @attrs.define(kw_only=True, slots=True)
 class ContextOptions:
-    """What a context is made of, and how it is written. A memory must meet every filter given.
+    """Selection and form of a context. A memory must meet every filter given.
 
     Attributes:
-        query: A question or words, as for a search. The best matches take up to half of the budget,
-            before anything else; what is left is shared as usual. It filters nothing.
-        agent_id: Only memories of this agent, of those that a session has.
-        session_id: Only memories of this session, of those that an agent has.
+        query: A question or words, as for a search. The best matches get up to half of the budget
+            first; the rest is shared as usual. `query` does not filter.
+        agent_id: Only memories of this agent; for the context of a session.
+        session_id: Only memories of this session; for the context of an agent.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        include_types: Only memories of these types; all if empty.
-        event_types: Only memories of one of these event types; all if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        include_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        max_tokens: The most tokens that the context may take, whatever the model's tokenizer; never
+        max_tokens: Maximum number of tokens of the context, with the tokenizer of any model; never
             exceeded. The server's default: 4000.
         timezone: The time zone of the days and times in the context, by its IANA name. The server's
             default: UTC.
         layout: How the context is arranged. The server's default: timeline.
-        format: Whether the selection comes as data too. The server's default: markdown.
-        show: What to show of each memory besides what it says; nothing if empty.
+        format: Whether to return the selection as data too. The server's default: markdown.
+        show: What to show of each memory besides its content; nothing if empty.
     """
 
     query: str | None = None
@@ -101,7 +102,7 @@ class ContextOptions:
 
         Raises:
             ValueError: If a required field is missing, or a value has another type; the text names the field.
-            TypeError: If a point in time is none; the text names the field.
+            TypeError: If a value is not a point in time; the text names the field.
         """
         made = convert(src_dict, cls)
         if made.since is not None:

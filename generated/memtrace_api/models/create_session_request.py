@@ -19,9 +19,9 @@ class CreateSessionRequest:
     """A session to start.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
         metadata: Anything about the session, as a JSON object.
     """
 

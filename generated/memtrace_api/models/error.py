@@ -21,13 +21,13 @@ class Error(msgspec.Struct, kw_only=True, gc=False):
 
     Attributes:
         error: What went wrong and how to fix it, for people.
-        code: What went wrong, in a word that stays the same. 400: `invalid_request`. 401:
-            `unauthorized`. 403: `forbidden`, `filter_required`. 404: `not_found`, `unknown_cursor`. 405:
-            `method_not_allowed`. 408: `request_timeout`. 409: `duplicate_memory`, `already_superseded`,
-            `agent_exists`, `idempotency_key_reused`, `answer_forgotten`, `id_taken`. 413:
-            `payload_too_large`. 415: `unsupported_media_type`. 429: `rate_limited`. 431:
-            `headers_too_large`. 500: `internal_error`. 503: `unavailable`, `deadline_exceeded`,
-            `outcome_unknown`. A newer server may send others. Memtrace 0.x sends none.
+        code: A stable word for what went wrong. 400: `invalid_request`. 401: `unauthorized`. 403:
+            `forbidden`, `filter_required`. 404: `not_found`, `unknown_cursor`. 405: `method_not_allowed`.
+            408: `request_timeout`. 409: `duplicate_memory`, `already_superseded`, `agent_exists`,
+            `idempotency_key_reused`, `answer_forgotten`, `id_taken`. 413: `payload_too_large`. 415:
+            `unsupported_media_type`. 429: `rate_limited`. 431: `headers_too_large`. 500: `internal_error`.
+            503: `unavailable`, `deadline_exceeded`, `outcome_unknown`. A newer server may send others.
+            Memtrace 0.x sends none.
         request_id: Id of this request in the server's log. Memtrace 0.x sends none.
         details: For bad input and conflicts: each field that is wrong.
         existing_id: For a conflict: the id of the existing memory or agent.

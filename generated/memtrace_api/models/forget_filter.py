@@ -29,25 +29,25 @@ class ForgetFilter:
     """Which memories to forget; each condition given must hold, and at least one must be given.
 
     Attributes:
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
-        session_id: A session's id: any text of 1 to 128 characters, but for `.` and `..`, without
-            control characters or line separators, and without white space at the ends. The server's own are
-            `sess_` and a ULID.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
+        session_id: A session's id: any text of 1 to 128 characters except `.` and `..`, without control
+            characters or line separators, and without white space at the ends. Ids that the server creates
+            are `sess_` and a ULID.
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         memory_types: Only memories of one of these types.
         event_type: What happened, in a word of your own: 1 to 128 characters, no control characters.
             `error` is counted separately.
         event_types: Only memories of one of these event types.
-        tags: Tags of which a memory must have every one. They match whole and exactly.
+        tags: Tags that a memory must all have. They are compared exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
-        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK takes a date
-            (`2026-11-01`), too.
-        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK takes a date
-            (`2026-11-01`), too.
+        since: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK also takes a date
+            (`2026-11-01`).
+        until: A time ago (`30m`, `24h`, `7d`, `2w`) or an RFC 3339 timestamp; the SDK also takes a date
+            (`2026-11-01`).
     """
 
     agent_id: str | None = None
@@ -144,7 +144,7 @@ class ForgetFilter:
 
         Raises:
             ValueError: If a required field is missing, or a value has another type; the text names the field.
-            TypeError: If a point in time is none; the text names the field.
+            TypeError: If a value is not a point in time; the text names the field.
         """
         made = convert(src_dict, cls)
         if made.since is not None:

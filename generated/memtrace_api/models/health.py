@@ -22,7 +22,7 @@ class Health(msgspec.Struct, kw_only=True, gc=False):
         status: `ok` if the server works.
         service: Always `memtrace`.
         version: The server's version.
-        uptime: Time since the server started, in seconds. Memtrace 0.x sends text.
+        uptime: Seconds since the server started. Memtrace 0.x sends text.
     """
 
     status: str

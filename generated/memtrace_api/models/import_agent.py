@@ -21,9 +21,9 @@ class ImportAgent:
     """An agent as it was exported.
 
     Attributes:
-        id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.` and
-            `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
+        id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and `..`,
+            without control characters or line separators, and without white space at the ends. Ids are
+            compared exactly, and percent-encoded in a path.
         created_at: When the agent was registered, or first wrote a memory.
         description: What the agent does.
         config: Anything else about the agent, as a JSON object.

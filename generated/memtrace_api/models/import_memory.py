@@ -24,20 +24,20 @@ class ImportMemory:
     Attributes:
         id: `mem_` and a ULID, so ids sort by time.
         time: When the event happened.
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
-        content: What happened, was seen or was decided, in words. Stored exactly as given.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
+        content: What happened, was seen or was decided, in words. It is stored exactly as given.
         created_at: When the memory was first stored; `time` if not given.
-        expires_at: When the memory is forgotten by itself; never if not given.
+        expires_at: When the memory expires; never if not given.
         memory_type: Kind of memory; `episodic` if not given.
         event_type: What happened, in a word of your own; `general` if not given.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as a JSON object.
-        tags: Words to find the memory by. A tag given twice counts once.
+        tags: Words to find the memory by. Repeated tags count once.
         importance: Importance from 0 to 1. Important memories stay longest in a context.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Your own key for "the same memory"; without one, the memory itself is compared.
+        dedup_key: Your own key to recognise duplicates by. Without one, all fields are compared.
         supersedes: Id of the memory that this one replaced, which may have been forgotten since.
     """
 

@@ -21,13 +21,13 @@ from ..types import (
 
 @attrs.define(kw_only=True, slots=True, init=False, repr=False)
 class ImportRequest:
-    """Records to import, all or none.
+    """Records to import; all are stored, or nothing.
 
     Attributes:
         agents: Agents, which are stored before sessions and memories.
         sessions: Sessions, which are stored before memories.
-        memories: Memories. One that supersedes another comes in the same request or a later one; in an
-            earlier one, both stay current.
+        memories: Memories. Send a memory that supersedes another in the same request or a later one; in
+            an earlier request, both stay current.
     """
 
     agents: list[ImportAgent] | None = None

@@ -21,16 +21,16 @@ class ImportSession:
     """A session as it was exported.
 
     Attributes:
-        id: A session's id: any text of 1 to 128 characters, but for `.` and `..`, without control
-            characters or line separators, and without white space at the ends. The server's own are `sess_`
-            and a ULID.
-        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.`
-            and `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
+        id: A session's id: any text of 1 to 128 characters except `.` and `..`, without control
+            characters or line separators, and without white space at the ends. Ids that the server creates
+            are `sess_` and a ULID.
+        agent_id: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
         created_at: When the session was started.
         metadata: Anything about the session, as a JSON object.
         updated_at: When its status or metadata last changed; `created_at` if not given.
-        closed_at: When the session was closed; it is active if not given.
+        closed_at: When the session was closed; if not given, it is active.
     """
 
     id: str

@@ -28,19 +28,19 @@ class Memory(msgspec.Struct, kw_only=True, gc=False):
         event_type: What happened, in a word.
         content: What happened, was seen or was decided, exactly as given.
         id: `mem_` and a ULID, so ids sort by time. Memtrace 0.x sends none.
-        created_at: When it was stored. It differs from `time` if that was given. Memtrace 0.x sends
+        created_at: When it was stored. It differs from `time` if `time` was given. Memtrace 0.x sends
             none.
         session_id: Session that the memory belongs to.
         metadata: Anything else, as it was given.
         tags: Words to find the memory by.
         importance: Importance from 0 to 1.
         parent_id: Id of the memory that this one follows from.
-        dedup_key: Deduplication key that was given.
-        score: How well it answers the `query`; only in the results of a search by relevance, and
+        dedup_key: Deduplication key of the memory.
+        score: How well the memory matches the `query`; only in results of a search by relevance, and
             comparable only within one search.
         expires_at: When the memory expires; never if missing.
-        supersedes: Id of the memory that this one replaced, as it was given.
-        superseded_by: Id of the memory that replaced this one; missing if none has.
+        supersedes: Id of the memory that this one replaced, as given.
+        superseded_by: Id of the memory that replaced this one; missing if this one is current.
     """
 
     time: datetime.datetime

@@ -17,12 +17,13 @@ from ..types import (
 
 
 class MemoryBatch(msgspec.Struct, kw_only=True, gc=False):
-    """The memories of a batch as they are stored.
+    """The stored memories of a batch.
 
     Attributes:
-        memories: One for each memory given, in the same order; for a duplicate, the original.
+        memories: The stored memory for each one given, in the same order; for a duplicate, the
+            original.
         count: Number of `memories`.
-        duplicates: Places in `memories`, from 0, that hold the original of a duplicate.
+        duplicates: Indexes in `memories`, from 0, at which the original of a duplicate stands.
     """
 
     memories: list[Memory]

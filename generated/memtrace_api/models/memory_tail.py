@@ -20,10 +20,10 @@ class MemoryTail(msgspec.Struct, kw_only=True, gc=False):
     """Memories in the order in which they were stored.
 
     Attributes:
-        memories: The memories; none if nothing was stored.
+        memories: The memories; empty if nothing was stored.
         count: Number of memories on this page.
-        has_more: Whether to continue at once. A page can be empty all the same, when none of the many
-            memories that were looked at matched.
+        has_more: Whether more memories can be requested at once. Such a page may be empty, if many
+            memories were read and none matched.
         next_cursor: A position between two results. Take it from `next_cursor`; do not construct or
             parse one.
     """

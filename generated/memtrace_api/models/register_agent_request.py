@@ -19,9 +19,9 @@ class RegisterAgentRequest:
     """An agent to register.
 
     Attributes:
-        name: An agent's id, which is also its name: any text of 1 to 128 characters, but for `.` and
-            `..`, without control characters or line separators, and without white space at the ends.
-            Compared exactly; percent-encoded in a path.
+        name: An agent's id, which is also its name: any text of 1 to 128 characters except `.` and
+            `..`, without control characters or line separators, and without white space at the ends. Ids
+            are compared exactly, and percent-encoded in a path.
         description: What the agent does.
         config: Anything else about the agent, as a JSON object.
     """

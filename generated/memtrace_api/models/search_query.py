@@ -30,34 +30,36 @@ class SearchQuery:
 
     Attributes:
         query: A question, or words. A memory matches if its content, its tags, its event type or the
-            strings in its metadata have any of the words, in any form of English ("ran" matches "running");
-            the best matches come first. `"A phrase in quotes"` must be in the content word by word, a
-            `-word` or `-"phrase"` must not; a hyphen inside a word, or that of an option (`-f`, `--force`),
-            excludes nothing. Case, accents and width do not matter. A time that the question names ("in
-            March 2025", "yesterday", "the last three days", in English and UTC; relative to `as_of` if
-            given) raises memories of that time. A question about nothing but a time ("What happened
-            yesterday?") has the memories of exactly that time, whatever their words, the newest first and
-            without scores; so has one whose other words no memory has. The 64 rarest words count, and the
-            first 16 phrases and the first 16 exclusions.
-        content_contains: A piece of text that the content must contain; case, width and composition
-            (Unicode) do not matter.
+            strings in its metadata have any of the words, in any form of English ("ran" matches "running").
+            The best matches come first. Case, accents and width do not matter. The content must contain
+            each `"phrase in quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a hyphen
+            inside a word, or of an option (`-f`, `--force`), excludes nothing. If the query names a time
+            ("in March 2025", "yesterday", "the last three days", in English and UTC; relative to `as_of` if
+            given), memories of that time rank higher. A query about a time alone ("What happened
+            yesterday?"), or whose other words no memory has, returns the memories of exactly that time,
+            newest first and without scores. The 64 rarest words, the first 16 phrases and the first 16
+            exclusions count.
+        content_contains: A part of the text that the content must contain; case, width and Unicode
+            composition do not matter.
         agent_id: Only results of this agent.
         session_id: Only memories of this session.
-        memory_types: Only memories of one of these types; of any if empty.
-        event_types: Only memories of one of these event types; of any if empty.
-        tags: Only memories that have every one of these tags. Tags match whole and exactly.
+        memory_types: Only memories of one of these types; of any type if empty.
+        event_types: Only memories of one of these event types; of any event type if empty.
+        tags: Only memories that have all of these tags. Tags are compared exactly.
         min_importance: Only memories of at least this importance.
         metadata: Only memories whose metadata has each of these keys with an equal value.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also memories that a newer one supersedes. The server's default: False.
-        group_by: `session`: of each session only the best match, by relevance, of those that `order:
-            relevance` reaches; without a `query`, the newest of the newest 100. Memories without a session
-            all stay.
-        order: If not given: `relevance` with a `query` that wants any words, `desc` otherwise.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes. The server's
+            default: False.
+        group_by: `session`: only the best match of each session, among the matches that `order:
+            relevance` returns; without a `query`, only the newest memory of each session, among the newest
+            100. Memories without a session are all returned.
+        order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
+            `desc`.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
@@ -114,7 +116,7 @@ class SearchQuery:
 
         Raises:
             ValueError: If a required field is missing, or a value has another type; the text names the field.
-            TypeError: If a point in time is none; the text names the field.
+            TypeError: If a value is not a point in time; the text names the field.
         """
         made = convert(src_dict, cls)
         if made.since is not None:

@@ -23,11 +23,12 @@ class SearchResult(msgspec.Struct, kw_only=True, gc=False):
         results: The memories, in the requested order.
         count: Number of memories on this page.
         query_time_ms: Duration of the search, in whole milliseconds.
-        is_complete: Whether the pages reach every match. By `relevance` they end after the best 100 and
-            what follows questions among them, and words that are in more than 5,000 memories may be looked
-            for only together with rarer ones; with `order: desc` they reach every match.
-        unindexed_count: How many memories were not searched, as their index is being built (after an
-            upgrade, say); usually 0.
+        is_complete: Whether the pages contain every match. By `relevance` they end after the best 100
+            and the memories that follow questions among them, and words that occur in more than 5,000
+            memories may be searched only together with rarer ones. With `order: desc` or `asc` they contain
+            every match.
+        unindexed_count: Number of memories that were not searched, because they are not indexed yet
+            (for example after an upgrade); usually 0.
         has_more: Whether another page follows; exact. Memtrace 0.x sends none.
         next_cursor: The `cursor` of the next page; missing on the last page.
     """

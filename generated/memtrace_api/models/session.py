@@ -18,7 +18,7 @@ from ..types import (
 
 
 class Session(msgspec.Struct, kw_only=True, gc=False):
-    """A bounded piece of an agent's work.
+    """A limited part of an agent's work.
 
     Attributes:
         id: Id of the session.

@@ -460,7 +460,7 @@ class AsyncMemtrace(AsyncTransfers):
             The session, closed.
 
         Raises:
-            NotFoundError: If there is no such session.
+            NotFoundError: If the session does not exist.
         """
         return await self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 

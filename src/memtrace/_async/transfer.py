@@ -77,7 +77,7 @@ class AsyncTransfers(AsyncMethods):
 
         Raises:
             BadRequestError: With `strict`, if a record cannot be imported; the error names it.
-            PermissionDeniedError: If the key does not have the role of an admin.
+            PermissionDeniedError: If the key is not an admin's.
 
         Example:
             >>> with open("memories.jsonl", encoding="utf-8") as file:

@@ -440,7 +440,7 @@ class Memtrace(Transfers):
             The session, closed.
 
         Raises:
-            NotFoundError: If there is no such session.
+            NotFoundError: If the session does not exist.
         """
         return self.update_session(session_id, status="closed", idempotency_key=idempotency_key)
 

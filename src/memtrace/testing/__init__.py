@@ -1,4 +1,4 @@
-"""What tests need of Memtrace: a server of their own, and failures on demand.
+"""Memtrace for tests: a server of their own, and failures on demand.
 
 The fixtures of `memtrace.pytest_plugin` return these classes; they also work without pytest.
 """

@@ -1,7 +1,7 @@
-"""The `memtrace` command, for as long as somebody holds the other end of its input.
+"""The `memtrace` command, which ends with its standard input.
 
 A server that a test starts must not outlive the test, even one that is killed: `python -m
-memtrace.testing._tethered serve` ends when its standard input does.
+memtrace.testing._tethered serve` reads its standard input until that ends.
 """
 
 from __future__ import annotations

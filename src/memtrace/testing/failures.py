@@ -92,7 +92,8 @@ class FailNext:
         Args:
             status: The HTTP status of the response, from 400 to 599.
             retry_after: The seconds in the `Retry-After` of the response.
-            exception: What httpx raises: a `httpx.RequestError`, such as `httpx.ConnectError`, or its class.
+            exception: The error that httpx raises: a `httpx.RequestError`, such as `httpx.ConnectError`, or
+                its class.
             timeout: Whether the request times out.
             acted: Whether the server carries out the request first, so that only the response is lost.
             times: How many requests fail like this; each retry is a request.
@@ -129,7 +130,7 @@ class FailNext:
     def listen(self, client: Memtrace | AsyncMemtrace) -> None:
         """Make a client, and copies of it, record the delays before retries instead of sleeping them."""
         config = attrs.evolve(client._config, on_delay=self.pauses.append)  # noqa: SLF001
-        client._config = config  # noqa: SLF001  # it is no business of its users
+        client._config = config  # noqa: SLF001  # users need no such option
 
     def take(self, request: httpx.Request) -> _Failure | None:
         """Return the failure of a request; None if it is passed on."""
@@ -166,7 +167,7 @@ class _Transport(Protocol):
 
 
 class _Failing(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Fails on demand. Whoever opened the inner transport closes it."""
+    """Fails on demand. It does not close the inner transport, which it did not open."""
 
     def __init__(self, inner: _Transport, fail_next: FailNext) -> None:
         self._inner = inner

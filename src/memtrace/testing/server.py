@@ -40,7 +40,7 @@ class ServerProcess:
         key: An admin's key of the organisation `org_default`.
         log: The lines that the server has written so far.
         returncode: The exit code of the server; None while it runs.
-        patience: As given.
+        patience: The argument of that name.
     """
 
     def __init__(

@@ -33,12 +33,14 @@ class Plan:
 
     Attributes:
         terms: What is looked for.
+        origins: The word of the question (its stem) that each term is, or is another spelling of.
         periods: The times that the question names.
         is_whole: Whether all of its words count.
         frozen: What a cursor keeps of the plan.
     """
 
     terms: Sequence[Term]
+    origins: Sequence[str]
     periods: Sequence[dates.Period] = field(repr=False)
     is_whole: bool
     frozen: FrozenPlan = field(repr=False)
@@ -67,12 +69,17 @@ class FrozenPlan(msgspec.Struct, frozen=True, array_like=True):
 
     def thaw(self, question: Question) -> Plan:
         """Return the plan, as it was made for the same question."""
-        terms = [_term(question.stems[at], weight, self.memories) for at, weight in _unpacked(self.words, 2)]
+        terms: list[Term] = []
+        origins: list[str] = []
+        for at, weight in _unpacked(self.words, 2):
+            origins.append(question.stems[at])
+            terms.append(_term(question.stems[at], weight, self.memories))
         for at, neighbour, weight in _unpacked(self.spellings, 3):
+            origins.append(question.stems[at])
             word = spelling.neighbours(question.stems[at])[neighbour]
             terms.append(_term(word, weight, self.memories))
         is_whole = question.is_whole and len(self.words) == len(question.stems) * 4
-        return Plan(terms, dates.named(question.text, self.now), is_whole, self)
+        return Plan(terms, origins, dates.named(question.text, self.now), is_whole, self)
 
 
 def make(

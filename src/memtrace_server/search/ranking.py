@@ -62,12 +62,14 @@ class Ranking:
         is_complete: Whether every memory that matches is among them.
         missed: How many memories were not searched, as they are not indexed yet.
         plan: What makes the next page's ranking the same.
+        answered: The words of the question (their stems) that a memory has.
     """
 
     matches: Sequence[Match]
     is_complete: bool
     missed: int
     plan: plan.FrozenPlan
+    answered: frozenset[str] = frozenset()
 
 
 def rank(  # noqa: PLR0913 - a search is what it is
@@ -126,6 +128,7 @@ def rank(  # noqa: PLR0913 - a search is what it is
         is_complete=(indexed.is_complete and used.is_whole and len(best) == len(entries) and not tail.missed),
         missed=tail.missed,
         plan=used.frozen,
+        answered=frozenset(scorer.answered),
     )
 
 
@@ -178,12 +181,20 @@ class _Entry:
 
 
 class _Scorer:
-    """Scores a memory by itself."""
+    """Scores a memory by itself.
+
+    Attributes:
+        stems: What is looked for.
+        answered: The words of the question that a memory which was scored has.
+    """
 
     def __init__(self, used: plan.Plan, *, asks: bool) -> None:
         self._asks = asks
         self.stems = frozenset(term.stem for term in used.terms)
-        self._weights = [(term.stem, term.weight) for term in used.terms]
+        self.answered: set[str] = set()
+        self._weights = [
+            (term.stem, term.weight, origin) for term, origin in zip(used.terms, used.origins, strict=True)
+        ]
         self._total = used.total
         self._periods = used.periods
 
@@ -199,9 +210,10 @@ class _Scorer:
         length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(stems) / _USUAL_LENGTH
         counts = Counter(stems)
         weight = score = 0.0
-        for stem, value in self._weights:
+        for stem, value, origin in self._weights:
             frequency = counts[stem]
             if frequency:
+                self.answered.add(origin)
                 weight += value
                 score += value * 2 * frequency / (frequency + length)
         if weight:

@@ -69,13 +69,13 @@ def search_memories(call: Call) -> Response:
     if question is not None and not question.is_ranked:
         question = None  # its exclusions are in the filter
     is_grouped = call.body.get("group_by") is not None
-    resolved_at = _resolved_at(call, wanted, question, is_grouped=is_grouped)
+    resolved_at, ranking = _resolved_at(call, wanted, question, is_grouped=is_grouped)
     of_time = None if question is None or resolved_at is None else _of_its_time(wanted, question, resolved_at)
     if of_time is not None:
         wanted, question = of_time, None
     is_ranked = question is not None and call.body.get("order") in {None, "relevance"}
     if is_ranked or is_grouped:
-        found, rest = _best(call, wanted, question, resolved_at=resolved_at)
+        found, rest = _best(call, wanted, question, ranking, resolved_at=resolved_at)
     else:
         options = {**call.body, "order": "asc" if call.body.get("order") == "asc" else "desc"}
         found, rest = find_page(call, wanted, options, resolved_at=resolved_at)
@@ -92,10 +92,11 @@ def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Foun
         return []
     wanted = attrs.evolve(wanted, words=question.words)
     now = _asked_at(call, wanted)
-    of_time = _of_its_time(wanted, question, now) if _is_about_its_time(call, wanted, question, now) else None
+    is_about_it, ranking = _is_about_its_time(call, wanted, question, now)
+    of_time = _of_its_time(wanted, question, now) if is_about_it else None
     if of_time is not None:
         return list(call.transaction.page(call.org, of_time, call.now, order="desc", limit=limit))
-    ranking = rank(call.transaction, call.org, wanted, question, now=call.now)
+    ranking = ranking or rank(call.transaction, call.org, wanted, question, now=call.now)
     return [match.memory for match in ranking.matches[:limit]]
 
 
@@ -104,32 +105,50 @@ def _asked_at(call: Call, wanted: Filter) -> int:
     return call.now if wanted.as_of is None else wanted.as_of
 
 
-def _resolved_at(call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool) -> int | None:
+def _resolved_at(
+    call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool
+) -> tuple[int | None, Ranking | None]:
     """Return the moment against which relative times are resolved if a search lists the memories of a time.
 
     The first page decides whether it does; the cursors of a list keep the moment.
+
+    Returns:
+        The moment, and how the question ranks memories if that had to be found out.
     """
     if question is None:
-        return None
+        return None, None
     position = call.position(tuple[Any, ...])
     if position is None:
         now = _asked_at(call, wanted)
-        return now if _is_about_its_time(call, wanted, question, now) else None
+        is_about_it, ranking = _is_about_its_time(call, wanted, question, now)
+        return (now if is_about_it else None), ranking
     if not is_grouped:
-        return position[2] if len(position) == _OF_LIST else None
+        return (position[2] if len(position) == _OF_LIST else None), None
     ranked = call.position(_Position)
-    return None if ranked is None or ranked.plan.words else ranked.plan.now
+    return (None if ranked is None or ranked.plan.words else ranked.plan.now), None
 
 
-def _is_about_its_time(call: Call, wanted: Filter, question: Question, now: int) -> bool:
-    """Return whether a question is about nothing but a time, as no memory has any other word of it."""
+def _is_about_its_time(
+    call: Call, wanted: Filter, question: Question, now: int
+) -> tuple[bool, Ranking | None]:
+    """Return whether a question is about nothing but a time, as no memory has any other word of it.
+
+    Returns:
+        Whether it is, and how the question ranks memories if that had to be found out.
+    """
     span = question.time(now)
     if span is None:
-        return False
+        return False, None
     if not span.others:
-        return True
+        return True, None
+    ranking = rank(call.transaction, call.org, wanted, question, now=call.now)
+    if not ranking.answered.isdisjoint(span.others):
+        return False, ranking
+    if ranking.is_complete:
+        return True, ranking
+    # The best memories have the words of the time, such as "May"; others may have the other words.
     others = attrs.evolve(question, stems=span.others)
-    return not rank(call.transaction, call.org, wanted, others, now=call.now, limit=1).matches
+    return not rank(call.transaction, call.org, wanted, others, now=call.now, limit=1).matches, ranking
 
 
 def _of_its_time(wanted: Filter, question: Question, resolved_at: int) -> Filter | None:
@@ -148,16 +167,29 @@ def _of_its_time(wanted: Filter, question: Question, resolved_at: int) -> Filter
 
 
 def _best(
-    call: Call, wanted: Filter, question: Question | None, *, resolved_at: int | None
+    call: Call,
+    wanted: Filter,
+    question: Question | None,
+    ranking: Ranking | None,
+    *,
+    resolved_at: int | None,
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """Return a page of the best matches with their scores, or without a question of the newest memories."""
+    """Return a page of the best matches with their scores, or without a question of the newest memories.
+
+    Args:
+        call: The request.
+        wanted: Which memories.
+        question: The question.
+        ranking: How the question ranks memories, if that is known already.
+        resolved_at: The moment against which relative times are resolved in a list.
+    """
     position = call.position(_Position)
     before, plan = (LAST_ROW, None) if position is None else (position.before, position.plan)
     now = call.now
     if question is None:
         known = plan or FrozenPlan(now if resolved_at is None else resolved_at, 0, b"", b"")
         ranking = newest(call.transaction, call.org, wanted, now=now, before=before, known=known)
-    else:
+    elif ranking is None:
         ranking = rank(call.transaction, call.org, wanted, question, now=now, before=before, known=plan)
     matches = ranking.matches
     if position is not None:

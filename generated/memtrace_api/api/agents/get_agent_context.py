@@ -38,12 +38,12 @@ def sync_detailed(
 ) -> Response[AgentContext | Error]:
     """Get an agent's memories as markdown for an LLM.
 
-    As `getSessionContext`, of everything that the agent remembers, with a heading for each session too.
+    Like `getSessionContext`, for all memories of the agent, with a heading for each session too.
 
     Args:
         agent_id: Id or name of the agent.
         client: Where to send it.
-        body: What a context is made of, and how it is written. A memory must meet every filter given.
+        body: Selection and form of a context. A memory must meet every filter given.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

@@ -33,7 +33,7 @@ def sync_detailed(
 ) -> Response[AgentStats | Error]:
     """Count an agent's memories.
 
-    Returns how many memories the agent has, by type and of the last 24 hours, and how many sessions.
+    Returns the number of the agent's memories, by type and of the last 24 hours, and of its sessions.
 
     Args:
         agent_id: Id or name of the agent.

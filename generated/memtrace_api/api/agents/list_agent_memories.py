@@ -47,7 +47,7 @@ def sync_detailed(
 ) -> Response[MemoryList | Error]:
     """List an agent's memories.
 
-    As `listMemories`, for one agent; 404 if there is no such agent.
+    Like `listMemories`, for one agent; 404 if there is no such agent.
 
     Args:
         agent_id: Id or name of the agent.
@@ -56,24 +56,24 @@ def sync_detailed(
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
-            and not superseded or expired by then. What has been forgotten or has expired since stays
-            forgotten.
-        include_superseded: Also return memories that a newer one supersedes; `superseded_by` names it.
-            The server's default: False.
+            and not superseded or expired by then. Memories that were forgotten or have expired since are
+            not shown.
+        include_superseded: Whether to include memories that a newer one supersedes; `superseded_by`
+            names the newer one. The server's default: False.
         order: `desc`: newest first. `asc`: oldest first.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
         offset: Number of memories to skip. Kept for Memtrace 0.x clients; a cursor is faster, and
-            stable while others write. The server's default: 0.
+            stable while memories are written. The server's default: 0.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

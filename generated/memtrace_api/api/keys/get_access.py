@@ -31,8 +31,7 @@ def sync_detailed(
 ) -> Response[Access | Error]:
     """Ask what a key may do.
 
-    Returns the organisation and the role of the key that the request was sent with, and the operations that
-    it may call.
+    Returns the organisation and the role of the request's key, and the operations that it may call.
 
     Args:
         client: Where to send it.

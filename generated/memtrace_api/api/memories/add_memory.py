@@ -48,34 +48,35 @@ def sync_detailed(
 ) -> Response[Memory | MemoryBatch | Error]:
     """Store one memory, or a batch.
 
-    Stores one memory, or up to 1,000 as `{"memories": [...]}`. A batch is atomic: all of it is stored or
-    none. Agents and sessions that are named for the first time come into being.
+    Stores one memory, or up to 1,000 as `{"memories": [...]}`. A batch is atomic: all of it is stored, or
+    nothing. An agent or session that does not exist yet is created.
 
     **Duplicates.** A memory is a duplicate when its agent stored one with the same `dedup_key` within the
     last 24 hours; or, without a `dedup_key`, one that is equal in every other field (a `time` in any zone,
-    tags in any order). `on_duplicate` decides what becomes of it: `reject` (the default) is 409 with
-    `existing_id`; `return` stores nothing and responds with the first such memory; `store` stores it as
-    another event. In a batch, `reject` refuses the whole batch, `details` names the duplicates, and for
-    `return` the index of a duplicate in `memories` holds the first memory, and `duplicates` lists these
-    indexes. A memory of a batch may be a duplicate of an earlier one in it.
+    tags in any order). `on_duplicate` decides what happens to a duplicate: `reject` (the default) is 409
+    with `existing_id`; `return` stores nothing and responds with the first such memory; `store` stores it
+    as another event.
+
+    In a batch, `reject` refuses the whole batch, and `details` names the duplicates. With `return`,
+    `memories` has the first memory at the index of each duplicate, and `duplicates` lists these indexes. A
+    memory of a batch may be a duplicate of an earlier one in the same batch.
 
     **Superseding.** `supersedes` names a memory of the same agent that is no longer true. From then on it
-    is absent from lists, search and contexts, unless `include_superseded` asks for it. Each memory is
+    is absent from lists, searches and contexts, unless `include_superseded` is true. Each memory is
     superseded once: a second attempt is 409 with the code `already_superseded`, and `existing_id` names the
-    newer memory, which can be superseded instead. An id that the agent has no memory of is 404. Forgetting
-    the newer memory brings the older one back; forgetting one in the middle of a chain joins its
+    newer memory, which can be superseded instead. 404 if the agent has no memory with the id. Forgetting
+    the newer memory makes the older one current again; forgetting one in the middle of a chain joins its
     neighbours.
 
     Args:
         client: Where to send it.
         body: What to send.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
-            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
-            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
-            Error responses are not kept: the request is carried out at the next attempt. Requests that use
-            a key at the same time are carried out one after the other, so one of them is carried out and
-            the others are replays. The same key with another request is 409 with the code
-            `idempotency_key_reused`.
+            retry of a write. For 24 hours, a request with the same key, method, path, query and body is not
+            carried out again: it gets the first response, with `Idempotent-Replayed: true`. Error responses
+            are not kept: the next attempt is carried out. If several requests use a key at the same time,
+            one of them is carried out and the others get its response. The same key with another request is
+            409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

@@ -39,20 +39,19 @@ def sync_detailed(
 ) -> Response[ForgetResult | Error]:
     """Forget every memory that matches a filter of any kind.
 
-    Deletes the memories that match every condition of the body, superseded ones too, for good, and returns
-    how many there were. With `dry_run=true`, only counts them.
+    Permanently deletes the memories that match every condition of the body, including superseded ones, and
+    returns their number. With `dry_run=true`, only counts them.
 
     Args:
         client: Where to send it.
         body: Which memories to forget; each condition given must hold, and at least one must be given.
-        dry_run: Whether to count the memories and leave them. The server's default: False.
+        dry_run: Whether to only count the memories. The server's default: False.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
-            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
-            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
-            Error responses are not kept: the request is carried out at the next attempt. Requests that use
-            a key at the same time are carried out one after the other, so one of them is carried out and
-            the others are replays. The same key with another request is 409 with the code
-            `idempotency_key_reused`.
+            retry of a write. For 24 hours, a request with the same key, method, path, query and body is not
+            carried out again: it gets the first response, with `Idempotent-Replayed: true`. Error responses
+            are not kept: the next attempt is carried out. If several requests use a key at the same time,
+            one of them is carried out and the others get its response. The same key with another request is
+            409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

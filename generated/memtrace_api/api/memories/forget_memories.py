@@ -41,9 +41,9 @@ def sync_detailed(
 ) -> Response[ForgetResult | Error]:
     """Forget every memory that matches a filter.
 
-    Deletes the memories that match every filter given, superseded ones too, for good, and returns how many
-    there were. Forgetting everything at once is not allowed: without a filter, the response is 403 with the
-    code `filter_required`. `POST /api/v1/forget` takes more filters, and counts first if asked to.
+    Permanently deletes the memories that match every filter given, including superseded ones, and returns
+    their number. Forgetting everything at once is not allowed: without a filter, the response is 403 with
+    the code `filter_required`. `POST /api/v1/forget` takes more filters, and can count without deleting.
 
     Args:
         client: Where to send it.
@@ -52,19 +52,18 @@ def sync_detailed(
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
-            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
-            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
-            Error responses are not kept: the request is carried out at the next attempt. Requests that use
-            a key at the same time are carried out one after the other, so one of them is carried out and
-            the others are replays. The same key with another request is 409 with the code
-            `idempotency_key_reused`.
+            retry of a write. For 24 hours, a request with the same key, method, path, query and body is not
+            carried out again: it gets the first response, with `Idempotent-Replayed: true`. Error responses
+            are not kept: the next attempt is carried out. If several requests use a key at the same time,
+            one of them is carried out and the others get its response. The same key with another request is
+            409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

@@ -1,4 +1,4 @@
-"""Import what was exported."""
+"""Import exported records."""
 
 from __future__ import annotations
 
@@ -36,24 +36,23 @@ def sync_detailed(
     body: ImportRequest,
     idempotency_key: str | None = None,
 ) -> Response[ImportResult | Error]:
-    """Import what was exported.
+    """Import exported records.
 
-    Stores agents, sessions and memories as they are given, with their ids and times: all of them or none.
-    One whose id exists already is left as it is, so to import the same twice changes nothing; a memory that
-    has expired is left out. A memory keeps its position in the order in which memories were stored, which a
-    client of `tailMemories` may have passed. An export is what `listAgents`, `listSessions` and
-    `tailMemories` return from the beginning.
+    Stores agents, sessions and memories as they are given, with their ids and times: all of them, or
+    nothing. A record whose id exists already is not changed, so importing the same records twice changes
+    nothing. A memory that has expired is left out. A memory keeps its original position in the order of
+    storing, which a client of `tailMemories` may have passed already. An export consists of what
+    `listAgents`, `listSessions` and `tailMemories` return from the beginning.
 
     Args:
         client: Where to send it.
-        body: Records to import, all or none.
+        body: Records to import; all are stored, or nothing.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
-            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
-            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
-            Error responses are not kept: the request is carried out at the next attempt. Requests that use
-            a key at the same time are carried out one after the other, so one of them is carried out and
-            the others are replays. The same key with another request is 409 with the code
-            `idempotency_key_reused`.
+            retry of a write. For 24 hours, a request with the same key, method, path, query and body is not
+            carried out again: it gets the first response, with `Idempotent-Replayed: true`. Error responses
+            are not kept: the next attempt is carried out. If several requests use a key at the same time,
+            one of them is carried out and the others get its response. The same key with another request is
+            409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

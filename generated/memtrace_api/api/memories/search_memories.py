@@ -37,9 +37,9 @@ def sync_detailed(
 ) -> Response[SearchResult | Error]:
     """Search memories.
 
-    Returns the memories that match every condition given. `query` takes a question as a person asks it, and
-    ranks; `content_contains` looks for a piece of text, whatever its case; `metadata` asks for equal
-    values. A memory is found as soon as it is stored.
+    Returns the memories that match every condition given. `query` takes a question in plain words and ranks
+    the matches; `content_contains` finds a part of the text in any case; `metadata` compares for equality.
+    A memory can be found as soon as it is stored.
 
     Args:
         client: Where to send it.

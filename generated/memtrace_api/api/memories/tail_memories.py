@@ -45,11 +45,10 @@ def sync_detailed(
 ) -> Response[MemoryTail | Error]:
     """Follow memories in the order in which they are stored.
 
-    Returns the memories that match every filter given, in the order in which they were stored, whatever
-    their `time`, and the cursor with which to continue. Superseded memories are returned too. With `wait`,
-    the response to a request that finds nothing comes as soon as a matching memory is stored, or after that
-    time with an empty page. Each stored memory is returned once, and none is left out, whatever happens to
-    the server between two requests.
+    Returns the memories that match every filter given, superseded ones too, in the order in which they were
+    stored, whatever their `time`, and the cursor with which to continue. With `wait`, a request without a
+    match waits until a matching memory is stored, or ends with an empty page after that time. Each stored
+    memory is returned exactly once, even if the server restarts between two requests.
 
     Args:
         client: Where to send it.
@@ -58,20 +57,20 @@ def sync_detailed(
         memory_type: Kind of memory: something that happened (`episodic`), something about the session
             (`session`), a decision (`decision`), or a fact about somebody or something (`entity`).
         event_type: Only memories of this event type.
-        tags: Only memories that have every one of these tags, separated by commas. Tags match whole and
-            exactly. A comma inside a tag is sent as `%2C`; a single `tags` without a plain comma is split
-            at `%2C` too if that makes valid tags, since older clients send that, so repeat `tags` to send
-            one tag that has a comma.
+        tags: Only memories that have all of these tags, separated by commas. Tags are compared exactly.
+            Send a comma inside a tag as `%2C`. As older clients send `%2C` between tags, a single `tags`
+            without a plain comma is split at `%2C` if that makes valid tags; to send only one tag that has
+            a comma, repeat `tags`.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
             The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same filters and order; only
             `limit` may change.
-        start: Where to begin without a cursor, with the first memory that was ever stored (`beginning`)
-            or with the next one (`now`).
-        wait: Maximum seconds to wait for a memory if there is none yet. The server may respond earlier
-            with an empty page; continue with its cursor. The server's default: 0.
+        start: Where to start without a cursor; `beginning` is the first memory that was stored, `now`
+            the next one to be stored.
+        wait: Maximum seconds to wait for a matching memory. The server may respond earlier with an
+            empty page; continue with its cursor. The server's default: 0.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

@@ -1,4 +1,4 @@
-"""Remove the last traces of what was forgotten."""
+"""Remove the last traces of forgotten memories."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def sync_detailed(
     *,
     client: Client,
 ) -> Response[Error]:
-    """Remove the last traces of what was forgotten.
+    """Remove the last traces of forgotten memories.
 
-    Rewrites the store of all organisations, so that no file of it has anything left of what was forgotten:
-    for admins of `org_default`, who operate the server. It takes as long as the store is large, and writes
-    wait meanwhile. A response 503 with the code `deadline_exceeded` does not stop it.
+    Rewrites the store of all organisations, so that none of its files contains any part of forgotten
+    memories. Only admins of `org_default`, who operate the server, may do this. The duration depends on the
+    size of the store, and writes wait meanwhile. A response 503 with the code `deadline_exceeded` does not
+    stop it.
 
     Args:
         client: Where to send it.

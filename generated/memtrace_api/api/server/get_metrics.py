@@ -26,7 +26,7 @@ def sync_detailed(
 ) -> Response[str | Error]:
     """Get metrics.
 
-    Counts and durations of requests by operation, in the text format of Prometheus. Nothing in it names an
+    Counts and durations of requests by operation, in the text format of Prometheus. The metrics name no
     organisation. 404 unless the server was started with `--metrics`.
 
     Args:

@@ -25,8 +25,8 @@ def sync_detailed(
 ) -> Response[str | Error]:
     """Look at memories in a browser.
 
-    A page that shows what agents remember and what a model is given. It is the same for everybody, has no
-    data of its own, and asks for a key, which stays in the browser's tab and is sent to this server alone.
+    A page that shows what agents remember and what a model is given. The page itself contains no data. It
+    asks for a key, which stays in the browser's tab and is sent to this server only.
 
     Args:
         client: Where to send it.

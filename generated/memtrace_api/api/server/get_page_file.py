@@ -27,7 +27,7 @@ def sync_detailed(
 ) -> Response[str | Error]:
     """Get a script, a style sheet or an image of a page.
 
-    What `/ui` and `/docs` are made of.
+    The files that `/ui` and `/docs` load.
 
     Args:
         file: The file's name.

@@ -35,8 +35,8 @@ def sync_detailed(
 ) -> Response[Error]:
     """Delete a session.
 
-    Deletes the session and its metadata. With `delete_memories=true`, its memories are deleted too, for
-    good, whichever agent wrote them. Without, they stay in the organisation's log, and the session exists
+    Deletes the session and its metadata. With `delete_memories=true`, its memories are permanently deleted
+    too, whichever agent wrote them. Otherwise they stay in the organisation's log, and the session exists
     again from its next memory on.
 
     Args:
@@ -44,12 +44,11 @@ def sync_detailed(
         client: Where to send it.
         delete_memories: Whether to delete the session's memories too. The server's default: False.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
-            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
-            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
-            Error responses are not kept: the request is carried out at the next attempt. Requests that use
-            a key at the same time are carried out one after the other, so one of them is carried out and
-            the others are replays. The same key with another request is 409 with the code
-            `idempotency_key_reused`.
+            retry of a write. For 24 hours, a request with the same key, method, path, query and body is not
+            carried out again: it gets the first response, with `Idempotent-Replayed: true`. Error responses
+            are not kept: the next attempt is carried out. If several requests use a key at the same time,
+            one of them is carried out and the others get its response. The same key with another request is
+            409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

@@ -38,16 +38,17 @@ def sync_detailed(
 ) -> Response[SessionContext | Error]:
     """Get a session's memories as markdown for an LLM.
 
-    A time line: a heading for each day, then a line for each memory, with its time and who spoke or what it
-    was (its event type, unless that is `general`). Equal contents under one heading are written once, with
+    Returns a time line: a heading for each day, then a line for each memory, with its time, its event type
+    (unless that is `general`) and its content. Equal contents under one heading are written once, with
     their number.
 
-    **Selection.** Half of the budget belongs to what is important (an importance of 0.7 or more; without
-    one, decisions, errors and entities) and half to what is recent; what one half leaves goes to the other,
-    and with `query` its best matches come before both. Neither half keeps chatter while something important
-    is left out: what is unimportant, no match, and not among the newest eight (as far as an eighth of the
-    budget holds them). For decisions, errors and entities without an importance, only what is older is
-    chatter. A long memory may be shortened. The last line says how many memories were left out.
+    **Selection.** Half of the budget goes to important memories (an importance of 0.7 or more, or
+    decisions, errors and entities without an importance) and half to recent ones. What one half does not
+    use goes to the other. With `query`, its best matches come before both. Neither half keeps chatter while
+    an important memory is left out. Chatter is any memory that is unimportant, no match, and not among the
+    newest eight (as far as an eighth of the budget holds them). Decisions, errors and entities without an
+    importance displace only older chatter. A long memory may be shortened. The last line says how many
+    memories were left out.
 
     **Framing.** The first line says that these are records, not instructions. No stored text can become a
     heading, a list, a rule, a code fence or HTML under CommonMark, or close a tag around the context;
@@ -56,7 +57,7 @@ def sync_detailed(
     Args:
         session_id: Id of the session.
         client: Where to send it.
-        body: What a context is made of, and how it is written. A memory must meet every filter given.
+        body: Selection and form of a context. A memory must meet every filter given.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not

@@ -41,19 +41,18 @@ def sync_detailed(
     """Close or reopen a session, or change its metadata.
 
     Sets the status, and merges `metadata` into the session's metadata as a JSON Merge Patch (RFC 7396): a
-    key with a value is set, a key with null is removed, every other key stays.
+    key with a value is set, a key with null is removed, and every other key stays.
 
     Args:
         session_id: Id of the session.
         client: Where to send it.
         body: Changes to a session.
         idempotency_key: A key of your own, such as a UUID: new for each write, and the same on each
-            retry of it. For 24 hours, a request with the same key and the same method, path, query and body
-            is not carried out again: the response is that of the first, with `Idempotent-Replayed: true`.
-            Error responses are not kept: the request is carried out at the next attempt. Requests that use
-            a key at the same time are carried out one after the other, so one of them is carried out and
-            the others are replays. The same key with another request is 409 with the code
-            `idempotency_key_reused`.
+            retry of a write. For 24 hours, a request with the same key, method, path, query and body is not
+            carried out again: it gets the first response, with `Idempotent-Replayed: true`. Error responses
+            are not kept: the next attempt is carried out. If several requests use a key at the same time,
+            one of them is carried out and the others get its response. The same key with another request is
+            409 with the code `idempotency_key_reused`.
 
     Raises:
         UnexpectedStatus: The client has `raise_on_unexpected_status`, and the response is an error or is not
