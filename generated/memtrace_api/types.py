@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import re
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,13 @@ TimePoint: TypeAlias = str | datetime.timedelta | datetime.date | datetime.datet
 T = TypeVar("T")
 
 _FIRST_ERROR = 400
+
+# The fields that are times.
+_TIMES = frozenset(
+    ["closed_at", "created_at", "expires_at", "last_active_at", "last_time", "time", "updated_at"]
+)
+_NANOSECONDS = re.compile(rb"\.[0-9]{7}")
+_SUBMICROSECONDS = re.compile(r"(\.[0-9]{6})[0-9]+")
 
 # In place of a value that was not given, where None would be one.
 NOT_GIVEN: Any = object()
@@ -119,11 +127,12 @@ def require_value(value: object, name: str) -> None:
 
 
 def convert(data: object, model: type[T]) -> T:
-    """Make a model of JSON data.
+    """Make a model of JSON data, with its times cut to microseconds.
 
     Raises:
         ValueError: If the data does not fit; the text names the field.
     """
+    data = _with_cut_times(data)
     try:
         return msgspec.convert(data, model)
     except msgspec.ValidationError as error:
@@ -143,11 +152,29 @@ def decode(content: bytes, model: type[T]) -> T:
         ValueError: If it is not JSON, or does not fit; the text names the field.
     """
     try:
-        with contextlib.suppress(msgspec.ValidationError):
-            return msgspec.json.decode(content, type=model)
+        if not _NANOSECONDS.search(content):
+            with contextlib.suppress(msgspec.ValidationError):
+                return msgspec.json.decode(content, type=model)
         return convert(msgspec.json.decode(content), model)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{model.__name__}: {error}") from error
+
+
+def _with_cut_times(data: object) -> object:
+    """Cut the times of JSON data to microseconds. Rounded up, a time would lie past its own memory.
+
+    Free-form objects stay as they are.
+    """
+    if isinstance(data, list):
+        return [_with_cut_times(item) for item in data]
+    if not isinstance(data, Mapping):
+        return data
+    cut = {
+        name: _with_cut_times(value) if isinstance(value, list) else _SUBMICROSECONDS.sub(r"\1", value)
+        for name, value in data.items()
+        if isinstance(value, list) or (isinstance(value, str) and name in _TIMES)
+    }
+    return {**data, **cut}
 
 
 def without_null(data: object) -> object:

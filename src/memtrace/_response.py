@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC
 from functools import cached_property
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 import msgspec
-from memtrace_api.types import convert
+from memtrace_api.types import decode
 
 from memtrace import models
 from memtrace._config import Config
@@ -50,23 +50,13 @@ _CODINGS = frozenset({"", "identity", "gzip"})
 _SUCCESS = range(200, 300)
 _REDIRECTS = range(300, 400)
 _UNAVAILABLE = 503
-# Built at import: a decoder that is built while a test has frozen the clock stays broken.
-_DECODERS: dict[type, msgspec.json.Decoder[Any]] = {
-    model: msgspec.json.Decoder(model)
-    for model in vars(models).values()
-    if isinstance(model, type) and issubclass(model, msgspec.Struct)
-}
-_NANOSECONDS = re.compile(rb"\.[0-9]{7}")
-_TIME = re.compile(r"(\.[0-9]{6})[0-9]+")
-# The fields of responses that are times.
-_TIMES = {
-    name
-    for model in _DECODERS
-    for name, annotation in model.__annotations__.items()
-    if annotation.startswith("datetime.")
-}
 _TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 _MAX_SHOWN = 200
+
+# msgspec keeps what it builds for a model: if that is while a test has frozen the clock, it stays broken.
+for _model in vars(models).values():
+    if isinstance(_model, type) and issubclass(_model, msgspec.Struct):
+        msgspec.json.Decoder(_model)
 
 
 @attrs.define
@@ -216,30 +206,13 @@ def model_of(raw: RawResponse, model: type[T]) -> T:
             model_of(raw, Any)
         return cast("T", None)
     try:
-        decoder = _DECODERS.get(model)
-        if decoder is None:  # of records, whose times stay as they are
-            return msgspec.json.decode(raw.content, type=model)
-        if not _NANOSECONDS.search(raw.content):
-            with suppress(msgspec.ValidationError):
-                return cast("T", decoder.decode(raw.content))
-        data = msgspec.json.decode(raw.content)
-        _cut_times(data)
-        return convert(data, model)
+        if hasattr(model, "from_dict"):
+            return decode(raw.content, model)
+        return msgspec.json.decode(raw.content, type=model)  # of records, whose times stay as they are
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         kind = raw.headers.get("content-type") or "no content type"
         where = f" ({kind})" if "json" not in kind else ""
         raise raw.invalid(f"does not match the contract{where}: {error}", body=_body(raw)) from error
-
-
-def _cut_times(data: Any) -> None:  # noqa: ANN401  # JSON
-    """Cut the times of JSON data to microseconds. Rounded up, a time would lie past its own memory."""
-    for item in data if isinstance(data, list) else [data]:
-        for name, value in item.items() if isinstance(item, dict) else ():
-            # Free-form objects stay as they are.
-            if isinstance(value, list):
-                _cut_times(value)
-            elif isinstance(value, str) and name in _TIMES:
-                item[name] = _TIME.sub(r"\1", value)
 
 
 def error_of(raw: RawResponse) -> APIStatusError:

@@ -154,7 +154,7 @@ def test_a_thousand_memories_of_an_old_server_are_decoded_at_once() -> None:
         json({"memories": [OLD_MEMORY] * 1000, "count": 1000, "has_more": False, "took": 3}), MemoryList
     )
     memory = page.memories[999]
-    assert memory.time == dt.datetime(2026, 11, 1, 9, 30, 0, 123457, tzinfo=dt.UTC)
+    assert memory.time == dt.datetime(2026, 11, 1, 9, 30, 0, 123456, tzinfo=dt.UTC)
     assert (memory.id, memory.memory_type, memory.tags) == (None, "procedural", [])
     assert (memory.importance, page.next_cursor) == (1.0, None)
 
@@ -173,6 +173,15 @@ def test_from_dict_gives_what_decoding_gives() -> None:
     assert memory.metadata == {"reasoning": None, "n": {"deep": [1, None]}}
     batch = MemoryBatch.from_dict({"memories": [OLD_MEMORY], "count": 1, "duplicates": [0]})
     assert batch.memories == [memory]
+
+
+def test_times_are_cut_to_microseconds_except_in_free_form_objects() -> None:
+    time = "2026-11-01T09:30:00.999999999Z"
+    data = {**OLD_MEMORY, "time": time, "content": time, "metadata": {"time": time}}
+    for memory in (Memory.from_dict(data), types.decode(json(data), Memory)):
+        assert memory.time == dt.datetime(2026, 11, 1, 9, 30, 0, 999999, tzinfo=dt.UTC)
+        assert (memory.content, memory.metadata) == (time, {"time": time})
+    assert data["time"] == time
 
 
 def test_from_dict_takes_times_that_are_read_already() -> None:
