@@ -190,7 +190,7 @@ async def test_an_id_from_the_future_is_rejected(client: AsyncMemtrace) -> None:
 
     report = await client.import_([record])
 
-    assert [each.reason for each in report.rejected] == ["id: names no moment until now; check the clock"]
+    assert [each.reason for each in report.rejected] == ["id: has a time in the future; check the clock"]
     assert (await client.list_memories()).memories == []
 
 

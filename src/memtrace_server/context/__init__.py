@@ -1,7 +1,7 @@
-"""Contexts: what was remembered, as text for an LLM that fits a token budget.
+"""Contexts: memories as text for an LLM, within a token budget.
 
-Data flows one way: `entries` (memories, equal ones as one) → `selection` (what the budget holds) → `layouts`
-(headings and lines), with `framing` for every stored text and `tokens` for what it costs.
+Data flows one way: `entries` merges equal memories, `selection` chooses entries for the budget, and `layouts`
+writes headings and lines. `framing` makes stored text safe, and `tokens` counts what a text costs.
 """
 
 from memtrace_server.context.composing import Context, Options, compose

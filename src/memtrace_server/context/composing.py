@@ -1,4 +1,4 @@
-"""From memories and options to a context."""
+"""Composition of a context from memories and options."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memtrace_server import times
 from memtrace_server.context import tokens
 from memtrace_server.context.entries import Entry, collapse, read
 from memtrace_server.context.layouts import Layout
-from memtrace_server.context.selection import Chosen, lead_cost, select
+from memtrace_server.context.selection import Choice, lead_cost, select
 from memtrace_server.store.records import Found
 
 _NOTHING = "No memories.\n"
@@ -20,14 +20,14 @@ _NOTHING = "No memories.\n"
 
 @frozen(kw_only=True)
 class Options:
-    """How a context is written.
+    """Options of a context.
 
     Attributes:
-        max_tokens: The most tokens that its text may take.
-        timezone: The IANA name of the time zone of its days and times.
+        max_tokens: The maximum number of tokens of the text.
+        timezone: The IANA name of the time zone of days and times.
         sections: Whether memories are grouped by kind, not by day.
         sessions: Whether each session has a heading.
-        show: What to show besides what a memory says: `tags`, `metadata`.
+        show: Fields to show besides the content: `tags`, `metadata`.
     """
 
     max_tokens: int
@@ -42,13 +42,13 @@ class Context:
     """A context.
 
     Attributes:
-        text: Its text in markdown; empty if the budget is too small for anything.
-        token_count: The tokens that the text takes at the most.
-        memory_ids: The memories in it, in its order.
-        omitted: How many memories did not fit.
-        omitted_important: How many of those count as important.
-        shortened: How many memories are in it with a part of their text only.
-        entries: What the text shows, as the contract's `ContextEntry`.
+        text: The text in markdown; empty if the budget is too small even for the first and last line.
+        token_count: An upper bound of the text's tokens.
+        memory_ids: The ids of the memories in the text, in the same order.
+        omitted: The number of memories that did not fit.
+        omitted_important: How many of the omitted memories count as important.
+        shortened: The number of memories of which the text has only a part.
+        entries: The content of the text, as the contract's `ContextEntry`.
     """
 
     text: str
@@ -66,10 +66,10 @@ def compose(
     """Compose the context of memories.
 
     Args:
-        found: The memories, in any order, none of them twice.
-        options: How to write it.
+        found: The memories, in any order, each once.
+        options: The options.
         matches: The rows of the memories that match a question, the best first.
-        older: Whether there are older memories than those found.
+        older: Whether there are memories older than `found`.
     """
     events = read(found, ZoneInfo(options.timezone))
     layout = Layout(
@@ -81,7 +81,7 @@ def compose(
     )
     entries = collapse(events, [layout.path(event) for event in events], with_fields=bool(options.show))
     entries.sort(key=layout.order)
-    entry_of = {event.place[1]: entry for entry in entries for event in entry.events}
+    entry_of = {event.position[1]: entry for entry in entries for event in entry.events}
     best = list(dict.fromkeys(entry_of[row] for row in matches if row in entry_of))
 
     fixed = tokens.EDGES + tokens.added(layout.first_line) + _cost(layout.last_line(0, 0, older=older))
@@ -105,9 +105,9 @@ def compose(
 
 
 def _written(
-    chosen: Sequence[Chosen], omitted: Sequence[Entry], layout: Layout, *, older: bool
+    chosen: Sequence[Choice], omitted: Sequence[Entry], layout: Layout, *, older: bool
 ) -> tuple[str, int]:
-    """Return the text of a context, and the tokens that it takes at the most."""
+    """Return the text of a context, and an upper bound of its tokens."""
     if not (chosen or omitted):
         return _NOTHING, tokens.upper_bound(_NOTHING)
     important = _count(entry for entry in omitted if entry.is_important)
@@ -128,17 +128,17 @@ def _cost(lines: str) -> int:
 
 
 def _count(entries: Iterable[Entry]) -> int:
-    """Return how many memories entries stand for."""
+    """Return the number of memories that entries stand for."""
     return sum(len(entry.events) for entry in entries)
 
 
-def _as_data(choice: Chosen, layout: Layout, options: Options) -> dict[str, Any]:
+def _as_data(choice: Choice, layout: Layout, options: Options) -> dict[str, Any]:
     """Return an entry as the contract's `ContextEntry`."""
     entry, event, document = choice.entry, choice.entry.first, choice.entry.first.document
     content, reasoning = layout.beginnings(entry, choice.length)
     data: dict[str, Any] = {
-        "time": times.render(event.place[0]),
-        "last_time": times.render(entry.last.place[0]) if len(entry.events) > 1 else None,
+        "time": times.render(event.position[0]),
+        "last_time": times.render(entry.last.position[0]) if len(entry.events) > 1 else None,
         "agent_id": document.agent_id,
         "session_id": document.session_id,
         "memory_type": document.memory_type,

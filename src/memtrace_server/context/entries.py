@@ -1,4 +1,4 @@
-"""What a context consists of: memories, those with equal contents under one heading as one entry."""
+"""Entries of a context. Memories with equal contents under one heading share an entry."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from memtrace_server import times
 from memtrace_server.store.records import IMPORTANT, IMPORTANT_EVENTS, IMPORTANT_TYPES, Found
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# A reply belongs to what it answers, and an action to its outcome. So what was said, and what is as short as
-# a reply, is a repetition only where nothing else is in between; anything else also if it happens so often.
+# A reply belongs to the message before it, and an action to its outcome. So messages, and texts as short as a
+# reply, are merged only if nothing is in between. Other memories are also merged from `_OFTEN` repetitions
+# on.
 _SPOKEN = frozenset({"user", "assistant", "system", "human", "ai", "bot", "agent", "customer"})
 _SHORT = 20  # characters
 _OFTEN = 3
 
 Path = tuple[str, str | None]
-"""The headings that a memory stands under: a day or a section, and a session if sessions are told apart."""
+"""The headings of a memory: a day or a section, and a session if sessions have headings."""
 
 
 class Document(msgspec.Struct):
-    """What a context needs of a memory, decoded from its JSON."""
+    """The fields of a memory that a context needs, decoded from its JSON."""
 
     id: str
     agent_id: str
@@ -46,17 +47,17 @@ class Event:
     """One memory.
 
     Attributes:
-        place: Its time in ns and its row, which order it.
-        local: Its time in the context's time zone.
-        clock: That time in text, to the minute.
-        document: The memory.
-        is_decision: Whether something was decided.
-        is_error: Whether something failed.
-        reasoning: Why it was decided, if it is a decision.
-        superseded_by: Id of the memory that supersedes it, if superseded memories were asked for.
+        position: The memory's time in ns and its row, by which events are sorted.
+        local: The memory's time in the context's time zone.
+        clock: The local time as text, to the minute.
+        document: The memory's fields.
+        is_decision: Whether the memory is a decision.
+        is_error: Whether the memory is an error.
+        reasoning: The reason of a decision.
+        superseded_by: Id of the memory that supersedes this one, if superseded memories were requested.
     """
 
-    place: tuple[int, int]
+    position: tuple[int, int]
     local: datetime
     clock: str
     document: Document
@@ -77,9 +78,9 @@ class Entry:
 
     Attributes:
         events: The memories, in order of time; their texts are equal.
-        path: The headings that it stands under.
-        importance: The greatest importance of its memories, from 0 to 1.
-        is_urged: Whether one of them was given an importance that makes it important.
+        path: The headings of the entry.
+        importance: The greatest importance of the memories, from 0 to 1.
+        is_urged: Whether a memory is important by its own `importance`, not only by its kind.
     """
 
     events: list[Event]
@@ -89,17 +90,17 @@ class Entry:
 
     @property
     def first(self) -> Event:
-        """Return the first of its memories, at whose time it is shown."""
+        """Return the first memory, whose time the context shows."""
         return self.events[0]
 
     @property
     def last(self) -> Event:
-        """Return the last of its memories, whose time tells how recent it is."""
+        """Return the last memory, whose time decides how recent the entry is."""
         return self.events[-1]
 
     @property
     def is_important(self) -> bool:
-        """Return whether it has a claim to the half that belongs to what is important."""
+        """Return whether the entry is chosen from the half of the budget for important memories."""
         return self.importance >= IMPORTANT
 
 
@@ -110,11 +111,11 @@ def read(found: Iterable[Found], zone: tzinfo) -> list[Event]:
 
 
 def collapse(events: Sequence[Event], paths: Sequence[Path], *, with_fields: bool) -> list[Entry]:
-    """Return the entries of memories, in order of their first one.
+    """Return the entries of memories, in order of their first memory.
 
     Args:
         events: The memories, in order of time.
-        paths: The headings that each stands under.
+        paths: The headings of each memory.
         with_fields: Whether tags and metadata must be equal too.
     """
     keys = [_key(event, path, with_fields=with_fields) for event, path in zip(events, paths, strict=True)]
@@ -136,7 +137,7 @@ def collapse(events: Sequence[Event], paths: Sequence[Path], *, with_fields: boo
 
 
 def _key(event: Event, path: Path, *, with_fields: bool) -> Hashable:
-    """Return what memories have in common that are shown as one."""
+    """Return the key that memories of one entry share."""
     document = event.document
     kind = (path, document.agent_id, document.memory_type, document.event_type)
     fields = (tuple(document.tags), bytes(document.metadata)) if with_fields else ()
@@ -148,7 +149,7 @@ def _event(memory: Found, zone: tzinfo) -> Event:
     is_decision = document.memory_type == "decision" or document.event_type == "decision"
     local = (_EPOCH + timedelta(seconds=memory.time // times.SECOND)).astimezone(zone)
     return Event(
-        place=(memory.time, memory.seq),
+        position=(memory.time, memory.seq),
         local=local,
         clock=local.isoformat(" ", "minutes")[:16],
         document=document,

@@ -1,4 +1,4 @@
-"""How a context is arranged: the headings that each memory stands under, and the lines that show it."""
+"""The layout of a context: the headings and lines of its entries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from memtrace_server.context.shortening import beginning, shortened
 
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _SECTIONS = ("Decisions", "Errors", "Actions", "Facts")
-# A session's id that the server made says nothing to a model; the end of it tells sessions apart.
-_MADE_ID = re.compile(r"sess_[0-9A-Z]{20}([0-9A-Z]{6})")
+# Generated session ids mean nothing to a model, so that only the end is shown, to distinguish sessions.
+_GENERATED_ID = re.compile(r"sess_[0-9A-Z]{20}([0-9A-Z]{6})")
 
-# A label that a line can begin with: under CommonMark it begins nothing but text.
+# A label at which a line can begin: under CommonMark it starts nothing but text.
 _PLAIN_LABEL = re.compile(r"[^\W\d_]|\[(?:decision|error)\] ")
 _BLANK = "(blank)"
 
@@ -29,7 +29,7 @@ class Layout:
         zone: The name of the time zone.
         sections: Whether memories are grouped by kind, not by day.
         sessions: Whether each session has a heading.
-        show: What to show besides what a memory says: `tags`, `metadata`.
+        show: Fields to show besides the content: `tags`, `metadata`.
     """
 
     def __init__(
@@ -42,11 +42,11 @@ class Layout:
         self._sections = sections
         self._sessions = sessions and not sections
         self._show = show
-        self._metadata: dict[Entry, str] = {}  # what was encoded already
+        self._metadata: dict[Entry, str] = {}  # cache of encoded metadata
         self._names_agents = len({event.document.agent_id for event in events}) > 1
 
     def path(self, event: Event) -> Path:
-        """Return the headings that a memory stands under: a day or a section, and a session if there are."""
+        """Return the headings of a memory: a day or a section, and a session if sessions have headings."""
         if self._sections:
             return _SECTIONS[_section(event)], None
         return (
@@ -55,11 +55,11 @@ class Layout:
         )
 
     def order(self, entry: Entry) -> tuple[int, tuple[int, int]]:
-        """Return what the entries of the context are sorted by."""
-        return (_section(entry.first) if self._sections else 0), entry.first.place
+        """Return the sort key of an entry."""
+        return (_section(entry.first) if self._sections else 0), entry.first.position
 
     def headings(self, before: Entry | None, entry: Entry) -> str:
-        """Return what stands between an entry, or the first line, and the next entry."""
+        """Return the headings between the previous entry, or the first line, and an entry."""
         heading, session = entry.path
         if before is None or before.path[0] != heading:
             return f"\n## {heading}\n{_session_heading(session) if session is not None else ''}"
@@ -68,9 +68,9 @@ class Layout:
         return "\n" + ("### No session\n" if session is None else _session_heading(session))
 
     def stamp(self, before: Entry | None, entry: Entry) -> str:
-        """Return the time that an entry begins with, as far as the entry before it does not tell.
+        """Return the time at the beginning of an entry, without parts that equal those of the previous entry.
 
-        An entry without a label always has a time, so that its content never begins a line.
+        An entry without a label always has a time, so that no line begins with content.
         """
         day, time = self._day_and_time(entry.first)
         last_day, last_time = (
@@ -78,8 +78,8 @@ class Layout:
         )
         if day != last_day:
             return f"{day} {time} ".lstrip()
-        is_told = time == last_time and _PLAIN_LABEL.match(self._label(entry.first))
-        return "" if is_told else f"{time} "
+        is_known = time == last_time and _PLAIN_LABEL.match(self._label(entry.first))
+        return "" if is_known else f"{time} "
 
     def text(self, entry: Entry, length: int | None = None) -> str:
         """Return the lines of an entry, without its time, each text shortened to `length` characters."""
@@ -99,15 +99,15 @@ class Layout:
         return f"\n{framing.INDENT}".join(lines) + "\n"
 
     def size(self, entry: Entry) -> int:
-        """Return how many characters the longest text of an entry has."""
+        """Return the number of characters of an entry's longest text."""
         return max(map(len, self._texts(entry)))
 
     def shows(self, entry: Entry, length: int) -> bool:
-        """Return whether anything of the content is left when it is shortened to `length` characters."""
+        """Return whether any content remains when it is shortened to `length` characters."""
         return bool(beginning(self._texts(entry)[0], length))
 
     def beginnings(self, entry: Entry, length: int | None) -> tuple[str, str | None]:
-        """Return the content and the reasoning of an entry, as they were stored or shortened to `length`."""
+        """Return the content and the reasoning of an entry, as stored or shortened to `length` characters."""
         event = entry.first
         if length is None:
             return event.document.content, event.reasoning
@@ -115,11 +115,11 @@ class Layout:
         return beginning(content, length), beginning(reasoning, length) or None
 
     def missing(self, entry: Entry, length: int | None) -> int:
-        """Return how many characters an entry lacks whose texts are shortened to `length`."""
+        """Return how many characters an entry loses if its texts are shortened to `length` characters."""
         return sum(len(text) - len(beginning(text, length)) for text in self._texts(entry))
 
     def last_line(self, omitted: int, important: int, *, older: bool) -> str:
-        """Return what says how many memories were left out; nothing if none was."""
+        """Return the line that says how many memories were left out; empty if none were."""
         sentences = []
         if omitted == 1:
             sentences.append(f"1 {'important ' if important else ''}memory was left out to fit the budget.")
@@ -131,7 +131,7 @@ class Layout:
         return "\n" + " ".join(sentences) + "\n" if sentences else ""
 
     def _label(self, event: Event) -> str:
-        """Return who spoke or what it was, with what separates it from the content."""
+        """Return the label of a memory (agent, marker and event type), with the separator after it."""
         kind = event.document.event_type
         marker = "[decision]" if event.is_decision else "[error]" if event.is_error else ""
         if kind == "general" or (marker and kind in {"decision", "error"} and marker == f"[{kind}]"):
@@ -155,7 +155,7 @@ class Layout:
         return f"(×{len(entry.events)}{since})"  # noqa: RUF001 - the sign of multiplication
 
     def _texts(self, entry: Entry) -> tuple[str, str, str]:
-        """Return the content, the reasoning and, if it is shown, the metadata of an entry."""
+        """Return the content and the reasoning of an entry, and its metadata if `show` has it."""
         event = entry.first
         content, reasoning = event.document.content.strip(), (event.reasoning or "").strip()
         if "metadata" not in self._show:
@@ -166,7 +166,7 @@ class Layout:
         return content, reasoning, self._metadata[entry]
 
     def _day_and_time(self, event: Event) -> tuple[str, str]:
-        """Return the day, if no heading has it, and the time of a memory."""
+        """Return the day of a memory, empty if a heading has it, and the time."""
         return (event.clock[:10] if self._sections else ""), event.clock[11:]
 
 
@@ -179,12 +179,12 @@ def _section(event: Event) -> int:
 
 
 def _session_heading(session: str) -> str:
-    made = _MADE_ID.fullmatch(session)
-    return f"### Session {f'…{made[1]}' if made else framing.line(session)}\n"
+    generated = _GENERATED_ID.fullmatch(session)
+    return f"### Session {f'…{generated[1]}' if generated else framing.line(session)}\n"
 
 
 def _join(lines: list[str], separator: str, more: list[str]) -> None:
-    """Append lines to others, the first to the last of them."""
+    """Append `more` to `lines`; its first line continues the last one of `lines`."""
     if more:
         lines[-1] += separator + more[0].lstrip()
         lines += more[1:]

@@ -1,4 +1,4 @@
-"""Texts shortened so that a reader sees whole words and characters, and how much is missing."""
+"""Shortening of texts at the end of a word or character, with the number of missing characters."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import unicodedata
 
 # How far to look back for the end of a word. Some scripts have no spaces, and encoded data has none.
 _LONGEST_WORD = 40
-_LONGEST_CHARACTER = 64  # code points; more of them are no character that anybody has seen
+_LONGEST_CHARACTER = 64  # code points, more than any real character has
 
 
 def shortened(text: str, length: int | None) -> str:
-    """Return the beginning of a text and how many characters follow, or the text if all of it may stay."""
+    """Return the beginning of a text and the number of missing characters, or a short text unchanged."""
     start = beginning(text, length)
     return text if start == text else f"{start} … [{len(text) - len(start)} more characters]"
 
 
 def beginning(text: str, length: int | None) -> str:
-    """Return at most `length` characters of a text, which end with a word, or at least with a character.
+    """Return at most `length` characters of a text, cut at the end of a word or at least of a character.
 
     Args:
         text: The text.
-        length: How many characters it may have; None for all of them.
+        length: The maximum number of characters; None for the whole text.
     """
     if length is None or len(text) <= length:
         return text
@@ -37,7 +37,7 @@ def beginning(text: str, length: int | None) -> str:
 
 
 def _is_inside_character(before: str, after: str) -> bool:
-    """Return whether two code points belong to what a reader sees as one character."""
+    """Return whether two code points belong to one character as readers see it."""
     flag = "\U0001f1e6" <= before <= "\U0001f1ff" and "\U0001f1e6" <= after <= "\U0001f1ff"
     skin_tone = "\U0001f3fb" <= after <= "\U0001f3ff"
     joined = "\u200d" in (before, after)

@@ -1,31 +1,32 @@
-"""How many tokens a text takes at the most, whatever the model's tokenizer.
+"""An upper bound of the tokens of a text, for the tokenizer of any model.
 
-`max_tokens` is a promise, and nobody here knows which model will read the text. So this counts no tokens:
-it gives a number that no tokenizer in common use exceeds, without any of their vocabularies. A text falls
-into runs of letters, of spaces and of other characters, and each run costs what the most wasteful tokenizer
-makes of it:
+`max_tokens` must hold for whatever model reads the text. So this module does not count tokens: it returns a
+number that no tokenizer in common use exceeds, without any of their vocabularies. A text consists of runs of
+letters, of spaces and of other characters, and each run costs what the most wasteful tokenizer makes of it:
 
-- Each byte of UTF-8 is a token, the price that tokenizers fall back to, unless one of the following says
-  otherwise. Where lower case or compatibility normalization makes a character longer, that counts.
+- Each byte of UTF-8 is a token, the fallback of tokenizers, unless one of the following rules applies. If
+lower
+  case or compatibility normalization makes a character longer, the longer form counts.
 - A common English word is one token.
-- Any other run of ASCII letters is taken apart into groups of letters that are one token each; a letter
-  that is left over is a token. So random letters cost what they really do, almost one token each.
-- A capital at the beginning costs one more; of a run with other capitals, each is a token, and there is one
-  more. Some tokenizers write case as a token of its own.
-- Other letters pay two more per run. Some tokenizers mark where a word begins and ends.
+- Any other run of ASCII letters is split into groups of letters that are one token each; each remaining
+letter
+  is a token. So random letters cost what they really do, almost one token each.
+- A capital at the beginning costs one more. In a run with other capitals, each capital is a token, and the
+run
+  costs one more. Some tokenizers write case as a separate token.
+- Other letters cost two more per run. Some tokenizers mark where a word begins and ends.
 - A small Cyrillic letter is one token; kana, the commonest Chinese characters and Hangul syllables are two.
-- The space before a word costs nothing, a longer run of spaces little.
+- The space before a word costs nothing, and a longer run of spaces little.
 
-The lists at the end of this module were chosen by measuring, and so were the surcharges. Common groups of
-letters were dropped until no two of those that were left, one after the other, made a word dearer than two
-tokens.
+The lists at the end of this module, and the surcharges, were chosen by measuring. Common groups of letters
+were removed until no two consecutive groups made a word more expensive than two tokens.
 
 Measured against the tokenizers of GPT-3.5 to GPT-5 (cl100k, o200k), of Claude 2 and, as reconstructed from
 its counts, Claude 3 to 5, of Llama 2 and 3, Mistral (SentencePiece and Tekken), Gemma and Gemini, Qwen 3
-and 3.6, and DeepSeek 3: on prose in 500 languages, code, JSON, identifiers, encoded data, random strings
-over many alphabets, and strings searched for to break it; none did. That is evidence, not proof. On English
-prose the bound is twice the count of GPT-4 and 1.4 times that of the most wasteful tokenizer. The tokenizers
-of GPT-2 and GPT-3, which spend a token on each space, are not covered.
+and 3.6, and DeepSeek 3. The texts were prose in 500 languages, code, JSON, identifiers, encoded data, random
+strings over many alphabets, and strings from a search for counterexamples; none exceeded the bound. That is
+evidence, not proof. On English prose the bound is twice the count of GPT-4 and 1.4 times that of the most
+wasteful tokenizer. The tokenizers of GPT-2 and GPT-3, which spend a token on each space, are not covered.
 """
 
 import re
@@ -35,13 +36,13 @@ from functools import lru_cache
 
 
 def upper_bound(text: str) -> int:
-    """Return how many tokens a text takes at the most, whatever the model's tokenizer.
+    """Return an upper bound of the tokens of a text, for the tokenizer of any model.
 
-    Takes time in proportion to the text. The bound of two texts that are joined at a line break is at most
-    the sum of their bounds.
+    The time is proportional to the length of the text. The bound of two texts that are joined at a line break
+    is at most the sum of their bounds.
 
     Args:
-        text: Any text. What a chat template puts around it is not counted.
+        text: Any text. The tokens that a chat template adds are not counted.
 
     Returns:
         The bound; 0 for the empty text.
@@ -53,7 +54,7 @@ def upper_bound(text: str) -> int:
     if not text:
         return 0
     bound = EDGES + len(text)
-    # Each different run is counted once.
+    # Each distinct run is counted once.
     letters = (_ASCII_LETTERS if text.isascii() else _LETTERS).findall(text)
     bound += sum(number * (_letters(run) - len(run)) for run, number in Counter(letters).items())
     for ending, rest in _CONTRACTIONS.findall(text):
@@ -71,9 +72,9 @@ def upper_bound(text: str) -> int:
 
 
 def added(lines: str) -> int:
-    r"""Return what whole lines add to the bound of a text of such lines.
+    r"""Return what complete lines add to the bound of a text.
 
-    The bound of the text is `EDGES` and the sum of what its parts add, so that no text is counted twice.
+    The bound of a text is `EDGES` plus the sum of what its lines add, so that no line is counted twice.
 
     Args:
         lines: One line or more, each with its line break.
@@ -85,15 +86,15 @@ def added(lines: str) -> int:
     return upper_bound("\n" + lines) - EDGES - 1
 
 
-# A text's first and last word may need a mark or a space that it does not have.
+# The first and last word of a text may need a mark or a space that the text does not have.
 EDGES = 2
 
-# Longer runs are no words. Cached, they would take the place of words, and any amount of memory.
+# Longer runs are not words. In the cache, they would displace words, and use any amount of memory.
 _LONGEST_WORD = 32
 
 
 def _letters(run: str) -> int:
-    """Count what a run of letters costs at the most."""
+    """Return an upper bound of the tokens of a run of letters."""
     return _word(run) if len(run) <= _LONGEST_WORD else _spelled(run)
 
 
@@ -126,8 +127,8 @@ def _character(character: str) -> int:
     )
     if _IDEOGRAPH.match(character):
         return cost
-    # A letter pays for its edges with its run. What stands among letters and is none, nor a mark of common
-    # scripts, has edges of its own, and so has what is a letter, a mark or a number among signs.
+    # A run of letters includes the cost of its edges. Among letters, other characters except marks of common
+    # scripts have edges of their own; among signs, letters, marks and numbers have.
     category = unicodedata.category(character)[0]
     if _LETTERS.match(character):
         edges = category != "L" and not (category == "M" and _MARK.match(character))
@@ -174,7 +175,7 @@ _WORDS = (
     "without won word words work working works world write written www year you your "
 )
 
-# Groups of letters that are one token each where a word begins, inside it and where it ends.
+# Groups of letters that are one token each at the beginning, in the middle and at the end of a word.
 _STARTS = (
     "ab acc act ad al all am an ann ap ar arg as ass att aut bas be bo bu cert ch cl co com comm comp con "
     "cons cont cor cr de dec def des det dev di do dr em en enc ent et ev ever ex exp ext fe fil fin for "
@@ -192,7 +193,7 @@ _ENDS = (
     "ish it ite ive le ly ment ol on op or os ot ough ous se us "
 )
 
-# Kana and the commonest Chinese characters and Hangul syllables: two tokens each, at the most.
+# Kana and the commonest Chinese characters and Hangul syllables: at most two tokens each.
 _COMMON = (
     "あいうえおかがきくけげこごさしじすずせそただちっつてでとどなにねのはばひびふへべほまみむめもゃやょよ"
     "らりるれろわをんァアィイウェエォオカガキギクグケゲコゴサザシジスズセゼソタダチッツテデトドナニネノハ"
@@ -223,16 +224,16 @@ _GROUPS = re.compile(
     r"|."
 )
 
-# The commonest signs that are no ASCII: two tokens each, at the most.
+# The commonest signs outside ASCII: at most two tokens each.
 _SIGN = "\u2018\u2019\u201c\u201d\u2013\u2014\u2026\u2022\u00b7\u2192"
 # Letters of scripts whose words have edges, with the marks, numbers and signs among them.
 _SCRIPT = (
     r"\u00c0-\u1fff\u2c00-\u2dff\u3041-\u30ff\ua4d0-\uabff\ufb00-\ufdff"
     r"\ufe70-\ufeff\uff21-\uff3a\uff41-\uff5a\uff66-\uffdc"
 )
-# Chinese characters, Hangul and all beyond the basic plane have no edges, and no more have selectors.
+# Chinese characters, Hangul, selectors and everything beyond the basic plane have no edges.
 _IDEOGRAPH = re.compile(r"[\u3400-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00010000-\U0010ffff\ufe00-\ufe0f]")
-# Marks that words of these scripts (Arabic, those of India, Thai and Lao) are full of.
+# Marks that are common in words of their scripts (Arabic, scripts of India, Thai and Lao).
 _MARK = re.compile(r"[\u064b-\u0652\u0900-\u0dff\u0e00-\u0eff]")
 _ASCII_LETTERS = re.compile(r"[A-Za-z]+")
 _LETTERS = re.compile(rf"[A-Za-z{_SCRIPT}]+")
@@ -240,7 +241,7 @@ _OTHERS = re.compile(rf"[^\x00-\x7f{_SIGN}{_SCRIPT}]+")
 _SIGNS = re.compile(rf"[{_SIGN}]")
 _SPACES = re.compile(r" {3,}")
 _FREE_SPACE = re.compile(r"(?<=[!-/:-~\u00c0-\u1fff]) (?=[A-Za-z\u00c0-\u1fff])")
-# Between white space and these signs some tokenizers need a mark of their own.
+# Between white space and these signs, some tokenizers need an additional mark.
 _BORDER = re.compile(r"[\s\0](?=[',;?\]^~`]|[!()][\s\0])|[$+/@\[\\^_{~](?=[\s\0])")
-# After an apostrophe some tokenizers cut these off, also where a longer word follows.
+# Some tokenizers split these off after an apostrophe, even from a longer word.
 _CONTRACTIONS = re.compile(r"(?ai)'(s|t|d|m|ll|re|ve)([a-z]+)")

@@ -1,16 +1,15 @@
 """Words and stems of a text, the same for every store.
 
-A *word* is what exact filters compare: a run of letters, digits and the marks that belong to them, without
-case and accents. A *stem* is what ranking compares: a word without its ending, so that "running" and "ran"
-answer "run".
+Exact filters compare *words*: runs of letters, digits and their marks, without case and accents. Ranking
+compares *stems*: words without their endings, so that "running" and "ran" match "run".
 
-Scripts that put no spaces between words (Chinese, Japanese, Thai and their neighbours) and Korean, which
-attaches particles to words, are cut into characters, each with its marks. Every character is a word, so that
-a phrase is found as it was written; the stems are overlapping pairs of characters, and the characters.
+Text in scripts without spaces between words (Chinese, Japanese, Thai and their neighbours), and Korean, which
+attaches particles to words, is split into characters, each with its marks. Every character is a word, so that
+a phrase is found as written; the stems are the characters and their overlapping pairs.
 
-Stems are Porter's, for English; other languages keep their words as they are. Porter's algorithm is frozen,
-that of Snowball English changes with its versions, and with it would every index. Source: Porter, An
-Algorithm for Suffix Stripping (1980).
+English words are stemmed by Porter's algorithm; words of other languages are not stemmed. Porter's algorithm
+is frozen, while Snowball English changes with its versions, which would make every index invalid. Source:
+Porter, An Algorithm for Suffix Stripping (1980).
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from typing import Any, cast
 
 from memtrace_server.folding import plain
 
-_LONGEST = 64  # letters of a word; of a longer one, such as a key or a picture, the rest is hashed
-_MARKS = 15  # of a character; of more, which no language has, the rest makes characters of its own
-_CACHED = 1 << 16  # words whose stems are cached
+_MAX_LENGTH = 64  # letters of a word; the rest of a longer one, such as a key or an image, is hashed
+_MAX_MARKS = 15  # of a character; no language has more, and further marks count as another character
+_CACHE_SIZE = 1 << 16  # words whose stems are cached
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
-# Latin, Greek and Cyrillic are found without a look at marks and scripts, in an eighth of the time.
+# Matches Latin, Greek and Cyrillic words without checking marks and scripts, in an eighth of the time.
 _SPACED_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _OTHER_SCRIPT = re.compile("[^\x00-\u0482\u048a-\u0590\u1e00-\u2319\u2320-\u23e8]")
-# Scripts that are cut into characters: Thai, Lao, Burmese, Khmer, Han, kana, bopomofo, Hangul.
+# Scripts that are split into characters: Thai, Lao, Burmese, Khmer, Han, kana, bopomofo, Hangul.
 _UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u1099\u1780-\u17d3\u1100-\u11ff"
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3041-\u3096\u3099-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
@@ -50,7 +49,7 @@ _SIGN = (
 _EMOJI = rf"[\U0001f1e6-\U0001f1ff]{{2}}|{_SIGN}[\U000e0020-\U000e007f]*(?:\u200d{_SIGN})*"
 
 _Run = str | Sequence[str]
-"""Letters, or the characters of a run in a script that is cut into them."""
+"""A run of letters, or the characters of a run in a script that is split into characters."""
 
 
 def words(text: str) -> list[str]:
@@ -64,7 +63,7 @@ def words(text: str) -> list[str]:
 
 
 def stems(text: str) -> list[str]:
-    """Return the stems of a text, in their order, stop words among them.
+    """Return the stems of a text, including stop words, in their order.
 
     Example:
         >>> stems("She ran two tests")
@@ -74,7 +73,7 @@ def stems(text: str) -> list[str]:
 
 
 def words_and_stems(text: str) -> tuple[list[str], list[str]]:
-    """Return the words and the stems of a text, taken apart once.
+    """Return the words and the stems of a text, which is split once.
 
     Example:
         >>> words_and_stems("She ran")
@@ -85,9 +84,9 @@ def words_and_stems(text: str) -> tuple[list[str], list[str]]:
 
 
 def question_stems(text: str) -> list[tuple[str, bool]]:
-    """Return the stems that a question looks for, each with whether it is that of a stop word.
+    """Return the stems to search for, and for each whether it is the stem of a stop word.
 
-    Several characters in a row of a script without spaces are looked for by their pairs alone.
+    Several consecutive characters of a script without spaces are searched by their pairs only.
     """
     found: list[tuple[str, bool]] = []
     for run in _apart(text)[0]:
@@ -100,7 +99,7 @@ def question_stems(text: str) -> list[tuple[str, bool]]:
 
 
 def telling_stems(text: str) -> list[str]:
-    """Return the stems of a question about a time that not every such question may have, each once.
+    """Return the stems of a question about a time, without stop words and generic words, each once.
 
     Example:
         >>> telling_stems("What happened on"), telling_stems("What failed on")
@@ -111,7 +110,7 @@ def telling_stems(text: str) -> list[str]:
 
 
 def _apart(text: str) -> tuple[Sequence[_Run], bool]:
-    """Return the runs of a text, and whether all of them are of letters."""
+    """Return the runs of a text, and whether all of them are runs of letters."""
     folded = _folded(text)
     pattern = _spaced(folded)
     return (list(_general_runs(folded)), False) if pattern is None else (pattern.findall(folded), True)
@@ -149,7 +148,7 @@ def _folded(text: str) -> str:
 
 
 def _spaced(folded: str) -> re.Pattern[str] | None:
-    """Return the pattern of words, or None for a text whose scripts need a general one."""
+    """Return the pattern of words, or None for a text whose scripts need the general pattern."""
     if folded.isascii():
         return _ASCII_WORD
     return None if _OTHER_SCRIPT.search(folded) else _SPACED_WORD
@@ -168,48 +167,48 @@ def _pairs(characters: Sequence[str]) -> list[str]:
 def _are_short(runs: Sequence[str]) -> bool:
     """Return whether all runs are short enough to be cached.
 
-    Checking each run by itself takes as long as the rest of the work.
+    Checking each run separately would take as long as all other work.
     """
-    return max(map(len, runs), default=0) <= _LONGEST
+    return max(map(len, runs), default=0) <= _MAX_LENGTH
 
 
 def _word(run: str) -> str:
-    """Return a run of letters as a word; long ones are not cached, as many would fill the memory."""
-    return _as_word(run) if len(run) <= _LONGEST else _as_word.__wrapped__(run)
+    """Return a run of letters as a word; long runs are not cached, as many of them would fill the memory."""
+    return _as_word(run) if len(run) <= _MAX_LENGTH else _as_word.__wrapped__(run)
 
 
 def _stem(run: str) -> str:
     """Return the stem of a run of letters."""
-    return _as_stem(run if len(run) <= _LONGEST else _word(run))
+    return _as_stem(run if len(run) <= _MAX_LENGTH else _word(run))
 
 
-@functools.lru_cache(maxsize=_CACHED)
+@functools.lru_cache(maxsize=_CACHE_SIZE)
 def _as_word(run: str) -> str:
-    """Return a run of letters without a possessive ending, apostrophes and joiners."""
+    """Return a run of letters without its possessive ending, apostrophes and joiners."""
     word = run.removesuffix("'s").replace("'", "").replace("\u200c", "").replace("\u200d", "") or run
-    if len(word) <= _LONGEST:
+    if len(word) <= _MAX_LENGTH:
         return word
-    rest = hashlib.blake2b(word[_LONGEST // 2 :].encode(), digest_size=_LONGEST // 4).hexdigest()
-    return word[: _LONGEST // 2] + rest
+    rest = hashlib.blake2b(word[_MAX_LENGTH // 2 :].encode(), digest_size=_MAX_LENGTH // 4).hexdigest()
+    return word[: _MAX_LENGTH // 2] + rest
 
 
-@functools.lru_cache(maxsize=_CACHED)
+@functools.lru_cache(maxsize=_CACHE_SIZE)
 def _as_stem(run: str) -> str:
     word = _word(run)
     base = _bases().get(word, word)
-    if not (base.isascii() and base.isalpha()):  # digits among letters make a name, as in "k8s"
+    if not (base.isascii() and base.isalpha()):  # a word with digits is a name, such as "k8s"
         return word
     with _STEMMING:
         return sys.intern(_porter().stemWord(base))
 
 
 _STEMMING = threading.Lock()
-"""Held while a word is stemmed: a stemmer keeps the word in its attributes."""
+"""Held while a word is stemmed, because a stemmer keeps the word in its attributes."""
 
 
 @functools.cache
 def _porter() -> Any:  # noqa: ANN401 - its package has no types
-    # Imported when a word is looked for or indexed: with all its languages, it takes 3 MB.
+    # Imported when the first word is searched or indexed: with all its languages, it takes 3 MB.
     from snowballstemmer import stemmer  # type: ignore[import-untyped] # noqa: PLC0415
 
     return stemmer("porter")
@@ -217,16 +216,16 @@ def _porter() -> Any:  # noqa: ANN401 - its package has no types
 
 @functools.cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return the pattern of runs in any script, and that of a character with its marks."""
+    """Return the pattern of runs in any script, and the pattern of a character with its marks."""
     marks = _marks()
     letters = rf"[^\W_{_UNSPACED}]"
     word = rf"{letters}+(?:[{marks}]+{letters}*|'{letters}+)*"
     unspaced = rf"(?P<unspaced>[{_UNSPACED}][{_UNSPACED}{marks}]*)"
-    return re.compile(f"{unspaced}|{_EMOJI}|{word}"), re.compile(rf"[\s\S][{marks}]{{0,{_MARKS}}}")
+    return re.compile(f"{unspaced}|{_EMOJI}|{word}"), re.compile(rf"[\s\S][{marks}]{{0,{_MAX_MARKS}}}")
 
 
 def _marks() -> str:
-    """Every mark (vowel signs, viramas, tones) and joiner, as ranges of a character class."""
+    """Return every mark (vowel signs, viramas, tones) and joiner as ranges of a character class."""
     codes = [code for code in range(0x300, 0x1F000) if unicodedata.category(chr(code))[0] == "M"]
     ranges: list[list[int]] = [[0x200C, 0x200D]]
     for code in codes:
@@ -256,7 +255,7 @@ def _generic_stems() -> frozenset[str]:
 
 @functools.cache
 def _stop_stems() -> frozenset[str]:
-    # Of words alone: "id" is no stop word, "I'd" is.
+    # Without contractions: "I'd" is a stop word, but its stem "id" is not.
     return frozenset(_stem(word) for word in _stop_words() if "'" not in word)
 
 

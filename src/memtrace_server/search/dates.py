@@ -1,8 +1,8 @@
 """Times that a question names, in English: "in March 2025", "5 May", "yesterday", "last week", "2024-03-05".
 
-A parser for dates in free text (dateparser, parsedatetime) finds dates in sentences that name none ("may",
-"second", "march on"), and takes milliseconds. A question that is ranked needs the few forms below, and must
-not pay for others. What can be read in several ways ("5/3/2026") or is vague ("recently") names no time.
+Parsers for dates in free text (dateparser, parsedatetime) find dates in sentences that name none ("may",
+"second", "march on"), and take milliseconds. The few forms below are enough for ranking. Ambiguous times
+("5/3/2026") and vague ones ("recently") are ignored.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _NUMBERS = {
     "a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
     "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
 }  # fmt: skip
-_VAGUE = {"couple of": 2, "few": 7}  # not less than what anybody means
+_VAGUE = {"couple of": 2, "few": 7}  # at least as many as anybody means
 _SHORT = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1)}
 _DAYS = {"day": 1, "week": 7, "month": 31, "year": 366}
-_FIRST_YEAR, _LAST_YEAR = 1970, 2261  # that nanoseconds since 1970 can tell
+_FIRST_YEAR, _LAST_YEAR = 1970, 2261  # the range of nanoseconds since 1970 in 64 bits
 _DAY_WEIGHT, _PERIOD_WEIGHT = 5.0, 3.0
 _NEAR = 3 * times.DAY
 
@@ -60,14 +60,14 @@ _RELATIVE = re.compile(
     rf"|(?P<weekend>last|this|the)\s+weekend)\b",
     re.IGNORECASE,
 )
-_NEVER = {"by", "every", "each", "next", "coming"}  # before a weekday: not one that was
+_NOT_PAST = {"by", "every", "each", "next", "coming"}  # before a weekday that is not in the past
 _OF_WEEKDAYS = re.compile(rf"\b(?:{_WEEKDAY})\b", re.IGNORECASE)
-# A word of a memory rather than a time of it, if nothing is asked about it.
+# A query of only a year or a weekday is searched as a word, not as a time.
 _WORD = re.compile(rf"{_YEAR}|{_WEEKDAY}", re.IGNORECASE)
-_OF_TIMES = {"last", "this", "in", "since", "during", "until"}  # before a month, not before a person
-# Letters that re.IGNORECASE takes for i, s and k, and `lower` does not.
+_OF_TIMES = {"last", "this", "in", "since", "during", "until"}  # precede a month, but not a person's name
+# Letters that re.IGNORECASE matches with i, s and k, but `lower` does not convert.
 _ALIKE = str.maketrans("\u0130\u0131\u017f\u212a", "iisk")
-_TAKEN = "\0"  # what stands for a time in what is left of a question; no query has it
+_TAKEN = "\0"  # replaces a time in a question; no query contains it
 _POSSESSIVE = re.compile(rf"{_TAKEN}\s*['\u2019]s\b")
 _BOUND = re.compile(rf"\b(since|after|before|until|till)\s+(?:the\s+)?{_TAKEN}", re.IGNORECASE)
 _RANGE = re.compile(
@@ -77,11 +77,11 @@ _RANGE = re.compile(
 
 @frozen
 class Period:
-    """A time that was named: from `start` up to `end` (ns).
+    """A named time, from `start` up to `end` (ns).
 
     Attributes:
-        weight: How much more memories of it count.
-        margin: How long before and after (ns) they do, too.
+        weight: The factor for the scores of memories of this time.
+        margin: The time (ns) before and after the period in which the factor applies too.
     """
 
     start: int
@@ -92,10 +92,10 @@ class Period:
 
 @frozen
 class Span:
-    """The time that a question asks about: from `start` up to `end` (ns); without end where it is None.
+    """The time that a question asks about, from `start` up to `end` (ns); None means unbounded.
 
     Attributes:
-        others: The stems of what else the question asks about.
+        others: The stems of the question's other words.
     """
 
     start: int | None
@@ -104,23 +104,23 @@ class Span:
 
 
 def named(text: str, now: int) -> list[Period]:
-    """Return the times that a question names, relative ones as of `now` (ns).
+    """Return the times that a question names.
 
     Args:
         text: The question.
-        now: The moment against which "yesterday" and "last May" are told.
+        now: The moment (ns) to which "yesterday" and "last May" refer.
     """
     return _read(text, now)[0]
 
 
 def asked(text: str, now: int) -> Span | None:
-    """Return the time that a question asks about, and what else it asks about.
+    """Return the time that a question asks about, and the stems of its other words.
 
-    Several times count if they make one: days in a row, or "from … to …".
+    Several times count if they form one: consecutive days, or "from … to …".
 
     Args:
         text: The question, without its phrases and exclusions.
-        now: The moment against which relative times are told.
+        now: The moment (ns) to which relative times refer.
 
     Example:
         >>> asked("What happened yesterday?", now=2 * times.DAY)
@@ -148,7 +148,7 @@ def asked(text: str, now: int) -> Span | None:
 
 
 def weight(periods: Sequence[Period], moment: int) -> float:
-    """Return how much more a memory of this moment (ns) counts."""
+    """Return the factor for the score of a memory of a moment (ns)."""
     return max((p.weight for p in periods if p.start - p.margin <= moment < p.end + p.margin), default=1.0)
 
 
@@ -165,9 +165,9 @@ def _beside(word: str, period: Period) -> Span:
 
 
 def _from_to(text: str, first: Period, last: Period) -> Span | None:
-    """Return the time from one to another, or None for weekdays of which the first is the later one.
+    """Return the time from one period to another, or None if both are weekdays and the first is later.
 
-    On a Wednesday, "from Monday to Friday" may be of this week or of the last.
+    On a Wednesday, "from Monday to Friday" may mean this week or the last.
     """
     if len(_OF_WEEKDAYS.findall(text)) == 2 and first.start >= last.start:  # noqa: PLR2004 - of two weekdays
         return None
@@ -175,7 +175,7 @@ def _from_to(text: str, first: Period, last: Period) -> Span | None:
 
 
 def _in_a_row(periods: Sequence[Period]) -> Span | None:
-    """Return the time that several make up, or None if there is a gap or an overlap."""
+    """Return the time that several periods form together, or None if there is a gap or an overlap."""
     ordered = sorted({(p.start, p.end) for p in periods})
     if any(end != start for (_, end), (start, _) in pairwise(ordered)):
         return None
@@ -183,7 +183,7 @@ def _in_a_row(periods: Sequence[Period]) -> Span | None:
 
 
 def _read(text: str, now: int) -> tuple[list[Period], str]:
-    """Return the times that a text names, and the text with a mark in place of each that surely is one."""
+    """Return the times that a text names, and the text with a mark in place of each unambiguous time."""
     moment = datetime.fromtimestamp(now // times.SECOND, UTC)
     text = text.translate(_ALIKE)
     found: list[Period] = []
@@ -201,7 +201,7 @@ def _read(text: str, now: int) -> tuple[list[Period], str]:
 
 
 def _is_sure(match: re.Match[str]) -> bool:
-    """Return whether it is a time: "Jan" and "April" are people too, and "next May" is to come."""
+    """Return whether a match surely is a past time: "Jan" and "April" are also names."""
     if match.re is not _NAMED:
         return True
     before = (match["before"] or "").lower()
@@ -219,7 +219,7 @@ def _year(match: re.Match[str], now: datetime) -> Iterator[Period]:  # noqa: ARG
 
 def _of_month(match: re.Match[str], now: datetime) -> Iterator[Period]:
     name, day = match["month"], match["day"] or match["day_after"]
-    # Both are words of other meanings too.
+    # These words also have other meanings.
     if name in {"may", "march", "mar"} and not (match["before"] or match["year"] or day):
         return
     if name.lower() in {"may", "march"} and name.islower() and match["before"] in {"this", "by", "on"}:
@@ -228,7 +228,7 @@ def _of_month(match: re.Match[str], now: datetime) -> Iterator[Period]:
     if match["year"]:
         year = int(match["year"])
     else:
-        # The latest that has begun: of a year's last month, that of the year before.
+        # The latest one that has begun; in January, "December" is of the previous year.
         is_past = (month, int(day or 1)) <= (now.month, now.day)
         year = now.year if is_past else now.year - 1
         is_last = (match["before"] or "").lower() == "last" and month == now.month
@@ -244,7 +244,7 @@ def _relative(match: re.Match[str], now: datetime) -> Iterator[Period]:
             today - timedelta(days=1 + ("before" in name) if name.endswith(("yesterday", "night")) else 0)
         )
     elif match["weekday"]:
-        if (match["other"] or "").lower() not in _NEVER:
+        if (match["other"] or "").lower() not in _NOT_PAST:
             days = (today.weekday() - _WEEKDAYS.index(match["weekday"].lower()) - 1) % 7 + 1
             yield _on(today - timedelta(days=days))
     elif match["unit"]:
@@ -260,7 +260,7 @@ def _relative(match: re.Match[str], now: datetime) -> Iterator[Period]:
 
 
 def _number(text: str) -> int:
-    """Return how many a text says: in digits or as a word."""
+    """Return the number that a text names, in digits or as a word."""
     text = " ".join(text.lower().split())
     return int(text) if text.isdigit() else _NUMBERS.get(text) or _VAGUE[text]
 
@@ -282,9 +282,9 @@ def _ago(now: datetime, count: int, unit: str) -> Iterator[Period]:
 
 
 def _back(now: datetime, word: str, number: str | None, unit: str) -> Iterator[Period]:
-    """Return the time up to now: "the last three days" are today and the three days before."""
+    """Yield the time up to now: "the last three days" are today and the three days before."""
     if number is None and word != "past" and unit not in _SHORT:
-        if unit != "day":  # "the last day" may be any
+        if unit != "day":  # "the last day" may be any day
             yield from _period(now.date(), unit, is_last=True)
         return
     count = 1 if number is None else _number(number)

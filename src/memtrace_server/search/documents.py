@@ -1,4 +1,4 @@
-"""What a search reads of a memory's document."""
+"""The part of a memory's document that a search reads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 _USUAL_EVENT = "general"
-_SCORED = 12_000  # characters: 2,000 words
+_MAX_SCORED = 12_000  # characters, some 2,000 words
 
 
 class Document(msgspec.Struct, frozen=True):
-    """A memory, as far as it is searched."""
+    """The searched fields of a memory."""
 
     agent_id: str
     content: str
@@ -28,15 +28,15 @@ class Document(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """All of its words: the content, what it is labelled with, and the strings in its metadata.
+        """The searched text: the content, the event type, the tags, and the strings in the metadata.
 
-        Who spoke often stands in the metadata or in the event type.
+        The metadata or the event type often contain the speaker's name.
         """
         return "\n".join(filter(None, (self.content, self.labels)))
 
     @property
     def labels(self) -> str:
-        """All of its words beside the content; none if it has no others."""
+        """The searched text without the content; may be empty."""
         if not (self.tags or self.metadata) and self.event_type == _USUAL_EVENT:
             return ""
         event = [] if self.event_type == _USUAL_EVENT else [self.event_type]
@@ -44,23 +44,23 @@ class Document(msgspec.Struct, frozen=True):
 
     @property
     def scored_text(self) -> str:
-        """As much of its words as a score needs; all of them, if it is no longer than most."""
-        if len(self.content) <= _SCORED and not self.metadata:
+        """The part of the searched text that a score needs; the whole text of most memories."""
+        if len(self.content) <= _MAX_SCORED and not self.metadata:
             return self.text
-        return msgspec.structs.replace(self, content=self.content[:_SCORED]).text[: 2 * _SCORED]
+        return msgspec.structs.replace(self, content=self.content[:_MAX_SCORED]).text[: 2 * _MAX_SCORED]
 
 
 def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401 - JSON
     """Return the strings in a JSON value, in their order."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
+    stack = [value]
+    while stack:
+        value = stack.pop()
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            waiting += reversed(list(value.values()))
+            stack += reversed(list(value.values()))
         elif isinstance(value, list):
-            waiting += reversed(value)
+            stack += reversed(value)
 
 
 _DECODER = msgspec.json.Decoder(Document)

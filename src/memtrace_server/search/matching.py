@@ -1,4 +1,4 @@
-"""Whether a memory has the words that a filter asks for, where no index can tell."""
+"""Matching of a memory against a filter's words, without an index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def has_words(
     phrases: Sequence[Sequence[str]],
     unwanted: Sequence[Sequence[str]],
 ) -> bool:
-    """Return whether a memory has any of the stems, every phrase, and nothing that is unwanted."""
+    """Return whether a memory has any of the stems, every phrase, and no unwanted word or phrase."""
     if stems is not None and not phrases and not set(stems) & set(analysis.stems(document.text)):
         return False
     if not phrases and not unwanted:

@@ -1,7 +1,7 @@
-"""What a question looks for, and how much each word of it counts.
+"""The search plan of a question: its terms and their weights.
 
-How rare words are changes while others write. A plan is made for a question's first page, and kept in the
-cursor of the next, so that all pages are ranked alike.
+The rarity of words changes when memories are written. A plan is made for the first page of a search and kept
+in the cursor, so that all pages have the same ranking.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import Term
 
 MAX_WORDS = 64
-"""Distinct words of a query that count: the rarest. The contract says so at `query`."""
+"""Number of distinct words of a query that count, the rarest ones. The contract documents it at `query`."""
 
-_STEPS = 2_048  # of a weight, to 1: so two bytes hold one, and sums are exact
-_MISSPELT = 6  # words of a query that are looked for with one edit
-_SPELLINGS = 3  # of each
+_STEPS = 2_048  # per unit of weight, so that two bytes hold a weight, and sums are exact
+_MAX_MISSPELT = 6  # words of a query whose other spellings are searched
+_MAX_SPELLINGS = 3  # for each of these words
 _SPELLING_WEIGHT = 0.8
 
 
 @frozen
 class Plan:
-    """A question as it is ranked.
+    """The terms and times by which a question ranks memories.
 
     Attributes:
-        terms: What is looked for.
-        origins: The word of the question (its stem) that each term is, or is another spelling of.
+        terms: The terms to search for.
+        origins: For each term, the stem in the question that it equals, or is another spelling of.
         periods: The times that the question names.
-        is_whole: Whether all of its words count.
-        frozen: What a cursor keeps of the plan.
+        is_whole: Whether all words of the question count.
+        frozen: The part of the plan that a cursor keeps.
     """
 
     terms: Sequence[Term]
@@ -47,19 +47,19 @@ class Plan:
 
     @property
     def total(self) -> float:
-        """What a memory with every term weighs."""
+        """The weight of a memory that has every term."""
         return sum(term.weight for term in self.terms)
 
 
 class FrozenPlan(msgspec.Struct, frozen=True, array_like=True):
-    """What a cursor keeps of a plan: at most 430 bytes, as a cursor must be short.
+    """The part of a plan that a cursor keeps, of at most 430 bytes, because a cursor must be short.
 
     Attributes:
-        now: The moment (ns) at which relative times were told.
-        memories: How many memories the organisation had.
-        words: Two bytes each: of every word that counts, its position in the question and its weight; and of
-            every other spelling that is looked for, the position of the word after those of all words, its
-            own position among the word's neighbours, and its weight.
+        now: The moment (ns) to which relative times refer.
+        memories: The number of the organisation's memories.
+        words: For each word that counts, its position in the question and its weight, two bytes each.
+        spellings: For each other spelling, the position of its word in the question, its position among the
+            word's neighbours, and its weight, two bytes each.
     """
 
     now: int
@@ -68,7 +68,7 @@ class FrozenPlan(msgspec.Struct, frozen=True, array_like=True):
     spellings: bytes
 
     def thaw(self, question: Question) -> Plan:
-        """Return the plan, as it was made for the same question."""
+        """Return the plan that was made for the same question."""
         terms: list[Term] = []
         origins: list[str] = []
         for at, weight in _unpacked(self.words, 2):
@@ -92,10 +92,10 @@ def make(
 
     Args:
         transaction: The transaction.
-        org: The organisation, whose memories alone say how rare a word is.
+        org: The organisation; the rarity of a word is measured over its memories only.
         question: The question.
-        unindexed: In how many memories that are not indexed each stem is.
-        now: The moment (ns) against which relative times are told.
+        unindexed: For each stem, the number of unindexed memories that have it.
+        now: The moment (ns) to which relative times refer.
     """
     memories = transaction.count_memories(org)
 
@@ -109,9 +109,9 @@ def make(
     rarest = sorted(positions, key=lambda stem: (not counts[stem], counts[stem], stem))[:MAX_WORDS]
     words = [(positions[stem], _weight(counts[stem], memories)) for stem in rarest]
     spellings: list[tuple[int, int, int]] = []
-    for stem in [stem for stem in rarest if not counts[stem]][:_MISSPELT]:
+    for stem in [stem for stem in rarest if not counts[stem]][:_MAX_MISSPELT]:
         neighbours = {word: at for at, word in enumerate(spelling.neighbours(stem)) if word not in counts}
-        best = sorted(counted([*neighbours]).items(), key=lambda item: (-item[1], item[0]))[:_SPELLINGS]
+        best = sorted(counted([*neighbours]).items(), key=lambda item: (-item[1], item[0]))[:_MAX_SPELLINGS]
         spellings += [
             (positions[stem], neighbours[word], _weight(count, memories, _SPELLING_WEIGHT))
             for word, count in best
@@ -126,7 +126,7 @@ def _weight(count: int, memories: int, factor: float = 1.0) -> int:
 
 
 def _term(stem: str, steps: int, memories: int) -> Term:
-    """Return the term of a stem; its weight gives its frequency, nearly."""
+    """Return the term of a stem, with the count that its weight was computed from, up to rounding."""
     weight = steps / _STEPS
     return Term(stem=stem, weight=weight, count=round((memories + 1) / math.exp(weight) - 0.5))
 

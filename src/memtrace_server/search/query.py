@@ -1,4 +1,4 @@
-"""What a query asks for: words that rank, phrases that must be there, and what must not."""
+"""Parsing of a query into words to rank by, required phrases, and exclusions."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from memtrace_server.search import analysis, dates
 from memtrace_server.store.records import Words
 
 MAX_PHRASES = 16
-"""Phrases, and exclusions, that count; the contract says so at `query`."""
+"""Number of phrases, and of exclusions, that count; the contract documents it at `query`."""
 
 _TERM = re.compile(r'(?<!\S)(-?)"([^"]*)"|(\S+)')
 
 
 @frozen
 class Question:
-    """A query, taken apart.
+    """A parsed query.
 
     Attributes:
-        text: The query as it was asked.
-        stems: What ranks: the stems of all wanted words, each once; stop words only if there are no others.
-        phrases: The words of each phrase that must be there.
-        unwanted: The words of each word or phrase that must not.
-        is_whole: Whether all of the query counts.
-        wanted: The query without what it excludes.
+        text: The query.
+        stems: The stems to rank by, each once; stems of stop words only if there are no others.
+        phrases: The words of each required phrase.
+        unwanted: The words of each excluded word or phrase.
+        is_whole: Whether all phrases and exclusions count.
+        wanted: The query without its exclusions.
     """
 
     text: str
@@ -37,27 +37,32 @@ class Question:
     wanted: str = ""
 
     def time(self, now: int) -> dates.Span | None:
-        """Return the time that is asked about, with what else is; relative times as of `now` (ns)."""
+        """Return the time that the query asks about, and the stems of its other words.
+
+        Args:
+            now: The moment (ns) to which relative times refer.
+        """
         return None if self.phrases else dates.asked(self.wanted, now)
 
     @property
     def is_ranked(self) -> bool:
-        """Whether anything is wanted, so that memories can match better or worse."""
+        """Whether the query has more than exclusions, so that memories can match better or worse."""
         return bool(self.stems) or not self.unwanted
 
     @property
     def words(self) -> Words:
-        """What a filter asks of memories that match."""
+        """The words of the filter that matches the query."""
         return Words(
             stems=self.stems if self.is_ranked else None, phrases=self.phrases, unwanted=self.unwanted
         )
 
 
 def parse(text: str) -> Question | None:
-    """Take a query apart; None if it is white space, which asks for nothing.
+    """Parse a query; return None if it is only white space.
 
-    A term in double quotes is a phrase, a term after a hyphen is unwanted. The hyphen must begin the term and
-    a word of two letters or digits and more: those of "e-mail", "--force", "-f" and "- item" exclude nothing.
+    A term in double quotes is a phrase, and a term after a hyphen is excluded. The hyphen must begin the term
+    and precede a word of at least two letters or digits: "e-mail", "--force", "-f" and "- item" exclude
+    nothing.
 
     Example:
         >>> question = parse('Which "dark mode" did users run? -beta --force')
@@ -97,7 +102,7 @@ def parse(text: str) -> Question | None:
 
 
 def _excluded(term: str) -> Sequence[str]:
-    """Return the words that a term excludes: none if it is an option, a sign or a word with a hyphen."""
+    """Return the words that a term excludes; empty for an option, a sign or a word with a hyphen."""
     rest = term[1:]
     if not term.startswith("-") or not rest or (rest[0].isascii() and not rest[0].isalnum()):
         return []

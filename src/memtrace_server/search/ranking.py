@@ -1,11 +1,10 @@
-"""Ranking: which memories answer a question best.
+"""Ranking of memories by how well they match a question.
 
-BM25 with a fixed usual length, so that a memory's score depends on itself, its session, and the weights of
-the question's words, which pages keep. On top of it: how much of the question a memory answers, whether it is
-of a time that the question names, whether it follows a question or only asks the same, and the best of its
-session. docs/search.md
-says what each is worth. Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and
-Beyond (2009).
+The score is BM25 with a fixed average length, so that it depends only on the memory, its session, and the
+weights of the question's words, which the cursor keeps. Further rules concern how much of the question a
+memory has, times that the question names, memories that follow or only repeat a question, and the best score
+in the session. docs/search.md has a measurement of each rule. Source: Robertson and Zaragoza, The
+Probabilistic Relevance Framework: BM25 and Beyond (2009).
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import Filter, Found
 
 BEST = 100
-"""Memories that are ranked; what follows a question joins them. The contract says so at `relevance`."""
+"""Number of ranked memories, besides those that follow a question. The contract has it at `relevance`."""
 SCALE = 1_000_000
 """A score is a whole number of millionths."""
 
 LAST_ROW = 2**63 - 1
-"""Above all rows."""
+"""Exceeds every row."""
 
-_COORDINATION = 0.5  # the square root of how much of the question a memory answers
+_COORDINATION = 0.5  # exponent of the fraction of the question's weight that a memory has
 _LENGTH_WEIGHT = 0.4  # BM25's b; its k1 is 1
 _USUAL_LENGTH = 20  # words
-_LONGEST = 2_000  # words of a memory that are scored
-_WIDENED = 30  # of the best: what follows a question among them joins
+_MAX_SCORED = 2_000  # words of a memory that are scored
+_WIDENED = 30  # of the best memories: those that follow a question among them are added
 _ANSWER = 0.3
-_SHORT = 30  # words: a longer memory takes less from the question before it, and gives less
+_SHORT = 30  # words: a longer memory gains less from the question before it, and gives less
 _SESSION = 0.3
-_ECHO = 0.25  # below _ANSWER, so that what follows a question precedes it
+_ECHO = 0.25  # below _ANSWER, so that the memory after a question ranks above the question
 _QUESTION_MARKS = ("?", "\uff1f", "\u061f")
 
 
@@ -55,14 +54,14 @@ class Match:
 
 @frozen
 class Ranking:
-    """What a question finds.
+    """The ranked matches of a question.
 
     Attributes:
-        matches: The best first; of equals, the newest.
-        is_complete: Whether every memory that matches is among them.
-        missed: How many memories were not searched, as they are not indexed yet.
-        plan: What makes the next page's ranking the same.
-        answered: The words of the question (their stems) that a memory has.
+        matches: The matches, the best first; among equal scores, the newest first.
+        is_complete: Whether `matches` contains every matching memory.
+        missed: The number of memories that were not searched, because they are not indexed yet.
+        plan: The plan with which the next page has the same ranking.
+        answered: The stems of the question that any memory has.
     """
 
     matches: Sequence[Match]
@@ -72,7 +71,7 @@ class Ranking:
     answered: frozenset[str] = frozenset()
 
 
-def rank(  # noqa: PLR0913 - a search is what it is
+def rank(  # noqa: PLR0913 - a search has many parameters
     transaction: Transaction,
     org: int,
     wanted: Filter,
@@ -83,17 +82,17 @@ def rank(  # noqa: PLR0913 - a search is what it is
     before: int = LAST_ROW,
     known: plan.FrozenPlan | None = None,
 ) -> Ranking:
-    """Rank the memories that a filter lets pass by how well they answer a question.
+    """Rank the memories that pass a filter by how well they match a question.
 
     Args:
         transaction: The transaction.
         org: The organisation.
-        wanted: Which memories; its words are those of the question (`Question.words`).
+        wanted: The filter; its words are those of the question (`Question.words`).
         question: The question.
-        now: The moment (ns): what has expired is left out, and relative times ("yesterday") are told by it,
-            unless the filter is as of another.
-        limit: Memories that are ranked; what follows a question among the best may join them.
-        before: The row before which memories count.
+        now: The moment (ns) as of which expired memories are left out. Relative times ("yesterday") refer to
+            it too, unless the filter has `as_of`.
+        limit: The number of ranked memories, without those that are added because they follow a question.
+        before: The row below which memories count.
         known: The plan of an earlier page.
     """
     if wanted.words is not None:
@@ -132,7 +131,7 @@ def rank(  # noqa: PLR0913 - a search is what it is
     )
 
 
-def newest(  # noqa: PLR0913 - a search is what it is
+def newest(  # noqa: PLR0913 - a search has many parameters
     transaction: Transaction,
     org: int,
     wanted: Filter,
@@ -141,7 +140,7 @@ def newest(  # noqa: PLR0913 - a search is what it is
     before: int = LAST_ROW,
     known: plan.FrozenPlan,
 ) -> Ranking:
-    """Return the newest memories that a filter lets pass, as a question without words ranks them."""
+    """Return the newest memories that pass a filter, as the ranking of a search without words."""
     found: list[Found] = []
     after: tuple[int, int] | None = None
     while len(found) <= BEST:
@@ -160,15 +159,16 @@ def newest(  # noqa: PLR0913 - a search is what it is
 
 @define(eq=False)
 class _Entry:
-    """A memory that is ranked.
+    """A ranked memory.
 
     Attributes:
-        weight: The weights of the terms that it has.
-        score: How well it answers by itself.
-        share: How much it takes from the question before it, or gives to what follows it.
-        asks: Whether it is a question.
-        is_echo: Whether it asks what is asked: it and the query are questions, and most of its words are the
-            query's.
+        weight: The sum of the weights of the memory's terms.
+        score: The score without the rules about its session.
+        share: The factor, from 0 to 1, for the score that it gives to the next memory or takes from the
+            previous.
+        asks: Whether the memory is a question.
+        is_echo: Whether the memory repeats the query: both are questions, and most words of the memory are in
+            the query.
     """
 
     memory: Found
@@ -181,11 +181,11 @@ class _Entry:
 
 
 class _Scorer:
-    """Scores a memory by itself.
+    """Scores memories without regard to their sessions.
 
     Attributes:
-        stems: What is looked for.
-        answered: The words of the question that a memory which was scored has.
+        stems: The stems to search for.
+        answered: The stems of the question that any scored memory has.
     """
 
     def __init__(self, used: plan.Plan, *, asks: bool) -> None:
@@ -202,10 +202,10 @@ class _Scorer:
         """Return a memory with its score."""
         document = document or Document.read(memory.doc)
         stems = analysis.stems(document.scored_text)
-        if len(stems) > _LONGEST or self.stems.isdisjoint(stems):  # the rest of it may have a word
+        if len(stems) > _MAX_SCORED or self.stems.isdisjoint(stems):  # the rest of the text may have a word
             stems = analysis.stems(document.text)
-            rest = set(stems[_LONGEST:])
-            stems = stems[:_LONGEST]
+            rest = set(stems[_MAX_SCORED:])
+            stems = stems[:_MAX_SCORED]
             stems += sorted(self.stems & rest - set(stems))
         length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(stems) / _USUAL_LENGTH
         counts = Counter(stems)
@@ -237,7 +237,7 @@ class _Scorer:
 
 @frozen
 class _Reader:
-    """Reads what follows the memories that were found."""
+    """Reads the memories that follow found ones."""
 
     _transaction: Transaction
     _org: int
@@ -246,7 +246,7 @@ class _Reader:
     _before: int
 
     def following(self, entries: Iterable[_Entry]) -> Mapping[int, int]:
-        """Return the rows that follow memories in their sessions, their texts not looked at."""
+        """Return, by row, the next row in each memory's session, whatever its text."""
         found = [entry.memory for entry in entries if entry.session_id is not None]
         if not found:
             return {}
@@ -254,11 +254,11 @@ class _Reader:
         return self._transaction.following(self._org, wanted, self._now, found, self._before)
 
     def memories(self, rows: Sequence[int]) -> Sequence[Found]:
-        """Return the memories of rows."""
+        """Return the memories with some rows."""
         return self._transaction.memories(self._org, rows, self._wanted)
 
     def passes(self, document: Document) -> bool:
-        """Return whether a memory that joins has the text that is wanted."""
+        """Return whether a memory to be added has the text that the filter asks for."""
         words, text = self._wanted.words, self._wanted.contains
         if words is not None and not matching.has_words(document, None, words.phrases, words.unwanted):
             return False
@@ -266,11 +266,11 @@ class _Reader:
 
 
 def _in_their_sessions(reader: _Reader, scorer: _Scorer, best: Sequence[_Entry]) -> Iterator[Match]:
-    """Score memories by their sessions, and with them what follows a question among the best."""
+    """Apply the rules about sessions to the best memories, and add those that follow a question."""
     entries = {entry.memory.seq: entry for entry in best}
     following = reader.following(entry for entry in best if entry.asks)
     widened = heapq.nlargest(_WIDENED, best, key=lambda entry: (entry.score, entry.memory.seq))
-    # What follows a question answers it, and may share no word with it.
+    # The memory after a question often answers it without sharing a word.
     answers = {following[entry.memory.seq] for entry in widened if entry.memory.seq in following}
     for memory in reader.memories(sorted(answers - entries.keys())):
         document = Document.read(memory.doc)

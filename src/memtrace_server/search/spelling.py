@@ -1,11 +1,11 @@
-"""Words one edit away from a word that no memory has."""
+"""Other spellings of a word that no memory has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-_SHORTEST = 4  # letters: shorter words have too many neighbours
-_LONGEST = 24
+_MIN_LENGTH = 4  # letters: shorter words have too many neighbours
+_MAX_LENGTH = 24
 _ALPHABETS = {
     "latin": "abcdefghijklmnopqrstuvwxyz",
     "greek": "αβγδεζηθικλμνξοπρστυφχψω",
@@ -16,12 +16,13 @@ _ALPHABETS = {
 
 
 def neighbours(word: str) -> list[str]:
-    """Return every word one letter away with the same first letter: left out, put in, changed or swapped.
+    """Return the words that differ by one omitted, inserted, changed or swapped letter.
 
-    None for a short or a long word, or one in a script without an alphabet.
+    The first letter stays the same. The result is empty for a short or long word, and for a script without an
+    alphabet.
     """
     alphabet = _alphabet(word)
-    if alphabet is None or not _SHORTEST <= len(word) <= _LONGEST:
+    if alphabet is None or not _MIN_LENGTH <= len(word) <= _MAX_LENGTH:
         return []
     return list(dict.fromkeys(_edits(word, alphabet)))
 

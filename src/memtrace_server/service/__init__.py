@@ -1,4 +1,4 @@
-"""What each operation of the contract means: one function an operation, found by its operationId."""
+"""The meaning of each operation of the contract: one function per operation, by operationId."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ STORELESS: Mapping[str, Callable[[int, Mapping[str, Any]], Response]] = {
     "getPageFile": reference.get_page_file,
     "getMetrics": reference.get_metrics,
 }
-"""Operations that must answer without the store; they are given the moment the server started, in ns, and the
-request's parameters."""
+"""Operations that respond without the store. They take the server's start in ns, and the parameters."""
 
 HANDLERS: Mapping[str, Callable[[Call], Response | Added]] = {
     "getReady": health.get_ready,

@@ -1,4 +1,4 @@
-"""What the key of a request may do."""
+"""The rights of a request's key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memtrace_server.service.call import Call
 
 
 def get_access(call: Call) -> Response:
-    """Return whose key it is, and the operations that the contract lets its role call."""
+    """Return the key's organisation and role, and the operations that it may call."""
     principal = call.principal
     refused = limiting.refused(principal)
     allowed = [

@@ -33,7 +33,7 @@ def list_agents(call: Call) -> Response:
     found: Sequence[Agent]
     if call.principal.agent_id is None:
         found = call.transaction.agents(call.org, call.position(str), limit + 1)
-    else:  # the key is limited to one
+    else:  # the key is limited to one agent
         only = call.transaction.agent(call.org, call.principal.agent_id)
         found = [] if only is None else [only]
     views = fitting_views(_view(call, agent) for agent in found[:limit])
@@ -48,7 +48,7 @@ def get_agent(call: Call) -> Response:
 
 
 def get_agent_stats(call: Call) -> Response:
-    """Return counts of what an agent remembers."""
+    """Return counts of an agent's memories and sessions."""
     agent = existing_agent(call, call.parameters["agent_id"])
     counts = call.transaction.count_agent(call.org, agent.id, call.now - times.DAY, call.now)
     view: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""One call of an operation: who asks, for what, in which transaction."""
+"""One call of an operation: the caller, the arguments and the transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of what is to be forgotten: many memories are forgotten in many transactions.
+    """One of the transactions in which many memories are forgotten.
 
     Attributes:
         rows: The rows to delete.
@@ -36,18 +36,18 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One call.
 
     Attributes:
-        transaction: All that the call reads and writes.
-        principal: Who asks.
+        transaction: The transaction of all reads and writes.
+        principal: The caller.
         operation: The contract's operationId.
         parameters: Path, query and header parameters, valid and with their defaults.
         body: The body, valid and with its defaults.
-        drafts: The memories of a body that adds or imports some.
+        drafts: The memories of a body that adds or imports memories.
         now: The moment of the call, in ns.
         started_at: When the server started, in ns.
-        clock: Tells when the clock was set back.
-        deadline: When nobody waits for the response any more; work that may take long checks it.
-        step: What is to be forgotten now, of more; None if nothing was found yet.
-        request_id: Names the request in the log.
+        clock: Detects when the clock was set back.
+        deadline: When the client stops waiting for the response; long work checks it.
+        step: The memories to forget in this transaction; None if they have not been searched yet.
+        request_id: The id of the request in the log.
     """
 
     transaction: Transaction
@@ -72,14 +72,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             Problem: 404. The cursor was not issued for this query.
         """
-        place, arguments = ("body", self.body) if self.body else ("query", self.parameters)
+        location, arguments = ("body", self.body) if self.body else ("query", self.parameters)
         cursor = arguments.get("cursor")
         if cursor is None:
             return None
         try:
             return self._cursors().read(cursor, kind)
         except ValueError:
-            raise problems.unknown_cursor(place) from None
+            raise problems.unknown_cursor(location) from None
 
     def cursor(self, position: object) -> str:
         """Return the cursor with which the same query continues after a position."""
@@ -99,7 +99,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def org(self) -> int:
-        """The organisation that the call is about."""
+        """The caller's organisation."""
         return self.principal.org
 
     def _cursors(self) -> Cursors:

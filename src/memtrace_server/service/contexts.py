@@ -1,4 +1,4 @@
-"""What an agent or a session remembers, as text for an LLM."""
+"""Contexts: the memories of an agent or a session as text for an LLM."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from memtrace_server.service.searching import best_matches
 from memtrace_server.service.sessions import existing_session
 from memtrace_server.store.records import Filter, Found
 
-# How many memories are considered, and how many bytes of them, as the contract says at `ContextOmissions`.
+# Limits of the memories that are considered, which the contract documents at `ContextOmissions`.
 _NEWEST = 2_000
 _NEWEST_IMPORTANT = 1_000
 _BYTES = 16 << 20
-_PAGE = 250  # memories that are read at once, which may have 128 KiB each
+_PAGE = 250  # memories that are read at once, of up to 128 KiB each
 _MATCHES = 100
 
 
@@ -76,13 +76,13 @@ def _considered(call: Call, wanted: Filter) -> tuple[list[Found], list[Found], b
     return found, matches, older
 
 
-def _newest(call: Call, wanted: Filter, most: int) -> tuple[list[Found], bool]:
-    """Return the newest memories, as many and as large as may be considered, and whether there are more."""
+def _newest(call: Call, wanted: Filter, max_count: int) -> tuple[list[Found], bool]:
+    """Return the newest memories, up to a number and `_BYTES`, and whether there are more."""
     found: list[Found] = []
     size = 0
-    while len(found) < most and size < _BYTES:
+    while len(found) < max_count and size < _BYTES:
         after = (found[-1].time, found[-1].seq) if found else None
-        limit = min(_PAGE, most - len(found))
+        limit = min(_PAGE, max_count - len(found))
         page = call.transaction.page(call.org, wanted, call.now, order="desc", limit=limit + 1, after=after)
         found += page[:limit]
         size += sum(len(memory.doc) for memory in page)

@@ -1,4 +1,4 @@
-"""Memories to be stored, as far as they can be made before they have their rows."""
+"""The parts of memories to be stored that do not depend on their rows."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from memtrace_server import fingerprints
 KINDS = ("agent_id", "session_id", "memory_type", "event_type")
 """Fields of a memory that stores keep in columns of their own."""
 
-_NOT_IN_REST = {*KINDS, "created_at", "expires_at", "id", "on_duplicate", "time", "ttl"}  # as they are sent
+_NOT_IN_REST = {*KINDS, "created_at", "expires_at", "id", "on_duplicate", "time", "ttl"}  # of a request
 _ENCODER = msgspec.json.Encoder()
 
 
 class Drafts:
     """The memories of a request.
 
-    Each part is made on first use, and for a large request before its transaction, so that other writes do
-    not wait for it. `functools.cached_property` is unsuitable: before Python 3.12, all instances share one
-    lock, and small writes waited while the parts of a large one were made.
+    Each part is made on first use. The parts of a large request are made before its transaction, so that
+    other writes do not wait for them. `functools.cached_property` is unsuitable: before Python 3.12, all
+    instances share one lock, so that small writes would wait while the parts of a large one are made.
 
     Args:
-        body: The request's body: one memory, or several.
+        body: The request's body, with one memory or several.
     """
 
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -34,12 +34,12 @@ class Drafts:
         self._rests: Sequence[str] | None = None
 
     def make(self, *, is_compared: bool) -> None:
-        """Make all parts now; fingerprints only of memories that are compared with others."""
+        """Make all parts now. Only memories that are compared with others need fingerprints."""
         _ = self.rests, self.compared if is_compared else ()
 
     @property
     def fingerprints(self) -> Sequence[bytes]:
-        """The fingerprint of each memory, which equal memories share."""
+        """The fingerprint of each memory; equal memories have equal fingerprints."""
         if self._fingerprints is None:
             self._fingerprints = [fingerprints.of_request(request) for request in self._requests]
         return self._fingerprints
@@ -61,7 +61,7 @@ class Drafts:
 
 
 def unique(tags: Iterable[str]) -> list[str]:
-    """Return tags in their order, each once."""
+    """Return tags without repetitions, in the same order."""
     return list(dict.fromkeys(tags))
 
 

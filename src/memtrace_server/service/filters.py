@@ -1,4 +1,4 @@
-"""From what a client asks for to what a store looks for."""
+"""Conversion of a request's filters to a store's filter."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def from_parameters(parameters: Mapping[str, Any], now: int) -> Filter:
 
 
 def from_forget(body: Mapping[str, Any], now: int) -> Filter | None:
-    """Return the filter that a `ForgetFilter` asks for; None if no memory can match. Superseded ones can."""
+    """Return the filter that a `ForgetFilter` asks for, or None if no memory can match it.
+
+    Superseded memories match too.
+    """
     memory_types = _either(body.get("memory_type"), body.get("memory_types"))
     event_types = _either(body.get("event_type"), body.get("event_types"))
     if memory_types is None or event_types is None:
@@ -68,13 +71,13 @@ def from_search(query: Mapping[str, Any], now: int) -> Filter:
 def from_context(
     options: Mapping[str, Any], now: int, *, agent_id: str | None = None, session_id: str | None = None
 ) -> Filter | None:
-    """Return the filter that `ContextOptions` ask for; None if no memory can match.
+    """Return the filter that `ContextOptions` ask for, or None if no memory can match it.
 
     Args:
         options: The options.
         now: The moment (ns) that durations are counted from.
-        agent_id: The agent whose memories alone count.
-        session_id: The session whose memories alone count.
+        agent_id: The only agent whose memories may match.
+        session_id: The only session whose memories may match.
     """
     asked_agent, asked_session = options.get("agent_id"), options.get("session_id")
     if _differ(agent_id, asked_agent) or _differ(session_id, asked_session):
@@ -98,7 +101,7 @@ def _differ(one: str | None, other: str | None) -> bool:
 
 
 def _either(one: str | None, several: Sequence[str] | None) -> Sequence[str] | None:
-    """Return the values of which a memory must have one, () for any; None if no value is in both."""
+    """Return the values that a memory may have, () for any; None if the two conditions share no value."""
     if one is None or several is None:
         return several or _one(one)
     return _one(one) if one in several else None

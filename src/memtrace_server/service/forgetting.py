@@ -1,4 +1,4 @@
-"""Forgetting many memories: found first, then deleted in steps, between which others write."""
+"""Forgetting many memories: find them first, then delete them in steps, between which others write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from memtrace_server.service.call import Call, Step
 from memtrace_server.service.sessions import existing_session
 from memtrace_server.store.records import Filter
 
-_ROWS = 100  # in a step, some 20 ms
+_ROWS = 100  # per step, which takes some 20 ms
 
 
 def forget_memories(call: Call) -> Response:
@@ -27,7 +27,7 @@ def forget_memories(call: Call) -> Response:
 
 
 def forget_matching(call: Call) -> Response:
-    """Forget by a filter of any kind, or count what would be forgotten."""
+    """Forget by a filter of any kind, or only count the memories that match it."""
     if call.parameters["dry_run"]:
         return answer(200, {"deleted": 0, "matched": len(find(call))})
 
@@ -66,7 +66,7 @@ def delete_session(call: Call) -> Response:
 
 
 def find(call: Call) -> Sequence[int]:
-    """Return the rows that a call asks to forget.
+    """Return the rows of the memories that a call asks to forget.
 
     Raises:
         Problem: 404.
@@ -76,7 +76,7 @@ def find(call: Call) -> Sequence[int]:
 
 
 def steps(rows: Sequence[int]) -> Iterator[tuple[Sequence[int], bool]]:
-    """Cut rows up: the rows of each step, and whether it is the last; there is always one."""
+    """Split rows into steps, at least one; yield the rows of each, and whether it is the last."""
     for at in range(0, max(len(rows), 1), _ROWS):
         yield rows[at : at + _ROWS], at + _ROWS >= len(rows)
 
@@ -88,7 +88,10 @@ def _forget(call: Call, finish: Callable[[int], Response]) -> Response:
 
 
 def _record(call: Call, filtered_by: Iterable[str], deleted: int) -> None:
-    """Note that memories were forgotten, and by which filters; their values may tell what is forgotten."""
+    """Record how many memories were forgotten, and the names of the filters.
+
+    The values of filters are left out, as they may reveal forgotten content.
+    """
     call.record("memories.forgotten", filters=sorted(filtered_by), deleted=deleted)
 
 
@@ -115,4 +118,4 @@ FORGETTING: Mapping[str, Callable[[Call], Filter | None]] = {
     "deleteAgent": _by_agent,
     "deleteSession": _by_session,
 }
-"""Operations that forget memories by a filter, each with the filter; None to forget none."""
+"""The filter of each operation that forgets memories by one; None if no memories are to be forgotten."""

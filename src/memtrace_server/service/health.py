@@ -22,17 +22,17 @@ def get_health(started_at: int, _parameters: Mapping[str, Any]) -> Response:
 
 
 def vacuum_store(call: Call) -> Response:
-    """Allow an admin of the default organisation to have the store rewritten; the core rewrites it then.
+    """Allow an admin of the default organisation to rewrite the store; the core does so afterwards.
 
     Raises:
         Problem: 403 for other organisations.
     """
     if "vacuumStore" in limiting.refused(call.principal):
-        raise problems.forbidden(f"This is about all organisations, and needs an admin of {DEFAULT_ORG}")
+        raise problems.forbidden(f"This concerns all organisations, and needs an admin of {DEFAULT_ORG}")
     return Response(status=204)
 
 
 def get_ready(call: Call) -> Response:
-    """Report that the server is ready: the store must return its secret."""
+    """Report that the server is ready, after reading the secret of the store."""
     call.transaction.secret()
     return get_health(call.started_at, call.parameters)

@@ -1,4 +1,4 @@
-"""Importing agents, sessions and memories as they were exported."""
+"""Import of exported agents, sessions and memories."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from memtrace_server.service.call import Call
 from memtrace_server.service.memories import memory_of
 from memtrace_server.store.records import Agent, NewMemory, Session
 
-_NAMED = 100  # conflicts that one response names
+_MAX_DETAILS = 100  # conflicts that one response names
 
 
 def import_records(call: Call) -> Response:
     """Store records that do not exist yet.
 
     Raises:
-        Problem: 409 if an id belongs to something else, or to the future; nothing is stored.
+        Problem: 409 if an id belongs to another record, or has a time in the future; nothing is stored.
     """
     agents = [_agent(request) for request in call.body.get("agents", ())]
     sessions = [_session(request) for request in call.body.get("sessions", ())]
@@ -47,13 +47,13 @@ def _import_memories(call: Call, requests: Sequence[Mapping[str, Any]]) -> int:
         if existing != request["id"]:
             taken.append(Detail(f"memories.{index}.id", "body", "belongs to another memory of this store"))
         elif not 0 < row <= call.now + times.DAY:
-            taken.append(Detail(f"memories.{index}.id", "body", "names no moment until now; check the clock"))
+            taken.append(Detail(f"memories.{index}.id", "body", "has a time in the future; check the clock"))
         elif row not in known and earlier is None:
             memory = _memory(call, request, call.drafts.rests[index], row)
             if memory.expires_at is None or memory.expires_at > call.now:
                 fresh[row] = memory
     if taken:
-        raise problems.conflict("id_taken", details=taken[:_NAMED])
+        raise problems.conflict("id_taken", details=taken[:_MAX_DETAILS])
     if fresh:
         call.transaction.import_memories(call.org, list(fresh.values()), call.now)
     return len(fresh)

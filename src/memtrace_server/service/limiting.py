@@ -1,4 +1,4 @@
-"""What a key can ask for whose role does not tell: nothing about other agents, or other organisations."""
+"""Limits of a key beyond its role: to its agent, and to its organisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from memtrace_server.tenants import DEFAULT_ORG
 _OF_MANY_AGENTS = frozenset({"importRecords", "vacuumStore"})
 _OF_ALL_ORGANISATIONS = frozenset({"vacuumStore"})
 _AGENT = "agent_id"
-_NAMED_DIFFERENTLY = {"registerAgent": "name"}  # the field of a body that is the agent's id
+_NAMED_DIFFERENTLY = {"registerAgent": "name"}  # the field of a body that has the agent's id
 
 
 def refused(principal: Principal) -> frozenset[str]:
@@ -28,11 +28,11 @@ def refused(principal: Principal) -> frozenset[str]:
 def limited(operation: Operation, arguments: Arguments, agent_id: str) -> Arguments:
     """Return arguments that ask for one agent's memories only.
 
-    What names no agent but may is made to name this one. Operations on one memory or one session are
-    checked once it is found, by the service.
+    Arguments that could name an agent and do not are changed to name this one. Operations on one memory or
+    session are not checked here: the service checks them when it has found the memory or session.
 
     Raises:
-        Problem: 403; they ask for another agent, or for all of them.
+        Problem: 403. The arguments ask for another agent, or for all agents.
     """
     if operation.id in _OF_MANY_AGENTS:
         raise problems.forbidden(f"This key is limited to the agent {agent_id}")

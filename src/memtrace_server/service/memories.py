@@ -24,7 +24,7 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: 201, or 200 if nothing new was stored.
-        memories: The memories; for a duplicate, the first memory that says the same.
+        memories: The memories; for a duplicate, the first equal memory.
         duplicates: Indexes in `memories` of duplicates; None when a single memory was added.
         headers: Headers of the response.
     """
@@ -35,7 +35,7 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
 
     def response(self) -> Response:
-        """Return a `Memory`, or a `MemoryBatch`; made after the transaction, as a large one takes long."""
+        """Return a `Memory` or a `MemoryBatch`; call this after the transaction, as a batch takes long."""
         if self.duplicates is None:
             body = self.memories[0].doc.encode()
         else:
@@ -83,13 +83,13 @@ def _existing(call: Call) -> Found:
 
 
 def _by_row(call: Call, rows: Sequence[int]) -> Mapping[int, Found]:
-    """Return the memories of rows, superseded or not, by their rows."""
+    """Return the memories with some rows by their row, including superseded ones."""
     wanted = Filter(include_superseded=True)
     return {found.seq: found for found in call.transaction.memories(call.org, rows, wanted, call.now)}
 
 
 class _Addition:
-    """Memories to be stored: which of them are duplicates, and which supersede others."""
+    """The storing of memories, which finds duplicates and superseded memories first."""
 
     def __init__(self, call: Call, *, is_batch: bool) -> None:
         self._call = call
@@ -102,10 +102,10 @@ class _Addition:
         self._superseded: dict[int, int] = {}  # by row, the index of the memory that supersedes it
 
     def run(self) -> tuple[Sequence[Shown], Sequence[int]]:
-        """Store them all.
+        """Store all memories that are not duplicates.
 
         Returns:
-            The memories, and the indexes of those that are duplicates.
+            The memories, and the indexes of duplicates.
 
         Raises:
             Problem: 409 or 404; nothing is stored.
@@ -149,7 +149,7 @@ class _Addition:
         """Return the row that a memory asks to supersede.
 
         Raises:
-            Problem: 404 if its agent has no such memory, 409 if another memory superseded it.
+            Problem: 404 if the memory's agent has no such memory, 409 if another memory supersedes it.
         """
         memory_id = request["supersedes"]
         row = ids.memory_seq(memory_id)
@@ -168,7 +168,7 @@ class _Addition:
         return row
 
     def _duplicates(self, memories: Sequence[Shown], rejected: Sequence[int]) -> Problem:
-        """Return the problem that names each duplicate and the memory that is first."""
+        """Return the problem that names each duplicate and the first equal memory."""
         fresh = {memory.seq for _, memory in self._fresh}
         indexes = {memory.seq: index for index, memory in reversed([*enumerate(memories)])}
         existing_ids: list[str] = []
@@ -223,21 +223,21 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
     expires_at: int | None,
     supersedes: int | None,
 ) -> NewMemory:
-    """Return the memory to store for a request to add or to import one.
+    """Return the memory to store for a request to add or import one.
 
     Args:
-        request: What is asked for.
-        rest: Its part of the document, as `Drafts` has it.
+        request: The memory in the request.
+        rest: The end of the memory's document, from `Drafts.rests`.
         org_id: The organisation.
         memory_id: The memory's id.
-        seq: Its row.
-        time: Its time (ns).
-        created_at: When it was stored (ns).
-        expires_at: When it expires (ns), if it does.
-        supersedes: The row that it supersedes, if any.
+        seq: The memory's row.
+        time: When the event happened (ns).
+        created_at: When the memory was stored (ns).
+        expires_at: When the memory expires (ns), if it does.
+        supersedes: The row of the memory to supersede, if any.
     """
     rendered = times.render(time)
-    # In the order in which a store puts them together, so that a repeated request has the same bytes.
+    # In the order in which a store joins them, so that a repeated request has the same bytes.
     head: dict[str, Any] = {"org_id": org_id, "id": memory_id}
     moments = {"time": rendered}
     if created_at == time:
@@ -267,5 +267,5 @@ def memory_of(  # noqa: PLR0913 - what a request does not say, or says in anothe
 
 
 def _beginning(fields: Mapping[str, Any]) -> str:
-    """Return a JSON object of fields up to where others follow."""
+    """Return the beginning of a JSON object with some fields, to which others can be appended."""
     return f"{_ENCODER.encode(fields).decode()[:-1]},"

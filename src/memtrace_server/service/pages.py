@@ -1,4 +1,4 @@
-"""Pages of memories, joined from the JSON that was made when they were stored."""
+"""Pages of memories, joined from their stored JSON."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from memtrace_server.service.call import Call
 from memtrace_server.store.records import Direction, Filter, Found, Shown
 
 MAX_BYTES = 8 << 20
-"""The size of a page's memories, agents or sessions; the contract says so at `limit`."""
+"""The maximum size of a page's memories, agents or sessions, which the contract documents at `limit`."""
 
-_CHUNK = 128  # memories that are read at once, so that 1,000 of 450 KB are never in memory
+_CHUNK = 128  # memories that are read at once, so that memory never holds 1,000 of 450 KB
 
 
 def memory_page(call: Call, wanted: Filter) -> Response:
@@ -27,11 +27,11 @@ def memory_page(call: Call, wanted: Filter) -> Response:
 def find_page(
     call: Call, wanted: Filter, options: Mapping[str, Any], *, resolved_at: int | None = None
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """Return a page's memories, and the fields that say what follows.
+    """Return a page's memories, and the fields that describe the next page.
 
     Args:
         call: The call.
-        wanted: Which memories.
+        wanted: The filter of the memories.
         options: The order, the limit, and the offset.
         resolved_at: The moment (ns) against which relative times were resolved, if the cursor keeps it.
     """
@@ -60,12 +60,12 @@ def find_page(
 
 
 def fitting(memories: Sequence[Found]) -> Sequence[Found]:
-    """Return as many memories as one page may hold, and at least one if there is any."""
+    """Return the first memories, up to the size of a page, but at least one if there is any."""
     return memories[: _number_fitting(map(_size, memories))]
 
 
 def fitting_views(views: Iterable[Mapping[str, Any]]) -> Sequence[msgspec.Raw]:
-    """Return as many views as one page may hold, as JSON, and at least one if there is any."""
+    """Return the first views as JSON, up to the size of a page, but at least one if there is any."""
     encoded = [msgspec.json.encode(view) for view in views]
     return [msgspec.Raw(view) for view in encoded[: _number_fitting(map(len, encoded))]]
 
@@ -85,7 +85,7 @@ def what_follows(call: Call, has_more: bool, positions: Sequence[Any]) -> dict[s
 
 
 def shown(memory: Shown) -> str:
-    """Return a memory as JSON, with the id of the one that supersedes it, if any."""
+    """Return a memory as JSON, with the id of the memory that supersedes it, if any."""
     if memory.superseded_by is None:
         return memory.doc
     return f'{memory.doc[:-1]},"superseded_by":"{memory.superseded_by}"}}'
@@ -94,10 +94,10 @@ def shown(memory: Shown) -> str:
 def join(name: str, found: Sequence[Shown], rest: Mapping[str, Any]) -> bytes:
     """Return a JSON object of memories under `name`, their count, and further fields."""
     tail = msgspec.json.encode({"count": len(found), **rest})
-    # Encoded one by one: other threads can run between two of them.
+    # Encoded one by one, so that other threads can run in between.
     memories = [(m.doc if m.superseded_by is None else shown(m)).encode() for m in found]
     if not memories:
         return b"".join((b'{"', name.encode(), b'":[],', tail[1:]))
     memories[0] = b"".join((b'{"', name.encode(), b'":[', memories[0]))
     memories[-1] = b"".join((memories[-1], b"],", tail[1:]))
-    return b",".join(memories)  # once, as it copies all of them
+    return b",".join(memories)  # a single join, as each copies all memories

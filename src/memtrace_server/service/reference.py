@@ -14,12 +14,12 @@ from memtrace_server.messages import Response
 _Parameters = Mapping[str, Any]
 
 _HTML = "text/html; charset=utf-8"
-_FILES = {  # by the ending of a name; a file with any other is not served
+_FILES = {  # by suffix; files with other suffixes are not served
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-# Trusted types: browsers then refuse to make markup of a text, whatever a script attempts.
+# With trusted types, browsers refuse to turn text into markup, whatever a script attempts.
 _PAGE_POLICY = (
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none';"
     " require-trusted-types-for 'script'; trusted-types 'none'"
@@ -27,17 +27,17 @@ _PAGE_POLICY = (
 
 
 def get_contract(_started_at: int, _parameters: _Parameters) -> Response:
-    """Return the contract as it is."""
+    """Return the contract as JSON."""
     return _contract()
 
 
 def get_docs(_started_at: int, _parameters: _Parameters) -> Response:
-    """Return the contract as a page."""
+    """Return the reference of the contract as a page."""
     return _docs()
 
 
 def get_page(_started_at: int, _parameters: _Parameters) -> Response:
-    """Return the page to look at memories, which has no data in it."""
+    """Return the page that shows memories; the page itself contains no data."""
     return _html(_page_files()["index.html"], _PAGE_POLICY)
 
 
@@ -56,7 +56,7 @@ def get_page_file(_started_at: int, parameters: _Parameters) -> Response:
 
 
 def get_metrics(_started_at: int, _parameters: _Parameters) -> Response:
-    """Refuse: a core counts nothing unless it is given metrics.
+    """Refuse, as a server without `--metrics` has none.
 
     Raises:
         Problem: 404.
@@ -77,7 +77,7 @@ def _docs() -> Response:
 
 @functools.cache
 def _page_files() -> Mapping[str, bytes]:
-    """Return all files of both pages by name, so that no name from a request becomes a path."""
+    """Return all files of both pages by name, so that a name from a request never becomes a path."""
     package = files("memtrace_server")
     return {file.name: file.read_bytes() for file in [*package.joinpath("ui").iterdir(), package / "docs.js"]}
 

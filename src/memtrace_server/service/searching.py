@@ -19,20 +19,21 @@ from memtrace_server.service.call import Call
 from memtrace_server.service.pages import find_page, fitting, join
 from memtrace_server.store.records import Filter, Found, Words
 
-_OF_LIST = 3  # numbers in the cursor of a list: the time, the row, and the moment of the first page
+_LIST_POSITION_LENGTH = 3  # a list's cursor has the time, the row, and the moment of the first page
 
 
 class _Position(msgspec.Struct, frozen=True, array_like=True):
     """Where a page of a ranked search ended.
 
-    Forgetting a memory changes the scores of its neighbours; so what is left is kept, rather than a score.
+    The position has the remaining memories instead of the last score, because forgetting a memory changes the
+    scores of its neighbours.
 
     Attributes:
         plan: The plan of the first page.
-        before: The row before which all of its memories are.
-        salt: What makes the marks of memories that are left unlike those of all others that are ranked.
-        left: The marks of the memories that are left, two bytes each.
-        is_complete: Whether the pages reach every match.
+        before: The row that exceeds the rows of all memories of the search.
+        salt: A salt that makes the marks of the remaining memories differ from those of other ranked ones.
+        left: The marks of the remaining memories, two bytes each.
+        is_complete: Whether the pages contain every match.
     """
 
     plan: FrozenPlan
@@ -43,7 +44,7 @@ class _Position(msgspec.Struct, frozen=True, array_like=True):
 
     @classmethod
     def after(cls, ranking: Ranking, before: int, left: Sequence[Match], *, is_complete: bool) -> _Position:
-        """Return the position at which some matches of a ranking are left."""
+        """Return the position after which some matches of a ranking remain."""
         rows = {match.memory.seq for match in left}
         others = {match.memory.seq for match in ranking.matches} - rows
         for salt in range(256):
@@ -53,7 +54,7 @@ class _Position(msgspec.Struct, frozen=True, array_like=True):
         return cls(ranking.plan, before, salt, b"".join(sorted(marks)), is_complete)
 
     def is_left(self, match: Match) -> bool:
-        """Return whether a match is still to come."""
+        """Return whether a match is on one of the remaining pages."""
         mark = _mark(match.memory.seq, self.salt)
         return any(self.left[at : at + 2] == mark for at in range(0, len(self.left), 2))
 
@@ -86,7 +87,7 @@ def search_memories(call: Call) -> Response:
 
 
 def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Found]:
-    """Return the memories that match a question best, among those that a filter lets through."""
+    """Return the memories that match a question best, among those that pass a filter."""
     question = parse(text)
     if question is None or not question.is_ranked:
         return []
@@ -101,19 +102,19 @@ def best_matches(call: Call, wanted: Filter, text: str, limit: int) -> list[Foun
 
 
 def _asked_at(call: Call, wanted: Filter) -> int:
-    """Return the moment as of which a question is asked."""
+    """Return the moment to which relative times of a question refer."""
     return call.now if wanted.as_of is None else wanted.as_of
 
 
 def _resolved_at(
     call: Call, wanted: Filter, question: Question | None, *, is_grouped: bool
 ) -> tuple[int | None, Ranking | None]:
-    """Return the moment against which relative times are resolved if a search lists the memories of a time.
+    """Return the moment to which relative times refer, if a search lists the memories of a time.
 
-    The first page decides whether it does; the cursors of a list keep the moment.
+    The first page decides whether the search is a list; the cursors of a list keep the moment.
 
     Returns:
-        The moment, and how the question ranks memories if that had to be found out.
+        The moment or None, and the question's ranking if it was needed to decide.
     """
     if question is None:
         return None, None
@@ -123,7 +124,7 @@ def _resolved_at(
         is_about_it, ranking = _is_about_its_time(call, wanted, question, now)
         return (now if is_about_it else None), ranking
     if not is_grouped:
-        return (position[2] if len(position) == _OF_LIST else None), None
+        return (position[2] if len(position) == _LIST_POSITION_LENGTH else None), None
     ranked = call.position(_Position)
     return (None if ranked is None or ranked.plan.words else ranked.plan.now), None
 
@@ -131,10 +132,10 @@ def _resolved_at(
 def _is_about_its_time(
     call: Call, wanted: Filter, question: Question, now: int
 ) -> tuple[bool, Ranking | None]:
-    """Return whether a question is about nothing but a time, as no memory has any other word of it.
+    """Return whether a question is about a time alone, because no memory has any of its other words.
 
     Returns:
-        Whether it is, and how the question ranks memories if that had to be found out.
+        Whether the question is, and its ranking if it was needed to decide.
     """
     span = question.time(now)
     if span is None:
@@ -146,13 +147,13 @@ def _is_about_its_time(
         return False, ranking
     if ranking.is_complete:
         return True, ranking
-    # The best memories have the words of the time, such as "May"; others may have the other words.
+    # The best memories may have only words of the time, such as "May", while others have the other words.
     others = attrs.evolve(question, stems=span.others)
     return not rank(call.transaction, call.org, wanted, others, now=call.now, limit=1).matches, ranking
 
 
 def _of_its_time(wanted: Filter, question: Question, resolved_at: int) -> Filter | None:
-    """Return the filter for the time that a question names, or None if it names none."""
+    """Return the filter for the time that a question names, or None if it names no time."""
     span = question.time(resolved_at)
     if span is None:
         return None
@@ -174,14 +175,14 @@ def _best(
     *,
     resolved_at: int | None,
 ) -> tuple[Sequence[Found], dict[str, Any]]:
-    """Return a page of the best matches with their scores, or without a question of the newest memories.
+    """Return a page of the best matches with their scores, or of the newest memories if there is no question.
 
     Args:
         call: The request.
-        wanted: Which memories.
+        wanted: The filter of the memories.
         question: The question.
-        ranking: How the question ranks memories, if that is known already.
-        resolved_at: The moment against which relative times are resolved in a list.
+        ranking: The question's ranking, if it is known already.
+        resolved_at: The moment to which relative times refer in a list.
     """
     position = call.position(_Position)
     before, plan = (LAST_ROW, None) if position is None else (position.before, position.plan)
@@ -220,7 +221,7 @@ def _moment(match: Match) -> tuple[int, int]:
 
 
 def _best_of_sessions(matches: Sequence[Match]) -> list[Match]:
-    """Return the first match of each session, and every match without one."""
+    """Return the first match of each session, and every match without a session."""
     seen: set[str] = set()
     found: list[Match] = []
     for match in matches:
@@ -232,7 +233,7 @@ def _best_of_sessions(matches: Sequence[Match]) -> list[Match]:
 
 
 def _with_score(match: Match) -> Found:
-    """Return a memory whose document has the score among its fields."""
+    """Return a memory with the score in its document."""
     memory = match.memory
     doc = f'{memory.doc[:-1]},"score":{match.score / SCALE:.6f}}}'
     return msgspec.structs.replace(memory, doc=doc)

@@ -1,4 +1,4 @@
-"""Sessions: bounded pieces of an agent's work."""
+"""Sessions: limited parts of an agent's work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def get_session(call: Call) -> Response:
 
 
 def update_session(call: Call) -> Response:
-    """Close or reopen a session, and merge metadata into its own."""
+    """Close or reopen a session, and merge metadata into the session's."""
     session = existing_session(call)
     status = call.body.get("status", _status(session))
     metadata = session.metadata

@@ -33,7 +33,7 @@ def tail_memories(call: Call) -> Response:
 
 
 def _hidden(call: Call, position: int) -> bytes:
-    """Hide a position, which would tell when another organisation last stored something."""
+    """Hide a position, as it would reveal when another organisation last stored a memory."""
     nonce = secrets.token_bytes(_NONCE)
     return nonce + (position ^ _mask(call, nonce)).to_bytes(8)
 
