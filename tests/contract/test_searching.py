@@ -70,6 +70,52 @@ async def test_words_are_found_in_other_forms(client: AsyncMemtrace) -> None:
     assert await found(client, "ran tset") == ["She ran two tests"]
 
 
+@pytest.mark.parametrize(
+    ("query", "content"),
+    [
+        ("Why does parseConfig fail?", "parse_config() raises a KeyError"),
+        ("parse_config", "Called parseConfig again"),
+        ("e-mail", "Sent the email"),
+        ("log-in", "The login is broken"),
+        ("dark mode", "The darkmode is broken"),
+        ("order A1029", "A-1029 was shipped"),
+        ("A-1029", "A1029 was shipped"),
+        ("SessionManager", "The manager of sessions leaks"),
+    ],
+    ids=lambda value: value,
+)
+async def test_a_word_is_found_written_together_or_apart(
+    client: AsyncMemtrace, query: str, content: str
+) -> None:
+    await remember(client, content, *(f"noise {n}" for n in range(5)))
+
+    assert await found(client, query) == [content]
+
+
+@pytest.mark.parametrize(
+    ("query", "content"),
+    [
+        ("10.0", "100 MB"),
+        ("and so on", "Soon it rains"),
+        ("a cross", "Across the street"),
+        ("k8s", "Number 8"),
+    ],
+    ids=lambda value: value,
+)
+async def test_numbers_and_stop_words_are_not_written_together(
+    client: AsyncMemtrace, query: str, content: str
+) -> None:
+    await remember(client, content)
+
+    assert await found(client, query) == []
+
+
+async def test_the_parts_of_a_word_are_left_alone_if_a_memory_has_the_word(client: AsyncMemtrace) -> None:
+    await remember(client, "Called parseConfig", "parse_config() raises a KeyError")
+
+    assert await found(client, "parseConfig") == ["Called parseConfig"]
+
+
 async def test_a_misspelt_word_is_found(client: AsyncMemtrace) -> None:
     await remember(client, "Kubernetes was upgraded", "Der Elefant schläft", "Настройки сохранены", "nothing")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ def tenant(store_url: str) -> Iterator[Tenant]:
 
 def test_the_longest_cursor_keeps_to_the_contract_and_repeats_nothing(tenant: Tenant) -> None:
     known, wrong = [word(n) for n in range(58)], range(1_000, 1_006)
-    memories: list[dict[str, Any]] = []
+    together = " ".join(left + right for left, right in pairwise(known[:9]))
+    memories: list[dict[str, Any]] = [{"agent_id": "a", "content": together}]
     for n in range(140):
         text = " ".join([known[n % 58], *misspelt(wrong[n % 6]), *(known if n % 2 else ())])
         turns = (f"{n} до", f"{n} {text}?", f"{n} после")

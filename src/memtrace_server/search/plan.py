@@ -60,12 +60,14 @@ class FrozenPlan(msgspec.Struct, frozen=True, array_like=True):
         words: For each word that counts, its position in the question and its weight, two bytes each.
         spellings: For each other spelling, the position of its word in the question, its position among the
             word's neighbours, and its weight, two bytes each.
+        forms: For each form that is searched, its position in `Question.forms` and its weight, two bytes each.
     """
 
     now: int
     memories: int
     words: bytes
     spellings: bytes
+    forms: bytes = b""
 
     def thaw(self, question: Question) -> Plan:
         """Return the plan that was made for the same question."""
@@ -78,6 +80,9 @@ class FrozenPlan(msgspec.Struct, frozen=True, array_like=True):
             origins.append(question.stems[at])
             word = spelling.neighbours(question.stems[at])[neighbour]
             terms.append(_term(word, weight, self.memories))
+        for at, weight in _unpacked(self.forms, 2):
+            origins.append(question.forms[at].origin)
+            terms.append(_term(question.forms[at].stem, weight, self.memories))
         is_whole = question.is_whole and len(self.words) == len(question.stems) * 4
         return Plan(terms, origins, dates.named(question.text, self.now), is_whole, self)
 
@@ -104,7 +109,7 @@ def make(
         counts.update(transaction.count_terms(org, stems))
         return counts
 
-    counts = counted(question.stems)
+    counts = counted([*question.stems, *(form.stem for form in question.forms)])
     positions = {stem: at for at, stem in enumerate(question.stems)}
     rarest = sorted(positions, key=lambda stem: (not counts[stem], counts[stem], stem))[:MAX_WORDS]
     words = [(positions[stem], _weight(counts[stem], memories)) for stem in rarest]
@@ -116,7 +121,12 @@ def make(
             (positions[stem], neighbours[word], _weight(count, memories, _SPELLING_WEIGHT))
             for word, count in best
         ]
-    return FrozenPlan(now, memories, _packed(words), _packed(spellings)).thaw(question)
+    forms = [
+        (at, _weight(counts[form.stem], memories, _SPELLING_WEIGHT))
+        for at, form in enumerate(question.forms)
+        if counts[form.stem] and not (form.is_part and counts[form.origin])
+    ]
+    return FrozenPlan(now, memories, _packed(words), _packed(spellings), _packed(forms)).thaw(question)
 
 
 def _weight(count: int, memories: int, factor: float = 1.0) -> int:

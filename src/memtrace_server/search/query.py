@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from memtrace_server.search import analysis, dates
+from memtrace_server.search.forms import Form, forms
 from memtrace_server.store.records import Words
 
 MAX_PHRASES = 16
@@ -27,6 +28,7 @@ class Question:
         unwanted: The words of each excluded word or phrase.
         is_whole: Whether all phrases and exclusions count.
         wanted: The query without its exclusions.
+        forms: Its words as they are written together or apart.
     """
 
     text: str
@@ -35,6 +37,7 @@ class Question:
     unwanted: Sequence[Sequence[str]]
     is_whole: bool = True
     wanted: str = ""
+    forms: Sequence[Form] = field(default=(), repr=False)
 
     def time(self, now: int) -> dates.Span | None:
         """Return the time that the query asks about, and the stems of its other words.
@@ -98,6 +101,7 @@ def parse(text: str) -> Question | None:
         unwanted=unwanted[:MAX_PHRASES],
         is_whole=max(len(phrases), len(unwanted)) <= MAX_PHRASES,
         wanted=text_wanted,
+        forms=[form for form in forms(text_wanted) if form.stem not in stems],
     )
 
 
