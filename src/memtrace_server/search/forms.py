@@ -46,7 +46,7 @@ def forms(text: str) -> list[Form]:
         >>> [form.stem for form in forms("parseConfig A1029")]
         ['pars', 'config', '1029']
     """
-    return list(islice(dict.fromkeys(_forms(text)), MAX_FORMS))
+    return list(dict.fromkeys(islice(_forms(text), MAX_FORMS)))
 
 
 def _forms(text: str) -> Iterator[Form]:

@@ -60,7 +60,7 @@ class FrozenPlan(msgspec.Struct, frozen=True, array_like=True):
         words: For each word that counts, its position in the question and its weight, two bytes each.
         spellings: For each other spelling, the position of its word in the question, its position among the
             word's neighbours, and its weight, two bytes each.
-        forms: For each form that is searched, its position in `Question.forms` and its weight, two bytes each.
+        forms: For each form, its position in `Question.forms` and its weight, two bytes each.
     """
 
     now: int
