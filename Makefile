@@ -11,6 +11,12 @@ OF_COMMANDS := $(filter-out %/test_ui_command.py,$(wildcard tests/surfaces/test_
 OF_USERS := tests/contract tests/client $(OF_COMMANDS)
 BIN := $(VENV)/bin
 
+# Python compiles our code and what is installed when it is first imported, and keeps that. Where a machine forbids to
+# keep it, each of the hundreds of processes that tests start would do it again.
+unexport PYTHONDONTWRITEBYTECODE
+export PIP_COMPILE := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test browser screenshots serve regen check clients-check extras coverage newest lowest mutants format fuzz fuzz-long soak eval bench bench-peers bench-quick build clean
@@ -104,22 +110,22 @@ clean: ## remove all that these targets made
 # The demo and the server need a few packages only, and should not wait for all the tools.
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Memtrace needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv --upgrade-deps $(VENV)
 
 $(VENV)/.server: pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[server]'
+	$(BIN)/python -m pip install --editable '.[server]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
-	$(BIN)/python -m pip install --disable-pip-version-check --no-deps openapi-python-client==0.29.1
+	$(BIN)/python -m pip install --editable '.[dev]'
+	$(BIN)/python -m pip install --no-deps openapi-python-client==0.29.1
 	@touch $(VENV)/.server $@
 
 .venv-newest/.done: pyproject.toml
 	@python=$$(for minor in 14 13 12 11; do python3.$$minor -c 'import sys; print(sys.executable)' 2>/dev/null && break; done); \
 		if [ -z "$$python" ]; then echo "make newest needs one of python3.14, python3.13, python3.12 and python3.11 on PATH, and found none" >&2; exit 1; fi; \
-		echo "$$python -m venv --clear .venv-newest"; "$$python" -m venv --clear .venv-newest
-	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+		echo "$$python -m venv --clear --upgrade-deps .venv-newest"; "$$python" -m venv --clear --upgrade-deps .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
 # Whose tools, such as other HTTP libraries, need newer versions; and what the end of an interpreter does, which is
@@ -128,8 +134,8 @@ NEEDS_MORE := tests/client/test_interop.py tests/client/test_tracing.py tests/co
 SAME_WITH_LOWEST := tests/client/test_buffer_exit.py
 
 .venv-lowest/.done: pyproject.toml scripts/lowest.py | $(VENV)/.dev
-	$(PYTHON) -m venv --clear .venv-lowest
+	$(PYTHON) -m venv --clear --upgrade-deps .venv-lowest
 	$(BIN)/python scripts/lowest.py > .venv-lowest/constraints.txt
-	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres]' \
+	.venv-lowest/bin/python -m pip install --quiet --editable '.[postgres]' \
 		--constraint .venv-lowest/constraints.txt freezegun hypothesis pytest pytest-timeout pytest-xdist PyYAML trio
 	@touch $@

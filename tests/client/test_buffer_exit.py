@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from memtrace import Memtrace
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 FIRST = ("main", "first")
-BEGIN = """
-import asyncio, atexit, gc, json, multiprocessing, os, signal, sys, threading
-import anyio, httpx, trio
+# To import all this takes a second. One interpreter does it and forks for each test, before it runs anything.
+# A fork ends as an interpreter does.
+FORKS = """
+import asyncio, atexit, gc, json, multiprocessing, os, signal, sys, threading, weakref
+import anyio, httpx, memtrace_server.embedded, trio
 from memtrace import AsyncMemtrace, BufferedWriteError, Memtrace
 
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+else:
+    os._exit(0)
+code, stderr, url = json.loads(line)
+sys.argv.append(url)
+nothing = os.open(os.devnull, os.O_RDWR)
+for number, file in enumerate((nothing, nothing, os.open(stderr, os.O_WRONLY | os.O_CREAT))):
+    os.dup2(file, number)
+exec(code)
+"""
+BEGIN = """
 log = Memtrace(sys.argv[1], max_retries=0).buffered(max_delay=3600)
 async_log = AsyncMemtrace(sys.argv[1], max_retries=0).buffered(max_delay=3600)
 log.remember("main", "first")
@@ -29,18 +45,40 @@ async def forget():
     await async_log.remember("task", "third")
 """
 
+Run = Callable[..., str]
+
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/agent.db"
 
 
-def run(url: str, code: str, returncode: int = 0) -> str:
-    """Run code after BEGIN in an interpreter of its own; return what it writes to stderr."""
-    command = [sys.executable, "-I", "-c", BEGIN + code, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == returncode, done.stderr
-    return done.stderr
+@pytest.fixture(scope="module")
+def forks() -> Iterator[subprocess.Popen[str]]:
+    """An interpreter that forks for each line of input, and prints how the fork ended."""
+    command = [sys.executable, "-I", "-u", "-c", FORKS]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        assert process.stdin
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.fixture
+def run(forks: subprocess.Popen[str], tmp_path: Path) -> Run:
+    """Runs code after BEGIN in a process of its own, to its end; returns what it writes to stderr."""
+
+    def run(url: str, code: str, returncode: int = 0) -> str:
+        assert forks.stdin
+        assert forks.stdout
+        stderr = tmp_path / "stderr"
+        forks.stdin.write(json.dumps([BEGIN + code, str(stderr), url]) + "\n")
+        forks.stdin.flush()
+        ended = forks.stdout.readline()
+        assert ended == f"{returncode}\n", stderr.read_text("utf-8")
+        return stderr.read_text("utf-8")
+
+    return run
 
 
 def stored(url: str) -> list[tuple[str, str]]:
@@ -48,18 +86,18 @@ def stored(url: str) -> list[tuple[str, str]]:
         return [(memory.agent_id, memory.content) for memory in client.iter_memories(order="asc")]
 
 
-def test_program_that_ends_has_stored_all(url: str) -> None:
+def test_program_that_ends_has_stored_all(run: Run, url: str) -> None:
     assert run(url, "") == ""
     assert stored(url) == [FIRST]
 
 
 @pytest.mark.parametrize("code", ["sys.exit(1)", "raise LookupError"], ids=["exit", "exception"])
-def test_program_that_fails_has_stored_all(url: str, code: str) -> None:
+def test_program_that_fails_has_stored_all(run: Run, url: str, code: str) -> None:
     run(url, code, returncode=1)
     assert stored(url) == [FIRST]
 
 
-def test_thread_that_outlives_the_main_thread_has_stored_all(url: str) -> None:
+def test_thread_that_outlives_the_main_thread_has_stored_all(run: Run, url: str) -> None:
     code = """
 def late():
     threading.main_thread().join()
@@ -71,14 +109,14 @@ threading.Thread(target=late).start()
     assert stored(url) == [FIRST, ("thread", "second")]
 
 
-def test_function_of_atexit_can_still_remember(url: str) -> None:
+def test_function_of_atexit_can_still_remember(run: Run, url: str) -> None:
     stderr = run(url, 'atexit.register(log.remember, "atexit", "second")')
 
     assert stored(url) == [FIRST, ("atexit", "second")]
     assert "Traceback" not in stderr
 
 
-def test_buffer_without_references_still_stores_all(url: str) -> None:
+def test_buffer_without_references_still_stores_all(run: Run, url: str) -> None:
     code = """
 Memtrace(sys.argv[1]).buffered(max_delay=3600).remember("dropped", "second")
 gc.collect()
@@ -88,7 +126,7 @@ gc.collect()
     assert sorted(stored(url)) == [("dropped", "second"), FIRST]
 
 
-def test_forked_process_stores_its_own_memories_only(url: str) -> None:
+def test_forked_process_stores_its_own_memories_only(run: Run, url: str) -> None:
     code = """
 child = os.fork()
 if child == 0:
@@ -102,7 +140,7 @@ log.remember("main", "third")
     assert sorted(stored(url)) == [("child", "second"), FIRST, ("main", "third")]
 
 
-def test_process_of_multiprocessing_stores_its_own_memories(url: str) -> None:
+def test_process_of_multiprocessing_stores_its_own_memories(run: Run, url: str) -> None:
     code = """
 child = multiprocessing.get_context("fork").Process(target=log.remember, args=["child", "second"])
 child.start()
@@ -112,7 +150,7 @@ child.join()
     assert sorted(stored(url)) == [("child", "second"), FIRST]
 
 
-def test_fork_during_a_batch_leaves_the_batch_to_the_parent(url: str) -> None:
+def test_fork_during_a_batch_leaves_the_batch_to_the_parent(run: Run, url: str) -> None:
     code = """
 sending, go_on = threading.Event(), threading.Event()
 
@@ -141,13 +179,13 @@ busy.close()
     ["asyncio.run(forget())", "trio.run(forget)", "anyio.run(forget)"],
     ids=["asyncio", "trio", "anyio"],
 )
-def test_event_loop_that_ends_has_stored_all(url: str, code: str) -> None:
+def test_event_loop_that_ends_has_stored_all(run: Run, url: str, code: str) -> None:
     assert run(url, code) == ""
     assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
 
 
 @pytest.mark.parametrize("close", ["loop.close()", ""], ids=["closed", "left"])
-def test_event_loop_that_drops_its_tasks_leaves_them_to_the_exit(url: str, close: str) -> None:
+def test_event_loop_that_drops_its_tasks_leaves_them_to_the_exit(run: Run, url: str, close: str) -> None:
     code = f"""
 loop = asyncio.new_event_loop()
 loop.run_until_complete(forget())
@@ -157,7 +195,7 @@ loop.run_until_complete(forget())
     assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
 
 
-def test_forked_process_leaves_the_memories_of_tasks_to_its_parent(url: str) -> None:
+def test_forked_process_leaves_the_memories_of_tasks_to_its_parent(run: Run, url: str) -> None:
     code = """
 loop = asyncio.new_event_loop()
 loop.run_until_complete(async_log.remember("task", "second"))
@@ -169,7 +207,7 @@ if child:
     assert sorted(stored(url)) == [FIRST, ("task", "second")]
 
 
-def test_block_that_is_interrupted_stores_all(url: str) -> None:
+def test_block_that_is_interrupted_stores_all(run: Run, url: str) -> None:
     # A parent in the background may have had its children ignore the signal.
     code = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -186,7 +224,7 @@ asyncio.run(interrupted())
     assert sorted(stored(url)) == [FIRST, ("task", "second")]
 
 
-def test_exit_without_the_loop_of_an_http_client_logs_the_loss(url: str) -> None:
+def test_exit_without_the_loop_of_an_http_client_logs_the_loss(run: Run, url: str) -> None:
     code = """
 http_client = httpx.AsyncClient(transport=httpx.MockTransport(lambda request: sys.exit("sent")))
 async_log = AsyncMemtrace(http_client=http_client).buffered(max_delay=3600)
@@ -200,7 +238,7 @@ loop.run_until_complete(async_log.remember("task", "second"))
     assert stored(url) == [FIRST]
 
 
-def test_exit_without_a_server_logs_the_loss() -> None:
+def test_exit_without_a_server_logs_the_loss(run: Run) -> None:
     stderr = run("http://127.0.0.1:9", 'log.remember("main", "second")')
 
     warning, error = stderr.splitlines()
@@ -208,7 +246,7 @@ def test_exit_without_a_server_logs_the_loss() -> None:
     assert error == f"Lost: {warning}"
 
 
-def test_exit_after_a_dropped_loop_without_a_server_logs_the_loss() -> None:
+def test_exit_after_a_dropped_loop_without_a_server_logs_the_loss(run: Run) -> None:
     code = """
 loop = asyncio.new_event_loop()
 loop.run_until_complete(async_log.remember("task", "second"))
@@ -218,7 +256,7 @@ loop.run_until_complete(async_log.remember("task", "second"))
     assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
 
 
-def test_exit_with_failures_in_hand_logs_the_loss() -> None:
+def test_exit_with_failures_in_hand_logs_the_loss(run: Run) -> None:
     code = """
 async def fails():
     async with async_log:
@@ -268,7 +306,7 @@ client.buffered(max_delay=0, on_failure=fail).remember("dropped", "precious", me
 
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
-def test_close_raises_what_a_dropped_buffer_could_not_store(url: str, drop: str) -> None:
+def test_close_raises_what_a_dropped_buffer_could_not_store(run: Run, url: str, drop: str) -> None:
     code = """
 work_of_all()
 try:
@@ -282,13 +320,13 @@ except BufferedWriteError as error:
 
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
-def test_exit_logs_what_a_dropped_buffer_could_not_store(url: str, drop: str) -> None:
+def test_exit_logs_what_a_dropped_buffer_could_not_store(run: Run, url: str, drop: str) -> None:
     lines = run(url, NOBODY_HOLDS + drop + "\nwork_of_all()\ndel client\ngc.collect()").splitlines()
 
     assert sum(line.startswith("Lost: 1 memory could not be stored: ") for line in lines) == 1
 
 
-def test_close_raises_what_a_dropped_buffer_of_an_event_loop_held(url: str) -> None:
+def test_close_raises_what_a_dropped_buffer_of_an_event_loop_held(run: Run, url: str) -> None:
     code = """
 async def main():
     client = AsyncMemtrace(sys.argv[1])
@@ -310,9 +348,8 @@ asyncio.run(main())
     assert "raised ['precious']\n" in run(url, code)
 
 
-def test_buffer_that_has_stored_all_can_be_collected(url: str) -> None:
+def test_buffer_that_has_stored_all_can_be_collected(run: Run, url: str) -> None:
     code = """
-import weakref
 log.flush()
 dropped = weakref.ref(log)
 del log
@@ -322,7 +359,7 @@ while dropped():  # until its thread has ended
     assert run(url, code) == ""
 
 
-def test_exit_that_is_interrupted_still_sends_all(url: str) -> None:
+def test_exit_that_is_interrupted_still_sends_all(run: Run, url: str) -> None:
     code = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
 ending = threading.Event()
@@ -345,7 +382,7 @@ atexit.register(ending.set)
     assert lines.count("sent ['second']") == 1
 
 
-def test_exit_without_a_server_calls_on_failure() -> None:
+def test_exit_without_a_server_calls_on_failure(run: Run) -> None:
     code = """
 def spool(error):
     print([request.content for request, _ in error.failed], file=sys.stderr)

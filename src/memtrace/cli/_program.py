@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any
 
 import typer
 from typer import TyperException
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str] | None) -> None:
     """Run a command, as `memtrace.cli.main` says."""
     escape_unknown()
     try:
-        code = program(args=arguments, prog_name="memtrace", standalone_mode=False)
+        code = _built()(args=arguments, prog_name="memtrace", standalone_mode=False)
     except TyperException as error:
         message = error.format_message().replace(
             "Value error, ", ""
@@ -72,6 +73,11 @@ def run(arguments: Sequence[str] | None) -> None:
     else:
         if code:
             sys.exit(code)
+
+
+@cache  # half of the time of a command, for whoever runs several in one process
+def _built() -> Callable[..., Any]:
+    return typer.main.get_command(program)
 
 
 def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - the way in which typer calls it
