@@ -2,14 +2,18 @@
 
 mutmut makes the changes, in a copy in mutants/, and runs for each the tests that reach it. It takes up again
 where it was interrupted. Exits with 1 if too few are noticed; docs/mutants.md says why those survive that do.
+
+mutmut begins with the mutants whose tests are the quickest. So a sample counts when all of it has run.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import re
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -19,8 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 # Of all mutants, those that no test reaches among them.
 FLOOR = 0.85
-# A mutant that hangs is noticed, and one that a type checker refuses cannot be written.
-NOTICED = {"killed", "timeout", "caught by type check"}
+# A mutant that hangs is noticed (mutmut names one that must be killed a segfault), and one that a type
+# checker refuses cannot be written.
+NOTICED = {"killed", "timeout", "segfault", "caught by type check"}
+# Bytes of address space for each process: a mutant that never stops growing fails, and the machine goes on.
+MEMORY = 4 << 30
 # Such as `memtrace._compat.xǁSearchPagesǁtake__mutmut_7: survived`; x marks a function.
 _RESULT = re.compile(r"^\s*(([\w.ǁ]+)__mutmut_\d+): ([a-z ]+)$", re.MULTILINE)
 # mutmut makes all mutants before it runs this one.
@@ -36,40 +43,65 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
     parser.add_argument("--report", action="store_true", help="run none; say what the last run found")
     options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     run = partial(_mutmut, "run", "--max-children", str(options.jobs))
     names: list[str] = options.names
-    if options.sample and not options.report:
-        ran = run(_ANY)
-        if ran.returncode:
+    if options.sample:
+        if not options.report and (ran := run(_ANY)).returncode:
             return ran.returncode
-        names = sorted(found[1] for found in _RESULT.finditer(_results()))
-        names = random.Random(options.seed).sample(names, min(options.sample, len(names)))  # noqa: S311
-    if not options.report:
-        ran = run(*names)
-        if ran.returncode:
-            return ran.returncode
-    by_module = outcomes(_results())
+        everything = sorted(found[1] for found in _RESULT.finditer(_results()))
+        names = random.Random(options.seed).sample(everything, min(options.sample, len(everything)))  # noqa: S311
+    if not options.report and (ran := run(*names)).returncode:
+        return ran.returncode
+    by_module = outcomes(_results(), set(names) if options.sample else None)
     total = sum(by_module.values(), Counter[str]())
+    print(f"{'':35} noticed        of  survived  timeout")
     for module, counts in sorted(by_module.items()):
-        print(f"{module:35} {_share(counts):6.1%} of {_checked(counts):4}")
-    print(f"{'all':35} {_share(total):6.1%} of {_checked(total):4}, {total['not checked']} not run")
+        print(_line(module, counts))
+    print(_line("all", total))
+    if total["not checked"]:
+        print(f"{total['not checked']} were not run")
+        return int(bool(options.sample) or _share(total) < FLOOR)
+    if options.sample:
+        low, high = interval(_noticed(total), _checked(total))
+        print(f"With 95 % confidence, {low:.1%} to {high:.1%} of all mutants are noticed.")
     return int(_share(total) < FLOOR)
 
 
-def outcomes(text: str) -> dict[str, Counter[str]]:
-    """Read mutmut's results: how many mutants of each module came to which end."""
+def outcomes(text: str, chosen: set[str] | None = None) -> dict[str, Counter[str]]:
+    """Read mutmut's results: how many mutants of each module, all or those chosen, came to which end."""
     by_module: dict[str, Counter[str]] = {}
-    for _, name, outcome in _RESULT.findall(text):
-        by_module.setdefault(name.rpartition(".")[0], Counter())[outcome] += 1
+    for name, function, outcome in _RESULT.findall(text):
+        if chosen is None or name in chosen:
+            by_module.setdefault(function.rpartition(".")[0], Counter())[outcome] += 1
     return by_module
+
+
+def interval(noticed: int, checked: int) -> tuple[float, float]:
+    """Return between which shares of all mutants are noticed, by Wilson's score interval."""
+    z = 1.96
+    share, room = noticed / checked, z * z / checked
+    spread = z * math.sqrt(share * (1 - share) / checked + room / checked / 4)
+    return (share + room / 2 - spread) / (1 + room), (share + room / 2 + spread) / (1 + room)
+
+
+def _line(name: str, counts: Counter[str]) -> str:
+    return (
+        f"{name:35} {_share(counts):7.1%} {_checked(counts):9} {_checked(counts) - _noticed(counts):9}"
+        f" {counts['timeout']:8}"
+    )
 
 
 def _checked(counts: Counter[str]) -> int:
     return counts.total() - counts["not checked"]
 
 
+def _noticed(counts: Counter[str]) -> int:
+    return sum(counts[outcome] for outcome in NOTICED)
+
+
 def _share(counts: Counter[str]) -> float:
-    return sum(counts[outcome] for outcome in NOTICED) / max(1, _checked(counts))
+    return _noticed(counts) / max(1, _checked(counts))
 
 
 def _results() -> str:
