@@ -116,6 +116,26 @@ async def test_the_parts_of_a_word_are_left_alone_if_a_memory_has_the_word(clien
     assert await found(client, "parseConfig") == ["Called parseConfig"]
 
 
+@pytest.mark.parametrize(
+    ("query", "expected", "content"),
+    [
+        ("Wie lautet die Adresse?", [], "Die Lieferung kommt morgen"),
+        ("Wann soll ich die Kundin anrufen?", ["Die Kundin schläft"], "Ich bin da, wann soll es sein?"),
+        ("Quand est la réunion ?", ["Réunion à Lyon"], "Quand il est là, la porte est fermée"),
+        ("¿Cuándo es la reunión?", ["Reunión con Ana"], "La casa es cuando"),
+        ("When did he die?", ["He had to die"], "The heat"),
+        ("Who left a comment?", ["A comment on the die"], "The heat"),
+    ],
+    ids=["German", "German, of two", "French", "Spanish", "die in English", "comment in English"],
+)
+async def test_stop_words_of_a_language_find_nothing_beside_other_words(
+    client: AsyncMemtrace, query: str, expected: list[str], content: str
+) -> None:
+    await remember(client, content, *expected)
+
+    assert await found(client, query) == expected
+
+
 async def test_a_misspelt_word_is_found(client: AsyncMemtrace) -> None:
     await remember(client, "Kubernetes was upgraded", "Der Elefant schläft", "Настройки сохранены", "nothing")
 

@@ -21,6 +21,7 @@ import sys
 import threading
 import unicodedata
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any, cast
@@ -29,6 +30,7 @@ from memtrace_server.folding import plain
 
 _MAX_LENGTH = 64  # letters of a word; the rest of a longer one, such as a key or an image, is hashed
 _MAX_MARKS = 15  # of a character; no language has more, and further marks count as another character
+_LANGUAGES = ("de", "es", "fr")  # whose stop words are known, beside English
 _CACHE_SIZE = 1 << 16  # words whose stems are cached
 _APOSTROPHES = re.compile("[\u2018\u2019\u02bc\uff07]")
 _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
@@ -89,10 +91,12 @@ def question_stems(text: str) -> list[tuple[str, bool]]:
     Several consecutive characters of a script without spaces are searched by their pairs only.
     """
     found: list[tuple[str, bool]] = []
-    for run in _apart(text)[0]:
+    runs = _apart(text)[0]
+    others = _other_stop_words({run for run in runs if isinstance(run, str)})
+    for run in runs:
         if isinstance(run, str):
             stem = _stem(run)
-            found.append((stem, run in _stop_words() or stem in _stop_stems()))
+            found.append((stem, run in _stop_words() or run in others or stem in _stop_stems()))
         else:
             found += [(pair, False) for pair in _pairs(run) or run]
     return found
@@ -259,9 +263,35 @@ def _stop_stems() -> frozenset[str]:
     return frozenset(_stem(word) for word in _stop_words() if "'" not in word)
 
 
+def _other_stop_words(runs: AbstractSet[str]) -> AbstractSet[str]:
+    """Return the stop words of the languages other than English of which a text has stop words.
+
+    Words such as "die" and "comment" are stop words of one language and not of another.
+    """
+    found: set[str] = set()
+    for telling, words in _stop_words_by_language():
+        if not telling.isdisjoint(runs):
+            found |= words & runs
+    return found
+
+
+@functools.cache
+def _stop_words_by_language() -> Sequence[tuple[frozenset[str], frozenset[str]]]:
+    """Return, for each language, the stop words that English does not have, and all stop words."""
+    found: list[tuple[frozenset[str], frozenset[str]]] = []
+    for language in _LANGUAGES:
+        telling, _, others = _data(f"stopwords_{language}.txt").partition("\n\n")
+        first = frozenset(map(plain, _lines(telling)))
+        found.append((first, first | frozenset(map(plain, _lines(others)))))
+    return found
+
+
 def _listed(name: str) -> frozenset[str]:
-    listed = [line.partition("#")[0].strip() for line in _data(name).splitlines()]
-    return frozenset(filter(None, listed))
+    return frozenset(_lines(_data(name)))
+
+
+def _lines(text: str) -> Iterator[str]:
+    return filter(None, (line.partition("#")[0].strip() for line in text.splitlines()))
 
 
 def _data(name: str) -> str:
