@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 from urllib.parse import unquote, unquote_plus
@@ -17,25 +17,17 @@ import msgspec
 from attrs import evolve
 
 from memtrace_server import problems
-from memtrace_server.messages import JSON, Request
+from memtrace_server.messages import Request
+from memtrace_server.payloads import Payload
 from memtrace_server.problems import Detail
 from memtrace_server.schemas import MAX_DETAILS, Document, Schema
 
-MAX_VALUES = 1_000_000
-"""JSON values in a body; the contract says so at PayloadTooLarge."""
-
 _METHODS = ("get", "put", "post", "delete", "patch")
 _PLACES = ("path", "query", "header")
-_CONTAINERS = (dict, list)
-_LARGE = 64 << 10  # bytes of a body that is worth a look before it is decoded
 _MAX_PAIRS = 100  # parameters in a query; the contract has some fifty at most
 _MAX_ITEMS = 1_000  # items of an array in a query that are looked at
 _LONGEST_NAME = 300  # characters of a parameter's name that are looked at, encoded
-_SLICE = 64 << 10  # bytes; a slice of quotes takes some milliseconds
-_SIGNS = (b",", b"[", b"{")  # before a value
-_DEEPEST = 100  # levels of a body, which is to be checked, stored and compared without a RecursionError
 _BROKEN = re.compile("%(?![0-9A-Fa-f]{2})")  # percent-encoding
-_TOO_DEEP = Detail("body", "body", f"is nested more than {_DEEPEST} levels deep")
 _LONGEST_INTEGER = 20  # characters of -2⁶³
 
 
@@ -73,7 +65,7 @@ class Operation:
         ]
         queried = [p["name"] for p in parameters if p["in"] == "query"]
         self._needed_filters = queried if spec.get("x-requires-filter") else []
-        self._body = _Body(document, spec["requestBody"]) if "requestBody" in spec else None
+        self._body = Payload(document, spec["requestBody"]) if "requestBody" in spec else None
         self.takes_body = self._body is not None
         self.parameter_names = frozenset(p["name"] for p in parameters)
         self.body_names = self._body.names if self._body else frozenset()
@@ -238,107 +230,6 @@ class _Place:
         return [unquote_plus(part, errors="strict") for part in parts[:_MAX_ITEMS]]
 
 
-class _Body:
-    """The body of an operation; of a `oneOf`, the schema whose required fields are there is meant."""
-
-    def __init__(self, document: Document, body: Mapping[str, Any]) -> None:
-        schema = body["content"][JSON]["schema"]
-        branches = [document.resolve(branch) for branch in schema.get("oneOf", [schema])]
-        self._is_required = body.get("required", False)
-        self._schemas = [Schema(document, branch) for branch in branches]
-        self.names = frozenset(name for branch in branches for name in branch.get("properties", ()))
-        self._batches = [batch for branch in branches for batch in _Batch.found_in(document, branch)]
-
-    def read(self, request: Request) -> tuple[Any, list[Detail]]:
-        if not request.body:
-            details = [Detail("body", "body", "is required")] if self._is_required else []
-            return self._schemas[0].fill({}), details
-        content_type = request.headers.get("content-type", "")
-        if not _is_json(content_type):
-            raise problems.unsupported_media_type(content_type)
-        coding = request.headers.get("content-encoding", "identity")
-        if coding.strip().lower() != "identity":
-            raise problems.unsupported_coding(coding)
-        try:
-            return self._read(request.body)
-        except (ValueError, RecursionError) as error:  # no JSON, or nested deeper than can be checked
-            return None, [Detail("body", "body", f"cannot be read as JSON: {error}")]
-
-    def _read(self, body: bytes | bytearray) -> tuple[Any, list[Detail]]:
-        if len(body) > _LARGE:
-            if has_more_values(body, MAX_VALUES):
-                raise problems.too_many_values(MAX_VALUES)
-            for batch in self._batches:
-                parts, items = batch.cut(body)
-                if items is not None:
-                    return batch.read(parts, items)
-        value = msgspec.json.decode(body)
-        if body.count(b"[") + body.count(b"{") > _DEEPEST and _is_deep(value, _DEEPEST):
-            return None, [_TOO_DEEP]
-        schema = next((s for s in self._schemas if s.has_required(value)), self._schemas[0])
-        details = schema.check(value, "body")
-        return (None if details else schema.fill(value)), details
-
-
-class _Batch:
-    """A body that lists objects, which is read object by object.
-
-    To decode and validate a large one in one go takes a second in which no other thread runs.
-
-    Attributes:
-        name: The property that lists them.
-    """
-
-    def __init__(self, document: Document, schema: Mapping[str, Any], name: str) -> None:
-        items = document.resolve(schema["properties"][name])
-        listed = {key: part for key, part in items.items() if key != "items"}
-        self.name = name
-        self._around = Schema(document, {**schema, "properties": {**schema["properties"], name: listed}})
-        self._item = Schema(document, items["items"])
-        self._most = items["maxItems"] + 1
-        self._alone = msgspec.defstruct("Alone", [(name, list[msgspec.Raw])], forbid_unknown_fields=True)
-
-    @classmethod
-    def found_in(cls, document: Document, schema: Mapping[str, Any]) -> Iterator[_Batch]:
-        """Return the batch that a schema describes, or None."""
-        for name, part in schema.get("properties", {}).items():
-            resolved = document.resolve(part)
-            if document.kind(resolved) == "array" and document.kind(resolved.get("items", {})) == "object":
-                yield cls(document, schema, name)
-
-    def cut(self, body: bytes | bytearray) -> tuple[Mapping[str, msgspec.Raw], Sequence[msgspec.Raw] | None]:
-        """Return the body's properties and the items of its list, undecoded; no items if there is no list."""
-        try:
-            alone = msgspec.json.decode(body, type=self._alone)  # looks at each byte once
-        except msgspec.ValidationError:
-            parts = _parts(body)
-            return parts, _items(parts.get(self.name))
-        return {}, getattr(alone, self.name)
-
-    def read(
-        self, parts: Mapping[str, msgspec.Raw], items: Sequence[msgspec.Raw]
-    ) -> tuple[Any, list[Detail]]:
-        """Return the value of the body, or the details of what is wrong with it."""
-        around = {name: msgspec.json.decode(raw) for name, raw in parts.items() if name != self.name}
-        details = self._around.check({**around, self.name: [None] * min(len(items), self._most)}, "body")
-        if details:
-            return None, details
-        read: list[Any] = []
-        for position, raw in enumerate(items):
-            item = msgspec.json.decode(raw)
-            if _is_deep(item, _DEEPEST - 2):
-                return None, [_TOO_DEEP]
-            wrong = self._item.check(item, "body")
-            details += [
-                evolve(d, field=f"{self.name}.{position}.{d.field}".removesuffix(".body")) for d in wrong
-            ]
-            if len(details) >= MAX_DETAILS:
-                break
-            if not details:
-                read.append(self._item.fill(item))
-        return (None if details else {**self._around.fill(around), self.name: read}), details
-
-
 def _match(template: Sequence[str], segments: Sequence[str]) -> dict[str, str] | None:
     if len(template) != len(segments):
         return None
@@ -366,65 +257,3 @@ def _coerce(kind: str | None, texts: Sequence[str]) -> object:
     if kind == "boolean" and text in {"true", "false"}:
         return text == "true"
     return text
-
-
-def _parts(body: bytes | bytearray) -> Mapping[str, msgspec.Raw]:
-    """Return the properties of an object, undecoded; empty for any other body."""
-    try:
-        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except msgspec.ValidationError:
-        return {}
-
-
-def _items(raw: msgspec.Raw | None) -> Sequence[msgspec.Raw] | None:
-    """Return the items of an array, undecoded; None for any other value."""
-    if raw is None:
-        return None
-    try:
-        return msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except msgspec.ValidationError:
-        return None
-
-
-def has_more_values(body: bytes | bytearray, most: int) -> bool:
-    """Return whether JSON has more values than `most`, roughly; without making any of them.
-
-    A value takes two bytes in a body, and up to a hundred in memory. Other threads run between two slices.
-    """
-    slices = range(0, len(body), _SLICE)
-    if sum(body.count(sign, start, start + _SLICE) for start in slices for sign in _SIGNS) <= most:
-        return False
-    found = quotes = start = 0
-    while start < len(body):
-        part = bytes(body[start : start + _SLICE])
-        if (len(part) - len(part.rstrip(b"\\"))) % 2:  # the last one escapes the next character
-            part += body[start + len(part) : start + len(part) + 1]
-        start += len(part)
-        # Without escapes, each quote begins or ends a string; what is in strings does not count.
-        texts = part.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')
-        outside = b"".join(texts[quotes % 2 :: 2])
-        found += sum(map(outside.count, _SIGNS))
-        quotes += len(texts) - 1
-        if found > most or quotes > 4 * most:  # a value is one string at most, and has a key
-            return True
-    return False
-
-
-def _is_deep(value: Any, deepest: int) -> bool:  # noqa: ANN401 - JSON
-    level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(deepest):
-        if not level:
-            return False
-        level = [
-            inner
-            for each in level
-            for inner in (each.values() if type(each) is dict else each)
-            if type(inner) in _CONTAINERS
-        ]
-    return bool(level)
-
-
-def _is_json(content_type: str) -> bool:
-    kind, _, parameters = content_type.partition(";")
-    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
-    return kind.strip().lower() == JSON and charset in {"", "utf-8"}
