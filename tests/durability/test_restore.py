@@ -139,9 +139,7 @@ def test_a_restore_puts_the_backup_in_place_and_keeps_the_old_store(
     printed = command("restore", str(backup), "--store", f"sqlite:///{file}")
 
     [aside] = asides(file)
-    assert printed == (
-        f"Restored 3 memories from {backup} to {file}.\nThe store that was there before is now {aside}.\n"
-    )
+    assert printed == (f"Restored 3 memories from {backup} to {file}.\nThe previous store is now {aside}.\n")
     assert contents(file) == NEW
     assert contents(aside) == [*OLD, OLD_3]
     assert contents(backup) == NEW

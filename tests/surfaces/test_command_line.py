@@ -261,13 +261,13 @@ def test_a_command_without_a_store_says_so_in_one_line(tmp_path: Path) -> None:
     [
         (
             ["remember", "ann", "Likes tea", "--key", "mtk_of_a_server"],
-            "--key: a store asks for no key; leave it out, or name its server",
+            "--key: a store has no keys; leave it out, or name a server",
         ),
         (
             ["copy", "sqlite://", "https://localhost", "--from-key", "mtk_of_a_server"],
-            "--from-key: a store asks for no key; leave it out, or name its server",
+            "--from-key: a store has no keys; leave it out, or name a server",
         ),
-        (["mcp", "--port", "9101"], "with stdio, nothing is listened to; add --transport http"),
+        (["mcp", "--port", "9101"], "stdio does not listen on a port; add --transport http"),
         (["forget", "mem_01M8B6CTCE67BG9630B04CKC97", "--agent", "ann"], "give ids or filters, not both"),
         (["key", "create", "--role", "boss"], "--role': 'boss' is not one of 'reader', 'writer', 'admin'"),
     ],

@@ -247,7 +247,7 @@ def test_an_import_of_a_transcript_says_what_it_left_out(tmp_path: Path, command
     printed = command("import", str(file), "--url", f"sqlite:///{tmp_path}/to.db").splitlines()
 
     assert printed[0].startswith("Imported 4 records")
-    assert printed[1:] == ["Left out 2 lines without a message or a tool's use."]
+    assert printed[1:] == ["Left out 2 lines without a message or a tool call."]
 
 
 def test_what_a_tool_was_given_and_returned_is_shortened_by_2000(tmp_path: Path, command: Commands) -> None:
@@ -366,7 +366,7 @@ def test_parts_and_calls_of_tools_in_a_chat_become_memories_once(tmp_path: Path,
 
     assert printed == (
         f"Imported 8 records to {url}; 0 existed already.\n"
-        "Left out 1 message without a text or a tool's use.\n"
+        "Left out 1 message without a text or a tool call.\n"
     )
     assert "Imported 0 records" in command("import", str(file), "--url", url)
     with Memtrace(url) as client:

@@ -1,7 +1,7 @@
 """The command `memtrace`.
 
-Commands for operators (`serve`, `org`, `key`, `backup` …) work on a store; each imports what it needs when it
-runs, so that `memtrace --help` is quick and needs the extra `cli` alone.
+Commands for operators (`serve`, `org`, `key`, `backup` …) work on a store. Each command imports its
+dependencies when it runs, so that `memtrace --help` is quick and needs only the extra `cli`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command.
 
     Args:
-        arguments: The words after `memtrace`; those of this process by default.
+        arguments: The words after `memtrace`; by default, the arguments of this process.
 
     Raises:
-        SystemExit: The command failed (1), or could not be run as it was written (2); standard error has one
-            line that says why.
+        SystemExit: The command failed (1) or could not be run (2); one line on standard error says why.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by whoever started this process
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
     try:
         from memtrace.cli._program import run

@@ -1,4 +1,4 @@
-"""The client that a person's command works with."""
+"""The client of a command for people."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ OrgOption = Annotated[
     typer.Option(
         "--org",
         metavar="ORG",
-        help="The organisation's id or name, in a store; on a server, the key says it.",
+        help="The organisation's id or name in a store; on a server, the key determines it.",
         show_default="org_default",
     ),
 ]
 
 
 @contextmanager
-def connected(  # noqa: PLR0913 - as many facts
+def connected(  # noqa: PLR0913 - each is one option of a command
     url: str | None,
     key: str | None,
     org: str | None = None,
@@ -62,19 +62,19 @@ def connected(  # noqa: PLR0913 - as many facts
     url_option: str = "--url",
     key_option: str = "--key",
 ) -> Iterator[tuple[Memtrace, str]]:
-    """Make a client, say where it leads, and close it in the end.
+    """Yield a client and a description of its server or store, and close the client at the end.
 
     Args:
-        url: A server's or a store's URL; None for a store of the user's own.
-        key: The API key; of no use to a store.
+        url: A server's or a store's URL; None for the user's own store.
+        key: The API key of a server.
         org: The organisation in a store, by its id or name.
         create: Whether to create the store when it does not exist.
-        url_option: What the command calls `url`.
-        key_option: What the command calls `key`.
+        url_option: The name of the command's option for `url`.
+        key_option: The name of the command's option for `key`.
 
     Raises:
-        Failure: If the client, or a call of it, raises an error.
-        ValueError: If the URL or the key cannot work.
+        Failure: The client, or a call of it, raised an error.
+        ValueError: The URL or the key is not valid.
     """
     with said_once(), ExitStack() as stack:
         try:
@@ -90,10 +90,10 @@ def connected(  # noqa: PLR0913 - as many facts
 
 @contextmanager
 def explained(url: str, key: str | None, key_option: str = "--key") -> Iterator[None]:
-    """Let a command say in its own words what a client of this URL and key raises.
+    """Convert errors of a client to failures of the command.
 
     Raises:
-        Failure: If the client raises an error.
+        Failure: The client raised an error.
     """
     try:
         yield
@@ -115,23 +115,23 @@ def _client(url: str, key: str | None, org: str | None, stack: ExitStack) -> tup
 
 
 def transport_of(url: str, org: str) -> EmbeddedTransport:
-    """Return what answers an httpx client, whose base URL is `EMBEDDED`, as an organisation in a store.
+    """Return an httpx transport to an organisation in a store, for a client with the base URL `EMBEDDED`.
 
     Raises:
-        typer.BadParameter: The URL is that of a server.
+        typer.BadParameter: The URL names a server.
     """
     from memtrace_server.transport import EmbeddedTransport
 
     if not is_local(url):
-        raise typer.BadParameter("on a server, the key says which organisation it is", param_hint="--org")
+        raise typer.BadParameter("on a server, the key determines the organisation", param_hint="--org")
     return EmbeddedTransport(url, org)
 
 
 def memory_url(url: str | None, *, create: bool) -> str:
-    """Return the URL to use: the one that is named, or that of a store of the user's own.
+    """Return the given URL, or the URL of the user's own store.
 
     Raises:
-        NoSuchStore: If it names a file that does not exist and must not be created.
+        NoSuchStore: The URL names a file that does not exist and must not be created.
     """
     from memtrace_server.store_url import StoreUrl
 

@@ -1,6 +1,6 @@
-"""What a command says when it fails, and the code that it ends with.
+"""Error messages and exit codes of commands.
 
-An error of the SDK names fields of requests; a person wrote options. This is where one becomes the other.
+Errors of the SDK name fields of requests. This module replaces them with the options that a person wrote.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from memtrace.exceptions import APIConnectionError, AuthenticationError, BadRequ
 FAILED = 1
 MISUSED = 2
 _LOCAL = ("sqlite:", "postgresql:", "postgres:")
-_NOT_WRITTEN_SO = {0, 400}  # statuses of requests that break the contract: never sent, or refused
-_INDEX = re.compile(r"\A(?:\.|\[)\d+\]?")  # of a value of an option that may be given several times
+_INVALID = {0, 400}  # statuses of invalid requests: never sent, or refused
+_INDEX = re.compile(r"\A(?:\.|\[)\d+\]?")  # of a value of an option that may be repeated
 _FIELD = re.compile(r"(\w+)((?:[.\[]\S*)?): ")
-# The options for a key, each with the parameter that says what it is for.
+# The parameters for keys, and for each the parameter of its URL.
 _KEYS = {"key": "url", "from_key": "source", "to_key": "target"}
-# The parameters of commands that are not called as the field of a request that they fill.
+# Fields of requests whose parameters in commands have other names.
 _PARAMETERS = {
     "agent_id": ("agent",),
     "api_key": ("key",),
@@ -41,11 +41,11 @@ _PARAMETERS = {
 
 
 class Failure(TyperException):
-    """A command failed, or cannot be run as it was written.
+    """A command failed, or could not be run.
 
     Args:
         message: What went wrong, and what to do about it.
-        exit_code: 1 when the command failed, 2 when it was not run.
+        exit_code: 1 if the command failed, 2 if it was not run.
     """
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
@@ -84,27 +84,27 @@ class Command(TyperCommand):
         return message
 
     def _check_keys(self, ctx: Any) -> None:  # noqa: ANN401 - as above
-        """Refuse a key that is written for a store; one in a variable may be for other commands."""
+        """Refuse a key option for a store; a key in a variable is allowed, as other commands may need it."""
         for key in _KEYS.keys() & ctx.params.keys():
             is_written = ctx.get_parameter_source(key).name == "COMMANDLINE"
             if is_written and is_local(ctx.params[_KEYS[key]] or _LOCAL[0]):
                 option = f"--{key.replace('_', '-')}"
-                raise Failure(f"{option}: a store asks for no key; leave it out, or name its server", MISUSED)
+                raise Failure(f"{option}: a store has no keys; leave it out, or name a server", MISUSED)
 
 
 def is_local(url: str) -> bool:
-    """Return whether a URL names a store that is opened here, not a server."""
+    """Return whether a URL names a store that this process opens, not a server."""
     return url.lower().startswith(_LOCAL)
 
 
 def failure_of(error: MemtraceError, *, local: bool, key: str | None, key_option: str) -> Failure:
-    """Return what a command says about an error of its client.
+    """Return the failure of a command for an error of its client.
 
     Args:
         error: The error.
-        local: Whether the client opened a store; there is no request whose id would help.
-        key: The API key that the command was given.
-        key_option: The option that takes the API key.
+        local: Whether the client opened a store, so that request ids mean nothing.
+        key: The API key that was given to the command.
+        key_option: The option for the API key.
     """
     message = str(error)
     if local:
@@ -115,7 +115,7 @@ def failure_of(error: MemtraceError, *, local: bool, key: str | None, key_option
         message = (
             f"{message}; check {key_option}"
             if is_given
-            else f"the server wants an API key; give {key_option}, or set MEMTRACE_API_KEY"
+            else f"the server requires an API key; give {key_option}, or set MEMTRACE_API_KEY"
         )
-    is_misuse = isinstance(error, BadRequestError) and error.status_code in _NOT_WRITTEN_SO
+    is_misuse = isinstance(error, BadRequestError) and error.status_code in _INVALID
     return Failure(message, MISUSED if is_misuse else FAILED)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def forget(  # noqa: PLR0913 - an option for each filter
     memory_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="ID", help="Ids of memories; or use filters.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of memories. Use ids or filters.")
     ] = None,
     *,
     agent: Annotated[
@@ -31,25 +31,27 @@ def forget(  # noqa: PLR0913 - an option for each filter
         typer.Option(
             "--type",
             metavar="TYPE",
-            help="Only memories of this type, or of one of several.",
+            help="Only memories of this type; repeat for several.",
             show_default="any",
         ),
     ] = None,
     event_type: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="E", help="Only memories of this event type, or of one of several.", show_default="any"
+            metavar="E", help="Only memories of this event type; repeat for several.", show_default="any"
         ),
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="T", help="Only memories with this tag, or all of several.", show_default="any"),
+        typer.Option(
+            metavar="T", help="Only memories with this tag; repeat for several.", show_default="any"
+        ),
     ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
             metavar="K=V",
-            help="Only memories whose metadata has this value under this key: JSON, or else text.",
+            help="Only memories whose metadata has this value under this key: JSON, otherwise text.",
             show_default="any",
         ),
     ] = None,
@@ -69,13 +71,13 @@ def forget(  # noqa: PLR0913 - an option for each filter
         str | None,
         typer.Option(metavar="TIME", help="Only memories from before this time.", show_default="any"),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the memories and leave them.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the memories.")] = False,
     as_json: JsonOption = False,
     org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
 ) -> None:
-    """Forget memories for good: by their ids, or all that match every filter."""
+    """Permanently delete memories, by their ids or by filters that must all match."""
     given: dict[str, Any] = {
         "agent_id": agent,
         "session_id": session,
@@ -94,9 +96,9 @@ def forget(  # noqa: PLR0913 - an option for each filter
         raise typer.BadParameter("give ids or filters, not both", param_hint="ID")
     if memory_ids and dry_run:
         raise typer.BadParameter(
-            "counts what filters match, and ids are counted already", param_hint="--dry-run"
+            "needs filters, as it counts the memories that match them", param_hint="--dry-run"
         )
-    with connected(url, key, org) as (client, place):
+    with connected(url, key, org) as (client, where):
         if memory_ids:
             for memory_id in memory_ids:
                 client.forget(memory_id)
@@ -104,7 +106,7 @@ def forget(  # noqa: PLR0913 - an option for each filter
         else:
             number = client.forget_all(dry_run=dry_run, **filters)
         if as_json:
-            print(json.dumps({"matched" if dry_run else "deleted": number, "store": place}))
+            print(json.dumps({"matched" if dry_run else "deleted": number, "store": where}))
         else:
             done = "Would forget" if dry_run else "Forgot"
-            print(f"{done} {counted(number, 'memory', 'memories')} in {place}.")
+            print(f"{done} {counted(number, 'memory', 'memories')} in {where}.")

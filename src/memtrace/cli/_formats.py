@@ -1,7 +1,8 @@
-"""Files that can be imported: our own exports, and what other programs write.
+"""Formats of files that can be imported: exports of Memtrace, and files of other programs.
 
-Each format becomes records as `Memtrace.export` returns them. A memory of another program gets an id that
-follows from that program's own id, or from its place in the file, so importing a file twice changes nothing.
+Each format is converted to records as `Memtrace.export` returns them. The id of a memory from another program
+is derived from that program's id or from the content and its position, so importing a file twice changes
+nothing.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from attrs import define, field
 
 Format = Literal["auto", "memtrace", "claude-code", "mem0", "chat"]
 Given = Any
-"""A record, a line with one or with none, or a ValueError that says why a part of the file is none."""
+"""A record, a line that may contain one, or a ValueError that says why a part of the file is not a record."""
 
 LeftOut = Counter[tuple[str, str]]
-"""How many of what is left out: the word for one, and for several."""
+"""Numbers of omitted parts, by their singular and plural names."""
 
 MAX_TOOL_TEXT = 2_000
-"""Characters that are kept of what a tool was given, or returned."""
+"""Maximum number of characters of a tool's input or result."""
 
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _MILLISECOND = 1_000_000
-_LOOKED_AT = 1_000  # lines, to find out a format
+_LINES_TO_DETECT = 1_000  # lines that are read to detect a format
 _TEXT = "text"
-_NO_MESSAGE = "line without a message or a tool's use", "lines without a message or a tool's use"
-_NO_TEXT = "message without a text or a tool's use", "messages without a text or a tool's use"
-_SAYING = {_TEXT, "input_text", "output_text"}  # types of parts, of Anthropic's API and of both of OpenAI's
+_NO_MESSAGE = "line without a message or a tool call", "lines without a message or a tool call"
+_NO_TEXT = "message without a text or a tool call", "messages without a text or a tool call"
+_TEXT_TYPES = {_TEXT, "input_text", "output_text"}  # types of parts in Anthropic's and both of OpenAI's APIs
 _OBSERVED = {"function", "tool"}  # roles
 
 
@@ -43,10 +44,10 @@ class Source:
     """The records in a file.
 
     Attributes:
-        records: Each with the position of the line or entry that it comes from.
-        part: What one of these is called.
-        parts: What several are called.
-        left_out: What of the file is no memory, with its number; complete when the records were read.
+        records: The records, each with the position of its line or entry.
+        part: The name of a part of the file, such as "line".
+        parts: The plural of `part`.
+        left_out: The numbers of omitted parts; complete when all records have been read.
     """
 
     records: Iterator[tuple[int, Given]]
@@ -58,21 +59,21 @@ class Source:
 def source_of(
     lines: Iterator[bytes], form: Format, *, name: str, agent: str | None, session: str | None
 ) -> Source:
-    """Return what is in a file.
+    """Return the records in a file.
 
     Args:
         lines: The file's lines.
-        form: Its format; `auto` to find out by what is in it.
+        form: The format; `auto` detects it.
         name: The file's name.
-        agent: The agent of memories that name none; by default, the user of mem0, or the format's name.
-        session: The session of memories that name none; by default, one for each chat.
+        agent: The agent of memories without one; by default, the user of mem0, or the format's name.
+        session: The session of memories without one; by default, one for each chat.
 
     Raises:
-        ValueError: It has no such format.
+        ValueError: The file does not have this format.
     """
     document: object = None
     if form == "auto":
-        begun = list(islice(lines, _LOOKED_AT))
+        begun = list(islice(lines, _LINES_TO_DETECT))
         lines = chain(begun, lines)
         form = _format_of_lines(begun)
         if form == "auto":
@@ -103,8 +104,8 @@ def source_of(
 class ClaudeCode:
     """Transcripts of Claude Code (`~/.claude/projects/…/*.jsonl`).
 
-    What people and models said becomes a memory, and so does each use of a tool (an action) and its result
-    (an observation), shortened to `MAX_TOOL_TEXT` characters. Thoughts, summaries and snapshots are left out.
+    Messages of people and models become memories, and so do tool calls (actions) and their results
+    (observations), cut to `MAX_TOOL_TEXT` characters. Thoughts, summaries and snapshots are left out.
     """
 
     agent: str
@@ -114,14 +115,14 @@ class ClaudeCode:
     _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
 
     def records(self, lines: Iterable[bytes]) -> Iterator[tuple[int, Given]]:
-        """Return a record for each thing that was said or done."""
+        """Yield a record for each message, tool call and result."""
         for at, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line) if line.strip() else None
             except (ValueError, RecursionError):
                 entry = None
             if not isinstance(entry, dict):
-                yield at, line  # which is blank, or named as no JSON or no object
+                yield at, line  # a blank line, or one that the import reports as invalid
                 continue
             try:
                 memories = self._memories(entry)
@@ -151,7 +152,7 @@ class ClaudeCode:
             return []
         if not events:
             if parent:
-                self._ids[name] = parent  # what follows from it follows from what was said before
+                self._ids[name] = parent  # its children get the previous memory as parent
             return []
         metadata = {
             "cwd": entry.get("cwd"),
@@ -182,7 +183,7 @@ class ClaudeCode:
 
 
 def _events(role: str, content: object) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return what a message of a transcript says and does: the event type, the text and metadata of each."""
+    """Return the event type, text and metadata of a transcript message's text, tool calls and results."""
     blocks: list[Any] = [{"type": _TEXT, _TEXT: content}] if isinstance(content, str) else []
     if isinstance(content, list):
         blocks = [block for block in content if isinstance(block, dict)]
@@ -192,21 +193,21 @@ def _events(role: str, content: object) -> list[tuple[str, str, dict[str, Any]]]
         match block.get("type"):
             case "tool_use":
                 given = json.dumps(block.get("input"), ensure_ascii=False)
-                told = f"{block.get('name') or 'tool'} {given}"
-                events.append(("action", _shortened(told), {"tool": block.get("name")}))
+                text = f"{block.get('name') or 'tool'} {given}"
+                events.append(("action", _shortened(text), {"tool": block.get("name")}))
             case "tool_result":
                 result = block.get("content")
-                told = result.strip() if isinstance(result, str) else _said(result)
-                if told:
+                text = result.strip() if isinstance(result, str) else _said(result)
+                if text:
                     failed = {"is_error": True} if block.get("is_error") else {}
-                    events.append(("observation", _shortened(told), failed))
+                    events.append(("observation", _shortened(text), failed))
     return events
 
 
 def _said(blocks: object) -> str:
     """Return the texts of a message's blocks."""
     known = [block for block in blocks if isinstance(block, dict)] if isinstance(blocks, list) else []
-    texts = [block.get(_TEXT) for block in known if block.get("type") in _SAYING]
+    texts = [block.get(_TEXT) for block in known if block.get("type") in _TEXT_TYPES]
     return "\n\n".join(text for text in texts if isinstance(text, str)).strip()
 
 
@@ -220,16 +221,16 @@ _TIMES = ("time", "timestamp", "created_at")
 
 @define
 class Chat:
-    """A list of messages, each with `role`, `content` and a time, as APIs of models take them.
+    """A list of messages, each with `role`, `content` and a time, as in the APIs of models.
 
-    The time is `time`, `timestamp` or `created_at`, the first of them that a message has.
+    The time of a message is `time`, `timestamp` or `created_at`, the first of them that it has.
 
-    A content is a text or a list of parts, whose texts are one memory. Each use of a tool becomes an action,
-    and each result in a part an observation, shortened to `MAX_TOOL_TEXT` characters.
+    A content is a text or a list of parts, whose texts form one memory. Each tool call becomes an action, and
+    each result in a part an observation, cut to `MAX_TOOL_TEXT` characters.
 
-    What is said twice are two memories: the second one's id says so, too. Messages of one moment keep their
-    order. The session is named after the file and its first message, so it is the same when the file has
-    grown.
+    A repeated message becomes a memory with another id. Messages of one moment keep their order. The session
+    is named after the file and its first message, so that it stays the same when messages are appended to the
+    file.
     """
 
     agent: str
@@ -241,7 +242,7 @@ class Chat:
     _now: str = field(factory=lambda: _text_of(datetime.now(UTC)), init=False)
 
     def records(self, entries: list[object]) -> Iterator[tuple[int, Given]]:
-        """Return a record for each message, and for each use of a tool."""
+        """Yield a record for each message, tool call and result."""
         for at, entry in enumerate(entries, 1):
             memories = _converted(self._memories, entry)
             if isinstance(memories, ValueError):
@@ -258,7 +259,7 @@ class Chat:
         named = next((name for name in _TIMES if entry.get(name) is not None), "time")
         time = _time(entry.get(named), named)
         if not isinstance(role, str):
-            raise ValueError(f"its role is {role!r}, not a text")  # noqa: TRY004 - of the file, not of a call
+            raise ValueError(f"its role is {role!r}, not a text")  # noqa: TRY004 - the file is wrong, not a call
         key = json.dumps([role, content, entry[named], *([calls] if calls else ())])
         if self.session is None:
             first = hashlib.blake2b(key.encode(errors="surrogatepass"), digest_size=4).hexdigest()
@@ -285,16 +286,16 @@ class Chat:
 
 
 def _events_of_message(role: str, content: Any, calls: object) -> list[tuple[str, Any, dict[str, Any]]]:  # noqa: ANN401 - as the file has it
-    """Return what a message of a chat says and does: the event type, the text and metadata of each."""
+    """Return the event type, text and metadata of a chat message's text, tool calls and results."""
     uses = [_use(call) for call in calls] if isinstance(calls, list) else []
     if isinstance(content, list):
         return _events(role, [*content, *uses])
     done = _events(role, uses)
-    return done if uses and not content else [(role, content, {}), *done]  # exactly as it was said
+    return done if uses and not content else [(role, content, {}), *done]  # the content unchanged
 
 
 def _use(call: object) -> dict[str, Any]:
-    """Return a call of a function, as OpenAI's API has it, as Anthropic's has it."""
+    """Convert a function call from the form of OpenAI's API to that of Anthropic's."""
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict):
         return {}
@@ -337,7 +338,7 @@ def _mem0(entry: dict[str, Any], agent: str | None, session: str | None) -> dict
 
 
 def _converted(convert: Any, entry: object, *arguments: str | None) -> Given:  # noqa: ANN401 - as it is called
-    """Return an entry as a record, or what is wrong with it."""
+    """Return an entry as a record, or a ValueError that says what is wrong."""
     if not isinstance(entry, dict):
         return ValueError(f"it is a {type(entry).__name__}, not an object")
     try:
@@ -364,8 +365,8 @@ def _time(moment: object, name: str = "time") -> datetime:
     except (ValueError, OverflowError, OSError):
         time = None
     if time is None:
-        told = "it has no time" if moment is None else f"its {name} is {moment!r:.60}"
-        raise ValueError(f"{told}; give one with a time zone, or seconds since 1970")
+        problem = "it has no time" if moment is None else f"its {name} is {moment!r:.60}"
+        raise ValueError(f"{problem}; give one with a time zone, or seconds since 1970")
     if time.timestamp() < 0:
         raise ValueError(f"its {name} is {moment!r:.60}; give one after 1970")
     return time
@@ -376,13 +377,13 @@ def _text_of(time: datetime) -> str:
 
 
 def _derived_id(time: datetime, key: str, *, first: str | None = None, after: int = 0) -> str:
-    """Return an id as a server makes them: a ULID of the time, the moment of storing (ns), and noise.
+    """Return an id in the server's form: a ULID of the time, the moment of storing (ns), and noise.
 
     Args:
-        time: When it happened.
-        key: What the id follows from.
-        first: The key of the first memory of those that are in order at that time; by default, this one.
-        after: How many of them come before it.
+        time: When the event happened.
+        key: The key from which the id is derived.
+        first: The key of the first of several memories that keep their order at one time; by default, `key`.
+        after: How many of these memories precede this one.
     """
     milliseconds = _milliseconds(time)
     noise = _noise(key)
@@ -407,7 +408,7 @@ def _document(lines: Iterable[bytes], form: str) -> object:
 
 
 def _list_in(document: object, name: str) -> object:
-    """Return the list that a document is, or has under a name."""
+    """Return a document that is a list, or the list under a name in an object."""
     return document.get(name) if isinstance(document, dict) else document
 
 

@@ -22,19 +22,19 @@ commands = typer.Typer(cls=Group, help="Create, list, rotate and revoke API keys
 def create(  # noqa: PLR0913 - an option each
     *,
     org: Annotated[str, typer.Option(help="The organisation's id or name.")] = "org_default",
-    role: Annotated[Literal["reader", "writer", "admin"], typer.Option(help="What it may do.")] = "writer",
-    name: Annotated[str, typer.Option(help="What it is for, in your words.", show_default="none")] = "",
+    role: Annotated[Literal["reader", "writer", "admin"], typer.Option(help="The key's role.")] = "writer",
+    name: Annotated[str, typer.Option(help="A description of the key.", show_default="none")] = "",
     expires: Annotated[
         str | None,
         typer.Option(
-            metavar="DURATION", help="Let it expire after a time, such as 90d.", show_default="never"
+            metavar="DURATION", help="Let the key expire after a time, such as 90d.", show_default="never"
         ),
     ] = None,
     agent: Annotated[
         str | None,
         typer.Option(
             metavar="ID",
-            help="Limit it to the memories of one agent.",
+            help="Limit the key to the memories of one agent.",
             show_default="all of the organisation",
         ),
     ] = None,
@@ -57,19 +57,19 @@ def rotate(
     ] = "24h",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Replace a key: print a new one that may do the same, and let the old one expire."""
+    """Print a new key with the same rights, and let the old key expire."""
     from memtrace_server import tenants, times
 
     duration = times.parse_duration(overlap)
     with opened(store) as opened_store:
         text, new, old = tenants.rotate_key(opened_store, key_id, duration)
     print(text)
-    print(f"{new.id} replaces {old.id}, which is valid for another {overlap} at most.", file=sys.stderr)
+    print(f"{new.id} replaces {old.id}, which is valid for at most another {overlap}.", file=sys.stderr)
 
 
 @commands.command("list", cls=Command)
 def list_all(*, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
-    """List all keys without their text, which is stored nowhere."""
+    """List all keys, without their text, which is not stored."""
     from memtrace_server import tenants, times
 
     def moment(at: int | None) -> str:

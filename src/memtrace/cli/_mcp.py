@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _PORT = 9101
-_PATIENCE = 5  # seconds that a start waits for a server: clients give a start some 30
+_TIMEOUT = 5  # seconds to wait for a server at the start; clients allow some 30 for the start
 
 
 def mcp(  # noqa: PLR0913 - one for each option
@@ -30,8 +30,8 @@ def mcp(  # noqa: PLR0913 - one for each option
     transport: Annotated[
         Literal["stdio", "http"],
         typer.Option(
-            help="How clients connect: stdio if they start this command; http if they have keys of the server"
-            " that --url names."
+            help="How clients connect: stdio if they start this command, http if they have keys for the"
+            " server that --url names."
         ),
     ] = "stdio",
     host: Annotated[
@@ -54,31 +54,31 @@ def mcp(  # noqa: PLR0913 - one for each option
     except ImportError as error:
         raise TyperException(str(error)) from error
     where = memory_url(url, create=True)
-    place = AsyncMemtrace(where).base_url  # without a password
+    shown = AsyncMemtrace(where).base_url  # without a password
     if transport == "stdio":
         if host is not None or port is not None:
             raise typer.BadParameter(
-                "with stdio, nothing is listened to; add --transport http", param_hint="--host, --port"
+                "stdio does not listen on a port; add --transport http", param_hint="--host, --port"
             )
-        print(f"memory: {place}", file=sys.stderr, flush=True)
+        print(f"memory: {shown}", file=sys.stderr, flush=True)
         if problem := _problem(where, key, org):
             _warn(problem)
         adapter.create_server(_client(where, key, _http_client(where, org))).run("stdio")
         return
     if org is not None:
-        raise typer.BadParameter("with http, the key says which organisation it is", param_hint="--org")
+        raise typer.BadParameter("with http, the key determines the organisation", param_hint="--org")
     if not where.startswith(("http://", "https://")):
         raise typer.BadParameter(
-            "with http, clients' keys are checked by a server; name its http(s):// URL", param_hint="--url"
+            "with http, a server must check the clients' keys; name its http(s):// URL", param_hint="--url"
         )
     import uvicorn
 
     host = host or _HOST
     listener = socket.create_server((host, _PORT if port is None else port))
     name, number, *_ = listener.getsockname()
-    print(f"memory: {place}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
+    print(f"memory: {shown}\nMCP is served on http://{name}:{number}/mcp", file=sys.stderr, flush=True)
     problem = _problem(where, key)
-    if problem and not isinstance(problem, AuthenticationError):  # the keys are the clients'
+    if problem and not isinstance(problem, AuthenticationError):  # clients send their own keys
         _warn(problem)
     application = adapter.create_app(AsyncMemtrace(where), host=host)
     uvicorn.Server(uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
@@ -91,7 +91,7 @@ def _client(url: str, key: str | None, http_client: httpx.AsyncClient | None) ->
 
 
 def _http_client(url: str, org: str | None) -> httpx.AsyncClient | None:
-    """Return what reaches an organisation in a store; None if no client of its own is needed."""
+    """Return an HTTP client for an organisation in a store, or None if no organisation is named."""
     if org is None:
         return None
     from memtrace._http import httpx
@@ -100,13 +100,13 @@ def _http_client(url: str, org: str | None) -> httpx.AsyncClient | None:
 
 
 def _problem(url: str, key: str | None, org: str | None = None) -> MemtraceError | None:
-    """Return the error that calls of tools would end with now; None if memory can be read."""
+    """Return the error that tool calls would raise now, or None if memory can be read."""
 
     async def find() -> MemtraceError | None:
         http_client = _http_client(url, org)
         async with http_client or nullcontext(), _client(url, key, http_client) as client:
             try:
-                await client.with_options(timeout=_PATIENCE, max_retries=0).list_agents(limit=1)
+                await client.with_options(timeout=_TIMEOUT, max_retries=0).list_agents(limit=1)
             except MemtraceError as error:
                 return error
         return None
@@ -116,4 +116,4 @@ def _problem(url: str, key: str | None, org: str | None = None) -> MemtraceError
 
 def _warn(problem: MemtraceError) -> None:
     line = " ".join(str(problem).split())
-    print(f"memtrace: warning: {line}; tools will fail until that is fixed", file=sys.stderr, flush=True)
+    print(f"memtrace: warning: {line}; tools fail until this is fixed", file=sys.stderr, flush=True)

@@ -23,7 +23,7 @@ SessionOption = Annotated[
 ]
 TagOption = Annotated[
     list[str] | None,
-    typer.Option("--tag", metavar="TAG", help="A tag; may be given several times.", show_default="none"),
+    typer.Option("--tag", metavar="TAG", help="A tag; may be repeated.", show_default="none"),
 ]
 SinceOption = Annotated[
     str | None,
@@ -39,13 +39,15 @@ MetadataOption = Annotated[
     typer.Option(
         "--metadata",
         metavar="K=V",
-        help="A value of the metadata, JSON or else text; may be given several times.",
+        help="A key and a value of the metadata, JSON or otherwise text; may be repeated.",
         show_default="none",
     ),
 ]
 ImportanceOption = Annotated[
     float | None,
-    typer.Option("--importance", min=0, max=1, metavar="N", help="From 0 to 1.", show_default="none"),
+    typer.Option(
+        "--importance", min=0, max=1, metavar="N", help="The importance, from 0 to 1.", show_default="none"
+    ),
 ]
 SupersedesOption = Annotated[
     str | None,
@@ -67,16 +69,18 @@ TtlOption = Annotated[
     typer.Option(
         "--ttl",
         metavar="SECONDS",
-        help="Forget it after this time.",
+        help="Forget the memory after this time.",
         show_default="never",
     ),
 ]
-LimitOption = Annotated[int, typer.Option("--limit", min=1, max=1000, metavar="N", help="How many at most.")]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, max=1000, metavar="N", help="The maximum number of memories.")
+]
 
 
 def remember(  # noqa: PLR0913 - an option each
-    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that remembers it.")],
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to remember; - reads standard input.")],
+    agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent of the memory.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The text to store; - reads standard input.")],
     *,
     session: SessionOption = None,
     tag: TagOption = None,
@@ -114,8 +118,8 @@ def remember(  # noqa: PLR0913 - an option each
 
 def decide(  # noqa: PLR0913 - an option each
     agent: Annotated[str, typer.Argument(metavar="AGENT", help="The agent that decided.")],
-    decision: Annotated[str, typer.Argument(metavar="DECISION", help="What was decided.")],
-    reasoning: Annotated[str, typer.Argument(metavar="REASONING", help="Why.")],
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="The decision.")],
+    reasoning: Annotated[str, typer.Argument(metavar="REASONING", help="The reason.")],
     *,
     session: SessionOption = None,
     tag: TagOption = None,
@@ -175,7 +179,7 @@ def search(  # noqa: PLR0913 - an option each
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the memories that answer a question, best first."""
+    """Show the memories that match a question, best first."""
     fields = _given(agent_id=agent, session_id=session, tags=tag, since=since)
     with _memory(url, key, org) as client:
         _show(client.search_memories(query=question, limit=limit, **fields).results, as_json=as_json)
@@ -186,19 +190,20 @@ def context(  # noqa: PLR0913 - an option each
     *,
     query: Annotated[
         str | None,
-        typer.Option("--query", metavar="QUESTION", help="What matters now.", show_default="none"),
+        typer.Option("--query", metavar="QUESTION", help="Put the best matches first.", show_default="none"),
     ] = None,
     session: SessionOption = None,
     since: SinceOption = None,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, metavar="N", help="The budget; it is never exceeded.")
+        int,
+        typer.Option("--max-tokens", min=1, metavar="N", help="The token budget, which is never exceeded."),
     ] = 4_000,
     org: OrgOption = None,
     url: UrlOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what an agent, or one session of it, remembers, as a model would be given it."""
+    """Show the memories of an agent, or of one session, as text for a model."""
     fields = _given(query=query, since=since, max_tokens=max_tokens)
     with _memory(url, key, org) as client:
         found = (
@@ -218,7 +223,7 @@ def context(  # noqa: PLR0913 - an option each
 def tail(  # noqa: PLR0913 - an option each
     *,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with memories as they are stored, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Show new memories as they are stored, until Ctrl-C.")
     ] = False,
     agent: AgentOption = None,
     session: SessionOption = None,
@@ -238,7 +243,7 @@ def tail(  # noqa: PLR0913 - an option each
         sys.stdout.flush()
         if not follow:
             return
-        shown = {memory.id for memory in newest}  # what is stored after the cursor was read is in both
+        shown = {memory.id for memory in newest}  # memories stored after the cursor was read are in both
         with suppress(KeyboardInterrupt):
             for memory in client.tail(cursor=cursor, **fields):
                 if memory.id not in shown:
@@ -312,7 +317,7 @@ def stats(
 
 @contextmanager
 def _memory(url: str | None, key: str | None, org: str | None, *, create: bool = False) -> Iterator[Memtrace]:
-    """Open a memory, and say on standard error which it is, unless a program asks that named it."""
+    """Open a memory and print its name on standard error, unless a program has named it with `--url`."""
     with connected(url, key, org, create=create) as (client, where):
         if url is None or sys.stderr.isatty():
             print(f"memory: {where}", file=sys.stderr, flush=True)
@@ -339,7 +344,7 @@ def _show(memories: Iterable[Memory], *, as_json: bool, header: bool = True) -> 
 
 
 def _said(memory: Memory) -> str:
-    """Return the content, and for a decision the reason as well, as in a context."""
+    """Return the content, with the reason of a decision, as in a context."""
     reason = (memory.metadata or {}).get("reasoning")
     is_decision = memory.memory_type == "decision" and isinstance(reason, str)
     return f"{memory.content} — because {reason}" if is_decision else memory.content

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _Advance = Callable[[int], None]
 _Records = Iterator[dict[str, Any]]
-_OF_THE_PLACE = {"org_id", "superseded_by"}
+_OF_THE_STORE = {"org_id", "superseded_by"}  # fields that may differ between two stores
 
 
 def export(  # noqa: PLR0913 - an option for each filter
@@ -49,7 +49,9 @@ def export(  # noqa: PLR0913 - an option for each filter
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="T", help="Only memories with this tag, or all of several.", show_default="any"),
+        typer.Option(
+            metavar="T", help="Only memories with this tag; repeat for several.", show_default="any"
+        ),
     ] = None,
     since: Annotated[
         str | None,
@@ -92,18 +94,18 @@ def import_(  # noqa: PLR0913 - an option each
     ],
     *,
     form: Annotated[
-        Format, typer.Option("--format", help="What wrote the file; auto finds out by what is in it.")
+        Format, typer.Option("--format", help="The program that wrote the file; auto detects it.")
     ] = "auto",
     agent: Annotated[
         str | None,
         typer.Option(
-            help="The agent of memories that name none.",
+            help="The agent of memories without one.",
             show_default="the format's name, or the user_id of mem0",
         ),
     ] = None,
     session: Annotated[
         str | None,
-        typer.Option(help="The session of memories that name none.", show_default="one for each chat"),
+        typer.Option(help="The session of memories without one.", show_default="one for each chat"),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop at the first line that cannot be imported.")
@@ -122,19 +124,19 @@ def import_(  # noqa: PLR0913 - an option each
             )
         except ValueError as error:
             raise Failure(str(error)) from error
-        places = array("Q")
-        records = _placed(source.records, places)
-        client, place = stack.enter_context(connected(url, key, org, create=True))
+        positions = array("Q")
+        records = _noting_positions(source.records, positions)
+        client, where = stack.enter_context(connected(url, key, org, create=True))
         try:
             report = client.import_(records, strict=strict)
         except BadRequestError as error:
-            raise Failure(_with_place(error.message, source.part, places)) from error
+            raise Failure(_with_position(error.message, source.part, positions)) from error
     for rejected in report.rejected:
-        at = places[rejected.position - 1]
+        at = positions[rejected.position - 1]
         print(f"memtrace: {source.part} {at}: {rejected.reason}", file=sys.stderr)
     if report.imported or report.existing or not report.rejected:
         imported = counted(report.imported, "record", "records")
-        print(f"Imported {imported} to {place}; {report.existing:,} existed already.")
+        print(f"Imported {imported} to {where}; {report.existing:,} existed already.")
     for (one, several), number in source.left_out.items():
         print(f"Left out {counted(number, one, several)}.")
     if report.rejected:
@@ -148,16 +150,16 @@ def _name_of(file: BinaryIO) -> str:
     return "" if is_standard_input else str(file.name)
 
 
-def _placed(records: Iterable[tuple[int, Any]], places: array[int]) -> Iterator[Any]:
-    """Yield records, and note the line or entry from which each of them comes."""
+def _noting_positions(records: Iterable[tuple[int, Any]], positions: array[int]) -> Iterator[Any]:
+    """Yield records, and append the line or entry of each to `positions`."""
     for at, record in records:
-        places.append(at)
+        positions.append(at)
         yield record
 
 
-def _with_place(message: str, part: str, places: array[int]) -> str:
-    """Return an error of an import that stopped with the line or entry in place of the record."""
-    return re.sub(r"^record (\d+)", lambda found: f"{part} {places[int(found[1]) - 1]}", message)
+def _with_position(message: str, part: str, positions: array[int]) -> str:
+    """Return the error of an interrupted import, with the line or entry instead of the record's number."""
+    return re.sub(r"^record (\d+)", lambda found: f"{part} {positions[int(found[1]) - 1]}", message)
 
 
 def copy(  # noqa: PLR0913 - an option each
@@ -207,20 +209,20 @@ def copy(  # noqa: PLR0913 - an option each
 
 
 def _exported(client: Memtrace, url: str, key: str | None) -> _Records:
-    with explained(url, key, "--from-key"):  # of FROM, whatever reads it
+    with explained(url, key, "--from-key"):  # the records are read while the client of TO sends them
         yield from client.export()
 
 
 def _verify(one: _Records, other: _Records, advance: _Advance) -> tuple[int, str]:
-    """Compare the memories of two stores, the second of which may have more.
+    """Compare the memories of two stores, of which the second may have more.
 
-    Both are read in the order of their rows, so neither is held in memory.
+    Both are read in the order of their rows, so that neither must fit into memory.
     """
     theirs = _memories(other)
     mine, checksums = 0, (hashlib.sha256(), hashlib.sha256())
     theirs_now = next(theirs, None)
     for memory in _memories(one):
-        while theirs_now is not None and _place(theirs_now) < _place(memory):
+        while theirs_now is not None and _position(theirs_now) < _position(memory):
             theirs_now = next(theirs, None)
         if theirs_now is None or theirs_now["id"] != memory["id"]:
             raise TyperException(f"{memory['id']} is missing in the copy; run the command again")
@@ -238,13 +240,13 @@ def _memories(records: _Records) -> _Records:
     return (record for record in records if record["kind"] == "memory")
 
 
-def _place(memory: dict[str, Any]) -> str:
-    """Where a memory is in the order in which memories were stored: the second part of its ULID."""
+def _position(memory: dict[str, Any]) -> str:
+    """Return a memory's position in the order of storing, the second part of its ULID."""
     return str(memory["id"])[14:]
 
 
 def _canonical(memory: dict[str, Any]) -> bytes:
-    kept = {name: value for name, value in memory.items() if name not in _OF_THE_PLACE}
+    kept = {name: value for name, value in memory.items() if name not in _OF_THE_STORE}
     return json.dumps(kept, sort_keys=True, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
 
 
@@ -262,7 +264,7 @@ def _advancing(records: Iterable[dict[str, Any]], advance: _Advance) -> Iterator
 
 @contextmanager
 def _progress(done: str, total: int | None = None) -> Iterator[_Advance]:
-    """Show on a terminal how far a command is: of bytes if there is a total, otherwise how many records."""
+    """Show progress on a terminal: a percentage if there is a total, otherwise the number of records."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""The store that an operator's command works on."""
+"""The store of a command for operators."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 DEFAULT_STORE = "sqlite:///memtrace.db"
 
 StoreOption = Annotated[
-    str, typer.Option("--store", metavar="URL", envvar="MEMTRACE_STORE", help="Where memories live.")
+    str, typer.Option("--store", metavar="URL", envvar="MEMTRACE_STORE", help="The store's URL.")
 ]
 
 
 @contextmanager
 def opened(url: str, *, create: bool = False) -> Iterator[Store]:
-    """Open the store of a URL, and close it in the end.
+    """Open the store of a URL, and close it at the end.
 
     Args:
         url: The URL.
@@ -42,7 +42,7 @@ def opened(url: str, *, create: bool = False) -> Iterator[Store]:
 
 @contextmanager
 def said_once() -> Iterator[None]:
-    """Keep what is wrong with the store out of the log: the command ends with it, in one line."""
+    """Keep errors of the store out of the log, as the command ends with them in one line."""
     log = logging.getLogger("memtrace_server")
     log.addFilter(_is_news)
     try:
@@ -59,10 +59,10 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def own_file(*, create: bool = False) -> Path:
-    """Return the file in which commands for people keep the user's memories, if no URL is named.
+    """Return the file of the user's own store, which commands for people use without a URL.
 
     Args:
-        create: Whether to create its folder.
+        create: Whether to create the folder.
     """
     from platformdirs import user_data_path
 
@@ -79,8 +79,8 @@ def own_file(*, create: bool = False) -> Path:
 
 @contextmanager
 def unavailability() -> Iterator[None]:
-    """Fail with one line when the store, or the extra `server`, is not available."""
-    import snowballstemmer  # type: ignore[import-untyped] # noqa: F401 - or a write would find out
+    """Convert errors of an unavailable store, or a missing extra `server`, to failures of one line."""
+    import snowballstemmer  # type: ignore[import-untyped] # noqa: F401 - otherwise the first write would fail
 
     from memtrace_server.store.protocol import StoreNotFound, StoreReadOnly, StoreUnavailable
     from memtrace_server.tenants import UnmetError
@@ -96,6 +96,6 @@ def unavailability() -> Iterator[None]:
 
 
 class NoSuchStore(TyperException):
-    """The command cannot be run, as there is no such store."""
+    """The command cannot be run, because the store does not exist."""
 
     exit_code = 2

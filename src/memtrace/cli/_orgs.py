@@ -1,4 +1,4 @@
-"""Organisations, that is tenants."""
+"""Organisations (tenants)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ commands = typer.Typer(cls=Group, help="Create and list organisations (tenants).
 @commands.command("create", cls=Command)
 def create(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Its name, one line of text that no other one has.")
+        str, typer.Argument(metavar="NAME", help="The organisation's name, one line of text; must be unique.")
     ],
     *,
     store: StoreOption = DEFAULT_STORE,

@@ -1,4 +1,4 @@
-"""What commands print: a table for people, plain lines or JSON for programs."""
+"""Output of commands: tables for people, plain lines or JSON for programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 _RAISING = {"strict", "surrogateescape"}  # the second is Python's choice in the locale C
-_LEAST_OF_LAST = 30  # characters of the last column, which may be long, beside the others
+_MIN_LAST_COLUMN = 30  # characters of the last column, whose values may be long
 
 
 class Model(Protocol):
@@ -24,21 +24,21 @@ class Model(Protocol):
         """Return the fields that are set."""
 
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 
 
 def print_rows(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, as_json: bool, header: bool = True
 ) -> None:
-    """Print rows: for people on a terminal, otherwise with tabs between their values.
+    """Print rows: for people on a terminal, otherwise with tabs between the values.
 
-    A terminal gets a table if its width leaves room for the last column, or else a few lines for each row.
-    Ids are never folded, so that they can be copied.
+    On a terminal, rows form a table if its width leaves room for the last column; otherwise each row takes a
+    few lines. Ids are never folded, so that they can be copied.
 
     Args:
-        columns: The name of each value of a row.
+        columns: The names of a row's values.
         rows: The rows.
-        as_json: Whether to print a JSON object a row instead.
+        as_json: Whether to print one JSON object per row instead.
         header: Whether a table begins with the names of its columns.
     """
     if as_json:
@@ -56,7 +56,7 @@ def _print_for_people(columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     console = Console(markup=False, highlight=False)
     *widths, last = [max(map(cell_len, values)) for values in zip(columns, *rows, strict=True)]
     padding = 2 * len(columns)
-    if sum(widths) + min(last, _LEAST_OF_LAST) + padding <= console.width:
+    if sum(widths) + min(last, _MIN_LAST_COLUMN) + padding <= console.width:
         table = Table(box=None, header_style="bold", show_header=header)
         for column in columns[:-1]:
             table.add_column(column, no_wrap=True)
@@ -78,29 +78,29 @@ def _print_for_people(columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
 
 def print_models(models: Iterable[Model]) -> None:
-    """Print models, each as a JSON object a line."""
+    """Print models as one JSON object per line."""
     write_utf8()
     for model in models:
         print(msgspec.json.encode(model.to_dict()).decode())
 
 
 def counted(number: int, one: str, several: str) -> str:
-    """Return a number with what is counted."""
+    """Return a number with the noun that is counted."""
     return f"{number:,} {one if number == 1 else several}"
 
 
 def shown(text: str) -> str:
-    """Return a text for a terminal, which must not obey what is stored: control characters are escaped."""
+    """Escape control characters in a text, as a terminal would obey them."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def write_utf8() -> None:
-    """Let standard output be UTF-8, as JSON is, whatever the locale says."""
+    """Switch standard output to UTF-8, the encoding of JSON, whatever the locale."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
 
 
 def escape_unknown() -> None:
-    """Let characters that a person's terminal does not know be escaped on standard output."""
+    """Escape characters on standard output that the encoding of the terminal lacks."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in _RAISING:
         sys.stdout.reconfigure(errors="backslashreplace")

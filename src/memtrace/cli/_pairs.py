@@ -9,7 +9,7 @@ import typer
 
 
 def pairs(texts: Iterable[str]) -> dict[str, object]:
-    """Return metadata; each text is of the form K=V, where V is JSON, or else text."""
+    """Return metadata from texts of the form K=V, where V is JSON or otherwise text."""
     found: dict[str, object] = {}
     for text in texts:
         name, value = _pair(text)

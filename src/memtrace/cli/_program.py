@@ -1,4 +1,4 @@
-"""All commands in one program, and how it ends: with 0, 1 or 2, and at most one line of error."""
+"""The program with all commands, which ends with 0, 1 or 2 and at most one line of error."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ program = typer.Typer(
     cls=Group,
     help="Store, search and manage the memories of AI agents.",
     epilog=(
-        "Exit codes: 0 when the command succeeded; 1 when it failed, or found something wrong; 2 when it was"
-        " not run, because of how it was written or because the store or file that it names does not exist."
+        "Exit codes: 0 if the command succeeded; 1 if it failed or found a fault; 2 if it was not run,"
+        " because of a wrong option or because the named store or file does not exist."
     ),
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -50,14 +50,14 @@ program.add_typer(_keys.commands, name="key")
 
 
 def run(arguments: Sequence[str] | None) -> None:
-    """Run a command, as `memtrace.cli.main` says."""
+    """Run a command; see `memtrace.cli.main`."""
     escape_unknown()
     try:
         code = _built()(args=arguments, prog_name="memtrace", standalone_mode=False)
     except TyperException as error:
         message = error.format_message().replace(
             "Value error, ", ""
-        )  # which pydantic writes before typer's words
+        )  # the prefix of pydantic before typer's message
         _fail(message.rstrip(".") + _hint(error), error.exit_code)
     except OSError as error:
         _fail(str(error), _FAILED)
@@ -68,19 +68,19 @@ def run(arguments: Sequence[str] | None) -> None:
             raise
         package = error.name.partition(".")[0]
         _fail(f"{package} is not installed; run: pip install 'memtrace-sdk[server]'", _FAILED)
-    except ImportError as error:  # the SDK's, which says what to install
+    except ImportError as error:  # an error of the SDK that says what to install
         _fail(str(error), _FAILED)
     else:
         if code:
             sys.exit(code)
 
 
-@cache  # half of the time of a command, for whoever runs several in one process
+@cache  # building takes half of a command's time, and tests run several commands in one process
 def _built() -> Callable[..., Any]:
     return typer.main.get_command(program)
 
 
-def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - the way in which typer calls it
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if is_wanted:
         typer.echo(f"memtrace {__version__}")
         raise typer.Exit
@@ -104,7 +104,7 @@ def _hint(error: TyperException) -> str:
     takes_text = any(each.param_type_name == "argument" for each in context.command.params)
     word = str(getattr(error, "option_name", ""))
     if takes_text and word.startswith("-") and not word.startswith("--"):
-        return f"; if it begins a text, write -- before it: {context.command_path} -- {word}…"
+        return f"; if a text begins with it, write -- before the text: {context.command_path} -- {word}…"
     return f"; see {context.command_path} --help"
 
 

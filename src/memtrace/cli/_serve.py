@@ -22,26 +22,26 @@ def serve(  # noqa: PLR0913 - an option each
         typer.Option(min=0, max=65_535, metavar="N", help="The port to listen on; 0 for any free one."),
     ] = 9100,
     store: StoreOption = DEFAULT_STORE,
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="How many processes serve.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="The number of server processes.")] = 1,
     bootstrap_key: Annotated[
         str | None,
         typer.Option(
             metavar="KEY",
             envvar="MEMTRACE_BOOTSTRAP_KEY",
-            help="Make sure that this key of an admin of org_default exists: mtk_ and 32 or more letters or"
+            help="Create this admin's key of org_default if it does not exist: mtk_ and 32 or more letters or"
             " digits. Other users of the machine can see an option, but not the variable.",
             show_default="none",
         ),
     ] = None,
     no_auth: Annotated[
-        bool, typer.Option("--no-auth", help="Ask for no key: everybody is an admin of org_default.")
+        bool, typer.Option("--no-auth", help="Require no key: everybody is an admin of org_default.")
     ] = False,
     insecure_no_auth_on_network: Annotated[
         bool,
         typer.Option(
             "--insecure-no-auth-on-network",
-            help="Listen on any address and answer for any host name with --no-auth: everybody who reaches"
-            " the server reads, changes and deletes everything.",
+            help="Listen on any address with --no-auth, and accept any host name: everybody who reaches the"
+            " server can read, change and delete everything.",
         ),
     ] = False,
     cors_origin: Annotated[
@@ -49,7 +49,7 @@ def serve(  # noqa: PLR0913 - an option each
         typer.Option(
             metavar="ORIGIN",
             help="Let pages of this origin (https://app.example.com) call the server from a browser; may be"
-            " given more than once.",
+            " repeated.",
             show_default="none",
         ),
     ] = None,
@@ -67,7 +67,7 @@ def serve(  # noqa: PLR0913 - an option each
         typer.Option(
             min=0,
             metavar="N",
-            help="Failed authentications a minute from one address, in each worker; further ones get 429. 0"
+            help="Failed authentications per minute from one address, in each worker; further ones get 429. 0"
             " for no limit.",
         ),
     ] = 120,
@@ -76,31 +76,33 @@ def serve(  # noqa: PLR0913 - an option each
         typer.Option(
             min=1,
             metavar="N",
-            help="Requests a second with one key, in each worker; further ones get 429.",
+            help="Requests per second with one key, in each worker; further ones get 429.",
             show_default="no limit",
         ),
     ] = None,
     max_connections: Annotated[
         int,
-        typer.Option(min=1, metavar="N", help="Connections at once, in each worker; further ones get 503."),
+        typer.Option(
+            min=1, metavar="N", help="Simultaneous connections in each worker; further ones get 503."
+        ),
     ] = 1_000,
     client_timeout: Annotated[
         int,
         typer.Option(
             min=1,
             metavar="SECONDS",
-            help="How long a client may take in each state of a connection, such as sending a head, sending a"
-            " body, or reading a response; and requests to end after SIGTERM.",
+            help="Time limit for a client in each state of a connection, such as sending a head, sending a"
+            " body or reading a response; and for requests to end after SIGTERM.",
         ),
     ] = 30,
     request_timeout: Annotated[
         int,
-        typer.Option(min=1, metavar="SECONDS", help="How long the answer to a request may take."),
+        typer.Option(min=1, metavar="SECONDS", help="Time limit for the response to a request."),
     ] = 30,
     metrics: Annotated[
         bool,
         typer.Option(
-            "--metrics", help="Count requests at /metrics, in Prometheus's format and without a key."
+            "--metrics", help="Serve request counts at /metrics, in Prometheus's format and without a key."
         ),
     ] = False,
     log_level: Annotated[
@@ -108,7 +110,7 @@ def serve(  # noqa: PLR0913 - an option each
     ] = "info",
     log_format: Annotated[
         Literal["auto", "text", "json"],
-        typer.Option(help="How to log; auto is text on a terminal, and one JSON object a line elsewhere."),
+        typer.Option(help="The log format; auto is text on a terminal, otherwise one JSON object per line."),
     ] = "auto",
 ) -> None:
     """Run a server."""
@@ -140,18 +142,18 @@ def serve(  # noqa: PLR0913 - an option each
 
 
 def _check_origins(origins: list[str]) -> None:
-    """Refuse what no browser sends as an origin: it would let nobody in."""
+    """Refuse origins that no browser sends, as they would have no effect."""
     for origin in origins:
         if origin != _EVERY and not _ORIGIN.fullmatch(origin):
             raise typer.BadParameter(
-                f"{origin!r} is no origin; give a scheme and a host in small letters, without a path:"
+                f"{origin!r} is not an origin; give a scheme and a host in lower case, without a path:"
                 " https://app.example.com",
                 param_hint="--cors-origin",
             )
 
 
 def _check_proxies(addresses: str | None) -> None:
-    """Refuse what is no address: uvicorn takes it for the name of a socket, and trusts no proxy."""
+    """Refuse invalid addresses: uvicorn would take them for names of sockets, and trust no proxy."""
     if addresses is None or addresses == _EVERY:
         return
     for address in addresses.split(","):

@@ -1,4 +1,4 @@
-"""The store as a whole: check it, shrink it, copy it."""
+"""Commands for a whole store: check, vacuum, back up, restore."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from memtrace.cli._output import counted, write_utf8
 
 
 def check(*, store: StoreOption = DEFAULT_STORE) -> None:
-    """Check that the store is consistent; print what is not."""
+    """Check that the store is consistent, and print each fault."""
     with opened(store) as opened_store:
         wrong = list(opened_store.check())
     for line in wrong:
         print(line)
     if wrong:
-        found = counted(len(wrong), "thing is", "things are")
-        raise TyperException(f"the store is not consistent: {found} wrong")
+        raise TyperException(f"the store is not consistent: {counted(len(wrong), 'fault', 'faults')}")
     print("The store is consistent.")
 
 
 def audit(*, store: StoreOption = DEFAULT_STORE) -> None:
-    """Print who created keys, forgot by filter, deleted, imported or restored: a JSON object a line."""
+    """Print who created keys, forgot by filter, deleted, imported or restored, one JSON object per line."""
     from memtrace_server import tenants, times
 
     with opened(store) as opened_store:
@@ -41,7 +40,7 @@ def audit(*, store: StoreOption = DEFAULT_STORE) -> None:
 
 
 def vacuum(*, store: StoreOption = DEFAULT_STORE) -> None:
-    """Rewrite the store, so that its file holds no trace of what was forgotten; writes wait meanwhile."""
+    """Rewrite the store without any trace of forgotten memories; writes wait meanwhile."""
     with opened(store) as opened_store:
         opened_store.vacuum()
 
@@ -51,7 +50,7 @@ def backup(
     *,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Copy the store to a new file, while others read and write it, and verify the copy."""
+    """Copy the store to a new file and verify the copy; the store may be in use."""
     with opened(store) as opened_store:
         memories = opened_store.backup(file)
     print(f"{file} holds {counted(memories, 'memory', 'memories')} and was verified.")
@@ -62,7 +61,7 @@ def restore(
     *,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Put a backup in the place of the store, which nobody may have open; the old store is kept."""
+    """Replace the store with a backup and keep the old store; no process may have the store open."""
     from memtrace_server import tenants
     from memtrace_server.store import restore_store
     from memtrace_server.store_url import StoreUrl
@@ -74,4 +73,4 @@ def restore(
     restored = counted(done.memories, "memory", "memories")
     print(f"Restored {restored} from {file} to {StoreUrl.parse(store).path}.")
     if done.replaced:
-        print(f"The store that was there before is now {done.replaced}.")
+        print(f"The previous store is now {done.replaced}.")

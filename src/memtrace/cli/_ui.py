@@ -1,4 +1,4 @@
-"""Look at memories in a browser."""
+"""The page that shows memories in a browser."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ui(
         bool, typer.Option("--open/--no-open", help="Whether to open the browser.")
     ] = True,
 ) -> None:
-    """Look at memories in a browser, until Ctrl-C; only with the link that this prints."""
+    """Show memories in a browser until Ctrl-C; only the printed link opens the page."""
     import uvicorn
 
     from memtrace import NotFoundError
@@ -46,7 +46,7 @@ def ui(
     from memtrace_server.serving import stop_by_signals
 
     with connected(url, key, org, url_option="URL") as (client, where):
-        with suppress(NotFoundError):  # a Memtrace 0.x server does not say
+        with suppress(NotFoundError):  # a Memtrace 0.x server does not have this operation
             client.get_access()
         target = client.base_url
     secret = viewing.new_key()
@@ -72,9 +72,9 @@ def _listen(port: int) -> socket.socket:
 
 @contextmanager
 def _opened(link: str) -> Iterator[None]:
-    """Open the browser by a file that only this user can read.
+    """Open the browser with a file that only this user can read.
 
-    Other users of the machine can see what a browser was started with, and the link has the key.
+    The link contains the key, and other users of the machine can see the arguments of a browser.
     """
     with tempfile.TemporaryDirectory(prefix="memtrace-") as folder:
         page = Path(folder) / "open.html"

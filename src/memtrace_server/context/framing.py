@@ -4,8 +4,7 @@ A context goes into a prompt, usually between tags, and sometimes onto a page. T
 be able to end this frame, to imitate its structure, or to hide words from human readers. Therefore:
 
 - A text is split at every kind of line break, and blank lines are removed. The caller indents all lines but
-the
-  first by `INDENT`. Under CommonMark, none of them can then begin a heading, list, rule, fence or HTML.
+  the first by `INDENT`. Under CommonMark, none of them can then begin a heading, list, rule, fence or HTML.
 - A backslash follows the `<` of a possible tag, the `&` of a possible entity and the `[` of chat templates:
   `<\/context>`, `&\#x202e;`, `[\INST]`. Programs that search for tags find none.
 - More than 24 spaces or tabs in a row become 24 spaces, so that no text is pushed out of sight.

@@ -5,15 +5,12 @@ number that no tokenizer in common use exceeds, without any of their vocabularie
 letters, of spaces and of other characters, and each run costs what the most wasteful tokenizer makes of it:
 
 - Each byte of UTF-8 is a token, the fallback of tokenizers, unless one of the following rules applies. If
-lower
-  case or compatibility normalization makes a character longer, the longer form counts.
+  lower case or compatibility normalization makes a character longer, the longer form counts.
 - A common English word is one token.
 - Any other run of ASCII letters is split into groups of letters that are one token each; each remaining
-letter
-  is a token. So random letters cost what they really do, almost one token each.
+  letter is a token. So random letters cost what they really do, almost one token each.
 - A capital at the beginning costs one more. In a run with other capitals, each capital is a token, and the
-run
-  costs one more. Some tokenizers write case as a separate token.
+  run costs one more. Some tokenizers write case as a separate token.
 - Other letters cost two more per run. Some tokenizers mark where a word begins and ends.
 - A small Cyrillic letter is one token; kana, the commonest Chinese characters and Hangul syllables are two.
 - The space before a word costs nothing, and a longer run of spaces little.
