@@ -773,7 +773,7 @@ def test_response_of_a_captive_portal_is_a_failure(client: Memtrace, server: Bat
     server.answers += [lambda _: httpx.Response(200, text="<html>Log in</html>")]
     log = client.buffered()
     log.remember("a", "b")
-    with pytest.raises(BufferedWriteError, match="not what the contract says"):
+    with pytest.raises(BufferedWriteError, match="does not match the contract"):
         log.close()
 
 

@@ -78,7 +78,7 @@ def refused(client: Memtrace) -> None:
         lambda: list(client.iter_memories()),
     ]
     for call in calls:
-        with pytest.raises(APIStatusError, match=r"with a redirect to http://localhost:.* is not followed"):
+        with pytest.raises(APIStatusError, match=r"is a redirect to http://localhost:.* is not followed"):
             call()
 
 
