@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memtrace.exceptions import *  # noqa: F403  # the same
     from memtrace.models import ImportReport, RejectedRecord, StoredMemories, TimePoint
 else:
-    # Where a name is that is neither an error nor a model.
+    # The modules of names that are neither errors nor models.
     _HOMES = {
         "Answered": "memtrace._response",
         "AsyncMemtrace": "memtrace._async.client",
@@ -32,10 +32,10 @@ else:
     }
 
     def __getattr__(name: str) -> object:
-        """Import a name when it is first asked for.
+        """Import a name when it is first used.
 
-        pytest imports this package wherever it is installed, because of its plugin, and most tests that it
-        runs have no use for a client, httpx and all.
+        pytest imports this package wherever it is installed, because of its plugin, and most test runs need
+        neither a client nor httpx.
         """
         if name in {"exceptions", "models"}:
             return import_module(f"memtrace.{name}")

@@ -57,7 +57,7 @@ class Secret(Protocol):
 
 
 def located(base_url: str | Url | None) -> tuple[str, str | None, str]:
-    """Find out where memory lives.
+    """Return where memory lives.
 
     Returns:
         The URL as it may be shown, without a password; the URL of an embedded store, None for a server; and
@@ -224,7 +224,7 @@ def _server(base_url: str) -> tuple[str, str]:
     try:
         url = urlsplit(base_url := base_url.rstrip(" "))
         host, port = _host(url), url.port
-    except ValueError:  # whose words may have a part of a password
+    except ValueError:  # its message may have a part of a password
         host, port = "", None
     if not host or port == 0 or url.query or url.fragment or not base_url.isprintable():
         raise ValueError(

@@ -46,7 +46,7 @@ def library_of(client: object, kind: str) -> ModuleType:
     """Return the module that a caller-supplied client comes from: httpx, or a successor with the same names.
 
     Raises:
-        TypeError: If the client is not of the class that it must be of, `Client` or `AsyncClient`.
+        TypeError: If the client is not of the class `kind`, which is `Client` or `AsyncClient`.
     """
     for base in type(client).__mro__:
         library = sys.modules.get(base.__module__.partition(".")[0])
@@ -79,7 +79,7 @@ def own_client(kind: str, base_url: str) -> tuple[Any, str | None]:
     try:
         make = getattr(httpx, kind)
         client = make(limits=_LIMITS, trust_env=False, proxy=proxy or None, verify=verify)
-    except httpx.InvalidURL:  # whose words may have a part of a password
+    except httpx.InvalidURL:  # its message may have a part of a password
         raise ValueError(f"{variable}: the proxy is not a valid URL; mend or unset the variable") from None
     except (ValueError, ImportError) as error:
         problem = f"{variable}: the proxy cannot be used: {error}; mend or unset the variable"

@@ -36,8 +36,8 @@ class RejectedRecord:
     """A record that cannot be imported.
 
     Attributes:
-        position: Which record it was, from 1.
-        reason: What is wrong with it.
+        position: The number of the record, from 1.
+        reason: The reason why.
     """
 
     position: int
@@ -46,7 +46,7 @@ class RejectedRecord:
 
 @attrs.frozen
 class ImportReport:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         imported: How many records were stored.
