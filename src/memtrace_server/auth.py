@@ -1,4 +1,4 @@
-"""API keys: how they look, how they are stored, and what each role may do."""
+"""API keys: their form, how they are stored, and what each role may do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATTERN = re.compile(r"mtk_[A-Za-z0-9]{32,}")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who asks: an organisation, with a role in it, by a key that may be limited to one agent."""
+    """The caller: an organisation, a role in it, and the key, which may be limited to one agent."""
 
     org: int
     org_id: str
@@ -64,7 +64,7 @@ def given_digest(headers: Mapping[str, str]) -> bytes:
     """Return the digest of the key that headers carry.
 
     Raises:
-        Problem: 401 without a key, or with what cannot be one.
+        Problem: 401 without a key, or with one that is too long.
     """
     given = given_key(headers)
     if not given:
@@ -75,7 +75,7 @@ def given_digest(headers: Mapping[str, str]) -> bytes:
 
 
 def authenticate(transaction: Transaction, headers: Mapping[str, str]) -> Principal:
-    """Who sent these headers; asked in the request's own transaction, so a revoked key stops at once.
+    """Return who sent these headers, as of the request's own transaction: a revoked key stops at once.
 
     Raises:
         Problem: 401.
@@ -87,7 +87,7 @@ def authenticate(transaction: Transaction, headers: Mapping[str, str]) -> Princi
 
 
 def find(transaction: Transaction, key: bytes) -> Principal | Problem:
-    """Return whose key has this digest, or the 401 that says why nobody's."""
+    """Return the principal whose key has this digest, or the 401 that says why there is none."""
     found = transaction.key(key)
     if found is None or found.revoked_at is not None:
         return unknown()
@@ -97,7 +97,7 @@ def find(transaction: Transaction, key: bytes) -> Principal | Problem:
 
 
 def authorise(principal: Principal, needed: str) -> None:
-    """Let a role pass that may do this.
+    """Check that a principal has a role, or a higher one.
 
     Raises:
         Problem: 403.
@@ -107,10 +107,10 @@ def authorise(principal: Principal, needed: str) -> None:
 
 
 def may(principal: Principal, needed: str | None) -> bool:
-    """Return whether a role may do what needs this one; anybody may do what needs none."""
+    """Return whether a principal has a role, or a higher one; always True if none is needed."""
     return needed is None or ROLES.index(principal.role) >= ROLES.index(needed)
 
 
 def unknown() -> Problem:
-    """401: nobody has this key, or not any longer."""
+    """Return 401: the key is unknown, or was revoked."""
     return problems.unauthorized("Unknown or revoked API key")

@@ -1,4 +1,4 @@
-"""One connection: uvicorn's HTTP/1.1, but every state ends in time, and nothing is read before its turn."""
+"""Connections: uvicorn's HTTP/1.1, but every stage ends in time, and nothing is read before its turn."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MAX_PATH = 4 << 10  # bytes; the contract's longest is 1,600, and to decode 64 
 _END_OF_HEAD = b"\r\n\r\n"
 _MAX_SKIPPED = 64 << 10  # bytes of an unwanted body that are read so that the connection can be used again
 _LINGER = 1.0  # seconds for a client to read a response whose request was not read to its end
-_MAX_LEAVING = 100  # connections beyond the limit, and such as only read their last response
+_MAX_LEAVING = 100  # connections beyond the limit, or that only read their last response
 
 
 class Slots:
-    """Which of a server's connections are served, and which are about to be let go.
+    """The connections of a server: those that are served, and those that are about to be closed.
 
-    What is about to be let go keeps nobody out: a client that asks again and again whether there is room
-    would else be the reason that there is none.
+    Connections that are about to be closed do not count: clients that are refused and retry would otherwise
+    take the room that they retry for.
 
     Attributes:
         limit: Connections that are served at once.
@@ -50,14 +50,14 @@ class Slots:
         self._leaving: set[Connection] = set()
 
     def serve(self, connection: Connection) -> bool:
-        """Say whether a connection is served; it is from now on if there is room."""
+        """Return whether a connection is served, as it is from now on if there is room."""
         if connection not in self._served and len(self._served) < self.limit:
             self.remove(connection)
             self._served.add(connection)
         return connection in self._served
 
     def let_go(self, connection: Connection) -> bool:
-        """Take a connection's slot from it, and say whether it may stay open for a moment."""
+        """Free a connection's slot, and return whether the connection may stay open for a moment."""
         self.remove(connection)
         if len(self._leaving) >= _MAX_LEAVING:
             return False
@@ -75,9 +75,9 @@ class Limits:
     """Limits of a server's connections.
 
     Attributes:
-        client_timeout: Seconds that a client may take in each state of its connection.
-        slots: Which of them are served.
-        buffer: Where the event loop puts what it reads, for one connection at a time.
+        client_timeout: Seconds that a client may take in each stage of its connection.
+        slots: The connections that are served.
+        buffer: Receives what the event loop reads, for one connection at a time.
     """
 
     client_timeout: float
@@ -86,14 +86,14 @@ class Limits:
 
 
 class Reader(asyncio.BufferedProtocol):
-    """What a transport calls: a connection to which no more than 64 KiB are given at once.
+    """The protocol of a transport, which passes at most 64 KiB at once to a connection.
 
-    A transport asks this kind of protocol where to put what it reads. To another kind, uvloop gives up to
-    256 KiB at once, which a client without a key could have held.
+    A transport asks this kind of protocol for a buffer. To any other kind, uvloop passes up to 256 KiB at
+    once, which a client without a key could make the server hold.
 
     Args:
         connection: The connection.
-        buffer: Where it is put.
+        buffer: Receives what is read.
     """
 
     def __init__(self, connection: Connection, buffer: bytearray) -> None:
@@ -132,16 +132,16 @@ class _Output:
 
 
 class _Stage(Enum):
-    """What a connection is about."""
+    """The stage of a connection."""
 
     HEAD = auto()
     """A request's head is read, or awaited."""
 
     BODY = auto()
-    """The head was read, and the body was not read to its end. It is read once somebody wants it."""
+    """The head was read, and the body is incomplete. The body is read once somebody wants it."""
 
     RESPONSE = auto()
-    """The request was read to its end, and its response is being made. The next one has to wait."""
+    """The request is complete, and its response is being made. The next request has to wait."""
 
     END = auto()
     """Nothing is read any more; the client may read its last response."""
@@ -204,7 +204,7 @@ class Connection(HttpToolsProtocol):
         self._read()
 
     def when_lost(self, call: Callable[[], None] | None) -> None:
-        """Have a function called when the client has left; None for no function."""
+        """Set the function that is called when the client has left, or None."""
         self._on_lost = call
 
     def shutdown(self) -> None:
@@ -319,7 +319,7 @@ class Connection(HttpToolsProtocol):
             self._linger()
 
     def _read(self) -> None:
-        """Parse what has come, as far as it is wanted now.
+        """Parse what was received, as far as it is wanted now.
 
         A head and a body are parsed up to their end and no further, so that what follows can wait.
         """
@@ -365,11 +365,11 @@ class Connection(HttpToolsProtocol):
         self._end_of_last = b""
 
     def _wait(self) -> None:
-        """Wait for the client from now on, but not for ever."""
+        """Measure the time of the client from now on."""
         self._waits_since = self.loop.time()
 
     def _look(self) -> None:
-        """Close the connection if its client took too long, or look again when it will have.
+        """Close the connection if its client took too long; otherwise set the timer for then.
 
         One timer serves all stages: to set one for each of them would cost every request a tenth.
         """
@@ -382,7 +382,7 @@ class Connection(HttpToolsProtocol):
             self._timer = self.loop.call_later(patience, self._look)
 
     def _refused(self, problem: Problem) -> Problem:
-        """Return a problem to be raised through the parser, which reports its own error."""
+        """Record and return a problem to raise through the parser, which reports an error of its own."""
         self._problem = problem
         return problem
 

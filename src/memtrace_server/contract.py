@@ -1,4 +1,4 @@
-"""The contract at run time: which operation a request means, and whether it is what openapi.yaml says.
+"""The contract at run time: the operation that a request means, and whether the request is valid.
 
 Nothing here knows a path, field, limit or default: all come from the copy of openapi.yaml that `make regen`
 leaves in the generated package.
@@ -32,7 +32,7 @@ _LONGEST_INTEGER = 20  # characters of -2⁶³
 
 
 class Arguments(msgspec.Struct, frozen=True):
-    """What a valid request says: its parameters and its body, with the contract's defaults filled in."""
+    """The parameters and the body of a valid request, with the contract's defaults filled in."""
 
     parameters: Mapping[str, Any]
     body: Any = None
@@ -45,9 +45,9 @@ class Operation:
         id: The contract's `operationId`.
         method: In capitals.
         path: The template, such as `/api/v1/agents/{agent_id}`.
-        role: What a key must be allowed, or None when no key is needed.
+        role: The role that a key must have; None when no key is needed.
         is_write: Whether it changes anything (it then takes an `Idempotency-Key`).
-        takes_body: Whether it has a use for a body.
+        takes_body: Whether it takes a body.
         parameter_names: The names of its parameters.
         body_names: The names of its body's properties.
     """
@@ -243,7 +243,7 @@ def _match(template: Sequence[str], segments: Sequence[str]) -> dict[str, str] |
 
 
 def _coerce(kind: str | None, texts: Sequence[str]) -> object:
-    """Return the JSON value of a text, or the text itself, which the schema then refuses."""
+    """Return the JSON value of a text, or else the text itself, which the schema refuses."""
     text = texts[0]
     if kind == "array":
         return list(texts)

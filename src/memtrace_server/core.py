@@ -1,8 +1,8 @@
-"""The server's core: a request in, a response out, whatever carries them.
+"""The server's core: a request in, a response out, independent of the transport.
 
-Data flows one way: request → operation (what does it mean) → key (who asks, may they) → contract (is it
-valid) → service (what is done) → store → response. Errors are reported in this order: 404 or 405, then 401,
-403, and 400.
+Data flows one way: request → operation → key (who calls, and may they) → contract (is the request valid)
+→ service (what the operation means) → store → response. Errors are reported in this order: 404 or 405,
+then 401, 403, and 400.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from memtrace_server.store.records import Answer, Filter, Wants
 
 _LOG = logging.getLogger("memtrace_server")
 CHANGE_DELAY = 0.05
-"""Seconds between two looks whether the store has changed, for those who wait for a memory."""
+"""Seconds after which a request that waits for a memory looks again whether the store has changed."""
 
 _ADDING, _IMPORTING = "addMemory", "importRecords"
 _REPLAYED = {"Idempotent-Replayed": "true"}
@@ -50,14 +50,14 @@ class _Run(Protocol):
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request needs of the store; run it with `Core.read`, or `Store.write` if it `is_write`.
+    """What a request needs of the store: to be run by `Core.read`, or by `Store.write` if it `is_write`.
 
     Attributes:
-        is_probe: Whether it asks if the store could be written.
+        is_probe: Whether it asks if the store can be written.
         is_vacuum: Whether the store is to be rewritten after it.
-        wait: Seconds for which it is done again until it finds something.
+        wait: Seconds for which it is repeated until it finds something.
         prepare: Does what a write can do before its transaction, whose end others wait for.
-        find: For a write that forgets in steps, what finds all rows first.
+        find: For a write that forgets in steps, finds all rows first.
         wants: Returns what a write is going to ask the store.
     """
 
@@ -97,7 +97,7 @@ class Core:
 
     Args:
         store: Where memories live. The core does not close it.
-        local: Who asks when no key is needed; None to ask each request for its key.
+        local: The caller when no key is needed; None if each request needs a key.
         metrics: Returns the response to `getMetrics`; 404 if None.
     """
 
@@ -147,7 +147,7 @@ class Core:
         return self.finish(exchange, outcome)
 
     def read(self, work: Work, deadline: Deadline | None = None) -> Response:
-        """Do what writes nothing."""
+        """Do work that writes nothing."""
         if work.is_probe:
             self._store.probe(deadline)
         response = rendered(self._store.read(work.run, deadline))
@@ -180,7 +180,7 @@ class Core:
                 time.sleep(CHANGE_DELAY)
 
     def match(self, request: Request) -> Match:
-        """Find out what a request means, by its method and path alone.
+        """Return the operation that a request means, by its method and path alone.
 
         Raises:
             Problem: 404 or 405.
@@ -188,7 +188,7 @@ class Core:
         return Match(*self.contract.match(request.method, request.path))
 
     def begin(self, request: Request, match: Match, deadline: Deadline) -> Exchange:
-        """Validate a request; errors in it are reported once it is known who asks."""
+        """Validate a request; its errors are reported once its caller is known."""
         operation = match.operation
         now = times.now()
         request_id = ids.new_id("req_", now)
@@ -210,7 +210,7 @@ class Core:
         return Exchange(request=request, request_id=request_id, operation=operation.id, todo=todo)
 
     def refuse(self, request: Request, error: Exception, match: Match | None = None) -> Exchange:
-        """Return the exchange of a request that is refused before its validation."""
+        """Return the exchange of a request that failed before its validation."""
         request_id = ids.new_id("req_", times.now())
         operation = match.operation.id if match else None
         return Exchange(request=request, request_id=request_id, operation=operation, todo=error)
@@ -325,23 +325,23 @@ class Core:
         return principal
 
 
-_NOBODY = Principal(0, "", "reader")  # asks how the server is
+_NOBODY = Principal(0, "", "reader")  # of operations that need no key
 
 
 def _resumed(arguments: Arguments | Problem, response: Response | Added) -> Arguments | Problem:
-    """Return the arguments of a request that waits: it looks again, and not from what is the end by then."""
+    """Return the arguments with which a request that waits looks again: from where it began to wait."""
     if isinstance(arguments, Problem) or isinstance(response, Added) or response.resume is None:
         return arguments
     return Arguments({**arguments.parameters, "cursor": response.resume}, arguments.body)
 
 
 def rendered(outcome: Response | Added) -> Response:
-    """Return the response of a work."""
+    """Return the response that a result stands for."""
     return outcome.response() if isinstance(outcome, Added) else outcome
 
 
 def forgotten(outcome: Response | Added) -> int:
-    """Return how many memories a step has forgotten, and those before it."""
+    """Return the number of memories that a step and those before it have forgotten."""
     return outcome.forgotten or 0 if isinstance(outcome, Response) else 0
 
 

@@ -1,4 +1,4 @@
-"""When a request must have been answered."""
+"""Deadlines: the moment from which nobody waits for a response any more."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextvars import ContextVar
 
 
 class DeadlineExceeded(Exception):  # noqa: N818 - the state, as in "503 Service Unavailable"
-    """Nobody waits any more for what was being done; nothing was written."""
+    """The deadline has passed; nothing was written."""
 
 
 class Deadline:
-    """The moment from which nobody waits for a response any more.
+    """A deadline.
 
     Args:
-        seconds: The time from now; for ever if None.
-        clock: Seconds that only rise.
+        seconds: The time from now; None for no deadline.
+        clock: A monotonic clock, in seconds.
 
     Attributes:
-        at: The moment, by the clock; infinite if there is none, or if the client is gone.
+        at: The moment, by the clock: inf without a deadline, -inf once it is cancelled.
     """
 
     def __init__(self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class Deadline:
         self.at = math.inf if seconds is None else clock() + seconds
 
     def cancel(self) -> None:
-        """Let the deadline be over: the client is gone."""
+        """End the deadline at once, as the client has left."""
         self.at = -math.inf
         call = self._on_cancel  # once: the block may end at any moment
         if call is not None:
@@ -38,7 +38,7 @@ class Deadline:
 
     @contextmanager
     def when_cancelled(self, call: Callable[[], None]) -> Iterator[None]:
-        """Have a function called when the deadline is cancelled, for work that cannot check it meanwhile.
+        """Call a function when the deadline is cancelled, for work that cannot check it meanwhile.
 
         Args:
             call: The function. The thread that cancels calls it; just after the end of the block, too.
@@ -55,18 +55,18 @@ class Deadline:
         self.at += seconds
 
     def left(self) -> float:
-        """Return the seconds that are left, as locks take them: -1 if there is no deadline."""
+        """Return the seconds that are left, as locks take them: -1 without a deadline."""
         return -1 if self.at == math.inf else max(0.0, self.at - self._clock())
 
     def is_over(self) -> bool:
-        """Return whether nobody waits any more."""
+        """Return whether the deadline has passed."""
         return self._clock() >= self.at
 
     def check(self) -> None:
-        """Stop work that nobody waits for.
+        """Stop work whose deadline has passed.
 
         Raises:
-            DeadlineExceeded: The deadline is over.
+            DeadlineExceeded: The deadline has passed.
         """
         if self.is_over():
             raise DeadlineExceeded
@@ -77,7 +77,7 @@ _OBSERVED: ContextVar[Deadline | None] = ContextVar("memtrace_deadline", default
 
 @contextmanager
 def observed(deadline: Deadline) -> Iterator[None]:
-    """Have `check_observed` check a deadline, for functions that a database calls."""
+    """Make `check_observed` check a deadline, for functions that a database calls."""
     token = _OBSERVED.set(deadline)
     try:
         yield
@@ -86,10 +86,10 @@ def observed(deadline: Deadline) -> Iterator[None]:
 
 
 def check_observed() -> None:
-    """Stop work that nobody waits for.
+    """Stop the work of this thread if its deadline has passed.
 
     Raises:
-        DeadlineExceeded: The deadline of the work that this thread does is over.
+        DeadlineExceeded: The deadline has passed.
     """
     deadline = _OBSERVED.get()
     if deadline is not None:
@@ -97,7 +97,7 @@ def check_observed() -> None:
 
 
 def end_of_wait(deadline: Deadline | None, patience: float) -> float:
-    """Return the moment of `time.monotonic` when a wait ends: at the deadline, or when patience (s) ends."""
+    """Return when a wait ends, by `time.monotonic`: at the deadline, or else after `patience` seconds."""
     if deadline is not None and deadline.at != math.inf:
         return deadline.at
     return time.monotonic() + patience

@@ -1,4 +1,4 @@
-"""The reference of the contract as one HTML page, which can be read without scripts and without a network."""
+"""The reference of the contract as one HTML page, which needs neither scripts nor a network to be read."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ class _Page:
             )
             for status, a in answers
         )
-        return _el("h4", "Answers") + _table(("Status", "Meaning", "Body"), rows)
+        return _el("h4", "Responses") + _table(("Status", "Meaning", "Body"), rows)
 
     def _body_fields(self, schema: _Node) -> str:
         """Return the fields of a body, or of each alternative."""
@@ -220,7 +220,7 @@ class _Page:
         first = next(self._resolve(answer) for status, answer in responses.items() if status.startswith("2"))
         media: _Node = next(iter(first.get("content", {}).values()), {})
         fields = self._body_fields(media["schema"]) if media else ""
-        return _el("details", _el("summary", "Fields of the answer"), fields) if fields else ""
+        return _el("details", _el("summary", "Fields of the response"), fields) if fields else ""
 
     def _example_ids(self, op: _Node) -> list[str]:
         return [str(p.get("example", p["name"])) for p in op["parameters"] if p["in"] == "path"]
@@ -381,7 +381,7 @@ def _note(label: str, html: str) -> str:
 
 
 def _text(markdown: str | None) -> str:
-    """Paragraphs, bold and code: all of markdown that the contract uses."""
+    """Return HTML of paragraphs, bold text and code: the markdown that the contract uses."""
     return "".join(_el("p", _inline(part)) for part in re.split(r"\n\s*\n", (markdown or "").strip()) if part)
 
 

@@ -17,7 +17,7 @@ class ConnectError(Exception):
 
 
 class EmbeddedServer:
-    """Answers requests from a store of its own, without a key: who asks has the file.
+    """Responds to requests from a store of its own, without a key: its caller has the file.
 
     Args:
         url: The store, as `open_store` takes it. It is opened at the first request.
@@ -52,7 +52,7 @@ class EmbeddedServer:
             raise TimeoutError(str(error)) from error
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._store.close()
 
     def _open(self, deadline: Deadline) -> Core:

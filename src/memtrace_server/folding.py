@@ -1,4 +1,4 @@
-"""Text as it is compared.
+"""Text as it is compared: without differences that do not matter.
 
 Long text is normalised piece by piece. Python sorts the marks of one letter in a time that grows with the
 square of their number, and no other thread runs meanwhile: 64,000 accents on one letter took seven seconds.
@@ -47,7 +47,7 @@ def _plain(text: str) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Cut text where no character belongs to the one before it, if there is such a place."""
+    """Cut text, if possible where no character belongs to the one before it."""
     start = 0
     while len(text) - start > _PIECE:
         end = start + _PIECE

@@ -1,4 +1,4 @@
-"""Who may have a request read: whoever sends a key that the store knows."""
+"""The gate: a request is read only if its key is known."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from memtrace_server.problems import Problem
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import StoreReadOnly, StoreUnavailable, Transaction, Write
 
-_FRESH = 5.0  # seconds for which a key that the store knew is not looked up again
+_FRESH = 5.0  # seconds for which a known key is not looked up again
 _MINUTE = 60 * times.SECOND
 _MAX_KNOWN = 10_000  # keys; the least recently used go first
 
-_USE_EVERY = 60.0  # seconds between two notes that a key is in use
+_USE_EVERY = 60.0  # seconds between two records that a key is in use
 
 _Found = Sequence[Principal | Problem]
 
@@ -76,7 +76,7 @@ class Gate:
         return known[0] if known and time.monotonic() - known[1] < _FRESH else None
 
     async def _look_up(self, key: bytes) -> Principal | Problem:
-        """Ask the store, for all keys that wait in one go, so that many unknown ones cost little each."""
+        """Look a key up in the store, together with all that wait, so that unknown keys cost little each."""
         loop = asyncio.get_running_loop()
         waiter = self._waiting.get(key)
         if waiter is None:
@@ -114,7 +114,7 @@ class Gate:
             self._start(loop)
 
     def _note_use(self, key_id: str) -> None:
-        """Have the store remember that a key is in use; once a minute, and nobody waits for it."""
+        """Record that a key is in use, once a minute; nothing waits for it."""
         now = time.monotonic()
         if now - self._noted.get(key_id, -_USE_EVERY) < _USE_EVERY:
             return

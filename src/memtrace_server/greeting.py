@@ -16,15 +16,15 @@ _CREATE_KEY = "memtrace key create --role admin"
 
 @define
 class Greeting:
-    """Facts of a start, and how to tell them.
+    """The facts of a start, and how to print them.
 
     Attributes:
         url: Where the server listens.
         store: The URL of its store.
-        as_text: Whether to tell them in lines for people, otherwise in one JSON line.
+        as_text: Whether to print lines for people, instead of one line of JSON.
         auth: Whether a key is needed.
-        first_key: The key that was made as there was none.
-        keys: How many keys are not revoked.
+        first_key: The key that was made, as the store had none.
+        keys: The number of keys that are not revoked.
     """
 
     url: str
@@ -35,12 +35,12 @@ class Greeting:
     keys: int = 0
 
     def note_keys(self, first_key: str | None, keys: int) -> None:
-        """Take in what is known of the keys."""
+        """Record the first key, if one was made, and the number of keys."""
         self.first_key = first_key
         self.keys = keys
 
     def tell(self) -> None:
-        """Tell them, on standard error; but the first key on standard output, as it belongs into no log."""
+        """Print the facts to standard error, and the first key to standard output: it belongs in no log."""
         hint = self._hint()
         if self.as_text:
             pages = {"Page": f"{self.url}/ui", "Docs": f"{self.url}/docs"}

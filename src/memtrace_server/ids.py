@@ -46,7 +46,7 @@ def _render_time(milliseconds: int) -> str:
 
 
 def _render_entropy(value: int) -> str:
-    """80 bits as `base32` has them, which would take twice the time: every request needs one."""
+    """Return 80 bits in base 32, in half the time of `base32`: every request needs one."""
     p = _PAIRS
     return (
         p[value >> 70] + p[value >> 60 & 1023] + p[value >> 50 & 1023] + p[value >> 40 & 1023]
@@ -55,7 +55,7 @@ def _render_entropy(value: int) -> str:
 
 
 def base32(value: int, length: int) -> str:
-    """`value` in `length` digits of Crockford's base 32, which sort as the numbers do."""
+    """Return a number in Crockford's base 32, with `length` digits, which sort as the numbers do."""
     first = _DIGITS[value >> 5 * (length - 1) & 31] if length % 2 else ""
     return first + "".join(
         [_PAIRS[value >> shift & 1023] for shift in range(5 * (length - length % 2 - 2), -1, -10)]

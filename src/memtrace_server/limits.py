@@ -1,4 +1,4 @@
-"""How many requests, and how many failures, the server takes from whom."""
+"""Limits of rates: requests by key, and failed authentications by address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Buckets:
     Args:
         per_second: Tokens a second.
         size: Tokens in a full bucket.
-        clock: Seconds that only rise.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Buckets:
         return len(self._buckets)
 
     def take(self, name: str) -> int:
-        """Take one token; return 0, or the whole seconds to wait for one if there is none."""
+        """Take one token and return 0; without a token, return the whole seconds until there is one."""
         now = self._clock()
         tokens, counted_at = self._buckets.get(name, (self._size, now))
         tokens = min(self._size, tokens + (now - counted_at) * self._rate)
@@ -48,11 +48,11 @@ class Buckets:
 
 
 class RateLimit:
-    """At most so many requests a second with each key, in one process.
+    """A limit of requests a second for each key, in one process.
 
     Args:
-        per_second: Requests a second; as many may come at once.
-        clock: Seconds that only rise.
+        per_second: Requests a second, which is also the largest burst.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -71,11 +71,11 @@ class RateLimit:
 
 
 class FailureLimit:
-    """At most so many failed authentications a minute from each address, in one process.
+    """A limit of failed authentications a minute for each address, in one process.
 
     Args:
-        per_minute: Failures a minute; as many may come at once.
-        clock: Seconds that only rise.
+        per_minute: Failures a minute, which is also the largest burst.
+        clock: A monotonic clock, in seconds.
     """
 
     def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -28,22 +28,22 @@ def configure(level: str, *, as_text: bool = False) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     if as_text:
         logging.getLogger("uvicorn.error").setLevel("WARNING")  # our own lines say that the server started
-    # What no line tells need not be found out (https://docs.python.org/3/howto/logging.html#optimization).
+    # What no line tells is not looked up (https://docs.python.org/3/howto/logging.html#optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def request(logger: logging.Logger, request_id: str, *, level: int = logging.INFO, **facts: object) -> None:
-    """Log one line about a request: never a key, a query or a body, which may hold what was remembered."""
+    """Log one line about a request; never a key, a query or a body, which may quote a memory."""
     if not logger.isEnabledFor(level):
         return
-    # Made by hand: to find out which line logs, as `info` does, takes longer than all the rest.
+    # Made by hand: `info` looks up the line that logs, which takes longer than all the rest.
     record = logging.LogRecord(logger.name, level, __file__, 0, "request", (), None)
     record.request = {"request_id": request_id, **facts}
     logger.handle(record)
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes the lines of requests that are answered together in one go, and everything else at once."""
+    """Writes the lines of one turn of the event loop together; warnings and errors at once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._lines: list[str] = []
@@ -57,7 +57,7 @@ class _Handler(logging.StreamHandler[TextIO]):
                 self.flush()
             elif len(self._lines) == 1:
                 loop.call_soon(self.flush)
-        except Exception:  # noqa: BLE001 - logging's own way: a line that cannot be written stops nobody
+        except Exception:  # noqa: BLE001 - as logging does: a line that cannot be written stops nothing
             self.handleError(record)
 
     def flush(self) -> None:
@@ -111,7 +111,7 @@ class _TextFormatter(_Formatter):
         if request is None:
             line = f"{moment} {record.levelname.lower()}: {record.getMessage()}"
         else:
-            shown = " ".join(str(request.get(name, "-")) for name in _SHOWN)  # what is no HTTP has no path
+            shown = " ".join(str(request.get(name, "-")) for name in _SHOWN)  # malformed HTTP has no path
             line = f"{moment} {shown} ms {request['request_id']}"
         line = _escaped(line)[1:-1]
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
@@ -121,5 +121,5 @@ _SHOWN = ("method", "path", "status", "duration_ms")
 
 
 def _escaped(value: object) -> str:
-    """JSON of ASCII only: a terminal shows no control, and no text that runs the other way."""
+    """Return JSON in ASCII, so that a terminal obeys no control character and no direction of text."""
     return json.dumps(value).replace("\x7f", "\\u007f")

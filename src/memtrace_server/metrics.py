@@ -27,13 +27,13 @@ class Metrics:
         )
 
     def count(self, operation: str | None, status: int, seconds: float) -> None:
-        """Count one request that was answered."""
+        """Count one request."""
         name = operation or "none"
         self._requests.labels(name, str(status)).inc()
         self._seconds.labels(name).observe(seconds)
 
     def response(self) -> Response:
-        """Return all that was counted."""
+        """Return all counts as a response."""
         return Response(
             status=200, body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
         )

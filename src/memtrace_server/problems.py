@@ -1,4 +1,4 @@
-"""What can be wrong with a request, each with its HTTP status and a code that stays the same."""
+"""What can be wrong with a request: each problem has an HTTP status, and a code that stays the same."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from memtrace_api.error_codes import ErrorCode
 
 @frozen
 class Detail:
-    """One thing that is wrong: the field, where it is (path, query, header, body), and why."""
+    """One thing that is wrong: the field, its place (path, query, header or body), and why."""
 
     field: str
     place: str
     message: str
 
 
-class Problem(Exception):  # noqa: N818 - it is an answer, and only sometimes an error of ours
-    """A request that is answered with an error.
+class Problem(Exception):  # noqa: N818 - a response, and seldom an error of the server
+    """What is reported by an error response.
 
     Attributes:
         status: The HTTP status.
         code: A word for programs, one of those that the contract lists.
         message: A sentence for people.
         details: For bad input, each field that is wrong.
-        existing_id: For a conflict, what is there already.
+        existing_id: For a conflict, the id of what exists already.
         headers: Headers that the status calls for.
     """
 
@@ -49,7 +49,7 @@ class Problem(Exception):  # noqa: N818 - it is an answer, and only sometimes an
 
 
 def invalid(details: Sequence[Detail]) -> Problem:
-    """400: the request is not what the contract says."""
+    """Return 400: the request is not what the contract says."""
     return Problem(400, "invalid_request", _told(details), details=details)
 
 
@@ -61,45 +61,45 @@ def _told(details: Sequence[Detail]) -> str:
 
 
 def malformed(message: str) -> Problem:
-    """400: the request cannot be read as HTTP, or not by everybody in the same way."""
+    """Return 400: the request is not HTTP, or could be read in several ways."""
     return Problem(400, "invalid_request", message)
 
 
 def unauthorized(message: str) -> Problem:
-    """401: no key, or none that we know."""
+    """Return 401: there is no key, or an unknown one."""
     return Problem(401, "unauthorized", message, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(message: str) -> Problem:
-    """403: the key's role does not allow it."""
+    """Return 403: the key's role does not allow it."""
     return Problem(403, "forbidden", message)
 
 
 def filter_required(names: Sequence[str]) -> Problem:
-    """403: without a filter, everything would be forgotten."""
+    """Return 403: without a filter, everything would be forgotten."""
     why = f"give at least one of {', '.join(names)}"
     message = f"Forgetting everything at once is not allowed; {why}"
     return Problem(403, "filter_required", message, details=[Detail("query", "query", why)])
 
 
 def unknown_reference(detail: Detail) -> Problem:
-    """404: a field names what is not there."""
+    """Return 404: a field names something that does not exist."""
     return Problem(404, "not_found", f"{detail.field}: {detail.message}", details=[detail])
 
 
 def not_found(what: str) -> Problem:
-    """404: there is no such thing in this organisation."""
+    """Return 404: it does not exist in this organisation."""
     return Problem(404, "not_found", f"No {what}")
 
 
 def unknown_cursor(place: str) -> Problem:
-    """404: the cursor was not issued for this query."""
+    """Return 404: the cursor was not issued for this query."""
     why = "not issued for this query; take next_cursor of a page with the same filters and order"
     return Problem(404, "unknown_cursor", f"cursor: {why}", details=[Detail("cursor", place, why)])
 
 
 def method_not_allowed(method: str, allowed: Sequence[str]) -> Problem:
-    """405: the path exists, but not for this method."""
+    """Return 405: the path exists, but not for this method."""
     methods = ", ".join(allowed)
     message = f"{method} is not allowed here; allowed: {methods}"
     return Problem(405, "method_not_allowed", message, headers={"Allow": methods})
@@ -112,31 +112,31 @@ def conflict(
     details: Sequence[Detail] = (),
     existing_id: str | None = None,
 ) -> Problem:
-    """409: it exists already; the message is made of the details if none is given."""
+    """Return 409: it exists already; without a message, the details are the message."""
     return Problem(409, code, message or _told(details), details=details, existing_id=existing_id)
 
 
 def too_large(limit: int, field: str = "body", why: str = "") -> Problem:
-    """413: the body, or a part of it, is larger than the server takes."""
+    """Return 413: the body, or a part of it, is larger than the server takes."""
     text = f"larger than {limit >> 20} MiB{why}"
     what = "The body" if field == "body" else field
     return Problem(413, "payload_too_large", f"{what} is {text}", details=[Detail(field, "body", text)])
 
 
 def too_many_values(limit: int) -> Problem:
-    """413: the body has more JSON values than the server takes."""
+    """Return 413: the body has more JSON values than the server takes."""
     text = f"of more than {limit:,} JSON values"
     detail = Detail("body", "body", text)
     return Problem(413, "payload_too_large", f"The body is {text}", details=[detail])
 
 
 def unsupported_media_type(content_type: str) -> Problem:
-    """415: the body is not JSON."""
+    """Return 415: the body is not JSON."""
     return _unsupported("Content-Type", content_type, "application/json")
 
 
 def unsupported_coding(coding: str) -> Problem:
-    """415: the body is compressed."""
+    """Return 415: the body is compressed."""
     return _unsupported("Content-Encoding", coding, "the body as it is", {"Accept-Encoding": "identity"})
 
 
@@ -148,41 +148,41 @@ def _unsupported(header: str, value: str, expected: str, headers: Mapping[str, s
 
 
 def timed_out(seconds: float) -> Problem:
-    """408: the rest of the request did not come."""
+    """Return 408: the rest of the request did not arrive in time."""
     message = f"The whole request did not come within {seconds:g} seconds"
     return Problem(408, "request_timeout", message, headers={"Connection": "close"})
 
 
 def rate_limited(per_second: float, wait: int) -> Problem:
-    """429: too many requests with this key."""
+    """Return 429: too many requests with this key."""
     message = f"More than {per_second:g} requests a second with this key"
     return Problem(429, "rate_limited", message, headers={"Retry-After": str(wait)})
 
 
 def too_many_failures(wait: int) -> Problem:
-    """429: too many requests without a valid key from this address."""
+    """Return 429: too many requests without a valid key from this address."""
     message = "Too many failed authentications from this address; check the API key"
     return Problem(429, "rate_limited", message, headers={"Retry-After": str(wait)})
 
 
 def head_too_large(what: str) -> Problem:
-    """431: the request line and the headers are more than the server takes."""
+    """Return 431: the request line and the headers are more than the server takes."""
     return Problem(431, "headers_too_large", f"The request has {what} in its head")
 
 
 def unavailable(message: str) -> Problem:
-    """503: the storage cannot answer now, and nothing was done."""
+    """Return 503: the store is not available, and nothing was done."""
     return Problem(503, "unavailable", message, headers={"Retry-After": "1"})
 
 
 def deadline_exceeded() -> Problem:
-    """503: the request took too long."""
+    """Return 503: the request took too long."""
     message = "The request took longer than the server allows (--request-timeout); ask for less at once"
     return Problem(503, "deadline_exceeded", message, headers={"Retry-After": "1"})
 
 
 def outcome_unknown() -> Problem:
-    """503: the storage was lost as it committed; the write may have been stored."""
+    """Return 503: the store was lost during a commit, which may have taken effect."""
     message = (
         "The storage was lost as it committed; the write may have been stored:"
         " retry it with its Idempotency-Key, or look for it first"
@@ -191,6 +191,6 @@ def outcome_unknown() -> Problem:
 
 
 def internal_error() -> Problem:
-    """500: a defect of the server; its log has the traceback."""
+    """Return 500: the server has a defect; its log has the traceback."""
     message = "Internal server error; the server's log has the cause, under this request id"
     return Problem(500, "internal_error", message)

@@ -32,7 +32,7 @@ class Readers:
         self._waiting: dict[int, deque[_Call]] = {}  # by organisation, in order of their turns
 
     async def run(self, org: int, call: Callable[[], T]) -> T:
-        """Return what a call returns that is made for an organisation."""
+        """Return the result of a call, which is made in a thread on behalf of an organisation."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = loop.create_future()
         self._waiting.setdefault(org, deque()).append((call, waiter))

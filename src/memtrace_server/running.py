@@ -46,7 +46,7 @@ class Runner:
         self._decoders = Readers(_DECODERS, "memtrace-decoder")
 
     async def begin(self, request: Request, match: Match, deadline: Deadline, org: int) -> Exchange:
-        """Validate a request, as the core does; a large body in a thread, and what it writes is prepared."""
+        """Validate a request as `Core.begin` does; one with a large body in a thread, with what it writes."""
         if len(request.body) <= LARGE:
             return self._core.begin(request, match, deadline)
         return await self._threads(request).run(org, partial(self._prepared, request, match, deadline))

@@ -1,4 +1,4 @@
-"""JSON Schemas of the contract: what is wrong with a value, in words, and what its defaults are."""
+"""JSON Schemas of the contract: errors of a value in words, and its defaults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jsonschema_rs import Draft202012Validator, ValidationError
 from memtrace_server.problems import Detail
 
 MAX_DETAILS = 20
-"""As many errors as are computed, and as one response reports."""
+"""Errors that are computed, and that one response reports."""
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SIZES: Sequence[tuple[type[Sized], str, str]] = (
@@ -76,7 +76,7 @@ class Schema:
         self._required = frozenset(self._schema.get("required", ()))
 
     def check(self, value: object, place: str) -> list[Detail]:
-        """Return what is wrong with a value, at most as many details as a response has; empty if it is valid.
+        """Return the errors of a value, as many as a response has; none if the value is valid.
 
         The texts never quote the value, which may be long, or secret.
         """
@@ -132,7 +132,7 @@ class _Level:
         self._is_closed = self._schema.get("additionalProperties") is False
 
     def errors(self, value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
-        """Find what is wrong with a value at a path."""
+        """Return the errors of a value at a path, one by one."""
         if self._all.is_valid(value):
             return
         for kind, limit, unit in _SIZES:
@@ -178,7 +178,7 @@ class _Level:
 
     @functools.cached_property
     def _own_schema(self) -> Mapping[str, Any]:
-        """The schema without what it says of the values inside."""
+        """The schema, except for the values inside."""
         inside = {"if", "then", "items", "properties", "additionalProperties"}
         own = {name: part for name, part in self._schema.items() if name not in inside}
         return {**own, "properties": dict.fromkeys(self._known, True)}

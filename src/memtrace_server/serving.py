@@ -108,7 +108,7 @@ def stop_by_signals(server: uvicorn.Server) -> None:
 
 
 def worker() -> Starlette:
-    """The application of one of several workers."""
+    """Return the application of one of several workers."""
     options = msgspec.json.decode(os.environ[_OPTIONS], type=Options)
     logs.configure(options.log_level, as_text=options.log_format == "text")
     return _application(options)
@@ -139,7 +139,7 @@ def _application(options: Options, greeting: Greeting | None = None) -> Starlett
 
 
 def _return_memory() -> None:
-    """Have the C library return to the system what is freed.
+    """Make the C library return freed memory to the system.
 
     By default, glibc raises its thresholds when a large block is freed, and from then on keeps up to 64 MiB
     for each thread: in a soak, hundreds of MiB of pages and batches that had been answered
@@ -186,7 +186,7 @@ class _Server(uvicorn.Server):
 
 
 def _allow_files(connections: int) -> None:
-    """Allow as many open files as there may be connections: without a free one, not even the store works.
+    """Raise the limit of open files to the number of connections: without a free one, the store fails.
 
     Raises:
         ValueError: The system does not allow so many.

@@ -1,4 +1,4 @@
-"""How much of its large bodies an organisation may have in memory."""
+"""Memory for large bodies, and how organisations share it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Body:
 
 
 class Share:
-    """One organisation's share of memory for bodies that arrive, and its turn to have one of them stored.
+    """One organisation's share of memory for incoming bodies, and the turn to store one of them.
 
     A part of a body is reserved before it is received, and only if all bodies could then still arrive to the
     end, one after the other (the banker's algorithm, https://www.cs.utexas.edu/~EWD/ewd01xx/EWD108.PDF).

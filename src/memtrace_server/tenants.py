@@ -1,4 +1,4 @@
-"""Organisations and their keys: made and revoked by whoever runs the server, not over HTTP."""
+"""Organisations and their keys, which operators create and revoke; not over HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_ORG = "org_default"
 
 
 class UnmetError(ValueError):
-    """The organisations and keys of the store do not allow it."""
+    """The organisations or keys of the store do not allow an operation."""
 
 
 def local_principal(store: Store, deadline: Deadline | None = None, org: str | None = None) -> Principal:
@@ -21,7 +21,7 @@ def local_principal(store: Store, deadline: Deadline | None = None, org: str | N
 
     Args:
         store: The store.
-        deadline: Until when to wait for it.
+        deadline: When to stop waiting for the store.
         org: The organisation's id or name; None for the default one, which is created if missing.
 
     Raises:
@@ -39,13 +39,13 @@ def local_principal(store: Store, deadline: Deadline | None = None, org: str | N
 
 
 def bootstrap(store: Store, key: str | None) -> str | None:
-    """Make sure that somebody can use the store: the given key, or a new one if there is none at all.
+    """Add a key, or create one if the store has none, so that somebody can use the store.
 
     Returns:
-        The new key, which is told only here.
+        The new key, which is returned only here; None if none was created.
 
     Raises:
-        ValueError: The given key does not look like one, or was revoked.
+        ValueError: The key is malformed, or was revoked.
     """
     return store.write(lambda transaction: _bootstrap(transaction, key))
 
@@ -54,7 +54,7 @@ def create_org(store: Store, name: str) -> Org:
     """Create an organisation and return it.
 
     Raises:
-        ValueError: There is one of this name, or it is no line of text.
+        ValueError: The name is taken, or is not one line of text.
     """
     if not name.strip() or not name.isprintable():
         raise ValueError("a name is one line of text")
@@ -104,7 +104,7 @@ def create_key(  # noqa: PLR0913 - a key has as many properties
 
 
 def rotate_key(store: Store, key_id: str, overlap: int) -> tuple[str, Key, Key]:
-    """Create a key that may do what another one may, which then expires.
+    """Create a successor of a key, which has the same rights, and let the old key expire.
 
     Args:
         store: The store.
@@ -139,7 +139,7 @@ def revoke_key(store: Store, key_id: str) -> None:
     """Revoke the key of this id; requests with it are refused from now on.
 
     Raises:
-        ValueError: There is none that is not revoked already.
+        ValueError: No such key exists, or it was revoked already.
     """
 
     def work(transaction: Transaction) -> None:
@@ -162,7 +162,7 @@ def list_audit(store: Store) -> list[AuditEntry]:
 
 
 def note_restore(store: Store, memories: int) -> None:
-    """Note in the audit log that a backup was restored, which has so many memories."""
+    """Record in the audit log that a backup with this number of memories was restored."""
     store.write(
         lambda transaction: audit.record(transaction, audit.LOCAL, "store.restored", memories=memories)
     )

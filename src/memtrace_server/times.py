@@ -22,7 +22,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class Clock:
-    """Tell when the machine's clock was set back behind what is stored."""
+    """Watches for a machine's clock that was set back behind what is stored."""
 
     def __init__(self) -> None:
         self._behind = 0
@@ -40,7 +40,7 @@ class Clock:
 
 
 class Pace:
-    """Tell whether the clock goes as time does, so that it can be trusted to say what is old.
+    """Watches whether the clock goes as time does, so that it can be trusted to say what is old.
 
     A clock that is far ahead for a moment must not have everything deleted that a day or a lifetime ends.
     """
@@ -63,12 +63,12 @@ class Pace:
 
 
 def now() -> int:
-    """This moment."""
+    """Return this moment."""
     return time.time_ns()
 
 
 def uptime() -> int:
-    """Return the nanoseconds since some moment in the past, unaffected by changes of the clock."""
+    """Return nanoseconds of a monotonic clock."""
     return time.monotonic_ns()
 
 
@@ -99,7 +99,7 @@ def parse_duration(text: str) -> int:
     """Return the nanoseconds of a duration such as `90d`.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a duration.
     """
     number, unit = text[:-1], _UNITS.get(text[-1:])
     if unit is None or not number.isdecimal() or not 0 < int(number) < 10**_DIGITS:

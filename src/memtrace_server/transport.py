@@ -10,7 +10,7 @@ from memtrace_server.messages import Request
 
 
 class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Answers a client's requests from a store of its own.
+    """Responds to a client's requests from a store of its own.
 
     Args:
         url: The store, as `open_store` takes it. It is opened at the first request.
@@ -24,20 +24,20 @@ class EmbeddedTransport(httpx.BaseTransport, httpx.AsyncBaseTransport):
         self._server = EmbeddedServer(url, org)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request; blocks until a write is committed."""
+        """Respond to a request; blocks until a write is committed."""
         return self._handle(request, request.read())
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request, with the work done in a thread."""
+        """Respond to a request, with the work done in a thread."""
         body = await request.aread()
         return await anyio.to_thread.run_sync(self._handle, request, body)
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         self._server.close()
 
     async def aclose(self) -> None:
-        """Let go of the store, in a thread."""
+        """Close the store, in a thread."""
         await anyio.to_thread.run_sync(self._server.close)
 
     def _handle(self, request: httpx.Request, body: bytes) -> httpx.Response:

@@ -25,7 +25,7 @@ from memtrace_server.problems import Problem
 from memtrace_server.service import STORELESS
 from memtrace_server.transport import EmbeddedTransport
 
-_PATIENCE = 60.0  # seconds; a server answers within 30
+_PATIENCE = 60.0  # seconds; a server responds within 30
 _SENT = ("content-type", "idempotency-key")
 _RETURNED = ("content-type", "idempotent-replayed", "location", "retry-after", "x-request-id")
 _HEADERS = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
@@ -43,7 +43,7 @@ def new_key() -> str:
 
 
 def connect(url: str, api_key: str | None, org: str | None) -> httpx.AsyncClient:
-    """Return what answers the page's requests: a server, or a store in this process.
+    """Return the client for the page's requests: of a server, or of a store in this process.
 
     Args:
         url: The server's or the store's URL.
@@ -60,9 +60,9 @@ def create_viewer(client: httpx.AsyncClient, key: str) -> Starlette:
     """Return an application with the page, and the API that it shows.
 
     Args:
-        client: What answers requests of the API: its base URL and headers are used. It is closed with the
+        client: Sends the requests of the API, with its own base URL and headers. It is closed with the
             application.
-        key: What requests of the API must carry.
+        key: The key that requests of the API must carry.
     """
 
     def page(path: str, operation: str) -> Route:

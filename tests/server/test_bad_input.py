@@ -527,12 +527,17 @@ def test_a_request_to_upgrade_the_connection_is_no_500(tenant: Api) -> None:
 
 def test_each_list_of_a_large_import_is_checked_and_stored(api: Api) -> None:
     at = {"created_at": "2026-01-01T00:00:00Z"}
-    agents = [{"id": f"a{n}", "is_registered": True, "config": {"c": "x" * 9_000}, **at} for n in range(9)]
-    sessions = [{"id": f"s{n}", "agent_id": "a0", "metadata": {"m": "x" * 9_000}, **at} for n in range(9)]
+    agents: list[dict[str, Any]] = [
+        {"id": f"a{n}", "is_registered": True, "config": {"c": "x" * 9_000}, **at} for n in range(9)
+    ]
+    sessions: list[dict[str, Any]] = [
+        {"id": f"s{n}", "agent_id": "a0", "metadata": {"m": "x" * 9_000}, **at} for n in range(9)
+    ]
     stored = api("POST", "/api/v1/import", json={"agents": agents, "sessions": sessions})
     assert (stored.status_code, stored.json()) == (200, {"imported": 18, "existing": 0})
     assert len(api.get(AGENTS)["agents"]) == len(api.get(SESSIONS)["sessions"]) == 9
 
-    agents[1]["config"] = sessions[7]["agent_id"] = 1
+    agents[1] |= {"config": 1}
+    sessions[7] |= {"agent_id": 1}
     wrong = api("POST", "/api/v1/import", json={"agents": agents, "sessions": sessions})
     assert_refused(wrong, 400, "body", "agents.1.config", "sessions.7.agent_id")
