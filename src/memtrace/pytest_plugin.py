@@ -1,10 +1,10 @@
 """Fixtures for tests of programs that use Memtrace; pytest finds them where memtrace-sdk is installed.
 
-They need the extra `memtrace-sdk[server]`. Nothing is imported before a test asks for one of them, so other
-test runs pay nothing; `-p no:memtrace` removes them.
+They need the extra `memtrace-sdk[server]`. Nothing is imported before a test uses one of them, so that other
+test runs are not slowed down; `-p no:memtrace` removes them.
 """
 
-# ruff: noqa: PLC0415  # as the docstring says
+# ruff: noqa: PLC0415  # imports at first use, as the docstring says
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @pytest.fixture(name="memtrace")
 def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Iterator[Memtrace]:
-    """A `Memtrace` with a memory of its own: embedded, empty, and gone after the test."""
+    """A `Memtrace` with an embedded store in memory, empty for each test."""
     from memtrace import Memtrace
     from memtrace._http import httpx
 
@@ -45,14 +45,14 @@ def _memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> Ite
 
 @pytest.fixture(name="async_memtrace")
 def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) -> AsyncMemtrace:
-    """An `AsyncMemtrace` with the memory that the fixture `memtrace` has in the same test.
+    """An `AsyncMemtrace` with the same store as the fixture `memtrace`.
 
     It works with every plugin that runs async tests, on asyncio and trio. Only its buffers need closing.
     """
     from memtrace import AsyncMemtrace
     from memtrace._http import httpx
 
-    # Neither holds a connection, so nothing needs an event loop to be closed on.
+    # Neither holds a connection, so that no event loop is needed to close them.
     http_client = httpx.AsyncClient(transport=fail_next.between(_memtrace_embedded), trust_env=False)
     client = AsyncMemtrace(_URL, _KEY, http_client=http_client)
     fail_next.listen(client)
@@ -63,9 +63,9 @@ def _async_memtrace(_memtrace_embedded: EmbeddedTransport, fail_next: FailNext) 
 def _fail_next() -> Iterator[FailNext]:
     """A function that makes the next request of `memtrace` or `async_memtrace` fail: `fail_next(status=503)`.
 
-    Or with `exception=httpx.ConnectError` or `timeout=True`; also `retry_after=1`, `times=3`, `acted=True` if
-    only the response is lost, and `on="POST *"` for some requests only. A failure that never happens is an
-    error of the test. Delays before retries are not slept, but listed in `fail_next.pauses`.
+    Use `exception=httpx.ConnectError` or `timeout=True` for other failures, and `retry_after=1`, `times=3`,
+    `acted=True` (only the response is lost) or `on="POST *"` (only some requests). If a failure never
+    happens, the test fails. Retries do not sleep; their delays are listed in `fail_next.pauses`.
     """
     from memtrace.testing import FailNext
 
@@ -130,5 +130,5 @@ def _plainly(attempt: Callable[[], T], kind: type[Exception]) -> T:
         return attempt()
     except kind as error:
         problem = str(error)
-    # Not above, where pytest would show the error twice.
+    # Outside of the `except` block, in which pytest would show the error twice.
     pytest.fail(problem, pytrace=False)

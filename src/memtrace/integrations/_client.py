@@ -1,4 +1,4 @@
-"""One awaitable view of a client, whichever kind the caller has, and one message for a missing package."""
+"""Async views of blocking and async clients, and the message for a missing package."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from memtrace import AsyncMemtrace, Memtrace
 T = TypeVar("T")
 Call = Callable[[Callable[[], Any]], Awaitable[Any]]
 
-_CHUNK = 100  # memories that an iterator reads in one visit to a thread
+_CHUNK = 100  # memories that an iterator reads per call of a thread
 
 
 def awaitable(client: AsyncMemtrace | Memtrace | str) -> AsyncMemtrace:
-    """Return a client whose methods can be awaited: a blocking one works in threads, a URL is opened."""
+    """Return an async client: a URL is opened, and a blocking client is called in threads."""
     if isinstance(client, str):
         return AsyncMemtrace(client)
     return client if isinstance(client, AsyncMemtrace) else _view(client, _in_thread)
 
 
 def both(client: AsyncMemtrace | Memtrace | str) -> tuple[AsyncMemtrace, AsyncMemtrace | None]:
-    """Return a view for async callers, and one for `finished`, which an `AsyncMemtrace` cannot have."""
+    """Return a view for async callers and a view for `finished`, which is None for an `AsyncMemtrace`."""
     if isinstance(client, AsyncMemtrace):
         return client, None
     blocking = Memtrace(client) if isinstance(client, str) else client
@@ -37,7 +37,7 @@ def blocking(client: Memtrace | str) -> AsyncMemtrace:
     """Return a view whose coroutines never wait, for `finished`.
 
     Raises:
-        TypeError: If the client is an `AsyncMemtrace`.
+        TypeError: The client is an `AsyncMemtrace`.
     """
     view = both(client)[1]
     if view is None:
@@ -46,7 +46,7 @@ def blocking(client: Memtrace | str) -> AsyncMemtrace:
 
 
 def finished(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine that never waits, as all over a `blocking` view do, and return its result."""
+    """Run a coroutine over a `blocking` view, which never waits, and return its result."""
     try:
         coroutine.send(None)
     except StopIteration as stop:
@@ -60,7 +60,7 @@ def requires(extra: str) -> Iterator[None]:
     """Name the extra to install when an import within the block fails.
 
     Raises:
-        ImportError: If a package is missing.
+        ImportError: A package is missing.
     """
     try:
         yield

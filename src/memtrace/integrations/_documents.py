@@ -1,4 +1,4 @@
-"""JSON documents under names, as memories: a version supersedes the one before it."""
+"""JSON documents under names, stored as memories: each version supersedes the previous one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Documents:
     """The documents of one agent.
 
     Args:
-        client: Where they are kept.
-        agent_id: Whose they are.
-        kind: Tells them apart from the agent's other memories.
+        client: The client that stores them.
+        agent_id: The agent whose memories they are.
+        kind: The event type that distinguishes them from the agent's other memories.
     """
 
     def __init__(self, client: AsyncMemtrace, agent_id: str, kind: str) -> None:
@@ -26,11 +26,11 @@ class Documents:
         self._kind = kind
 
     async def get(self, *path: str) -> Memory | None:
-        """Return the newest version of a document; None if there is none."""
+        """Return the newest version of a document, or None if it does not exist."""
         page = await self._client.list_memories(agent_id=self._agent_id, tags=[self._tag(path)], limit=1)
         return page.memories[0] if page.memories else None
 
-    async def put(  # noqa: PLR0913 - what makes up a document
+    async def put(  # noqa: PLR0913 - the parts of a document
         self,
         path: Sequence[str],
         content: str,
@@ -55,23 +55,23 @@ class Documents:
         )
 
     def all(self, *labels: str) -> AsyncIterator[Memory]:
-        """Iterate over the newest version of each document that has these labels, last changed first."""
+        """Iterate over the newest versions of documents with these labels, last changed first."""
         return self._client.iter_memories(
             agent_id=self._agent_id, tags=[self._kind, *labels], page_size=_PAGE
         )
 
     def search(self, query: str, *labels: str) -> AsyncIterator[Memory]:
-        """Iterate over the documents that answer a query, best first."""
+        """Iterate over the documents that match a query, best first."""
         return self._client.iter_search(agent_id=self._agent_id, query=query, tags=[self._kind, *labels])
 
     async def forget(self, memory: Memory) -> None:
-        """Forget a version and those before it, oldest first, so that no older one comes back."""
+        """Forget a version and all older ones, oldest first, so that no older one becomes current."""
         versions = [memory]
         while versions[-1].supersedes:
             try:
                 versions.append(await self._client.get_memory(versions[-1].supersedes))
             except NotFoundError:
-                break  # has expired
+                break  # it has expired
         for version in reversed(versions):
             await self._client.forget(version)
 

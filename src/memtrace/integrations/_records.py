@@ -1,6 +1,6 @@
-"""JSON records in the order in which they came, as the memories of one session.
+"""JSON records in order of arrival, stored as memories of one session.
 
-A record of any length is kept: one that is longer than a memory may be is cut into parts.
+A record that is longer than a memory may be is split into parts.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from memtrace import AsyncMemtrace, Memory, NotFoundError, PermissionDeniedError
 
 Record = dict[str, Any]
 
-_PART = 16_000  # characters; as UTF-8 they fit into a memory, whatever they are
+_PART = 16_000  # characters, any of which fit into a memory as UTF-8
 _BATCH = 1_000  # memories that one request stores
 _PAGE = 1_000
 
@@ -23,9 +23,9 @@ class Records:
     """The records of one session.
 
     Args:
-        client: Where they are kept.
-        agent_id: Whose they are.
-        session_id: The session; another agent's must have another.
+        client: The client that stores them.
+        agent_id: The agent whose memories they are.
+        session_id: The session; each agent needs its own.
     """
 
     def __init__(self, client: AsyncMemtrace, agent_id: str, session_id: str) -> None:
@@ -48,7 +48,7 @@ class Records:
         return [record for _, record in _joined(found)]
 
     async def newest(self, count: int) -> list[tuple[list[Memory], Record]]:
-        """Return the newest records, oldest first, each with the memories that hold it."""
+        """Return the newest records, oldest first, each with its memories."""
         newest: list[Memory] = []
         whole = 0
         async for memory in self._memories("desc", min(_PAGE, count)):
@@ -59,13 +59,13 @@ class Records:
         return _joined(newest[::-1])
 
     async def pop(self) -> Record | None:
-        """Forget the newest record and return it; None if there is none."""
+        """Forget the newest record and return it, or return None if there is none."""
         while found := await self.newest(1):
             memories, record = found[0]
             try:
                 await self._client.forget(memories[0])
             except NotFoundError:
-                continue  # another process was faster
+                continue  # another process has forgotten it
             for memory in memories[1:]:
                 await self._client.forget(memory)
             return record
@@ -75,7 +75,7 @@ class Records:
         """Forget every record."""
         try:
             await self._client.forget_all(agent_id=self._agent_id, session_id=self._session_id)
-        except PermissionDeniedError:  # a writer's key may forget memories one by one only
+        except PermissionDeniedError:  # a writer's key can only forget memories one by one
             async for memory in self._memories("asc"):
                 await self._client.forget(memory)
 
@@ -106,7 +106,7 @@ class Records:
 
 
 def _joined(memories: Sequence[Memory]) -> list[tuple[list[Memory], Record]]:
-    """Join parts to records; a record whose first parts are missing, as a batch was cut off, is left out."""
+    """Join parts to records, without records whose first parts are missing because a batch was cut."""
     joined: list[tuple[list[Memory], Record]] = []
     parts: list[Memory] = []
     for memory in memories:

@@ -1,4 +1,4 @@
-"""What a model may do with its memory, as functions that any framework can offer as tools."""
+"""Functions with which a model uses its memory, for any framework's tools."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Tool = Callable[..., Coroutine[Any, Any, str]]
 
 
 def memory_tools(client: AsyncMemtrace, agent_id: str) -> list[Tool]:
-    """Return tools over one agent's memory. Their docstrings tell a model when to use which."""
+    """Return tools for one agent's memory, with docstrings that tell a model when to use each."""
 
     async def remember(content: str, tags: list[str] | None = None) -> str:
         """Store something that will matter later: a fact, a preference, a result, an open question.
@@ -27,18 +27,18 @@ def memory_tools(client: AsyncMemtrace, agent_id: str) -> list[Tool]:
         """Store a decision together with the reason for it, so that it can be explained later.
 
         Args:
-            decision: What was decided.
-            reasoning: Why.
+            decision: The decision.
+            reasoning: The reason.
         """
         memory = await client.decide(agent_id, decision, reasoning)
         return f"Recorded as {memory.id}."
 
     async def search_memory(question: str, limit: int = 5) -> str:
-        """Find the memories that answer a question. Use this before asking the user again.
+        """Find memories that answer a question. Use this before asking the user again.
 
         Args:
             question: A question or a few words.
-            limit: How many memories to return at most.
+            limit: The maximum number of memories to return.
         """
         found = await client.search_memories(agent_id=agent_id, query=question, limit=limit)
         return _listed(found.results)
@@ -47,7 +47,7 @@ def memory_tools(client: AsyncMemtrace, agent_id: str) -> list[Tool]:
         """Read the newest memories, newest first. Use this to see what happened lately.
 
         Args:
-            limit: How many memories to return at most.
+            limit: The maximum number of memories to return.
         """
         page = await client.recall(agent_id, limit=limit)
         return _listed(page.memories)

@@ -1,4 +1,4 @@
-"""A backend for Anthropic's memory tool: each file is a memory, which supersedes the version before it.
+"""A backend for Anthropic's memory tool: each file is a memory, which supersedes its previous version.
 
 Source of the interface, the behaviour and the texts: `anthropic.lib.tools`, the memory tool 2025-08-18 and
 its own file-system backend, version 2.
@@ -27,27 +27,27 @@ with requires("anthropic"):
     )
 
 _ROOT = "/memories"
-_DEPTH = 2  # levels that a view of a directory shows
+_DEPTH = 2  # levels in the view of a directory
 _WIDTH = 6  # of a line's number
-_DIRECTORY = 4096  # bytes that a directory is shown with
+_DIRECTORY = 4096  # the size in bytes that is shown for a directory
 _AROUND = 2  # lines that are shown before and after a change
-_EMPTY = "\n"  # what is stored of an empty file, since a memory has a content
+_EMPTY = "\n"  # the content of an empty file, as a memory needs one
 
 
 class MemtraceMemoryTool(BetaAbstractMemoryTool):
     """Claude's memory directory in Memtrace.
 
-    A file is a memory of at most 64 KiB, and a changed one supersedes the version before it, so `as_of` shows
-    the directory as it was. A directory exists as long as a file is in it. Deleting a file forgets all its
-    versions.
+    A file is a memory of at most 64 KiB. A changed file supersedes its previous version, so that `as_of`
+    shows the directory as it was. A directory exists as long as a file is in it. Deleting a file forgets all
+    its versions.
 
     Args:
-        client: Where files are kept; not an `AsyncMemtrace`, for which there is `AsyncMemtraceMemoryTool`.
-        agent_id: The agent whose memory it is.
-        cache_control: As Anthropic's tools take it.
+        client: The client that stores files; for an `AsyncMemtrace`, use `AsyncMemtraceMemoryTool`.
+        agent_id: The agent whose memories the files are.
+        cache_control: The argument of Anthropic's tools.
 
     Raises:
-        TypeError: If the client is an `AsyncMemtrace`.
+        TypeError: The client is an `AsyncMemtrace`.
 
     Example:
         >>> tool = MemtraceMemoryTool("sqlite:///agent.db", agent_id="assistant")
@@ -65,7 +65,7 @@ class MemtraceMemoryTool(BetaAbstractMemoryTool):
         self._files = _Files(blocking(client), agent_id)
 
     def view(self, command: BetaMemoryTool20250818ViewCommand) -> str:
-        """Return a file with the numbers of its lines, or what a directory has in it."""
+        """Return a file with line numbers, or the contents of a directory."""
         return finished(self._files.view(command))
 
     def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
@@ -73,7 +73,7 @@ class MemtraceMemoryTool(BetaAbstractMemoryTool):
         return finished(self._files.create(command))
 
     def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
-        """Replace a text that is in a file once."""
+        """Replace a text that occurs once in a file."""
         return finished(self._files.str_replace(command))
 
     def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
@@ -94,7 +94,7 @@ class MemtraceMemoryTool(BetaAbstractMemoryTool):
 
 
 class AsyncMemtraceMemoryTool(BetaAsyncAbstractMemoryTool):
-    """`MemtraceMemoryTool` for `AsyncAnthropic`; takes any client."""
+    """A `MemtraceMemoryTool` for `AsyncAnthropic`, which takes any client."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class AsyncMemtraceMemoryTool(BetaAsyncAbstractMemoryTool):
         self._files = _Files(awaitable(client), agent_id)
 
     async def view(self, command: BetaMemoryTool20250818ViewCommand) -> str:
-        """Return a file with the numbers of its lines, or what a directory has in it."""
+        """Return a file with line numbers, or the contents of a directory."""
         return await self._files.view(command)
 
     async def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
@@ -115,7 +115,7 @@ class AsyncMemtraceMemoryTool(BetaAsyncAbstractMemoryTool):
         return await self._files.create(command)
 
     async def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
-        """Replace a text that is in a file once."""
+        """Replace a text that occurs once in a file."""
         return await self._files.str_replace(command)
 
     async def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
@@ -259,13 +259,13 @@ class _Files:
         return bool(await self._inside(path))
 
     async def _inside(self, path: str) -> dict[str, Memory]:
-        """Return the files below a directory by their paths, in order."""
+        """Return the files below a directory by path, in order."""
         found = {memory.metadata["path"]: memory async for memory in self._documents.all()}
         return {file: found[file] for file in sorted(found) if file.startswith(f"{path}/")}
 
 
 def _normal(path: str) -> str:
-    """Return a path without detours.
+    """Return a normalised path.
 
     Raises:
         ToolError: If it does not lie below `/memories`.
@@ -303,7 +303,7 @@ def _positions(content: str, old: str) -> Iterable[int]:
 
 
 def _tree(sizes: Mapping[str, int], above: str, depth: int) -> Iterable[tuple[str, str]]:
-    """Yield size and path of what a directory has in it, by name, each directory before its own."""
+    """Yield size and path of a directory's contents by name, each directory before its own contents."""
     files = {path: size for path, size in sizes.items() if "/" not in path}
     directories = {path.partition("/")[0] for path in sizes if "/" in path}
     for entry in sorted({*files, *directories}):

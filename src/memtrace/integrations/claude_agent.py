@@ -1,4 +1,4 @@
-"""A session store for the Claude Agent SDK: transcripts are kept in Memtrace, and resumed from it.
+"""A session store that keeps transcripts of the Claude Agent SDK in Memtrace.
 
 Source of the interface: `claude_agent_sdk.SessionStore`, version 0.2.
 """
@@ -33,11 +33,11 @@ _FIELD = "claude_agent"  # of a session's metadata
 class MemtraceSessionStore(SessionStore):
     """Transcripts of the Claude Agent SDK in Memtrace.
 
-    A project is an agent and each transcript a session of it, those of subagents too; an entry is a memory,
-    so what was said is found by search like everything else.
+    A project becomes an agent, and each transcript, also of a subagent, a session of it. Each entry becomes a
+    memory, so that search finds messages, too.
 
     Args:
-        client: Where transcripts are kept.
+        client: The client that stores transcripts.
 
     Example:
         >>> options = ClaudeAgentOptions(session_store=MemtraceSessionStore(AsyncMemtrace(url, key)))
@@ -48,7 +48,7 @@ class MemtraceSessionStore(SessionStore):
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def append(self, key: SessionKey, entries: list[SessionStoreEntry]) -> None:
-        """Store entries; one whose `uuid` is stored already is left as it is."""
+        """Store entries, except those whose `uuid` is stored already."""
         if not entries:
             return
         session_id = _session_id(key)
@@ -59,14 +59,14 @@ class MemtraceSessionStore(SessionStore):
             await self._describe(key, session_id, entries)
 
     async def load(self, key: SessionKey) -> list[SessionStoreEntry] | None:
-        """Return a transcript's entries in the order in which they came; None if there are none."""
+        """Return a transcript's entries in order of arrival, or None if there are none."""
         entries = await self._records(key).read()
         seen: set[str] = set()
         kept = [entry for entry in entries if _is_new(entry, seen)]
         return cast("list[SessionStoreEntry]", kept) or None
 
     async def list_sessions(self, project_key: str) -> list[SessionStoreListEntry]:
-        """Return a project's transcripts, without those of subagents."""
+        """Return a project's transcripts, except those of subagents."""
         return [
             {"session_id": found["session_id"], "mtime": found["mtime"]}
             for found in await self._described(project_key)
@@ -78,7 +78,7 @@ class MemtraceSessionStore(SessionStore):
         return [_summary(found) for found in await self._described(project_key) if "subpath" not in found]
 
     async def delete(self, key: SessionKey) -> None:
-        """Delete a transcript; that of a session with those of its subagents."""
+        """Delete a transcript, and for a session the transcripts of its subagents, too."""
         subpath = key.get("subpath")
         for found in await self._described(key["project_key"]):
             if found["session_id"] == key["session_id"] and subpath in {None, found.get("subpath")}:
@@ -106,7 +106,7 @@ class MemtraceSessionStore(SessionStore):
         else:
             known = _description(await self._client.get_session(session_id))
             folded = fold_session_summary(_summary(known) if known else None, key, entries)
-            described["summary"] = json.dumps(folded["data"])  # as text, since it has nulls that matter
+            described["summary"] = json.dumps(folded["data"])  # as text, which keeps nulls
         described["mtime"] = time.time_ns() // 1_000_000
         await self._client.update_session(session_id, metadata={_FIELD: described})
 

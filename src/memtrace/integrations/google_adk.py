@@ -28,11 +28,11 @@ _RESULTS = 10  # as many as ADK's own service returns
 class MemtraceMemoryService(BaseMemoryService):
     """ADK's long-term memory in Memtrace.
 
-    A user of an application is an agent, and an event with text a memory. An event is stored once, however
-    often its session is added within 24 hours.
+    Each user of an application becomes an agent, and each event with text a memory. An event is stored once,
+    even if its session is added several times within 24 hours.
 
     Args:
-        client: Where memories are kept.
+        client: The client that stores memories.
 
     Example:
         >>> runner = Runner(agent=agent, memory_service=MemtraceMemoryService("sqlite:///agent.db"), ...)
@@ -59,7 +59,7 @@ class MemtraceMemoryService(BaseMemoryService):
         session_id: str | None = None,
         custom_metadata: Mapping[str, object] | None = None,
     ) -> None:
-        """Store events; one that is stored already is left as it is."""
+        """Store events, except those that are stored already."""
         common: dict[str, Any] = {"agent_id": _agent_id(app_name, user_id), "on_duplicate": "return"}
         if session_id is not None:
             common["session_id"] = name(app_name, user_id, session_id)
@@ -85,7 +85,7 @@ class MemtraceMemoryService(BaseMemoryService):
         memories: Sequence[MemoryEntry],
         custom_metadata: Mapping[str, object] | None = None,
     ) -> None:
-        """Store memories as they are."""
+        """Store memories unchanged."""
         requests: list[dict[str, Any]] = []
         for entry in memories:
             request: dict[str, Any] = {
@@ -99,7 +99,7 @@ class MemtraceMemoryService(BaseMemoryService):
         await self._add(requests)
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
-        """Return the memories of a user that answer a query best."""
+        """Return the memories of a user that match a query best."""
         found = await self._client.search_memories(
             agent_id=_agent_id(app_name, user_id), query=query, limit=_RESULTS
         )

@@ -1,4 +1,4 @@
-"""A store for LangGraph: long-term memory across threads, with our ranked search in place of embeddings.
+"""A store for LangGraph: long-term memory across threads, with ranked search instead of embeddings.
 
 Source of the interface: `langgraph.store.base`, langgraph-checkpoint 4.3.
 """
@@ -46,15 +46,15 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 class MemtraceStore(BaseStore):
     """LangGraph's long-term memory in Memtrace.
 
-    An item is a memory, and a new value supersedes the one before it. `query` is a ranked search for words,
-    so no embeddings are needed. A value is at most 64 KiB as JSON. `list_namespaces` and `filter` look
-    through every item below the namespace.
+    An item is a memory, and a new value supersedes the previous one. `query` is a ranked search for words,
+    which needs no embeddings. A value is at most 64 KiB as JSON. `list_namespaces` and `filter` read every
+    item below the namespace.
 
     Args:
-        client: Where items are kept. With an `AsyncMemtrace` the asynchronous methods work only.
-        agent_id: The agent whose memories they are.
-        ttl: Default minutes to live, and whether reading an item prolongs its life; an item never
-            outlives them, so `omit_expired` and `sweep_interval_minutes` have no effect.
+        client: The client that stores items. With an `AsyncMemtrace`, only the asynchronous methods work.
+        agent_id: The agent whose memories the items are.
+        ttl: The default time to live in minutes, and whether reading an item extends it. Expired items are
+            never returned, so `omit_expired` and `sweep_interval_minutes` have no effect.
 
     Example:
         >>> graph = builder.compile(store=MemtraceStore("sqlite:///agent.db"))
@@ -75,17 +75,17 @@ class MemtraceStore(BaseStore):
         self._at_once = None if at_once is None else Documents(at_once, agent_id, _KIND)
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """Perform operations: reads first, then writes, the last one of each item.
+        """Perform operations: all reads, then the last write to each item.
 
         Raises:
-            TypeError: If the store was made with an `AsyncMemtrace`.
+            TypeError: The store has an `AsyncMemtrace`.
         """
         if self._at_once is None:
             raise TypeError("client: an AsyncMemtrace cannot block; pass a Memtrace or a URL, or use abatch")
         return finished(self._batch(self._at_once, ops))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """Perform operations as `batch` does."""
+        """Perform operations like `batch`."""
         return await self._batch(self._waiting, ops)
 
     async def _batch(self, documents: Documents, ops: Iterable[Op]) -> list[Result]:
@@ -164,7 +164,7 @@ async def _store(
         labels=[_label(namespace[: depth + 1]) for depth in range(len(namespace))],
         ttl=ttl,
     )
-    if previous is not None and ttl is not None:  # what expires supersedes nothing, or it would come back
+    if previous is not None and ttl is not None:  # a memory that expires cannot supersede another
         await documents.forget(previous)
 
 
@@ -192,7 +192,7 @@ def _fits(namespace: tuple[str, ...], condition: MatchCondition) -> bool:
 
 
 def _matches(value: Any, wanted: Any) -> bool:  # noqa: ANN401 - JSON
-    """Return whether a value is as a filter wants it: equal, or as its operators say."""
+    """Return whether a value equals a filter's value or satisfies its operators."""
     if not isinstance(wanted, Mapping):
         return bool(value == wanted)
     if any(key.startswith("$") for key in wanted):

@@ -19,15 +19,15 @@ with requires("openai-agents"):
 
 
 class MemtraceSession(SessionABC):
-    """A conversation of the OpenAI Agents SDK, kept in Memtrace: all of its items, tool calls too.
+    """A conversation of the OpenAI Agents SDK, stored in Memtrace with all items, including tool calls.
 
     Several processes may share a session; each item is one event of it.
 
     Args:
-        session_id: The conversation.
-        client: Where it is kept.
-        agent_id: The agent whose memory it is.
-        session_settings: How many items a run reads, for instance.
+        session_id: The id of the conversation.
+        client: The client that stores it.
+        agent_id: The agent whose memories the items are.
+        session_settings: Settings such as the number of items that a run reads.
 
     Example:
         >>> session = MemtraceSession("chat-42", AsyncMemtrace(url, key))
@@ -64,7 +64,7 @@ class MemtraceSession(SessionABC):
         await self._records.append([(record, _event_type(record), None) for record in records])
 
     async def pop_item(self) -> TResponseInputItem | None:
-        """Remove the newest item and return it; None if there is none."""
+        """Remove the newest item and return it, or return None if there is none."""
         return cast("TResponseInputItem | None", await self._records.pop())
 
     async def clear_session(self) -> None:
@@ -76,7 +76,7 @@ def memtrace_tools(client: AsyncMemtrace | Memtrace | str, agent_id: str) -> lis
     """Return tools with which a model remembers, decides, searches and recalls for an agent.
 
     Args:
-        client: Where the memories are.
+        client: The client that stores the memories.
         agent_id: The agent whose memories they are.
 
     Example:

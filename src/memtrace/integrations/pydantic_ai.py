@@ -27,7 +27,7 @@ def memtrace_toolset(client: AsyncMemtrace | Memtrace | str, agent_id: str) -> F
     """Return a toolset with which a model remembers, decides, searches and recalls for an agent.
 
     Args:
-        client: Where the memories are.
+        client: The client that stores the memories.
         agent_id: The agent whose memories they are.
 
     Example:
@@ -37,16 +37,16 @@ def memtrace_toolset(client: AsyncMemtrace | Memtrace | str, agent_id: str) -> F
 
 
 class MemtraceMemory(AbstractCapability[Any]):
-    """Gives a run the agent's context before it starts, and records what happened after it ended.
+    """A capability that adds the agent's context before a run, and records the run afterwards.
 
     The context is fitted to `max_tokens`, with the prompt as its `query`, and goes into the instructions.
-    What is recorded: the prompt, calls of tools with their results, and what the model said.
+    Recorded are the prompt, the tool calls with their results, and the model's messages.
 
     Args:
-        client: Where the memories are.
+        client: The client that stores the memories.
         agent_id: The agent whose memories they are.
-        session_id: The session that a run belongs to; none if None.
-        max_tokens: The budget of the context.
+        session_id: The session of the run; None for no session.
+        max_tokens: The token budget of the context.
 
     Example:
         >>> agent = Agent(model, capabilities=[MemtraceMemory("sqlite:///agent.db", "support")])
@@ -68,9 +68,9 @@ class MemtraceMemory(AbstractCapability[Any]):
         self._context: str | None = None
 
     async def for_run(self, ctx: RunContext[Any]) -> MemtraceMemory:
-        """Return a capability whose instructions are the context as it is now."""
+        """Return a capability whose instructions contain the current context."""
         this = copy.copy(self)
-        await this._read(_text(ctx.prompt))  # noqa: SLF001 - a copy of itself
+        await this._read(_text(ctx.prompt))  # noqa: SLF001 - a copy of this object
         return this
 
     async def _read(self, query: str) -> None:
@@ -79,17 +79,17 @@ class MemtraceMemory(AbstractCapability[Any]):
             found = await self._client.get_agent_context(
                 self._agent_id, max_tokens=self._max_tokens, **fields
             )
-        except NotFoundError:  # an agent exists once it has remembered something
+        except NotFoundError:  # an agent exists once it has a memory
             return
         if found.memory_count:
             self._context = found.context
 
     def get_instructions(self) -> str | None:
-        """Return the context, if the agent remembers anything."""
+        """Return the context, or nothing if the agent has no memories."""
         return self._context
 
     async def after_run(self, ctx: RunContext[Any], *, result: AgentRunResult[Any]) -> AgentRunResult[Any]:
-        """Record what was asked, done and said."""
+        """Record the prompt, the tool calls and the model's messages."""
         del ctx
         common = {"agent_id": self._agent_id}
         if self._session_id is not None:
@@ -125,7 +125,7 @@ def _events(messages: Sequence[ModelMessage]) -> Iterator[Event]:
 
 
 def _text(prompt: str | Sequence[Any] | None) -> str:
-    """Return the words of a prompt, which may have pictures and the like between them."""
+    """Return the text of a prompt, without images and other parts."""
     if prompt is None or isinstance(prompt, str):
         return prompt or ""
     return "\n".join(part for part in prompt if isinstance(part, str))

@@ -28,11 +28,11 @@ class MemtraceMemoryStore(MemoryStore):
     """An agent's memories as a store of Strands' memory manager.
 
     Args:
-        client: Where the memories are.
+        client: The client that stores the memories.
         agent_id: The agent whose memories they are.
-        name: What tools call this store.
-        description: What tools say of it.
-        writable: Whether tools may add to it.
+        name: The name of this store in tools.
+        description: The description of this store in tools.
+        writable: Whether tools may add memories.
 
     Example:
         >>> agent = Agent(memory_manager={"stores": [MemtraceMemoryStore("sqlite:///agent.db", "support")]})
@@ -56,20 +56,20 @@ class MemtraceMemoryStore(MemoryStore):
         self._agent_id = agent_id
 
     async def search(self, query: str, options: SearchOptions | None = None) -> list[MemoryEntry]:
-        """Return the memories that answer a query, best first."""
+        """Return the memories that match a query, best first."""
         limit = (options or {}).get("max_search_results") or self.max_search_results or _RESULTS
         found = await self._client.search_memories(agent_id=self._agent_id, query=query, limit=limit)
         return [_entry(memory) for memory in found.results]
 
     async def add(self, content: str, metadata: Metadata | None = None) -> Memory:
-        """Store a memory; the same words twice within 24 hours are stored once."""
+        """Store a memory; equal texts within 24 hours are stored once."""
         return await self._client.remember(
             self._agent_id, content, metadata=metadata or {}, on_duplicate="return"
         )
 
     async def add_messages(self, messages: list[Message], context: AddMessagesContext | None = None) -> None:
-        """Store the text of messages, each as an event of its speaker."""
-        del context  # its numbers begin anew with each run, and name no run
+        """Store the texts of messages, each with its speaker as event type."""
+        del context  # its numbers restart with each run
         requests: list[dict[str, Any]] = [
             {
                 "agent_id": self._agent_id,
@@ -88,11 +88,11 @@ class MemtraceSessionRepository(SessionRepository):
     """Sessions, agents and messages of Strands, each a document whose versions supersede one another.
 
     Args:
-        client: Where they are kept; not an `AsyncMemtrace`, since Strands' interface blocks.
+        client: The client that stores them; not an `AsyncMemtrace`, because Strands' interface blocks.
         agent_id: The agent whose memories they are.
 
     Raises:
-        TypeError: If the client is an `AsyncMemtrace`.
+        TypeError: The client is an `AsyncMemtrace`.
 
     Example:
         >>> repository = MemtraceSessionRepository(Memtrace(url, key))
@@ -114,7 +114,7 @@ class MemtraceSessionRepository(SessionRepository):
         return session
 
     def read_session(self, session_id: str, **_: object) -> Session | None:
-        """Return a session; None if there is none of this id."""
+        """Return a session, or None if there is none with this id."""
         memory = self._get("session", session_id)
         return None if memory is None else Session.from_dict(json.loads(memory.content))
 
@@ -123,7 +123,7 @@ class MemtraceSessionRepository(SessionRepository):
         self._put(("agent", session_id, session_agent.agent_id), session_agent.to_dict())
 
     def read_agent(self, session_id: str, agent_id: str, **_: object) -> SessionAgent | None:
-        """Return an agent of a session; None if there is none of this id."""
+        """Return an agent of a session, or None if there is none with this id."""
         memory = self._get("agent", session_id, agent_id)
         return None if memory is None else SessionAgent.from_dict(json.loads(memory.content))
 
@@ -148,7 +148,7 @@ class MemtraceSessionRepository(SessionRepository):
     def read_message(
         self, session_id: str, agent_id: str, message_id: int, **_: object
     ) -> SessionMessage | None:
-        """Return a message; None if there is none of this id."""
+        """Return a message, or None if there is none with this id."""
         memory = self._get("message", session_id, agent_id, str(message_id))
         return None if memory is None else SessionMessage.from_dict(json.loads(memory.content))
 

@@ -1,4 +1,4 @@
-"""Memtrace for tests: a server of their own, and failures on demand.
+"""Tools for tests: a server, and failures on demand.
 
 The fixtures of `memtrace.pytest_plugin` return these classes; they also work without pytest.
 """

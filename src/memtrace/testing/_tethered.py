@@ -1,7 +1,7 @@
-"""The `memtrace` command, which ends with its standard input.
+"""The `memtrace` command, ending when its standard input ends.
 
-A server that a test starts must not outlive the test, even one that is killed: `python -m
-memtrace.testing._tethered serve` reads its standard input until that ends.
+A server must not outlive the test that started it, even if the test is killed. So `python -m
+memtrace.testing._tethered serve` reads its standard input until the end, and stops then.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _INPUT = 0
 
 
 def _end_with_input() -> None:
-    # Not sys.stdin, whose lock an ending interpreter could not take from this thread.
+    # sys.stdin is unsuitable: this thread would hold its lock when the interpreter ends.
     while os.read(_INPUT, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

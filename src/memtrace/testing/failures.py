@@ -33,9 +33,9 @@ _FAILURES = range(400, 600)
 
 @attrs.define
 class _Failure:
-    """What happens in place of a response."""
+    """A failure that replaces a response."""
 
-    told: str
+    description: str
     on: str
     acted: bool
     left: int
@@ -43,7 +43,7 @@ class _Failure:
 
     def happen(self, request: httpx.Request) -> httpx.Response:
         if isinstance(self.answer, type):
-            raise self.answer(f"{self.told}, as the test demands", request=request)
+            raise self.answer(f"{self.description}, as the test demands", request=request)
         if isinstance(self.answer, httpx.RequestError):
             raise self.answer
         return httpx.Response(
@@ -55,9 +55,9 @@ class _Failure:
 
 
 class FailNext:
-    """Make the next request of a client fail; a second call, the request after that, and so on.
+    """Make the next request of a client fail; each further call adds a failure for a later request.
 
-    The client retries as always, but the delays are not slept.
+    The client retries as usual, but does not sleep between attempts.
 
     Attributes:
         pauses: The seconds that the client would have slept before each retry so far.
@@ -74,7 +74,7 @@ class FailNext:
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self._told() or 'nothing'} to come>"
+        return f"<{type(self).__name__}: {self._described() or 'nothing'} to come>"
 
     def __call__(  # noqa: PLR0913  # all of them named
         self,
@@ -95,14 +95,14 @@ class FailNext:
             exception: The error that httpx raises: a `httpx.RequestError`, such as `httpx.ConnectError`, or
                 its class.
             timeout: Whether the request times out.
-            acted: Whether the server carries out the request first, so that only the response is lost.
+            acted: Whether the server carries out the request first, so that only its response is lost.
             times: How many requests fail like this; each retry is a request.
             on: The requests that can fail like this: a shell pattern of method and path, such as `POST *` or
                 `GET /api/v1/memories/*`.
 
         Raises:
-            TypeError: If none or several of the three are given.
-            ValueError: If no request can fail like this.
+            TypeError: Not exactly one of the three is given.
+            ValueError: No request can fail like this.
         """
         given = [status is not None, exception is not None, timeout]
         if sum(given) != 1:
@@ -114,17 +114,17 @@ class FailNext:
         answer: httpx.Response | type[httpx.RequestError] | httpx.RequestError
         if status is not None:
             answer = _response(status, retry_after)
-            told = f"status {status}"
+            description = f"status {status}"
         else:
             answer = httpx.ReadTimeout if exception is None else _checked(exception, acted=acted)
-            told = (answer if isinstance(answer, type) else type(answer)).__name__
-        told += " after the server has acted" if acted else ""
-        told += "" if on == "*" else f" on {on}"
+            description = (answer if isinstance(answer, type) else type(answer)).__name__
+        description += " after the server has acted" if acted else ""
+        description += "" if on == "*" else f" on {on}"
         with self._lock:
-            self._failures.append(_Failure(told, on, acted, times, answer))
+            self._failures.append(_Failure(description, on, acted, times, answer))
 
     def between(self, inner: _Transport) -> _Failing:
-        """Return a transport for an httpx client that fails on demand, and else passes requests on."""
+        """Return a transport for an httpx client that fails on demand, and otherwise passes requests on."""
         return _Failing(inner, self)
 
     def listen(self, client: Memtrace | AsyncMemtrace) -> None:
@@ -133,7 +133,7 @@ class FailNext:
         client._config = config  # noqa: SLF001  # users need no such option
 
     def take(self, request: httpx.Request) -> _Failure | None:
-        """Return the failure of a request; None if it is passed on."""
+        """Return the failure of a request, or None if the request is passed on."""
         named = f"{request.method} {request.url.raw_path.decode('ascii').partition('?')[0]}"
         with self._lock:
             found = next((f for f in self._failures if fnmatchcase(named, f.on)), None)
@@ -143,19 +143,21 @@ class FailNext:
         return found
 
     def verify(self) -> None:
-        """Check that every failure has happened, because a test without its failure shows nothing.
+        """Check that every failure has happened, because otherwise the test has not tested it.
 
         Raises:
             AssertionError: If one has not.
         """
         if self._failures:
             raise AssertionError(
-                f"fail_next: never happened: {self._told()}; the clients of the fixtures `memtrace` and "
+                f"fail_next: never happened: {self._described()}; the clients of the fixtures `memtrace` and "
                 "`async_memtrace` sent fewer requests than that"
             )
 
-    def _told(self) -> str:
-        return ", then ".join(f"{f.told} ({f.left} times)" if f.left > 1 else f.told for f in self._failures)
+    def _described(self) -> str:
+        return ", then ".join(
+            f"{f.description} ({f.left} times)" if f.left > 1 else f.description for f in self._failures
+        )
 
 
 class _Transport(Protocol):
@@ -167,7 +169,7 @@ class _Transport(Protocol):
 
 
 class _Failing(httpx.BaseTransport, httpx.AsyncBaseTransport):
-    """Fails on demand. It does not close the inner transport, which it did not open."""
+    """A transport that fails on demand. It does not close the inner transport, as it did not open it."""
 
     def __init__(self, inner: _Transport, fail_next: FailNext) -> None:
         self._inner = inner

@@ -1,4 +1,4 @@
-"""A live server for tests: a process on a free port, and isolated organisations on it."""
+"""A live server for tests: a process on a free port, with isolated organisations."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _READY = re.compile(r"Memtrace serves on (http://[^\s;]+)")
 class ServerProcess:
     """Run `memtrace serve` on a free port in a `with` block.
 
-    The server ends with the process that started it, even if that is killed.
+    The server ends with the process that started it, even if that process is killed.
 
     Args:
-        folder: The working directory, which has the database; a second server there finds the data again.
+        folder: The working directory, which contains the database; a second server there uses the same data.
         *arguments: More arguments for `memtrace serve`.
         memtrace: The command; by default `memtrace` of this interpreter.
-        patience: Seconds until a server that does not start, or does not stop, is killed.
+        patience: Seconds after which a server that does not start or stop is killed.
 
     Attributes:
         url: The URL of the server.
@@ -105,7 +105,7 @@ class ServerProcess:
         cast("IO[str]", self._process.stdin).close()
 
     def _read(self) -> None:
-        # Until the end, or the server would block on a full pipe.
+        # All output is read, as the server would block on a full pipe.
         with cast("IO[str]", self._process.stdout) as lines:
             for line in lines:
                 self.log.append(line)
@@ -117,7 +117,7 @@ class ServerProcess:
 
 @attrs.define
 class MemtraceServer:
-    """An organisation of its own on a live server.
+    """An organisation on a live server.
 
     Attributes:
         url: The URL of the server, such as `http://127.0.0.1:40123`.
