@@ -99,6 +99,11 @@ class Entry:
         return self.events[-1]
 
     @property
+    def said(self) -> Hashable:
+        """Return what the memories say, which entries at other times may say as well."""
+        return _said(self.first)
+
+    @property
     def is_important(self) -> bool:
         """Return whether the entry is chosen from the half of the budget for important memories."""
         return self.importance >= IMPORTANT
@@ -139,9 +144,14 @@ def collapse(events: Sequence[Event], paths: Sequence[Path], *, with_fields: boo
 def _key(event: Event, path: Path, *, with_fields: bool) -> Hashable:
     """Return the key that memories of one entry share."""
     document = event.document
-    kind = (path, document.agent_id, document.memory_type, document.event_type)
     fields = (tuple(document.tags), bytes(document.metadata)) if with_fields else ()
-    return *kind, document.content, event.reasoning, event.superseded_by, fields
+    return path, _said(event), event.superseded_by, fields
+
+
+def _said(event: Event) -> Hashable:
+    document = event.document
+    kind = (document.agent_id, document.memory_type, document.event_type)
+    return *kind, document.content, event.reasoning
 
 
 def _event(memory: Found, zone: tzinfo) -> Event:

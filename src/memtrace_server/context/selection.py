@@ -12,7 +12,7 @@ chatter, as many errors must not hide what people said since.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from attrs import frozen
 
@@ -88,14 +88,24 @@ def select(
     if budget.holds_all(ranked, room):
         return budget.all()
     budget.open(room - reserve, ranked)
-    budget.take(matches, budget.left // 2)
+    important = _without_repeats(important)
+    budget.take(_without_repeats(matches), budget.left // 2)
     budget.take(important, budget.left // 2)
     budget.take(recent[:_NEWEST], room // _SHARES, in_order=True)
-    budget.take([entry for entry in recent if entry.is_urged], budget.left)
-    if budget.lacks([entry for entry in important if entry.is_urged]):
+    urged = {entry for entry in important if entry.is_urged}
+    budget.take([entry for entry in recent if entry in urged], budget.left)
+    if budget.lacks(urged):
         recent = [entry for entry in recent if entry.is_important]
     budget.take(recent, budget.left, in_order=True)
     return budget.chosen()
+
+
+def _without_repeats(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the first of the entries that say the same, at different times."""
+    found: dict[Hashable, Entry] = {}
+    for entry in entries:
+        found.setdefault(entry.said, entry)
+    return list(found.values())
 
 
 class _Budget:

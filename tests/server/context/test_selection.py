@@ -80,6 +80,20 @@ def test_more_important_memories_go_first_then_newer_ones() -> None:
     assert [n for n in kept if n >= 10] == list(range(100 - (len(kept) - 10), 100))
 
 
+def test_an_important_memory_of_many_days_is_shown_once_if_not_all_fit() -> None:
+    day = 24 * 60
+    memories = [memory("Ann prefers e-mail", n=n * day, importance=0.9) for n in range(10)]
+    memories += [memory(f"Fact number {n}", n=n * day + 1, importance=0.8) for n in range(3)]
+    memories += [memory(f"Chatter number {n}", n=10 * day + n) for n in range(200)]
+
+    shown = context(memories, 400)
+
+    assert shown.text.count("Ann prefers e-mail") == 1
+    assert shown.text.index("Ann prefers e-mail") > shown.text.index("Fact number 2")
+    assert numbers(shown.text) > {0, 1, 2, 199}
+    assert context(memories, 4_000).text.count("Ann prefers e-mail") == 10
+
+
 def test_what_is_recent_gets_what_the_important_leaves() -> None:
     memories = [memory(f"Chatter number {n}", n=n) for n in range(200)]
 
