@@ -22,7 +22,7 @@ from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError
 
 IS_LONG = bool(os.environ.get("MEMTRACE_LONG"))
 SEEDS = range(20260, 20270 if IS_LONG else 20261)
-MEMORIES, BATCHES = (10_000, 200) if IS_LONG else (2_000, 80)
+MEMORIES, BATCHES = (10_000, 200) if IS_LONG else (1_200, 50)
 AT_ONCE = 16
 IMPATIENCE = 1.0  # seconds
 
@@ -98,7 +98,7 @@ def test_with_retries_enough_every_write_is_stored_exactly_once(
 def test_what_is_given_up_is_stored_once_or_not_at_all(
     tmp_path: Path, store_url: str, kind: str, seed: int
 ) -> None:
-    writes = _writes(seed, 1_000, 50)
+    writes = _writes(seed, MEMORIES // 2, BATCHES // 2)
 
     _write(tmp_path, store_url, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
 
