@@ -22,7 +22,7 @@ from memtrace_server import ids, tenants, times
 from memtrace_server.store import open_store
 from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import NewMemory
-from memtrace_server.store.sqlite import fulltext, migrations
+from memtrace_server.store.sqlite import entries, fulltext, migrations
 
 ORG = 1  # of the busy agent
 AGENT = "busy"
@@ -49,9 +49,10 @@ class File:
 
 
 def build(folder: Path, memories: int) -> File:
-    """The file of so many memories: made, or finished, if need be. A new schema makes a new file."""
-    sources = b"".join(Path(file).read_bytes() for file in (migrations.__file__, fulltext.__file__, __file__))
-    path = folder / f"memories-{memories}-{hashlib.sha256(sources).hexdigest()[:8]}.db"
+    """The file of so many memories: made, or finished, if need be. Another schema or index makes a new file."""
+    sources = [migrations.__file__, fulltext.__file__, entries.__file__, __file__]
+    digest = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()
+    path = folder / f"memories-{memories}-{digest[:8]}.db"
     url = f"sqlite:///{path}"
     with closing(open_store(url)) as store:
         while len(tenants.list_orgs(store)) < ORGS:

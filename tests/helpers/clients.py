@@ -207,6 +207,14 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     server.assert_done()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark which client a test is about: of several runs with other versions, each needs one of the two."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and "make_client" in callspec.params:
+            item.add_marker(f"{callspec.params['make_client']}_client")
+
+
 @pytest.fixture(params=["sync", "async"])
 def make_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeClient]:
     """Makes clients of both kinds, one after the other."""
