@@ -210,7 +210,9 @@ class _Place:
         for pair in filter(None, request.query.split("&")):
             raw_name, _, raw_text = pair.partition("=")
             name = unquote_plus(raw_name[:_LONGEST_NAME], errors="strict")
-            texts.setdefault(name, []).extend(self._values(name, raw_text))
+            found = texts.setdefault(name, [])
+            if len(found) < _MAX_ITEMS:
+                found.extend(self._values(name, raw_text))
         for name, found in texts.items():
             if len(found) == 1 and self._kinds.get(name) == "array":
                 # Older clients encode the commas between items, too.

@@ -21,6 +21,7 @@ _SIZES: Sequence[tuple[type[Sized], str, str]] = (
     (list, "maxItems", "items"),
     (dict, "maxProperties", "keys"),
 )
+_LONGEST = 64  # bits of an integer
 _Fill = Callable[[Any], Any]
 _Error = tuple[Sequence[str], str]
 """A path to a value, and why the value is wrong."""
@@ -80,13 +81,12 @@ class Schema:
 
         The texts never quote the value, which may be long, or secret.
         """
-        wrong = self._weigh(value, []) if self._weigh else iter(())
-        heavy = list(islice(wrong, MAX_DETAILS))
-        if not heavy and self._validator.is_valid(
-            value
-        ):  # much faster than iterating, and nearly always true
+        heavy = list(islice(self._weigh(value, []), MAX_DETAILS)) if self._weigh else []
+        if not heavy and self._validator.is_valid(value):  # nearly always, and much faster than iterating
             return []
-        found = heavy or islice(self._level.errors(value, []), MAX_DETAILS)
+        # The validator takes milliseconds for each long integer, as often as there are levels.
+        found = heavy or list(islice(_long_integers(value, []), MAX_DETAILS))
+        found = found or list(islice(self._level.errors(value, []), MAX_DETAILS))
         return [Detail(".".join(at) or place, place, why) for at, why in found]
 
     def has_required(self, value: object) -> bool:
@@ -249,6 +249,18 @@ def _is_type_mismatch(errors: Sequence[ValidationError], path: Sequence[str | in
     return any(e.kind.name == "type" and list(e.instance_path) == list(path) for e in errors)
 
 
+def _long_integers(value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
+    """Return the integers that no field of the contract takes."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST:
+        yield at, f"is an integer of more than {_LONGEST} bits"
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _long_integers(inner, [*at, name[:100]])
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from _long_integers(inner, [*at, str(position)])
+
+
 def _weigher(document: Document, schema: Mapping[str, Any]) -> _Weigh | None:
     """Return a function that finds values larger than `x-max-bytes`, or None without such a limit."""
     schema = document.resolve(schema)
@@ -261,7 +273,7 @@ def _weigher(document: Document, schema: Mapping[str, Any]) -> _Weigh | None:
     inner = {name: _weigher(document, part) for name, part in schema.get("properties", {}).items()}
     heavy = {name: found for name, found in inner.items() if found}
     each = _weigher(document, schema["items"]) if "items" in schema else None
-    return _weigh_inside(heavy, each) if heavy or each else None
+    return _weigh_inside(heavy, each, schema.get("maxItems")) if heavy or each else None
 
 
 def _weigh_one(most: int) -> _Weigh:
@@ -272,13 +284,13 @@ def _weigh_one(most: int) -> _Weigh:
     return weigh
 
 
-def _weigh_inside(properties: Mapping[str, _Weigh], each: _Weigh | None) -> _Weigh:
+def _weigh_inside(properties: Mapping[str, _Weigh], each: _Weigh | None, most: int | None) -> _Weigh:
     def weigh(value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
         if isinstance(value, dict):
             for name in properties.keys() & value.keys():
                 yield from properties[name](value[name], [*at, name])
         elif isinstance(value, list) and each:
-            for position, item in enumerate(value):
+            for position, item in enumerate(value[:most]):
                 yield from each(item, [*at, str(position)])
 
     return weigh
