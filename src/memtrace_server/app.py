@@ -7,13 +7,16 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response as StarletteResponse
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
-from memtrace_server import auth, logs, tenants
+from memtrace_server import auth, ids, logs, problems, tenants, times
 from memtrace_server.auth import Principal
 from memtrace_server.bodies import Bodies, Body, ClientLeft
 from memtrace_server.connections import CONNECTION, Connection
@@ -21,7 +24,7 @@ from memtrace_server.core import Core, Exchange, Match
 from memtrace_server.deadlines import Deadline
 from memtrace_server.gate import Gate
 from memtrace_server.limits import FailureLimit, RateLimit
-from memtrace_server.messages import Request, Response
+from memtrace_server.messages import JSON, Request, Response, refusal
 from memtrace_server.metrics import Metrics
 from memtrace_server.origins import Origins
 from memtrace_server.running import Runner
@@ -94,7 +97,7 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
         metrics=counted,
     )
     if cors_origins:
-        api = CORSMiddleware(
+        api = _Cors(
             api,
             allow_origins=cors_origins,
             allow_methods=sorted({operation.method for operation in core.contract.operations.values()}),
@@ -102,6 +105,20 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
             expose_headers=_CORS_EXPOSED,
         )
     return _Application(api, lifespan)
+
+
+class _Cors(CORSMiddleware):
+    """Starlette's, whose refusals become error responses of the contract."""
+
+    def preflight_response(self, request_headers: Headers) -> StarletteResponse:
+        response = super().preflight_response(request_headers)
+        request_id = ids.new_id("req_", times.now())
+        response.headers["X-Request-Id"] = request_id
+        if response.status_code != HTTPStatus.BAD_REQUEST:
+            return response
+        told = refusal(problems.malformed(bytes(response.body).decode()), request_id)
+        kept = {name: value for name, value in response.headers.items() if name != "content-length"}
+        return StarletteResponse(told.body, told.status, {**kept, "content-type": JSON})
 
 
 class _Application(Starlette):

@@ -956,6 +956,13 @@ def test_pages_of_other_origins_are_let_in_only_if_named(tmp_path: Path, server:
             assert asked.headers.get("access-control-allow-origin") == allowed
             assert listed.headers.get("access-control-allow-origin") == allowed
             assert "access-control-allow-credentials" not in listed.headers
+            if url == cors.url:
+                assert re.fullmatch("req_[0-9A-Z]{26}", asked.headers["x-request-id"])
+                assert asked.status_code == (200 if is_named else 400)
+            if asked.status_code == 400:
+                assert asked.headers["content-type"] == "application/json"
+                assert asked.json()["code"] == "invalid_request"
+                assert asked.json()["request_id"] == asked.headers["x-request-id"]
             if is_named:
                 assert "x-request-id" in listed.headers["access-control-expose-headers"].lower()
 
