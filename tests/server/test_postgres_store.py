@@ -678,7 +678,11 @@ def test_a_store_is_checked(postgres_url: str, command: Commands) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [(["backup", "copy"], "pg_dump"), (["restore", "copy"], "pg_restore"), (["vacuum"], "VACUUM")],
+    [
+        (["backup", "a copy"], "--file='a copy' --dbname="),
+        (["restore", "copy"], "pg_restore"),
+        (["vacuum"], "VACUUM"),
+    ],
     ids=["backup", "restore", "vacuum"],
 )
 def test_what_postgresql_does_itself_is_named(

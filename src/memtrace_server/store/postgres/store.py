@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
+from shlex import quote
 from typing import Any, TypeVar, cast
 from weakref import WeakSet
 
@@ -208,8 +209,9 @@ class PostgresStore:
 
     def backup(self, path: str) -> int:
         raise StoreUnsupported(
-            f"a PostgreSQL store is copied by pg_dump --format=custom --file={path}, its whole server by"
-            " pg_basebackup, and its memories to another kind of store by memtrace copy"
+            f"a PostgreSQL store is copied by pg_dump --format=custom --file={quote(path)}"
+            f" --dbname={quote(str(self._location))}, its whole server by pg_basebackup, and its memories to"
+            " another kind of store by memtrace copy"
         )
 
     def vacuum(self) -> None:
