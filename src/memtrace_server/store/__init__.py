@@ -1,7 +1,4 @@
-"""Where memories live: a small protocol, and the stores that implement it.
-
-Each `open_store` URL leads to one implementation; a conformance suite holds for all of them.
-"""
+"""Stores of memories: a small protocol and its implementations, which pass one conformance suite."""
 
 from __future__ import annotations
 
@@ -16,17 +13,17 @@ __all__ = ["Restored", "Store", "open_store", "restore_store"]
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
-    """Return the store that a URL names: `sqlite:///file.db`, `sqlite://` for one in memory, `postgresql://…`.
+    """Return the store of a URL: `sqlite:///file.db`, `sqlite://` (in memory) or `postgresql://…`.
 
-    It is opened at the first use, and brought to this version's schema.
+    The store is opened and migrated at its first use.
 
     Args:
-        url: The URL; with `?mode=ro`, nothing is written.
+        url: The URL; with `?mode=ro`, the store is read only.
         create: Whether to create the store when it does not exist.
 
     Raises:
         ValueError: The URL names no store that this version has.
-        StoreNotFound: The store does not exist and is not to be created.
+        StoreNotFound: The store does not exist, and `create` is false.
     """
     location = StoreUrl.parse(url)
     if location.dsn is not None:
@@ -35,19 +32,17 @@ def open_store(url: str, *, create: bool = True) -> Store:
 
 
 def restore_store(url: str, backup: str) -> Restored:
-    """Put a backup, a file, in the place of a store that nobody has open.
+    """Replace a store that no process has open with a backup file.
 
     Raises:
-        ValueError: The URL names no store in a file, or the store is the backup.
-        StoreBusy: Somebody has the store open.
-        StoreNotFound: There is no such backup.
-        StoreUnavailable: The backup cannot be used; the store is as it was.
+        ValueError: The URL does not name a store in a file, or names the backup itself.
+        StoreBusy: A process has the store open.
+        StoreNotFound: The backup does not exist.
+        StoreUnavailable: The backup cannot be used; the store has not changed.
     """
     location = StoreUrl.parse(url)
     if location.dsn is not None:
-        raise StoreUnsupported(
-            "a PostgreSQL store is restored by pg_restore, from what pg_dump wrote", location
-        )
+        raise StoreUnsupported("restore a PostgreSQL store with pg_restore, from a dump of pg_dump", location)
     if location.path is None or location.is_read_only:
         raise ValueError(f"{url!r}: a backup can only be restored to a file that may be written")
     return restore(Path(backup), Path(location.path))

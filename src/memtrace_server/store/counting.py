@@ -1,4 +1,4 @@
-"""What is counted of memories, so that statistics need not look at them."""
+"""Counts of memories, so that statistics need not read them."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from memtrace_server import times
 from memtrace_server.store.records import NewMemory
 
 PERIOD = 600 * times.SECOND
-"""Recent memories are counted in periods of this length, so that nobody needs to count a day of them."""
+"""The length of the periods in which recent memories are counted."""
 
 SESSIONS, ACTIVE = "#sessions", "#active"
 """Kinds of counts besides memory types: sessions, and open sessions."""
 
 _Third = TypeVar("_Third", str, int)
 Numbers = dict[tuple[int, str, _Third], int]
-"""By organisation, agent and one thing more; neither Counter nor defaultdict, which take longer to make."""
+"""By organisation, agent and a third key; Counter and defaultdict take longer to create."""
 
 
 class Counts(msgspec.Struct):
-    """By how much counts change in a transaction.
+    """Changes of counts in a transaction.
 
     Attributes:
-        counts: By organisation, agent and type.
-        recent: By organisation, agent and period.
-        recent_errors: Errors among those; of each in `recent`, and 0 of most.
+        counts: Memories by organisation, agent and type.
+        recent: Memories by organisation, agent and period.
+        recent_errors: Errors with the same keys as `recent`, mostly 0.
     """
 
     counts: Numbers[str] = {}
@@ -34,13 +34,13 @@ class Counts(msgspec.Struct):
     recent_errors: Numbers[int] = {}
 
     def count(self, org: int, memory: NewMemory, now: int) -> None:
-        """Count a memory in."""
+        """Add a memory to the counts."""
         self._change(org, memory.agent_id, memory.memory_type, memory.event_type, memory.time, now, 1)
 
-    def remove(  # noqa: PLR0913, PLR0917 - what is counted
+    def remove(  # noqa: PLR0913, PLR0917 - the fields that are counted
         self, org: int, agent_id: str, memory_type: str, event_type: str, time: int, now: int
     ) -> None:
-        """Count a memory out."""
+        """Subtract a memory from the counts."""
         self._change(org, agent_id, memory_type, event_type, time, now, -1)
 
     def _change(  # noqa: PLR0913, PLR0917 - as above
@@ -54,5 +54,5 @@ class Counts(msgspec.Struct):
 
 
 def add(numbers: Numbers[_Third], key: tuple[int, str, _Third], by: int) -> None:
-    """Change a number, which was 0 if it is not known."""
+    """Change a number, by default 0."""
     numbers[key] = numbers.get(key, 0) + by

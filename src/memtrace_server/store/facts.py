@@ -1,8 +1,8 @@
-"""What works of a group learn and change in one transaction, whatever the store: its meaning exists once.
+"""The meaning of writes in a transaction, the same for every store.
 
-What works are going to ask is read for all of them at once (`look_up`), they run on what is known in memory,
-and what they make is written at once (`flush`). A store supplies that reading and that writing, and its
-queries. Methods that have no docstring are those of the protocol `Transaction`.
+The facts that a group of works needs are read at once (`look_up`). The works run on these facts in memory,
+and their changes are written at once (`flush`). A store supplies the reading, the writing, and its queries.
+Methods without a docstring are documented in the protocol `Transaction`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ Fingerprint = tuple[int, bytes]
 
 
 class Original(msgspec.Struct, frozen=True):
-    """What a fingerprint leads to.
+    """The memory of a fingerprint.
 
     Attributes:
         seq: The row.
         stored_at: When it was stored (ns).
-        memory: The memory; None if it is gone.
-        expires_at: When it expires (ns), if it does.
-        is_replaced: Whether the next memory of this fingerprint replaces it, should it be no original then.
+        memory: The memory; None if it no longer exists.
+        expires_at: When the memory expires (ns), if it does.
+        is_replaced: Whether the next memory of this fingerprint replaces this one if it is no longer an
+            original.
     """
 
     seq: int
@@ -42,7 +43,7 @@ class Original(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct):
-    """What works are going to ask of an organisation, each once."""
+    """The facts of an organisation that works are going to read, each once."""
 
     digests: dict[bytes, None] = {}
     keys: dict[str, None] = {}
@@ -50,7 +51,7 @@ class Asked(msgspec.Struct):
 
 
 class Learned(msgspec.Struct):
-    """What there is of what was asked; the originals of a fingerprint by their rows."""
+    """The facts that were found; the originals of a fingerprint are sorted by row."""
 
     keys: dict[bytes, Key] = {}
     answers: dict[str, Kept] = {}
@@ -58,7 +59,7 @@ class Learned(msgspec.Struct):
 
 
 class _Named(msgspec.Struct):
-    """What is read of a document that stands for its memory."""
+    """The field that is read of a memory's document."""
 
     id: str
     supersedes: str | None = None
@@ -68,15 +69,15 @@ _NAMED = msgspec.json.Decoder(_Named)
 
 
 def id_of(doc: str) -> str:
-    """Return the id of the memory that a document is."""
+    """Return the id in a memory's document."""
     return _NAMED.decode(doc).id
 
 
 def wanted(wants: WantsOf | None) -> Wants:
-    """Return what a work is going to ask."""
+    """Return what a work is going to read."""
     try:
         return Wants() if wants is None else wants()
-    except Problem:  # no key; the work itself says so
+    except Problem:  # a missing key, which the work itself reports
         return Wants()
 
 
@@ -86,16 +87,16 @@ class Facts(Tables):
     def __init__(self) -> None:
         super().__init__()
         self.additions = 0
-        """Memories that were added."""
+        """The number of added memories."""
         self.added_to: int | None = None
-        """The organisation for which memories were added last."""
+        """The organisation of the memories that were added last."""
         self.forgotten_from: set[int] = set()
-        """Organisations of which something was forgotten."""
+        """The organisations of which memories were forgotten."""
         self._pending = Pending()
         self._keys: dict[bytes, Key | None] = {}
         self._answers: dict[Pair, Kept | None] = {}
         self._originals: dict[Fingerprint, Sequence[Original]] = {}
-        # What was compared and found nothing: the moment, or the row, that is replaced.
+        # Keys and fingerprints that were not found, with the moment or row that is replaced.
         self._unanswered: dict[Pair, int | None] = {}
         self._unsaid: dict[Fingerprint, int | None] = {}
 
@@ -107,67 +108,67 @@ class Facts(Tables):
 
     @abstractmethod
     def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
-        """Return what is asked of an organisation, in one go.
+        """Return the requested facts of an organisation in one query.
 
-        Of memories with a fingerprint: the first that was stored since then (ns) and has not expired, and
-        what the next one replaces.
+        For each fingerprint, return the first memory that was stored since a moment (ns) and has not expired,
+        and the row that the next memory replaces.
         """
 
     @abstractmethod
     def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
-        """Make ready to write memories; what is raised here, has changed nothing."""
+        """Prepare to write memories. If this raises an error, nothing has changed."""
 
     @abstractmethod
     def _read_memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None) -> list[Found]:
-        """Return the memories of rows."""
+        """Return the memories with some rows."""
 
     @abstractmethod
     def _read_gone(self, org: int, rows: Sequence[int]) -> Sequence[Gone]:
-        """Return what there is of rows that are going to be deleted."""
+        """Return the existing rows of those that are going to be deleted."""
 
     @abstractmethod
     def _read_moments(self, org: int, rows: Sequence[int]) -> Mapping[int, int]:
-        """Return when each of these rows, all of which there are, was stored (ns)."""
+        """Return when each of some existing rows was stored (ns)."""
 
     @abstractmethod
     def _write(self, pending: Pending) -> None:
-        """Write everything."""
+        """Write all pending changes."""
 
     @abstractmethod
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
-        """Delete memories and what was derived from them, but for counts."""
+        """Delete memories and all data derived from them, except counts."""
 
     @abstractmethod
     def _link(self, org: int, link: Link, superseded_at: int | None) -> None:
-        """Let one row supersede another, since a moment (ns); or end that, if one is missing."""
+        """Let one row supersede another since a moment (ns), or end that if either row is missing."""
 
     @abstractmethod
     def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
-        """Let agents exist, since a moment (ns), and have been active then."""
+        """Add agents that do not exist, and set their activity to a moment (ns)."""
 
     @abstractmethod
     def _add_sessions(self, org: int, sessions: Sequence[Session]) -> int:
-        """Add sessions that do not exist; return how many."""
+        """Add sessions that do not exist, and return their number."""
 
     @abstractmethod
     def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
-        """Delete the sessions of an agent that hold no memory; what has expired must be deleted before."""
+        """Delete an agent's sessions without memories; expired memories must have been deleted before."""
 
     @abstractmethod
     def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
-        """Return the rows of what has expired in an agent's sessions."""
+        """Return the rows of expired memories in an agent's sessions."""
 
     @abstractmethod
     def _note_row(self, seq: int) -> None:
-        """Note that a row was given to a memory."""
+        """Record that a row is used by a memory."""
 
     # --- the parts of a transaction
 
     def look_up(self, wants: Sequence[tuple[int | None, Wants]]) -> None:
-        """Read what works are going to ask, for all of them at once.
+        """Read the facts that works need, for all of them at once.
 
         Args:
-            wants: What each work asks, with its organisation if that is known without its key.
+            wants: The facts that each work needs, with its organisation if that is known without its key.
         """
         asked: dict[int, Asked] = {}
         for known, each in wants:
@@ -188,10 +189,10 @@ class Facts(Tables):
             self._learn(org, of_org, now - times.DAY, now)
 
     def flush(self) -> None:
-        """Write out what waits.
+        """Write pending changes.
 
         Raises:
-            Conflict: What was read has been changed since.
+            Conflict: Facts that were read have been changed since.
         """
         pending = self._pending
         if pending.is_empty():
@@ -203,19 +204,19 @@ class Facts(Tables):
         self.changes -= 1
 
     def flush_if_large(self, size: int) -> None:
-        """Write out what waits, if it is so many characters."""
+        """Write pending changes if they have more than some characters."""
         if self._pending.size > size:
             self.flush()
 
     def forget_what_is_known(self) -> None:
-        """Drop what was taken in and not written, and what was read."""
+        """Drop pending changes, and all facts that were read."""
         self._pending = Pending()
         self._forget_facts()
         for known in (self._keys, self._unanswered, self._unsaid):
             known.clear()
 
     def _settle(self) -> None:
-        """Write out what waits, before a change by which what is known is known no more."""
+        """Write pending changes before a change that invalidates known facts."""
         self.flush()
         self._forget_facts()
         self.changes += 1
@@ -225,7 +226,7 @@ class Facts(Tables):
         self._originals.clear()
 
     def _learn(self, org: int, asked: Asked, since: int, now: int) -> None:
-        """Read what is not known."""
+        """Read the facts that are not known yet."""
         if not (asked.digests or asked.keys or asked.fingerprints):
             return
         learned = self._read_facts(org, asked, since, now)
@@ -255,7 +256,7 @@ class Facts(Tables):
         self._keys.clear()
         super().expire_key(key_id, moment)
 
-    # --- answers to writes that may be tried again
+    # --- stored responses of writes that may be retried
 
     def answer(self, org: int, key: str, since: int) -> Answer | None:
         waiting = self._pending.answers.get((org, key))
@@ -315,7 +316,10 @@ class Facts(Tables):
             replaced = self._unsaid.pop((org, fingerprint), None)
             pending.say(Said(org, fingerprint, memory.seq, is_first, replaced), memory)
             pending.touch(org, memory.agent_id, now)
-            if (org, memory.session_id) not in pending.sessions:  # most name that of the one before
+            if (
+                org,
+                memory.session_id,
+            ) not in pending.sessions:  # most memories name the session of the previous one
                 session = session_of(memory, now)
                 if session is not None:
                     pending.start(org, session)
@@ -342,7 +346,7 @@ class Facts(Tables):
             self._pending.add(org, memory if memory.seq in superseding else alone, now)
         self._pending.superseded.clear()
         self.flush()
-        # Whoever imports stores nothing now: nothing is a duplicate of it, and no agent is active.
+        # Imported memories are not stored now: nothing is a duplicate of them, and no agent becomes active.
         self._name_agents(org, [(memory.agent_id, memory.created_at) for memory in memories])
         named = (session_of(memory, memory.created_at) for memory in memories)
         self._add_sessions(org, [session for session in named if session is not None])
@@ -366,10 +370,10 @@ class Facts(Tables):
 
     @abstractmethod
     def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
-        """Add agents that do not exist, or are deleted; return how many."""
+        """Add agents that do not exist or are deleted, and return their number."""
 
     def _superseded_by_import(self, org: int, memories: Sequence[NewMemory]) -> dict[int, NewMemory]:
-        """Return, by its row, what supersedes each memory that exists and that nothing else supersedes."""
+        """Return, by row, the superseding memory of each existing memory that no other one supersedes."""
         rows = {memory.supersedes for memory in memories if memory.supersedes is not None}
         if not rows:
             return {}
@@ -385,7 +389,7 @@ class Facts(Tables):
                 found[older.seq] = memory
         return found
 
-    # --- what is forgotten
+    # --- forgetting
 
     def forget(self, org: int, rows: Sequence[int]) -> int:
         self._settle()
@@ -394,7 +398,9 @@ class Facts(Tables):
     def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
         self._settle()
         self.forgotten_from.add(org)
-        self._remove(org, self._expired_of_sessions(org, agent_id, now))  # it holds no session, swept or not
+        self._remove(
+            org, self._expired_of_sessions(org, agent_id, now)
+        )  # expired memories keep no session, swept or not
         self._delete_empty_sessions(org, agent_id)
 
     def delete_agent(self, org: int, agent_id: str) -> None:
@@ -402,7 +408,7 @@ class Facts(Tables):
         super().delete_agent(org, agent_id)
 
     def _remove(self, org: int, rows: Sequence[int]) -> int:
-        """Delete memories with all that was derived from them; return how many there were."""
+        """Delete memories with all data derived from them, and return their number."""
         gone = self._read_gone(org, rows) if rows else ()
         if not gone:
             return 0
@@ -431,7 +437,7 @@ def _is_left(expires_at: int | None, now: int) -> bool:
 
 
 def session_of(memory: NewMemory, at: int) -> Session | None:
-    """Return the session that a memory is the first to name."""
+    """Return the session to add for a memory, if it names one."""
     if memory.session_id is None:
         return None
     return Session(

@@ -1,7 +1,7 @@
-"""What a transaction has taken in and not yet written; the same for every store.
+"""The unwritten changes of a transaction, the same for every store.
 
-A group of small writes becomes a few large ones: each table is written once a group, not once a memory, which
-was measured to halve the time.
+A group of small writes becomes a few large ones: each table is written once per group instead of once per
+memory, which halves the time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Pair = tuple[int, str]
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """An answer with the moment (ns) at which it was given.
+    """A stored response with its moment (ns).
 
     Attributes:
-        replaced: The moment of the answer that it replaces; None if there was none.
+        replaced: The moment of the response that it replaces; None if there was none.
     """
 
     answer: Answer
@@ -30,11 +30,11 @@ class Kept(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """Under which fingerprint a memory is stored.
+    """The fingerprint of a new memory.
 
     Attributes:
-        is_first: Whether nothing was found when the fingerprint was compared; another server may be faster.
-        replaced: The row of what the fingerprint led to before, if that is no original any more.
+        is_first: Whether no memory with the fingerprint was found; another server may store one meanwhile.
+        replaced: The previous row of the fingerprint, if that is not an original any more.
     """
 
     org: int
@@ -45,25 +45,25 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct):
-    """When an agent was first and last active in a transaction (ns)."""
+    """The moments (ns) at which an agent was first and last active in a transaction."""
 
     first: int
     last: int
 
 
 class Pending(Counts):
-    """What is to be written, in the order in which it came. A struct, as each write makes two of them.
+    """Unwritten changes, in order of arrival. It is a struct because each write creates two of them.
 
     Attributes:
-        is_imported: Whether the memories have rows of their own, below those that were given since.
+        is_imported: Whether the memories keep their own rows, which may be below the newest row.
         memories: By organisation and row.
-        said: The fingerprints of memories.
+        said: The fingerprints of new memories.
         fingerprints: By organisation and fingerprint, the first memory that has it.
         superseded: By organisation and row, the memory that supersedes it.
         answers: By organisation and key.
-        agents: Those that were active.
-        sessions: Those that are new, unless they exist.
-        size: Characters of the rests of all memories.
+        agents: The active agents.
+        sessions: The sessions to add, unless they exist.
+        size: The number of characters of the rests of all memories.
     """
 
     is_imported: bool = False
@@ -77,13 +77,13 @@ class Pending(Counts):
     size: int = 0
 
     def is_empty(self) -> bool:
-        """Return whether nothing is to be written."""
+        """Return whether there are no changes."""
         return not (
             self.memories or self.superseded or self.answers or self.agents or self.counts or self.recent
         )
 
     def add(self, org: int, memory: NewMemory, now: int) -> None:
-        """Take in a memory, and what it supersedes."""
+        """Add a memory, and mark the memory that it supersedes."""
         self.memories[org, memory.seq] = memory
         self.size += len(memory.rest)
         self.count(org, memory, now)
@@ -91,21 +91,21 @@ class Pending(Counts):
             self.superseded[org, memory.supersedes] = memory
 
     def say(self, said: Said, memory: NewMemory) -> None:
-        """Take in a memory's fingerprint."""
+        """Add a memory's fingerprint."""
         self.said.append(said)
         self.fingerprints.setdefault((said.org, said.fingerprint), memory)
 
     def touch(self, org: int, agent_id: str, now: int) -> None:
-        """Let an agent exist, and be active now."""
+        """Add an agent if it does not exist, and set it active now."""
         known = self.agents.setdefault((org, agent_id), Activity(now, now))
         known.last = now
 
     def start(self, org: int, session: Session) -> None:
-        """Let a session exist."""
+        """Add a session if it does not exist."""
         self.sessions.setdefault((org, session.id), session)
 
     def by_org(self) -> dict[int, list[NewMemory]]:
-        """Return the memories of each organisation."""
+        """Return the memories by organisation."""
         found: dict[int, list[NewMemory]] = {}
         for (org, _), memory in self.memories.items():
             found.setdefault(org, []).append(memory)
@@ -113,7 +113,7 @@ class Pending(Counts):
 
 
 class Gone(msgspec.Struct, frozen=True):
-    """What is read of a memory before it is deleted."""
+    """The fields of a memory that are read before it is deleted."""
 
     seq: int
     agent_id: str
@@ -125,7 +125,7 @@ class Gone(msgspec.Struct, frozen=True):
 
 
 class Link(msgspec.Struct, frozen=True):
-    """Two rows of which one supersedes the other, once those between them are gone; either may be missing."""
+    """A row that supersedes another after the rows between them are deleted; either may be missing."""
 
     older: int | None
     newer: int | None

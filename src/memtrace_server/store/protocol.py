@@ -1,4 +1,4 @@
-"""What a store can do. Every method but those of orgs and keys speaks of one organisation, by its number."""
+"""The protocol of stores. Methods concern one organisation, by its number, except those of orgs and keys."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ from memtrace_server.store.records import (
 
 T = TypeVar("T")
 Outcome = tuple[T | Future[T] | None, BaseException | None]
-"""What a work returned, or what it raised; both are None if it returned None.
+"""The result of a work, or its exception; both are None if the result is None.
 
-A future of what it returned says that the work is committed, and that its caller should hear of it later: the
-organisation writes faster than its memories can be indexed.
+A future of the result means that the work is committed, and that its caller should be informed later, because
+the organisation writes faster than its memories can be indexed.
 """
 
 
 WantsOf = Callable[[], Wants]
-"""Returns what a work is going to ask, so that it is read with what others of its group ask."""
+"""Returns what a work is going to read, so that a group of works can read in one query."""
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A write that waits for its turn.
+    """A queued write.
 
     Attributes:
-        run: The work; it may be called again, and only what it did last counts.
-        deadline: When nobody waits for it any more.
-        org: The organisation whose turn it takes; None for what is the server's own.
-        size: Bytes that it writes, as far as is known.
-        wants: Returns what the work is going to ask.
+        run: The work. It may be called several times, and only its last call counts.
+        deadline: When the caller stops waiting.
+        org: The organisation whose turn it takes; None for writes of the server itself.
+        size: The number of bytes that it writes, as far as known.
+        wants: Returns what the work is going to read.
     """
 
     run: Callable[[Transaction], Any]
@@ -60,15 +60,15 @@ class Write(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     wants: WantsOf | None = None
 
 
-Told = Callable[[Sequence[tuple[Any, Outcome[Any]]]], None]
-"""Is told what came of writes that share a transaction; each outcome has its result, and no future."""
+Report = Callable[[Sequence[tuple[Any, Outcome[Any]]]], None]
+"""Called with the outcomes of writes that shared a transaction; outcomes are final, not futures."""
 
 
 class Transaction(Protocol):
-    """One transaction: it sees one state of the store, and all that it writes is kept, or nothing is."""
+    """A transaction: it reads one state of the store, and its writes are atomic."""
 
     def secret(self) -> bytes:
-        """Return the store's random secret, with which cursors are signed."""
+        """Return the store's random secret, which signs cursors."""
 
     def orgs(self) -> list[Org]:
         """Return all organisations."""
@@ -77,7 +77,7 @@ class Transaction(Protocol):
         """Add an organisation and return it, or None if the id or the name is taken."""
 
     def key(self, digest: bytes) -> Key | None:
-        """Return the key with this SHA-256, revoked or not."""
+        """Return the key with a SHA-256 digest, also if it is revoked."""
 
     def keys(self) -> list[Key]:
         """Return all keys."""
@@ -86,13 +86,13 @@ class Transaction(Protocol):
         """Add a key."""
 
     def revoke_key(self, key_id: str, now: int) -> bool:
-        """Revoke the key of this id; False when there is none that is not revoked already."""
+        """Revoke a key; return False if it does not exist or was revoked already."""
 
     def expire_key(self, key_id: str, moment: int) -> None:
-        """Let the key of this id expire at a moment (ns), or earlier if it would anyway."""
+        """Let a key expire at a moment (ns), unless it expires earlier."""
 
     def note_key_use(self, key_id: str, moment: int) -> None:
-        """Remember that the key of this id was used at a moment (ns)."""
+        """Record that a key was used at a moment (ns)."""
 
     def record(self, entry: AuditEntry) -> None:
         """Add an entry to the audit log."""
@@ -101,45 +101,45 @@ class Transaction(Protocol):
         """Return the audit log, oldest first."""
 
     def answer(self, org: int, key: str, since: int) -> Answer | None:
-        """Return the response kept under an Idempotency-Key, if not before `since` (ns)."""
+        """Return the response stored under an Idempotency-Key since a moment (ns)."""
 
     def keep_answer(self, org: int, key: str, answer: Answer, now: int) -> None:
-        """Keep an answer."""
+        """Store a response under an Idempotency-Key."""
 
     def forget_answers(self, org: int, agent_id: str) -> None:
-        """Forget what kept answers tell about an agent, but not that they were given."""
+        """Remove the bodies of stored responses about an agent, but keep the Idempotency-Keys."""
 
     def next_seq(self, now: int) -> int:
-        """Return a row number above all that this process used: `now` (ns), or the last one plus one."""
+        """Return a row number greater than all used by this process: `now` (ns), or the last one plus one."""
 
     def originals(
         self, org: int, fingerprints: Sequence[bytes], since: int, now: int
     ) -> Mapping[bytes, Shown]:
-        """Return the first memory of each fingerprint that was stored since then (ns) and still exists."""
+        """Return the first memory of each fingerprint stored since a moment (ns), if it still exists."""
 
     def add_memories(self, org: int, memories: Sequence[tuple[bytes, NewMemory]], now: int) -> None:
         """Store memories, each under its fingerprint, with their agents and sessions.
 
-        What they supersede is superseded in the same transaction.
+        Memories that they supersede are marked in the same transaction.
         """
 
     def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
-        """Return the id of the memory that each row has, if it has one; None if that is another's."""
+        """Return the id of each row's memory, if it has one; None if it belongs to another organisation."""
 
     def import_memories(self, org: int, memories: Sequence[NewMemory], now: int) -> None:
-        """Store memories in rows that are free, whatever rows were given since.
+        """Store memories in their own rows, which must be free, also below the newest row.
 
-        One that supersedes a row that is none of the organisation's, or is superseded already, is stored
-        without that. Agents and sessions that are named for the first time come into being.
+        A memory that supersedes a row which is superseded already, or is not the organisation's, is stored
+        without superseding it. Agents and sessions that do not exist yet are created.
         """
 
     def import_agents(self, org: int, agents: Sequence[Agent]) -> int:
-        """Store agents that do not exist, and return how many they were."""
+        """Store agents that do not exist yet, and return their number."""
 
     def import_sessions(self, org: int, sessions: Sequence[Session]) -> int:
-        """Store sessions that do not exist, and return how many they were."""
+        """Store sessions that do not exist yet, and return their number."""
 
-    def page(  # noqa: PLR0913 - a page is what it is
+    def page(  # noqa: PLR0913 - a page has many parameters
         self,
         org: int,
         wanted: Filter,
@@ -150,60 +150,61 @@ class Transaction(Protocol):
         after: tuple[int, int] | None = None,
         offset: int = 0,
     ) -> list[Found]:
-        """Return memories in order of (time, row), after a (time, row) if one is given."""
+        """Return memories in order of (time, row), optionally after a (time, row)."""
 
     def last_seq(self, org: int) -> int:
-        """Return a row number that is at least that of every memory of an organisation; 0 if it has none."""
+        """Return a row number that no memory of an organisation exceeds; 0 if it has no memories."""
 
     def tail_end(self, org: int) -> int:
         """Return the position in an organisation's tail that precedes all later memories."""
 
     def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
-        """Return memories in the order in which they were stored, after a position.
+        """Return memories in order of storing, after a position.
 
-        It may look no further than some thousand memories.
+        A call may stop after reading some thousand memories.
         """
 
     def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
-        """Return the rows of all memories that match, from the newest on."""
+        """Return the rows of all memories that match, newest first."""
 
     def memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None = None) -> list[Found]:
-        """Return the memories of these rows, in any order, as a page of `wanted` shows them.
+        """Return the memories with some rows, in any order, as a page of `wanted` shows them.
 
-        With `now`, only those that have not expired.
+        With `now`, expired memories are left out.
         """
 
     def count_memories(self, org: int) -> int:
-        """Return how many memories an organisation has."""
+        """Return the number of an organisation's memories."""
 
     def count_terms(self, org: int, stems: Sequence[str]) -> Mapping[str, int]:
-        """In how many indexed memories each stem is; those that are in none are left out."""
+        """Return, for each stem that occurs, the number of indexed memories that have it."""
 
     def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:
-        """Return the rows before one that are not indexed, and which of them match `wanted`."""
+        """Return the unindexed memories below a row, and which of them match `wanted`."""
 
     def count_unsearched(self, org: int, wanted: Filter) -> int:
-        """Return how many memories a text search cannot find, as they are not indexed yet."""
+        """Return the number of memories that a text search cannot find because they are not indexed yet."""
 
-    def candidates(  # noqa: PLR0913 - a search is what it is
+    def candidates(  # noqa: PLR0913 - a search has many parameters
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
-        """Return the indexed memories to rank, before a row: those with most weight, then the newest.
+        """Return the indexed memories to rank, below a row: those with most weight, then the newest.
 
-        The work is bounded. Of the terms, ordered by their count, the first are looked for until their counts
-        add up to some thousands (more where `wanted` leaves few memories); the others only add weight. There
-        may be more than `limit` if they have a phrase that few have.
+        The work is bounded. Terms are searched in order of their count until the counts add up to some
+        thousands (more if few memories match `wanted`); the other terms only add weight. The result may have
+        more than `limit` memories if they contain a rare phrase.
         """
 
     def following(
         self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
     ) -> Mapping[int, int]:
-        """By row: the row after it in its session, of those that match too."""
+        """Return, by row, the next row in each memory's session that matches, too."""
 
     def forget(self, org: int, rows: Sequence[int]) -> int:
-        """Delete the memories of these rows, and return how many were still there.
+        """Delete the memories with some rows, and return how many existed.
 
-        What a deleted memory superseded is superseded by the one that superseded the deleted memory, if any.
+        A memory that a deleted one superseded is then superseded by the memory that superseded the deleted
+        one, if any.
         """
 
     def agent(self, org: int, agent_id: str) -> Agent | None:
@@ -215,16 +216,16 @@ class Transaction(Protocol):
     def register_agent(
         self, org: int, agent_id: str, description: str | None, config: str | None, now: int
     ) -> bool:
-        """Register an agent; False if it is registered."""
+        """Register an agent; return False if it is registered already."""
 
     def delete_agent(self, org: int, agent_id: str) -> None:
-        """Delete an agent, not its memories."""
+        """Delete an agent, but not its memories."""
 
     def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
-        """Delete an agent's sessions, but for those that hold memories (of other agents)."""
+        """Delete an agent's sessions, except sessions with memories (of other agents)."""
 
     def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
-        """Return counts of what an agent remembers; `recent` counts since a moment (ns)."""
+        """Return counts of an agent's memories and sessions; `recent` counts since a moment (ns)."""
 
     def session(self, org: int, session_id: str) -> Session | None:
         """Return the session with this id."""
@@ -238,40 +239,39 @@ class Transaction(Protocol):
         after: tuple[int, str] | None,
         limit: int,
     ) -> list[Session]:
-        """Sessions, newest first, after a (created_at, id) if one is given."""
+        """Return sessions, newest first, optionally after a (created_at, id)."""
 
     def delete_session(self, org: int, session: Session) -> None:
-        """Delete a session, not its memories, and what kept answers say about it."""
+        """Delete a session and stored responses about it, but not its memories."""
 
     def add_session(self, org: int, session: Session) -> None:
-        """Add a session, and its agent if it is new."""
+        """Add a session, and its agent if that does not exist."""
 
     def update_session(self, org: int, session: Session) -> None:
         """Replace a session's metadata and times."""
 
 
 class Store(Protocol):
-    """A place where memories live. All methods can be called from any thread.
+    """A store of memories. All methods can be called from any thread.
 
-    A `deadline` ends every wait, and every read. The store's own patience ends a wait, too.
+    Waits and reads end at their `deadline`. Waits also end after the store's own time limit.
 
     Attributes:
-        is_read_only: Whether nothing may be written.
-        is_remote: Whether whoever reads waits for another process most of the time, and uses little of the
-            processor itself.
+        is_read_only: Whether the store is read only.
+        is_remote: Whether reads mostly wait for another process, and use little CPU in this one.
     """
 
     is_read_only: bool
     is_remote: bool
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
-        """Return the result of `work` in a transaction that writes nothing.
+        """Return the result of `work` in a transaction that does not write.
 
-        It waits for nobody who writes. It may be called again when the file was locked.
+        Reads never wait for writers. `work` may be called again if the file was locked.
 
         Raises:
             StoreUnavailable: The store cannot be read.
-            DeadlineExceeded: The deadline was over before the work was done.
+            DeadlineExceeded: The deadline passed before the work was done.
         """
 
     def write(
@@ -280,26 +280,26 @@ class Store(Protocol):
         """Return the result of `work` once its writes are committed to disk.
 
         Args:
-            work: The work; it may be called again, and only what it did last counts.
-            deadline: When nobody waits for it any more.
-            wants: Returns what the work is going to ask.
+            work: The work. It may be called several times, and only its last call counts.
+            deadline: When the caller stops waiting.
+            wants: Returns what the work is going to read.
 
         Raises:
-            OutcomeUnknown: The store was lost as it committed.
+            OutcomeUnknown: The store was lost during the commit.
             StoreBusy: Another process was writing until the deadline; nothing was written.
-            StoreReadOnly: Nothing may be written.
+            StoreReadOnly: The store is read only.
             StoreUnavailable: The store could not commit; nothing was written.
         """
 
-    def submit(self, writes: Sequence[Write], told: Told | None = None) -> None:
-        """As `write` for each of several writes, without waiting.
+    def submit(self, writes: Sequence[Write], report: Report | None = None) -> None:
+        """Queue several writes without waiting; each is carried out like a call of `write`.
 
         Args:
-            writes: The writes; those that wait share transactions, also with those of others.
-            told: Is called from another thread once they are committed, or cannot be.
+            writes: The writes. Queued writes share transactions, also with writes of other callers.
+            report: Called from another thread when they have been committed or have failed.
 
         Raises:
-            StoreReadOnly: Nothing may be written.
+            StoreReadOnly: The store is read only.
             StoreUnavailable: The store is closed.
         """
 
@@ -310,72 +310,73 @@ class Store(Protocol):
         """Commit a write that changes nothing.
 
         Raises:
-            StoreUnavailable: A write would fail, or the file was found damaged since it was opened.
+            StoreUnavailable: Writes fail, or damage has been found since the file was opened.
         """
 
     def check(self) -> Iterator[str]:
-        """Everything that is wrong with the store, in words; nothing if it is consistent."""
+        """Yield a description of each fault of the store; nothing if it is consistent."""
 
     def vacuum(self) -> None:
-        """Write the store anew, so that nothing is left in it of what was forgotten; others wait meanwhile.
+        """Rewrite the store without any trace of forgotten memories; writes wait meanwhile.
 
         Raises:
-            StoreUnavailable: It could not be done; the store is as it was.
+            StoreUnavailable: The store could not be rewritten, and has not changed.
         """
 
     def backup(self, path: str) -> int:
-        """Copy one state of the store to a new file, while others read and write, and verify the copy.
+        """Copy one state of the store to a new file, and verify the copy; the store may be in use.
 
         Returns:
-            How many memories the copy has.
+            The number of memories in the copy.
 
         Raises:
-            ValueError: There is such a file.
-            StoreUnavailable: The copy could not be made; there is no such file then.
+            ValueError: The file exists.
+            StoreUnavailable: The copy could not be made, and the file does not exist.
         """
 
     def tend(self) -> None:
-        """Remove what has expired also while nobody writes, as a server should; until the store is closed."""
+        """Start to remove expired memories also while there are no writes, until the store is closed."""
 
     def close(self) -> None:
-        """Finish what was submitted, then let go of everything. Closing twice is fine."""
+        """Finish submitted writes and release all resources. Closing twice is allowed."""
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - the state, as in "503 Service Unavailable"
-    """The store cannot be read or written now: its disk is full, for instance. Nothing was written.
+    """The store cannot be read or written now, for instance because the disk is full. Nothing was written.
 
     Args:
         reason: What is wrong, and what to do about it.
-        path: The file or database that it is about; clients elsewhere are not told it.
-        detail: What a database or its driver says, such as its address; they are not told that, either.
+        path: The file or database; not shown to remote clients.
+        detail: The message of a database or its driver, which may have its address; not shown to remote
+            clients.
 
     Attributes:
         reason: What is wrong, without path and detail.
-        detail: What a database or its driver says.
+        detail: The message of a database or its driver.
     """
 
     def __init__(self, reason: str, path: object = None, detail: str | None = None) -> None:
-        told = reason if detail is None else f"{reason}: {detail}"
-        super().__init__(f"{path}: {told}" if path else told)
+        message = reason if detail is None else f"{reason}: {detail}"
+        super().__init__(f"{path}: {message}" if path else message)
         self.reason = reason
         self.detail = detail
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """The store was lost as it committed; what was to be written may have been stored, or not."""
+    """The store was lost during a commit; the write may have been stored or not."""
 
 
 class StoreUnsupported(StoreUnavailable):
-    """This kind of store does not do that; the reason names what does."""
+    """This kind of store does not support the operation; the reason names an alternative."""
 
 
 class StoreBusy(StoreUnavailable):
-    """Another process holds the lock for as long as a caller can wait."""
+    """Another process held the lock until the caller's deadline."""
 
 
 class StoreNotFound(StoreUnavailable):
-    """There is no such store, and none is to be created."""
+    """The store does not exist, and must not be created."""
 
 
 class StoreReadOnly(Exception):  # noqa: N818 - a state, too
-    """The store was opened to be read only."""
+    """The store was opened read only."""

@@ -1,4 +1,4 @@
-"""What goes into a store and comes out of it."""
+"""Records that stores take and return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from attrs import evolve, frozen
 
 Direction = Literal["asc", "desc"]
 
-# What counts as important: an importance from here on; without one, a memory of these types or event types.
+# A memory is important from this importance on, or, without an importance, with one of these types or event
+# types.
 IMPORTANT = 0.7
 IMPORTANT_TYPES = ("decision", "entity")
 IMPORTANT_EVENTS = ("decision", "error")
@@ -21,8 +22,8 @@ class Key:
     """An API key, known by the SHA-256 of its text; times in ns.
 
     Attributes:
-        last_used_at: When it was last used, to the minute.
-        agent_id: The agent whose memories it is limited to.
+        last_used_at: When the key was last used, to the minute.
+        agent_id: The agent to whose memories the key is limited.
     """
 
     id: str
@@ -38,13 +39,13 @@ class Key:
 
 
 class Wants(msgspec.Struct, frozen=True, kw_only=True):
-    """What a write is going to ask, so that a store can look it up for many writes at once.
+    """What a write is going to read, so that a store can read it for many writes at once.
 
     Attributes:
-        digest: Of its key; None if it needs none.
-        org: Its organisation, if it needs no key.
-        key: Its Idempotency-Key.
-        fingerprints: Of memories that it compares.
+        digest: The digest of the API key; None if no key is needed.
+        org: The organisation, if no key is needed.
+        key: The Idempotency-Key.
+        fingerprints: The fingerprints of memories that are compared.
     """
 
     digest: bytes | None = None
@@ -55,16 +56,16 @@ class Wants(msgspec.Struct, frozen=True, kw_only=True):
 
 @frozen(kw_only=True)
 class AuditEntry:
-    """Something that somebody did who may do much, without anything that was remembered.
+    """A privileged action, without any content of memories.
 
     Attributes:
-        at: When, in ns.
-        actor: The id of the key; or `local`, who has the store's file.
-        org_id: The organisation that it is about, if it is about one.
-        action: What was done.
-        subject: The id of what it was done to.
-        request_id: The request that did it.
-        details: More about it, as JSON.
+        at: When the action happened, in ns.
+        actor: The id of the key, or `local` for a command on the store.
+        org_id: The organisation, if the action concerns one.
+        action: The name of the action.
+        subject: The id of the object of the action.
+        request_id: The id of the request.
+        details: Further facts, as JSON.
     """
 
     at: int
@@ -78,7 +79,7 @@ class AuditEntry:
 
 @frozen(kw_only=True)
 class Org:
-    """An organisation, that is a tenant; `number` is what the store's tables call it."""
+    """An organisation (tenant); `number` identifies it in the store's tables."""
 
     number: int
     id: str
@@ -87,12 +88,12 @@ class Org:
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored memory: its row, its time (ns), and the whole of it as JSON, as it was stored.
+    """A stored memory: its row, its time (ns), and its JSON document.
 
-    A page makes a hundred of them, so it is a struct, which is made in a third of the time.
+    A page has a hundred of them, and a struct is created in a third of the time of an attrs class.
 
     Attributes:
-        superseded_by: Id of the memory that supersedes it, where superseded memories are asked for.
+        superseded_by: Id of the memory that supersedes this one, if superseded memories are requested.
     """
 
     seq: int
@@ -105,16 +106,16 @@ class NewMemory(msgspec.Struct, frozen=True, kw_only=True):
     """A memory to store.
 
     Attributes:
-        seq: Its row: rises with each memory that the store takes in, whatever its time.
-        time: Its time, in ns.
-        id: Its id.
-        head: The beginning of its document: organisation, id, agent, session and types.
-        moments: The beginning of a JSON object: the time, and those of the other moments that differ from it.
-        rest: The end of that object: what the document has beside id, organisation, agent, session, types and
-            moments. The same when a write is done again.
-        created_at: When it is stored, in ns.
-        expires_at: When it is forgotten by itself, in ns.
-        supersedes: The row of the memory that it supersedes, which no other supersedes.
+        seq: The row, which grows in order of storing, whatever the memory's time.
+        time: When the event happened, in ns.
+        id: The memory's id.
+        head: The beginning of the document: organisation, id, agent, session and types.
+        moments: The beginning of a JSON object with the time, and the other moments if they differ from it.
+        rest: The end of that object: the other fields of the document. It is the same when a write is
+            repeated.
+        created_at: When the memory is stored, in ns.
+        expires_at: When the memory expires, in ns.
+        supersedes: The row of the memory that this one supersedes; no other memory supersedes it.
     """
 
     seq: int
@@ -137,22 +138,23 @@ class NewMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def doc(self) -> str:
-        """The whole of it as JSON; made when it is asked for, as a long one takes long."""
+        """The memory as JSON, which is composed on each access, as a long one takes long."""
         return f"{self.head}{self.moments[1:]}{self.rest}"
 
 
 Shown = Found | NewMemory
-"""A memory as a response has it: stored before, or now."""
+"""A memory in a response, stored earlier or now."""
 
 
 @frozen(kw_only=True)
 class Words:
-    """What a memory's text must have and must not have; words and stems as `search.analysis` makes them.
+    """Required and excluded words of a memory's text, as `search.analysis` makes them.
 
     Attributes:
-        stems: Of which it must have one; None if it needs none. Without any, nothing matches.
-        phrases: Words that its content must have one after the other.
-        unwanted: Words, one after the other, that its content must not have.
+        stems: Stems of which the text must have at least one; None for no such condition. If empty, nothing
+            matches.
+        phrases: Sequences of words that the content must have.
+        unwanted: Sequences of words that the content must not have.
     """
 
     stems: Sequence[str] | None = None
@@ -162,12 +164,12 @@ class Words:
 
 @frozen(kw_only=True)
 class Filter:
-    """Which memories; each condition given must hold. Times in ns, `until` itself excluded.
+    """Conditions of memories, which must all hold. Times are in ns; `until` itself is excluded.
 
     Attributes:
         as_of: Only memories that were stored by then, and were not superseded or expired by then.
-        include_superseded: Also memories that were superseded, now or by `as_of`.
-        is_important: Only what counts as important, by `IMPORTANT` and the kinds beside it.
+        include_superseded: Whether memories match that were superseded, now or by `as_of`.
+        is_important: Only important memories, by `IMPORTANT` and the important types.
     """
 
     agent_id: str | None = None
@@ -186,7 +188,7 @@ class Filter:
     include_superseded: bool = False
 
     def without_future(self) -> Filter:
-        """Return a filter that finds the same where nothing is of the future: `as_of` bounds the time."""
+        """Return an equivalent filter for logs without future times, bounded by `as_of`."""
         if self.as_of is None:
             return self
         until = self.as_of + 1 if self.until is None else min(self.until, self.as_of + 1)
@@ -195,12 +197,12 @@ class Filter:
 
 @frozen(kw_only=True)
 class Term:
-    """A stem that a search looks for.
+    """A stem to search for.
 
     Attributes:
         stem: The stem.
-        weight: What a memory gains by having it.
-        count: How many of the organisation's memories have it.
+        weight: The weight that a memory with the stem gains.
+        count: The number of the organisation's memories with the stem.
     """
 
     stem: str
@@ -210,11 +212,11 @@ class Term:
 
 @frozen(kw_only=True)
 class Candidates:
-    """What a store finds for a search to rank.
+    """The memories that a search ranks.
 
     Attributes:
-        found: The memories that have most of what was looked for, as far as its weights tell.
-        is_complete: Whether every memory that has any of it is among them.
+        found: The memories with the greatest weight of terms.
+        is_complete: Whether `found` contains every memory that has any of the terms.
     """
 
     found: Sequence[Found]
@@ -223,13 +225,13 @@ class Candidates:
 
 @frozen(kw_only=True)
 class Tail:
-    """A page of memories in the order in which they were stored.
+    """A page of memories in order of storing.
 
     Attributes:
         found: The memories.
-        positions: The position after each of them.
-        end: The position up to which was looked; no memory up to it is stored later.
-        last: The position of the last memory that there is.
+        positions: The position after each memory.
+        end: The position up to which memories were read; no memory is stored before it later.
+        last: The position of the last stored memory.
     """
 
     found: Sequence[Found]
@@ -240,12 +242,12 @@ class Tail:
 
 @frozen(kw_only=True)
 class Unindexed:
-    """Memories that the index does not have yet.
+    """Memories that are not indexed yet.
 
     Attributes:
-        found: The newest of them, as many as a search looks through.
-        matching: The rows of those that match the filter.
-        missed: How many others there are.
+        found: The newest unindexed memories, up to the number that a search scans.
+        matching: The rows of the memories in `found` that match the filter.
+        missed: The number of other unindexed memories.
     """
 
     found: Sequence[Found] = ()
@@ -279,7 +281,7 @@ class Session:
 
 @frozen(kw_only=True)
 class AgentCounts:
-    """How much an agent remembers."""
+    """Counts of an agent's memories and sessions."""
 
     memory_types: Mapping[str, int]
     recent: int
@@ -290,20 +292,19 @@ class AgentCounts:
 
 @frozen(kw_only=True)
 class Answer:
-    """The first answer to a write with an Idempotency-Key.
+    """The first response to a write with an Idempotency-Key.
 
-    The memories of an answer are kept by their rows, not by their text, so that forgetting one forgets it
-    here too.
+    The memories of a response are stored as row numbers, not as text, so that a forgotten memory is forgotten
+    here, too.
 
     Attributes:
-        request: SHA-256 of the request that was answered.
+        request: The SHA-256 of the request.
         status: The HTTP status.
-        body: The body, unless it consists of memories; None once it was forgotten.
-        agent_id: The agent that the body tells about, if it does.
+        body: The body, unless it consists of memories; None when it has been forgotten.
+        agent_id: The agent that the body describes, if any.
         location: The `Location` header.
         rows: The memories of the body.
-        duplicates: Places in `rows` that hold the original of a duplicate; None if the body is a single
-            memory.
+        duplicates: Indexes in `rows` of originals of duplicates; None if the body is a single memory.
     """
 
     request: bytes

@@ -1,4 +1,4 @@
-"""What both databases say in the same SQL: organisations, keys, the audit log, agents and sessions."""
+"""SQL that is the same for both databases: organisations, keys, the audit log, agents and sessions."""
 
 from __future__ import annotations
 
@@ -24,47 +24,47 @@ _AUDIT = "at, actor, org_id, action, subject, request_id, details"
 
 
 class Tables(ABC):
-    """The part of a transaction that is the same SQL for every database; question marks stand for values.
+    """The part of a transaction whose SQL is the same for every database; question marks stand for values.
 
     Attributes:
-        changes: Differs from what it was if works have changed anything in the meantime.
+        changes: A number that differs after works have changed anything.
     """
 
     AGENT: ClassVar[str]
-    """Columns of an agent `a`; a question mark in them stands for its organisation."""
+    """Columns of an agent `a`; a question mark in them stands for the organisation."""
 
     lock = ""
-    """The end of a query for an agent or session that is going to be changed."""
+    """The end of a query for an agent or session that is changed afterwards."""
 
     def __init__(self) -> None:
         self.changes = 0
 
     @abstractmethod
     def flush(self) -> None:
-        """Write out what waits."""
+        """Write pending changes."""
 
     @abstractmethod
     def _rows(self, sql: str, *values: object) -> list[Row]:
-        """Return what a statement returns."""
+        """Return the rows that a statement returns."""
 
     @abstractmethod
     def _execute(self, sql: str, *values: object) -> int:
-        """Execute a statement; return how many rows it changed."""
+        """Execute a statement, and return the number of changed rows."""
 
     @abstractmethod
     def _numbers(self, org: int, agent_id: str) -> Mapping[str, int]:
-        """Return how many memories of each type an agent has, expired ones too, and its sessions."""
+        """Return the numbers of an agent's memories by type, including expired ones, and of its sessions."""
 
     @abstractmethod
     def _unswept(self, org: int, agent_id: str, now: int) -> Sequence[tuple[str, str, int]]:
-        """Return memory type, event type and time of what an agent has that has expired."""
+        """Return memory type, event type and time of an agent's expired memories."""
 
     @abstractmethod
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
-        """Return how many memories and errors there are since then (ns), expired ones too."""
+        """Return the numbers of memories and errors since a moment (ns), including expired ones."""
 
     def _run(self, sql: str, *values: object) -> int:
-        """Change something at once; return how many rows."""
+        """Execute a statement after writing pending changes; return the number of changed rows."""
         self.flush()
         self.changes += 1
         return self._execute(sql, *values)
@@ -159,7 +159,7 @@ class Tables(ABC):
         self.flush()
         counts = Counter(self._numbers(org, agent_id))
         sessions, active = counts.pop(SESSIONS, 0), counts.pop(ACTIVE, 0)
-        # What has expired counts until it is swept, a moment later; so there is little to take off.
+        # Expired memories are counted until they are swept, a moment later; so there are few to subtract.
         unswept = self._unswept(org, agent_id, now)
         counts.subtract(memory_type for memory_type, _, _ in unswept)
         recent, errors = self._count_recent(org, agent_id, since)
@@ -178,7 +178,7 @@ class Tables(ABC):
         )  # fmt: skip
 
     def _described(self, description: str | None) -> str | None:
-        """Return a description as it is stored."""
+        """Return the stored form of a description."""
         return description
 
     # --- sessions
@@ -219,7 +219,7 @@ class Tables(ABC):
         )  # fmt: skip
 
 
-def encoded(value: Any) -> str:  # noqa: ANN401 - whatever JSON can hold
+def encoded(value: Any) -> str:  # noqa: ANN401 - any JSON
     """Return a value as JSON."""
     return msgspec.json.encode(value).decode()
 
@@ -234,7 +234,7 @@ def key_of(row: Sequence[Any]) -> Key:
 
 
 def answer_of(row: Sequence[Any]) -> Answer:
-    """Return the answer of a row of `ANSWER`."""
+    """Return the stored response of a row of `ANSWER`."""
     request, status, body, agent_id, location, memories = row
     rows, duplicates = msgspec.json.decode(memories)
     return Answer(

@@ -1,4 +1,4 @@
-"""A lock whose next owner is whoever waited first."""
+"""A fair lock."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Self
 
 
 class Turns:
-    """A lock for which callers queue.
+    """A lock with a queue of callers.
 
-    With a plain lock, a thread that releases it and wants it again usually gets it, and others wait for
-    seconds. Here it queues behind them. Another thread than its owner may release it.
+    A thread that releases a plain lock and acquires it again usually gets it at once, and others wait for
+    seconds. With this lock, it queues behind them. Any thread may release the lock.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._next = threading.Lock()  # held by the one that waits for the lock
+        self._next = threading.Lock()  # held by the thread that waits for the lock
 
     def acquire(self, *, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock, within a time (s) if one is given; without blocking only if nobody waits for it."""
+        """Acquire the lock within a time (s); without blocking, only if no thread waits for it."""
         ends_at = time.monotonic() + timeout
         if not self._next.acquire(blocking, timeout):
             return False
@@ -31,7 +31,7 @@ class Turns:
             self._next.release()
 
     def release(self) -> None:
-        """Let the next one have the lock."""
+        """Release the lock to the next thread."""
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -1,15 +1,14 @@
-"""The queue of writes that wait for a store, and who commits them.
+"""The queue of a store's writes, and their commits.
 
-What makes durable writes fast is that writes which wait share a transaction, and so a sync to disk.
+Durable writes are fast because queued writes share a transaction, and therefore a sync to disk.
 
-Who commits: a caller that blocks (`write`) takes the writer's lock and commits whatever waits, its own write
-included, so a lone caller pays for no thread switch. For callers that must not block (`submit`), a thread
-does the same.
+A blocking caller (`write`) takes the writer's lock and commits all queued writes including its own, so that a
+lone caller needs no thread switch. For callers that must not block (`submit`), a thread does the same.
 
-Organisations take turns, by bytes: each write is due at the moment when it would be done if all organisations
-that wait were served at the same rate (S. J. Golestani, "A self-clocked fair queueing scheme", 1994). So a
-small write never waits for more than the transaction that is being committed and its fair share of the next
-ones, however much its neighbours have sent.
+Organisations take turns, by bytes: each write is due at the moment at which it would be done if all queued
+organisations were served at the same rate (S. J. Golestani, "A self-clocked fair queueing scheme", 1994). So
+a small write never waits for more than the current transaction and its fair share of the next ones, however
+much other organisations have sent.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ from memtrace_server import times
 from memtrace_server.deadlines import DeadlineExceeded, end_of_wait
 from memtrace_server.store.protocol import (
     Outcome,
+    Report,
     StoreBusy,
     StoreReadOnly,
     StoreUnavailable,
-    Told,
     Write,
 )
 from memtrace_server.store.turns import Turns
@@ -44,24 +43,24 @@ from memtrace_server.store.turns import Turns
 _LOG = logging.getLogger("memtrace_server")
 
 PATIENCE = 60.0
-"""Seconds to wait, for callers without a deadline."""
+"""Seconds that callers without a deadline wait."""
 
 DELAYS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)
-"""Seconds between attempts to write to what others have locked; the last one is repeated."""
+"""Seconds between attempts to write while other processes hold the lock; the last one is repeated."""
 
 GROUP = 512 << 10
-"""Bytes of the writes in one transaction, but for a larger one, which has a transaction of its own."""
+"""Maximum bytes of the writes in one transaction; a larger write has a transaction of its own."""
 
-_BESIDES = 1 << 10  # bytes that a write counts besides its size: no more than 512 share a transaction
+_OVERHEAD = 1 << 10  # bytes that a write counts besides its size, so that at most 512 share a transaction
 _TIDY_EVERY = times.SECOND
 _LEAST_REST = times.SECOND // 1_000
 
 
 class Unfinished(msgspec.Struct, frozen=True):
-    """What a write returns that was done in part, so that others have their turns before the rest of it.
+    """The result of a partly done write, before whose rest other writes have their turns.
 
     Attributes:
-        left: The rest.
+        left: The rest of the write.
     """
 
     left: Write
@@ -69,37 +68,37 @@ class Unfinished(msgspec.Struct, frozen=True):
 
 @define(eq=False)
 class _Waiting:
-    """A write that waits for its turn.
+    """A queued write.
 
     Attributes:
-        told: Who is told what came of it; None for a caller that blocks.
-        left: What is still to be done of it.
-        outcome: What came of it; its promise while another thread commits it.
-        promise: What a caller that blocks waits for while another thread commits it.
+        report: The function to call with the outcome; None for a blocking caller.
+        left: The part that is still to be done.
+        outcome: The outcome, or `promise` while another thread commits the write.
+        promise: The future that a blocking caller waits for while another thread commits the write.
     """
 
     write: Write
     ends_at: float
-    told: Told | None
+    report: Report | None
     left: Write
     outcome: Outcome[Any] | None = None
     promise: Future[Any] | None = None
 
     @property
     def cost(self) -> int:
-        return self.left.size + _BESIDES
+        return self.left.size + _OVERHEAD
 
     def is_late(self, now: float) -> bool:
-        """Return whether nobody waits for it any more."""
+        """Return whether the caller has stopped waiting."""
         deadline = self.write.deadline
         return now >= (self.ends_at if deadline is None else min(self.ends_at, deadline.at))
 
 
 @define
 class _Line:
-    """Writes, in the order of their turns; those of one organisation in the order in which they were added.
+    """Queued writes in the order of their turns; writes of one organisation in the order of arrival.
 
-    The rest of a write that was done in part is added anew, behind those that came meanwhile.
+    The rest of a partly done write is added again, behind writes that arrived meanwhile.
     """
 
     _queues: dict[int | None, deque[_Waiting]] = field(factory=dict)
@@ -119,11 +118,11 @@ class _Line:
             self._line_up(waiting)
 
     def first(self) -> _Waiting:
-        """Return the write whose turn it is."""
+        """Return the next write."""
         return self._queues[self._turns[0][2]][0]
 
     def take(self) -> _Waiting:
-        """Remove and return the write whose turn it is."""
+        """Remove and return the next write."""
         self._now, _, org = heappop(self._turns)
         queue = self._queues[org]
         taken = queue.popleft()
@@ -134,7 +133,7 @@ class _Line:
         return taken
 
     def remove(self, is_gone: Callable[[_Waiting], bool]) -> set[_Waiting]:
-        """Remove and return the writes for which this is true."""
+        """Remove and return the writes for which `is_gone` is true."""
         everything = list(chain.from_iterable(self._queues.values()))
         gone = {waiting for waiting in everything if is_gone(waiting)}
         if gone:
@@ -153,21 +152,21 @@ class Writing:
     """The queue of a store's writes, its writer's lock, and the thread that commits for others.
 
     Args:
-        begin: Makes ready to write, or raises `StoreBusy` if another process is writing; asked again then.
-        commit: Does writes in one transaction, no later than a moment, and returns their outcomes; one that
-            is a future of its result is committed, and to be told later; one that is `Unfinished` has
-            another turn. Returns a future of all outcomes if another thread does the writes, so that the next
-            ones need not wait for them; each is final then.
-        tidy: Does what nobody waits for, as of a moment (ns); with `sweeps`, what depends on the clock, too.
-            Returns for how many times as long as it took others have their turns before it goes on with what
-            it left; None if it left nothing.
-        is_open: Returns whether there is anything to tidy.
-        ended: Is told the rest of each write that was done in part, when nothing more comes of it.
+        begin: Prepares to write, or raises `StoreBusy` if another process is writing; called again then.
+        commit: Does writes in one transaction, no later than a moment, and returns their outcomes. If an
+            outcome is a future, the write is committed and is to be reported later; an `Unfinished` write has
+            another turn. If another thread does the writes, so that the next ones need not wait, it returns a
+            future of all outcomes, each of which is final.
+        tidy: Does maintenance that no caller waits for, as of a moment (ns); with `sweeps`, also maintenance
+            that depends on the clock. Returns None if it is complete, otherwise the time that others have
+            before it continues, as a multiple of its own duration.
+        is_open: Returns whether the store is open, so that maintenance is possible.
+        ended: Called with the rest of each partly done write that is not continued.
         busy: Returns the error of a write whose time has ended.
-        is_read_only: Whether nothing may be written.
+        is_read_only: Whether the store is read only.
     """
 
-    def __init__(  # noqa: PLR0913 - one for each thing that a store does
+    def __init__(  # noqa: PLR0913 - a store supplies several functions
         self,
         *,
         begin: Callable[[], None],
@@ -190,13 +189,13 @@ class Writing:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self.is_closed = False
-        """Whether nothing is accepted any more."""
+        """Whether new writes are refused."""
         self._tidied_at = 0
         self._tidies_after = _TIDY_EVERY
         self._pace = times.Pace()
 
     def write(self, write: Write) -> Any:  # noqa: ANN401 - whatever the work returns
-        """Return what a write returns, once it is committed."""
+        """Do a write, and return its result when it is committed."""
         (own,) = self._enqueue([write], None)
         while own.outcome is None:  # a group may be full before its turn comes
             left = max(0.0, own.ends_at - time.monotonic())
@@ -218,13 +217,13 @@ class Writing:
             raise failure
         return result.result() if isinstance(result, Future) else result
 
-    def submit(self, writes: Sequence[Write], told: Told | None) -> None:
-        """Have writes committed, and tell what came of them."""
-        self._enqueue(writes, told or _tell_nobody)
+    def submit(self, writes: Sequence[Write], report: Report | None) -> None:
+        """Queue writes, and report their outcomes."""
+        self._enqueue(writes, report or _report_to_nobody)
         self.start()
 
     def start(self) -> None:
-        """Commit for others, and tidy also while nobody writes, until `close`."""
+        """Start the thread that commits submitted writes and does maintenance, until `close`."""
         with self._wake:
             if self._thread is None and not self.is_closed:
                 self._thread = threading.Thread(target=self._run, name="memtrace-writer", daemon=True)
@@ -236,7 +235,7 @@ class Writing:
         """Hold the writer's lock.
 
         Raises:
-            StoreBusy: It was not free until then.
+            StoreBusy: The lock was not free until then.
         """
         left = max(0.0, ends_at - time.monotonic())
         if not self._lock.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
@@ -247,7 +246,7 @@ class Writing:
             self._lock.release()
 
     def close(self) -> None:
-        """Commit what waits, and accept nothing more."""
+        """Commit queued writes, and refuse new ones."""
         with self._wake:
             self.is_closed = True
             self._wake.notify()
@@ -257,8 +256,8 @@ class Writing:
             while self._line:
                 self._commit()
 
-    def _enqueue(self, writes: Sequence[Write], told: Told | None) -> list[_Waiting]:
-        waiting = [_Waiting(write, end_of_wait(write.deadline, PATIENCE), told, write) for write in writes]
+    def _enqueue(self, writes: Sequence[Write], report: Report | None) -> list[_Waiting]:
+        waiting = [_Waiting(write, end_of_wait(write.deadline, PATIENCE), report, write) for write in writes]
         with self._wake:
             if self.is_closed:
                 raise StoreUnavailable("the store is closed")
@@ -281,16 +280,16 @@ class Writing:
                     self._tidy_in_time()
 
     def _commit(self, own: _Waiting | None = None) -> None:
-        """Commit the writes whose turn it is, and tell what came of them. Needs the writer's lock.
+        """Commit the next writes, and report their outcomes. The caller holds the writer's lock.
 
         Args:
-            own: The caller's write; without one that waits, it has no reason to wait for other processes.
+            own: The caller's write. If it is not queued, the caller does not wait for other processes.
         """
         failure: BaseException | None = None
         try:
             if not self._begun(own):
-                return  # nobody is left; who came since has not been waited for yet
-        except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                return  # no caller is left; newer callers have not been waited for yet
+        except BaseException as error:  # noqa: BLE001 - any error must reach the waiting callers
             failure = error
         group = self._take()
         outcomes: Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]
@@ -302,17 +301,17 @@ class Writing:
             except BaseException as error:  # noqa: BLE001 - as above
                 outcomes = [(None, error)] * len(group)
         if isinstance(outcomes, Future):
-            _tell_when_done(group, outcomes)
+            _report_when_done(group, outcomes)
         else:
             finished = self._finished(group, outcomes)
             self._end(waiting for waiting, _ in finished)
-            _tell(finished)
+            _report(finished)
         self._tidy_in_time()
 
     def _finished(
         self, group: Sequence[_Waiting], outcomes: Sequence[Outcome[Any]]
     ) -> list[tuple[_Waiting, Outcome[Any]]]:
-        """Return the writes that are done, with their outcomes; have the others wait for their next turn."""
+        """Return finished writes with their outcomes, and queue unfinished ones again."""
         finished: list[tuple[_Waiting, Outcome[Any]]] = []
         for waiting, outcome in zip(group, outcomes, strict=True):
             result, _ = outcome
@@ -331,7 +330,7 @@ class Writing:
                 self._ended(waiting.left)
 
     def _begun(self, own: _Waiting | None) -> bool:
-        """Make ready to write; return False when no write, or not the caller's own, waits any more."""
+        """Prepare to write; return False if no write, or not the caller's own, is queued any more."""
         for delay in chain(DELAYS, repeat(DELAYS[-1])):
             try:
                 self._begin()
@@ -345,7 +344,7 @@ class Writing:
         return False
 
     def _take(self) -> list[_Waiting]:
-        """Remove and return the writes that share the next transaction."""
+        """Remove and return the writes of the next transaction."""
         group: list[_Waiting] = []
         late: list[_Waiting] = []
         size = 0
@@ -359,16 +358,16 @@ class Writing:
                     group.append(taken)
                     size += taken.cost
         self._end(late)
-        _tell((waiting, (None, self._too_late(waiting))) for waiting in late)
+        _report((waiting, (None, self._too_late(waiting))) for waiting in late)
         return group
 
     def _refuse_late(self) -> None:
-        """Tell that the time of writes has ended while other processes held the store."""
+        """Fail the writes whose time has ended while other processes held the store."""
         now = time.monotonic()
         with self._wake:
             late = self._line.remove(lambda waiting: waiting.is_late(now))
             self._end(late)
-            _tell((waiting, (None, self._busy())) for waiting in late)
+            _report((waiting, (None, self._busy())) for waiting in late)
 
     def _too_late(self, waiting: _Waiting) -> Exception:
         deadline = waiting.write.deadline
@@ -376,7 +375,7 @@ class Writing:
         return DeadlineExceeded("others wrote until then") if is_over else self._busy()
 
     def _tidy_in_time(self) -> None:
-        """Do what nobody waits for; what fails now, as the disk is full, say, is done another time."""
+        """Do maintenance; if it fails now, for instance because the disk is full, it is done later."""
         now = times.now()
         if not self._is_open() or 0 <= now - self._tidied_at <= self._tidies_after:
             return
@@ -389,48 +388,48 @@ class Writing:
                 self._tidied_at = times.now()
                 self._tidies_after = max(_LEAST_REST, round(rest * (time.monotonic_ns() - started)))
         except StoreBusy:
-            _LOG.debug("The store is tidied later, as others write")
+            _LOG.debug("Maintenance of the store is delayed, as other processes write")
         except (OSError, StoreUnavailable) as error:
-            _LOG.warning("The store cannot be tidied now: %s", error)
-        except Exception:  # noqa: BLE001 - whatever it is, others' writes go on
-            _LOG.exception("The store could not be tidied")
+            _LOG.warning("Maintenance of the store failed for now: %s", error)
+        except Exception:  # noqa: BLE001 - writes continue after any error
+            _LOG.exception("Maintenance of the store failed")
 
 
-def _tell(outcomes: Iterable[tuple[_Waiting, Outcome[Any]]]) -> None:
-    """Tell what came of writes: in one call whoever waits for several of them."""
-    by_told: dict[Told, list[tuple[Write, Outcome[Any]]]] = {}
+def _report(outcomes: Iterable[tuple[_Waiting, Outcome[Any]]]) -> None:
+    """Report outcomes, in one call for several writes of one caller."""
+    by_report: dict[Report, list[tuple[Write, Outcome[Any]]]] = {}
     for waiting, outcome in outcomes:
         result, _ = outcome
-        if waiting.told is None:
+        if waiting.report is None:
             _settle(waiting, outcome)
         elif isinstance(result, Future):
-            result.add_done_callback(partial(_tell_late, waiting))
+            result.add_done_callback(partial(_report_late, waiting))
         else:
-            by_told.setdefault(waiting.told, []).append((waiting.write, outcome))
-    for told, heard in by_told.items():
+            by_report.setdefault(waiting.report, []).append((waiting.write, outcome))
+    for report, reported in by_report.items():
         try:
-            told(heard)
-        except Exception:  # noqa: BLE001 - others must hear of theirs
-            _LOG.exception("A writer could not be told that its writes are committed")
+            report(reported)
+        except Exception:  # noqa: BLE001 - other outcomes must still be reported
+            _LOG.exception("The outcome of committed writes could not be reported")
 
 
-def _tell_when_done(group: Sequence[_Waiting], outcomes: Future[Sequence[Outcome[Any]]]) -> None:
-    """Tell what came of writes that another thread commits; callers that block wait for it on their own."""
+def _report_when_done(group: Sequence[_Waiting], outcomes: Future[Sequence[Outcome[Any]]]) -> None:
+    """Report the outcomes of writes that another thread commits; blocking callers wait themselves."""
     for waiting in group:
-        if waiting.told is None:
+        if waiting.report is None:
             waiting.promise = Future()
             waiting.outcome = (waiting.promise, None)
-    outcomes.add_done_callback(partial(_tell_done, group))
+    outcomes.add_done_callback(partial(_report_done, group))
 
 
-def _tell_done(group: Sequence[_Waiting], done: Future[Sequence[Outcome[Any]]]) -> None:
+def _report_done(group: Sequence[_Waiting], done: Future[Sequence[Outcome[Any]]]) -> None:
     failure = done.exception()
     outcomes = [(None, failure)] * len(group) if failure else done.result()
-    _tell(zip(group, outcomes, strict=True))
+    _report(zip(group, outcomes, strict=True))
 
 
 def _settle(waiting: _Waiting, outcome: Outcome[Any]) -> None:
-    """Let a caller that blocks have its outcome."""
+    """Give a blocking caller its outcome."""
     result, failure = outcome
     if waiting.promise is None:
         waiting.outcome = outcome
@@ -440,9 +439,9 @@ def _settle(waiting: _Waiting, outcome: Outcome[Any]) -> None:
         waiting.promise.set_exception(failure)
 
 
-def _tell_late(waiting: _Waiting, result: Future[Any]) -> None:
-    _tell([(waiting, (result.result(), None))])
+def _report_late(waiting: _Waiting, result: Future[Any]) -> None:
+    _report([(waiting, (result.result(), None))])
 
 
-def _tell_nobody(_: Sequence[tuple[Write, Outcome[Any]]]) -> None:
+def _report_to_nobody(_: Sequence[tuple[Write, Outcome[Any]]]) -> None:
     pass

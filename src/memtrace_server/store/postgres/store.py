@@ -47,11 +47,11 @@ from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
     OutcomeUnknown,
+    Report,
     StoreBusy,
     StoreNotFound,
     StoreUnavailable,
     StoreUnsupported,
-    Told,
     Transaction,
     WantsOf,
     Write,
@@ -155,7 +155,7 @@ class PostgresStore:
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         deadline = deadline or Deadline()
         ends_at = end_of_wait(deadline, PATIENCE)
-        with self._told_apart(deadline), observed(deadline):
+        with self._translated(deadline), observed(deadline):
             self._open(ends_at)
             attempt = 0
             while True:
@@ -179,8 +179,8 @@ class PostgresStore:
     ) -> T:
         return cast("T", self._writing.write(Write(run=work, deadline=deadline, wants=wants)))
 
-    def submit(self, writes: Sequence[Write], told: Told | None = None) -> None:
-        self._writing.submit(writes, told)
+    def submit(self, writes: Sequence[Write], report: Report | None = None) -> None:
+        self._writing.submit(writes, report)
 
     def tend(self) -> None:
         if not self.is_read_only:
@@ -202,7 +202,7 @@ class PostgresStore:
             raise failure
 
     def check(self) -> Iterator[str]:
-        with self._told_apart(None):
+        with self._translated(None):
             self._open(end_of_wait(None, PATIENCE))
             with self._connections.lent(math.inf) as connection, _snapshot(connection):
                 yield from inspection.inspect(connection)
@@ -247,7 +247,7 @@ class PostgresStore:
         )  # fmt: skip
 
     def _probe(self, ends_at: float) -> None:
-        with self._told_apart(None):
+        with self._translated(None):
             self._open(ends_at)
             with self._connections.lent(ends_at) as connection:
                 if self.is_read_only:
@@ -314,13 +314,13 @@ class PostgresStore:
 
     def _cut(self, works: Sequence[_Todo], ends_at: float) -> Sequence[Sequence[int]]:
         """Return the groups in which works are committed, each as positions of its works."""
-        with self._told_apart(None):
+        with self._translated(None):
             self._open(ends_at)
         if not self._is_distributed or len(works) == 1:
             return [range(len(works))]
         unknown = {todo.wants.digest for todo in works} - self._orgs.keys() - {None}
         if unknown:
-            with self._told_apart(None), self._connections.lent(ends_at) as connection:
+            with self._translated(None), self._connections.lent(ends_at) as connection:
                 sql = "SELECT digest, org FROM keys WHERE digest = ANY(%s)"
                 self._orgs.update(connection.execute(sql, [list(unknown)]).fetchall())
         groups: dict[object, list[int]] = {}
@@ -336,7 +336,7 @@ class PostgresStore:
         Raises:
             StoreUnavailable: They cannot be committed.
         """
-        with self._told_apart(None):
+        with self._translated(None):
             self._open(ends_at)
             is_careful = False
             losses = refusals = collisions = 0
@@ -420,7 +420,7 @@ class PostgresStore:
     def _tidy(self, now: int, *, sweeps: bool) -> None:
         """Have PostgreSQL look at what has grown, and remove what has expired."""
         with (
-            self._told_apart(None),
+            self._translated(None),
             self._connections.lent(time.monotonic() + _TIDY_PATIENCE) as connection,
         ):
             migrations.analyse(connection)
@@ -428,7 +428,7 @@ class PostgresStore:
             return
         try:
             with (
-                self._told_apart(None),
+                self._translated(None),
                 self._connections.lent(time.monotonic() + _TIDY_PATIENCE) as connection,
                 connection.transaction(),
             ):
@@ -487,7 +487,7 @@ class PostgresStore:
     def _index(self) -> None:
         _LOG.info("An index for content_contains is being made, which looks through all memories until then")
         try:
-            with self._told_apart(None), self._connections.lent(math.inf) as connection:
+            with self._translated(None), self._connections.lent(math.inf) as connection:
                 try:
                     with self._starting:
                         self._indexing = None if self._writing.is_closed else connection
@@ -507,7 +507,7 @@ class PostgresStore:
         return StoreBusy("others write to it all the time; try again later", self._location)
 
     @contextmanager
-    def _told_apart(self, deadline: Deadline | None) -> Iterator[None]:
+    def _translated(self, deadline: Deadline | None) -> Iterator[None]:
         """PostgreSQL's own trouble, told apart from our mistakes."""
         try:
             yield

@@ -27,10 +27,10 @@ from memtrace_server.store.facts import wanted
 from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
+    Report,
     StoreBusy,
     StoreNotFound,
     StoreUnavailable,
-    Told,
     Transaction,
     WantsOf,
     Write,
@@ -129,8 +129,8 @@ class SqliteStore:
     ) -> T:
         return cast("T", self._writing.write(Write(run=work, deadline=deadline, wants=wants)))
 
-    def submit(self, writes: Sequence[Write], told: Told | None = None) -> None:
-        self._writing.submit(writes, told)
+    def submit(self, writes: Sequence[Write], report: Report | None = None) -> None:
+        self._writing.submit(writes, report)
 
     def tend(self) -> None:
         if not self.is_read_only:
@@ -156,7 +156,7 @@ class SqliteStore:
 
     def check(self) -> Iterator[str]:
         is_consistent = True
-        with self._told_apart(), self._separate() as connection:
+        with self._translated(), self._separate() as connection:
             for wrong in inspection.inspect(connection):
                 is_consistent = False
                 yield wrong
@@ -166,11 +166,11 @@ class SqliteStore:
     def backup(self, path: str) -> int:
         self._see_that_it_is_open()
         self._drain()
-        with self._told_apart(), self._separate() as connection:
+        with self._translated(), self._separate() as connection:
             return backups.make(connection, Path(path))
 
     def vacuum(self) -> None:
-        with self._told_apart(), self._writing.held(end_of_wait(None, PATIENCE)):
+        with self._translated(), self._writing.held(end_of_wait(None, PATIENCE)):
             self._see_that_it_is_open()
             connection = self._open_writer(end_of_wait(None, PATIENCE))
             with _waiting_for_others(connection, PATIENCE):
@@ -252,14 +252,14 @@ class SqliteStore:
                 self._readers.pop().close()
 
     def _read(self, work: Callable[[Transaction], T], ends_at: float, deadline: Deadline | None) -> T:
-        with self._told_apart(), self._reader(ends_at) as connection:
+        with self._translated(), self._reader(ends_at) as connection:
             return _reading(connection, work, SqliteTransaction(connection), deadline)
 
     def _probe(self, ends_at: float) -> None:
         if self.is_read_only:
             self._read(lambda transaction: transaction.secret(), ends_at, None)
             return
-        with self._writing.held(ends_at), self._told_apart():
+        with self._writing.held(ends_at), self._translated():
             self._see_that_it_is_open()
             connection = self._open_writer(ends_at)
             _begin(connection, ends_at)
@@ -284,8 +284,8 @@ class SqliteStore:
     def _busy(self) -> StoreBusy:
         return StoreBusy("others write to it all the time; try again later", self._path)
 
-    def _told_apart(self) -> _ToldApart:
-        return _ToldApart(self._path, self._note)
+    def _translated(self) -> _Translated:
+        return _Translated(self._path, self._note)
 
     def _note(self, failure: BaseException | None) -> None:
         """Remember that the file was found damaged."""
@@ -293,7 +293,7 @@ class SqliteStore:
             self._damage = failure
 
     def _begin_group(self) -> None:
-        with self._told_apart():
+        with self._translated():
             connection = self._open_writer(0.0)
             with RolledBack(connection):
                 connection.execute("BEGIN IMMEDIATE")
@@ -301,7 +301,7 @@ class SqliteStore:
     def _commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:  # noqa: ARG002
         """Commit writes in the transaction that has begun."""
         connection = cast("sqlite3.Connection", self._writer)
-        with self._told_apart():
+        with self._translated():
             try:
                 outcomes = self._end(connection, _do(connection, writes, _attempt, self._take_known()))
             except (_Spoilt, sqlite3.Error) as error:
@@ -350,7 +350,7 @@ class SqliteStore:
         parts += [self._sweep_texts, self._empty_log, self._shorten_log]
         for part in parts:
             try:
-                with self._told_apart():
+                with self._translated():
                     is_left |= part(self._open_writer(0.0), now)
             except Exception as error:  # noqa: BLE001 - raised when the others were done
                 failure = failure or error
@@ -458,10 +458,10 @@ class SqliteStore:
         """Return the connection that writes, in no transaction. Needs the writer's lock."""
         if self._writer is None:
             self._known = None
-            with self._told_apart():
+            with self._translated():
                 self._writer = _patiently(self._opened, ends_at)
         elif self._writer.in_transaction:  # of somebody who was interrupted when it had just begun
-            with self._told_apart():
+            with self._translated():
                 self._writer.execute("ROLLBACK")
         return self._writer
 
@@ -470,7 +470,7 @@ class SqliteStore:
             self._file.prepare()
         connection = self._connect()
         try:
-            with self._told_apart():
+            with self._translated():
                 if self._file is not None:
                     self._file.recognise(connection)
                 connection.execute("PRAGMA journal_mode = WAL")
@@ -525,21 +525,21 @@ class SqliteStore:
     @contextmanager
     def _index_reader(self) -> Iterator[sqlite3.Connection]:
         """A connection from which a step of the indexer reads."""
-        with self._told_apart(), self._reader(end_of_wait(None, PATIENCE)) as connection:
+        with self._translated(), self._reader(end_of_wait(None, PATIENCE)) as connection:
             yield connection
 
     @contextmanager
     def _index_writer(self) -> Iterator[sqlite3.Connection]:
         """The connection to which a step of the indexer writes."""
         ends_at = end_of_wait(None, PATIENCE)
-        with self._writing.held(ends_at), self._told_apart():
+        with self._writing.held(ends_at), self._translated():
             yield self._open_writer(ends_at)
 
     @contextmanager
     def _log_connection(self) -> Iterator[sqlite3.Connection]:
         """A connection that brings the log into the file."""
         file = cast("StoreFile", self._file)
-        with self._told_apart(), self._users.one(), closing(file.connect(0.0)) as connection:
+        with self._translated(), self._users.one(), closing(file.connect(0.0)) as connection:
             yield connection
 
     def _log_held(self) -> AbstractContextManager[None]:
@@ -599,7 +599,7 @@ def _begin(connection: sqlite3.Connection, ends_at: float) -> None:
     """Begin to write."""
 
     def attempt() -> None:
-        with _ToldApart():
+        with _Translated():
             connection.execute("BEGIN IMMEDIATE")
 
     _patiently(attempt, ends_at)
@@ -715,7 +715,7 @@ def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, wor
     """What the work returns, or what it raised before it wrote anything, as a refusal does."""
     before = transaction.changes
     try:
-        with _ToldApart():
+        with _Translated():
             return work(transaction), None
     except Exception as error:
         if not connection.in_transaction:
@@ -736,7 +736,7 @@ def _attempt_carefully(
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
     try:
-        with _ToldApart():
+        with _Translated():
             outcome = (work(transaction), None)
             transaction.flush()
     except Exception as error:
@@ -749,7 +749,7 @@ def _attempt_carefully(
     return outcome
 
 
-class _ToldApart:
+class _Translated:
     """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes.
 
     Args:
