@@ -258,11 +258,18 @@ def test_its_index_is_made_anew_in_the_background(old: Old, server: InProcess) -
     assert_whole(old.file)
 
 
-def test_opening_it_again_changes_nothing(old: Old) -> None:
+def test_opening_it_again_changes_nothing(old: Old, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     _open(old.url)
     first = _dump(old.file)
+    assert [message for message in caplog.messages if "migrated" in message] == [
+        "An older Memtrace wrote the store, which is migrated now; requests wait until then",
+        "The store is migrated",
+    ]
+    caplog.clear()
     _open(old.url)
     assert _dump(old.file) == first
+    assert not any("migrated" in message for message in caplog.messages)
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_alone(old: Old, command: Commands) -> None:

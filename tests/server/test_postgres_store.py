@@ -309,6 +309,31 @@ def test_a_store_of_a_newer_version_is_left_alone(postgres_url: str) -> None:
         connection.execute("DELETE FROM migrations WHERE name = '9999-future'")
 
 
+def test_a_store_of_an_older_version_is_migrated_under_its_clients(
+    postgres_cluster: Cluster, database: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres_cluster.url_of(database())
+    caplog.set_level("INFO")
+    with Memtrace(url) as older:
+        older.remember("a", "one deployment")
+        with psycopg.connect(url, autocommit=True, options="-csearch_path=memtrace,public") as connection:
+            connection.execute("DELETE FROM migrations WHERE name = '0005-periods'")
+            connection.execute("DROP INDEX memories_by_lexeme, memories_by_piece")
+            connection.execute("CREATE INDEX memories_by_lexeme ON memories USING gin (lexemes)")
+        assert not any("migrated" in message for message in caplog.messages)
+        with Memtrace(url) as newer:
+            newer.remember("a", "two deployments")
+            assert [message for message in caplog.messages if "migrated" in message] == [
+                "An older Memtrace wrote the store, which is migrated now; requests wait until then",
+                "The store is migrated",
+            ]
+            until = datetime.now(UTC) + timedelta(hours=1)
+            for client in (older, newer):
+                phrase = client.search_memories('"two deployments"', since="1h", until=until)
+                piece = client.search_memories(content_contains="TWO DEPL", since="1h", until=until)
+                assert [m.content for m in (*phrase.results, *piece.results)] == ["two deployments"] * 2
+
+
 def test_stores_that_open_at_once_make_the_tables_once(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:

@@ -11,6 +11,7 @@ they are reference tables.
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -21,6 +22,8 @@ from memtrace_server.store.postgres import periods
 from memtrace_server.store.postgres.connecting import SCHEMA, Connection
 from memtrace_server.store.postgres.writing import FIRST_PLACE
 from memtrace_server.store.protocol import StoreUnavailable
+
+_LOG = logging.getLogger("memtrace_server")
 
 _IMPORTANT = (
     "importance >= 0.7 OR (importance IS NULL AND"
@@ -266,10 +269,16 @@ def migrate(connection: Connection, now: int, secret: bytes) -> None:
     connection.execute("INSERT INTO migrations (name) VALUES (%s) ON CONFLICT DO NOTHING", [_LOCK])
     with connection.transaction():
         connection.execute("SELECT 1 FROM migrations WHERE name = %s FOR UPDATE", [_LOCK])
-        for name in missing(connection):
+        names = missing(connection)
+        is_old = 0 < len(names) < len(_STEPS)
+        if is_old:
+            _LOG.info("An older Memtrace wrote the store, which is migrated now; requests wait until then")
+        for name in names:
             connection.execute(_STEPS[name].encode())
             connection.execute("INSERT INTO migrations VALUES (%s, %s, %s)", [name, now, __version__])
         connection.execute("INSERT INTO secrets SELECT %s WHERE NOT EXISTS (SELECT 1 FROM secrets)", [secret])
+    if is_old:
+        _LOG.info("The store is migrated")
 
 
 def missing(connection: Connection) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping
 
@@ -11,6 +12,8 @@ from memtrace_server import times
 from memtrace_server.store.protocol import StoreUnavailable
 from memtrace_server.store.sqlite import fulltext
 from memtrace_server.store.sqlite.commits import immediate
+
+_LOG = logging.getLogger("memtrace_server")
 
 APPLICATION_ID = int.from_bytes(b"Mtrc")
 """What marks a SQLite file as a store, for us and for `file` (https://www.sqlite.org/fileformat.html)."""
@@ -497,10 +500,15 @@ def migrate(connection: sqlite3.Connection, now: int) -> None:
     """
     missing = _missing(connection)
     if missing:
+        is_old = len(missing) < len(_STEPS)
+        if is_old:  # 10 s for 200,000 memories of the first schema
+            _LOG.info("An older Memtrace wrote the store, which is migrated now; requests wait until then")
         _apply(connection, missing, now)
         sql = "UPDATE migrations SET version = ? WHERE version IS NULL"
         sql += " AND name IN (SELECT value FROM json_each(?))"
         connection.execute(sql, (__version__, json.dumps(missing)))
+        if is_old:
+            _LOG.info("The store is migrated")
 
 
 def require_current(connection: sqlite3.Connection) -> None:
@@ -574,7 +582,7 @@ def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
 
 
 def _split(statements: str) -> list[str]:
-    """Single statements: `executescript` would commit the transaction that they are to share."""
+    """Return single statements: `executescript` would commit the transaction that they are to share."""
     found: list[str] = []
     pending = ""
     for line in statements.splitlines(keepends=True):
