@@ -122,7 +122,7 @@ def is_idle(file: Path) -> bool:
 def test_a_search_finds_the_same_between_any_two_parts(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    monkeypatch.setattr(entries, "MOST", LITTLE)
+    monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
     first = told(tenant.add(content="a blue fox"))
     second = told(tenant.add(content=text, metadata={"who": "Ann and Bob"}, tags=["x", "y"], session_id="s"))
@@ -155,7 +155,7 @@ def test_a_search_finds_the_same_between_any_two_parts(
 def test_a_memory_that_is_forgotten_at_any_part_of_its_indexing_leaves_nothing(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "MOST", LITTLE)
+    monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
     content = f"{TEXTS['many words']} zanzibarquokka"
     assert tenant.add(content=content).status == 201
@@ -199,11 +199,11 @@ def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
     assert told(tenant.send("POST", "/api/v1/search", {"query": "blue"}))["count"] == 1
 
 
-@pytest.mark.parametrize("most", [entries.MOST, LITTLE], ids=["at once", "in parts"])
+@pytest.mark.parametrize("most", [entries.MAX_WORK, LITTLE], ids=["at once", "in parts"])
 def test_a_memory_that_is_imported_again_while_it_is_indexed_is_found(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, most: float
 ) -> None:
-    monkeypatch.setattr(entries, "MOST", most)
+    monkeypatch.setattr(entries, "MAX_WORK", most)
     tenant = process.tenant()
     memory = told(tenant.add(content=TEXTS["words"]))
     told(tenant.add(content="a blue dog"))
@@ -237,7 +237,7 @@ def test_a_store_whose_index_a_long_memory_is_to_leave_is_whole(process: InProce
 def test_two_processes_do_no_part_twice_of_a_memory(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
-    monkeypatch.setattr(entries, "MOST", LITTLE)
+    monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
     memory = told(tenant.add(content=TEXTS["many words"]))
     if which == "that is forgotten":
@@ -263,7 +263,7 @@ def test_two_processes_do_no_part_twice_of_a_memory(
 def test_what_a_killed_process_left_in_the_index_leaves_it_when_the_store_is_opened(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "MOST", LITTLE)
+    monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
     assert tenant.add(content=TEXTS["many words"]).status == 201
     parts(file)
@@ -294,7 +294,7 @@ LIVE = f"""
 from contextlib import contextmanager
 from durability.in_process import MEMORIES, InProcess
 from memtrace_server.store.sqlite import entries, indexing, queued
-entries.MOST = {3 * LITTLE}
+entries.MAX_WORK = {3 * LITTLE}
 indexing._LINGER = 0
 real = queued.immediate
 @contextmanager
@@ -337,7 +337,7 @@ def test_a_memory_is_indexed_and_forgotten_once_whenever_the_process_is_killed(t
 def test_a_part_that_another_process_prevents_is_done_later(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entries, "MOST", LITTLE)
+    monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
     assert tenant.add(content=TEXTS["many words"]).status == 201
     stop(file, 2)

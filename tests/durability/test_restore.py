@@ -112,7 +112,7 @@ def test_a_backup_that_is_not_what_it_should_be_is_removed(
 
     error = command.fail("backup", str(tmp_path / "copy.db"), "--store", f"sqlite:///{file}")
 
-    assert "the copy is not what it should be: " in error
+    assert "the copy is not consistent: " in error
     assert not list(tmp_path.glob("copy.db*"))
 
 
@@ -179,7 +179,7 @@ def test_a_restore_is_refused_while_a_server_has_the_store_open(
 
         error = command.fail("restore", str(backup), "--store", server.store_url)
 
-        assert "somebody has the store open" in error
+        assert "a process has the store open" in error
         assert client.list_memories().count == 3
     assert not list(tmp_path.glob("*.restoring"))
     assert asides(tmp_path / "memtrace.db") == []
@@ -199,7 +199,7 @@ def test_a_restore_is_refused_while_an_embedded_client_has_the_store_open(backup
         ]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60, check=False)
         assert done.returncode == 1
-        assert "somebody has the store open" in done.stderr
+        assert "a process has the store open" in done.stderr
         client.remember("agent_1", "old 4")
     assert contents(file) == [*OLD, OLD_3, "old 4"]
 

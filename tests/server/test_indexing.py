@@ -192,7 +192,7 @@ def segments(file: Path) -> int:
 def test_steps_merge_the_index_in_transactions_of_their_own(
     tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(indexing, "_MOST", 8)
+    monkeypatch.setattr(indexing, "_MAX_SIZE", 8)
     merged: list[int] = []
     real = fulltext.merge
 

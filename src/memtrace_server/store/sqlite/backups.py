@@ -1,4 +1,4 @@
-"""Copies of a store in one file, verified; and such a copy in the place of a store."""
+"""Verified backups of a store in one file, and their restore."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LOCKS = (0x40000000, 512)
 
 
 def make(connection: sqlite3.Connection, target: Path) -> int:
-    """Copy what a connection sees to a new file, durably, and return how many memories the copy has.
+    """Copy the state that a connection reads to a new file, durably, and return its number of memories.
 
     Raises:
-        ValueError: There is such a file.
-        StoreUnavailable: The copy could not be made, or is not what it should be; there is none then.
+        ValueError: The file exists.
+        StoreUnavailable: The copy could not be made or is not consistent, and the file does not exist.
     """
     target = Path(os.path.realpath(target))
     if target.exists():
@@ -48,11 +48,11 @@ def make(connection: sqlite3.Connection, target: Path) -> int:
 
 @frozen
 class Restored:
-    """What `restore` did.
+    """The result of a restore.
 
     Attributes:
-        memories: How many memories the store has now.
-        replaced: Where the store that was there before is now; None if there was none.
+        memories: The number of memories in the store.
+        replaced: The path of the previous store; None if there was none.
     """
 
     memories: int
@@ -60,14 +60,15 @@ class Restored:
 
 
 def restore(backup: Path, target: Path) -> Restored:
-    """Put a copy of a backup in the place of a store.
+    """Replace a store with a copy of a backup.
 
-    At each moment there is a whole store in the place, the old or the new one.
+    At each moment, the path has a consistent store, the old or the new one.
 
     Raises:
-        StoreBusy: Somebody has the store open.
-        StoreNotFound: There is no such backup.
-        StoreUnavailable: The backup is damaged, no store or a newer Memtrace's; the store is as it was.
+        StoreBusy: A process has the store open.
+        StoreNotFound: The backup does not exist.
+        StoreUnavailable: The backup is damaged, not a store, or from a newer Memtrace; the store has not
+            changed.
     """
     backup, target = (Path(os.path.realpath(path)) for path in (backup, target))
     if backup == target:
@@ -89,7 +90,7 @@ def restore(backup: Path, target: Path) -> Restored:
 def _copy_backup(backup: Path, partial: Path) -> int:
     source = StoreFile(str(backup), is_read_only=True)
     source.prepare()
-    option = "mode=ro" if source.wal.exists() else "immutable=1"  # which leaves no files beside it
+    option = "mode=ro" if source.wal.exists() else "immutable=1"  # `immutable` leaves no files beside it
     try:
         with closing(sqlite3.connect(f"{backup.as_uri()}?{option}", uri=True)) as connection:
             source.recognise(connection)
@@ -103,17 +104,17 @@ def _copy_backup(backup: Path, partial: Path) -> int:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Keep others from opening a store.
+    """Keep other processes from opening a store.
 
     Raises:
-        StoreBusy: Somebody has it open.
+        StoreBusy: A process has the store open.
     """
     if not target.exists():
         yield
         return
     _fold_log(target)
     with target.open("r+b") as file:
-        if sys.platform != "win32":  # where an open file cannot be replaced anyway
+        if sys.platform != "win32":  # on Windows, an open file cannot be replaced
             import fcntl  # noqa: PLC0415 - see above
 
             start, length = _LOCKS
@@ -125,9 +126,9 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 def _fold_log(target: Path) -> None:
-    """Bring what the write-ahead log has into the file, and remove the log; not of a damaged file."""
+    """Move the write-ahead log into the file, and remove the log, unless the file is damaged."""
     if not StoreFile(str(target)).wal.exists():
-        return  # which whoever has it open would have
+        return  # an open store has a log
     uri = f"{target.as_uri()}?mode=rw"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)) as connection:
@@ -140,16 +141,16 @@ def _fold_log(target: Path) -> None:
 
 
 def _open_elsewhere(target: Path) -> StoreBusy:
-    return StoreBusy("somebody has the store open; stop its server, and close embedded clients", target)
+    return StoreBusy("a process has the store open; stop its server, and close embedded clients", target)
 
 
 def _set_aside(target: Path) -> Path | None:
-    """Give a store another name, its log too, and remove the log; the store keeps its name, too."""
+    """Link a store and its log under another name, and remove the log under the old name."""
     if not target.exists():
         return None
     moment = times.render(times.now() // times.SECOND * times.SECOND).translate(str.maketrans("", "", ":-"))
     aside = target.with_name(f"{target.name}.before-{moment}")
-    # The log goes before the file is replaced: SQLite would take it for the new file's.
+    # The log is removed before the file is replaced, as SQLite would apply it to the new file.
     for end in ("", "-wal"):
         _link(target.with_name(target.name + end), aside.with_name(aside.name + end))
     for end in ("-wal", "-shm"):
@@ -160,7 +161,7 @@ def _set_aside(target: Path) -> Path | None:
 
 def _link(file: Path, name: Path) -> None:
     if file.exists():
-        name.unlink(missing_ok=True)  # of an attempt in the same second
+        name.unlink(missing_ok=True)  # from an attempt in the same second
         try:
             os.link(file, name)
         except OSError:  # a file system without links
@@ -169,7 +170,7 @@ def _link(file: Path, name: Path) -> None:
 
 
 def _copy(connection: sqlite3.Connection, partial: Path) -> int:
-    """Copy what a connection sees, durably, and return how many memories the copy has."""
+    """Copy the state that a connection reads, durably, and return its number of memories."""
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
     connection.execute("VACUUM INTO ?", (str(partial),))
@@ -179,9 +180,9 @@ def _copy(connection: sqlite3.Connection, partial: Path) -> int:
 
 
 def _name(partial: Path, target: Path) -> None:
-    """Call a file by a name that no other file has."""
+    """Rename a file without replacing another."""
     try:
-        os.link(partial, target)  # which, unlike a renaming, replaces no file
+        os.link(partial, target)  # unlike a renaming, a link never replaces a file
     except FileExistsError:
         raise
     except OSError:  # a file system without links
@@ -191,20 +192,20 @@ def _name(partial: Path, target: Path) -> None:
 
 
 def verify(file: Path) -> int:
-    """Check a copy that nobody writes to, and return how many memories it has.
+    """Check a copy that no process writes to, and return its number of memories.
 
     Raises:
-        StoreUnavailable: It is damaged.
+        StoreUnavailable: The copy is damaged.
     """
     with closing(sqlite3.connect(f"{file.as_uri()}?immutable=1", uri=True)) as connection:
         for wrong in inspection.inspect_quickly(connection):
-            raise StoreUnavailable(f"the copy is not what it should be: {wrong}", file)
+            raise StoreUnavailable(f"the copy is not consistent: {wrong}", file)
         (memories,) = connection.execute("SELECT count(*) FROM memories").fetchone()
     return int(memories)
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
+    """Sync a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Many rows in one call."""
+"""Statements for many rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_MOST, _ANY = 64, 32  # rows in a statement: so many, or any number up to this
+_MAX_ROWS, _ANY = 64, 32  # rows in a statement: exactly 64, or any number up to 32
 
 
 def insert(
@@ -17,14 +17,14 @@ def insert(
 ) -> None:
     """Insert rows of the same length.
 
-    One statement for all rows spares the threads beside it the interpreter's lock, which sqlite3 releases at
-    each row; but it was measured to take twice the time for memories, and the lock was not missed.
+    One statement for all rows would hold the interpreter's lock less often, which sqlite3 releases at each
+    row. But for memories it takes twice the time, and did not help other threads measurably.
 
     Args:
         connection: The connection.
-        statement: All before VALUES.
+        statement: The part before VALUES.
         rows: The rows.
-        conflict: All after VALUES.
+        conflict: The part after VALUES.
     """
     if rows:
         connection.executemany(_insertion(statement, len(rows[0]), conflict), rows)
@@ -36,14 +36,14 @@ def _insertion(statement: str, columns: int, conflict: str) -> str:
 
 
 def parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Cut rows up, for one statement each; a small group needs but one, and there are 33 to compile."""
+    """Split rows into one part per statement. A small group needs one statement; there are 33 to compile."""
     at, end = 0, len(rows)
     while at < end:
-        size = _MOST if end - at >= _MOST else min(end - at, _ANY)
+        size = _MAX_ROWS if end - at >= _MAX_ROWS else min(end - at, _ANY)
         yield rows[at : at + size]
         at += size
 
 
 def among(values: Sequence[object]) -> str:
-    """Return the end of a condition that is true of these values, as many as `parts` gives."""
+    """Return the end of a condition that is true for some values, as many as `parts` puts into a part."""
     return f"IN ({', '.join('?' * len(values))})"

@@ -1,8 +1,7 @@
-"""The write-ahead log, brought into the file by a thread beside the writer.
+"""Checkpoints: a thread moves the write-ahead log into the file.
 
-SQLite by itself does so in the commit that makes the log long, and nobody can write meanwhile: 0.1 s for
-64 MiB. Here, a connection of its own brings over what it can while others write, and they wait for the last
-pages only.
+By default, SQLite does so in the commit that makes the log long, and writes wait meanwhile: 0.1 s for 64 MiB.
+Here, a separate connection moves most pages while others write, so that writes wait only for the last pages.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
 _LOG = logging.getLogger("memtrace_server")
 
 _LAST = 1_000  # pages for which the writer is held; they take some 6 ms
-_ROUNDS = 8  # after which the log counts as one that somebody reads or writes all the time
+_MAX_ROUNDS = 8  # after which the log counts as permanently read or written
 _RETRY = 0.25  # seconds after an attempt that readers or another process prevented
-_RETRY_LATER = 2.0  # seconds after one that failed, as it will again: the disk is full, or the file is gone
-_PATIENCE = 0.05  # seconds to wait for readers of a log that is to be emptied
+_RETRY_LATER = 2.0  # seconds after a failure that will recur, such as a full disk or a removed file
+_READER_TIMEOUT = 0.05  # seconds to wait for readers of a log that is to be emptied
 
 
 class Checkpoints:
     """Keeps the log of one store short.
 
     Args:
-        connection: Lends a connection that nobody else uses.
+        connection: Lends a connection that no other thread uses.
         held: Holds the writer's lock.
     """
 
@@ -43,19 +42,19 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
         self._is_wanted = False
         self._empties = False
-        self._patience = _PATIENCE
+        self._patience = _READER_TIMEOUT
         self._is_closed = False
 
     def shorten(self) -> None:
-        """Have the log brought into the file, so that the next write begins it anew if nobody reads it."""
+        """Schedule a checkpoint, after which the next write restarts the log unless it is being read."""
         with self._changed:
             self._want()
 
-    def empty(self, patience: float = _PATIENCE) -> None:
-        """Have the log emptied, once nobody reads it any more.
+    def empty(self, patience: float = _READER_TIMEOUT) -> None:
+        """Schedule to empty the log when it is not being read.
 
         Args:
-            patience: Seconds to wait for readers while nobody can write.
+            patience: Seconds to wait for readers, in which writes wait, too.
         """
         with self._changed:
             self._empties = True
@@ -63,7 +62,7 @@ class Checkpoints:
             self._want()
 
     def close(self) -> None:
-        """Stop; whoever closes the file last brings the log into it."""
+        """Stop; the last connection that closes the file does a checkpoint."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -85,7 +84,7 @@ class Checkpoints:
                     return
                 empties, patience = self._empties, self._patience
                 self._is_wanted = self._empties = False
-                self._patience = _PATIENCE
+                self._patience = _READER_TIMEOUT
             pause = self._attempt(patience if empties else None)
             if pause:
                 with self._changed:
@@ -94,31 +93,31 @@ class Checkpoints:
                         self._empties = self._is_wanted = True
 
     def _attempt(self, patience: float | None) -> float:
-        """Bring the log into the file; return in how many seconds to do so again, 0 if it is done."""
+        """Do a checkpoint; return the seconds until the next attempt, 0 if it is complete."""
         try:
             return 0.0 if self._bring(patience) else _RETRY
         except StoreBusy:
-            _LOG.debug("The log is brought into the file later, as others write")
+            _LOG.debug("The checkpoint is delayed, as other processes write")
             return _RETRY
         except StoreUnavailable as error:
-            _LOG.warning("The log cannot be brought into the file now: %s", error)
-        except Exception:  # noqa: BLE001 - whatever it is, the next attempt may succeed
-            _LOG.exception("The log could not be brought into the file")
+            _LOG.warning("The checkpoint failed for now: %s", error)
+        except Exception:  # noqa: BLE001 - after any error, the next attempt may succeed
+            _LOG.exception("The checkpoint failed")
         return _RETRY_LATER
 
     def _bring(self, patience: float | None) -> bool:
-        """Bring the log into the file, and return whether that is done.
+        """Do a checkpoint, and return whether it is complete.
 
         Args:
-            patience: Seconds to wait for readers of a log that is to be emptied; None for one that is not.
+            patience: Seconds to wait for readers before the log is emptied; None not to empty it.
         """
         with self._connection() as connection:
-            for _ in range(_ROUNDS):
+            for _ in range(_MAX_ROUNDS):
                 (_, pages, brought) = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 if pages - brought <= _LAST:
                     break
             else:
-                if patience is None or patience <= _PATIENCE:
+                if patience is None or patience <= _READER_TIMEOUT:
                     return False
             with self._held():
                 if patience is None:

@@ -1,4 +1,4 @@
-"""Transactions that write: committed at the end, and rolled back if they fail."""
+"""Write transactions: committed at the end, rolled back after an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class RolledBack:
-    """Roll back what fails. Not made by `contextmanager`, as each of those takes 2 µs, and a write has many.
+    """Roll back after an error. A class, as `contextmanager` takes 2 µs, and a write enters many.
 
     Args:
         connection: The connection.
@@ -23,14 +23,14 @@ class RolledBack:
         pass
 
     def __exit__(self, kind: object, *_: object) -> None:
-        # SQLite has rolled back by itself when the disk is full.
+        # When the disk is full, SQLite has rolled back itself.
         if kind is not None and self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
 
 @contextmanager
 def immediate(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write in a transaction that holds SQLite's lock of writers from the start."""
+    """Write in a transaction that holds SQLite's write lock from the start."""
     connection.execute("BEGIN IMMEDIATE")
     with RolledBack(connection):
         yield

@@ -1,7 +1,7 @@
 """Fingerprints of the last day's memories, by which duplicates are found.
 
-Of each, 64 bits are kept: what two memories with the same bits have in common, they tell themselves. No index
-leads from a memory to its fingerprint, which is made again when it is needed: one page less for each write.
+The first 64 bits of each are stored; memories with the same bits are compared themselves. There is no index
+from a memory to its fingerprint, which is computed again when needed: this saves one page per write.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Position = tuple[int, int, int]
 """An organisation, a fingerprint and a row."""
 
 START: Position = (0, 0, 0)
-"""The position before all others."""
+"""The first position."""
 
 _FIRST = (
     "SELECT d.seq FROM duplicates d JOIN memories o ON o.seq = d.seq"
@@ -30,18 +30,18 @@ _FIRST = (
 
 
 def short(fingerprint: bytes) -> int:
-    """Return the bits of a fingerprint that are kept."""
+    """Return the bits of a fingerprint that are stored."""
     return int.from_bytes(fingerprint[:8], "big", signed=True)
 
 
 def add(connection: sqlite3.Connection, said: Iterable[Said]) -> None:
-    """Keep fingerprints."""
-    # The row tells when it was stored even if the clock is behind, and if it is ahead, for a while.
+    """Store fingerprints."""
+    # The row is the time of storing, also if the clock is behind, and for a while if it is ahead.
     rows = [(each.org, short(each.fingerprint), each.seq, None) for each in said]
     bulk.insert(connection, "INSERT INTO duplicates", rows)
 
 
-def remove(  # noqa: PLR0913, PLR0917 - what a fingerprint is made of
+def remove(  # noqa: PLR0913, PLR0917 - the fields of a fingerprint
     connection: sqlite3.Connection, org: int, seq: int, doc: str, created_at: int, expires_at: int | None
 ) -> None:
     """Remove the fingerprint of a memory."""
@@ -55,12 +55,12 @@ def remove(  # noqa: PLR0913, PLR0917 - what a fingerprint is made of
 def originals(
     connection: sqlite3.Connection, org: int, wanted: Sequence[bytes], since: int, now: int
 ) -> dict[bytes, list[Original]]:
-    """Return the first memory of each fingerprint that was stored since then (ns) and has not expired."""
+    """Return the first memory of each fingerprint, stored since a moment (ns) and not expired."""
     found: dict[bytes, list[Original]] = {}
     asked: dict[int, list[bytes]] = {}
     for fingerprint in wanted:
         asked.setdefault(short(fingerprint), []).append(fingerprint)
-    after = dict.fromkeys(asked, since - 1)  # a row is no earlier than when it was stored
+    after = dict.fromkeys(asked, since - 1)  # a row is never less than its time of storing
     while after:
         others: dict[int, int] = {}
         for some in bulk.parts(list(after.items())):
@@ -77,7 +77,7 @@ def originals(
                     if fingerprint in found:
                         continue
                     if fingerprint in equal:
-                        found[fingerprint] = [Original(seq, seq, memory, expires_at)]  # stored no later
+                        found[fingerprint] = [Original(seq, seq, memory, expires_at)]  # not stored later
                     else:
                         others[bits] = seq
         after = others
@@ -85,10 +85,10 @@ def originals(
 
 
 def sweep(connection: sqlite3.Connection, after: Position, since: int, now: int, limit: int) -> Position:
-    """Remove what was stored before then (ns), among some fingerprints; return the position to go on from.
+    """Remove fingerprints stored before a moment (ns), among some; return the position to continue from.
 
-    What was stored while the clock was ahead is dated from now, or it would be kept until then. Unless all is
-    later than now: then the clock is behind.
+    Fingerprints that were stored while the clock was ahead get the current time, as they would otherwise be
+    kept until their own time. If all are later than now, the clock is behind, and they are not changed.
     """
     rows = connection.execute(
         "SELECT org, fingerprint, seq, ifnull(stored_at, seq) FROM duplicates"

@@ -1,8 +1,8 @@
-"""What the full-text index holds of memories, and how much of it one transaction writes.
+"""The entries of memories in the full-text index, and the amount that one transaction writes.
 
-A transaction that writes to the index holds up all others that write. So the work of each is estimated, and
-bounded: not by the memories in it, as one that repeats itself takes a hundredth of what one takes that does
-not.
+Writes wait for a transaction that writes to the index, so the work of each transaction is estimated and
+bounded. The number of memories is no measure, as a repetitive memory takes a hundredth of the time of
+another.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ from memtrace_server.search.documents import Document
 from memtrace_server.store.sqlite.fulltext import PIECE, TABLES, agent_word, facets, put, tables, take_out
 from memtrace_server.store.tables import encoded
 
-MOST = 0.012
-"""Seconds of work in one transaction, estimated; of hostile texts, 0.017 were measured at the most."""
+MAX_WORK = 0.012
+"""Maximum estimated seconds of work in one transaction; hostile texts took up to 0.017."""
 
-# Seconds that a word, a stem or a trigram takes: each, and on top of that each of those that differ.
+# Seconds per word, stem or trigram, and additional seconds per distinct one.
 _WORD, _NEW_WORD = 0.1e-6, 0.7e-6
 _STEM, _NEW_STEM = 0.1e-6, 1.3e-6
 _TRIGRAM, _NEW_TRIGRAM = 0.05e-6, 0.6e-6
-_REMOVED_STEM = 2.5e-6  # whose count is looked up twice
-_ENTERING = 0.75  # of that is what several memories take that enter the index together
-_SAMPLED = 128  # trigrams in a row, of sixteen times as many, from which is estimated how many differ
+_REMOVED_STEM = 2.5e-6  # its count is read twice
+_ENTERING = 0.75  # factor for several memories that are indexed together
+_SAMPLED = 128  # consecutive trigrams per sample, to estimate the number of distinct ones
 _SAMPLES = 16
-_OTHER = "\x80"  # no word: a control character
+_OTHER = "\x80"  # a control character, which is not a word
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What the index holds of a memory; made without the database, as it takes longest.
+    """The index entry of a memory; made outside of the transaction, as this takes longest.
 
     Attributes:
-        number: What the organisation's tables call the memory.
-        words: Its words, in their order.
-        stems: Its stems, and what filters ask for, each once; in any order, as no positions are kept.
-        text: What is looked through for pieces of text.
+        number: The memory's number in the organisation's tables.
+        words: The words, in their order.
+        stems: The stems and facets, each once, in any order, as positions are not stored.
+        text: The text in which parts are searched.
     """
 
     number: int
@@ -67,11 +67,11 @@ class Entry(msgspec.Struct, frozen=True):
 
 @frozen
 class Entries:
-    """What one transaction writes of an organisation's memories.
+    """The entries of an organisation's memories that one transaction writes.
 
     Attributes:
-        texts: By table, what it is given: numbers and texts.
-        counts: In how many of the memories each stem is.
+        texts: Numbers and texts by table.
+        counts: The number of memories with each stem.
     """
 
     texts: Mapping[str, Sequence[tuple[int, str]]]
@@ -79,8 +79,8 @@ class Entries:
 
     @classmethod
     def of(cls, entries: Sequence[Entry]) -> Entries:
-        """Put entries together."""
-        entries = sorted(entries, key=attrgetter("number"))  # FTS5 takes rising numbers at less cost
+        """Combine entries."""
+        entries = sorted(entries, key=attrgetter("number"))  # rising numbers cost FTS5 less
         texts = {
             "words": [(entry.number, entry.words) for entry in entries],
             "stems": [(entry.number, entry.stems) for entry in entries],
@@ -92,7 +92,7 @@ class Entries:
         return cls(texts, counts)
 
     def cost(self, *, is_removed: bool = False) -> float:
-        """Return how many seconds it takes to write them, estimated: rather too many than too few."""
+        """Return the estimated seconds to write the entries, rather too many than too few."""
         words, stems, text = (" ".join([text for _, text in self.texts[name]]) for name in TABLES)
         of_words = _WORD * words.count(" ") + _STEM * stems.count(" ")
         of_words += _new_stem(is_removed=is_removed) * len(self.counts)
@@ -100,7 +100,7 @@ class Entries:
         return total if is_removed else _ENTERING * total
 
     def add(self, connection: sqlite3.Connection, org: int) -> None:
-        """Put the entries into the index."""
+        """Add the entries to the index."""
         for name, texts in self.texts.items():
             put(connection, f"{name}_{org}", texts)
         connection.execute(
@@ -110,11 +110,11 @@ class Entries:
         )
 
     def remove(self, connection: sqlite3.Connection, org: int) -> None:
-        """Take the entries, which are in the index, out of it."""
+        """Remove the entries from the index."""
         for name, texts in self.texts.items():
             take_out(connection, f"{name}_{org}", texts)
         counts = encoded(self.counts)
-        connection.execute(  # not UPDATE … FROM, which walks all words of the organisation for each
+        connection.execute(  # UPDATE … FROM would scan all words of the organisation for each
             "INSERT INTO terms SELECT ?, key, -value FROM json_each(?) WHERE true"
             " ON CONFLICT DO UPDATE SET count = count + excluded.count",
             (org, counts),
@@ -128,15 +128,15 @@ class Entries:
 def groups(
     entries: Sequence[Entry], *, is_removed: bool
 ) -> Iterator[tuple[Sequence[Entry], Entries | None, float]]:
-    """Divide entries into those that one transaction writes, each with what it writes and what that costs.
+    """Divide entries into transactions; yield the entries of each, what it writes, and the estimated cost.
 
-    An entry that takes too long for one is alone, and nothing is written of it together.
+    An entry that takes too long for one transaction is yielded alone, without anything to write.
     """
     if not entries:
         return
     together = Entries.of(entries)
     cost = together.cost(is_removed=is_removed)
-    if cost <= MOST:
+    if cost <= MAX_WORK:
         yield entries, together, cost
     elif len(entries) == 1:
         yield entries, None, cost
@@ -148,14 +148,14 @@ def groups(
 
 @frozen
 class Part:
-    """What one transaction writes of an entry that takes too long for one.
+    """The part of a long entry that one transaction writes.
 
     Attributes:
-        number: What the organisation's tables call the memory.
-        start: Where the part starts in the entry.
-        end: Where it ends.
-        entries: What is written.
-        has_others: Whether words of other parts are in it, which stand for nothing.
+        number: The memory's number in the organisation's tables.
+        start: The position of the part's start in the entry.
+        end: The position of the part's end.
+        entries: The entries to write.
+        has_others: Whether the part has placeholders for words of other parts.
     """
 
     number: int
@@ -165,9 +165,9 @@ class Part:
     has_others: bool
 
     def add(self, connection: sqlite3.Connection, org: int) -> None:
-        """Put the part into an index that has those before it."""
+        """Add the part to an index that has the previous parts."""
         self.entries.add(connection, org)
-        # FTS5 counts how often an entry is put in and taken out, which is to be once for all parts.
+        # FTS5 counts how often an entry is added and removed, which should be once for all parts.
         for table in tables(org):
             is_other = self.has_others and table.startswith("words")
             take_out(connection, table, [(self.number, _OTHER if is_other else "")])
@@ -175,7 +175,7 @@ class Part:
                 put(connection, table, [(self.number, "")])
 
     def remove(self, connection: sqlite3.Connection, org: int) -> None:
-        """Take the part out of an index that has none of those after it."""
+        """Remove the part from an index that has no later parts."""
         for table in tables(org):
             put(connection, table, [(self.number, "")])
         self.entries.remove(connection, org)
@@ -185,15 +185,16 @@ class Part:
 
 
 class Parts:
-    """An entry that takes too long for one transaction, cut up.
+    """An entry that takes too long for one transaction, split into parts.
 
-    It is a row of its different words, then its stems, then its trigrams; a part is from one place in that
-    row to another. FTS5 takes an entry several times, and keeps what it was given last of each term. So all
-    places of a word are in one part, in which other words stand for nothing; stems and trigrams have none.
+    The entry is a sequence of its distinct words, its stems and its trigrams; a part is a range of this
+    sequence. FTS5 accepts an entry several times, and keeps the last positions of each term. So all positions
+    of a word are in one part, in which placeholders replace other words; stems and trigrams have no
+    positions.
 
     Args:
         entry: The entry.
-        is_removed: Whether it leaves the index, which takes longer.
+        is_removed: Whether it is removed from the index, which takes longer.
     """
 
     def __init__(self, entry: Entry, *, is_removed: bool) -> None:
@@ -207,7 +208,7 @@ class Parts:
         return len(self._words) + len(self._stems) + max(0, len(self._entry.text) - PIECE + 1)
 
     def left(self, at: int) -> Iterator[Part]:
-        """Return the parts that are left to be written, if the index has all before a place."""
+        """Yield the parts that remain if the index has everything before a position."""
         cuts = [0, *self._ends()]
         if self._is_removed:
             spans = pairwise([*(cut for cut in cuts if cut < at), at])
@@ -215,7 +216,7 @@ class Parts:
         return (self.part(start, end) for start, end in pairwise([at, *(cut for cut in cuts if cut > at)]))
 
     def part(self, start: int, end: int) -> Part:
-        """Return the part from one place to another."""
+        """Return the part between two positions."""
         chosen = self._words[start:end]
         has_others = not self._is_removed and 0 < len(chosen) < len(self._words)
         words = " ".join(chosen)
@@ -231,13 +232,13 @@ class Parts:
         return Part(self._entry.number, start, end, Entries(texts, dict.fromkeys(stems, 1)), has_others)
 
     def _ends(self) -> Iterator[int]:
-        """Return where parts end, each of which is as large as it may be."""
+        """Yield the ends of parts of maximum size."""
         words, stems = len(self._words), len(self._words) + len(self._stems)
-        of_words = MOST - _WORD * len(self._all_words)
+        of_words = MAX_WORK - _WORD * len(self._all_words)
         of_stem = _new_stem(is_removed=self._is_removed)
         at, left = 0, of_words
         for end, cost, most in (
-            (words, _NEW_WORD, of_words), (stems, of_stem, MOST), (len(self), _NEW_TRIGRAM, MOST),
+            (words, _NEW_WORD, of_words), (stems, of_stem, MAX_WORK), (len(self), _NEW_TRIGRAM, MAX_WORK),
         ):  # fmt: skip
             while at < end:
                 number = min(end - at, max(1, int(left / cost)))
@@ -254,13 +255,13 @@ def _new_stem(*, is_removed: bool) -> float:
 
 
 def _different(text: str) -> float:
-    """Return about how many different trigrams a text has.
+    """Return an estimate of the number of distinct trigrams of a text.
 
-    Of a sample, they are counted: what comes of twice as many tells what comes of all (Heaps' law).
+    Distinct trigrams are counted in a sample and in half of it, and extrapolated (Heaps' law).
     """
     if len(text) <= _SAMPLED * _SAMPLES * 2:
         return len(text)
-    first = random.randrange(_SAMPLED * _SAMPLES)  # noqa: S311 - so that nobody knows where it looks
+    first = random.randrange(_SAMPLED * _SAMPLES)  # noqa: S311 - an unpredictable position
     starts = range(first, len(text), _SAMPLED * _SAMPLES)
     seen: set[str] = set()
     half = 1

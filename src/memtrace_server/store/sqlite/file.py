@@ -1,4 +1,4 @@
-"""The file of a store: created for its owner alone, recognised as ours, and still the one that is open."""
+"""The file of a store: created for its owner only, recognised by its header, and checked for replacement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _PRIVATE = 0o600
 _ROOM = 1 << 20  # bytes
 _LOG_HEAD, _PAGE_HEAD = 32, 24  # bytes in a write-ahead log, before all pages and before each
 _CREATION = threading.Lock()
-"""Held while a file is created: to close a file drops the locks that this process has on it."""
+"""Held while a file is created, because closing a file drops the locks of this process on it."""
 
 _PARENTS: dict[Path, object] = {}
-"""Files that the parent used while this process was forked, and what it had open, which is never to be closed
-here."""
+"""Files that the parent used during the fork, with its open objects, which are never closed here."""
 
 _Identity = tuple[tuple[int, int] | None, ...]
 
@@ -30,12 +29,12 @@ class StoreFile:
     """A store's file and its write-ahead log.
 
     Args:
-        path: Its path; symbolic links are followed now, and not again.
-        is_read_only: Whether nothing may be written.
-        create: Whether to create the file when it does not exist.
+        path: The path; symbolic links are followed once, now.
+        is_read_only: Whether the file is read only.
+        create: Whether to create the file if it does not exist.
 
     Attributes:
-        path: The path, absolute.
+        path: The absolute path.
         wal: The write-ahead log beside the file.
     """
 
@@ -55,17 +54,17 @@ class StoreFile:
         """Check that the file exists, unless it is to be created.
 
         Raises:
-            StoreNotFound: It does not.
+            StoreNotFound: The file does not exist.
         """
         if not self._create and not self.exists():
             raise StoreNotFound("there is no such file; check the path", self.path)
 
     def prepare(self) -> None:
-        """Create the file if need be, and check that it is no other program's.
+        """Create the file if necessary, and check that it does not belong to another program.
 
         Raises:
-            StoreNotFound: The file does not exist and is not to be created.
-            StoreUnavailable: It cannot be created or read, or it is not ours.
+            StoreNotFound: The file does not exist and must not be created.
+            StoreUnavailable: The file cannot be created or read, or is not a store of Memtrace.
         """
         self.require()
         try:
@@ -75,13 +74,14 @@ class StoreFile:
                 raise StoreUnavailable("is a folder; name a file in it", self.path)
         except OSError as error:
             raise StoreUnavailable(_remedy_of(error, self.path.parent), self.path) from error
-        # So that a foreign file is not touched, SQLite is told that nobody writes it. Who does may show.
+        # `immutable` keeps SQLite from touching a foreign file. If another process writes it, errors are
+        # possible.
         with closing(self._connect("immutable=1", 0.0)) as connection, suppress(sqlite3.DatabaseError):
             self.recognise(connection)
         self._prepared = _identity_of(self.path)
 
     def recognise(self, connection: sqlite3.Connection) -> None:
-        """Check that the file is ours.
+        """Check that the file is a store of Memtrace.
 
         Raises:
             StoreUnavailable: It is not.
@@ -92,20 +92,20 @@ class StoreFile:
             )
 
     def connect(self, patience: float) -> sqlite3.Connection:
-        """Connect to the file, which exists; `patience` is how long SQLite waits for locks, in seconds."""
+        """Connect to the existing file; SQLite waits `patience` seconds for locks."""
         mode = "mode=ro" if self.is_read_only else "mode=rw"
         return self._connect("immutable=1" if self.is_read_only and self.is_sealed() else mode, patience)
 
     def is_sealed(self) -> bool:
-        """Return whether the file has no write-ahead log, and can get none, as its folder is read-only."""
+        """Return whether the file has no write-ahead log and cannot get one, as its folder is read-only."""
         return not self.wal.exists() and not os.access(self.path.parent, os.W_OK)
 
     @contextmanager
     def unchanged(self) -> Iterator[None]:
-        """Check that nobody, who may do what we may not, changed the file meanwhile.
+        """Check that no process with more rights changed the file during the block.
 
         Raises:
-            StoreBusy: Somebody did.
+            StoreBusy: A process did.
         """
         before = self._stamp()
         yield
@@ -113,7 +113,7 @@ class StoreFile:
             raise StoreBusy("was written while it was read; try again", self.path)
 
     def remember(self) -> None:
-        """Take the files that are there now for those that were opened since `prepare`.
+        """Record the identity of the existing files, which have been opened since `prepare`.
 
         Raises:
             StoreBusy: The file was replaced meanwhile.
@@ -123,27 +123,27 @@ class StoreFile:
             raise StoreBusy("was replaced while it was opened", self.path)
 
     def is_lost(self) -> bool:
-        """Return whether the files at the path are no longer those that are open."""
+        """Return whether the files at the path have been removed or replaced since they were opened."""
         return self._identity is not None and self._look() != self._identity
 
     def require_room(self) -> None:
-        """Check that the disk has room for more than the write of a probe, which fits into the log as it is.
+        """Check the free space of the disk, because the write of a probe may fit into the existing log.
 
         Raises:
-            StoreUnavailable: It has not.
+            StoreUnavailable: The disk is full.
         """
         if shutil.disk_usage(self.path).free < _ROOM:
             raise StoreUnavailable(_REASONS[sqlite3.SQLITE_FULL], self.path)
 
     def log_size(self) -> int:
-        """Return how many bytes the write-ahead log takes on the disk."""
+        """Return the size of the write-ahead log on the disk in bytes."""
         return self.wal.stat().st_size
 
     def has_long_log(self, pages: int) -> bool:
-        """Return whether more pages than this were written since the write-ahead log was begun anew.
+        """Return whether more than `pages` were written since the write-ahead log was restarted.
 
-        Its file stays as long as it ever was; but each page in it has the salt of the log's head, unless it
-        is older (https://www.sqlite.org/fileformat.html#the_write_ahead_log).
+        The log's file never shrinks, but only pages since the restart have the salt in the log's header
+        (https://www.sqlite.org/fileformat.html#the_write_ahead_log).
         """
         with self.wal.open("rb") as log:
             head = log.read(_LOG_HEAD)
@@ -151,18 +151,18 @@ class StoreFile:
             return len(salt := log.read(_PAGE_HEAD)[8:16]) > 0 and salt == head[16:24]
 
     def forget(self) -> None:
-        """Forget which files are open, as none is any more."""
+        """Forget the identity of open files, as all are closed."""
         self._identity = None
 
     def leave_to_parent(self, opened: object) -> None:
-        """Never open the file in this forked process, nor close what its parent has open."""
+        """Never open the file in this forked process, and never close the parent's open objects."""
         _PARENTS[self.path] = opened
 
     def _make(self) -> None:
-        """Create the file unless it exists, and wait for another thread that is about to close it."""
+        """Create the file unless it exists, and wait for another thread that is closing it."""
         with _CREATION:
             if not self.exists():
-                with suppress(FileExistsError):  # another process was quicker
+                with suppress(FileExistsError):  # another process has created it
                     os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
 
     def _connect(self, option: str, patience: float) -> sqlite3.Connection:
@@ -190,19 +190,19 @@ class StoreFile:
 
 
 def unavailable(error: sqlite3.Error, path: Path | None) -> StoreUnavailable:
-    """Return SQLite's error as ours, with what is wrong and what to do."""
+    """Convert an error of SQLite to a StoreUnavailable that says what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     kind = StoreBusy if code == sqlite3.SQLITE_BUSY else StoreUnavailable
     return kind(_REASONS.get(code, f"SQLite: {error}"), path)
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Return whether another connection's lock is in the way."""
+    """Return whether another connection holds a lock."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Return whether an error says that the file itself is damaged."""
+    """Return whether an error means that the file is damaged."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -230,7 +230,7 @@ def _remedy_of(error: OSError, folder: Path) -> str:
 
 def _identity_of(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)  # noqa: PTH116 - before each commit, and twice as quick as pathlib's
+        found = os.stat(path)  # noqa: PTH116 - called before each commit, and twice as fast as pathlib
     except OSError:
         return None
     return found.st_dev, found.st_ino

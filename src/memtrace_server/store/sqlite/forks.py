@@ -1,9 +1,10 @@
-"""What becomes of open files when their process forks.
+"""Open files when their process forks.
 
-SQLite keeps in memory which locks its process has on a file. A forked process inherits what is kept there,
-but not the locks: whatever it writes, through new connections too, its parent may remove with the write-ahead
-log (https://sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork"). So before a
-fork, each store closes its connections once nobody uses them; both processes open new ones at their next use.
+SQLite keeps a list of its process's locks in memory. A forked process inherits the list, but not the locks.
+The parent may then remove the child's writes with the write-ahead log, even writes through new connections
+(https://sqlite.org/howtocorrupt.html, "Carrying an open database connection across a fork"). So before a
+fork, each store closes its connections as soon as no thread uses them; both processes open new ones at their
+next use.
 """
 
 from __future__ import annotations
@@ -16,39 +17,39 @@ from contextlib import contextmanager
 from typing import Protocol
 from weakref import WeakSet
 
-_PATIENCE = 5.0  # seconds that a fork waits for those who use a store
+_TIMEOUT = 5.0  # seconds that a fork waits for threads that use a store
 
 
 class Forkable(Protocol):
-    """What has files open."""
+    """An object with open files."""
 
     def suspend(self, ends_at: float) -> None:
-        """Close all files once nobody uses them, and let nobody open one before `resume`.
+        """Close all files when no thread uses them, and prevent opening until `resume`.
 
-        If they are in use until then, they stay open, and `begin_anew` sees to it that none is opened.
+        Files that are in use until `ends_at` stay open, and `begin_anew` prevents opening files in the child.
         """
 
     def resume(self) -> None:
-        """Go on after a fork."""
+        """Continue after a fork."""
 
     def begin_anew(self) -> None:
-        """Go on in the forked process, which has no threads but this one."""
+        """Continue in the forked process, which has only this thread."""
 
 
 class Users:
-    """Lets many use something together, until it is shut."""
+    """A gate through which many threads use a resource until it is shut."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._inside: list[int] = []  # their threads
+        self._inside: list[int] = []  # the ids of their threads
         self._is_shut = False
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """Use it, as soon as it is open."""
+        """Use the resource as soon as the gate is open."""
         with self._changed:
             self._changed.wait_for(lambda: not self._is_shut)
-            thread = threading.get_ident()  # another one may close a generator that uses it
+            thread = threading.get_ident()  # another thread may close a generator that uses the resource
             self._inside.append(thread)
         try:
             yield
@@ -58,7 +59,7 @@ class Users:
                 self._changed.notify_all()
 
     def shut(self, ends_at: float) -> bool:
-        """Let nobody begin to use it; return whether the last one has left before a moment."""
+        """Shut the gate; return whether the last user left before a moment."""
         with self._changed:
             self._is_shut = True
             if threading.get_ident() in self._inside:
@@ -66,7 +67,7 @@ class Users:
             return self._changed.wait_for(lambda: not self._inside, max(0.0, ends_at - time.monotonic()))
 
     def open(self) -> None:
-        """Let everybody use it again."""
+        """Open the gate again."""
         with self._changed:
             self._is_shut = False
             self._changed.notify_all()
@@ -77,14 +78,14 @@ _watched: WeakSet[Forkable] = WeakSet()
 
 
 def watch(store: Forkable) -> None:
-    """Have a store close its files before each fork."""
+    """Let a store close its files before each fork."""
     with _forking:
         _watched.add(store)
 
 
 def _before() -> None:
     _forking.acquire()
-    ends_at = time.monotonic() + _PATIENCE
+    ends_at = time.monotonic() + _TIMEOUT
     for store in tuple(_watched):
         store.suspend(ends_at)
 
@@ -101,5 +102,5 @@ def _after_in_child() -> None:
     _forking.release()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+if hasattr(os, "register_at_fork"):  # Windows has no forks
     os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

@@ -1,16 +1,17 @@
 """Indexing in the background: memories enter the full-text index a moment after they are stored.
 
-So they leave it a moment after they were forgotten: what the index was given of them is kept until then.
+Forgotten memories leave the index a moment after they were forgotten; until then, the text that was indexed
+is kept.
 
-A step takes some memories of one organisation, those that leave or the newest that enter, takes their texts
-apart without holding anybody up, and then holds the writer for the time it takes to write what was found: its
-size follows from how long that took before. What would take too long is written in several transactions, and
-others write between two of these. Then it merges some pages of the index, in transactions of their own.
-Organisations take turns, so that the backlog of one delays no other's.
+A step takes some memories of one organisation: those that leave the index, or the newest that enter it. It
+analyses their texts without a lock, and then holds the writer to write the result. The size of a step follows
+from the duration of the last one. Long memories are written in several transactions, between which others
+write. Then some pages of the index are merged in separate transactions. Organisations take turns, so that the
+backlog of one does not delay others.
 
-A search looks through what is not indexed yet by itself, so that must not become much. Once an organisation
-stores memories faster than they are indexed, its writes, and no others, are acknowledged only when the index
-has caught up.
+A search scans unindexed memories, so their number must stay small. If an organisation stores memories faster
+than they are indexed, its writes are acknowledged only when the index has caught up; other organisations'
+writes are not affected.
 """
 
 from __future__ import annotations
@@ -37,23 +38,23 @@ T = TypeVar("T")
 _LOG = logging.getLogger("memtrace_server")
 
 BEHIND = 1_000
-"""An organisation's unindexed memories (long ones count more) beyond which its writes wait."""
+"""The number of an organisation's unindexed memories (long ones count more) beyond which its writes wait."""
 
 WAKES = 64
-"""Unindexed memories for which the thread starts by itself: fewer are looked through in no time."""
+"""The number of unindexed memories at which the thread starts; fewer can be scanned quickly."""
 
-# Seconds of work for which a step is to hold the writer; twice that is promised (see `entries.MOST`). Not of
-# the clock: on a busy machine, steps would become ever smaller, and so take ever more time a memory.
+# Target in seconds of CPU for which a step holds the writer; the limit is twice that (see
+# `entries.MAX_WORK`). With wall time, steps would shrink on a busy machine, and so take more time per memory.
 _HOLD = 0.010
-_FULL = 0.8  # of what a transaction may take
-_FIRST, _LEAST, _MOST = 64, 8, 1_000  # memories in a step
-_LINGER = 0.2  # seconds in which memories come together, as few at once were measured to take twice the time,
-_TOGETHER = 4 * WAKES  # until they are this many
+_FULL = 0.8  # fraction of the limit of a transaction that is used
+_FIRST, _MIN_SIZE, _MAX_SIZE = 64, 8, 1_000  # memories in a step
+_LINGER = 0.2  # seconds to collect memories, as small steps take twice the time per memory
+_TOGETHER = 4 * WAKES  # memories with which a step starts at once
 _RETRY = 0.25  # seconds after a step that another process prevented
-_RETRY_LATER = 2.0  # seconds after one that failed, as it will again: the disk is full, or the file is gone
-_POLL = 1.0  # seconds after which a server looks for what other processes left
-_CLEAN_EVERY = 1.0  # seconds between two times that small indexes are merged
-_PATIENCE = 10.0  # seconds that a write waits for the index at most
+_RETRY_LATER = 2.0  # seconds after a failure that will recur, such as a full disk or a removed file
+_POLL = 1.0  # seconds between checks for memories that other processes have stored
+_CLEAN_EVERY = 1.0  # seconds between merges of small indexes
+_MAX_WAIT = 10.0  # seconds that a write waits for the index
 
 
 @frozen
@@ -64,12 +65,12 @@ class _Deferred:
 
 
 class Indexer:
-    """Indexes what a store takes in.
+    """Indexes the memories of a store in the background.
 
     Args:
-        reader: Lends a connection that reads.
-        writer: Lends the connection that writes, which nobody else uses meanwhile.
-        cleaned: Is called when the last traces of what was forgotten have left small indexes.
+        reader: Lends a connection for reading.
+        writer: Lends the connection for writing, which no other thread uses meanwhile.
+        cleaned: Called when the last traces of forgotten memories have been removed from small indexes.
     """
 
     def __init__(self, reader: Connect, writer: Connect, cleaned: Callable[[], None] = lambda: None) -> None:
@@ -91,7 +92,7 @@ class Indexer:
         self._cleans_at = 0.0
 
     def merge(self, orgs: Iterable[int]) -> None:
-        """Merge the indexes of organisations of which something was forgotten, once that has left them."""
+        """Schedule to merge the indexes of organisations when forgotten memories have left them."""
         orgs = set(orgs)
         if not orgs:
             return
@@ -103,20 +104,20 @@ class Indexer:
             self._changed.notify_all()
 
     def note(self, weights: Mapping[int, int]) -> None:
-        """Take notice of memories that were stored, counted by organisation."""
+        """Record the amount of newly stored memories by organisation."""
         if not weights:
             return
         with self._changed:
             self._backlog.update(weights)
             if self._polls or self._backlog.total() >= WAKES:
                 self._start()
-            # Not at each commit, or the thread would wake up only to linger on.
+            # Not at each commit, as the thread would wake up only to continue waiting.
             if not self._has_work or self._is_ripe():
                 self._has_work = True
                 self._changed.notify_all()
 
     def tend(self) -> None:
-        """Index whatever comes, from other processes too, until `close`."""
+        """Index all memories, also of other processes, until `close`."""
         with self._changed:
             self._polls = self._has_work = True
             self._start()
@@ -127,9 +128,9 @@ class Indexer:
         return org is not None and self._backlog[org] > BEHIND
 
     def in_time(self, outcome: Outcome[T], org: int | None) -> Outcome[T]:
-        """Return a write's outcome, or a future of it if its organisation's index must catch up first.
+        """Return a write's outcome, or a future of it if the organisation's index must catch up first.
 
-        What was done in part goes on at once: its last part waits.
+        A partly done write continues at once; only its last part waits.
         """
         result, failure = outcome
         is_over = failure is None and not isinstance(result, Unfinished)
@@ -140,12 +141,12 @@ class Indexer:
             if self._is_closed:
                 return outcome
             self._deferred.append(
-                _Deferred(org, time.monotonic() + _PATIENCE, partial(future.set_result, result))
+                _Deferred(org, time.monotonic() + _MAX_WAIT, partial(future.set_result, result))
             )
         return future, None
 
     def close(self) -> None:
-        """Stop after the step that is being done; what is left is indexed when the store is opened again."""
+        """Stop after the current step; the rest is indexed when the store is opened again."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -154,10 +155,10 @@ class Indexer:
         self._acknowledge()
 
     def step(self) -> bool:
-        """Index some memories of the next organisation that has any, or merge; whether there was any work.
+        """Index some memories of the next organisation, or merge; return whether there was any work.
 
         Raises:
-            StoreUnavailable: It could not be done now; what was not done is done later.
+            StoreUnavailable: The step failed; the rest of it is done later.
         """
         with self._reader() as connection:
             org = self._next(connection)
@@ -166,26 +167,26 @@ class Indexer:
             return self._tidied()
         org = batch.org
         held, estimated = queued.write(self._writer, batch)
-        # The rest is a few memories of the same organisation: as few as have come since.
+        # The rest are the few memories of the same organisation that have been stored since.
         self._has_caught_up = org == self._last_org and batch.weight < self._size
         self._last_org = org
         with self._changed:
             self._backlog[org] = max(0, self._backlog[org] - batch.weight)
-        spent = max(held, _HOLD * estimated / (_FULL * entries.MOST))  # so that one transaction can do it
-        self._size = round(min(max(self._size * min(_HOLD / spent, 2), _LEAST), _MOST))
+        spent = max(held, _HOLD * estimated / (_FULL * entries.MAX_WORK))  # so that one transaction can do it
+        self._size = round(min(max(self._size * min(_HOLD / spent, 2), _MIN_SIZE), _MAX_SIZE))
         self._merge(org)
         return True
 
     def drain(self) -> None:
-        """Have everything leave the index that is to leave it.
+        """Remove all forgotten memories from the index.
 
         Raises:
-            StoreUnavailable: It could not be done now.
+            StoreUnavailable: They could not be removed.
         """
         queued.drain(self._writer)
 
     def _tidied(self) -> bool:
-        """Merge an index, or clean those of which something was forgotten; return whether there was any."""
+        """Merge an index, or remove traces of forgotten memories; return whether there was any work."""
         with self._changed:
             if not self._has_work:
                 self._backlog.clear()
@@ -199,7 +200,7 @@ class Indexer:
         return True
 
     def _clean(self) -> None:
-        """Merge small indexes of which something was forgotten; a large one has its terms until `vacuum`."""
+        """Merge small indexes with removed memories; a large index keeps their terms until `vacuum`."""
         with self._changed:
             unclean, self._unclean = self._unclean, set()
         try:
@@ -215,7 +216,7 @@ class Indexer:
         self._cleaned()
 
     def _merge(self, org: int) -> None:
-        """Merge some of an organisation's index, as long as others can wait for it."""
+        """Merge a part of an organisation's index, within the time that others can wait."""
         with self._changed:
             self._unmerged.discard(org)
         for table in fulltext.tables(org):
@@ -249,7 +250,7 @@ class Indexer:
                 return
 
     def _is_ripe(self) -> bool:
-        """Return whether there is no use in lingering."""
+        """Return whether a step should start at once."""
         return self._is_closed or bool(self._deferred) or self._backlog.total() >= _TOGETHER
 
     def _went_on(self) -> bool:
@@ -261,7 +262,7 @@ class Indexer:
             _LOG.debug("Memories are indexed later, as another process writes")
         except StoreUnavailable as error:
             _LOG.warning("Memories cannot be indexed now: %s", error)
-        except Exception:  # noqa: BLE001 - whatever it is, the next step may succeed
+        except Exception:  # noqa: BLE001 - after any error, the next step may succeed
             _LOG.exception("Memories could not be indexed")
         with self._changed:
             self._has_work = True
@@ -269,7 +270,7 @@ class Indexer:
         return False
 
     def _acknowledge(self) -> None:
-        """Tell those who wait, as far as they need wait no longer."""
+        """Acknowledge delayed writes whose organisations' indexes have caught up."""
         now = time.monotonic()
         with self._changed:
             ready = [
@@ -283,6 +284,6 @@ class Indexer:
             each.acknowledge()
 
     def _next(self, connection: sqlite3.Connection) -> int | None:
-        """The organisation after the last one that has something to index."""
+        """Return the organisation after the last one that has memories to index."""
         found = queued.next_org(connection, self._last_org)
         return queued.next_org(connection, -1) if found is None else found

@@ -1,4 +1,4 @@
-"""Whether a SQLite store is whole: what was derived from its memories is derived again, and compared."""
+"""Check of a SQLite store: all data derived from memories is derived again and compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from memtrace_server.store.sqlite import fulltext, queries, queued
 
-# What is stored beside the memories, and how it follows from them. Each pair must give the same rows.
+# Stored data, and the query that derives it from the memories. Each pair must give the same rows.
 _DERIVED = {
     "counter": (
         "SELECT org, agent_id, memory_type, memories FROM agent_counts WHERE memories != 0",
@@ -43,19 +43,19 @@ _DERIVED = {
         "SELECT org, supersedes, seq, created_at FROM memories WHERE supersedes IS NOT NULL",
     ),
 }
-_STEP = 1_000  # memories indexed anew at once
+_STEP = 1_000  # memories that are indexed again at once
 _NAMED = {
     "agent": "SELECT DISTINCT org, agent_id FROM memories EXCEPT SELECT org, id FROM agents",
 }
 
 
 def inspect(connection: sqlite3.Connection) -> Iterator[str]:
-    """Everything that is wrong with a store, in words; nothing if it is whole.
+    """Yield a description of each fault of a store; nothing if it is consistent.
 
-    Reads all of it, so a million memories take minutes. Others may read and write meanwhile.
+    The check reads the whole store, so a million memories take minutes. The store may be in use meanwhile.
     """
     connection.create_function("labels_of", 3, _labels_of, deterministic=True)
-    connection.execute("BEGIN")  # one state of the store, whatever others write
+    connection.execute("BEGIN")  # one state of the store, while others write
     try:
         yield from _file(connection)
         for kind, (stored, derived) in _DERIVED.items():
@@ -70,7 +70,7 @@ def inspect(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def inspect_quickly(connection: sqlite3.Connection) -> Iterator[str]:
-    """Return what is wrong with a file and its memories' number, without comparing its indexes."""
+    """Yield the faults of a file and its number of memories, without comparing indexes."""
     yield from _file(connection)
     yield from _differences(connection, "counter", *_DERIVED["counter"])
 
@@ -88,8 +88,8 @@ def _differences(connection: sqlite3.Connection, kind: str, stored: str, derived
 
 
 def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
-    """Compare an index with one that is made anew: in how many memories each of its terms is."""
-    # By the same names: SQLite looks for tables among the temporary ones first.
+    """Compare an index with a new one, by the number of memories with each term."""
+    # The temporary tables have the same names, as SQLite searches temporary tables first.
     connection.execute("CREATE TEMP TABLE terms (org, term, count, PRIMARY KEY (org, term))")
     for name, table in zip(fulltext.TABLES, fulltext.tables(org), strict=True):
         fulltext.create_table(connection, f"temp.{table}", name)
@@ -113,6 +113,6 @@ def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
 
 
 def _labels_of(memory_type: str, event_type: str, rest: str) -> str:
-    """SQL function: the labels of a memory, as a JSON array."""
+    """Return the labels of a memory as a JSON array; an SQL function."""
     tags = msgspec.json.decode(rest).get("tags", [])
     return msgspec.json.encode(queries.labels(memory_type, event_type, tags)).decode()

@@ -1,8 +1,7 @@
-"""What waits to enter the full-text index, and to leave it.
+"""The queues of memories that enter and leave the full-text index.
 
-Of a memory that takes long, a row tells how much of it the index has, and each of several transactions does
-a part (see `entries.Parts`). So nothing is lost or done twice, whoever else does the same, and whatever
-becomes of the process.
+A long memory is processed in several transactions (see `entries.Parts`), and a row says how much of it the
+index has. So nothing is lost or done twice, even if other processes do the same, or this process is killed.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from memtrace_server.store.sqlite.commits import immediate
 from memtrace_server.store.sqlite.entries import Entries, Entry, Part, Parts, groups
 from memtrace_server.store.tables import encoded
 
-_LONG = 2_000  # characters of a document that are as much work to index as one more memory
-_TEXT = 128 << 10  # characters of documents that are taken apart together, but for a longer one
-_DRAINED = 1_000  # memories that leave together
+_LONG = 2_000  # characters of a document that count as one more memory
+_TEXT = 128 << 10  # maximum characters of documents that are analysed together, except a single longer one
+_DRAINED = 1_000  # memories that leave the index together
 
 _LEAVING_DOC = "iif(l.text IS NULL, l.doc, l.doc || (SELECT t.text FROM texts t WHERE t.id = l.text))"
 
@@ -32,18 +31,18 @@ Connect = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
 def weight(length: int) -> int:
-    """Return how much work it is to index a memory of so many characters: 1 for a short one."""
+    """Return the work of indexing a memory with some number of characters; 1 for a short one."""
     return 1 + length // _LONG
 
 
 class Queued(msgspec.Struct, frozen=True):
-    """A memory that waits.
+    """A queued memory.
 
     Attributes:
-        seq: Its row.
-        number: What the index calls it.
-        doc: The memory, as JSON.
-        at: How much of it the index has, if it is neither nothing nor all.
+        seq: The memory's row.
+        number: The memory's number in the index.
+        doc: The memory as JSON.
+        at: How much of the memory the index has, if it has a part.
     """
 
     seq: int
@@ -54,13 +53,13 @@ class Queued(msgspec.Struct, frozen=True):
 
 @frozen
 class Batch:
-    """Memories of one organisation that enter its index, or leave it.
+    """Memories of one organisation that enter or leave its index.
 
     Attributes:
         org: The organisation.
-        is_leaving: Whether they leave the index.
+        is_leaving: Whether the memories leave the index.
         queued: The memories.
-        weight: How much work they are.
+        weight: The work of the memories.
     """
 
     org: int
@@ -70,7 +69,7 @@ class Batch:
 
 
 def next_org(connection: sqlite3.Connection, after: int) -> int | None:
-    """Return the first organisation after one of which a memory waits."""
+    """Return the first organisation after one that has queued memories."""
     first = "SELECT min(org) AS org FROM {} WHERE org > ?"
     either = f"{first.format('unindexed')} UNION ALL {first.format('leaving')}"
     (org,) = connection.execute(f"SELECT min(org) FROM ({either})", (after, after)).fetchone()
@@ -78,7 +77,7 @@ def next_org(connection: sqlite3.Connection, after: int) -> int | None:
 
 
 def take(connection: sqlite3.Connection, org: int, size: int) -> Batch:
-    """Return so much work of an organisation: what leaves the index, or else the newest that enters it."""
+    """Return queued memories of an organisation, up to a size: those that leave, or the newest that enter."""
     found = _leaving(connection, org, size)
     if found.queued:
         return found
@@ -91,14 +90,14 @@ def take(connection: sqlite3.Connection, org: int, size: int) -> Batch:
 
 
 def write(writer: Connect, batch: Batch) -> tuple[float, float]:
-    """Have memories enter the index, or leave it, in transactions that are short.
+    """Add memories to the index, or remove them, in short transactions.
 
     Args:
-        writer: Lends the connection that writes, for one transaction.
+        writer: Lends the connection for writing, for one transaction.
         batch: The memories.
 
     Returns:
-        How many seconds of work that was, and how many it was estimated to be.
+        The seconds of work, and their estimate.
     """
     waiting = {each.number: each for each in batch.queued}
     whole: list[Entry] = []
@@ -122,7 +121,7 @@ def write(writer: Connect, batch: Batch) -> tuple[float, float]:
 
 
 def drain(writer: Connect) -> None:
-    """Have all memories leave the index that wait for it."""
+    """Remove all memories from the index that are queued to leave it."""
     while True:
         with writer() as connection:
             (org,) = connection.execute("SELECT min(org) FROM leaving").fetchone()
@@ -134,13 +133,13 @@ def drain(writer: Connect) -> None:
 
 @frozen
 class Indexed:
-    """A memory of which an index has something.
+    """A memory that an index has, in full or in part.
 
     Attributes:
-        number: What the index calls it.
-        doc: The memory, as JSON.
-        entered: How much of it entered the index; None if all did.
-        remaining: How much of that has not left it yet; None if nothing has.
+        number: The memory's number in the index.
+        doc: The memory as JSON.
+        entered: How much of the memory has entered the index; None for all.
+        remaining: How much of that is still in the index; None if nothing has left.
     """
 
     number: int
@@ -150,7 +149,7 @@ class Indexed:
 
 
 def indexed(connection: sqlite3.Connection, org: int) -> Iterator[Indexed]:
-    """Return what an organisation's index is to have of its memories, and of those that leave it."""
+    """Yield the memories that an organisation's index should have, including those that are leaving."""
     found = connection.execute(
         f"SELECT m.entry, {queries.DOC}, u.entered FROM memories m"
         " LEFT JOIN unindexed u ON (u.org, u.seq) = (m.org, m.seq)"
@@ -161,13 +160,13 @@ def indexed(connection: sqlite3.Connection, org: int) -> Iterator[Indexed]:
 
 
 def leaving(connection: sqlite3.Connection, org: int) -> Iterator[Indexed]:
-    """Return what an organisation's index still has of memories that leave it."""
+    """Yield the memories that are leaving an organisation's index."""
     sql = f"SELECT entry, {_LEAVING_DOC}, entered, remaining FROM leaving l WHERE org = ? ORDER BY entry"
     return (Indexed(*row) for row in connection.execute(sql, (org,)))
 
 
 def index_anew(connection: sqlite3.Connection, org: int, some: Sequence[Indexed]) -> None:
-    """Put memories into an index, as much of each as it is to have."""
+    """Add memories to an index, each as far as it should be there."""
     whole: list[Entry] = []
     for each in some:
         entry = Entry.of(each.number, Document.read(each.doc))
@@ -209,7 +208,7 @@ def _write_whole(
     connection: sqlite3.Connection, batch: Batch, by_row: Mapping[int, Entry], together: Entries
 ) -> None:
     rows = encoded([(seq, entry.number) for seq, entry in by_row.items()])
-    # An import may have given a row again meanwhile, but to another entry.
+    # An import may have used the row again meanwhile, with another entry.
     table = "leaving" if batch.is_leaving else "memories"
     among = (
         f"seq IN (SELECT n.seq FROM json_each(?) j CROSS JOIN {table} n ON n.seq = j.value ->> 0"
@@ -225,7 +224,7 @@ def _write_whole(
             sql = f"DELETE FROM unindexed WHERE org = ? AND {among} AND entered = 0 RETURNING seq"
             left = connection.execute(sql, (batch.org, rows))
         waited = [by_row[seq] for (seq,) in left.fetchall()]
-        if len(waited) < len(by_row):  # some were forgotten meanwhile, or written by another process
+        if len(waited) < len(by_row):  # others have been forgotten, or written by another process
             together = Entries.of(waited)
         (together.remove if batch.is_leaving else together.add)(connection, batch.org)
 
@@ -243,7 +242,7 @@ def _write_in_parts(writer: Connect, batch: Batch, each: Queued, entry: Entry) -
             with immediate(connection):
                 is_ours = write_part(connection, batch.org, each.seq, part, len(parts))
             held += time.thread_time() - started
-        if not is_ours:  # it was forgotten meanwhile, or another process does the same
+        if not is_ours:  # it has been forgotten, or another process does the same
             break
     return held
 

@@ -1,10 +1,10 @@
-"""Long texts: they lie in a table of their own, and many of them are written in several transactions.
+"""Long texts, which have a table of their own and are written in several transactions.
 
-A memory of 64 KiB takes as long to write as a hundred short ones, and a batch may have a thousand of them.
-Their texts are *staged* first, some in each transaction, and other writes have their turns between two of
-these. The transaction that stores the memories then only refers to the texts: until it commits, nothing shows
-them. What is not referred to when its write has ended, as it was refused, say, is removed soon; what a
-process left that was killed, after a while.
+A memory of 64 KiB takes as long to write as a hundred short ones, and a batch may have a thousand of them. So
+their texts are *staged* first, some in each transaction, and other writes happen in between. The transaction
+that stores the memories then only refers to the texts, which are invisible until it commits. Texts without a
+reference are removed soon after their write has ended, for instance because it was refused; texts of a killed
+process are removed after a while.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 LONG = 4_000
-"""Characters from which on a text has a row of its own; SQLite would give it pages of its own anyway."""
+"""Characters from which on a text has its own row; in SQLite it would have its own pages anyway."""
 
 SWEPT = 64
-"""Texts without a memory that one transaction removes; it takes some 10 ms."""
+"""Number of unreferenced texts that one transaction removes, in some 10 ms."""
 
 FORGOTTEN = 16
-"""Long memories that one transaction forgets, in 4 to 10 ms."""
+"""Number of long memories that one transaction forgets, in 4 to 10 ms."""
 
 STAGED_FOR = 60 * times.SECOND
-"""After which a text that no memory refers to is removed. A write that still needs it stages it again."""
+"""Time after which an unreferenced text is removed. A write that still needs the text stages it again."""
 
 _STEP = 4 << 20  # characters of long texts in one transaction; they take some 10 ms
 _SAMPLE = 32  # characters
 
 
-class Unstaged(Exception):  # noqa: N818 - no error, but a reason to begin in another way
+class Unstaged(Exception):  # noqa: N818 - a signal to write in another way
     """Texts are too long for one transaction; nothing was written.
 
     Attributes:
-        org: Their organisation.
+        org: The organisation of the texts.
         texts: The texts.
     """
 
@@ -54,10 +54,10 @@ class Unstaged(Exception):  # noqa: N818 - no error, but a reason to begin in an
 
 
 def require_short(org: int, texts: Sequence[str]) -> None:
-    """Check that texts are not too long to be written in one transaction.
+    """Check that texts are short enough for one transaction.
 
     Raises:
-        Unstaged: They are.
+        Unstaged: The texts are too long.
     """
     if sum(map(len, texts)) > _STEP:
         raise Unstaged(org, texts)
@@ -67,8 +67,8 @@ class Unforgotten(Exception):  # noqa: N818 - as above
     """Memories are too long to be forgotten in one transaction; nothing was written.
 
     Attributes:
-        org: Their organisation.
-        parts: Their rows, divided for several transactions.
+        org: The organisation of the memories.
+        parts: The rows of the memories, divided for several transactions.
     """
 
     def __init__(self, org: int, parts: Sequence[Sequence[int]]) -> None:
@@ -78,10 +78,10 @@ class Unforgotten(Exception):  # noqa: N818 - as above
 
 
 class Staged:
-    """Texts that are staged for a write.
+    """The staged texts of a write.
 
     Args:
-        texts: Each with its row.
+        texts: The texts, each with its row.
     """
 
     def __init__(self, texts: Iterable[tuple[int, str]] = ()) -> None:
@@ -90,31 +90,32 @@ class Staged:
             self._texts[_key(text)].append((row, text))
 
     def row(self, text: str) -> int | None:
-        """Return the row of a text, if it is staged; each row once.
+        """Return the row of a text if it is staged; each row is returned once.
 
-        A write that is done again may store fewer memories, as others stored the same meanwhile; but in the
-        same order. So one of several texts that look alike is compared, and one that is not found is staged.
+        A repeated write may store fewer memories, because others have stored equal ones meanwhile, but in the
+        same order. So only texts with the same key are compared, and a text that is not found is staged
+        again.
         """
         alike = self._texts[_key(text)]
         row, first = alike.popleft() if alike else (None, "")
-        return row if first == text else None  # which is the same string, mostly
+        return row if first == text else None  # mostly the same object
 
 
 _Key = tuple[int, str, str, str]
 
 
 def _key(text: str) -> _Key:
-    """What tells most texts apart: to hash all of them would take as long as to write them."""
+    """Return a key that distinguishes most texts; hashing them would take as long as writing them."""
     middle = len(text) // 2
     return len(text), text[:_SAMPLE], text[middle : middle + _SAMPLE], text[-_SAMPLE:]
 
 
 class _Storing(Write, frozen=True, kw_only=True, eq=False):
-    """The rest of a write, for which texts are staged.
+    """The rest of a write whose texts are being staged.
 
     Attributes:
-        original: The write as it came.
-        staged: Texts, each with its row.
+        original: The original write.
+        staged: The staged texts, each with its row.
     """
 
     original: Write
@@ -122,12 +123,12 @@ class _Storing(Write, frozen=True, kw_only=True, eq=False):
 
 
 def staged_for(write: Write) -> Sequence[int]:
-    """Return the rows of texts that were staged for a write, of which some may have become a memory's."""
+    """Return the rows of texts that were staged for a write; memories may refer to some of them."""
     return [row for row, _ in write.staged] if isinstance(write, _Storing) else ()
 
 
 def begun(write: Write, reason: Unstaged | Unforgotten) -> Unfinished:
-    """Return what is to be done of a write instead, whose texts are too long for one transaction."""
+    """Return the replacement of a write whose texts are too long for one transaction."""
     if isinstance(reason, Unforgotten):
         return Unfinished(_forgetting(write, reason.org, [part for part in reason.parts if part], 0))
     original, staged = (write.original, write.staged) if isinstance(write, _Storing) else (write, ())
@@ -135,7 +136,7 @@ def begun(write: Write, reason: Unstaged | Unforgotten) -> Unfinished:
 
 
 def _staging(write: Write, org: int, texts: Sequence[str], staged: Sequence[tuple[int, str]]) -> Write:
-    """Return what stages some texts, and then leaves a write that does so with the others, or stores them."""
+    """Return a write that stages some texts, and leaves a write that stages the others or stores all."""
 
     def run(transaction: Transaction) -> Unfinished:
         sizes = accumulate(map(len, texts))
@@ -149,9 +150,9 @@ def _staging(write: Write, org: int, texts: Sequence[str], staged: Sequence[tupl
 
 
 def _storing(write: Write, staged: Sequence[tuple[int, str]]) -> Write:
-    """Return a write that refers to texts that are staged."""
+    """Return a write that refers to staged texts."""
 
-    def run(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the write returns
+    def run(transaction: Transaction) -> Any:  # noqa: ANN401 - the result of any write
         with cast("SqliteTransaction", transaction).staged(staged):
             return write.run(transaction)
 
@@ -176,11 +177,12 @@ def _rest(
 
 
 def divided(rows: Sequence[tuple[int, bool]], before: int = 0) -> list[list[int]]:
-    """Divide rows into parts that one transaction forgets.
+    """Divide rows into parts for one transaction each.
 
     Args:
-        rows: Each with whether it is long.
-        before: How many long ones the transaction has forgotten before the first part, which may be empty.
+        rows: The rows, each with whether its memory is long.
+        before: The number of long memories that the transaction has forgotten before the first part, which
+            may be empty.
     """
     parts: list[list[int]] = [[]]
     for row, is_long in rows:
@@ -193,15 +195,15 @@ def divided(rows: Sequence[tuple[int, bool]], before: int = 0) -> list[list[int]
 
 
 def _forgetting(write: Write, org: int, parts: Sequence[Sequence[int]], before: int) -> Write:
-    """Return what forgets some parts, one in each transaction; the write itself forgets the last."""
+    """Return a write that forgets parts, one per transaction; the original write forgets the last."""
 
-    def run(transaction: Transaction) -> Any:  # noqa: ANN401 - whatever the write returns
+    def run(transaction: Transaction) -> Any:  # noqa: ANN401 - the result of any write
         if len(parts) == 1:
             with cast("SqliteTransaction", transaction).forgotten(before):
                 return write.run(transaction)
         now_forgotten = before + transaction.forget(org, parts[0])
         return Unfinished(_forgetting(write, org, parts[1:], now_forgotten))
 
-    # As many share the last transaction as it can forget.
+    # The last transaction gets as many as it can forget.
     size = max(write.size, GROUP // (FORGOTTEN + 1)) if len(parts) == 1 else GROUP
     return msgspec.structs.replace(write, run=run, size=size, wants=None)
