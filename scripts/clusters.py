@@ -162,10 +162,6 @@ class Cluster:
                 taken += _ticks(pid, 2)
         return taken / os.sysconf("SC_CLK_TCK")
 
-    def is_running(self) -> bool:
-        """Return whether it runs."""
-        return (self.data / "postmaster.pid").exists()
-
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs as the cluster's user."""
         done = subprocess.run(

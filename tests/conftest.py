@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,6 +16,7 @@ import pytest
 from live import LiveServer
 
 from memtrace import Memtrace
+from memtrace_server.store import Store, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,6 +97,13 @@ def _check(server: LiveServer) -> None:
     """Check how a server ended, and that it logged no defect: a client may have hidden it by a retry."""
     assert server.returncode == 0, "".join(server.log)
     assert [line for line in server.log if '"level": "error"' in line or '"level"' not in line] == []
+
+
+@pytest.fixture(scope="session")
+def live_store(live_server: LiveServer) -> Iterator[Store]:
+    """The store of the live server."""
+    with closing(open_store(live_server.store_url)) as store:
+        yield store
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import anyio.to_thread
@@ -16,12 +16,9 @@ import pytest
 from attrs import define, frozen
 
 from memtrace import AsyncMemtrace, Memtrace, SessionHandle
-from memtrace_server.store import Store, open_store
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from live import LiveServer
 
     from memtrace.testing import MemtraceServer
 
@@ -75,12 +72,6 @@ class Network:
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture(scope="session")
-def live_store(live_server: LiveServer) -> Iterator[Store]:
-    with closing(open_store(live_server.store_url)) as store:
-        yield store
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

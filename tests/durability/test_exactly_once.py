@@ -142,11 +142,6 @@ def _write(
     return proxy.counts
 
 
-def _write_in_threads(client: Memtrace, writes: Iterable[Write]) -> None:
-    with client, ThreadPoolExecutor(AT_ONCE) as threads:
-        list(threads.map(lambda write: write.send(client), writes))
-
-
 async def _write_in_tasks(client: AsyncMemtrace, writes: Iterable[Write]) -> None:
     waiting = iter(writes)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ from attrs import evolve, frozen
 from live import LiveServer
 
 from memtrace_server import tenants
-from memtrace_server.store import Store, open_store
+from memtrace_server.store import Store
 
 
 @frozen
@@ -51,24 +50,18 @@ class Api:
 
 
 @pytest.fixture(scope="session")
-def tenant_store(live_server: LiveServer) -> Iterator[Store]:
-    with closing(open_store(live_server.store_url)) as store:
-        yield store
-
-
-@pytest.fixture(scope="session")
 def http(live_server: LiveServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=live_server.url, timeout=30.0) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def new_api(http: httpx.Client, tenant_store: Store) -> Callable[[str], Api]:
+def new_api(http: httpx.Client, live_store: Store) -> Callable[[str], Api]:
     """Makes an organisation of a name, and gives what sends requests as its admin."""
 
     def new(name: str) -> Api:
-        org = tenants.create_org(tenant_store, name)
-        return Api(http, tenant_store, org.id, tenants.create_key(tenant_store, org.id, "admin", "a test"))
+        org = tenants.create_org(live_store, name)
+        return Api(http, live_store, org.id, tenants.create_key(live_store, org.id, "admin", "a test"))
 
     return new
 

@@ -171,14 +171,14 @@ def test_health_readiness_and_the_reference_need_no_key_and_name_no_tenant(
 
 
 @pytest.mark.both_stores
-def test_a_revoked_key_stops_at_once(api: Api, tenant_store: Store) -> None:
+def test_a_revoked_key_stops_at_once(api: Api, live_store: Store) -> None:
     other = api.as_role("writer")
     other.add(content="Before")
     (key_id,) = (
-        key.id for key in tenants.list_keys(tenant_store) if (key.org_id, key.role) == (api.org_id, "writer")
+        key.id for key in tenants.list_keys(live_store) if (key.org_id, key.role) == (api.org_id, "writer")
     )
 
-    tenants.revoke_key(tenant_store, key_id)
+    tenants.revoke_key(live_store, key_id)
 
     refused = other("GET", "/api/v1/memories")
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
