@@ -38,6 +38,7 @@ def test_an_item_is_put_got_replaced_and_deleted(store, run):
         await store.aput(NS, "tea", {"kind": "green", "cups": 2})
         first = await store.aget(NS, "tea")
         assert (first.value, first.key, first.namespace) == ({"kind": "green", "cups": 2}, "tea", NS)
+        assert first.updated_at == first.created_at
         await store.aput(NS, "tea", {"kind": "black"})
         second = await store.aget(NS, "tea")
         assert second.value == {"kind": "black"}
@@ -133,6 +134,7 @@ def test_a_search_pages_by_limit_and_offset(store, run):
     async def work():
         for number in range(7):
             await store.aput(("n",), str(number), {"number": number})
+        assert await store.asearch(("n",), limit=0) == []
         pages = [await store.asearch(("n",), limit=3, offset=offset) for offset in (0, 3, 6, 9)]
         return [[item.value["number"] for item in page] for page in pages]
 
@@ -175,11 +177,13 @@ def test_an_item_with_a_time_to_live_is_gone_after_it(url, clock):
     store = MemtraceStore(url, ttl={"default_ttl": 10})
     store.put(NS, "old", {"v": 0}, ttl=None)
     store.put(NS, "k", {"v": 1}, ttl=5)
+    created_at = store.get(NS, "k", refresh_ttl=False).created_at
     store.put(NS, "k", {"v": 2}, ttl=1)
     clock.advance(50)
     assert store.get(NS, "k").value == {"v": 2}  # which prolongs its life
     clock.advance(50)
     assert store.get(NS, "k", refresh_ttl=False).value == {"v": 2}
+    assert store.get(NS, "k", refresh_ttl=False).created_at == created_at
     clock.advance(15)
     assert store.get(NS, "k") is None  # and no older version comes back
     assert store.search(NS, filter={"v": 2}) == []

@@ -9,7 +9,7 @@ import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from memtrace import AsyncMemtrace, Memory, Memtrace
@@ -121,12 +121,12 @@ class MemtraceStore(BaseStore):
         found = documents.search(op.query, *labels) if op.query else documents.all(*labels)
         matches: list[Memory] = []
         async for memory in found:
+            if len(matches) >= op.offset + op.limit:
+                break
             if op.query and memory.metadata.get("index") is False:
                 continue
             if _matches(json.loads(memory.content), op.filter or {}):
                 matches.append(memory)
-            if len(matches) == op.offset + op.limit:
-                break
         page = matches[op.offset :]
         if op.refresh_ttl:
             for memory in page:
@@ -139,11 +139,9 @@ class MemtraceStore(BaseStore):
             if previous is not None:
                 await documents.forget(previous)
             return
-        metadata: dict[str, Any] = {
-            "namespace": list(op.namespace),
-            "key": op.key,
-            "created_at": (previous.metadata["created_at"] if previous else datetime.now(UTC).isoformat()),
-        }
+        metadata: dict[str, Any] = {"namespace": list(op.namespace), "key": op.key}
+        if previous is not None:
+            metadata["created_at"] = _created_at(previous).isoformat()
         if op.index is False:
             metadata["index"] = False
         if op.ttl is not None:
@@ -170,7 +168,8 @@ async def _store(
 
 async def _refresh(documents: Documents, memory: Memory) -> None:
     if "ttl" in memory.metadata:
-        await _store(documents, memory.content, memory.metadata, memory)
+        metadata = memory.metadata | {"created_at": _created_at(memory).isoformat()}
+        await _store(documents, memory.content, metadata, memory)
 
 
 async def _namespaces(documents: Documents, op: ListNamespacesOp) -> list[tuple[str, ...]]:
@@ -217,6 +216,12 @@ def _fields(memory: Memory) -> dict[str, Any]:
         "value": json.loads(memory.content),
         "key": memory.metadata["key"],
         "namespace": tuple(memory.metadata["namespace"]),
-        "created_at": datetime.fromisoformat(memory.metadata["created_at"]),
+        "created_at": _created_at(memory),
         "updated_at": memory.time,
     }
+
+
+def _created_at(memory: Memory) -> datetime:
+    """Return when the first version of an item was stored, which later versions keep."""
+    kept = memory.metadata.get("created_at")
+    return memory.time if kept is None else datetime.fromisoformat(kept)
