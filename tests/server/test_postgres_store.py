@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -395,6 +396,22 @@ def test_a_write_reads_no_more_of_a_new_store_that_has_grown(
         assert row[0] < 1_000  # all of them once
 
 
+def write_until_analysed(client: Memtrace, url: str, *tables: str) -> int:
+    """Write until PostgreSQL has looked at tables of more than a thousand rows; return how often."""
+    until = time.monotonic() + PATIENCE
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number in count():
+            (known,) = connection.execute(
+                "SELECT min(reltuples) FROM pg_class WHERE oid = ANY(%s::regclass[])", [list(tables)]
+            ).fetchone() or (0,)
+            if known > 1_000:
+                return number
+            assert time.monotonic() < until
+            client.remember("a", f"{time.time_ns()}")
+            time.sleep(0.05)
+    raise AssertionError
+
+
 def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
@@ -414,13 +431,7 @@ def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
             client.add_memories([
                 {"agent_id": f"a{n}", "content": f"memory {batch} {n}"} for n in range(1_000)
             ])  # fmt: skip
-        is_looked_at = "SELECT reltuples > 1000 FROM pg_class WHERE relname = 'memories'"
-        until, more = time.monotonic() + PATIENCE, 0
-        while connection.execute(is_looked_at).fetchone() != (True,):
-            assert time.monotonic() < until
-            client.remember("a", f"{time.time_ns()}")
-            more += 1
-            time.sleep(0.05)
+        more = write_until_analysed(client, url, "memories")
         for _ in range(10):
             use()
     with psycopg.connect(url, autocommit=True) as connection:
@@ -430,6 +441,46 @@ def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
             "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = ANY(%(names)s))"
             " + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = ANY(%(names)s))",
             {"names": ["duplicates", "memories", "originals"]},
+        ).fetchone()
+        assert row is not None
+        assert row[0] < 3_000  # all of them once
+
+
+def test_a_page_of_a_new_store_that_has_grown_reads_a_page(
+    postgres_cluster: Cluster, database: Callable[..., str]
+) -> None:
+    url = postgres_cluster.url_of(database())
+    with Memtrace(url) as client:
+
+        def turn_pages() -> None:
+            client.list_agents(limit=2)
+            client.list_agents(limit=2, cursor=client.list_agents(limit=1).next_cursor)
+            filtered: list[dict[str, Any]] = [
+                {},
+                {"agent_id": "a1"},
+                {"status": "active"},
+                {"agent_id": "a1", "status": "active"},
+            ]
+            for filters in filtered:
+                client.list_sessions(limit=2, **filters)
+
+        client.remember("a", "first", session_id="s")
+        turn_pages()  # whose plans are made while there is nothing
+        for start in range(0, 3_000, 1_000):
+            client.add_memories([
+                {"agent_id": f"a{n}", "session_id": f"s{n}", "content": f"memory {n}"}
+                for n in range(start, start + 1_000)
+            ])  # fmt: skip
+        write_until_analysed(client, url, "agents", "sessions")
+        for _ in range(20):
+            turn_pages()
+    with psycopg.connect(url, autocommit=True) as connection:
+        inserted = "SELECT sum(n_tup_ins) FROM pg_stat_user_tables WHERE relname IN ('agents', 'sessions')"
+        wait_for(connection, inserted, 2 * 3_001)
+        row = connection.execute(
+            "SELECT (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = ANY(%(names)s))"
+            " + (SELECT sum(seq_tup_read) FROM pg_stat_user_tables WHERE relname = ANY(%(names)s))",
+            {"names": ["agents", "sessions"]},
         ).fetchone()
         assert row is not None
         assert row[0] < 3_000  # all of them once
@@ -696,7 +747,7 @@ def test_a_store_is_checked(postgres_url: str, command: Commands) -> None:
         connection.execute("UPDATE counts SET number = number + 1 WHERE kind = 'episodic' AND agent_id = 'a'")
         connection.execute("UPDATE memories SET words = ' cat ' WHERE superseded_by IS NOT NULL")
     said = command.fail("check", "--store", postgres_url)
-    assert "the store is not consistent: 3 things are wrong" in said
+    assert "the store is not consistent: 3 faults" in said
     assert "counter a episodic" in command.printed
     assert "the texts of memory" in command.printed
 

@@ -235,8 +235,13 @@ _IS_BEING_INDEXED = (
 _TRY_TO_INDEX = f"SELECT pg_try_advisory_lock({0x6D656D74}, to_regclass('memories')::oid::int)"  # "memt"
 _UNTIL_NEXT = 0.5  # seconds
 _INDEXINGS = 2
-_GROWING = ("memories", "originals", "duplicates", "answers", "agents", "sessions", "counts", "recent_counts")
-_GROWN, _LARGE = 1 << 20, 32 << 20  # bytes: a thousand memories or two; what takes no second to look at
+_GROWING = {  # tables, with the bytes of a thousand rows or two
+    "memories": 1 << 20,
+    **dict.fromkeys(
+        ("originals", "duplicates", "answers", "agents", "sessions", "counts", "recent_counts"), 1 << 17
+    ),
+}
+_LARGE = 32 << 20  # bytes that take no second to look at
 # What PostgreSQL says of a thing that another process makes at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
 _TRIGRAMS = (
@@ -411,10 +416,10 @@ def analyse(connection: Connection) -> None:
     no index seems worse than another. PostgreSQL itself does so a minute later, or never, as it is set up.
     """
     grown = connection.execute(
-        "SELECT c.oid::regclass::text FROM pg_class c, unnest(%s::text[]) AS t (name)"
+        "SELECT c.oid::regclass::text FROM pg_class c, unnest(%s::text[], %s::bigint[]) AS t (name, grown)"
         " WHERE c.oid = to_regclass(t.name) AND c.relkind = 'r' AND c.reltuples <= 0"
-        " AND pg_relation_size(c.oid) BETWEEN %s AND %s AND pg_has_role(c.relowner, 'USAGE')",
-        (list(_GROWING), _GROWN, _LARGE),
+        " AND pg_relation_size(c.oid) BETWEEN t.grown AND %s AND pg_has_role(c.relowner, 'USAGE')",
+        (list(_GROWING), list(_GROWING.values()), _LARGE),
     ).fetchall()
     for (table,) in grown:
         connection.execute(f"ANALYZE (SKIP_LOCKED) {table}".encode())
