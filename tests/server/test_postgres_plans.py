@@ -21,7 +21,7 @@ SAME = (
     "lexemes", "folded", "words", "doc",
 )  # fmt: skip
 PAGE = 20
-FINEST, COARSEST = 1 << 34, 1 << 54  # ns
+FINEST, COARSEST = 1 << 38, 1 << 54  # ns
 MOST = 16  # periods, if a while begins with one
 
 

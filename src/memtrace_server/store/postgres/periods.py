@@ -1,8 +1,8 @@
 """Periods of time, by which the indexes of text find what is of a while without reading what is older.
 
-Each index has the periods of a memory beside its words or trigrams. To intersect an index of text with one of
-times instead takes all memories of the organisation that have a word, and all of the while: 4 ms where
-this takes 0.3, for a word in 1 of 100 and a while of 24,000 memories.
+Each index has the periods of a memory beside its words or trigrams, and skips what lies between. To intersect
+an index of text with one of times reads all memories of the organisation that have a word, and all of the
+while: 3 to 4 ms for a word in 1 of 100 and a while of 24,000 memories, where periods take 0.3.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-_LEVELS = (34, 38, 42, 46, 50, 54)  # bits of a time within a period: from 17 seconds to 7 months
+_LEVELS = (38, 42, 46, 50, 54)  # bits of a time within a period: from 5 minutes to 7 months
 _MOST = 16  # periods, and one more, that a query asks for: each takes time where an index has a pending list
-_LEVEL, _ORG = 29, 32  # bits before those of the level, and of the organisation, in the number of a period
+_LEVEL, _ORG = 25, 28  # bits before those of the level, and of the organisation, in the number of a period
 
 
 def of_words(table: str = "") -> str:

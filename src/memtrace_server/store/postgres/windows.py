@@ -1,7 +1,7 @@
 """Windows of time, in which a page is looked for that only a part of all memories belongs to.
 
-An index of words finds rows in no order, and an index of times passes over what has not the words. Where both
-are used for a window at once, little is read of either.
+An index of words finds rows in no order, and an index of times passes over what has not the words. The index
+of words has periods of time, too (see `periods`), so that it finds what is of a window and reads little else.
 """
 
 from __future__ import annotations
