@@ -145,7 +145,7 @@ def convert(data: object, model: type[T]) -> T:
         raise ValueError(f"{model.__name__}: {fault}") from fault
 
 
-def decode(content: bytes, model: type[T]) -> T:
+def decode(content: bytes | bytearray, model: type[T]) -> T:
     """Read a JSON text as a model.
 
     Raises:

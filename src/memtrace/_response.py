@@ -76,7 +76,7 @@ class RawResponse:
     config: Config
     status: int
     headers: Mapping[str, str]
-    content: bytes = b""
+    content: bytes | bytearray
     original: Response | None = None
 
     @property
@@ -131,7 +131,7 @@ class RawResponse:
         kind: type[Response] = type(original)
         request, extensions = original.request, original.extensions
         return kind(
-            self.status, headers=headers, content=self.content, request=request, extensions=extensions
+            self.status, headers=headers, content=bytes(self.content), request=request, extensions=extensions
         )
 
 

@@ -73,20 +73,16 @@ class AsyncHttpTransport:
         # A redirect is never followed, whatever the client's default: the API key would go along.
         response = await self._client.send(request, stream=True, follow_redirects=False)
         try:
-            raw = RawResponse(call, config, response.status_code, response.headers, original=response)
+            raw = RawResponse(call, config, response.status_code, response.headers, bytearray(), response)
             raw.require_readable()
-            chunks: list[bytes] = []
-            size = 0
             async for chunk in response.aiter_bytes():
-                chunks.append(chunk)
-                size += len(chunk)
-                raw.require_size(size)
+                raw.content += chunk
+                raw.require_size(len(raw.content))
                 deadline.check()
         except self._undecodable as error:
             raise raw.invalid(f"cannot be decompressed: {error}") from error
         finally:
             await response.aclose()
-        raw.content = b"".join(chunks)
         return raw
 
     async def aclose(self) -> None:
