@@ -49,6 +49,12 @@ def mcp(  # noqa: PLR0913 - one for each option
     ] = None,
 ) -> None:
     """Serve memory to MCP clients, such as Claude Code, Claude Desktop and Cursor."""
+    if transport == "stdio" and (host is not None or port is not None):
+        raise typer.BadParameter(
+            "stdio does not listen on a port; add --transport http", param_hint="--host, --port"
+        )
+    if transport == "http" and org is not None:
+        raise typer.BadParameter("with http, the key determines the organisation", param_hint="--org")
     try:
         from memtrace.integrations import mcp as adapter
     except ImportError as error:
@@ -56,17 +62,11 @@ def mcp(  # noqa: PLR0913 - one for each option
     where = memory_url(url, create=True)
     shown = AsyncMemtrace(where).base_url  # without a password
     if transport == "stdio":
-        if host is not None or port is not None:
-            raise typer.BadParameter(
-                "stdio does not listen on a port; add --transport http", param_hint="--host, --port"
-            )
         print(f"memory: {shown}", file=sys.stderr, flush=True)
         if problem := _problem(where, key, org):
             _warn(problem)
         adapter.create_server(_client(where, key, _http_client(where, org))).run("stdio")
         return
-    if org is not None:
-        raise typer.BadParameter("with http, the key determines the organisation", param_hint="--org")
     if not where.startswith(("http://", "https://")):
         raise typer.BadParameter(
             "with http, a server must check the clients' keys; name its http(s):// URL", param_hint="--url"
