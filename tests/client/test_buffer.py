@@ -596,6 +596,8 @@ def test_on_failure_that_raises_leaves_failures_to_the_caller(
         log.flush()
 
     assert failed(caught) == ["first"]
+    [message] = [record.message for record in caplog.records if record.exc_info]
+    assert message == "on_failure: it raised an error; what it was given is raised instead"
     assert "disk full" in caplog.text
     log.close()
 
