@@ -197,7 +197,7 @@ IN_QUERIES: Mapping[str, Without] = {
     "what follows a question": setting(ranking, _ANSWER=0.0, _WIDENED=0),
     "what asks the same": setting(ranking, _ECHO=1.0),
     "best of its session": setting(ranking, _SESSION=0.0),
-    "misspelt words": setting(plan, _MISSPELT=0),
+    "misspelt words": setting(plan, _MAX_MISSPELT=0),
 }
 IN_INDEX: Mapping[str, Without] = {
     "stemming": analysing(_porter=_NoStemmer),

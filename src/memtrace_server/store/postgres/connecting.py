@@ -1,7 +1,7 @@
-"""Connections to PostgreSQL: made when they are needed, kept for the next, and cut when their time is over.
+"""Connections to PostgreSQL: opened on demand, reused, and cut at their deadline.
 
-Not psycopg_pool: it connects in threads of its own, so that a caller hears of a timeout, not of a wrong
-password, and it knows no deadline for a query whose server does not respond any more.
+psycopg_pool is unsuitable: it connects in its own threads, so that a caller gets a timeout instead of, for
+instance, a wrong password; and it has no deadline for a query whose server does not respond any more.
 """
 
 from __future__ import annotations
@@ -31,42 +31,42 @@ from memtrace_server.store_url import StoreUrl
 Connection = psycopg.Connection[TupleRow]
 
 OLDEST = 13
-"""The oldest PostgreSQL that has all that is asked of it, such as `pg_current_xact_id`."""
+"""The oldest supported version of PostgreSQL, which has functions such as `pg_current_xact_id`."""
 
 SCHEMA = "memtrace"
-"""The schema of the tables, unless somebody sets a `search_path`."""
+"""The schema of the tables, unless a `search_path` is set."""
 
 _CONNECT_TIMEOUT = 5  # seconds, for each host of the URL
 _CANCEL_TIMEOUT = 0.5  # seconds until a connection is cut whose query does not end
-_CANCELS = 4  # at a time
-_KEPT = 32  # connections that nobody uses
-_PREPARED = 200  # statements on a connection
+_CANCELS = 4  # simultaneous cancels
+_KEPT = 32  # idle connections
+_PREPARED = 200  # prepared statements per connection
 _LOCK_TIMEOUT = 10  # seconds
 _SESSION = {
     "plan_cache_mode": "force_generic_plan",  # planning takes half of a short query's time
     "jit": "off",
     "lock_timeout": f"{_LOCK_TIMEOUT}s",
-    "idle_in_transaction_session_timeout": "90s",  # a server that is gone holds no lock for longer
+    "idle_in_transaction_session_timeout": "90s",  # releases the locks of a server that is gone
 }
 
 _SEARCH = (
     "SELECT set_config('search_path', %s, false) FROM pg_settings WHERE name = 'search_path'"
     " AND source IN ('default', 'configuration file', 'command line')"
 )
-_CHECKED = "1s"  # how often a server that works on a query looks whether its client is still connected
+_CHECKED = "1s"  # how often PostgreSQL checks during a query whether its client is connected
 
 LOST = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What psycopg raises when a connection is lost, and for what the server cannot do now."""
+"""Errors of psycopg for a lost connection, or for temporary failures of the server."""
 
 STALE = (errors.ReadOnlySqlTransaction,)
-"""What a server says that was the primary when the connection was made."""
+"""Errors of a server that was the primary when the connection was opened."""
 
 
 class Connections:
     """Connections to one database.
 
     Args:
-        location: Where it is.
+        location: The database.
     """
 
     def __init__(self, location: StoreUrl) -> None:
@@ -77,15 +77,15 @@ class Connections:
 
     @contextmanager
     def lent(self, ends_at: float, reads_until: Deadline | None = None) -> Iterator[Connection]:
-        """Lend a connection until a moment of `time.monotonic`, when it is cut.
+        """Lend a connection until a moment of `time.monotonic`, at which it is cut.
 
         Args:
             ends_at: The moment.
-            reads_until: The deadline of a read, whose query is cancelled when it is over.
+            reads_until: The deadline of a read, at which the query is cancelled.
 
         Raises:
-            StoreUnavailable: There is no connection to be had.
-            DeadlineExceeded: The deadline is over.
+            StoreUnavailable: No connection could be opened.
+            DeadlineExceeded: The deadline passed.
         """
         connection = self._take(ends_at)
         try:
@@ -95,10 +95,10 @@ class Connections:
             self._give_back(connection)
 
     def _take(self, ends_at: float) -> Connection:
-        """Return a connection that nobody else uses.
+        """Return an idle or new connection.
 
         Raises:
-            StoreUnavailable: There is none to be had.
+            StoreUnavailable: No connection could be opened.
         """
         while True:
             try:
@@ -110,7 +110,7 @@ class Connections:
             connection.close()
 
     def _give_back(self, connection: Connection) -> None:
-        """Keep a connection for the next, if it is of use."""
+        """Keep a connection for reuse, if it is usable."""
         is_of_use = (
             not connection.closed
             and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -123,19 +123,19 @@ class Connections:
             connection.close()
 
     def drop_idle(self) -> None:
-        """Close the connections that nobody uses: they lead to a server that is gone."""
+        """Close idle connections, after the loss of the server."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().close()
 
     def close(self) -> None:
-        """Close everything."""
+        """Close all connections."""
         self._is_closed = True
         self.drop_idle()
         self._watchdog.close()
 
     def unavailable(self, reason: str, error: psycopg.Error) -> StoreUnavailable:
-        """Return what callers are told of an error of PostgreSQL's, or of its driver."""
+        """Convert an error of PostgreSQL or its driver to the error for callers."""
         return StoreUnavailable(reason, self._location, self._location.redacted(reason_of(error)))
 
     def _connect(self, ends_at: float) -> Connection:
@@ -162,7 +162,7 @@ class Connections:
                 require_supported(connection)
                 _set(connection, _SESSION)
                 connection.execute(_SEARCH, [SCHEMA])
-                with suppress(psycopg.DatabaseError):  # since PostgreSQL 14, and not on each system
+                with suppress(psycopg.DatabaseError):  # needs PostgreSQL 14, and not every system supports it
                     _set(connection, {"client_connection_check_interval": _CHECKED})
         except psycopg.Error as error:
             connection.close()
@@ -179,10 +179,10 @@ def _set(connection: Connection, settings: Mapping[str, str]) -> None:
 
 
 def require_supported(connection: Connection) -> None:
-    """Check what the server is.
+    """Check the version of the server and the encoding of the database.
 
     Raises:
-        StoreUnavailable: It is too old, or its database is not in UTF-8.
+        StoreUnavailable: The server is too old, or the database is not in UTF-8.
     """
     version = connection.info.server_version
     if version < OLDEST * 10_000:
@@ -193,16 +193,16 @@ def require_supported(connection: Connection) -> None:
 
 
 def reason_of(error: psycopg.Error) -> str:
-    """Return what PostgreSQL or its driver says, in one line."""
-    text = error.diag.message_primary or str(error)  # no detail, which has values
+    """Return the message of PostgreSQL or its driver, as one line."""
+    text = error.diag.message_primary or str(error)  # without the detail, which contains values
     lines = [line.strip() for line in text.splitlines() if line.strip() and "Multiple conn" not in line]
     return ("; ".join(lines) or type(error).__name__).removeprefix("connection failed: ")
 
 
 def _has_input(connection: Connection) -> bool:
-    """Return whether the server sent something on an idle connection, as it does when it ends the connection.
+    """Return whether the server has sent data on an idle connection, as it does to end it.
 
-    A write that meets the end of a connection may have been stored; one that has not been sent, was not.
+    The outcome of a write is unknown if its connection ends; so a connection that is ending must not be used.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
@@ -210,18 +210,18 @@ def _has_input(connection: Connection) -> bool:
 
 
 def is_lost(connection: Connection) -> bool:
-    """Return whether a connection is of no use any more."""
+    """Return whether a connection is unusable."""
     return connection.closed or connection.broken
 
 
 @define(eq=False)
 class _Watched:
-    """A connection that somebody uses.
+    """A connection in use.
 
     Attributes:
-        ends_at: When its query is cancelled, or the connection cut.
-        is_read: Whether its query may be cancelled.
-        cancelling: The cancel, once it has begun.
+        ends_at: When the query is cancelled, or the connection cut.
+        is_read: Whether the query may be cancelled.
+        cancelling: The running cancel, if any.
     """
 
     connection: Connection
@@ -231,18 +231,20 @@ class _Watched:
 
 
 class Watchdog:
-    """Cancels reads, and cuts connections, when their time is over.
+    """Cancels reads and cuts connections at their deadlines.
 
-    Only a read is cancelled: a cancel could end the wait of a commit for its standby, which PostgreSQL then
-    reports as done. A cancel may arrive when its query is done, so nobody else has the connection before the
-    cancel has ended. One that has no effect soon, as the server does not respond, is followed by the cut.
+    Only reads are cancelled: a cancel could end the wait of a commit for its standby, which PostgreSQL then
+    reports as done. As a cancel may arrive after its query, the connection is not reused before the cancel
+    has ended. If the cancel has no effect soon, because the server does not respond, the connection is cut.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._watched: set[_Watched] = set()
         self._cancels = ThreadPoolExecutor(_CANCELS, thread_name_prefix="memtrace-cancels")
-        self._wakes_at = math.inf  # no later than the first deadline; to wake it for each would take longer
+        self._wakes_at = (
+            math.inf
+        )  # at or before the first deadline; waking up for each change would take longer
         self._thread: threading.Thread | None = None
         self._is_closed = False
 
@@ -250,15 +252,15 @@ class Watchdog:
     def until(
         self, connection: Connection, ends_at: float, reads_until: Deadline | None = None
     ) -> Iterator[None]:
-        """Watch a connection until the end of the block; it is closed there if it was cut.
+        """Watch a connection until the end of the block, where it is closed if it was cut.
 
         Args:
             connection: The connection.
-            ends_at: When it is cut, or its query cancelled.
-            reads_until: A read's deadline, which ends it, too, when the deadline is cancelled.
+            ends_at: When the connection is cut, or its query cancelled.
+            reads_until: The deadline of a read; the query also ends when this deadline is cancelled.
 
         Raises:
-            DeadlineExceeded: The deadline is over.
+            DeadlineExceeded: The deadline passed.
         """
         if ends_at == math.inf:
             yield
@@ -319,11 +321,11 @@ class Watchdog:
 
 
 def _is_over(cancelling: Future[None] | None) -> bool:
-    """Wait for a cancel, if there is one; return whether it can hit no later query of its connection."""
+    """Wait for a cancel, if any; return whether it cannot affect a later query of its connection."""
     return cancelling is None or cancelling.cancel() or cancelling.exception() is None
 
 
 def cut(connection: Connection) -> None:
-    """Cut a connection that another thread uses; what it waits for fails."""
+    """Cut a connection that another thread uses, whose current operation then fails."""
     with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL store is whole: what was derived from its memories is derived again, and compared."""
+"""Check of a PostgreSQL store: all data derived from memories is derived again and compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from memtrace_server.store.postgres.connecting import Connection
 from memtrace_server.store.postgres.writing import MEMORIES, texts
 from memtrace_server.store.records import NewMemory
 
-# What is stored beside the memories, and how it follows from them. Each pair must give the same rows.
+# Stored data, and the query that derives it from the memories. Each pair must give the same rows.
 _DERIVED = {
     "counter": (
         """SELECT org, agent_id, kind, sum(number) FROM counts WHERE kind NOT LIKE '#%'
@@ -45,9 +45,9 @@ _MEMORY = (
 
 
 def inspect(connection: Connection) -> Iterator[str]:
-    """Everything that is wrong with a store, in words; nothing if it is whole.
+    """Yield a description of each fault of a store; nothing if it is consistent.
 
-    Reads all of it. Others may read and write meanwhile.
+    The check reads the whole store, which may be in use meanwhile.
     """
     for kind, (stored, derived) in _DERIVED.items():
         for what, left, right in (("should not be there", stored, derived), ("is missing", derived, stored)):
@@ -61,7 +61,7 @@ def inspect(connection: Connection) -> Iterator[str]:
 
 
 def _texts(connection: Connection, org: int) -> Iterator[str]:
-    """Compare what an organisation's memories are found by with what follows from their documents."""
+    """Compare the searched texts of an organisation's memories with their documents."""
     after = -1
     while True:
         rows = connection.execute(

@@ -1,6 +1,7 @@
-"""What a memory is found by: the stems of its text, and words that stand for what filters ask for.
+"""The lexemes of a memory: the stems of its text, and facets for conditions of filters.
 
-Each begins with its organisation. So one index serves all, and a search looks only at what is its own.
+Each lexeme begins with the organisation, so that one index serves all organisations, and a search reads only
+its own.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ import msgspec
 from memtrace_server.search import analysis
 from memtrace_server.store.records import Filter, NewMemory, Words
 
-_USUAL = {("type", "episodic"), ("event", "general")}  # what most memories are, so that it finds nothing
+_USUAL = {
+    ("type", "episodic"),
+    ("event", "general"),
+}  # of most memories, so that they would not narrow a search
 _LARGEST = 2**63
 _ROOM = (1 << 20) - 1  # bytes of all lexemes in a tsvector
 _LONGEST_CHARACTER = 4  # bytes
 _CACHED = 1 << 12
-_SIZE = 12  # bytes of a hash; equal hashes are taken for equal values
+_SIZE = 12  # bytes of a hash; values with equal hashes count as equal
 
 
 def of(org: int, memory: NewMemory, metadata: Mapping[str, Any], stems: Iterable[str]) -> str:
@@ -30,8 +34,8 @@ def of(org: int, memory: NewMemory, metadata: Mapping[str, Any], stems: Iterable
     Args:
         org: The organisation.
         memory: The memory.
-        metadata: The memory's.
-        stems: Those of the memory's text.
+        metadata: The memory's metadata.
+        stems: The stems of the memory's text.
     """
     found = {_label(org, "agent", memory.agent_id)}
     if memory.session_id is not None:
@@ -51,10 +55,10 @@ def of(org: int, memory: NewMemory, metadata: Mapping[str, Any], stems: Iterable
 
 
 def _fitting(stems: Iterable[str], beside: Iterable[str]) -> Iterable[str]:
-    """Return the lexemes that fit into a `tsvector`, the shortest first.
+    """Yield the lexemes that fit into a `tsvector`, the shortest first.
 
-    Only a text of tens of thousands of different Chinese characters has more. It is not found by some of its
-    pairs of characters, which only rank; phrases are looked for by single ones.
+    Only a text of tens of thousands of distinct Chinese characters has more. Such a text lacks some pairs of
+    characters, which matter only for ranking; phrases are searched by single characters.
     """
     distinct = dict.fromkeys(stems)
     room = _ROOM - sum(map(_bytes, beside))
@@ -81,12 +85,12 @@ def facet(org: int, kind: str, value: str) -> str:
 
 @functools.lru_cache(maxsize=_CACHED)
 def _label(org: int, kind: str, value: str) -> str:
-    """Return a facet that many memories have."""
+    """Return a facet that many memories share."""
     return facet(org, kind, value)
 
 
 def wanted_facets(org: int, wanted: Filter) -> list[str]:
-    """Return the lexemes of what a filter asks for, but for those of agent and session."""
+    """Return the lexemes of a filter's conditions, except agent and session."""
     found = [facet(org, "tag", tag) for tag in wanted.tags]
     found += [facet(org, "metadata", _named(*item)) for item in (wanted.metadata or {}).items()]
     for kind, values in (("type", wanted.memory_types), ("event", wanted.event_types)):
@@ -96,25 +100,25 @@ def wanted_facets(org: int, wanted: Filter) -> list[str]:
 
 
 def owners(org: int, wanted: Filter) -> list[str]:
-    """Return the lexemes of the agent and the session that a filter asks for."""
+    """Return the lexemes of a filter's agent and session."""
     found = [] if wanted.agent_id is None else [facet(org, "agent", wanted.agent_id)]
     return found if wanted.session_id is None else [*found, facet(org, "session", wanted.session_id)]
 
 
 def is_narrow(org: int, wanted: Filter) -> bool:
-    """Return whether a filter asks for a property, or for a time."""
+    """Return whether a filter has a condition on a property or a time."""
     has_bounds = wanted.since is not None or wanted.until is not None
     return has_bounds or bool(wanted_facets(org, wanted) or owners(org, wanted))
 
 
 def phrase_lexemes(org: int, words: Words) -> list[str]:
-    """Return the lexemes of all words of all phrases, which a memory with the phrases has."""
+    """Return the lexemes of all words of all phrases."""
     stems = [stem for phrase in words.phrases for word in phrase for stem in analysis.stems(word)]
     return [stem_lexeme(org, stem) for stem in dict.fromkeys(stems)]
 
 
 def query(required: Iterable[str], *groups: Sequence[str]) -> str:
-    """Return the text of a `tsquery`: all that is required, and one lexeme of each group."""
+    """Return the text of a `tsquery` for all required lexemes and one of each group."""
     parts = [*map(_quoted, required), *(f"({' | '.join(map(_quoted, group))})" for group in groups)]
     return " & ".join(parts)
 
@@ -124,7 +128,7 @@ def _named(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
 
 
 def _canonical(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """Return the value that stands for all that are equal as JSON."""
+    """Return a canonical form, which is the same for all values that are equal as JSON."""
     if isinstance(value, Mapping):
         return {name: _canonical(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
@@ -132,7 +136,7 @@ def _canonical(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, int) and abs(value) >= _LARGEST:
-        return f"\0{value}"  # which no string is: MessagePack and JSON of C have no such numbers
+        return f"\0{value}"  # no string begins so; other encoders lack such numbers
     return value
 
 

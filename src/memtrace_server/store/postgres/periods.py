@@ -1,4 +1,4 @@
-"""Periods of time, by which the indexes of text find what is of a while without reading what is older.
+"""Periods of time in the indexes of text, with which they find memories of a time span directly.
 
 Each index has the periods of a memory beside its words or trigrams, and skips what lies between. To intersect
 an index of text with one of times reads all memories of the organisation that have a word, and all of the
@@ -16,12 +16,12 @@ _LEVEL, _ORG = 25, 28  # bits before those of the level, and of the organisation
 
 
 def of_words(table: str = "") -> str:
-    """Return the periods of a memory in SQL, as the index of words has them: by its time and by its row."""
+    """Return SQL for the periods of a memory in the index of words, by its time and by its row."""
     return _array(table, ("time", "seq"))
 
 
 def of_pieces(table: str = "") -> str:
-    """Return the periods of a memory in SQL, as the index of trigrams has them.
+    """Return SQL for the periods of a memory in the index of trigrams.
 
     They are others than those of the index of words, lest PostgreSQL look for them there, and for a piece of
     text in all memories of a while.
@@ -30,12 +30,12 @@ def of_pieces(table: str = "") -> str:
 
 
 def covering(org: int, start: int | None, end: int | None) -> list[int] | None:
-    """Return the periods that cover a while; None if it takes too many.
+    """Return the periods that cover a time span, or None if they are too many.
 
     Args:
         org: The organisation.
-        start: The first moment (ns) of the while; None if it has no beginning.
-        end: The moment (ns) after the while; None if it has no end.
+        start: The first moment (ns) of the span; None if unbounded.
+        end: The moment (ns) after the span; None if unbounded.
     """
     if start is None or end is None:
         return None
@@ -47,7 +47,7 @@ def covering(org: int, start: int | None, end: int | None) -> list[int] | None:
 
 
 def are_close(start: int | None, end: int | None) -> bool:
-    """Return whether the periods that cover a while are not much longer than the while itself."""
+    """Return whether the covering periods are not much longer than the time span itself."""
     return start is not None and end is not None and 1 << _LEVELS[0] <= end - start <= _MOST << _LEVELS[-1]
 
 

@@ -1,4 +1,4 @@
-"""From a filter to SQL. Every query names its organisation, in each table that it reads."""
+"""Conversion of filters to SQL. Every query has the organisation as a condition on each table."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from memtrace_server.store.records import (
 )
 
 FEW = 1_000
-"""Memories that the full-text index finds for a page; if it finds more, the page is looked for in order."""
+"""Maximum results of the full-text index for a page; if there are more, memories are scanned in order."""
 
 NEAREST = 1_000
-"""Memories in the first window of time in which a page is looked for."""
+"""Number of memories in the first window of time of a page."""
 
 _PIECE = 3  # characters in a trigram
 _HAS_LEXEMES, _HAS_PIECE = "m.lexemes @@ %s::tsquery", "m.folded LIKE %s"
 _PERIODS = {_HAS_LEXEMES: periods.of_words("m."), _HAS_PIECE: periods.of_pieces("m.")}
-# As it is in the indexes: a query that repeats it is served by them.
+# The condition of partial indexes; PostgreSQL uses them only for a query that repeats it.
 _IMPORTANT = (
     f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
     f" OR m.event_type IN {IMPORTANT_EVENTS})))"
@@ -36,18 +36,18 @@ _IMPORTANT = (
 
 @define
 class Query:
-    """A SELECT in the making.
+    """A SELECT that is being composed.
 
     Attributes:
-        sql: Its text.
-        values: What its placeholders stand for.
+        sql: The text.
+        values: The values of the placeholders.
     """
 
     sql: str
     values: list[object] = field(factory=list)
 
     def add(self, condition: str, *values: object) -> None:
-        """Ask for one more condition."""
+        """Add a condition."""
         self.sql += f" AND {condition}"
         self.values += values
 
@@ -60,7 +60,7 @@ class Query:
 
 @frozen(kw_only=True)
 class Page:
-    """A page of what matches, in order of (time, row).
+    """A page of matching memories, in order of (time, row).
 
     Attributes:
         org: The organisation.
@@ -68,8 +68,8 @@ class Page:
         now: The moment of the call, in ns.
         order: Whether the newest come first.
         limit: Maximum number of memories.
-        after: The (time, row) after which the page begins, if not with the first.
-        offset: How many memories are passed over.
+        after: The (time, row) after which the page begins; None for the first page.
+        offset: The number of memories to skip.
     """
 
     org: int
@@ -82,12 +82,12 @@ class Page:
 
 
 def is_search(wanted: Filter) -> bool:
-    """Return whether an index finds what a filter wants by what it says, or is labelled with."""
+    """Return whether an index of words, labels or trigrams serves a filter."""
     return has_lexemes(wanted) or bool(wanted.contains and len(fold(wanted.contains)) >= _PIECE)
 
 
 def has_lexemes(wanted: Filter) -> bool:
-    """Return whether lexemes find what a filter wants."""
+    """Return whether lexemes serve a filter."""
     words = wanted.words
     return bool(
         wanted.tags
@@ -98,7 +98,7 @@ def has_lexemes(wanted: Filter) -> bool:
 
 
 def of_org(org: int, *, is_found: bool) -> tuple[str, int]:
-    """Return the condition that a memory is an organisation's.
+    """Return the condition that a memory belongs to an organisation.
 
     Args:
         org: The organisation.
@@ -109,7 +109,7 @@ def of_org(org: int, *, is_found: bool) -> tuple[str, int]:
 
 
 def found(asked: Page, *, is_found: bool) -> Query:
-    """Return the query for a page of what the full-text index finds, and how many it finds, up to `FEW`."""
+    """Return the query for a page of the full-text index's results, and their number up to `FEW`."""
     condition, value = of_org(asked.org, is_found=is_found)
     query = Query(
         f"WITH hits AS MATERIALIZED (SELECT m.seq, m.time FROM memories m WHERE {condition}", [value]
@@ -128,7 +128,7 @@ def found(asked: Page, *, is_found: bool) -> Query:
 
 
 def page(asked: Page) -> Query:
-    """Return the query that looks for a page in order of (time, row), until it is full."""
+    """Return the query that scans memories in order of (time, row) until the page is full."""
     ordering = f"ORDER BY time {asked.order}, seq {asked.order}"
     columns, values = _columns(asked.org, asked.wanted)
     parts: list[str] = []
@@ -151,9 +151,9 @@ def page(asked: Page) -> Query:
 
 
 def nearest(asked: Page) -> Query:
-    """Return the query for how many memories are next, up to `NEAREST`, and their first and last time.
+    """Return the query for the number of the next memories, up to `NEAREST`, and their first and last time.
 
-    What is superseded does not count, and may lie before them.
+    Superseded memories do not count, and may precede them.
     """
     query = Query(
         "SELECT count(*), min(time), max(time) FROM (SELECT m.time FROM memories m WHERE m.org = %s",
@@ -174,14 +174,14 @@ def nearest(asked: Page) -> Query:
 
 
 def matching(org: int, wanted: Filter, now: int) -> Query:
-    """Return the query for all rows that match, the newest first."""
+    """Return the query for all matching rows, newest first."""
     query = Query("SELECT m.seq FROM memories m WHERE m.org = %s", [org])
     narrow(query, org, wanted, now)
     return query.then(" ORDER BY m.time DESC, m.seq DESC")
 
 
 def tail(org: int, wanted: Filter, now: int, *, after: int, end: int, limit: int) -> Query:  # noqa: PLR0913
-    """Return the query for memories in the order of their places, after one and up to another."""
+    """Return the query for memories in order of their positions, after one and up to another."""
     columns, values = _columns(org, wanted)
     query = Query(
         f"SELECT m.seq, m.time, {columns}, m.place FROM memories m WHERE m.org = %s", [*values, org]
@@ -193,14 +193,14 @@ def tail(org: int, wanted: Filter, now: int, *, after: int, end: int, limit: int
 
 
 def these(org: int, rows: Sequence[int], wanted: Filter) -> Query:
-    """Return the query for rows."""
+    """Return the query for the memories with some rows."""
     columns, values = _columns(org, wanted)
     sql = f"SELECT m.seq, m.time, {columns} FROM memories m WHERE m.org = %s AND m.seq = ANY(%s)"
     return Query(sql, [*values, org, list(rows)])
 
 
 def following(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
-    """Return the query for rows, each with the one after it in its session."""
+    """Return the query for rows, each with the next row in its session."""
     whole = Query("SELECT c.seq")
     ordering = "ORDER BY time, seq LIMIT 1"
     parts: list[str] = []
@@ -220,7 +220,7 @@ def following(org: int, rows: Sequence[int], wanted: Filter, now: int, before: i
     )
 
 
-def ranked(  # noqa: PLR0913 - a search is what it is
+def ranked(  # noqa: PLR0913 - a search has many parameters
     org: int,
     wanted: Filter,
     now: int,
@@ -233,19 +233,19 @@ def ranked(  # noqa: PLR0913 - a search is what it is
     is_found: bool,
     after: int | None = None,
 ) -> Query:
-    """Return the query for rows with most weight, of those with a rare term.
+    """Return the query for the rows with the most weight, among rows with a rare term.
 
     Args:
         org: The organisation.
         wanted: The filter.
         now: The moment of the call, in ns.
-        terms: All terms, of which each adds its weight.
-        rare: Those of which a row has one.
-        before: The row before which rows count.
+        terms: All terms, each of which adds its weight.
+        rare: The terms of which a row must have at least one.
+        before: The row below which rows count.
         limit: Maximum number of rows.
-        newest: How many of the newest rows are weighed, if there are too many.
-        is_found: As `of_org` has it.
-        after: The row after which rows count.
+        newest: The number of the newest rows that are weighed, if there are too many.
+        is_found: The argument of `of_org`.
+        after: The row above which rows count.
     """
     condition, value = of_org(org, is_found=is_found)
     query = Query(
@@ -279,7 +279,7 @@ def ranked(  # noqa: PLR0913 - a search is what it is
     return query
 
 
-def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
+def narrow(  # noqa: PLR0913 - the conditions depend on the driving index
     query: Query,
     org: int,
     wanted: Filter,
@@ -289,16 +289,16 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
     part: bool | None = None,
     stems: Sequence[str] = (),
 ) -> None:
-    """Ask for every condition of a filter, and that the memory `m` is known: the one place that does.
+    """Add every condition of a filter, and the condition that the memory `m` is known.
 
     Args:
         query: The query.
         org: The organisation.
-        wanted: Which memories.
+        wanted: The filter of the memories.
         now: The moment of the call, in ns.
-        is_walk: Whether the query goes through rows in order, and so the full-text index is not to be used.
-        part: Whether the query reads only memories that are superseded, or only those that are not.
-        stems: Lexemes of which a memory must have one.
+        is_walk: Whether the query scans rows in order, so that the full-text index must not be used.
+        part: Whether the query reads only superseded memories, or only current ones.
+        stems: Lexemes of which a memory must have at least one.
     """
     as_of = now if wanted.as_of is None else wanted.as_of
     query.add("(m.expires_at IS NULL OR m.expires_at > %s)", max(now, as_of))
@@ -330,14 +330,14 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
 
 
 def _within(query: Query, org: int, start: int | None, end: int | None, condition: str) -> None:
-    """Let the index that serves a condition find what is of a while, if that takes few periods."""
+    """Bound a condition's index by a time span, if the span has few periods."""
     passed = periods.covering(org, start, end)
     if passed is not None:
         query.add(f"{_PERIODS[condition]} && %s::bigint[]", passed)
 
 
 def _know(query: Query, wanted: Filter, part: bool | None) -> None:  # noqa: FBT001 - as in `narrow`
-    """Ask that a memory was stored and not superseded, now or by `as_of`."""
+    """Add the condition that a memory was stored and not superseded, now or by `as_of`."""
     if wanted.as_of is None:
         if not wanted.include_superseded and part is None:
             query.add("NOT m.is_superseded")
@@ -350,7 +350,7 @@ def _know(query: Query, wanted: Filter, part: bool | None) -> None:  # noqa: FBT
 def _text(
     org: int, wanted: Filter, stems: Sequence[str], *, is_walk: bool
 ) -> Iterator[tuple[str, Sequence[object]]]:
-    """Return conditions on what a memory says and is labelled with."""
+    """Yield conditions on the text and the labels of a memory."""
     required = lexemes.wanted_facets(org, wanted)
     groups = [stems] if stems else []
     words = wanted.words
@@ -380,12 +380,12 @@ def _continue(query: Query, order: Direction, after: tuple[int, int] | None) -> 
 
 
 def _parts(wanted: Filter) -> tuple[bool, ...]:
-    """What to walk of each index: what is not superseded, what is."""
+    """Return the parts of each index to scan: current memories, superseded memories."""
     return (False, True) if wanted.include_superseded or wanted.as_of is not None else (False,)
 
 
 def _columns(org: int, wanted: Filter) -> tuple[str, list[object]]:
-    """The columns beside row and time: the document, and, if wanted, that of the memory superseding it."""
+    """Return the columns besides row and time: the document, optionally that of the superseding memory."""
     if not wanted.include_superseded:
         return "m.doc, NULL", []
     newer = "(SELECT n.doc FROM memories n WHERE n.org = %s AND n.seq = m.superseded_by)"

@@ -1,9 +1,9 @@
-"""The PostgreSQL store: a few connections that commit for all that wait, and others that read.
+"""The PostgreSQL store: a few connections that commit all queued writes, and others that read.
 
-A write is durable when it is acknowledged, as far as the server's `synchronous_commit` says. Writes that wait
-share a transaction, as they do in SQLite. When one of them fails half way, or another server was faster, they
-are done again. A server commits a few groups at a time, so that one is made while PostgreSQL works on others;
-for each other, they are what another server's are.
+An acknowledged write is durable as `synchronous_commit` defines it. Queued writes share a transaction, as in
+SQLite. If one of them fails after it has written something, or if it conflicts with another server, the group
+is repeated. A server commits a few groups concurrently, so that it prepares one while PostgreSQL works on
+others; these groups may conflict like those of different servers.
 """
 
 from __future__ import annotations
@@ -65,17 +65,17 @@ T = TypeVar("T")
 _LOG = logging.getLogger("memtrace_server")
 
 _WATCH_PATIENCE = 2.0  # seconds
-_ATTEMPTS = 50  # of a group, before it is given up
-_COLLISIONS = 5  # of its rows with others', before they are the fault of a work
-_STEP_BACK = 0.02  # seconds, at most and times the attempts, before a group is done again
-_REPEATS = 2  # of what lost its connection: it may be why
+_MAX_ATTEMPTS = 50  # of a group
+_MAX_COLLISIONS = 5  # of a group's rows with others, before a work counts as their cause
+_BACKOFF = 0.02  # maximum seconds, times the attempts, before a group is repeated
+_MAX_REPEATS = 2  # of a group that lost its connection, as it may be the cause
 _TIDY_PATIENCE = 10.0  # seconds
-_SWEEP = 500  # rows, and more where more are added
+_SWEEP = 500  # rows, or more if more are added
 _KEPT = times.DAY
-_SLOTS = 16  # in which writers count
+_SLOTS = 16  # rows of each count, so that writers do not wait for each other
 _NEXT_SLOT = count(random.randrange(_SLOTS))  # noqa: S311 - threads of one process rarely share one
-_LANES = 3  # groups that a server commits at a time
-_WATCHED_FOR = 5.0  # seconds after somebody asked for the version
+_LANES = 3  # groups that a server commits concurrently
+_WATCHED_FOR = 5.0  # seconds after a request for the version
 _WATCH_EVERY = 0.025  # seconds
 
 _ONLY_READS = (
@@ -93,7 +93,7 @@ _CONFLICTS = (Conflict, *_PASSING)
 
 
 class _Todo(msgspec.Struct, frozen=True):
-    """A work, its organisation, as far as that is known, and what it is going to ask."""
+    """A work, its organisation if known, and the facts that it is going to read."""
 
     run: Callable[[Transaction], Any]
     org: int | None
@@ -101,18 +101,18 @@ class _Todo(msgspec.Struct, frozen=True):
 
 
 class _Slot(threading.local):
-    """Where a thread counts, so that it waits for no other."""
+    """The slot in which a thread counts, so that it does not wait for others."""
 
     def __init__(self) -> None:
         self.number = next(_NEXT_SLOT) % _SLOTS
 
 
 class PostgresStore:
-    """A store in a PostgreSQL database; it is opened at the first use.
+    """A store in a PostgreSQL database, opened at its first use.
 
     Args:
         location: The database.
-        create: Whether to create the tables when they do not exist.
+        create: Whether to create the tables if they do not exist.
     """
 
     is_remote = True
@@ -134,7 +134,7 @@ class PostgresStore:
         self._orgs: dict[bytes, int] = {}
         self._clock = Clock()
         self._slot = _Slot()
-        self._running = threading.Lock()  # held as works run, as SQLite's are: one after the other
+        self._running = threading.Lock()  # held while works run, one after the other as on SQLite
         self._lanes = ThreadPoolExecutor(_LANES, thread_name_prefix="memtrace-writer")
         self._free = threading.BoundedSemaphore(_LANES)
         self._writing = Writing(
@@ -160,18 +160,20 @@ class PostgresStore:
             attempt = 0
             while True:
                 attempt += 1
-                is_last = attempt > _REPEATS or time.monotonic() >= ends_at
+                is_last = attempt > _MAX_REPEATS or time.monotonic() >= ends_at
                 with self._connections.lent(ends_at, deadline) as connection:
                     try:
                         return self._read(connection, work)
-                    except _PASSING as error:  # as on a standby, which removes what a query still reads
+                    except (
+                        _PASSING
+                    ) as error:  # for instance on a standby that removes rows which a query reads
                         if is_last:
                             raise self._connections.unavailable(_REFUSED, error) from error
                     except LOST:
                         if is_last or not is_lost(connection) or time.monotonic() >= ends_at:
                             raise
                 if is_lost(connection):
-                    self._connections.drop_idle()  # the next attempt connects anew, and fails if it cannot
+                    self._connections.drop_idle()  # the next attempt opens a connection, or fails
                 _step_back(attempt, ends_at)
 
     def write(
@@ -256,7 +258,7 @@ class PostgresStore:
                     connection.execute("UPDATE secrets SET secret = secret")
 
     def _watch(self) -> None:
-        """Look whether anything was committed, as long as somebody asks."""
+        """Check for commits of any process, as long as the version is requested."""
         seen: object = None
         while True:
             with self._watching:
@@ -269,7 +271,7 @@ class PostgresStore:
                 with self._connections.lent(time.monotonic() + _WATCH_PATIENCE) as connection:
                     found = connection.execute("SELECT pg_current_snapshot()::text").fetchone()
             except (psycopg.Error, StoreUnavailable):
-                found = object()  # whoever asks reads, and hears what is wrong
+                found = object()  # the caller then reads, and gets the error
             with self._watching:
                 if found != seen:
                     self._version += 1
@@ -279,14 +281,14 @@ class PostgresStore:
     # --- writing
 
     def _wait_for_lane(self) -> None:
-        """Wait until there is a lane for the next group, which grows meanwhile; only its caller takes one."""
+        """Wait for a free lane for the next group, which grows meanwhile. Only one thread calls this."""
         with self._free:
             pass
 
     def _do(
         self, writes: Sequence[Write], ends_at: float
     ) -> Sequence[Outcome[Any]] | Future[Sequence[Outcome[Any]]]:
-        """Have writes committed: in a lane if this is a server, where others come meanwhile."""
+        """Commit writes; in a server, use a lane, so that further writes can be queued meanwhile."""
         if not self._is_tended:
             return self._outcomes(writes, ends_at)
         self._free.acquire()
@@ -299,14 +301,14 @@ class PostgresStore:
         return done
 
     def _outcomes(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:
-        """What came of writes; in a distributed database, those of each organisation share a transaction."""
+        """Return the outcomes of writes; in a distributed database, each organisation has a transaction."""
         works = [_Todo(write.run, write.org, wanted(write.wants)) for write in writes]
         outcomes: list[Outcome[Any]] = [(None, None)] * len(works)
         for group in self._cut(works, ends_at) if works else ():
             done: Sequence[Outcome[Any]]
             try:
                 done = self._commit([works[at] for at in group], ends_at)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            except BaseException as error:  # noqa: BLE001 - any error must reach the waiting callers
                 done = [(None, error)] * len(group)
             for at, outcome in zip(group, done, strict=True):
                 outcomes[at] = outcome
@@ -331,19 +333,19 @@ class PostgresStore:
         return list(groups.values())
 
     def _commit(self, works: Sequence[_Todo], ends_at: float) -> Sequence[Outcome[Any]]:
-        """Commit works, as often as others are faster.
+        """Commit works, and repeat after conflicts with other writers.
 
         Raises:
-            StoreUnavailable: They cannot be committed.
+            StoreUnavailable: The works cannot be committed.
         """
         with self._translated(None):
             self._open(ends_at)
             is_careful = False
             losses = refusals = collisions = 0
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(_MAX_ATTEMPTS):
                 with self._connections.lent(ends_at) as connection:
                     try:
-                        blames = collisions > _COLLISIONS
+                        blames = collisions > _MAX_COLLISIONS
                         return self._attempt(connection, works, is_careful=is_careful, blames=blames)
                     except _CONFLICTS as error:
                         collisions += isinstance(error, errors.UniqueViolation)
@@ -358,7 +360,7 @@ class PostgresStore:
                         continue
                     except LOST as error:
                         losses += 1
-                        if not is_lost(connection) or (losses > _REPEATS and time.monotonic() < ends_at):
+                        if not is_lost(connection) or (losses > _MAX_REPEATS and time.monotonic() < ends_at):
                             raise
                         _LOG.debug("A connection was lost before a commit: %r", error)
                 if time.monotonic() >= ends_at:
@@ -378,8 +380,8 @@ class PostgresStore:
         Args:
             connection: The connection.
             works: The works.
-            is_careful: Whether each has a savepoint.
-            blames: Whether a row that exists already is the fault of the work that adds it.
+            is_careful: Whether each work has a savepoint.
+            blames: Whether the work that adds an existing row fails.
         """
         try:
             if connection not in self._settled:
@@ -408,17 +410,17 @@ class PostgresStore:
             raise
         if doubt is None:
             return outcomes
-        # What follows a change may lean on it: a replay, or a conflict with a memory of the same group.
+        # Later works may depend on a change, such as a replay, or a conflict with a memory of the same group.
         known = writes.index(True) if True in writes else len(works)
         unknown = OutcomeUnknown(f"{doubt}; the write may have been stored", self._location)
         return [*outcomes[:known], *[(None, unknown)] * (len(works) - known)]
 
     def _note_last_rows(self) -> None:
-        """Take rows above all that there are: another process may have the same clock, or one ahead."""
+        """Advance the next row above existing ones; another process may have the same clock, or be ahead."""
         self._clock.last = max(self._clock.last + random.randrange(1, 1_000), times.now())  # noqa: S311
 
     def _tidy(self, now: int, *, sweeps: bool) -> None:
-        """Have PostgreSQL look at what has grown, and remove what has expired."""
+        """Let PostgreSQL analyse tables that have grown, and remove expired data."""
         with (
             self._translated(None),
             self._connections.lent(time.monotonic() + _TIDY_PATIENCE) as connection,
@@ -442,7 +444,7 @@ class PostgresStore:
     # --- opening
 
     def _open(self, ends_at: float) -> None:
-        """Bring the schema up to date, once."""
+        """Migrate the schema, once."""
         if self._is_open:
             return
         if not self._opening.acquire(timeout=max(0.0, ends_at - time.monotonic())):
@@ -477,7 +479,7 @@ class PostgresStore:
             )
 
     def _start_indexer(self) -> None:
-        """Let an index be made that is missing, if this is a server; a client may be gone too soon."""
+        """Create missing indexes in the background if this is a server, as a client may end too soon."""
         with self._starting:
             is_wanted = self._is_open and self._is_tended and self._pieces is migrations.Pieces.NOT_INDEXED
             if is_wanted and self._indexer is None and not self._writing.is_closed:
@@ -495,7 +497,7 @@ class PostgresStore:
                         migrations.index_pieces(connection)
                         self._pieces = migrations.Pieces.INDEXED
                 finally:
-                    connection.close()  # it has settings of its own, and a lock
+                    connection.close()  # it has its own settings, and a lock
             _LOG.info("The index for content_contains is made")
         except (psycopg.Error, StoreUnavailable) as error:
             _LOG.warning("The index for content_contains is not made, until a server starts again: %s", error)
@@ -508,7 +510,7 @@ class PostgresStore:
 
     @contextmanager
     def _translated(self, deadline: Deadline | None) -> Iterator[None]:
-        """PostgreSQL's own trouble, told apart from our mistakes."""
+        """Convert operational errors of PostgreSQL to StoreUnavailable."""
         try:
             yield
         except errors.LockNotAvailable as error:
@@ -524,31 +526,31 @@ class PostgresStore:
 _Run = Callable[[Transaction], Any]
 
 
-class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
-    """A work of the group failed when it had written something."""
+class _Spoilt(Exception):  # noqa: N818 - a signal to begin again
+    """A work of the group failed after it had written something."""
 
 
 _OF_ALL = ("08", "40", "53", "55", "57", "58")
-"""Classes of errors that say nothing of the statement: of connections, conflicts, resources and operators."""
+"""Classes of errors that the statement did not cause: connections, conflicts, resources and operators."""
 
 
 def _is_of_a_work(connection: Connection, error: psycopg.Error) -> bool:
-    """Return whether what one work asks for is refused, so that others of its group can be done."""
+    """Return whether one work causes the error, so that the others of its group can be done."""
     if is_lost(connection) or isinstance(error, (*_CONFLICTS, *STALE, errors.InsufficientPrivilege)):
         return False
-    if error.sqlstate is None:  # the driver's own
+    if error.sqlstate is None:  # an error of the driver
         return not isinstance(error, LOST)
     return error.sqlstate[:2] not in _OF_ALL
 
 
 def _step_back(attempt: int, ends_at: float) -> None:
-    """Wait a random while, longer with each attempt."""
-    pause = random.uniform(0, _STEP_BACK) * min(attempt, 10)  # noqa: S311 - any will do
-    time.sleep(max(0.0, min(pause, ends_at - time.monotonic())))
+    """Wait for a random time, which grows with each attempt."""
+    delay = random.uniform(0, _BACKOFF) * min(attempt, 10)  # noqa: S311 - any will do
+    time.sleep(max(0.0, min(delay, ends_at - time.monotonic())))
 
 
 def _do(_: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[Any]:
-    """What the work returns, or what it raised before it wrote anything, as a refusal does."""
+    """Return the result of a work, or an exception that it raised before it wrote anything."""
     before = transaction.changes
     try:
         return work(transaction), None
@@ -563,7 +565,7 @@ def _do(_: Connection, transaction: PostgresTransaction, work: _Run) -> Outcome[
 def _do_carefully(
     connection: Connection, transaction: PostgresTransaction, work: _Run, *, blames: bool
 ) -> Outcome[Any]:
-    """What the work returns, or what it raised, with all that it wrote undone."""
+    """Return the result of a work, or its exception after its writes have been undone."""
     transaction.begin()
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
@@ -584,17 +586,17 @@ def _do_carefully(
 
 
 def _roll_back(connection: Connection) -> None:
-    """Undo what was done, if a transaction has begun."""
+    """Roll back the current transaction, if any."""
     if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
         with suppress(psycopg.Error):
             connection.execute("ROLLBACK")
 
 
 def _commit_or_doubt(connection: Connection, commit: Callable[[], object]) -> str | None:
-    """Commit; return why it is not known whether that is kept, or None if it is."""
+    """Commit; return the reason if the outcome is unknown, otherwise None."""
     warnings: list[str] = []
 
-    def note(notice: Diagnostic) -> None:  # which is read now: later, it is empty
+    def note(notice: Diagnostic) -> None:  # it must be read now, as it is empty later
         if notice.severity_nonlocalized == "WARNING":
             warnings.append(notice.message_primary or "")
 
@@ -607,13 +609,14 @@ def _commit_or_doubt(connection: Connection, commit: Callable[[], object]) -> st
         return f"the database was lost as it committed ({reason_of(error)})"
     finally:
         connection.remove_notice_handler(note)
-    # As when an administrator ends the wait for a standby: it is committed here, and a failover loses it.
+    # For instance an administrator ended the wait for a standby: the commit is local, and a failover loses
+    # it.
     return f"the database committed with a warning ({'; '.join(warnings)})" if warnings else None
 
 
 @contextmanager
 def _snapshot(connection: Connection) -> Iterator[None]:
-    """Read one state of the database."""
+    """Read a consistent snapshot of the database."""
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
         yield

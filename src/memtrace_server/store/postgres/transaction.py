@@ -1,4 +1,4 @@
-"""One transaction on a PostgreSQL connection: what the store protocol means in SQL."""
+"""A transaction on a PostgreSQL connection: the store's protocol in SQL."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ from memtrace_server.store.records import (
 )
 from memtrace_server.store.tables import KEY, SESSION, Row, answer_of, encoded, key_of
 
-_LOOKED_THROUGH = 10_000  # memories, for one page of a tail
-_RARE = 5_000  # memories that have one of the stems by which rows are found
-_PASSED = 250  # memories that may be passed over for one that is found
+_LOOKED_THROUGH = 10_000  # memories that a page of a tail reads
+_RARE = 5_000  # maximum number of memories with the stems by which rows are found
+_PASSED = 250  # memories that may be skipped for each one found
 _NEWEST = 1_000
 _LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
-_PHRASES = 1_000  # memories with a phrase that are all ranked
-_COUNTED = 2_000  # memories with a stem that are counted one by one
+_PHRASES = 1_000  # maximum number of memories with a phrase that are all ranked
+_COUNTED = 2_000  # maximum number of memories with a stem that are counted exactly
 _ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
-_ROOM = 2  # times as many memories are looked at as should do
-_SAMPLE = 2_000  # memories by which it is told in how many a stem is that is in more
+_ROOM = 2  # factor for the expected number of memories to read
+_SAMPLE = 2_000  # memories of the sample that estimates larger counts of a stem
 _NOTHING = 1e-9
-_AHEAD = 60 * times.SECOND  # clocks of servers may differ by less
+_AHEAD = 60 * times.SECOND  # clocks of servers must differ by less
 
 
 _A_KEY, _AN_ANSWER, _AN_ORIGINAL = range(3)
@@ -91,33 +91,33 @@ SELECT {_AN_ORIGINAL}, w.fingerprint, NULL,
 
 @define
 class Clock:
-    """The rows that a process gives to memories: the clock's nanoseconds, and each row but once.
+    """The source of row numbers: the clock's nanoseconds, each number at most once.
 
     Attributes:
-        last: The row that was given last.
+        last: The last row number.
     """
 
     last: int = 0
 
     def next(self, now: int) -> int:
-        """Return a row above all that were given."""
+        """Return a row number greater than all earlier ones."""
         return max(now, self.last + 1)
 
 
 class PostgresTransaction(Facts):
     """The protocol `Transaction` on a connection.
 
-    Others write meanwhile: what was read is compared when it is written, and locked where it cannot be
-    compared. One that writes begins when it has to: most groups of writes are looked up in one statement and
-    written in another, which is a transaction by itself.
+    Other transactions write concurrently: facts are compared when they are written, or locked if they cannot
+    be compared. A write transaction begins only when necessary: most groups read their facts in one
+    statement, and write in another, which is a transaction by itself.
 
     Args:
         connection: The connection.
-        clock: Gives rows to memories.
-        slot: Where this thread counts.
-        is_writing: Whether something may be written.
+        clock: The source of row numbers.
+        slot: The slot in which this thread counts.
+        is_writing: Whether the transaction may write.
         is_distributed: Whether memories lie in several places, which a query must name.
-        has_pieces: Whether pieces of text are found by an index.
+        has_pieces: Whether there is an index of trigrams.
     """
 
     AGENT = (
@@ -125,7 +125,7 @@ class PostgresTransaction(Facts):
         " (SELECT max(c.active_at) FROM counts c WHERE c.org = ? AND c.agent_id = a.id))"
     )
 
-    def __init__(  # noqa: PLR0913 - what the store knows
+    def __init__(  # noqa: PLR0913 - facts of the store
         self,
         connection: Connection,
         clock: Clock,
@@ -144,20 +144,20 @@ class PostgresTransaction(Facts):
         self._clock = clock
         self._slot = slot
         self._is_finishing = False
-        self._last: Statement | None = None  # of those that write what was taken in
-        self._places = 0  # that this transaction has given to memories
+        self._last: Statement | None = None  # the last statement that writes pending changes
+        self._places = 0  # number of positions of this transaction's memories
         self._is_writing = is_writing
         self._counted: dict[int, int] = {}
         self._with_future: dict[int, bool] = {}
 
     def begin(self) -> None:
-        """Begin, unless it has begun."""
+        """Begin the transaction, unless it has begun."""
         if not self._is_begun:
             self._connection.execute(b"BEGIN")
             self._is_begun = True
 
     def finish(self) -> Callable[[], object]:
-        """Write out what waits, and return what commits it: the only statement, or COMMIT after several."""
+        """Write pending changes, and return the function that commits: the only statement, or COMMIT."""
         self._is_finishing = True
         self.flush()
         if self._is_begun:
@@ -182,7 +182,7 @@ class PostgresTransaction(Facts):
         return self._send(query.sql, query.values).fetchall()
 
     def _plan(self, query: Query) -> list[Row]:
-        """Ask what must be planned for its values: how many memories have a lexeme, only they tell."""
+        """Run a query that must be planned for its values, as these determine the number of rows."""
         check_observed()
         self.begin()
         with psycopg.ClientCursor(self._connection) as cursor:
@@ -206,7 +206,7 @@ class PostgresTransaction(Facts):
     def add_org(self, org_id: str, name: str, now: int) -> Org | None:
         org = super().add_org(org_id, name, now)
         if org is None and not self._rows("SELECT 1 FROM orgs WHERE id = ? OR name = ?", org_id, name):
-            raise Conflict  # another transaction adds it at this moment
+            raise Conflict  # another transaction is adding it
         return org
 
     def _read_key(self, digest: bytes) -> Key | None:
@@ -215,10 +215,10 @@ class PostgresTransaction(Facts):
         return key_of(rows[0]) if rows else None
 
     def _read_facts(self, org: int, asked: Asked, since: int, now: int) -> Learned:
-        """Read keys, answers, the original of each fingerprint, and the first of its duplicates that exists.
+        """Read keys, responses, the original of each fingerprint, and its first existing duplicate.
 
-        In one statement, though they have little in common: beside a busy event loop, a thread waits longer
-        for Python's lock after each response than PostgreSQL takes to make it.
+        They share one statement although they are unrelated: beside a busy event loop, a thread waits longer
+        for Python's lock after each result than PostgreSQL takes to compute it.
         """
         learned = Learned()
         fingerprints = list(asked.fingerprints)
@@ -243,7 +243,7 @@ class PostgresTransaction(Facts):
         return learned
 
     def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
-        """Take them as they are."""
+        """Accept all memories."""
 
     # --- memories
 
@@ -283,7 +283,7 @@ class PostgresTransaction(Facts):
         self._places += 0 if pending.is_imported else len(pending.memories)
 
     def _run_last(self) -> None:
-        """Run the last statement that writes what was taken in, as one of several."""
+        """Run the last statement of pending changes, as one of several."""
         self.begin()
         last, self._last = self._last, None
         if last is not None:
@@ -323,12 +323,12 @@ class PostgresTransaction(Facts):
         return {by_lexeme[lexeme]: count for lexeme, count in counts.items()}
 
     def _count_lexemes(self, org: int, wanted: Sequence[str]) -> Mapping[str, int]:
-        """Return in how many memories lexemes are: exactly if they are few, else by a sample."""
+        """Return the number of memories with each lexeme: exact if small, otherwise from a sample."""
         if not wanted:
             return {}
         if len(wanted) == 1 and self._is_common(org, wanted):
             sampled = self._sample(org, wanted[0])
-            if sampled > _COUNTED:  # of what is rare, statistics do not tell how rare
+            if sampled > _COUNTED:  # statistics are not precise for rare lexemes
                 return {wanted[0]: sampled}
         condition, value = queries.of_org(org, is_found=not self._is_distributed)
         hits = Query(
@@ -364,9 +364,9 @@ class PostgresTransaction(Facts):
         return counts
 
     def _is_common(self, org: int, wanted: Sequence[str]) -> bool:
-        """Return whether PostgreSQL's statistics have so many memories with lexemes that none is counted.
+        """Return whether lexemes are, by PostgreSQL's statistics, too common to be counted exactly.
 
-        The index would be read for all of them.
+        Counting would read the index for all of their memories.
         """
         if self.count_memories(org) <= _COUNTED:
             return False
@@ -379,7 +379,7 @@ class PostgresTransaction(Facts):
         return bool(found[0]["Plan"]["Plan Rows"] > _COUNTED)
 
     def _sample(self, org: int, lexeme: str) -> int:
-        """Return in how many memories a lexeme is, if it is in as many of all as of the newest."""
+        """Return an estimate of the number of memories with a lexeme, from the newest memories."""
         row = self._one(
             "SELECT count(*) FILTER (WHERE lexemes @@ %s::tsquery), count(*)"
             " FROM (SELECT lexemes FROM memories"
@@ -395,7 +395,7 @@ class PostgresTransaction(Facts):
     def count_unsearched(self, org: int, wanted: Filter) -> int:  # noqa: ARG002
         return 0
 
-    def candidates(  # noqa: PLR0913 - as the protocol has it
+    def candidates(  # noqa: PLR0913 - the protocol's parameters
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
         self.flush()
@@ -421,9 +421,9 @@ class PostgresTransaction(Facts):
         return Candidates(found=[_found(*row) for row in rows[:limit]], is_complete=is_complete)
 
     def _newest(self, org: int, ordered: Sequence[Term], limit: int) -> int | None:
-        """Return how many of the newest rows are weighed, if it takes less to look for those in order.
+        """Return the number of the newest rows to weigh, if scanning them in order is faster.
 
-        A row that the index finds was measured to take four times as long as one that is passed over.
+        A row from the index takes four times as long as a skipped row.
         """
         rarest = ordered[0].count
         if rarest <= _RARE or rarest**2 < _PASSED * self.count_memories(org):
@@ -447,7 +447,7 @@ class PostgresTransaction(Facts):
         return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
 
     def _rare(self, org: int, wanted: Filter, ordered: Sequence[Term]) -> Sequence[Term]:
-        """Return the terms by which rows are found, of terms by their count."""
+        """Return the terms by which rows are found, from terms in order of their count."""
         sums = list(accumulate(term.count for term in ordered))
         if sums[-1] <= _RARE:
             return ordered
@@ -455,7 +455,7 @@ class PostgresTransaction(Facts):
         return ordered[: max(1, sum(count <= most for count in sums))]
 
     def _share(self, org: int, wanted: Filter) -> float:
-        """How much of the organisation the filter leaves: 0 if so little that all of it can be looked at."""
+        """Return the fraction of memories that pass the filter; 0 if all of them can be read."""
         total = left = self.count_memories(org) or 1
         if wanted.agent_id is not None:
             row = self._one(
@@ -469,7 +469,7 @@ class PostgresTransaction(Facts):
             if facets:
                 query.add("m.lexemes @@ %s::tsquery", lexemes.query(facets))
             for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
-                if bound is not None:  # an index of times has what is superseded apart
+                if bound is not None:  # an index of times stores superseded memories separately
                     query.add(f"m.is_superseded = ANY('{{false,true}}') AND m.time {sign} %s", bound)
             ((count,),) = self._plan(query.then(f" LIMIT {_RARE + 1}) s"))
             left = min(left, count) if count <= _RARE else left
@@ -483,7 +483,7 @@ class PostgresTransaction(Facts):
 
     # --- pages, and forgetting
 
-    def page(  # noqa: PLR0913 - as the protocol has it
+    def page(  # noqa: PLR0913 - the protocol's parameters
         self,
         org: int,
         wanted: Filter,
@@ -502,10 +502,10 @@ class PostgresTransaction(Facts):
         return [_found(*row) for row in rows]
 
     def _search(self, asked: Page) -> list[tuple[Any, ...]]:
-        """Look for a page in windows of time, each longer than the last; what is rare is found at once."""
+        """Find a page in windows of time, each longer than the last; rare results are found at once."""
         asked, offset = evolve(asked, limit=asked.limit + asked.offset, offset=0), asked.offset
         windows = Windows.of(asked.wanted, asked.order, self._ask(queries.nearest(asked))[0])
-        if windows is None:  # little is left
+        if windows is None:  # few memories are left
             return self._found(asked)[offset:]
         rows = self._ask(queries.page(evolve(asked, wanted=windows.first())))
         left = asked.limit - len(rows)
@@ -522,18 +522,18 @@ class PostgresTransaction(Facts):
         return rows[offset:]
 
     def _is_found(self, org: int, wanted: Filter) -> bool:
-        """Return whether an index of what memories say finds fewer rows than the organisation has."""
+        """Return whether an index of text finds fewer rows than the organisation has."""
         if self._is_distributed or queries.has_lexemes(wanted):
             return not self._is_distributed
         row = self._one("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('memories')")
         return row is not None and self.count_memories(org) * _LARGE_SHARE >= row[0]
 
     def _is_close(self, since: int | None, until: int | None) -> bool:
-        """Return whether the index of words finds what is of a while, so that none of times need be read."""
+        """Return whether the index of words covers a time span, so that no index of times is needed."""
         return not self._is_distributed and periods.are_close(since, until)
 
     def _found(self, asked: Page) -> list[tuple[Any, ...]]:
-        """Return a page of what the full-text index finds, or, if that is much, of what comes in order."""
+        """Return a page of the full-text index's results, or scan in order if there are many."""
         wanted = asked.wanted
         is_indexed = self._has_pieces or queries.has_lexemes(wanted)
         is_found = is_indexed and self._is_close(wanted.since, wanted.until)
@@ -541,19 +541,21 @@ class PostgresTransaction(Facts):
         return self._ask(queries.page(asked)) if few is None else few
 
     def _few(self, asked: Page, *, is_found: bool) -> list[tuple[Any, ...]] | None:
-        """Return a page of what the full-text index finds; None if it finds much."""
+        """Return a page of the full-text index's results, or None if there are many."""
         rows = self._plan(queries.found(asked, is_found=is_found))
         return None if rows and rows[0][-1] > queries.FEW else [row[:-1] for row in rows]
 
     def tail_end(self, org: int) -> int:
         self.flush()
-        return max(FIRST_PLACE, self._last_place(org)[1])  # what is imported later has a place before
+        return max(
+            FIRST_PLACE, self._last_place(org)[1]
+        )  # memories that are imported later have lower positions
 
     def _last_place(self, org: int) -> tuple[int, int]:
-        """Return the horizon, before which nothing is stored any more, and the last place before it.
+        """Return the horizon, before which no memory is stored any more, and the last position before it.
 
-        Nobody is given the horizon as a position: after a crash, PostgreSQL uses the numbers of transactions
-        again that nothing durable had, and what they store would lie before it.
+        The horizon itself is never returned to clients: after a crash, PostgreSQL reuses transaction numbers
+        that were not durable, and memories of these transactions would precede it.
         """
         row = self._one(
             "SELECT h, (SELECT max(place) FROM memories WHERE org = %s AND place <= h)"
@@ -586,7 +588,7 @@ class PostgresTransaction(Facts):
         return array("q", [seq for (seq,) in self._ask(queries.matching(org, wanted, now))])
 
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
-        """Remove some of what has expired, and of what is kept for a day only."""
+        """Remove some expired memories, and some data that is kept for a day."""
         expired = self._read(
             "SELECT org, seq FROM memories WHERE expires_at <= %s ORDER BY expires_at LIMIT %s"
             " FOR UPDATE SKIP LOCKED",
@@ -614,9 +616,10 @@ class PostgresTransaction(Facts):
         self.flush()
 
     def _date_back(self, now: int, limit: int) -> None:
-        """Date what a clock stored that was ahead from now, or it would be kept until then.
+        """Set the time of data that was stored while the clock was ahead to now.
 
-        Unless all is later than now: then the clock is behind.
+        Otherwise it would be kept until its own time. If all data is later than now, the clock is behind, and
+        nothing is changed.
         """
         for table, key, age, dated in (
             ("originals", "org, fingerprint", "seq", "stored_at"),
@@ -639,7 +642,7 @@ class PostgresTransaction(Facts):
         return super()._agent((agent_id, is_registered, described, *rest))
 
     def _described(self, description: str | None) -> str | None:
-        """Return a text as JSON, which can hold what a text of PostgreSQL cannot."""
+        """Return a text as JSON, which allows characters that PostgreSQL's texts do not."""
         return None if description is None else encoded(description)
 
     def delete_agent(self, org: int, agent_id: str) -> None:
@@ -694,7 +697,7 @@ class PostgresTransaction(Facts):
         if change:
             add(self._pending.counts, (org, session.agent_id, ACTIVE), change)
 
-    # --- what several of them lean on
+    # --- shared helpers
 
     def _add_sessions(self, org: int, sessions: Sequence[Session]) -> int:
         added = self._change(
@@ -718,7 +721,7 @@ class PostgresTransaction(Facts):
                 add(self._pending.counts, (org, agent_id, ACTIVE), by)
 
     def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
-        """Let agents exist, since a moment (ns), and have been active then."""
+        """Add agents that do not exist, and set their activity to a moment (ns)."""
         first: dict[str, int] = {}
         last: dict[str, int] = {}
         for agent_id, at in agents:
@@ -741,7 +744,7 @@ class PostgresTransaction(Facts):
         return self._with_future[org]
 
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
-        """Memories and errors since then, expired ones too: whole periods, and the rest of the first."""
+        """Return the numbers of memories and errors since a moment, from periods and a part of the first."""
         first = since // PERIOD + 1
         edge = (
             "(SELECT count(*) FROM memories m WHERE m.org = %s AND m.agent_id = %s AND m.is_superseded = {}"
@@ -772,7 +775,7 @@ class PostgresTransaction(Facts):
             org, list(rows),
         )  # fmt: skip
         if len(found) < len(rows):
-            raise Conflict  # another server forgets one of them at this moment
+            raise Conflict  # another server is forgetting one of them
         return dict(found)
 
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:

@@ -1,7 +1,8 @@
-"""Windows of time, in which a page is looked for that only a part of all memories belongs to.
+"""Windows of time for a page of memories with certain words.
 
-An index of words finds rows in no order, and an index of times passes over what has not the words. The index
-of words has periods of time, too (see `periods`), so that it finds what is of a window and reads little else.
+An index of words finds rows without order, and an index of times reads rows without the words. The index of
+words also has periods of time (see `periods`), so that it finds the memories of a window and reads little
+else.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from memtrace_server.store.postgres.queries import NEAREST
 from memtrace_server.store.records import Direction, Filter
 
 _LAST = 2**63 - 1
-_MOST = 60.0  # times the length of all windows before
-_GROWTH = 1.5  # of the least length, with each window
-_SHORT = 3.0  # times the length of the first
-_ROOM = 2.0  # times as long as should do
+_MAX_GROWTH = 60.0  # factor for the total length of all earlier windows
+_GROWTH = 1.5  # factor for the minimum length with each window
+_SHORT = 3.0  # factor for the length of the first window
+_ROOM = 2.0  # factor for the expected length
 
 
 @define
@@ -26,8 +27,8 @@ class Windows:
     """Consecutive windows, in the order of a page.
 
     Attributes:
-        is_short: Whether the last window is so short that it is best passed through in order.
-        is_done: Whether nothing is left after the windows that were given.
+        is_short: Whether the last window is short enough to be scanned in order.
+        is_done: Whether no time is left after the windows so far.
     """
 
     _wanted: Filter
@@ -41,7 +42,7 @@ class Windows:
 
     @classmethod
     def of(cls, wanted: Filter, order: Direction, nearest: tuple[int, int | None, int | None]) -> Self | None:
-        """Return windows of which the first has the nearest memories; None if there are too few for windows.
+        """Return windows that start with the nearest memories, or None if there are too few memories.
 
         Args:
             wanted: The filter.
@@ -54,19 +55,19 @@ class Windows:
         return cls(wanted, order, first, last + 1, last + 1 - first)
 
     def first(self) -> Filter:
-        """Return the filter of the first window: the nearest memories, and what is superseded before them."""
+        """Return the filter of the first window: the nearest memories, and superseded ones before them."""
         if self._order == "desc":
             return self._between(self._start, _LAST if self._wanted.until is None else self._wanted.until)
         return self._between(self._wanted.since or 0, self._end)
 
     def rest(self) -> Filter:
-        """Return the filter of all after the windows so far."""
+        """Return the filter of the time after the windows so far."""
         return self._between(None, self._start) if self._order == "desc" else self._between(self._end, None)
 
     def next(self, found: int, limit: int) -> Filter:
-        """Return the filter of the next window: as long as should do, if as much is found in it as before."""
-        factor = min(_MOST, max(self._least, _ROOM * limit / found)) if found else _MOST
-        self._least = min(_MOST, self._least * _GROWTH)
+        """Return the filter of the next window, whose length suffices at the same density of results."""
+        factor = min(_MAX_GROWTH, max(self._least, _ROOM * limit / found)) if found else _MAX_GROWTH
+        self._least = min(_MAX_GROWTH, self._least * _GROWTH)
         before = self._end - self._start
         length = int(before * factor) + 1
         self.is_short = length - before <= self._length * _SHORT
@@ -79,7 +80,7 @@ class Windows:
         return self._between(start, None if self.is_done else self._end)
 
     def _between(self, since: int | None, until: int | None) -> Filter:
-        """Return the filter, within a time."""
+        """Return the filter, bounded by a time."""
         return attrs.evolve(
             self._wanted,
             since=self._wanted.since if since is None else since,

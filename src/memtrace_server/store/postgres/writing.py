@@ -1,9 +1,9 @@
-"""The one statement that writes what a transaction has taken in.
+"""The statement that writes a transaction's pending changes.
 
-A group of small writes becomes one statement, whose rows come as JSON. What must not have changed since it
-was read is compared as it is replaced: an original by its row, an answer by its moment, a memory by whether
-something supersedes it. Where another server was faster, fewer rows come back than were sent, the statement
-fails, and the group is done again.
+A group of small writes becomes one statement, with rows from JSON. Facts that must not have changed since
+they were read are compared when they are replaced: an original by its row, a response by its moment, a memory
+by whether it is superseded. If another server has changed them, fewer rows are returned than were sent, the
+statement fails, and the group is repeated.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from memtrace_server.store.records import NewMemory
 from memtrace_server.store.tables import encoded
 
 PLACES = 1 << 20
-"""Places in a transaction: more than a group has memories."""
+"""Number of positions of a transaction, more than a group has memories."""
 
 FIRST_PLACE = 1 << 62
-"""The first place of a memory that is stored and not imported: those have their rows as places."""
+"""The first position of memories that are stored; imported memories have their rows as positions."""
 
 MEMORIES = "#memories"
-"""The kind of a count beside those of agents: an organisation's memories."""
+"""The kind of the count of an organisation's memories."""
 
 LARGE = 16 << 20
-"""Characters of memories in a statement, with what they are found by, but for a larger memory, which has a
-statement of its own; PostgreSQL takes no more than 1 GB."""
+"""Maximum characters of memories and their search texts in a statement; a larger memory has its own.
+PostgreSQL accepts at most 1 GB."""
 
 NOTHING = -1
-"""What is replaced where nothing was."""
+"""Stands for a missing row or moment that is replaced."""
 
 _FLUSH = f"""
 WITH memory AS (
@@ -118,17 +118,17 @@ SELECT 1 / (((SELECT count(*) FROM original) = %(compared)s AND (SELECT count(*)
 _Row = dict[str, Any]
 
 
-class Conflict(Exception):  # noqa: N818 - no error, but a reason to begin again
-    """What was read has been changed since, by another server."""
+class Conflict(Exception):  # noqa: N818 - a signal to begin again
+    """Facts that were read have been changed by another server."""
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """One statement that writes something of an organisation.
+    """A statement that writes data of one organisation.
 
     Attributes:
         org: The organisation.
-        slot: Where its thread counts.
-        values: The rows for each part.
+        slot: The slot in which the thread counts.
+        values: The rows for each part of the statement.
     """
 
     org: int
@@ -136,10 +136,10 @@ class Statement(msgspec.Struct, frozen=True):
     values: Mapping[str, Sequence[_Row]]
 
     def run(self, connection: Connection) -> None:
-        """Write it.
+        """Run the statement.
 
         Raises:
-            Conflict: What was read has been changed since.
+            Conflict: Facts that were read have been changed since.
         """
         values: dict[str, Any] = {name: encoded(rows) for name, rows in self.values.items()}
         for name, rows in (("compared", "originals"), ("answered", "answers"), ("replaced", "superseded")):
@@ -151,12 +151,12 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 def statements(pending: Pending, slot: int, places: int) -> Iterator[Statement]:
-    """Return what writes everything that a transaction has taken in.
+    """Yield the statements that write pending changes.
 
     Args:
-        pending: What is to be written.
-        slot: Where this thread counts.
-        places: How many the transaction has given to memories already.
+        pending: The pending changes.
+        slot: The slot in which this thread counts.
+        places: The number of positions that the transaction has used already.
     """
     values = _values(pending, places)
     orgs = sorted({row["o"] for rows in values.values() for row in rows})
@@ -171,7 +171,7 @@ def statements(pending: Pending, slot: int, places: int) -> Iterator[Statement]:
 
 
 def _values(pending: Pending, places: int) -> dict[str, list[_Row]]:
-    """Return the rows for each part of the statement, each with its organisation."""
+    """Return the rows for each part of the statement, with their organisation."""
     counted: Counter[int] = Counter()
     for (org, _, kind), number in pending.counts.items():
         counted[org] += 0 if kind in {SESSIONS, ACTIVE} else number
@@ -215,7 +215,7 @@ def _values(pending: Pending, places: int) -> dict[str, list[_Row]]:
 
 
 def memory_row(org: int, memory: NewMemory, place: int | None) -> _Row:
-    """Return the row of a memory; `place` is its place in the transaction, None for one that is imported."""
+    """Return the row of a memory; `place` is its position in the transaction, None if it is imported."""
     doc = memory.doc
     folded, words, found_by = texts(org, memory, Document.read(doc))
     return {
@@ -227,11 +227,11 @@ def memory_row(org: int, memory: NewMemory, place: int | None) -> _Row:
 
 
 def texts(org: int, memory: NewMemory, document: Document) -> tuple[str, str, str]:
-    """Return what a memory is found by.
+    """Return the search texts of a memory.
 
     Returns:
-        Its content, as pieces of text are compared; the words of its content, each between spaces; and its
-        lexemes, as the text of a `tsvector`.
+        The folded content, in which parts of texts are searched; the words of the content, each between
+        spaces; and the lexemes, as the text of a `tsvector`.
     """
     words, stems = analysis.words_and_stems(document.content)
     labels = document.labels
@@ -255,7 +255,7 @@ def _answer(org: int, key: str, kept: Kept) -> _Row:
 
 
 def _parts(memories: Sequence[_Row]) -> Sequence[Sequence[_Row]]:
-    """Cut memories into parts of which each fits into a statement; at least one, if it is empty."""
+    """Split memories into parts that fit into a statement; at least one part, which may be empty."""
     parts: list[list[_Row]] = [[]]
     size = 0
     for memory in memories:
@@ -272,12 +272,12 @@ def _size(memory: _Row) -> int:
 
 
 def storable(text: str) -> str:
-    """Return a text without the character that PostgreSQL cannot hold."""
+    """Return a text without NUL, which PostgreSQL does not support."""
     return text.replace("\0", "\ue000")
 
 
 def pattern(piece: str) -> str:
-    r"""Return what LIKE takes for texts that contain a piece.
+    r"""Return the pattern of LIKE for texts that contain a part.
 
     Example:
         >>> pattern("50%")

@@ -1,4 +1,4 @@
-"""From a filter to SQL that walks an index in the order asked for and stops when the page is full."""
+"""Conversion of a filter to SQL that scans an index in the requested order until the page is full."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from memtrace_server.store.tables import LAST
 
 _PLACE = ("m.time", "m.seq")
 TAIL = 2_000
-"""Rows that are not indexed yet that a search looks through: the newest."""
-# As it is in the indexes: a query that repeats it is served by them.
+"""Number of the newest unindexed rows that a search scans."""
+# The condition of partial indexes; SQLite uses them only for a query that repeats it.
 _IMPORTANT = (
     f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
     f" OR m.event_type IN {IMPORTANT_EVENTS})))"
 )
-_USUAL = {"type:episodic", "event:general"}  # what most memories are: no label, the time index serves as well
+_USUAL = {"type:episodic", "event:general"}  # of most memories: no labels, as the time index serves as well
 
 _Rows = Literal["all", "indexed", "unindexed"]
-"""Which rows a query walks: of all, the full-text index has some, and of some all or none."""
+"""The rows that a query scans, by whether the full-text index has them."""
 
 
 def labels(memory_type: str, event_type: str, tags: Sequence[str]) -> list[str]:
-    """What a memory is found by."""
+    """Return the labels by which a memory is found."""
     of_kind = [label for label in (f"type:{memory_type}", f"event:{event_type}") if label not in _USUAL]
     return of_kind + [f"tag:{tag}" for tag in tags]
 
@@ -49,15 +49,15 @@ NEWER = "(SELECT 'mem_' || n.ulid FROM memories n WHERE n.seq = m.superseded_by)
 
 
 LONG_TEXT = "(SELECT t.text FROM texts t WHERE t.id = m.text)"
-"""The text of the memory `m` that lies apart, as it is long; NULL if none does."""
+"""The long text of the memory `m` in its own table; NULL if it has none."""
 
 REST = f"iif(m.text IS NULL, m.rest, m.rest || {LONG_TEXT})"
-"""All of the memory `m` that is stored as JSON."""
+"""The part of the memory `m` that is stored as JSON, with its long text."""
 
 
 def _doc(rest: str) -> str:
-    # Put together in SQL, which takes a microsecond and does not hold the interpreter. The rest begins with
-    # the time, which most memories also have as the time at which they were stored.
+    # Composed in SQL, which takes a microsecond and does not hold the interpreter's lock. `rest` begins with
+    # the time, which for most memories also is the time of storing.
     return f"""printf(
     '{{"id":"mem_%s"%s,"agent_id":%s%s,"memory_type":%s,"event_type":%s,%s', m.ulid,
     iif(m.created_at = m.time, ',"created_at":' || substr(m.rest, 9, instr(m.rest, ',') - 9), ''),
@@ -67,25 +67,25 @@ def _doc(rest: str) -> str:
 
 
 DOC = _doc(REST)
-"""The memory `m` as responses have it, but for its organisation."""
+"""The memory `m` as in responses, without its organisation."""
 
 HEAD = _doc("m.rest")
-"""The same without a text that lies apart, which takes SQLite long to put together."""
+"""Like `DOC` without a long text, which takes SQLite long to compose."""
 
 WHOLE_DOC = (
     f"printf('{{\"org_id\":%s,%s', json_quote((SELECT id FROM orgs WHERE number = m.org)), substr({DOC}, 2))"
 )
-"""The memory `m` as responses have it."""
+"""The memory `m` as in responses."""
 
 
 @define
 class Query:
-    """A SELECT in the making.
+    """A SELECT that is being composed.
 
     Attributes:
-        sql: Its text.
-        values: What its question marks stand for.
-        has_newer: Whether it has a column `newer`: the id of the memory that supersedes the row.
+        sql: The text.
+        values: The values of the question marks.
+        has_newer: Whether there is a column `newer`, the id of the memory that supersedes the row.
     """
 
     sql: str
@@ -93,12 +93,12 @@ class Query:
     has_newer: bool = False
 
     def add(self, condition: str, *values: object) -> None:
-        """Ask for one more condition."""
+        """Add a condition."""
         self.sql += f" AND {condition}"
         self.values += values
 
 
-def page(  # noqa: PLR0913 - a page is what it is
+def page(  # noqa: PLR0913 - a page has many parameters
     org: int,
     wanted: Filter,
     now: int,
@@ -114,16 +114,16 @@ def page(  # noqa: PLR0913 - a page is what it is
 
     Args:
         org: The organisation.
-        wanted: Which memories.
+        wanted: The filter of the memories.
         now: The moment of the call, in ns.
-        order: Newest first, or oldest.
+        order: Whether the newest or the oldest come first.
         limit: Maximum number of rows.
-        after: Where the page before ended.
-        offset: How many rows to pass over.
+        after: The end of the previous page.
+        offset: The number of rows to skip.
         in_order: Whether the organisation's entries rise with its times, so that the full-text index can be
             read in its own order.
-        has_docs: Whether to select `doc` and the row of the text at its end, `tail`, and `newer` if
-            superseded memories are wanted, beside `seq` and `time`.
+        has_docs: Whether to select, besides `seq` and `time`, `doc`, the row of the text at its end as
+            `tail`, and `newer` if superseded memories are requested.
     """
     selects: list[str] = []
     values: list[Any] = []
@@ -154,7 +154,7 @@ def page(  # noqa: PLR0913 - a page is what it is
     return Query(sql, [*values, limit, offset], has_newer)
 
 
-def tail(  # noqa: PLR0913 - a page is what it is
+def tail(  # noqa: PLR0913 - a page has many parameters
     org: int, wanted: Filter, now: int, *, after: int, end: int, limit: int
 ) -> Query:
     """Return the query for memories in the order of their rows, after one row and up to another."""
@@ -176,9 +176,9 @@ def unindexed(  # noqa: PLR0913 - as a page is
     before: int = LAST,
     shown: Filter | None = None,
 ) -> Query:
-    """Return the query for the same page of the newest rows before one that the full-text index lacks.
+    """Return the query for the same page among the newest unindexed rows below a row.
 
-    `shown` tells what to select, if not `wanted`.
+    `shown` determines the columns, by default `wanted`.
     """
     newest = "SELECT seq FROM unindexed WHERE org = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
     sql = f"FROM ({newest}) u CROSS JOIN memories m ON m.seq = u.seq WHERE m.org = ?"
@@ -193,7 +193,7 @@ def unindexed(  # noqa: PLR0913 - as a page is
 
 
 def among(org: int, entries: Sequence[int], wanted: Filter, now: int, limit: int) -> Query:
-    """Return the query for those of indexed memories that match, in the order given."""
+    """Return the query for the matching ones of some indexed memories, in the given order."""
     sql = "FROM json_each(?) j CROSS JOIN memories m ON m.org = ? AND m.entry = j.value WHERE true"
     query = Query(sql, [_json(entries), org])
     narrow(query, org, wanted, now, "indexed")
@@ -203,14 +203,14 @@ def among(org: int, entries: Sequence[int], wanted: Filter, now: int, limit: int
 
 
 def these(org: int, rows: Sequence[int], wanted: Filter) -> Query:
-    """Return the query for rows."""
+    """Return the query for the memories with some rows."""
     columns, has_newer = _columns(wanted, has_docs=True)
     sql = f"SELECT m.seq AS seq, m.time AS time{columns} FROM json_each(?) j CROSS JOIN memories m"
     return Query(f"{sql} ON m.seq = j.value WHERE m.org = ?", [_json(rows), org], has_newer)
 
 
 def following(org: int, rows: Sequence[int], wanted: Filter, now: int, before: int) -> Query:
-    """Return the query for rows, each with the one after it in its session."""
+    """Return the query for rows, each with the next row in its session."""
     parts: list[str] = []
     values: list[Any] = []
     for part in _parts(wanted):
@@ -231,7 +231,7 @@ def following(org: int, rows: Sequence[int], wanted: Filter, now: int, before: i
 
 
 def in_time(org: int, wanted: Filter, limit: int) -> Query:
-    """Return the query for how many memories are of the time that is wanted, at most `limit` of each part."""
+    """Return the query for the number of memories of the filter's time, at most `limit` of each part."""
     counts: list[str] = []
     values: list[Any] = []
     for part in (0, 1):
@@ -246,14 +246,14 @@ def in_time(org: int, wanted: Filter, limit: int) -> Query:
 
 
 def entry_bounds(org: int, wanted: Filter) -> Query:
-    """Return the conditions on rowid that a span of time is where entries rise with it; AND before each."""
+    """Return the conditions on rowid for a span of time, if entries rise with time; each begins with AND."""
     query = Query("")
     _bound_entries(query, org, wanted, "rowid")
     return query
 
 
 def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
-    """The columns beside row and time (`doc` without what `tail` refers to), and whether `newer` is one."""
+    """Return the columns besides row and time (`doc` lacks the text of `tail`); whether one is `newer`."""
     if not (has_docs and wanted.include_superseded):
         return (f", {HEAD} AS doc, m.text AS tail" if has_docs else ""), False
     newer = NEWER if wanted.as_of is None else f"iif(m.superseded_at <= {wanted.as_of:d}, {NEWER}, NULL)"
@@ -261,18 +261,18 @@ def _columns(wanted: Filter, *, has_docs: bool) -> tuple[str, bool]:
 
 
 def _parts(wanted: Filter) -> tuple[int | None, ...]:
-    """What to walk of each index: what is not superseded (0), what is (1); or else what full-text finds."""
+    """Return the parts of an index to scan: current (0), superseded (1), or None for full-text search."""
     if is_search(wanted):
         return (None,)
     return (0, 1) if wanted.include_superseded or wanted.as_of is not None else (0,)
 
 
 def is_search(wanted: Filter) -> bool:
-    """Whether a query walks what the full-text index found."""
+    """Return whether a query scans the results of the full-text index."""
     return _match(0, wanted) is not None
 
 
-def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
+def narrow(  # noqa: PLR0913 - the conditions depend on the driving index
     query: Query,
     org: int,
     wanted: Filter,
@@ -282,23 +282,24 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
     is_bounded: bool = False,
     is_part: bool = False,
 ) -> None:
-    """Ask for every condition of a filter, and that the memory `m` is known: the one place that does.
+    """Add every condition of a filter, and the condition that the memory `m` is known.
 
-    Conditions that drive the query are asked again, at little cost. But SQLite sorts what comes in order when
-    there are too many: so those on the time are not asked again, and those that no index serves are made one.
+    Conditions of the driving index are repeated, at little cost. But with too many conditions, SQLite sorts
+    rows that are in order already: so conditions on the time are not repeated, and those without an index are
+    combined.
 
     Args:
         query: The query.
         org: The organisation.
-        wanted: Which memories.
+        wanted: The filter of the memories.
         now: The moment of the call, in ns.
-        rows: Which rows the query walks.
+        rows: The rows that the query scans.
         is_bounded: Whether the query is bounded by time already.
-        is_part: Whether the query walks only memories that are superseded, or only those that are not.
+        is_part: Whether the query scans only superseded memories, or only current ones.
     """
     as_of = now if wanted.as_of is None else wanted.as_of
     query.add("(m.expires_at IS NULL OR m.expires_at > ?)", max(now, as_of))
-    if rows == "indexed":  # of what is being indexed, the index has a part only
+    if rows == "indexed":  # the index has only a part of a memory that is being indexed
         query.add("m.seq NOT IN (SELECT seq FROM unindexed WHERE org = ? AND entered > 0)", org)
     conditions: list[tuple[str, object]] = [
         ("m.agent_id = ?", wanted.agent_id),
@@ -320,7 +321,7 @@ def narrow(  # noqa: PLR0913 - what drives the query decides what to ask
 
 
 def _known(wanted: Filter, *, is_part: bool) -> list[tuple[object, ...]]:
-    """The conditions that a memory was stored and not superseded, now or by `as_of`; each with its values."""
+    """Return the conditions, with values, that a memory was stored and not superseded, now or by `as_of`."""
     if wanted.as_of is None:
         return [] if wanted.include_superseded or is_part else [("m.superseded_by IS NULL",)]
     known: list[tuple[object, ...]] = [("m.created_at <= ?", wanted.as_of)]
@@ -330,7 +331,7 @@ def _known(wanted: Filter, *, is_part: bool) -> list[tuple[object, ...]]:
 
 
 def matches(rest: str, metadata: str) -> bool:
-    """SQL function: whether a memory's metadata has every one of these values."""
+    """Return whether a memory's metadata has all of some values; an SQL function."""
     has = msgspec.json.decode(rest).get("metadata") or {}
     return all(
         name in has and _equal(has[name], value) for name, value in msgspec.json.decode(metadata).items()
@@ -338,23 +339,24 @@ def matches(rest: str, metadata: str) -> bool:
 
 
 def contains(rest: str, folded: str) -> bool:
-    """SQL function: whether a memory's content contains a text, whatever its case."""
-    check_observed()  # SQLite itself looks after some rows only, each of which can take 20 ms
+    """Return whether a memory's content contains a text, in any case; an SQL function."""
+    check_observed()  # SQLite checks only after some rows, each of which can take 20 ms
     return folded in fold(msgspec.json.decode(rest)["content"])
 
 
 def has_words(doc: str, words: str) -> bool:
-    """SQL function: whether a memory's text has the words that are wanted, and none that is unwanted."""
+    """Return whether a memory's text has the required words and no excluded word; an SQL function."""
     check_observed()
     stems, phrases, unwanted = msgspec.json.decode(words)
     return matching.has_words(Document.read(doc), stems, phrases, unwanted)
 
 
 def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tuple[Query, tuple[str, ...]]:
-    """What the query walks, and the columns that tell a position in it.
+    """Return the source that the query scans, and the columns of a position in it.
 
-    The full-text index if words or a piece of text are asked for; else the rarest of the labels that we can
-    tell; else the time index of the session, the agent or the organisation. Of both, one part.
+    The source is the full-text index if the filter has words or a part of a text; otherwise the rarest label;
+    otherwise the time index of the session, the agent or the organisation. Labels and time indexes have two
+    parts.
     """
     match = _match(org, wanted)
     if match is not None:
@@ -369,7 +371,7 @@ def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tup
         _bound_entries(query, org, wanted, f"{table}.rowid")
         return query, (f"{table}.rowid",)
     if part == 1 and wanted.as_of is not None and not wanted.include_superseded:
-        # What was superseded before then is not looked at. The rest is sorted.
+        # Memories that were superseded before `as_of` are not read. The rest is sorted.
         sql = "FROM memories m INDEXED BY memories_superseded WHERE m.org = ? AND m.superseded_at > ?"
         return Query(sql, [org, wanted.as_of]), _PLACE
     label = _rarest_label(wanted)
@@ -386,14 +388,14 @@ def _drive(org: int, wanted: Filter, part: int | None, *, in_order: bool) -> tup
 
 
 def _bound_entries(query: Query, org: int, wanted: Filter, entry: str) -> None:
-    """Where entries rise with times, a span of time is a span of entries."""
+    """Bound entries by the filter's time, if entries rise with times."""
     for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
         if bound is not None:
             _bound(query, org, f"{entry} {sign}", "time >= ?", bound)
 
 
 def _bound(query: Query, org: int, compared: str, condition: str, *values: object) -> None:
-    """Compare with the first entry whose time meets a condition, where entries rise with times."""
+    """Add a comparison with the first entry whose time meets a condition, if entries rise with times."""
     first = "ifnull((SELECT entry FROM memories WHERE {} ORDER BY time, seq LIMIT 1), {})"
     parts = [f"org = ? AND is_superseded = {part} AND {condition}" for part in (0, 1)]
     first_entry = f"min({', '.join(first.format(part, LAST) for part in parts)})"
@@ -409,16 +411,16 @@ def _rarest_label(wanted: Filter) -> str | None:
 
 
 def _rare_kind(wanted: Filter) -> str | None:
-    """The label of the event type or type asked for, if it is one, and not what most memories are."""
+    """Return the label of the filter's only event type or type, unless most memories have it."""
     kinds = [f"event:{e}" for e in wanted.event_types if len(wanted.event_types) == 1]
     kinds += [f"type:{t}" for t in wanted.memory_types if len(wanted.memory_types) == 1]
     return next((kind for kind in kinds if kind not in _USUAL), None)
 
 
 def _index(wanted: Filter) -> tuple[str, str]:
-    """The index of `memories` to walk, and the condition that a query must repeat to be served by it.
+    """Return the index of `memories` to scan, and the condition that a query must repeat to use it.
 
-    Chosen here, as SQLite without statistics takes the one with most equal columns.
+    Without statistics, SQLite would choose the index with the most equal columns.
     """
     is_important = wanted.is_important or (wanted.min_importance or 0.0) >= IMPORTANT
     important = f" AND {_IMPORTANT}"
@@ -435,7 +437,7 @@ def _index(wanted: Filter) -> tuple[str, str]:
 
 
 def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
-    """Conditions that no index of `memories` serves, each with its values."""
+    """Return the conditions without an index of `memories`, each with its values."""
     has_tag = (
         "EXISTS (SELECT 1 FROM labels l WHERE"
         " (l.org, l.label, l.is_superseded, l.time, l.seq) = (m.org, ?, m.is_superseded, m.time, m.seq))"
@@ -456,7 +458,7 @@ def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
 
 
 def _word_conditions(org: int, words: Words, rows: _Rows) -> Iterator[tuple[object, ...]]:
-    """Ask the index for words, and the texts of what it does not have yet; stems drive a query already."""
+    """Return conditions for words, in the index or, for unindexed memories, in the text."""
     table = f"words_{org}"
     looked_at = _json([words.stems, words.phrases, words.unwanted])
     if rows == "unindexed":
@@ -477,9 +479,9 @@ def _word_conditions(org: int, words: Words, rows: _Rows) -> Iterator[tuple[obje
 
 
 def _match(org: int, wanted: Filter) -> tuple[str, str] | None:
-    """The full-text table and the query that finds what the filter wants, if there is one."""
+    """Return the full-text table and the query for a filter, if it has words or a text."""
     words = wanted.words
-    if words is not None and words.phrases:  # whose words any match has
+    if words is not None and words.phrases:  # every match has their words
         return f"words_{org}", fulltext.phrase_query(words.phrases, wanted.agent_id)
     if words is not None and words.stems is not None:
         text = fulltext.stem_query(fulltext.wanted_facets(wanted), words.stems) if words.stems else '""'
@@ -488,7 +490,7 @@ def _match(org: int, wanted: Filter) -> tuple[str, str] | None:
 
 
 def _piece(org: int, wanted: Filter) -> tuple[str, str] | None:
-    """The table and the FTS5 query for the piece of text wanted, if it is long enough to be indexed."""
+    """Return the table and the FTS5 query for the filter's text, if it is at least a trigram."""
     text = fulltext.piece_query(wanted.contains) if wanted.contains else None
     return (f"pieces_{org}", text) if text else None
 
@@ -498,7 +500,7 @@ def _json(value: object) -> str:
 
 
 def _equal(left: object, right: object) -> bool:
-    """JSON's equality, where true is not 1."""
+    """Return whether two values are equal as JSON, in which true differs from 1."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(_equal(value, right[name]) for name, value in left.items())
     if isinstance(left, list) and isinstance(right, list):

@@ -1,7 +1,8 @@
-"""The SQLite store: one writer at a time, which commits for all that wait; readers beside it.
+"""The SQLite store: a writer that commits all queued writes, and concurrent readers.
 
-A write is durable when it is acknowledged: WAL with synchronous=FULL. When a write of a group fails half way,
-the others are done again, each with a savepoint of its own, so none can spoil its neighbours'.
+A write is durable when it is acknowledged: WAL with synchronous=FULL. If a write of a group fails after it
+has written something, the group is repeated with a savepoint for each write, so that it cannot affect the
+others.
 """
 
 from __future__ import annotations
@@ -58,26 +59,28 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger("memtrace_server")
 
-_TIDY_PATIENCE = 0.25  # seconds, for what nobody waits for
-_LONG_LOG = 16_384  # pages; a shorter log was measured to be slower, as pages are brought over more often
-_SWEEP = 500  # rows, and more where more are added
-_SWEEPS_FOR = 0.02  # seconds, of what takes long
+_TIDY_PATIENCE = 0.25  # seconds to wait for locks during maintenance
+_LONG_LOG = 16_384  # pages; a shorter log is slower, as pages are copied more often
+_SWEEP = 500  # rows, or more if more are added
+_SWEEPS_FOR = 0.02  # seconds, for slow parts
 _CLEAN_EVERY = 1.0  # seconds
 _KEPT = times.DAY
 _LONGEST_LOG = 4 * _LONG_LOG * 4_096  # bytes
-_LOG_PATIENCE = 1.0  # seconds to wait for readers before the log may grow on
-_STEPS = 2_000  # of SQLite's virtual machine between two looks at the deadline; some 50 µs
+_LOG_PATIENCE = 1.0  # seconds to wait for readers before the log grows further
+_STEPS = 2_000  # instructions of SQLite between two checks of the deadline; some 50 µs
 _MISTAKES = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
-_CACHE = 64 << 10  # KiB of pages that the writer keeps; SQLite's own 2 MiB are few for a million memories
+_CACHE = (
+    64 << 10
+)  # KiB of pages in the writer's cache; SQLite's default of 2 MiB is small for a million memories
 
 
 class SqliteStore:
-    """A store in a SQLite file or in memory; it is opened at the first use.
+    """A store in a SQLite file or in memory, opened at its first use.
 
     Args:
         path: The file; None for a store in memory.
-        is_read_only: Whether nothing may be written.
-        create: Whether to create the file when it does not exist.
+        is_read_only: Whether the store is read only.
+        create: Whether to create the file if it does not exist.
     """
 
     is_remote = False
@@ -91,7 +94,7 @@ class SqliteStore:
             forks.watch(self)
 
     def _set_up(self) -> None:
-        """Make what belongs to this process: locks, threads, and connections that are opened when needed."""
+        """Create the objects of this process: locks, threads, and connections that are opened when needed."""
         self._writing = Writing(
             begin=self._begin_group,
             commit=self._commit,
@@ -105,11 +108,11 @@ class SqliteStore:
         self._known: Known | None = None
         self._is_readable = False
         self._readers: deque[sqlite3.Connection] = deque()
-        self._users = Users()  # of other connections than the writer's and the watcher's
+        self._users = Users()  # users of connections other than the writer's and the watcher's
         self._suspended: ExitStack | None = None
         self._unswept = self._unswept_long = 0
         self._swept_to = duplicates.START
-        self._ended: deque[int] = deque()  # rows of texts that were staged for writes that have ended
+        self._ended: deque[int] = deque()  # rows of texts that were staged for ended writes
         self._cleans_at = 0.0
         self._indexer = Indexer(self._index_reader, self._index_writer, self._note_cleaned)
         self._checkpoints = Checkpoints(self._log_connection, self._log_held)
@@ -175,7 +178,7 @@ class SqliteStore:
             connection = self._open_writer(end_of_wait(None, PATIENCE))
             with _waiting_for_others(connection, PATIENCE):
                 queued.drain(lambda: nullcontext(connection))
-                # A write in progress finds them gone, and stages them again.
+                # A write in progress finds them removed, and stages them again.
                 with _immediate(connection, end_of_wait(None, PATIENCE)):
                     connection.execute("DELETE FROM texts WHERE id IN (SELECT id FROM staged)")
                     connection.execute("DELETE FROM staged")
@@ -197,7 +200,7 @@ class SqliteStore:
             self._disconnect()
 
     def _drain(self) -> None:
-        """Leave nothing in the file of what was forgotten, if the file may be written now."""
+        """Remove all traces of forgotten memories from the file, if it can be written now."""
         if self.is_read_only:
             return
         try:
@@ -205,7 +208,7 @@ class SqliteStore:
         except StoreBusy:
             _LOG.debug("What was forgotten is removed later, as another process writes")
         except StoreNotFound:
-            pass  # nothing was
+            pass  # nothing was forgotten
         except StoreUnavailable as error:
             _LOG.warning("What was forgotten cannot be removed now: %s", error)
 
@@ -233,7 +236,7 @@ class SqliteStore:
         self._set_up()
 
     def _disconnect(self) -> None:
-        """Close all connections. Needs the locks of the writer and of the watcher."""
+        """Close all connections. The caller holds the locks of the writer and of the watcher."""
         self._close_readers()
         if self._watcher is not None:
             self._watcher.close()
@@ -245,9 +248,7 @@ class SqliteStore:
             self._file.forget()
 
     def _close_readers(self) -> None:
-        with suppress(
-            IndexError
-        ):  # which says that there are no more: others may close them at the same time
+        with suppress(IndexError):  # None says that there are no more, as others may close connections
             while True:
                 self._readers.pop().close()
 
@@ -288,7 +289,7 @@ class SqliteStore:
         return _Translated(self._path, self._note)
 
     def _note(self, failure: BaseException | None) -> None:
-        """Remember that the file was found damaged."""
+        """Record that the file is damaged."""
         if isinstance(failure, StoreUnavailable) and is_damage(failure.__cause__):
             self._damage = failure
 
@@ -299,14 +300,14 @@ class SqliteStore:
                 connection.execute("BEGIN IMMEDIATE")
 
     def _commit(self, writes: Sequence[Write], ends_at: float) -> Sequence[Outcome[Any]]:  # noqa: ARG002
-        """Commit writes in the transaction that has begun."""
+        """Do writes in the current transaction, and commit it."""
         connection = cast("sqlite3.Connection", self._writer)
         with self._translated():
             try:
                 outcomes = self._end(connection, _do(connection, writes, _attempt, self._take_known()))
             except (_Spoilt, sqlite3.Error) as error:
                 if len(writes) == 1 and not isinstance(error, _Spoilt):
-                    raise  # there is no other to spare it
+                    raise  # there is no other write in the group
                 _begin(connection, end_of_wait(None, PATIENCE))
                 known = self._take_known()
                 outcomes = self._end(connection, _do(connection, writes, _attempt_carefully, known))
@@ -321,9 +322,9 @@ class SqliteStore:
         ]
 
     def _take_known(self) -> Known:
-        """Return what the last transaction knew, unless another connection has written since.
+        """Take the facts of the last transaction, unless another connection has written since.
 
-        It is known to no other until this one is committed. Needs the lock of a transaction that has begun.
+        No other transaction has them until this one is committed. The caller has begun a write transaction.
         """
         known, self._known = self._known, None
         connection = cast("sqlite3.Connection", self._writer)
@@ -341,7 +342,7 @@ class SqliteStore:
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
     def _tidy(self, now: int, *, sweeps: bool) -> float | None:
-        """Do what nobody waits for, each part though another fails."""
+        """Do maintenance; if a part fails, the others are done nevertheless."""
         is_left = False
         self._known = None
         failure: Exception | None = None
@@ -352,18 +353,19 @@ class SqliteStore:
             try:
                 with self._translated():
                     is_left |= part(self._open_writer(0.0), now)
-            except Exception as error:  # noqa: BLE001 - raised when the others were done
+            except Exception as error:  # noqa: BLE001 - raised after the other parts
                 failure = failure or error
         if failure is not None:
             raise failure
         if not is_left:
             return None
-        # Were more long memories added than swept, they would pile up: others have one transaction only.
+        # Long memories accumulate if more are added than swept, so other writes get one transaction in
+        # between.
         return 0.0 if self._unswept_long > 0 else 1.0
 
     def _sweep(self, connection: sqlite3.Connection, now: int) -> bool:
         with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
-            # Twice as much as was added since, or what is to be swept would pile up.
+            # Twice the number of added rows, as expired memories would accumulate otherwise.
             limit = _SWEEP + 2 * self._unswept
             transaction.sweep(now, now - _KEPT, limit)
             swept_to = transaction.sweep_duplicates(now, now - _KEPT, self._swept_to, limit)
@@ -381,7 +383,7 @@ class SqliteStore:
         return self._in_parts(connection, part)
 
     def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> bool:
-        """Remove what was staged by writes that came to nothing."""
+        """Remove texts that were staged by failed writes."""
         if self._ended:
             rows = [self._ended.popleft() for _ in range(len(self._ended))]
             with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
@@ -397,7 +399,7 @@ class SqliteStore:
         return is_any and self._in_parts(connection, part)
 
     def _in_parts(self, connection: sqlite3.Connection, part: Callable[[SqliteTransaction], bool]) -> bool:
-        """Do parts in transactions of their own until their time is over; return whether any are left."""
+        """Do parts in separate transactions until a time limit; return whether any parts are left."""
         ends_at = time.monotonic() + _SWEEPS_FOR
         is_left = True
         while is_left:
@@ -409,26 +411,26 @@ class SqliteStore:
         return is_left
 
     def _note_ended(self, left: Write) -> None:
-        """Have the texts removed soon that were staged for a write that has ended, though nobody writes."""
+        """Schedule to remove the texts that were staged for an ended write."""
         rows = texts.staged_for(left)
         if rows:
             self._ended.extend(rows)
             self._writing.start()
 
     def _note_changed(self, transaction: SqliteTransaction) -> None:
-        """Have what was stored indexed, and soon nothing left of what was forgotten, though nobody writes."""
+        """Schedule to index stored memories, and to remove traces of forgotten ones."""
         self._indexer.note(transaction.unindexed_weights)
         if transaction.forgotten_from and self._file is not None:
             self._indexer.merge(transaction.forgotten_from)
             self._note_cleaned()
 
     def _note_cleaned(self) -> None:
-        """Have the write-ahead log emptied, which has what was forgotten."""
+        """Schedule to empty the write-ahead log, which contains forgotten memories."""
         self._has_forgotten = True
         self._writing.start()
 
     def _empty_log(self, *_: object) -> bool:
-        """Remove what was forgotten from the write-ahead log."""
+        """Remove forgotten memories from the write-ahead log."""
         if time.monotonic() >= self._cleans_at:
             self._cleans_at = time.monotonic() + _CLEAN_EVERY
             if self._has_forgotten:
@@ -437,10 +439,10 @@ class SqliteStore:
         return False
 
     def _shorten_log(self, *_: object) -> bool:
-        """Have a long log brought into the file, and a very long one emptied.
+        """Schedule a checkpoint of a long log, and empty a very long one.
 
-        SQLite begins the log anew in a moment without readers, which may never come. Then, the writer waits
-        for those who read now; those who come after them do not need the log.
+        SQLite restarts the log when no reader uses it, which may never happen. In this case, the writer waits
+        for the current readers; later readers do not need the log.
         """
         if self._file is None:
             return False
@@ -455,12 +457,12 @@ class SqliteStore:
         return False
 
     def _open_writer(self, ends_at: float) -> sqlite3.Connection:
-        """Return the connection that writes, in no transaction. Needs the writer's lock."""
+        """Return the connection for writing, outside of a transaction. The caller holds the writer's lock."""
         if self._writer is None:
             self._known = None
             with self._translated():
                 self._writer = _patiently(self._opened, ends_at)
-        elif self._writer.in_transaction:  # of somebody who was interrupted when it had just begun
+        elif self._writer.in_transaction:  # of a thread that was interrupted just after BEGIN
             with self._translated():
                 self._writer.execute("ROLLBACK")
         return self._writer
@@ -499,7 +501,7 @@ class SqliteStore:
         return connection
 
     def _open(self, ends_at: float) -> None:
-        """Open the store, unless that was done. Needs the writer's lock."""
+        """Open the store unless it is open. The caller holds the writer's lock."""
         self._see_that_it_is_open()
         if not self.is_read_only:
             self._open_writer(ends_at)
@@ -512,7 +514,7 @@ class SqliteStore:
 
     @contextmanager
     def _separate(self) -> Iterator[sqlite3.Connection]:
-        """A connection for what takes long; a store in memory has but one, which others then wait for."""
+        """Lend a connection for long work; a store in memory has only one, for which others then wait."""
         ends_at = end_of_wait(None, PATIENCE)
         with self._writing.held(ends_at):
             self._open(ends_at)
@@ -524,20 +526,20 @@ class SqliteStore:
 
     @contextmanager
     def _index_reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection from which a step of the indexer reads."""
+        """Lend a connection from which the indexer reads."""
         with self._translated(), self._reader(end_of_wait(None, PATIENCE)) as connection:
             yield connection
 
     @contextmanager
     def _index_writer(self) -> Iterator[sqlite3.Connection]:
-        """The connection to which a step of the indexer writes."""
+        """Lend the connection to which the indexer writes."""
         ends_at = end_of_wait(None, PATIENCE)
         with self._writing.held(ends_at), self._translated():
             yield self._open_writer(ends_at)
 
     @contextmanager
     def _log_connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that brings the log into the file."""
+        """Lend a connection for checkpoints."""
         file = cast("StoreFile", self._file)
         with self._translated(), self._users.one(), closing(file.connect(0.0)) as connection:
             yield connection
@@ -551,7 +553,7 @@ class SqliteStore:
         if self._file is None or not (self._writer or self._is_readable):
             with self._writing.held(ends_at):
                 self._open(ends_at)
-                if self._file is None:  # memory has one connection only
+                if self._file is None:  # a store in memory has one connection
                     yield self._open_writer(ends_at)
                     return
         with self._users.one():
@@ -570,20 +572,20 @@ class SqliteStore:
                 yield connection
             finally:
                 self._readers.append(connection)
-                if self._writing.is_closed:  # which found this connection in use
+                if self._writing.is_closed:  # `close` found this connection in use
                     self._close_readers()
 
 
 def _delays() -> Iterator[float]:
-    """Return the seconds between attempts, without end."""
+    """Yield the seconds between attempts, endlessly."""
     return chain(DELAYS, repeat(DELAYS[-1]))
 
 
 def _patiently(attempt: Callable[[], T], ends_at: float) -> T:
-    """Return what an attempt does that another process's lock does not prevent.
+    """Repeat an attempt while another process holds the lock, and return its result.
 
     Raises:
-        StoreBusy: The lock was not free until the end.
+        StoreBusy: The lock was not free until `ends_at`.
     """
     for delay in _delays():
         try:
@@ -596,7 +598,7 @@ def _patiently(attempt: Callable[[], T], ends_at: float) -> T:
 
 
 def _begin(connection: sqlite3.Connection, ends_at: float) -> None:
-    """Begin to write."""
+    """Begin a write transaction."""
 
     def attempt() -> None:
         with _Translated():
@@ -607,7 +609,7 @@ def _begin(connection: sqlite3.Connection, ends_at: float) -> None:
 
 @contextmanager
 def _waiting_for_others(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
-    """Let SQLite wait for locks by itself, in what it does step by step."""
+    """Let SQLite itself wait for locks, in work of many steps."""
     connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1_000)}")
     try:
         yield
@@ -621,9 +623,9 @@ def _reading(
     transaction: SqliteTransaction,
     deadline: Deadline | None = None,
 ) -> T:
-    """What a work returns that changes nothing; of what the transaction did for it, nothing stays.
+    """Return the result of a work that reads, and roll its transaction back.
 
-    Only the work is interrupted: were the end of it, the connection would stay in its transaction for ever.
+    Only the work is interrupted: an interrupted ROLLBACK would leave the connection in its transaction.
     """
     try:
         connection.execute("BEGIN")
@@ -636,7 +638,7 @@ def _reading(
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[SqliteTransaction]:
-    """A transaction of its own, committed at the end."""
+    """Run a transaction, committed at the end."""
     with _immediate(connection, ends_at):
         transaction = SqliteTransaction(connection)
         yield transaction
@@ -645,7 +647,7 @@ def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[Sql
 
 @contextmanager
 def _immediate(connection: sqlite3.Connection, ends_at: float) -> Iterator[None]:
-    """Write until the end, and commit then."""
+    """Run a write transaction, committed at the end."""
     _begin(connection, ends_at)
     with RolledBack(connection):
         yield
@@ -654,7 +656,7 @@ def _immediate(connection: sqlite3.Connection, ends_at: float) -> Iterator[None]
 
 @contextmanager
 def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> Iterator[None]:
-    """Have SQLite stop what it does on this connection once the deadline is over."""
+    """Interrupt SQLite on this connection when the deadline passes."""
     if deadline is None:
         yield
         return
@@ -664,8 +666,8 @@ def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> I
         with observed(deadline):
             yield
     except sqlite3.OperationalError as error:
-        # An error of the module itself, such as text that is not UTF-8, has no code of SQLite's; that of a
-        # function which found the deadline over is any error.
+        # Errors of the module itself, such as invalid UTF-8, have no code of SQLite. A function that finds
+        # the deadline passed may raise any error.
         if getattr(error, "sqlite_errorcode", None) in {sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_ERROR}:
             deadline.check()
         raise
@@ -674,7 +676,7 @@ def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> I
 
 
 def _unindexed(connection: sqlite3.Connection) -> Mapping[int, int]:
-    """Some of what is not indexed yet, which wakes the indexer, and makes no writes wait."""
+    """Return some unindexed memories by organisation, enough to wake the indexer, but not to delay writes."""
     sql = "SELECT org FROM unindexed UNION ALL SELECT org FROM leaving LIMIT ?"
     rows = connection.execute(sql, (WAKES,))
     return Counter(org for (org,) in rows)
@@ -686,21 +688,21 @@ _Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Run], Outcome[Any]]
 
 @frozen
 class _Done:
-    """Works that were done, and need a COMMIT; each with the organisation for which it stored memories."""
+    """Works that have been done, but not committed, each with the organisation of its memories."""
 
     transaction: SqliteTransaction
     outcomes: Sequence[tuple[Outcome[Any], int | None]]
 
 
-class _Spoilt(Exception):  # noqa: N818 - no error, but a reason to begin again
-    """A work of the group failed when it had written something."""
+class _Spoilt(Exception):  # noqa: N818 - a signal to begin again
+    """A work of the group failed after it had written something."""
 
 
 def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt, known: Known) -> _Done:
-    """Do writes in the transaction that has begun."""
+    """Do writes in the current transaction."""
     with RolledBack(connection):
         transaction = SqliteTransaction(connection, known)
-        if len(writes) > 1:  # a lone one asks as soon as it can by itself
+        if len(writes) > 1:  # a single write reads its facts itself
             transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
         outcomes: list[tuple[Outcome[Any], int | None]] = []
         for write in writes:
@@ -712,7 +714,7 @@ def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attem
 
 
 def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run) -> Outcome[Any]:
-    """What the work returns, or what it raised before it wrote anything, as a refusal does."""
+    """Return the result of a work, or an exception that it raised before it wrote anything."""
     before = transaction.changes
     try:
         with _Translated():
@@ -728,9 +730,9 @@ def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, wor
 def _attempt_carefully(
     connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run
 ) -> Outcome[Any]:
-    """What the work returns, or what it raised, with all that it wrote undone.
+    """Return the result of a work, or its exception after its writes have been undone.
 
-    The savepoint that this takes costs every work a fifth of its time, so it is left to when it is needed.
+    The savepoint costs a fifth of a work's time, so it is used only when needed.
     """
     transaction.flush()
     connection.execute("SAVEPOINT one")
@@ -750,11 +752,11 @@ def _attempt_carefully(
 
 
 class _Translated:
-    """SQLite's own trouble (a full disk, a damaged file), told apart from our mistakes.
+    """Convert operational errors of SQLite (a full disk, a damaged file) to StoreUnavailable.
 
     Args:
         path: The file.
-        note: Is told what is raised.
+        note: Called with the error.
     """
 
     __slots__ = ("_note", "_path")

@@ -1,4 +1,4 @@
-"""One transaction on a SQLite connection: what the store protocol means in SQL."""
+"""A transaction on a SQLite connection: the store's protocol in SQL."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from memtrace_server.store.sqlite import bulk, duplicates, fulltext, queries, ra
 from memtrace_server.store.sqlite.queued import weight
 from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
 
-_LOOKED_THROUGH = 10_000  # rows of all organisations, for one page of a tail
-_PASSED_BY = 5_000  # expired memories of the other length, long or short, for those that expired after them
+_LOOKED_THROUGH = 10_000  # rows of all organisations that a page of a tail reads
+_PASSED_BY = 5_000  # expired memories of the other kind, long or short, that a sweep skips
 _CHUNK = 500
 _MOST_KNOWN = 10_000  # agents and sessions
 _FIRST = -(1 << 63)  # moment
@@ -46,7 +46,7 @@ _MEMORY = (
     " supersedes, ulid, rest, text, entry"
 )
 _ADD = f"INSERT INTO memories ({_MEMORY}) VALUES ({', '.join('?' * len(_MEMORY.split(',')))})"
-# No entry is given again that the full-text index still has.
+# An entry that the full-text index still has is never used again.
 _LAST_ENTRY = (
     "SELECT max(ifnull((SELECT max(entry) FROM memories WHERE org = ?1), 0),"
     " ifnull((SELECT max(entry) FROM leaving WHERE org = ?1), 0))"
@@ -56,8 +56,9 @@ _LEAVE = (
     f" SELECT seq, org, entry, ?, {queries.HEAD}, text FROM memories m WHERE seq = ?"
 )
 _ADD_LABEL = "INSERT INTO labels (org, label, is_superseded, time, seq) VALUES (?, ?, 0, ?, ?)"
-_FEW_LABELS = 32  # for which the statement below takes longer: 13 µs more for a single memory's two
-# From JSON, and in order: fifty of each of a thousand memories take half the time of rows made in Python.
+_FEW_LABELS = 32  # for fewer labels the statement below is slower: 13 µs more for the two of a single memory
+# With rows from JSON, in order, fifty labels for each of a thousand memories take half the time of rows from
+# Python.
 _ADD_LABELS = (
     "WITH f AS MATERIALIZED (SELECT value ->> 0 AS org, value ->> 1 AS time, value ->> 2 AS seq,"
     " value -> 3 AS labels FROM json_each(?))"
@@ -69,12 +70,12 @@ _POSITION = attrgetter("time", "seq")
 
 @define
 class Order:
-    """What an organisation's rows have in common.
+    """The order of an organisation's rows.
 
     Attributes:
-        is_kept: Whether they rise with their times.
-        has_future: Whether any ever had a time later than when it was stored.
-        latest: The latest time (ns), and the last row that has it; None if not known.
+        is_kept: Whether rows rise with their times.
+        has_future: Whether any row ever had a time after its storing.
+        latest: The latest time (ns) and its last row; None if not known.
     """
 
     is_kept: bool
@@ -84,15 +85,15 @@ class Order:
 
 @define
 class Known:
-    """What is known of a store for as long as nobody else writes to it.
+    """Cached facts about a store, valid until another connection writes.
 
     Attributes:
-        version: SQLite's `data_version`, which differs once another connection has written.
-        last_seq: The last row that was given to a memory.
-        entries: The last entry of the full-text index that was given to one, by organisation.
-        orders: By organisation.
-        agents: Some that exist, with their organisation.
-        sessions: Some that exist, with their organisation.
+        version: SQLite's `data_version`, which changes when another connection has written.
+        last_seq: The last row of a memory.
+        entries: The last entry in the full-text index, by organisation.
+        orders: The order of rows, by organisation.
+        agents: Some existing agents, with their organisation.
+        sessions: Some existing sessions, with their organisation.
     """
 
     version: int = 0
@@ -103,14 +104,14 @@ class Known:
     sessions: set[Pair] = field(factory=set)
 
     def clear(self) -> None:
-        """Know nothing any more."""
+        """Drop all facts."""
         self.last_seq = None
         for known in (self.entries, self.orders, self.agents, self.sessions):
             known.clear()
 
     def add(self, pending: Pending) -> None:
-        """Know what was written."""
-        if pending.is_imported:  # rows of their own
+        """Add the facts of written changes."""
+        if pending.is_imported:  # imported memories keep their own rows
             self.last_seq = None
         if len(self.agents) + len(self.sessions) > _MOST_KNOWN:
             self.agents.clear()
@@ -120,13 +121,13 @@ class Known:
 
 
 class SqliteTransaction(Facts):
-    """The protocol `Transaction` on a connection whose BEGIN and COMMIT are somebody else's.
+    """The protocol `Transaction` on a connection whose caller executes BEGIN and COMMIT.
 
-    Before COMMIT, `finish` must be called. Nobody else writes meanwhile, so what was read once is known.
+    Call `finish` before COMMIT. No other connection writes meanwhile, so facts are read only once.
 
     Args:
         connection: The connection.
-        known: What an earlier transaction knew, if nobody has written since.
+        known: The facts of an earlier transaction, if no other connection has written since.
     """
 
     AGENT = (
@@ -138,25 +139,25 @@ class SqliteTransaction(Facts):
     def __init__(self, connection: sqlite3.Connection, known: Known | None = None) -> None:
         super().__init__()
         self.unindexed_weights: dict[int, int] = {}
-        """By organisation, how much work the full-text index has with what was added and forgotten."""
+        """The work of indexing added and forgotten memories, by organisation."""
         self.mortal_long = 0
-        """How many long memories were added that expire."""
+        """The number of added long memories that expire."""
         self._db = connection
         self._staged = texts.Staged()
         self._long: dict[int, int | None] = {}
-        """Rows of memories with a long text; each with that of its text if it is staged."""
+        """Rows of memories with a long text, each with the row of the text if it is staged."""
         self._forgotten_before = self._long_forgotten = 0
         self.known = Known() if known is None else known
-        """What the next transaction need not read, unless this one is rolled back."""
+        """Facts that the next transaction need not read, unless this one is rolled back."""
 
     # --- its end, and the ends of its parts
 
     def finish(self) -> None:
-        """Write out everything."""
+        """Write all pending changes."""
         self.flush()
 
     def go_back(self) -> None:
-        """Drop what was taken in since `flush`; what was written since, the caller must roll back."""
+        """Drop pending changes; the caller rolls back the changes that were written since `flush`."""
         self.forget_what_is_known()
         self._long.clear()
         self.known.clear()
@@ -220,10 +221,10 @@ class SqliteTransaction(Facts):
         self.known.last_seq = max(self._last(), seq)
 
     def _admit(self, org: int, memories: Sequence[NewMemory]) -> None:
-        """Note whose texts are long.
+        """Record which memories have long texts.
 
         Raises:
-            Unstaged: The texts that are not staged are too long for one transaction.
+            Unstaged: The unstaged texts are too long for one transaction.
         """
         long = {memory.seq: memory.rest for memory in memories if len(memory.rest) >= texts.LONG}
         rows = {seq: self._staged.row(text) for seq, text in long.items()}
@@ -233,7 +234,7 @@ class SqliteTransaction(Facts):
 
     @contextmanager
     def staged(self, staged: Sequence[tuple[int, str]]) -> Iterator[None]:
-        """Have memories refer to texts that are staged, each with its row, as far as they still are."""
+        """Let memories refer to texts that are still staged, each with its row."""
         listed = encoded([row for row, _ in staged])
         sql = "SELECT id FROM staged WHERE id IN (SELECT value FROM json_each(?))"
         left = {row for (row,) in self._db.execute(sql, (listed,))}
@@ -244,7 +245,7 @@ class SqliteTransaction(Facts):
             self._staged = texts.Staged()
 
     def stage(self, org: int, some: Sequence[str], now: int) -> Sequence[int]:
-        """Write texts to which no memory refers yet, and return their rows."""
+        """Write texts without a memory, and return their rows."""
         self.changes += 1
         rows = [self._add_text(org, text) for text in some]
         bulk.insert(self._db, "INSERT INTO staged", [(row, now) for row in rows])
@@ -311,7 +312,7 @@ class SqliteTransaction(Facts):
         self.flush()
         return ranked.count_missed(self._db, org) if queries.is_search(wanted) else 0
 
-    def candidates(  # noqa: PLR0913 - as the protocol has it
+    def candidates(  # noqa: PLR0913 - the protocol's parameters
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
         self.flush()
@@ -329,9 +330,9 @@ class SqliteTransaction(Facts):
                 return Candidates(found=_found(self._db, org, query), is_complete=True)
         entries, is_complete = scope.entries(terms)
         found: list[Found] = []
-        step = limit + limit // 4  # some have expired
+        step = limit + limit // 4  # as some have expired
         at = 0
-        while at < len(entries) and len(found) <= limit:  # one more says that there are others
+        while at < len(entries) and len(found) <= limit:  # one more shows that there are others
             some = entries[at : at + step]
             query = queries.among(org, some, wanted, now, limit=limit + 1 - len(found))
             found += _found(self._db, org, query)
@@ -347,7 +348,7 @@ class SqliteTransaction(Facts):
 
     # --- pages, and forgetting
 
-    def page(  # noqa: PLR0913 - as the protocol has it
+    def page(  # noqa: PLR0913 - the protocol's parameters
         self,
         org: int,
         wanted: Filter,
@@ -408,7 +409,7 @@ class SqliteTransaction(Facts):
 
     @contextmanager
     def forgotten(self, before: int) -> Iterator[None]:
-        """Have the number of memories that were forgotten before count."""
+        """Count memories that earlier transactions forgot."""
         self._forgotten_before = before
         try:
             yield
@@ -416,7 +417,7 @@ class SqliteTransaction(Facts):
             self._forgotten_before = 0
 
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
-        """Remove some short memories that have expired, and some of what is kept for a day only."""
+        """Remove some expired short memories, and some data that is kept for a day."""
         self.flush()
         expired = self._expired(now, limit + _PASSED_BY, "IS NULL", limit)
         self._remove_of_all(expired)
@@ -432,18 +433,18 @@ class SqliteTransaction(Facts):
     def sweep_duplicates(
         self, now: int, keep_since: int, after: duplicates.Position, limit: int
     ) -> duplicates.Position:
-        """Remove fingerprints that are kept for a day only, among some; return where to go on."""
+        """Remove old fingerprints, among some; return the position to continue from."""
         return duplicates.sweep(self._db, after, keep_since, now, limit)
 
     def sweep_long(self, now: int) -> int:
-        """Remove some long memories that have expired, and return how many."""
+        """Remove some expired long memories, and return their number."""
         self.flush()
         expired = self._expired(now, _PASSED_BY, "IS NOT NULL", texts.FORGOTTEN)
         self._remove_of_all(expired)
         return len(expired)
 
     def _expired(self, now: int, looked_through: int, text: str, limit: int) -> list[tuple[int, int]]:
-        """Return the organisation and row of memories that have expired, of those that did so first."""
+        """Return the organisation and row of expired memories, the earliest first."""
         first = "SELECT org, seq, text FROM memories WHERE expires_at <= ? LIMIT ?"
         return self._rows(
             f"SELECT org, seq FROM ({first}) WHERE text {text} LIMIT ?", now, looked_through, limit
@@ -457,8 +458,8 @@ class SqliteTransaction(Facts):
             self._remove(org, seqs)
 
     def sweep_texts(self, now: int) -> int:
-        """Remove some texts that are staged and of no use any more, and return how many."""
-        # What was staged while the clock was ahead would stay until then.
+        """Remove some staged texts that are not needed any more, and return their number."""
+        # Texts that were staged while the clock was ahead would stay until that time.
         sql = "SELECT id FROM staged WHERE staged_at < ? OR staged_at > ? LIMIT ?"
         rows = self._rows(sql, now - texts.STAGED_FOR, now + texts.STAGED_FOR, texts.SWEPT)
         for row in rows:
@@ -467,14 +468,15 @@ class SqliteTransaction(Facts):
         return len(rows)
 
     def end_staging(self, rows: Sequence[int]) -> None:
-        """Let texts whose write has ended be swept, as far as they are staged still."""
+        """Let texts of an ended write be swept, if they are still staged."""
         sql = "UPDATE staged SET staged_at = 0 WHERE id IN (SELECT value FROM json_each(?))"
         self._execute(sql, encoded(rows))
 
     def _date_back(self, now: int) -> None:
-        """Date answers that were given while the clock was ahead from now, or they would be kept until then.
+        """Set the time of responses that were stored while the clock was ahead to now.
 
-        Unless all are later than now: then the clock is behind.
+        Otherwise they would be kept until their own time. If all are later than now, the clock is behind, and
+        they are not changed.
         """
         ahead = now + times.SECOND
         self._db.execute(
@@ -531,10 +533,10 @@ class SqliteTransaction(Facts):
             org, session.agent_id, session.id,
         )  # fmt: skip
 
-    # --- what several of them lean on
+    # --- shared helpers
 
     def _matching(self, org: int, wanted: Filter, now: int) -> Iterator[list[int]]:
-        """Return the rows that match, some at a time, from the newest on."""
+        """Yield the rows that match, in batches, newest first."""
         self.flush()
         in_order = self._order(org).is_kept
         after: tuple[int, int] | None = None
@@ -566,13 +568,13 @@ class SqliteTransaction(Facts):
         return order
 
     def _latest(self, org: int) -> tuple[int, int]:
-        """Return the latest time of all rows, and the last row that has it; zeros if there is none."""
+        """Return the latest time of all rows and its last row; zeros if there are no rows."""
         sql = "SELECT time, seq FROM memories WHERE org = ? AND is_superseded = ?"
         parts = [self._rows(f"{sql} ORDER BY time DESC, seq DESC LIMIT 1", org, part) for part in (0, 1)]
         return max((row[0], row[1]) for row in chain(*parts, [(_FIRST, 0)]))
 
     def _note_order(self, pending: Pending) -> None:
-        """Note when a memory has a time before that of an earlier one, or after the time it was stored."""
+        """Record whether a memory's time is before that of an earlier memory, or after its storing."""
         for org, memories in pending.by_org().items():
             order = self._order(org)
             before = (order.is_kept, order.has_future)
@@ -636,7 +638,7 @@ class SqliteTransaction(Facts):
         bulk.insert(
             self._db,
             "INSERT INTO agents (org, id, created_at, last_active_at)",
-            # Of those that are counted, the count says when they were active: one page less to write.
+            # For counted agents, the count has the time of activity, which saves one page per write.
             [
                 (*key, at.first, at.last)
                 for key, at in active.items()
@@ -675,7 +677,7 @@ class SqliteTransaction(Facts):
         known.add(pending)
 
     def _next_entry(self, org: int) -> int:
-        """Return the number that the full-text index is to call a memory by."""
+        """Return the number of the next memory in the full-text index."""
         entries = self.known.entries
         if org not in entries:
             (entries[org],) = self._db.execute(_LAST_ENTRY, (org,)).fetchone()
@@ -683,7 +685,7 @@ class SqliteTransaction(Facts):
         return entries[org]
 
     def _add_labels(self, labels: Sequence[tuple[int, int, int, Sequence[str]]]) -> None:
-        """Write labels, each memory's with its organisation, time and row."""
+        """Write the labels of memories, with their organisation, time and row."""
         if sum(len(found_by) for *_, found_by in labels) > _FEW_LABELS:
             self._db.execute(_ADD_LABELS, (encoded(labels),))
         else:
@@ -700,7 +702,7 @@ class SqliteTransaction(Facts):
         )
 
     def _count_recent(self, org: int, agent_id: str, since: int) -> tuple[int, int]:
-        """Memories and errors since then, expired ones too: whole periods, and the rest of the first."""
+        """Return the numbers of memories and errors since a moment, from periods and a part of the first."""
         first = since // PERIOD + 1
         memories, errors = self._db.execute(
             "SELECT coalesce(sum(memories), 0), coalesce(sum(errors), 0) FROM recent_counts"
@@ -731,7 +733,7 @@ class SqliteTransaction(Facts):
         return dict(self._db.execute(sql, (encoded(rows),)))
 
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
-        is_compared_since = times.now() - 2 * times.DAY  # of what is older, fingerprints have been swept
+        is_compared_since = times.now() - 2 * times.DAY  # fingerprints of older memories have been swept
         for each in gone:
             doc, text, created_at, expires_at = self._db.execute(
                 f"SELECT {queries.DOC}, text, created_at, expires_at FROM memories m WHERE seq = ?",
@@ -760,7 +762,7 @@ class SqliteTransaction(Facts):
         self.known.orders.pop(org, None)
 
     def _note_work(self, org: int, length: int) -> None:
-        """Note that a memory of so many characters enters the full-text index, or leaves it."""
+        """Record that a memory of some length enters or leaves the full-text index."""
         self.unindexed_weights[org] = self.unindexed_weights.get(org, 0) + weight(length)
 
     def _link(self, org: int, link: Link, superseded_at: int | None) -> None:  # noqa: ARG002
@@ -770,7 +772,7 @@ class SqliteTransaction(Facts):
             self._supersede(link.older, link.newer, superseded_at)
 
     def _supersede(self, older: int, newer: int | None, superseded_at: int | None) -> None:
-        """Note by which row a memory is superseded, and since when (ns); by none if both are None."""
+        """Set the row that supersedes a memory, and the moment (ns); None for neither."""
         org, memory_type, event_type, time, rest, was_superseded = self._db.execute(
             f"SELECT org, memory_type, event_type, time, {queries.REST}, is_superseded FROM memories m"
             " WHERE seq = ?",
@@ -801,10 +803,10 @@ _TAGGED = msgspec.json.Decoder(_Tagged)
 
 
 def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:
-    """What a query for row, time and document finds, in any order; fetched in one step (see `bulk`)."""
+    """Return the rows of a query for row, time and document, in any order, fetched in one step."""
     names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
     lines = ", ".join(f"group_concat(ifnull({name}, ''), char(10))" for name in names)
-    tails = "group_concat(seq || ' ' || tail)"  # without those that have none
+    tails = "group_concat(seq || ' ' || tail)"  # NULL tails are skipped
     sql = f"SELECT (SELECT json_quote(id) FROM orgs WHERE number = ?), {tails}, {lines} FROM ({query.sql})"
     org_id, long, *columns = connection.execute(sql, [org, *query.values]).fetchone()
     if columns[0] is None:
@@ -826,6 +828,6 @@ def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> li
 
 
 def _texts(connection: sqlite3.Connection, rows: Mapping[str, str]) -> Mapping[int, str]:
-    """Return the long texts of memories by their rows, given the rows of the texts by the same."""
+    """Return the long texts of memories by row, from the rows of the texts by row."""
     sql = "SELECT CAST(j.key AS INTEGER), t.text FROM json_each(?) j CROSS JOIN texts t ON t.id = j.value"
     return dict(connection.execute(sql, (encoded(rows),)).fetchall())
