@@ -219,28 +219,30 @@ class Core:
         """Return the response to a request, given the result of its work or the error that it raised."""
         if isinstance(outcome, Response | Added):
             response = rendered(outcome)
-        elif isinstance(outcome, Problem):
-            response = refusal(outcome, exchange.request_id)
-        elif isinstance(outcome, DeadlineExceeded):
-            response = refusal(problems.deadline_exceeded(), exchange.request_id)
-        elif isinstance(outcome, OutcomeUnknown):
-            _LOG.error("%s: %s", exchange.request_id, outcome)
-            response = refusal(problems.outcome_unknown(), exchange.request_id)
-        elif isinstance(outcome, StoreUnavailable):
-            _LOG.error("%s: %s", exchange.request_id, outcome)
-            what = str(outcome) if self._local else outcome.reason  # the path is not for clients elsewhere
-            problem = problems.unavailable(f"The storage is not available: {what}")
-            response = refusal(problem, exchange.request_id)
-        elif isinstance(outcome, StoreReadOnly):
-            problem = problems.forbidden("The store was opened to be read only (mode=ro)")
-            response = refusal(problem, exchange.request_id)
         else:
-            _LOG.error("%s: a defect", exchange.request_id, exc_info=outcome)
-            response = refusal(problems.internal_error(), exchange.request_id)
+            response = refusal(self._problem(outcome, exchange.request_id), exchange.request_id)
         headers = {"X-Request-Id": exchange.request_id, **response.headers}
         if response.body:
             headers.setdefault("Content-Type", JSON)
         return msgspec.structs.replace(response, headers=headers)
+
+    def _problem(self, error: Exception, request_id: str) -> Problem:
+        """Return the problem that an error of a request is reported as, and log what operators must know."""
+        if isinstance(error, Problem):
+            return error
+        if isinstance(error, DeadlineExceeded):
+            return problems.deadline_exceeded()
+        if isinstance(error, StoreReadOnly):
+            return problems.forbidden("The store was opened to be read only (mode=ro)")
+        if isinstance(error, OutcomeUnknown):
+            _LOG.error("%s: %s", request_id, error)
+            return problems.outcome_unknown()
+        if isinstance(error, StoreUnavailable):
+            _LOG.error("%s: %s", request_id, error)
+            what = str(error) if self._local else error.reason  # the path is not for clients elsewhere
+            return problems.unavailable(f"The storage is not available: {what}")
+        _LOG.error("%s: a defect", request_id, exc_info=error)
+        return problems.internal_error()
 
     def _work(
         self,
