@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Callable
 from enum import Enum, auto
@@ -11,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from attrs import field, frozen
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -29,6 +30,7 @@ _MAX_READ = 64 << 10  # bytes
 _MAX_HEADERS = 100
 _MAX_PATH = 4 << 10  # bytes; the contract's longest is 1,600, and to decode 64 KiB costs 30 requests
 _END_OF_HEAD = b"\r\n\r\n"
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 _MAX_SKIPPED = 64 << 10  # bytes of an unwanted body that are read so that the connection can be used again
 _LINGER = 1.0  # seconds for a client to read a response whose request was not read to its end
 _MAX_LEAVING = 100  # connections beyond the limit, or that only read their last response
@@ -176,8 +178,8 @@ class Connection(HttpToolsProtocol):
         self._limits = limits
         self._stage = _Stage.HEAD
         self._unread = b""
-        self._head_size = 0
-        self._end_of_last = b""  # the last bytes of the head so far: its end may come in parts
+        self._head = bytearray()  # as it was received so far
+        self._ignores_upgrade = False
         self._left = 0  # bytes of the body that were not read yet; endless for chunks
         self._wants_body = False
         self._problem: Problem | None = None  # raised through the parser
@@ -203,8 +205,8 @@ class Connection(HttpToolsProtocol):
         self._wants_body = True
         self._read()
 
-    def when_lost(self, call: Callable[[], None] | None) -> None:
-        """Set the function that is called when the client has left, or None."""
+    def when_lost(self, call: Callable[[], None]) -> None:
+        """Set the function that is called when the client leaves before its response."""
         self._on_lost = call
 
     def shutdown(self) -> None:
@@ -277,6 +279,7 @@ class Connection(HttpToolsProtocol):
             raise self._refused(problems.malformed("Transfer-Encoding must be chunked"))
         self._left = sys.maxsize if coding else int(headers.get(b"content-length", 0))
         if self._left and self.parser.should_upgrade():  # the parser would take the body for a request
+            self._ignores_upgrade = True
             raise self._refused(problems.malformed("A request with a body cannot ask for an upgrade"))
         self.expect_100_continue &= version != "1.0"  # which knows no response that is not the last
         self._stage = _Stage.BODY
@@ -325,11 +328,11 @@ class Connection(HttpToolsProtocol):
         """
         while self._unread and not self.transport.is_closing():
             if self._stage is _Stage.HEAD:
-                if not self._head_size:
+                if not self._head:
                     self._unread = self._unread.lstrip(b"\r\n")  # or each empty line would count as a head
                 size = self._rest_of_head()
-                self._head_size += size
-                if self._head_size > _MAX_HEAD:
+                self._head += self._unread[:size]
+                if len(self._head) > _MAX_HEAD:
                     self._refuse(problems.head_too_large(f"more than {_MAX_HEAD >> 10} KiB"))
                     return
             elif self._stage is _Stage.BODY and self._wants_body:
@@ -347,22 +350,24 @@ class Connection(HttpToolsProtocol):
         except HttpParserUpgrade:  # a request to speak another protocol, which may be ignored
             pass
         except HttpParserError:
-            self._refuse(self._problem or problems.malformed("This is not HTTP/1.1"))
+            head = bytearray(_UPGRADE.sub(b"\r\nx-upgrade:", self._head))
+            if not self._ignores_upgrade or head == self._head:
+                self._refuse(self._problem or problems.malformed("This is not HTTP/1.1"))
+            else:  # as clients of Java send it, which would rather speak HTTP/2
+                self._head, self._problem = head, None
+                self.parser = HttpRequestParser(self)
+                self._parse(bytes(head))
 
     def _rest_of_head(self) -> int:
         """Return the number of unread bytes up to the end of the head, or of all of them."""
-        seen = len(self._end_of_last)
-        known = self._end_of_last + self._unread
-        end = known.find(_END_OF_HEAD)
-        if end < 0:
-            self._end_of_last = known[-len(_END_OF_HEAD) + 1 :]
-            return len(self._unread)
-        return end + len(_END_OF_HEAD) - seen
+        before = self._head[1 - len(_END_OF_HEAD) :]  # as the end may come in parts
+        end = (before + self._unread).find(_END_OF_HEAD)
+        return len(self._unread) if end < 0 else end + len(_END_OF_HEAD) - len(before)
 
     def _begin_head(self) -> None:
         self._stage = _Stage.HEAD
-        self._head_size = 0
-        self._end_of_last = b""
+        self._head.clear()
+        self._ignores_upgrade = False
 
     def _wait(self) -> None:
         """Measure the time of the client from now on."""

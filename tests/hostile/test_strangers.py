@@ -686,6 +686,29 @@ def test_what_comes_behind_chunks_before_their_response_ends_the_connection(serv
             assert ask(connection, HEALTH) == 200
 
 
+@pytest.mark.parametrize("split", [0, 60, -60, -3], ids=["whole", "early", "late", "in its end"])
+def test_a_wish_to_speak_http_2_is_ignored_with_and_without_a_body(server: LiveServer, split: int) -> None:
+    """Java's HttpClient sends it by default."""
+    wish = (
+        "Connection: Upgrade, HTTP2-Settings\r\nUPGRADE: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
+    )
+    stored = post(MEMORIES, server.key, json.dumps({"agent_id": "java", "content": f"{split}"}).encode())
+    head, _, body = stored.replace(b"Host:", f"{wish}Host:".encode()).partition(b"\r\n\r\n")
+    head += b"\r\n\r\n"
+    chunks = head.replace(f"Content-Length: {len(body)}".encode(), b"Transfer-Encoding: chunked")
+    with connect(server.url) as connection:
+        for request, status in (
+            (get(b"/health", wish.encode()), 200),
+            (head + body, 201),
+            (chunks + b"2\r\n{}\r\n0\r\n\r\n", 400),
+            (HEALTH, 200),
+        ):
+            connection.sendall(request[: len(head) + split] if split < 0 else request[:split])
+            connection.sendall(request[len(head) + split :] if split < 0 else request[split:])
+            assert read(connection) == status
+    assert contents(server, "java")[0] == f"{split}"
+
+
 def test_a_client_of_http_1_0_is_not_asked_for_its_body(server: LiveServer) -> None:
     with connect(server.url) as connection:
         request = post(MEMORIES, server.key, b"{}").replace(b"Host", b"Expect: 100-continue\r\nHost")
@@ -779,9 +802,7 @@ HEADS = {
     "two lengths": (get(b"/health", b"Content-Length: 1\r\nContent-Length: 2\r\n"), 400),
     "a length and chunks": (get(b"/health", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
     "a coding besides chunks": (get(b"/health", b"Transfer-Encoding: gzip, chunked\r\n"), 400),
-    "an upgrade with a body": (
-        get(b"/health", b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n"), 400,
-    ),
+    "a tunnel with a body": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", 400),
     "a tunnel": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
 }  # fmt: skip
