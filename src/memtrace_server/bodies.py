@@ -116,7 +116,7 @@ class Body:
             self.has_turn = True
 
     async def _read_on(self, most: int) -> None:
-        """Read to the end of the body, or so many bytes of it and a little more."""
+        """Read to the end of the body, or `most` bytes of it and a little more."""
         if self._connection:
             self._connection.accept_body()
         started = time.monotonic()

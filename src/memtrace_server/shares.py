@@ -37,11 +37,11 @@ class Share:
         self.turn = asyncio.Lock()
 
     def join(self, body: object, size: int) -> None:
-        """Note that up to so many bytes of a body are to come, until `drop`."""
+        """Add a body of which up to `size` bytes are to come, until `drop`."""
         self._bodies[body] = _Body(held=0, left=size)
 
     async def reserve(self, body: object, size: int) -> None:
-        """Wait until so many bytes of a body may arrive, and count them, or all that are left of it."""
+        """Wait until `size` bytes of a body, or all that are left of it, may arrive, and count them."""
         if self._take(body, size):
             return
         waiter = asyncio.get_running_loop().create_future()
@@ -52,14 +52,14 @@ class Share:
             self._waiting.pop(body, None)
 
     def settle(self, body: object, held: int) -> None:
-        """Note how many bytes of a body have come, and give back what else was reserved for it."""
+        """Record that `held` bytes of a body have come, and release what else was reserved for it."""
         known = self._bodies[body]
         known.left += known.held - held
         known.held = held
         self._wake()
 
     def drop(self, body: object) -> None:
-        """Note that nothing of a body is held any more."""
+        """Remove a body, of which nothing is held any more."""
         self._bodies.pop(body, None)
         self._wake()
 
@@ -84,7 +84,7 @@ class Share:
         return True
 
     def _wake(self) -> None:
-        """Let bodies go on that wait; if the one that needs least cannot, no other can."""
+        """Continue bodies that wait; if the one that needs least cannot continue, no other can."""
         for body in sorted(self._waiting, key=lambda body: self._bodies[body].left):
             size, waiter = self._waiting[body]
             if waiter.done():  # given up
