@@ -1,4 +1,4 @@
-"""Measure server and client against what takes turns with them in the same run, and print one report."""
+"""Compare server and client with floors and peers that take turns in one run, and print a report."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = ("throughput", "flatness", "postgres", "contexts", "embedded", "weight",
 
 
 def main() -> int:
-    """Measure what was asked for; 0 when every target is met."""
+    """Measure the requested parts; return 0 if every target is met."""
     options = parse_arguments()
     FOLDER.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--quick", action="store_true", help="about a minute, and no further than 100,000 memories"

@@ -1,4 +1,4 @@
-"""Measure what a memory costs in our embedded store and in those of others, and print the table."""
+"""Measure what a memory costs in the embedded store and in others, and print the table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent.parent / "build" / "bench"
 
 
 def main() -> int:
-    """Measure, and write the table to a file, too."""
+    """Measure, and also write the table to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=25, help="turns of 200 writes each (default: 25)")
     options = parser.parse_args()

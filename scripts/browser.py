@@ -19,12 +19,12 @@ _PATIENCE = 900  # seconds for each step of the installation
 
 
 class NoBrowserError(RuntimeError):
-    """There is no browser."""
+    """No browser was found."""
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Run the browser while this is entered.
+    """Run the browser in a `with` block.
 
     Raises:
         NoBrowserError: If there is none.
@@ -32,7 +32,7 @@ def browser() -> Iterator[Browser]:
     path = _find()
     if path is None:
         raise NoBrowserError("there is no browser; run: make browser")
-    # A container has no user namespaces for Chromium's sandbox; all that is loaded is our own.
+    # A container has no user namespaces for Chromium's sandbox; only our own pages are loaded.
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"]
@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 
 def main() -> None:
-    """Install Chromium with apt, as root; say so if that cannot be done."""
+    """Install Chromium with apt, as root, or print why that is impossible."""
     apt = shutil.which("apt-get")
     if _find() is None and apt and os.geteuid() == 0:
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}

@@ -47,7 +47,7 @@ print(memory.content, memory.importance, memory.metadata["ticket"], memory.time.
 
 
 def main() -> int:
-    """Check all; return the exit code."""
+    """Run all checks, and return the exit code."""
     try:
         install()
         lint()
@@ -62,24 +62,24 @@ def main() -> int:
 
 
 class CheckError(Exception):
-    """A tool, or a client made by it, found something wrong."""
+    """A tool, or a client that it generated, found a fault."""
 
 
 def install() -> None:
-    """Install what examples/typescript names, in exact versions, without a lock file."""
+    """Install the exact versions that examples/typescript names, without a lock file."""
     shutil.copytree(EXAMPLE, BUILD, dirs_exist_ok=True, ignore=shutil.ignore_patterns("node_modules"))
     npm = ["node", str(NODE / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
     run([*npm, "install", "--no-audit", "--no-fund", "--loglevel=error"])
 
 
 def lint() -> None:
-    """Lint the contract, but for the rule against localhost, which is where a server runs at first."""
+    """Lint the contract, except the rule against localhost, as a server first runs there."""
     rules = ["--extends=recommended-strict", "--skip-rule=no-server-example.com"]
     run([str(TOOLS / "redocly"), "lint", str(OPENAPI), *rules])
 
 
 def check_typescript(url: str, key: str) -> None:
-    """Make types, compile the example with them, and run it."""
+    """Generate types, compile the example with them, and run it."""
     # As the documentation says: with a default that is not null, the type would have a field that is there.
     flags = ["--default-non-nullable=false", "--output=memtrace.d.ts"]
     run([str(TOOLS / "openapi-typescript"), str(OPENAPI), *flags])
@@ -89,7 +89,7 @@ def check_typescript(url: str, key: str) -> None:
 
 
 def check_pydantic(url: str, key: str) -> None:
-    """Make pydantic models, and read a page with them."""
+    """Generate pydantic models, and read a page with them."""
     generator = ["datamodel-codegen", "--input", str(OPENAPI), "--output", "models.py"]
     run([*generator, "--output-model-type=pydantic_v2.BaseModel", "--target-python-version=3.11"])
     with Memtrace(url, key) as client:
@@ -122,7 +122,7 @@ def run(command: Sequence[str], text: str = "", **environment: str) -> str:
 
 
 def expect(printed: str, expected: str) -> None:
-    """Compare what a client printed with what it should.
+    """Compare the output of a client with the expected output.
 
     Raises:
         CheckError: They differ.

@@ -30,7 +30,7 @@ _WATCH = 'read -r _; "$1" stop -D "$2/data" -m immediate -w; rm -rf "$2"'
 
 
 def find_binaries() -> Path | None:
-    """Return the folder of PostgreSQL's programs: the newest of Debian's, or that on PATH."""
+    """Return the folder of PostgreSQL's programs: Debian's newest, or the one on PATH."""
     installed = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     newest = max(installed, key=lambda path: float(path.parts[-3]), default=None)
     if newest is not None:
@@ -40,7 +40,7 @@ def find_binaries() -> Path | None:
 
 
 class Cluster:
-    """A PostgreSQL cluster that runs while it is entered, and no longer than this process.
+    """A PostgreSQL cluster that runs in a `with` block, at most as long as this process.
 
     Args:
         binaries: The folder of PostgreSQL's programs.
@@ -105,7 +105,7 @@ class Cluster:
         return f"postgresql://{login}@127.0.0.1:{self.port}/{database}{options}"
 
     def initialise(self) -> None:
-        """Make the data folder: an empty one, or a copy of the primary's."""
+        """Create the data folder: empty, or a copy of the primary's."""
         if self._primary is not None:
             source = f"host=127.0.0.1 port={self._primary.port} user=memtrace password={self.password}"
             self.run("pg_basebackup", "-D", str(self.data), "-d", source, "-R", "-c", "fast", "--no-sync")
@@ -122,7 +122,7 @@ class Cluster:
         secret.unlink()
 
     def start(self) -> None:
-        """Start on a free port, or on that of the last time."""
+        """Start on a free port, or on the previous one."""
         for attempt in range(_PORTS):
             port = self.port or _free_port()
             settings = {**self._settings, "port": str(port), "unix_socket_directories": str(self.folder)}
@@ -138,11 +138,11 @@ class Cluster:
                 return
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop: `immediate` as if it had been killed."""
+        """Stop the cluster; `immediate` is like a kill."""
         self.run("pg_ctl", "stop", "-D", str(self.data), "-m", mode, "-w")
 
     def promote(self) -> None:
-        """Let a standby become the primary."""
+        """Promote a standby to primary."""
         self.run("pg_ctl", "promote", "-D", str(self.data), "-w")
 
     def signal(self, number: signal.Signals) -> None:
@@ -153,7 +153,7 @@ class Cluster:
             os.kill(pid, number)
 
     def cpu(self) -> float:
-        """Return the CPU time (s) that all of its processes have taken; where there is a `/proc`."""
+        """Return the CPU time (s) of all processes of the cluster; needs `/proc`."""
         postmaster = (self.data / "postmaster.pid").read_text().split()[0]
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         taken = _ticks(postmaster, 2, 4)  # its own and of children that ended

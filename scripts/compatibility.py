@@ -92,12 +92,12 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def promises(contract: Mapping[str, Any]) -> Promises:
-    """Return all that a contract promises."""
+    """Return all promises of a contract."""
     return dict(_Walk(contract).promises())
 
 
 def breaks(before: Promises, now: Promises) -> dict[str, str]:
-    """Return which promises are not kept, and why."""
+    """Return the broken promises, and why each is broken."""
     broken = {}
     for subject, facts in before.items():
         reasons = list(_reasons(subject, facts, now[subject])) if subject in now else ["removed"]
@@ -112,7 +112,7 @@ def unnamed(broken: dict[str, str], changelog: str) -> dict[str, str]:
 
 
 def render(all_promises: Promises, version: str) -> str:
-    """Write promises as lines, below one that differs with each update."""
+    """Write promises as lines, below a line that differs with each update."""
     lines = [
         f"{subject}\t{json.dumps(facts, sort_keys=True)}\n" for subject, facts in sorted(all_promises.items())
     ]
@@ -204,7 +204,7 @@ class _Walk:
                 yield from self._schema(f"{subject}[{label}]", node)
 
     def _named(self, way: str, reference: str, walk: Callable[..., Iterator[Any]]) -> Iterator[Any]:
-        """Walk through a component the first time that it is met on this way."""
+        """Visit a component the first time that it occurs on this path."""
         subject = f"{way} {_name(reference)}"
         if subject not in self._seen:
             self._seen.add(subject)
@@ -297,7 +297,7 @@ def _earlier(file: Path) -> Iterator[Promises]:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    """Ask git; return nothing outside a repository, as in an unpacked sdist."""
+    """Run git; return nothing outside a repository, as in an unpacked sdist."""
     done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S607
     return done.stdout if done.returncode == 0 else ""
 

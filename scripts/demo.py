@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def show(section: Snippet, url: str, key: str) -> None:
-    """Print each step of a section, run it, and print what came of it."""
+    """Print each step of a section, run it, and print its result."""
     names: dict[str, Any] = {}
     for step in section.steps():
         print(f"\n{step.code.strip()}")
@@ -78,7 +78,7 @@ def show(section: Snippet, url: str, key: str) -> None:
 
 
 def ask_elsewhere(server: LiveServer) -> None:
-    """Ask the same question in a process of its own, and print what it finds."""
+    """Ask the same question in another process, and print the results."""
     arguments = ["search", "Where does Anna live?", "--limit", "1"]
     environment = os.environ | {"MEMTRACE_URL": server.url, "MEMTRACE_API_KEY": server.key}
     command = [sys.executable, "-m", "memtrace", *arguments]
@@ -88,7 +88,7 @@ def ask_elsewhere(server: LiveServer) -> None:
 
 
 def tell(result: object) -> str:
-    """What a person wants to know of a result, in a line."""
+    """Return a result as one line for people."""
     match result:
         case Memory():
             return f"stored as {result.id}"

@@ -1,4 +1,4 @@
-"""A derived folder: built elsewhere, then put into place as a whole, or compared with what is there."""
+"""Derived folders: built in a temporary folder, then moved into place or compared with the existing one."""
 
 import filecmp
 import os
@@ -12,13 +12,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class DerivationError(Exception):
-    """Something that a person has to put right first."""
+    """An error that a person must fix first."""
 
 
 def put(folder: Path, build: Callable[[Path], None]) -> None:
-    """Build a folder and put it into place. A build that fails leaves what was there."""
+    """Build a folder and move it into place. A failed build leaves the existing folder."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside its place, so that putting it there is a rename.
+    # In the same parent folder, so that a rename is enough.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".derived-") as temporary:
         new, old = Path(temporary, folder.name), Path(temporary, "old")
         build(new)
@@ -28,7 +28,7 @@ def put(folder: Path, build: Callable[[Path], None]) -> None:
 
 
 def differences(folder: Path, build: Callable[[Path], None]) -> list[Path]:
-    """Build a folder elsewhere, and give the files in which the one in place differs from it."""
+    """Build a temporary folder, and return the files in which the existing one differs."""
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary, folder.name)
         build(fresh)

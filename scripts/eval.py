@@ -1,4 +1,4 @@
-"""Measure search on a labelled log, beside FTS5's own ranking, and what each of its rules is worth.
+"""Measure search on a labelled log, compared with FTS5's own ranking, and the effect of each rule.
 
 Half of the questions are held out. Tune on the others (`--tune`); the report shows both.
 """
@@ -26,7 +26,7 @@ TARGETS = {"p50": 10.0, "p95": 20.0}  # ms, at LARGE memories
 
 
 def main() -> int:
-    """Print the report; 1 if a target is missed."""
+    """Print the report; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tune", action="store_true", help="only the questions that are not held out")
     parser.add_argument("--only", choices=("quality", "speed"), help="this part of the report")
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def quality(sets: Mapping[str, Sequence[log.Question]]) -> str:
-    """Compare the ways to search."""
+    """Compare the searches."""
     whole = log.make()
     lines = [
         f"{len(whole.memories):,} memories; {PARTS} small logs of the same.\n",
@@ -83,7 +83,7 @@ def kinds(sets: Mapping[str, Sequence[log.Question]]) -> str:
 
 
 def rules(sets: Mapping[str, Sequence[log.Question]]) -> str:
-    """Leave out one rule at a time: how much the mean of the measures falls."""
+    """Print how much the mean of the measures falls without each rule."""
     columns = [f"{name}, {size}" for name in sets for size in ("whole", "small")]
     lines = [table_head("rule: its gain", *columns)]
     with stores() as (memtrace, small):
@@ -141,7 +141,7 @@ def full_texts() -> list[peers.Peer]:
 
 @contextmanager
 def stores() -> Iterator[tuple[peers.Memtrace, list[peers.Peer]]]:
-    """Lend our search on the whole log and on each small one."""
+    """Yield Memtrace's search on the whole log and on each small one."""
     whole = log.make()
     with ExitStack() as stack:
         memtrace = stack.enter_context(search(whole.memories))
@@ -157,7 +157,7 @@ Without = Callable[[], AbstractContextManager[object]]
 
 
 def setting(module: object, **values: object) -> Without:
-    """Return what sets constants of a module for a while."""
+    """Return a context manager that sets constants of a module."""
 
     @contextmanager
     def change() -> Iterator[None]:
@@ -170,7 +170,7 @@ def setting(module: object, **values: object) -> Without:
 
 
 def analysing(**values: object) -> Without:
-    """Return what changes how texts are taken apart for a while."""
+    """Return a context manager that changes the analysis of texts."""
 
     @contextmanager
     def change() -> Iterator[None]:
@@ -210,7 +210,7 @@ IN_INDEX: Mapping[str, Without] = {
 
 
 def speed(sets: Mapping[str, Sequence[log.Question]]) -> tuple[str, bool]:
-    """Measure how long a search takes in the process, in CPU, as the number of memories grows."""
+    """Measure the CPU time of a search in the process as the number of memories grows."""
     memories = log.make().memories
     questions = [question for each in sets.values() for question in each]
     lines = [table_head("memories", "search", "p50 (ms)", "p95 (ms)")]
@@ -239,7 +239,7 @@ def speed(sets: Mapping[str, Sequence[log.Question]]) -> tuple[str, bool]:
 
 @contextmanager
 def search(memories: object) -> Iterator[peers.Memtrace]:
-    """Lend our search on a new store of some memories."""
+    """Yield Memtrace's search on a new store of some memories."""
     with tempfile.TemporaryDirectory() as folder, closing(peers.Memtrace(Path(folder), memories)) as memtrace:  # type: ignore[arg-type] # any memories
         yield memtrace
 

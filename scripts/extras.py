@@ -1,4 +1,4 @@
-"""Try each extra as somebody who installs it and nothing else of ours: `make extras` (EXTRAS='mcp strands').
+"""Test each extra in an environment with only this extra: `make extras` (EXTRAS='mcp strands').
 
 The wheel is built once. An extra gets an environment below build/extras, in which its snippet in
 docs/integrations.md runs against a server of this checkout. Then what the first lines of an example say is
@@ -67,7 +67,7 @@ OTHERS: dict[str, tuple[str | list[str], ...]] = {
 
 
 class TrialError(Exception):
-    """An extra does not do what it promises."""
+    """An extra does not work as documented."""
 
 
 class Environment:
@@ -81,7 +81,7 @@ class Environment:
         self.install(requirement)
 
     def install(self, *requirements: str) -> None:
-        """Install requirements, and check that all that is installed goes together."""
+        """Install requirements, and check that all installed packages are compatible."""
         pip: list[str | Path] = [
             sys.executable,
             "-m",
@@ -94,7 +94,7 @@ class Environment:
         _run([*pip, "check"])
 
     def try_out(self, what: Path | str | list[str], environment: dict[str, str], given: str = "") -> str:
-        """Run an example, a program or a command in a folder of its own; return what it prints."""
+        """Run an example, a program or a command in a new folder, and return its output."""
         path = {"PATH": f"{self._python.parent}:{os.environ['PATH']}"}
         command: list[str | Path]
         match what:
@@ -109,7 +109,7 @@ class Environment:
 
 
 def main(chosen: Sequence[str]) -> int:
-    """Try extras, all if none is chosen; return the exit code."""
+    """Test extras, by default all, and return the exit code."""
     shutil.rmtree(BUILD, ignore_errors=True)
     wheel = build()
     extras = chosen or [*declared()]
@@ -129,7 +129,7 @@ def main(chosen: Sequence[str]) -> int:
 
 
 def trials(extra: str, wheel: Path, at: dict[str, str]) -> Iterator[str]:
-    """Try an extra; yield what worked."""
+    """Test an extra, and yield what worked."""
     environment = Environment(extra, f"{wheel}[{extra}]")
     yield "installed alone"
     if extra in OTHERS:
@@ -152,7 +152,7 @@ def trials(extra: str, wheel: Path, at: dict[str, str]) -> Iterator[str]:
 
 
 def declared() -> Iterator[str]:
-    """Yield the extras of the project, but for those of its developers."""
+    """Yield the extras of the project, except those of its developers."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     return (extra for extra in project["optional-dependencies"] if extra not in {"dev", "test"})
 

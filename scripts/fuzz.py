@@ -1,4 +1,4 @@
-"""Fuzz a live server against the contract: ours, or any other that a URL and a key name."""
+"""Fuzz a live server against the contract: a new one, or the one of a URL and a key."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from memtrace import AddMemoryRequest, ConflictError, Memtrace
 
 ROOT = Path(__file__).parent.parent
 REPORT = ROOT / "build" / "fuzz" / "junit.xml"
-# What the contract's examples name, so that they find something.
+# Ids in the contract's examples, so that they find records.
 AGENT = "support-bot"
 SESSION = "sess_01JD5P8E6W3M9V2QXA7RKB4TNC"
 
 
 def main() -> int:
-    """Run the fuzzer; 0 when neither it nor the server has anything to complain about."""
+    """Run the fuzzer; return 0 if neither it nor the server reports a fault."""
     options = parse_arguments()
     if options.url:
         return fuzz(options.url, [key for key in (options.key, options.peer_key) if key], options)
-    # On a quick machine, the fuzzer tries more wrong keys a minute than a stranger may.
+    # On a fast machine, the fuzzer sends more wrong keys per minute than the default limit.
     arguments = ("--metrics", "--auth-failure-limit", "0")
     with tempfile.TemporaryDirectory() as folder, LiveServer(Path(folder), *arguments) as server:
         keys = [server.create_tenant("alice"), server.create_tenant("bob")]
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=25, help="most examples for each operation and phase")
     parser.add_argument("--seed", type=int, help="another seed than that of schemathesis.toml")
@@ -50,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def fuzz(url: str, keys: list[str], options: argparse.Namespace) -> int:
-    """Run schemathesis with the first key; it must see nothing that belongs to the others."""
+    """Run schemathesis with the first key, which must see no data of the others."""
     users = dict(zip(("alice", "bob"), keys, strict=False))
     for user, key in users.items():
         seed(url, key, user)
@@ -83,7 +83,7 @@ def configure(folder: Path, users: dict[str, str]) -> Path:
 
 
 def seed(url: str, key: str, user: str) -> None:
-    """Give a tenant something to find: a server without data hides its mistakes."""
+    """Store records for a tenant, as a server without data hides faults."""
     with Memtrace(url, key) as client:
         try:
             client.register_agent(name=AGENT, description=f"Works for {user}", config={"owner": user})

@@ -1,4 +1,4 @@
-"""A Memtrace server of one's own, and what can be done to it."""
+"""A local Memtrace server, and operations on it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memtrace_server.store import open_store
 
 
 class LiveServer(ServerProcess):
-    """Runs `memtrace serve` while it is entered, as `ServerProcess` does.
+    """Run `memtrace serve` in a `with` block, like `ServerProcess`.
 
     Args:
         folder: Where it runs and keeps its database; a second server there finds the data again.
@@ -42,7 +42,7 @@ class LiveServer(ServerProcess):
         return self._process.pid
 
     def kill(self) -> None:
-        """End the server at once, in the middle of whatever it does, and wait for its end."""
+        """Kill the server and wait for its end."""
         self._process.kill()
         self._process.wait()
 
@@ -61,6 +61,6 @@ class LiveServer(ServerProcess):
         return printed.getvalue()
 
     def create_tenant(self, name: str, *, role: str = "admin") -> str:
-        """Create an organisation and return a key of it, as commands do, but without their processes."""
+        """Create an organisation and return a key of it, like the commands, but without their processes."""
         with closing(open_store(self.store_url)) as store:
             return tenants.create_key(store, tenants.create_org(store, name).id, role, "")

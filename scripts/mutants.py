@@ -35,7 +35,7 @@ _ANY = "memtrace._compat.x_page_after__mutmut_1"
 
 
 def main() -> int:
-    """Run and report; gives the exit code."""
+    """Run the mutants, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only these, such as 'memtrace._retry*'")
     parser.add_argument("--sample", type=int, metavar="N", help="only N of all, chosen at random")
@@ -78,7 +78,7 @@ def outcomes(text: str, chosen: set[str] | None = None) -> dict[str, Counter[str
 
 
 def interval(noticed: int, checked: int) -> tuple[float, float]:
-    """Return between which shares of all mutants are noticed, by Wilson's score interval."""
+    """Return the confidence interval of the share of noticed mutants (Wilson's score interval)."""
     z = 1.96
     share, room = noticed / checked, z * z / checked
     spread = z * math.sqrt(share * (1 - share) / checked + room / checked / 4)

@@ -36,7 +36,7 @@ _LIMITS = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "default": "DEFAULT", "ma
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Regenerate, or check; gives the exit code."""
+    """Regenerate or check, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--openapi", type=Path, default=OPENAPI, help="the contract (default: openapi.yaml)")
     parser.add_argument(
@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def generate(openapi: Path, package: Path) -> None:
-    """Write the package made from a contract to a folder that does not exist yet."""
+    """Write the package that is generated from a contract to a new folder."""
     _require_generator()
     try:
         contract = yaml.load(openapi.read_bytes(), yaml.CSafeLoader)
@@ -154,7 +154,7 @@ def _is_missing_in_0x(node: object) -> bool:
 
 
 def _prepared(contract: dict[str, Any]) -> dict[str, Any]:
-    """Prepare a copy of a contract for the generator, which knows less.
+    """Prepare a copy of a contract for the generator, which supports less.
 
     A parameter's own description goes into its schema, where the generator looks for it. The parameters of
     `listMemories` become one more schema, `ListOptions`.

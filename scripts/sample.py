@@ -1,4 +1,4 @@
-"""A few days of two agents, to look at: for the demo's page and for the screenshots."""
+"""Sample memories of two agents over some days, for the demo's page and the screenshots."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ _SUPERSEDES = {"Anna lives at Hafenweg 3, Hamburg": "Anna lives at Lindenstraße
 
 
 def store(client: Memtrace, now: datetime | None = None) -> None:
-    """Store the sample, as if it had been stored when it happened.
+    """Store the sample as if each memory had been stored at its own time.
 
     Args:
         client: Where; with an admin's key.

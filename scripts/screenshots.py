@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = (1400, 390)
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 KEPT = {"timeline-1400-light", "context-1400-dark"}
-"""Those that README shows, which are in git; the others go to build/."""
+"""The pictures in README, which are in git; all others go to build/."""
 
 
 def views(client: Memtrace) -> dict[str, str]:
-    """Return each view's name and what follows the page's URL."""
+    """Return the name of each view, and the part of its URL after the page's."""
     [address] = client.search_memories(query="Hamburg address", memory_types=["entity"]).results[:1]
     return {
         "timeline": "#/",
@@ -38,7 +38,7 @@ def views(client: Memtrace) -> dict[str, str]:
 
 
 def main() -> None:
-    """Take them all, or those whose name has a given word in it."""
+    """Take all pictures, or those with a given word in their name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("word", nargs="?", default="", help="only pictures with this in their name")
     word = parser.parse_args().word
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def settle(page: Page, place: str) -> None:
-    """Wait until a view has all that it asks for; a live one never stops asking."""
+    """Wait until a view has loaded its data; a live view never stops to request more."""
     page.wait_for_selector("form.ask" if not place else f"main[data-place='{place}']")
     page.wait_for_timeout(500)
 

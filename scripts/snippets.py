@@ -1,4 +1,4 @@
-"""The Python code in a markdown document, and how to run it as a reader would."""
+"""The Python code in markdown documents, run as a reader would run it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Snippet:
     shown: str | None = None
 
     def steps(self) -> Iterator[Snippet]:
-        """Its statements one by one, each with the comments before it."""
+        """The statements of the block, each with the comments before it."""
         lines = self.code.splitlines(keepends=True)
         start = 0
         for statement in ast.parse(self.code).body:
@@ -70,13 +70,13 @@ class Snippet:
 
 
 def without_times(text: str) -> str:
-    """What a document shows, or a snippet prints, but for the days and times of a context."""
+    """Return shown or printed output without the days and times of a context."""
     text = re.sub(r"^## \w+day 20\d\d-\d\d-\d\d$", "## DAY", text, flags=re.MULTILINE)
     return re.sub(r"^\d\d:\d\d ", "", text, flags=re.MULTILINE).strip()
 
 
 def snippets(path: Path) -> list[Snippet]:
-    """Every block of Python code in a document, from its top to its end."""
+    """Return every block of Python code in a document, in order."""
     found: list[Snippet] = []
     heading = ""
     text = path.read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Let honest and hostile clients use one server side by side.
+"""Run honest and hostile clients on one server in parallel.
 
 Hostile clients run at the lowest priority (`nice 19`): clients of a network take no processor from the
 server, and who waits for what the server does is to be measured, not how the machine shares its processors.
@@ -43,7 +43,7 @@ _CHUNK = 4_096  # bytes of a response, which is all that a deaf client reads
 
 
 def main() -> int:
-    """Run for as long as is asked for; return 1 if a promise was not kept."""
+    """Run for the requested time; return 1 if a guarantee was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long; default: 10")
     parser.add_argument(
@@ -63,7 +63,7 @@ def run(
     server: LiveServer, honest: Sequence[Honest], seconds: float, attacks: Sequence[str]
 ) -> tuple[Sequence[int], Counter[str]]:
     """Run all clients; return the sizes of the server's memory, and the number of attacks of each kind."""
-    # A process of their own, so that they slow nobody down here.
+    # In a separate process, so that they do not slow down the honest clients here.
     context = multiprocessing.get_context("spawn")
     counts: multiprocessing.Queue[Counter[str]] = context.Queue()
     until = time.time() + seconds
@@ -87,7 +87,7 @@ def run(
 def report(
     honest: Sequence[Honest], sizes: Sequence[int], attacks: Counter[str], lost: int, server: LiveServer
 ) -> int:
-    """Print what was measured; return 1 if a promise was not kept."""
+    """Print the measurements; return 1 if a guarantee was broken."""
     print(f"attacks: {', '.join(f'{number} {name}' for name, number in sorted(attacks.items()))}")
     taken = sorted(seconds for client in honest for seconds in client.taken)
     p50, p99 = (taken[int(len(taken) * part)] for part in (0.5, 0.99))
@@ -119,7 +119,7 @@ def report(
 
 @define
 class Honest:
-    """A client that stores, reads, lists, searches and asks for contexts, for an organisation of its own.
+    """A client that stores, reads, lists, searches and requests contexts, for its own organisation.
 
     Attributes:
         acknowledged: The content of each memory, by its id.
@@ -153,7 +153,7 @@ class Honest:
                 self._ask(client, "context", "POST", "/api/v1/sessions/s1/context", json={"max_tokens": 500})
 
     def lost(self, url: str) -> int:
-        """Return how many acknowledged memories a server does not have, or has otherwise."""
+        """Return how many acknowledged memories a server lacks, or has with other contents."""
         found: dict[str, str] = {}
         cursor: dict[str, str] = {}
         with httpx.Client(base_url=url, headers={"x-api-key": self.key}, timeout=_PATIENCE) as client:
@@ -197,7 +197,7 @@ def attack(
 
     def go_on(name: str) -> None:
         while time.time() < until:
-            with suppress(OSError, httpx.HTTPError):  # it is hung up on, as it should be
+            with suppress(OSError, httpx.HTTPError):  # the server closes the connection, as expected
                 WAYS[name](url, key)
             done[name] += 1
 
@@ -210,7 +210,7 @@ def attack(
 
 
 def stall(url: str, key: str) -> None:
-    """Leave connections in each state for some seconds."""
+    """Keep connections in each state for some seconds."""
     body = request(_MEMORIES, key, "POST", b'{"agent_id": "a", "content": "never"}')
     starts = [b"", b"GE", request("/health", key)[:-2], body[:-5], request("/health", key)]
     with ExitStack() as stack:
@@ -220,7 +220,7 @@ def stall(url: str, key: str) -> None:
 
 
 def send_nonsense(url: str, _: str) -> None:
-    """Send without a key what would be costly to read."""
+    """Send requests without a key that would be expensive to read."""
     many = b'{"memories":[' + b",".join([b"{}"] * 100_000) + b"]}"
     for costly in (
         request(_MEMORIES, "", "POST", many),
@@ -243,7 +243,7 @@ def guess_keys(url: str, _: str) -> None:
 
 
 def read_nothing(url: str, key: str) -> None:
-    """Ask for large pages and read a little of them."""
+    """Request large pages and read a small part of them."""
     with ExitStack() as stack:
         for _ in range(5):
             connection = stack.enter_context(connect(url))

@@ -1,4 +1,4 @@
-"""See the types as users do: check tests/package/typing with pyright, and the public names for types.
+"""Check types as users see them: tests/package/typing with pyright, and the types of public names.
 
 mypy checks all the code; pyright is what most editors have, and measures how complete the types of an
 installed package are. Exits with 1 if there is anything to say.
@@ -19,7 +19,7 @@ PACKAGES = ("memtrace", "memtrace_api")
 
 
 def main() -> int:
-    """Check both; gives the exit code."""
+    """Run both checks, and return the exit code."""
     wrong = _pyright().returncode != 0
     for package in PACKAGES:
         problems, symbols = completeness(package)
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def completeness(package: str) -> tuple[list[str], int]:
-    """List what the public names of an installed package lack, and count them all."""
+    """Return the faults of an installed package's public names, and their number."""
     # What httpx lacks is not ours to give, hence --ignoreexternal.
     report = json.loads(_pyright("--verifytypes", package, "--ignoreexternal", "--outputjson").stdout)
     complete: dict[str, Any] = report["typeCompleteness"]

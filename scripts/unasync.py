@@ -1,4 +1,4 @@
-"""Derive src/memtrace/_sync, the client that blocks, from src/memtrace/_async, the one written by hand.
+"""Derive src/memtrace/_sync, the blocking client, from src/memtrace/_async, which is written by hand.
 
 Both are then the same by construction. Names are replaced where they are names (and in docstrings and
 comments, where examples are); a statement whose first line says `# unasync: remove` is left out. `--check`
@@ -50,7 +50,7 @@ REMOVE = "# unasync: remove"
 
 
 class Edit(NamedTuple):
-    """A piece of a source, from and to a line (from 1) and a column, and what takes its place."""
+    """A range of a source, by line (from 1) and column, and its replacement."""
 
     start: tuple[int, int]
     end: tuple[int, int]
@@ -58,7 +58,7 @@ class Edit(NamedTuple):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Derive, or check; gives the exit code."""
+    """Derive or check, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit 1 if anything is out of date"
@@ -75,19 +75,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write() -> list[Path]:
-    """Write the derived package; gives no path, as nothing is out of date then."""
+    """Write the derived package, and return no paths, as nothing is out of date then."""
     if _modules():
         derived.put(OUTPUT, build)
     return []
 
 
 def check() -> list[Path]:
-    """Give the files that are out of date."""
+    """Return the files that are out of date."""
     return derived.differences(OUTPUT, build) if _modules() else []
 
 
 def build(folder: Path) -> None:
-    """Derive every module of the package into a folder that does not exist yet."""
+    """Derive every module of the package into a new folder."""
     for path in _modules():
         name = path.relative_to(SOURCE)
         module = folder / name
@@ -139,7 +139,7 @@ def _without_removed(source: str) -> str:
 
 
 def _refuse_in_f_strings(source: str) -> None:
-    """Refuse what would have to be replaced in an f-string: up to Python 3.11 it is one token."""
+    """Refuse names to replace in f-strings: up to Python 3.11, an f-string is one token."""
     for string in ast.walk(ast.parse(source)):
         if isinstance(string, ast.JoinedStr):
             for node in ast.walk(string):

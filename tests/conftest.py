@@ -1,4 +1,4 @@
-"""What the tests share: a live server, started once, and clients of it."""
+"""Fixtures of all tests: a live server, started once, and its clients."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pytest_configure() -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what is marked `both_stores` on SQLite and on PostgreSQL."""
+    """Run tests marked `both_stores` on SQLite and on PostgreSQL."""
     if metafunc.definition.get_closest_marker("both_stores") is None:
         return
     for name, scope in (("live_server", "session"), ("in_process", "function"), ("store_url", "function")):
@@ -94,7 +94,7 @@ def _postgres_server(
 
 
 def _check(server: LiveServer) -> None:
-    """Check how a server ended, and that it logged no defect: a client may have hidden it by a retry."""
+    """Check a server's exit code and log, as a client's retry may have hidden a defect."""
     assert server.returncode == 0, "".join(server.log)
     assert [line for line in server.log if '"level": "error"' in line or '"level"' not in line] == []
 
@@ -108,7 +108,7 @@ def live_store(live_server: LiveServer) -> Iterator[Store]:
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a store of a test's own."""
+    """The URL of a new store for a test."""
     if getattr(request, "param", "sqlite") == "postgres":
         url: str = request.getfixturevalue("postgres_url")
         return url
@@ -117,7 +117,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def _memtrace_process(live_server: LiveServer) -> LiveServer:
-    """The server of our own pytest plugin: one for all."""
+    """The server of the pytest plugin, shared by all tests."""
     return live_server
 
 
@@ -129,7 +129,7 @@ def tenant_key(memtrace_server: MemtraceServer) -> str:
 
 @pytest.fixture
 def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL that documents name: with any key, it leads to the live server as this test's tenant."""
+    """Let the URL in documents lead, with any key, to the live server as this test's tenant."""
     live = httpx.URL(live_server.url)
 
     def rerouted(request: httpx.Request) -> httpx.Request:
@@ -167,10 +167,10 @@ def run_snippet() -> Iterator[Callable[[Snippet], dict[str, Any]]]:
 
 
 class CreateVenv(Protocol):
-    """What the fixture `create_venv` is."""
+    """The type of the fixture `create_venv`."""
 
     def __call__(self, folder: Path, *requirements: str) -> Path:
-        """Create an environment with these requirements and nothing else; return its interpreter."""
+        """Create an environment with only some requirements, and return its interpreter."""
 
 
 @pytest.fixture(scope="session")

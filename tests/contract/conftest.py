@@ -30,7 +30,7 @@ _PAIRS = {
 
 @frozen
 class Place:
-    """Where a test's memory lives, and the key to it."""
+    """The store or server of a test, and its key."""
 
     url: str
     key: str | None = None
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _parameters(item: pytest.Item) -> set[tuple[str, object]]:
-    """The fixtures that a test is given, each with its parameter."""
+    """The fixtures of a test, each with its parameter."""
     callspec = getattr(item, "callspec", None)
     return (
         {(name, value) for name, value in callspec.params.items() if isinstance(value, str)}
@@ -133,13 +133,13 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
 
 @pytest.fixture
 def client(connect: Callable[..., AsyncMemtrace], place: Place) -> AsyncMemtrace:
-    """The client that a test is about."""
+    """The client under test."""
     return connect(place.url, place.key)
 
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch, no_delays: None) -> Iterator[Network]:  # noqa: ARG001
-    """What lies between clients and servers, but for embedded ones, from which no response is lost.
+    """The connection between clients and servers; embedded servers lose no responses.
 
     Retries do not wait.
     """
@@ -152,7 +152,7 @@ def network(monkeypatch: pytest.MonkeyPatch, no_delays: None) -> Iterator[Networ
 
 
 class Awaited:
-    """A sync client, or a session of it, with the face of the async one."""
+    """A sync client or session with the interface of the async one."""
 
     def __init__(self, wrapped: Memtrace | SessionHandle) -> None:
         self._wrapped: Any = wrapped

@@ -1,4 +1,4 @@
-"""What the tests of durability share."""
+"""Fixtures of the tests of durability."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def in_process(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[InProcess]:
-    """A server in this process, on a store of its own."""
+    """A server in this process, on a new store."""
     assert times.now() == clock.now  # or it would see the time go backwards
     is_postgres = getattr(request, "param", "sqlite") == "postgres"
     with InProcess(

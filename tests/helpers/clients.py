@@ -1,4 +1,4 @@
-"""A fake server for the clients' tests, and an adapter with which one test is about both clients.
+"""A fake server for tests of the clients, and an adapter with which one test covers both clients.
 
 A test is written once, against `Memtrace`. The fixture `sdk` runs it twice: with a `Memtrace`, and with an
 `AsyncMemtrace` whose every call is awaited.
@@ -56,12 +56,12 @@ def page(*memories: dict[str, Any], has_more: bool = False, **more: Any) -> dict
 
 
 def error(text: str = "No", code: str = "a_code", **more: Any) -> dict[str, Any]:
-    """An error as our server gives it."""
+    """Return an error response like the server's."""
     return {"error": text, "code": code, "request_id": "req_body", **more}
 
 
 class FakeServer:
-    """Answers each request with the next thing it was told, and keeps the requests."""
+    """A fake server that sends queued responses, and records requests."""
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
@@ -70,19 +70,19 @@ class FakeServer:
         self._answers: deque[httpx.Response | Exception] = deque()
 
     def answer(self, status: int = 200, body: Any = None, **response: Any) -> FakeServer:
-        """Add an answer: JSON, or anything that an httpx.Response is made of."""
+        """Queue a response: JSON, or any arguments of httpx.Response."""
         if body is not None:
             response["json"] = body
         self._answers.append(httpx.Response(status, **response))
         return self
 
     def fail(self, failure: Exception) -> FakeServer:
-        """Add a failure to answer."""
+        """Queue a failure."""
         self._answers.append(failure)
         return self
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        """Answer a request."""
+        """Return the next response, or raise the next failure."""
         self.requests.append(request)
         if self.stand_in is not None:
             return self.stand_in(request)
@@ -105,12 +105,12 @@ class FakeServer:
         return json.loads(self.request.content)
 
     def assert_done(self) -> None:
-        """See to it that all answers were asked for."""
+        """Check that all responses were requested."""
         assert not self._answers
 
 
 class MakeClient:
-    """Makes clients of one of the two kinds, under the name of the one that blocks."""
+    """Makes clients of one kind, with the interface of the blocking client."""
 
     def __init__(self, *, is_async: bool) -> None:
         self.is_async = is_async
@@ -137,7 +137,7 @@ class MakeClient:
         return httpx.Client(transport=transport, **settings)
 
     def blocking(self, value: Any) -> Any:
-        """Give a value of the async client as the other one would."""
+        """Convert a value of the async client to that of the blocking client."""
         if self._runner is None:
             return value
         if inspect.isawaitable(value):
@@ -149,7 +149,7 @@ class MakeClient:
         return value
 
     def close(self) -> None:
-        """Close all that was made."""
+        """Close all clients."""
         for client in self._made:
             client.close()
         if self._runner is not None:
@@ -192,7 +192,7 @@ async def _awaited(value: Any) -> Any:
 
 @pytest.fixture
 def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """Answers every request that a client sends without an http_client, to whatever URL."""
+    """Serve every request of a client without an http_client, to any URL."""
     server = FakeServer()
 
     def handle_request(_: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
@@ -208,7 +208,7 @@ def fake_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark which client a test is about: of several runs with other versions, each needs one of the two."""
+    """Mark the client of a test, as runs with other versions need only one of the two."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and "make_client" in callspec.params:
@@ -234,7 +234,7 @@ def sdk(make_client: MakeClient, fake_server: FakeServer, waits: list[float]) ->
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, in seconds; none of them is made."""
+    """The delays between attempts, in seconds; the client does not sleep."""
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -247,7 +247,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture(autouse=True)
 def no_converters() -> None:
-    """Lets a test make the converters of fields that it uses. The private module is where they are cached.
+    """Clear the cache of field converters, which is in a private module.
 
     mutmut runs a test for a mutant only if the test called the function, in a process that ran other tests.
     """
@@ -256,13 +256,13 @@ def no_converters() -> None:
 
 @pytest.fixture
 def no_warnings_before() -> None:
-    """Lets a client warn of a host again. The private module is where the hosts are cached."""
+    """Clear the cache of hosts with a warning, which is in a private module."""
     _warn_of.cache_clear()
 
 
 @pytest.fixture
 def end_interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
-    """Ends the interpreter for one buffer. The private module is where all buffers are known."""
+    """Run the exit of the interpreter for one buffer; a private module has the list of buffers."""
 
     def end(buffer: object) -> None:
         monkeypatch.setattr("memtrace._worker.HOLDING", {buffer})
@@ -273,17 +273,17 @@ def end_interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]
 
 @pytest.fixture
 def no_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retry at once. The private module is where the first delay is set."""
+    """Retry without delay; the first delay is in a private module."""
     monkeypatch.setattr("memtrace._retry.FIRST_DELAY", 0.0)
 
 
 @pytest.fixture
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let delays before retries grow as they do for users, but from a tenth of the first one."""
+    """Let delays before retries grow as for users, but from a tenth of the first delay."""
     monkeypatch.setattr("memtrace._retry.FIRST_DELAY", 0.05)
 
 
 @pytest.fixture
 def limit_responses(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Set how many bytes of a response are read. The private module is where the limit is set."""
+    """Set the maximum size of a response; the limit is in a private module."""
     return lambda size: monkeypatch.setattr("memtrace._response.MAX_BYTES", size)

@@ -13,7 +13,7 @@ from memtrace_server import times
 
 @define
 class WallClock:
-    """The wall clock of write buffers, which stands still until it is moved."""
+    """The wall clock of write buffers, which a test moves."""
 
     now: datetime
 
@@ -24,7 +24,7 @@ class WallClock:
 
 @define
 class Clock:
-    """The server's clock in ns, which moves only when a test moves it."""
+    """The server's clock in ns, which a test moves."""
 
     now: int
     uptime: int = 0
@@ -35,11 +35,11 @@ class Clock:
         self.uptime += round(seconds * times.SECOND)
 
     def set_by(self, seconds: float) -> None:
-        """Set the clock, while no time passes."""
+        """Set the clock without passing time."""
         self.now += round(seconds * times.SECOND)
 
     def moment(self) -> datetime:
-        """Return the time that the server sees."""
+        """Return the server's time."""
         return datetime.fromtimestamp(self.now / times.SECOND, UTC)
 
 
@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """Stop the clock by which buffers stamp memories. The private modules are where they read it."""
+    """Stop the clock of buffers, which private modules read."""
     clock = WallClock(datetime(2026, 11, 1, 12, tzinfo=UTC))
 
     class Stopped(datetime):
@@ -69,7 +69,7 @@ def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
 
 @pytest.fixture
 def call_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Stop the clock by which calls time out, in seconds. The private module is where it is read."""
+    """Stop the clock of timeouts, in seconds, which a private module reads."""
     now = [1000.0]
     monkeypatch.setattr("memtrace._retry.monotonic", lambda: now[0])
     return now
@@ -77,5 +77,5 @@ def call_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def longest_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let each delay before a retry be as long as it can be."""
+    """Let each delay before a retry have its maximum."""
     monkeypatch.setattr("random.SystemRandom.random", lambda _: 1.0)

@@ -11,7 +11,7 @@ from memtrace import cli
 
 @define
 class Commands:
-    """Runs commands and checks how they end.
+    """Runs commands and checks their exit codes and output.
 
     Attributes:
         printed: What a failed command had printed to standard output.
@@ -21,18 +21,18 @@ class Commands:
     printed: str = field(default="", init=False)
 
     def __call__(self, *arguments: str) -> str:
-        """Run a command that succeeds; return what it prints."""
+        """Run a command that succeeds, and return its output."""
         cli.main(arguments)
         printed = self._capture.readouterr()
         assert printed.err == ""
         return printed.out
 
     def read(self) -> CaptureResult[str]:
-        """Return what was printed since the last command."""
+        """Return the output since the last command."""
         return self._capture.readouterr()
 
     def fail(self, *arguments: str, code: int = 1) -> str:
-        """Run a command that ends with an exit code; return its only line of error."""
+        """Run a command that fails with an exit code, and return its only line of error."""
         with pytest.raises(SystemExit) as ended:
             cli.main(arguments)
         printed = self._capture.readouterr()

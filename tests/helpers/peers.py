@@ -1,4 +1,4 @@
-"""A server of bare sockets, for what no HTTP server would do."""
+"""A server of plain sockets, for behaviour that HTTP servers do not have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Serve = Callable[[socket.socket, threading.Event], None]
 
 
 class Server:
-    """Serves each connection with a function, in a thread, until the test is over."""
+    """A server that handles each connection with a function, in a thread, until the end of the test."""
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
@@ -71,7 +71,7 @@ def serve() -> Iterator[Callable[[Serve], Server]]:
 
 
 class Silent:
-    """Reads what comes, says nothing, and lets one wait for what came."""
+    """A handler that reads without responding, and lets tests wait for a request."""
 
     def __init__(self) -> None:
         self._asked = threading.Semaphore(0)

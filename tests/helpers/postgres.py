@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own; its programs are at Debian's place or on PATH."""
+"""A PostgreSQL for tests, with programs from Debian's folder or PATH."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from psycopg import sql
 
 @pytest.fixture(scope="session")
 def postgres_binaries() -> Path:
-    """The folder of PostgreSQL's programs; what needs it is skipped where there is none."""
+    """The folder of PostgreSQL's programs; without it, tests that need it are skipped."""
     found = find_binaries()
     if found is None:
         pytest.skip("PostgreSQL IS NOT INSTALLED, so nothing of it is tested: apt-get install postgresql")
@@ -58,7 +58,7 @@ class Schemas:
         return self.cluster.url_of("postgres", f"?options=-csearch_path%3D{name},public")
 
     def give_back(self, name: str) -> None:
-        """Empty a schema that nobody uses any more."""
+        """Empty an unused schema."""
         found = self.connection.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = %s"
             " AND tablename NOT IN ('migrations', 'places', 'secrets')",
@@ -79,7 +79,7 @@ def postgres_schemas(postgres_cluster: Cluster) -> Iterator[Schemas]:
 
 @pytest.fixture
 def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
-    """Makes URLs of stores of their own: each has a schema of one database."""
+    """A function that returns URLs of new stores, each in its own schema of one database."""
     made: list[str] = []
 
     def make() -> str:
@@ -93,13 +93,13 @@ def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def postgres_url(make_postgres_url: Callable[[], str]) -> str:
-    """The URL of a store of this test's own."""
+    """The URL of a new store for this test."""
     return make_postgres_url()
 
 
 @define
 class Statements:
-    """What a store executes, each statement once."""
+    """The statements that a store executes, each once."""
 
     seen: dict[str, Any] = field(factory=dict)
 
@@ -111,7 +111,7 @@ class Statements:
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
-    """Notes all statements of this process."""
+    """Record all statements of this process."""
     statements = Statements()
     execute = psycopg.Cursor.execute
 

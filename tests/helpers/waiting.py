@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process brings about, and nothing announces."""
+"""Waiting for conditions that no event announces."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LOOKS_EVERY = 0.01  # seconds
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so; fails after a minute."""
+    """Wait until a condition holds; fail after a minute."""
     ends_at = time.monotonic() + _PATIENCE
     while not is_so():
         assert time.monotonic() < ends_at, "it never came"

@@ -18,7 +18,7 @@ _PATIENCE = 60.0  # seconds for a process to start, or to stop
 
 
 def descendants(ancestor: int) -> list[int]:
-    """Return the processes that a process started, directly or not."""
+    """Return the descendants of a process."""
     parents: dict[int, int] = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
@@ -33,7 +33,7 @@ def descendants(ancestor: int) -> list[int]:
 
 
 def connect_to_each(server: LiveServer, workers: int, connect: Callable[[], T]) -> list[T]:
-    """Return what `connect` returns for each worker.
+    """Return the result of `connect` for each worker.
 
     All other workers are stopped meanwhile: workers share a listening socket, and whichever is first takes a
     connection.

@@ -29,23 +29,23 @@ class Api:
         return self.http.request(method, url, headers=headers, **arguments)
 
     def get(self, url: str, **parameters: Any) -> Any:
-        """The JSON that a path answers."""
+        """Return the JSON response of a path."""
         response = self("GET", url, params=parameters)
         assert response.status_code == 200, response.text
         return response.json()
 
     def add(self, **memory: Any) -> Any:
-        """Store a memory, of an agent `a` if not told otherwise."""
+        """Store a memory, by default of the agent `a`."""
         response = self("POST", "/api/v1/memories", json={"agent_id": "a", **memory})
         assert response.status_code == 201, response.text
         return response.json()
 
     def contents(self, **filters: Any) -> list[str]:
-        """The contents of the memories that match, newest first."""
+        """Return the contents of matching memories, newest first."""
         return [memory["content"] for memory in self.get("/api/v1/memories", **filters)["memories"]]
 
     def as_role(self, role: str) -> Api:
-        """The same organisation, with a key of a role."""
+        """Return a client of the same organisation with a key of a role."""
         return evolve(self, key=tenants.create_key(self.store, self.org_id, role, "a test"))
 
 
@@ -57,7 +57,7 @@ def http(live_server: LiveServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def new_api(http: httpx.Client, live_store: Store) -> Callable[[str], Api]:
-    """Makes an organisation of a name, and gives what sends requests as its admin."""
+    """A function that creates an organisation and returns a client with its admin's key."""
 
     def new(name: str) -> Api:
         org = tenants.create_org(live_store, name)

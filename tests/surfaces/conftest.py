@@ -54,11 +54,11 @@ def blocking_server_client(memtrace_server: MemtraceServer) -> Iterator[Memtrace
 
 @pytest.fixture(params=["url", "async_client", "blocking_client", "async_server_client"])
 def client(request: pytest.FixtureRequest) -> Any:
-    """Where an adapter keeps memories, in each form that it takes."""
+    """The client argument of an adapter, in each form."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["url", "blocking_client", "blocking_server_client"])
 def no_async_client(request: pytest.FixtureRequest) -> Any:
-    """Where an adapter that blocks keeps memories."""
+    """The client argument of a blocking adapter, in each form."""
     return request.getfixturevalue(request.param)
