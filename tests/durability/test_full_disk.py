@@ -21,7 +21,7 @@ from durability.sockets import PATIENCE
 from durability.store_audit import assert_whole
 from live import LiveServer
 
-from memtrace_server.store.sqlite import store as sqlite_store
+from memtrace_server.store.sqlite import tidying
 
 
 @frozen
@@ -148,7 +148,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
 def test_what_is_committed_is_acknowledged_though_the_log_cannot_be_shortened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_LONGEST_LOG", 0)
+    monkeypatch.setattr(tidying, "_LONGEST_LOG", 0)
     contents = [f"when full {n} " + "x" * 2_000 for n in range(50)]
     with InProcess(tmp_path / "memtrace.db") as server:
         tenant = server.tenant()

@@ -25,8 +25,7 @@ from memtrace_server.service import Step
 from memtrace_server.store import writing
 from memtrace_server.store.protocol import Outcome, Transaction, Write
 from memtrace_server.store.records import Filter
-from memtrace_server.store.sqlite import store as sqlite_store
-from memtrace_server.store.sqlite import texts
+from memtrace_server.store.sqlite import texts, tidying
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 STEP = 100_000  # characters, in these tests
@@ -374,7 +373,7 @@ def test_a_sweep_goes_on_with_long_memories_as_long_as_it_may(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
-    monkeypatch.setattr(sqlite_store, "_SWEEPS_FOR", 3_600)
+    monkeypatch.setattr(tidying, "_SWEEPS_FOR", 3_600)
     many = batch([f"{n} {'x' * texts.LONG}" for n in range(5 * texts.FORGOTTEN + 1)], ttl=9_999)
     assert process.tenant().send("POST", MEMORIES, many).status == 201
     with closing(sqlite3.connect(file, isolation_level=None)) as store:
@@ -388,7 +387,7 @@ def test_long_memories_are_swept_faster_when_more_are_added(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
-    monkeypatch.setattr(sqlite_store, "_SWEEPS_FOR", 0)
+    monkeypatch.setattr(tidying, "_SWEEPS_FOR", 0)
     many = batch([f"{n} {'x' * texts.LONG}" for n in range(4 * texts.FORGOTTEN)], ttl=9_999)
     process.restart()
     assert process.tenant().send("POST", MEMORIES, many).status == 201

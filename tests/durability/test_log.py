@@ -14,8 +14,7 @@ from helpers.waiting import wait_until
 
 from memtrace_server.store import writing
 from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
-from memtrace_server.store.sqlite import checkpoints
-from memtrace_server.store.sqlite import store as sqlite_store
+from memtrace_server.store.sqlite import checkpoints, tidying
 from memtrace_server.store.sqlite.file import StoreFile
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
@@ -25,7 +24,7 @@ LONG = 100  # pages, in these tests
 
 @pytest.fixture(autouse=True)
 def short_logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_store, "_LONG_LOG", LONG)
+    monkeypatch.setattr(tidying, "_LONG_LOG", LONG)
     monkeypatch.setattr(writing, "_TIDY_EVERY", 0)
 
 
@@ -51,7 +50,7 @@ def test_a_log_begins_anew_while_writes_go_on(file: Path) -> None:
 def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_store, "_LONGEST_LOG", 2 * LONG * PAGE)
+    monkeypatch.setattr(tidying, "_LONGEST_LOG", 2 * LONG * PAGE)
     with InProcess(file) as process:
         tenant = process.tenant()
         with closing(sqlite3.connect(file, isolation_level=None)) as reader:

@@ -15,7 +15,8 @@ from attrs import frozen
 from memtrace_server import times
 from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
 from memtrace_server.store.sqlite import inspection, migrations
-from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
+from memtrace_server.store.sqlite.failures import is_damage, unavailable
+from memtrace_server.store.sqlite.file import StoreFile
 
 _PRIVATE = 0o600
 _LOCKS = (0x40000000, 512)

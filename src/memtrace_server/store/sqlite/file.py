@@ -12,6 +12,7 @@ from pathlib import Path
 
 from memtrace_server.store.protocol import StoreBusy, StoreNotFound, StoreUnavailable
 from memtrace_server.store.sqlite import migrations
+from memtrace_server.store.sqlite.failures import REASONS
 
 _PRIVATE = 0o600
 _ROOM = 1 << 20  # bytes
@@ -133,7 +134,7 @@ class StoreFile:
             StoreUnavailable: The disk is full.
         """
         if shutil.disk_usage(self.path).free < _ROOM:
-            raise StoreUnavailable(_REASONS[sqlite3.SQLITE_FULL], self.path)
+            raise StoreUnavailable(REASONS[sqlite3.SQLITE_FULL], self.path)
 
     def log_size(self) -> int:
         """Return the size of the write-ahead log on the disk in bytes."""
@@ -187,37 +188,6 @@ class StoreFile:
 
     def _look(self) -> _Identity:
         return _identity_of(self.path), _identity_of(self.wal)
-
-
-def unavailable(error: sqlite3.Error, path: Path | None) -> StoreUnavailable:
-    """Convert an error of SQLite to a StoreUnavailable that says what to do."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    kind = StoreBusy if code == sqlite3.SQLITE_BUSY else StoreUnavailable
-    return kind(_REASONS.get(code, f"SQLite: {error}"), path)
-
-
-def is_busy(error: sqlite3.Error) -> bool:
-    """Return whether another connection holds a lock."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def is_damage(error: BaseException | None) -> bool:
-    """Return whether an error means that the file is damaged."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-_REASONS = {
-    sqlite3.SQLITE_BUSY: "another process holds its lock; try again when that has finished",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened; check the permissions of the file and its folder, or"
-    " add ?mode=ro to read it only",
-    sqlite3.SQLITE_CORRUPT: "is damaged; put a backup in its place with `memtrace restore`",
-    sqlite3.SQLITE_FULL: "the disk is full; free some space",
-    sqlite3.SQLITE_IOERR: "the disk cannot be read or written; see the system's log",
-    sqlite3.SQLITE_NOTADB: "is not an SQLite database; name another file, or put a backup in place with"
-    " `memtrace restore`",
-    sqlite3.SQLITE_READONLY: "cannot be written; change the permissions of the file and its folder, or"
-    " add ?mode=ro to read it only",
-}
 
 
 def _remedy_of(error: OSError, folder: Path) -> str:

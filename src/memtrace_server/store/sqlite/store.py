@@ -1,8 +1,6 @@
 """The SQLite store: a writer that commits all queued writes, and concurrent readers.
 
-A write is durable when it is acknowledged: WAL with synchronous=FULL. If a write of a group fails after it
-has written something, the group is repeated with a savepoint for each write, so that it cannot affect the
-others.
+A write is durable when it is acknowledged: WAL with synchronous=FULL.
 """
 
 from __future__ import annotations
@@ -11,20 +9,15 @@ import logging
 import math
 import sqlite3
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from attrs import frozen
-
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline, end_of_wait, observed
-from memtrace_server.store.facts import wanted
 from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
@@ -38,9 +31,9 @@ from memtrace_server.store.protocol import (
 )
 from memtrace_server.store.sqlite import (
     backups,
-    duplicates,
     forks,
     fulltext,
+    groups,
     inspection,
     migrations,
     queries,
@@ -48,27 +41,21 @@ from memtrace_server.store.sqlite import (
     texts,
 )
 from memtrace_server.store.sqlite.checkpoints import Checkpoints
-from memtrace_server.store.sqlite.commits import RolledBack
-from memtrace_server.store.sqlite.file import StoreFile, is_damage, unavailable
+from memtrace_server.store.sqlite.commits import RolledBack, begin, immediate, patiently
+from memtrace_server.store.sqlite.failures import Translated, is_damage
+from memtrace_server.store.sqlite.file import StoreFile
 from memtrace_server.store.sqlite.forks import Users
 from memtrace_server.store.sqlite.indexing import WAKES, Indexer
-from memtrace_server.store.sqlite.transaction import Known, SqliteTransaction
-from memtrace_server.store.writing import DELAYS, PATIENCE, Writing
+from memtrace_server.store.sqlite.known import Known
+from memtrace_server.store.sqlite.tidying import Tidying
+from memtrace_server.store.sqlite.transaction import SqliteTransaction
+from memtrace_server.store.writing import PATIENCE, Writing
 
 T = TypeVar("T")
 
 _LOG = logging.getLogger("memtrace_server")
 
-_TIDY_PATIENCE = 0.25  # seconds to wait for locks during maintenance
-_LONG_LOG = 16_384  # pages; a shorter log is slower, as pages are copied more often
-_SWEEP = 500  # rows, or more if more are added
-_SWEEPS_FOR = 0.02  # seconds, for slow parts
-_CLEAN_EVERY = 1.0  # seconds
-_KEPT = times.DAY
-_LONGEST_LOG = 4 * _LONG_LOG * 4_096  # bytes
-_LOG_PATIENCE = 1.0  # seconds to wait for readers before the log grows further
 _STEPS = 2_000  # instructions of SQLite between two checks of the deadline; some 50 µs
-_MISTAKES = (sqlite3.IntegrityError, sqlite3.ProgrammingError)
 _CACHE = (
     64 << 10
 )  # KiB of pages in the writer's cache; SQLite's default of 2 MiB is small for a million memories
@@ -102,7 +89,7 @@ class SqliteStore:
             is_open=lambda: self._writer is not None,
             busy=self._busy,
             is_read_only=self.is_read_only,
-            ended=self._note_ended,
+            ended=lambda left: self._tidying.note_ended(left),  # noqa: PLW0108 - created below
         )
         self._writer: sqlite3.Connection | None = None
         self._known: Known | None = None
@@ -110,14 +97,20 @@ class SqliteStore:
         self._readers: deque[sqlite3.Connection] = deque()
         self._users = Users()  # users of connections other than the writer's and the watcher's
         self._suspended: ExitStack | None = None
-        self._unswept = self._unswept_long = 0
-        self._swept_to = duplicates.START
-        self._ended: deque[int] = deque()  # rows of texts that were staged for ended writes
-        self._cleans_at = 0.0
-        self._indexer = Indexer(self._index_reader, self._index_writer, self._note_cleaned)
+        self._indexer = Indexer(
+            self._index_reader,
+            self._index_writer,
+            lambda: self._tidying.note_cleaned(),  # noqa: PLW0108 - as above
+        )
         self._checkpoints = Checkpoints(self._log_connection, self._log_held)
-        self._longest_log = _LONGEST_LOG
-        self._has_forgotten = False
+        self._tidying = Tidying(
+            file=self._file,
+            writer=partial(self._open_writer, 0.0),
+            translated=self._translated,
+            indexer=self._indexer,
+            checkpoints=self._checkpoints,
+            wake=self._writing.start,
+        )
         self._damage: StoreUnavailable | None = None
         self._watching = threading.Lock()
         self._watcher: sqlite3.Connection | None = None
@@ -125,7 +118,7 @@ class SqliteStore:
 
     def read(self, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> T:
         ends_at = end_of_wait(deadline, PATIENCE)
-        return _patiently(partial(self._read, work, ends_at, deadline), ends_at)
+        return patiently(partial(self._read, work, ends_at, deadline), ends_at)
 
     def write(
         self, work: Callable[[Transaction], T], deadline: Deadline | None = None, wants: WantsOf | None = None
@@ -179,7 +172,7 @@ class SqliteStore:
             with _waiting_for_others(connection, PATIENCE):
                 queued.drain(lambda: nullcontext(connection))
                 # A write in progress finds them removed, and stages them again.
-                with _immediate(connection, end_of_wait(None, PATIENCE)):
+                with immediate(connection, end_of_wait(None, PATIENCE)):
                     connection.execute("DELETE FROM texts WHERE id IN (SELECT id FROM staged)")
                     connection.execute("DELETE FROM staged")
                 for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
@@ -263,7 +256,7 @@ class SqliteStore:
         with self._writing.held(ends_at), self._translated():
             self._see_that_it_is_open()
             connection = self._open_writer(ends_at)
-            _begin(connection, ends_at)
+            begin(connection, ends_at)
             with RolledBack(connection):
                 connection.execute("UPDATE secrets SET secret = secret")
                 self._see_that_its_file_is_there()
@@ -285,8 +278,8 @@ class SqliteStore:
     def _busy(self) -> StoreBusy:
         return StoreBusy("others write to it all the time; try again later", self._path)
 
-    def _translated(self) -> _Translated:
-        return _Translated(self._path, self._note)
+    def _translated(self) -> Translated:
+        return Translated(self._path, self._note)
 
     def _note(self, failure: BaseException | None) -> None:
         """Record that the file is damaged."""
@@ -304,13 +297,13 @@ class SqliteStore:
         connection = cast("sqlite3.Connection", self._writer)
         with self._translated():
             try:
-                outcomes = self._end(connection, _do(connection, writes, _attempt, self._take_known()))
-            except (_Spoilt, sqlite3.Error) as error:
-                if len(writes) == 1 and not isinstance(error, _Spoilt):
+                outcomes = self._end(connection, groups.do(connection, writes, self._take_known()))
+            except (groups.Spoilt, sqlite3.Error) as error:
+                if len(writes) == 1 and not isinstance(error, groups.Spoilt):
                     raise  # there is no other write in the group
-                _begin(connection, end_of_wait(None, PATIENCE))
-                known = self._take_known()
-                outcomes = self._end(connection, _do(connection, writes, _attempt_carefully, known))
+                begin(connection, end_of_wait(None, PATIENCE))
+                done = groups.do(connection, writes, self._take_known(), carefully=True)
+                outcomes = self._end(connection, done)
         for _, failure in outcomes:
             self._note(failure)
         return [
@@ -331,137 +324,24 @@ class SqliteStore:
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         return known if known is not None and known.version == version else Known(version)
 
-    def _end(self, connection: sqlite3.Connection, done: _Done) -> Sequence[Outcome[Any]]:
+    def _end(self, connection: sqlite3.Connection, done: groups.Done) -> Sequence[Outcome[Any]]:
         with RolledBack(connection):
             self._see_that_its_file_is_there()
             connection.execute("COMMIT")
         self._known = done.transaction.known
-        self._unswept += done.transaction.additions
-        self._unswept_long += done.transaction.mortal_long
-        self._note_changed(done.transaction)
+        self._tidying.note_written(done.transaction)
         return [self._indexer.in_time(outcome, org) for outcome, org in done.outcomes]
 
     def _tidy(self, now: int, *, sweeps: bool) -> float | None:
-        """Do maintenance; if a part fails, the others are done nevertheless."""
-        is_left = False
         self._known = None
-        failure: Exception | None = None
-        parts: list[Callable[[sqlite3.Connection, int], bool]]
-        parts = [self._sweep, self._sweep_long] if sweeps else []
-        parts += [self._sweep_texts, self._empty_log, self._shorten_log]
-        for part in parts:
-            try:
-                with self._translated():
-                    is_left |= part(self._open_writer(0.0), now)
-            except Exception as error:  # noqa: BLE001 - raised after the other parts
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        if not is_left:
-            return None
-        # Long memories accumulate if more are added than swept, so other writes get one transaction in
-        # between.
-        return 0.0 if self._unswept_long > 0 else 1.0
-
-    def _sweep(self, connection: sqlite3.Connection, now: int) -> bool:
-        with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
-            # Twice the number of added rows, as expired memories would accumulate otherwise.
-            limit = _SWEEP + 2 * self._unswept
-            transaction.sweep(now, now - _KEPT, limit)
-            swept_to = transaction.sweep_duplicates(now, now - _KEPT, self._swept_to, limit)
-        self._swept_to = swept_to
-        self._unswept = 0
-        self._note_changed(transaction)
-        return False
-
-    def _sweep_long(self, connection: sqlite3.Connection, now: int) -> bool:
-        def part(transaction: SqliteTransaction) -> bool:
-            removed = transaction.sweep_long(now)
-            self._unswept_long = max(0, self._unswept_long - removed) if removed == texts.FORGOTTEN else 0
-            return removed == texts.FORGOTTEN
-
-        return self._in_parts(connection, part)
-
-    def _sweep_texts(self, connection: sqlite3.Connection, now: int) -> bool:
-        """Remove texts that were staged by failed writes."""
-        if self._ended:
-            rows = [self._ended.popleft() for _ in range(len(self._ended))]
-            with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
-                transaction.end_staging(rows)
-
-        def part(transaction: SqliteTransaction) -> bool:
-            removed = transaction.sweep_texts(now)
-            if removed and self._file is not None:
-                self._note_cleaned()
-            return removed == texts.SWEPT
-
-        is_any = connection.execute("SELECT 1 FROM staged LIMIT 1").fetchone() is not None
-        return is_any and self._in_parts(connection, part)
-
-    def _in_parts(self, connection: sqlite3.Connection, part: Callable[[SqliteTransaction], bool]) -> bool:
-        """Do parts in separate transactions until a time limit; return whether any parts are left."""
-        ends_at = time.monotonic() + _SWEEPS_FOR
-        is_left = True
-        while is_left:
-            with _transaction(connection, end_of_wait(None, _TIDY_PATIENCE)) as transaction:
-                is_left = part(transaction)
-            self._note_changed(transaction)
-            if time.monotonic() >= ends_at:
-                break
-        return is_left
-
-    def _note_ended(self, left: Write) -> None:
-        """Schedule to remove the texts that were staged for an ended write."""
-        rows = texts.staged_for(left)
-        if rows:
-            self._ended.extend(rows)
-            self._writing.start()
-
-    def _note_changed(self, transaction: SqliteTransaction) -> None:
-        """Schedule to index stored memories, and to remove traces of forgotten ones."""
-        self._indexer.note(transaction.unindexed_weights)
-        if transaction.forgotten_from and self._file is not None:
-            self._indexer.merge(transaction.forgotten_from)
-            self._note_cleaned()
-
-    def _note_cleaned(self) -> None:
-        """Schedule to empty the write-ahead log, which contains forgotten memories."""
-        self._has_forgotten = True
-        self._writing.start()
-
-    def _empty_log(self, *_: object) -> bool:
-        """Remove forgotten memories from the write-ahead log."""
-        if time.monotonic() >= self._cleans_at:
-            self._cleans_at = time.monotonic() + _CLEAN_EVERY
-            if self._has_forgotten:
-                self._has_forgotten = False
-                self._checkpoints.empty()
-        return False
-
-    def _shorten_log(self, *_: object) -> bool:
-        """Schedule a checkpoint of a long log, and empty a very long one.
-
-        SQLite restarts the log when no reader uses it, which may never happen. In this case, the writer waits
-        for the current readers; later readers do not need the log.
-        """
-        if self._file is None:
-            return False
-        size = self._file.log_size()
-        if size >= self._longest_log:
-            self._longest_log = size + _LONGEST_LOG
-            self._checkpoints.empty(_LOG_PATIENCE)
-        elif self._file.has_long_log(_LONG_LOG):
-            self._checkpoints.shorten()
-        if size < _LONGEST_LOG:
-            self._longest_log = _LONGEST_LOG
-        return False
+        return self._tidying.tidy(now, sweeps=sweeps)
 
     def _open_writer(self, ends_at: float) -> sqlite3.Connection:
         """Return the connection for writing, outside of a transaction. The caller holds the writer's lock."""
         if self._writer is None:
             self._known = None
             with self._translated():
-                self._writer = _patiently(self._opened, ends_at)
+                self._writer = patiently(self._opened, ends_at)
         elif self._writer.in_transaction:  # of a thread that was interrupted just after BEGIN
             with self._translated():
                 self._writer.execute("ROLLBACK")
@@ -576,37 +456,6 @@ class SqliteStore:
                     self._close_readers()
 
 
-def _delays() -> Iterator[float]:
-    """Yield the seconds between attempts, endlessly."""
-    return chain(DELAYS, repeat(DELAYS[-1]))
-
-
-def _patiently(attempt: Callable[[], T], ends_at: float) -> T:
-    """Repeat an attempt while another process holds the lock, and return its result.
-
-    Raises:
-        StoreBusy: The lock was not free until `ends_at`.
-    """
-    for delay in _delays():
-        try:
-            return attempt()
-        except StoreBusy:
-            if time.monotonic() + delay > ends_at:
-                raise
-        time.sleep(delay)
-    raise AssertionError("delays have no end")
-
-
-def _begin(connection: sqlite3.Connection, ends_at: float) -> None:
-    """Begin a write transaction."""
-
-    def attempt() -> None:
-        with _Translated():
-            connection.execute("BEGIN IMMEDIATE")
-
-    _patiently(attempt, ends_at)
-
-
 @contextmanager
 def _waiting_for_others(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
     """Let SQLite itself wait for locks, in work of many steps."""
@@ -637,24 +486,6 @@ def _reading(
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection, ends_at: float) -> Iterator[SqliteTransaction]:
-    """Run a transaction, committed at the end."""
-    with _immediate(connection, ends_at):
-        transaction = SqliteTransaction(connection)
-        yield transaction
-        transaction.finish()
-
-
-@contextmanager
-def _immediate(connection: sqlite3.Connection, ends_at: float) -> Iterator[None]:
-    """Run a write transaction, committed at the end."""
-    _begin(connection, ends_at)
-    with RolledBack(connection):
-        yield
-        connection.execute("COMMIT")
-
-
-@contextmanager
 def _interrupted(connection: sqlite3.Connection, deadline: Deadline | None) -> Iterator[None]:
     """Interrupt SQLite on this connection when the deadline passes."""
     if deadline is None:
@@ -680,101 +511,3 @@ def _unindexed(connection: sqlite3.Connection) -> Mapping[int, int]:
     sql = "SELECT org FROM unindexed UNION ALL SELECT org FROM leaving LIMIT ?"
     rows = connection.execute(sql, (WAKES,))
     return Counter(org for (org,) in rows)
-
-
-_Run = Callable[[Transaction], Any]
-_Attempt = Callable[[sqlite3.Connection, SqliteTransaction, _Run], Outcome[Any]]
-
-
-@frozen
-class _Done:
-    """Works that have been done, but not committed, each with the organisation of its memories."""
-
-    transaction: SqliteTransaction
-    outcomes: Sequence[tuple[Outcome[Any], int | None]]
-
-
-class _Spoilt(Exception):  # noqa: N818 - a signal to begin again
-    """A work of the group failed after it had written something."""
-
-
-def _do(connection: sqlite3.Connection, writes: Sequence[Write], attempt: _Attempt, known: Known) -> _Done:
-    """Do writes in the current transaction."""
-    with RolledBack(connection):
-        transaction = SqliteTransaction(connection, known)
-        if len(writes) > 1:  # a single write reads its facts itself
-            transaction.look_up([(write.org, wanted(write.wants)) for write in writes])
-        outcomes: list[tuple[Outcome[Any], int | None]] = []
-        for write in writes:
-            transaction.added_to = None
-            outcome = attempt(connection, transaction, write.run)
-            outcomes.append((outcome, transaction.added_to))
-        transaction.finish()
-    return _Done(transaction, outcomes)
-
-
-def _attempt(connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run) -> Outcome[Any]:
-    """Return the result of a work, or an exception that it raised before it wrote anything."""
-    before = transaction.changes
-    try:
-        with _Translated():
-            return work(transaction), None
-    except Exception as error:
-        if not connection.in_transaction:
-            raise
-        if transaction.changes != before:
-            raise _Spoilt from error
-        return None, error
-
-
-def _attempt_carefully(
-    connection: sqlite3.Connection, transaction: SqliteTransaction, work: _Run
-) -> Outcome[Any]:
-    """Return the result of a work, or its exception after its writes have been undone.
-
-    The savepoint costs a fifth of a work's time, so it is used only when needed.
-    """
-    transaction.flush()
-    connection.execute("SAVEPOINT one")
-    outcome: Outcome[Any]
-    try:
-        with _Translated():
-            outcome = (work(transaction), None)
-            transaction.flush()
-    except Exception as error:
-        if not connection.in_transaction:
-            raise
-        connection.execute("ROLLBACK TO one")
-        transaction.go_back()
-        outcome = (None, error)
-    connection.execute("RELEASE one")
-    return outcome
-
-
-class _Translated:
-    """Convert operational errors of SQLite (a full disk, a damaged file) to StoreUnavailable.
-
-    Args:
-        path: The file.
-        note: Called with the error.
-    """
-
-    __slots__ = ("_note", "_path")
-
-    def __init__(
-        self, path: Path | None = None, note: Callable[[BaseException], None] = lambda _: None
-    ) -> None:
-        self._path = path
-        self._note = note
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, StoreUnavailable):
-            self._note(error)
-        elif isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _MISTAKES):
-            failure = unavailable(error, self._path)
-            failure.__cause__ = error
-            self._note(failure)
-            raise failure

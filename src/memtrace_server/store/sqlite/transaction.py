@@ -12,12 +12,11 @@ from typing import Any, cast
 
 import attrs
 import msgspec
-from attrs import define, field
 
 from memtrace_server import times
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
 from memtrace_server.store.facts import Asked, Facts, Learned
-from memtrace_server.store.pending import Gone, Kept, Link, Pair, Pending
+from memtrace_server.store.pending import Gone, Kept, Link, Pending
 from memtrace_server.store.records import (
     Agent,
     Candidates,
@@ -32,14 +31,14 @@ from memtrace_server.store.records import (
     Term,
     Unindexed,
 )
-from memtrace_server.store.sqlite import bulk, duplicates, fulltext, queries, ranked, texts
+from memtrace_server.store.sqlite import bulk, documents, duplicates, fulltext, queries, ranked, texts
+from memtrace_server.store.sqlite.known import Known, Order
 from memtrace_server.store.sqlite.queued import weight
 from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # rows of all organisations that a page of a tail reads
 _PASSED_BY = 5_000  # expired memories of the other kind, long or short, that a sweep skips
 _CHUNK = 500
-_MOST_KNOWN = 10_000  # agents and sessions
 _FIRST = -(1 << 63)  # moment
 _MEMORY = (
     "seq, org, agent_id, session_id, memory_type, event_type, time, importance, created_at, expires_at,"
@@ -66,58 +65,6 @@ _ADD_LABELS = (
     " SELECT org, j.value, 0, time, seq FROM f CROSS JOIN json_each(f.labels) j ORDER BY j.value"
 )
 _POSITION = attrgetter("time", "seq")
-
-
-@define
-class Order:
-    """The order of an organisation's rows.
-
-    Attributes:
-        is_kept: Whether rows rise with their times.
-        has_future: Whether any row ever had a time after its storing.
-        latest: The latest time (ns) and its last row; None if not known.
-    """
-
-    is_kept: bool
-    has_future: bool
-    latest: tuple[int, int] | None = None
-
-
-@define
-class Known:
-    """Cached facts about a store, valid until another connection writes.
-
-    Attributes:
-        version: SQLite's `data_version`, which changes when another connection has written.
-        last_seq: The last row of a memory.
-        entries: The last entry in the full-text index, by organisation.
-        orders: The order of rows, by organisation.
-        agents: Some existing agents, with their organisation.
-        sessions: Some existing sessions, with their organisation.
-    """
-
-    version: int = 0
-    last_seq: int | None = None
-    entries: dict[int, int] = field(factory=dict)
-    orders: dict[int, Order] = field(factory=dict)
-    agents: set[Pair] = field(factory=set)
-    sessions: set[Pair] = field(factory=set)
-
-    def clear(self) -> None:
-        """Drop all facts."""
-        self.last_seq = None
-        for known in (self.entries, self.orders, self.agents, self.sessions):
-            known.clear()
-
-    def add(self, pending: Pending) -> None:
-        """Add the facts of written changes."""
-        if pending.is_imported:  # imported memories keep their own rows
-            self.last_seq = None
-        if len(self.agents) + len(self.sessions) > _MOST_KNOWN:
-            self.agents.clear()
-            self.sessions.clear()
-        self.agents.update(pending.agents)
-        self.sessions.update(pending.sessions)
 
 
 class SqliteTransaction(Facts):
@@ -265,7 +212,7 @@ class SqliteTransaction(Facts):
         query = queries.these(org, rows, wanted)
         if now is not None:
             query.add("(m.expires_at IS NULL OR m.expires_at > ?)", now)
-        return _found(self._db, org, query)
+        return documents.read(self._db, org, query)
 
     def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
         sql = (
@@ -299,11 +246,14 @@ class SqliteTransaction(Facts):
         self.flush()
         everything = Filter(include_superseded=True)
         options: Any = {"order": "desc", "limit": LAST, "before": before}
-        found = _found(self._db, org, queries.unindexed(org, everything, now, shown=wanted, **options))
+        found = documents.read(
+            self._db, org, queries.unindexed(org, everything, now, shown=wanted, **options)
+        )
         if not found:
             return Unindexed()
         matching = {
-            memory.seq for memory in _found(self._db, org, queries.unindexed(org, wanted, now, **options))
+            memory.seq
+            for memory in documents.read(self._db, org, queries.unindexed(org, wanted, now, **options))
         }
         missed = 0 if len(found) < queries.TAIL else ranked.count_missed(self._db, org)
         return Unindexed(found=found, matching=frozenset(matching), missed=missed)
@@ -327,7 +277,7 @@ class SqliteTransaction(Facts):
             entries = scope.phrase_entries(wanted.words)
             if entries is not None:
                 query = queries.among(org, entries, wanted, now, limit=len(entries))
-                return Candidates(found=_found(self._db, org, query), is_complete=True)
+                return Candidates(found=documents.read(self._db, org, query), is_complete=True)
         entries, is_complete = scope.entries(terms)
         found: list[Found] = []
         step = limit + limit // 4  # as some have expired
@@ -335,7 +285,7 @@ class SqliteTransaction(Facts):
         while at < len(entries) and len(found) <= limit:  # one more shows that there are others
             some = entries[at : at + step]
             query = queries.among(org, some, wanted, now, limit=limit + 1 - len(found))
-            found += _found(self._db, org, query)
+            found += documents.read(self._db, org, query)
             at += step
             step *= 4
         return Candidates(found=found[:limit], is_complete=is_complete and len(found) <= limit)
@@ -367,9 +317,9 @@ class SqliteTransaction(Facts):
             org, wanted, now, order=order, limit=limit, after=after, offset=offset,
             in_order=is_search and self._order(org).is_kept,
         )  # fmt: skip
-        found = _found(self._db, org, query)
+        found = documents.read(self._db, org, query)
         if queries.is_search(wanted):
-            found += _found(
+            found += documents.read(
                 self._db,
                 org,
                 queries.unindexed(org, wanted, now, order=order, limit=limit, after=after),
@@ -386,7 +336,7 @@ class SqliteTransaction(Facts):
         row = self._db.execute(far, (after, _LOOKED_THROUGH)).fetchone()
         end = row[0] if row else self._last()
         query = queries.tail(org, wanted, now, after=after, end=end, limit=limit)
-        found = _found(self._db, org, query)
+        found = documents.read(self._db, org, query)
         positions = [memory.seq for memory in found]
         reached = positions[-1] if len(found) == limit else end
         return Tail(found=found, positions=positions, end=reached, last=self._last())
@@ -553,7 +503,7 @@ class SqliteTransaction(Facts):
             yield [seq for seq, _ in found]
         while queries.is_search(wanted):
             query = queries.unindexed(org, wanted, now, order="desc", limit=_CHUNK, after=after_unindexed)
-            others = _found(self._db, org, query)
+            others = documents.read(self._db, org, query)
             if not others:
                 break
             after_unindexed = min((memory.time, memory.seq) for memory in others)
@@ -800,34 +750,3 @@ class _Tagged(msgspec.Struct, frozen=True):
 
 
 _TAGGED = msgspec.json.Decoder(_Tagged)
-
-
-def _found(connection: sqlite3.Connection, org: int, query: queries.Query) -> list[Found]:
-    """Return the rows of a query for row, time and document, in any order, fetched in one step."""
-    names = ("seq", "time", "doc", "newer") if query.has_newer else ("seq", "time", "doc")
-    lines = ", ".join(f"group_concat(ifnull({name}, ''), char(10))" for name in names)
-    tails = "group_concat(seq || ' ' || tail)"  # NULL tails are skipped
-    sql = f"SELECT (SELECT json_quote(id) FROM orgs WHERE number = ?), {tails}, {lines} FROM ({query.sql})"
-    org_id, long, *columns = connection.execute(sql, [org, *query.values]).fetchone()
-    if columns[0] is None:
-        return []
-    head = f'{{"org_id":{org_id},'
-    rows, moments, docs, *newer = [column.split("\n") for column in columns]  # JSON has no line breaks
-    found = [
-        Found(seq=seq, time=time, doc=head + doc[1:])
-        for seq, time, doc in zip(map(int, rows), map(int, moments), docs, strict=True)
-    ]
-    if long is not None:
-        ends = _texts(connection, dict(pair.split() for pair in long.split(",")))
-        found = [
-            Found(seq=m.seq, time=m.time, doc=m.doc + ends[m.seq]) if m.seq in ends else m for m in found
-        ]
-    if not newer:
-        return found
-    return [msgspec.structs.replace(m, superseded_by=by or None) for m, by in zip(found, *newer, strict=True)]
-
-
-def _texts(connection: sqlite3.Connection, rows: Mapping[str, str]) -> Mapping[int, str]:
-    """Return the long texts of memories by row, from the rows of the texts by row."""
-    sql = "SELECT CAST(j.key AS INTEGER), t.text FROM json_each(?) j CROSS JOIN texts t ON t.id = j.value"
-    return dict(connection.execute(sql, (encoded(rows),)).fetchall())
