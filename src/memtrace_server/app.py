@@ -36,7 +36,7 @@ _CORS_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "X-Api-Key"
 _CORS_EXPOSED = ("Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id")
 
 
-def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
+def create_app(  # noqa: PLR0913 - one for each option of a server
     store_url: str,
     *,
     bootstrap_key: str | None = None,
@@ -53,15 +53,15 @@ def create_app(  # noqa: PLR0913 - one for each thing that a server can be told
     """Return the ASGI application of a server.
 
     Args:
-        store_url: Where memories live, as `open_store` takes it.
-        bootstrap_key: An admin's key to make sure of.
+        store_url: The store's URL, as for `open_store`.
+        bootstrap_key: An admin's key to create if it does not exist.
         auth: Whether a key is needed; without, everybody is the default organisation's admin.
         on_keys: Called with the key that was made as the store had none, if one was, and how many it has now.
         any_host: Whether requests for any host are answered without `auth`; otherwise only those for this
             machine, from no page in a browser but those of this machine and of `cors_origins`.
         cors_origins: Origins whose pages may call the server from a browser.
-        rate_limit: Requests a second that each key may send to this process; any number if None.
-        failure_limit: Failed authentications a minute for each address; any number if None.
+        rate_limit: Requests per second of each key in this process; None for no limit.
+        failure_limit: Failed authentications per minute of each address; None for no limit.
         client_timeout: Seconds for a client to send a request's body.
         request_timeout: Seconds until a request is given up that has been read.
         metrics: Whether to count requests for `getMetrics`.
@@ -141,7 +141,7 @@ class Api:
     The key is checked before anything else of a request is read.
     """
 
-    def __init__(  # noqa: PLR0913 - one for each thing that an API can be told
+    def __init__(  # noqa: PLR0913 - one for each option of the API
         self,
         core: Core,
         store: Store,

@@ -28,7 +28,7 @@ _STEP = 1 << 20  # bytes that are received between two reservations
 _MESSAGE = 128 << 10  # bytes that a connection has read at most when it is asked for some
 
 
-class ClientLeft(Exception):  # noqa: N818 - no error, and nobody is left to be told
+class ClientLeft(Exception):  # noqa: N818 - a signal, as no client is left for a response
     """The client closed the connection before it had sent the whole request."""
 
 

@@ -140,7 +140,7 @@ class _Stage(Enum):
     """A request's head is read, or awaited."""
 
     BODY = auto()
-    """The head was read, and the body is incomplete. The body is read once somebody wants it."""
+    """The head was read, and the body is incomplete. The body is read when the application asks for it."""
 
     RESPONSE = auto()
     """The request is complete, and its response is being made. The next request has to wait."""

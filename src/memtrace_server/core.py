@@ -96,7 +96,7 @@ class Core:
     """A Memtrace server without a network.
 
     Args:
-        store: Where memories live. The core does not close it.
+        store: The store. The core does not close it.
         local: The caller when no key is needed; None if each request needs a key.
         metrics: Returns the response to `getMetrics`; 404 if None.
     """
@@ -306,7 +306,7 @@ class Core:
         is_dry_run = parameters.get("dry_run", False)
         key = None if is_dry_run else parameters.get("Idempotency-Key")
         digest: Callable[[], bytes] = partial(_digest, request, operation)
-        digest = functools.cache(digest) if key else digest  # which would take 7 µs
+        digest = functools.cache(digest) if key else digest  # the cache would take 7 µs
         is_write = operation.is_write and isinstance(arguments, Arguments) and not is_dry_run
         return Work(
             is_write=is_write,

@@ -1,4 +1,4 @@
-"""Deadlines: the moment from which nobody waits for a response any more."""
+"""Deadlines: the moment at which a client stops waiting for a response."""
 
 from __future__ import annotations
 

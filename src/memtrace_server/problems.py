@@ -17,7 +17,7 @@ class Detail:
     message: str
 
 
-class Problem(Exception):  # noqa: N818 - a response, and seldom an error of the server
+class Problem(Exception):  # noqa: N818 - a response, and rarely an error of the server
     """What is reported by an error response.
 
     Attributes:

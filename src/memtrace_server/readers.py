@@ -48,7 +48,7 @@ class Readers:
             call, waiter = queue.popleft()
             if queue:
                 self._waiting[org] = queue  # after all others
-            if waiter.done():  # nobody waits for it any more
+            if waiter.done():  # its caller has stopped waiting
                 continue
             self._free -= 1
             self._running[org] += 1

@@ -59,7 +59,7 @@ class Runner:
         Args:
             exchange: The request.
             org: The organisation that sends it.
-            deadline: When nobody waits for the response any more.
+            deadline: When the client stops waiting for the response.
             is_stopping: Returns whether the server is about to stop.
 
         Returns:
@@ -179,7 +179,7 @@ class _Writes:
         writes, self._gathered = self._gathered, []
         try:
             self._store.submit(writes, _wake)
-        except Exception as error:  # noqa: BLE001 - each request is told
+        except Exception as error:  # noqa: BLE001 - the error is reported to each request
             _tell([(write, (None, error)) for write in writes])
 
 

@@ -84,7 +84,7 @@ def serve(options: Options) -> None:
     _allow_files(options.max_connections)
     listener = _listen(options)
     greeting = Greeting(_url(listener), options.store_url, as_text, options.auth)
-    # Also with workers: what is wrong with the store or the key is told here, and the first key is made.
+    # Also with workers: faults of the store or the key are reported here, and the first key is created.
     application = _application(options, greeting)
     if options.workers == 1:
         server = _Server(_config(application, options), greeting)
@@ -189,7 +189,7 @@ def _allow_files(connections: int) -> None:
     """Raise the limit of open files to the number of connections: without a free one, the store fails.
 
     Raises:
-        ValueError: The system does not allow so many.
+        ValueError: The system does not allow this number.
     """
     if sys.platform == "win32":  # has no such limit
         return

@@ -39,7 +39,7 @@ def local_principal(store: Store, deadline: Deadline | None = None, org: str | N
 
 
 def bootstrap(store: Store, key: str | None) -> str | None:
-    """Add a key, or create one if the store has none, so that somebody can use the store.
+    """Add a key, or create one if the store has none, so that the store can be used.
 
     Returns:
         The new key, which is returned only here; None if none was created.

@@ -280,7 +280,7 @@ def answer_to(curl: str, key: str) -> Any:
 
 def test_a_view_that_does_not_exist_says_so(open_page: OpenPage) -> None:
     shown = open_page("#/nothing/of/this")
-    assert shown.page.locator("h1").text_content() == "There is no such view"
+    assert shown.page.locator("h1").text_content() == "This view does not exist"
     for place in ("#/memories/mem_01JD5P8E6W3M9V2QXA7RKB4TNC", "#/sessions/none", "#/agents/none"):
         shown.go(place)
         assert shown.page.locator("h1").text_content() == "Not found"

@@ -6,7 +6,7 @@ import { confirmed, cut, h, memories as many, say } from "./dom.js";
 const PAGE = 1000;
 
 export async function forgetOne(memory) {
-	const body = [h("blockquote", { dir: "auto" }, cut(memory.content, 300)), h("p", "It is deleted for good, from every list and search.")];
+	const body = [h("blockquote", { dir: "auto" }, cut(memory.content, 300)), h("p", "It is permanently deleted from every list and search.")];
 	if (!(await confirmed("Forget this memory?", body, "Forget it"))) return false;
 	await ask("forgetMemory", [memory.id]);
 	say("Forgotten");
@@ -17,7 +17,7 @@ export async function forgetOne(memory) {
 export async function forgetMatching(filters) {
 	const { matched } = await ask("forgetMatching", [], filters, { dry_run: true });
 	const terms = Object.entries(filters).map(([name, value]) => [h("dt", name), h("dd", { dir: "auto" }, [value].flat().join(", "))]);
-	const body = [h("p", "All that match are deleted for good, superseded ones too:"), h("dl.terms", terms)];
+	const body = [h("p", "All matching memories are permanently deleted, superseded ones too:"), h("dl.terms", terms)];
 	if (!(await confirmed(`Forget ${many(matched)}?`, body, `Forget ${many(matched)}`))) return 0;
 	const { deleted } = await ask("forgetMatching", [], filters);
 	say(`Forgot ${many(deleted)}`);

@@ -32,7 +32,7 @@ export const may = (operation) => access.operations.includes(operation);
 
 export class Refused extends Error {
 	constructor(status, { error, code, request_id: requestId }) {
-		super(error ?? `The server answered with ${status}`);
+		super(error ?? `The server responded with ${status}`);
 		Object.assign(this, { status, code, requestId });
 	}
 }
@@ -84,7 +84,7 @@ export async function send(request) {
 		if (error.name === "AbortError") throw error;
 		throw new Unreachable("The server does not respond");
 	}
-	if (response.status === 502 || response.status === 503) throw new Unreachable("The server cannot answer now");
+	if (response.status === 502 || response.status === 503) throw new Unreachable("The server cannot respond now");
 	const answer = text ? JSON.parse(text, exact) : {};
 	if (!response.ok) throw new Refused(response.status, answer);
 	return answer;

@@ -25,13 +25,13 @@ export const context = {
 		const request = this.call(here);
 		const top = [
 			heading("Context", here, request),
-			h("p.soft", "What a model is given of the log, to the letter."),
+			h("p.soft", "The exact text that a model is given."),
 			form(here, { "aria-label": "Options" },
 				choice("Agent", "agent_id", here, ids, "—"), input("Session", "session_id", here, { placeholder: "all" }), input("Question", "query", here, { placeholder: "What matters now?" }),
 				choice("Layout", "layout", here, values("ContextLayout"), "default"), input("Since", "since", here, { placeholder: "7d, or a date" }), budget(here)),
 			h("div.times", asOf(here)),
 		];
-		if (!request) return [...top, h("p.soft", "No agent remembers anything yet.")];
+		if (!request) return [...top, h("p.soft", "There are no memories yet.")];
 		const made = await send(request);
 		const left = await leftOut(here.query, made);
 		return [...top, h("div.two",

@@ -30,7 +30,7 @@ async function show() {
 			showMenu(here);
 			const view = viewOf(here.names);
 			const request = here.query.json && view?.call(here);
-			const parts = !view ? [h("h1", "There is no such view")] : request ? await asJson(here, request) : await view.render(here, signal, tellFailure);
+			const parts = !view ? [h("h1", "This view does not exist")] : request ? await asJson(here, request) : await view.render(here, signal, tellFailure);
 			if (signal.aborted) return;
 			notice.hidden = true;
 			document.title = `${view?.title(here) ?? "Not found"} · Memtrace`;

@@ -97,7 +97,7 @@ export const memory = {
 				...["memory_type", "event_type", "importance", "dedup_key", "org_id"].map((name) => found[name] !== undefined && fact(title(name), number(found[name]) || found[name])),
 				...["time", "created_at", "expires_at"].map((name) => found[name] && fact(title(name), timeOf(found[name]))),
 				found.parent_id && fact("Parent", linkTo(["memories", found.parent_id])), older && fact("Supersedes", older), metadata && fact("Metadata", json(metadata))),
-			h("h2", session_id ? "Around it in its session" : "Around it"), around,
+			h("h2", session_id ? "Neighbours in its session" : "Around it"), around,
 		];
 	},
 };
@@ -126,7 +126,7 @@ export const agents = {
 		})().catch(() => {}); // the dots stay
 		return [
 			heading("Agents", here, this.call(here)),
-			filled.length ? table("Agents", ["Agent", ...FIGURES.map((name) => `#${title(name)}`), "Last active"], filled.map(({ row: one }) => one)) : h("p.soft", "No agent remembers anything yet."),
+			filled.length ? table("Agents", ["Agent", ...FIGURES.map((name) => `#${title(name)}`), "Last active"], filled.map(({ row: one }) => one)) : h("p.soft", "There are no memories yet."),
 			page.next_cursor && h("p", h("a", { href: to(["agents"], { cursor: page.next_cursor }) }, "More agents")),
 		];
 	},

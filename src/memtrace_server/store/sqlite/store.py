@@ -181,7 +181,7 @@ class SqliteStore:
                 connection.execute("VACUUM")
                 (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if is_busy:
-                raise StoreUnavailable("somebody reads an older state of the file all the time; try again")
+                raise StoreUnavailable("other readers keep an older state of the file open; try again")
 
     def close(self) -> None:
         self._indexer.close()
