@@ -52,7 +52,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(part: str, *, is_quick: bool) -> tuple[str, list[Row]]:
-    """The title and the rows of one part of the report."""
+    """Return the title and the rows of one part of the report."""
     with tempfile.TemporaryDirectory(dir=FOLDER) as name:
         folder = Path(name)
         parts: dict[str, tuple[str, Callable[[], list[Row]]]] = {

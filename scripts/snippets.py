@@ -39,7 +39,7 @@ class Snippet:
     shown: str | None = None
 
     def steps(self) -> Iterator[Snippet]:
-        """The statements of the block, each with the comments before it."""
+        """Return the statements of the block, each with the comments before it."""
         lines = self.code.splitlines(keepends=True)
         start = 0
         for statement in ast.parse(self.code).body:

@@ -15,7 +15,7 @@ _LENGTH = b"\r\ncontent-length:"
 
 
 def _memory(number: int) -> dict[str, Any]:
-    """A memory as our server gives one that has what those of the other parts of the bench have."""
+    """Return a memory like a server's, with the fields of memories in other parts of the benchmark."""
     return {
         "id": f"mem_01JD5P8E6W3M9V2QXA7RKB{number:04d}",
         "time": f"2026-11-01T09:30:00.{number:06d}Z",

@@ -69,7 +69,7 @@ def resident() -> float:
 
 
 def methods(client: Any) -> dict[str, Callable[[], Any]]:  # noqa: ANN401  # as above
-    """What is measured, by name."""
+    """Return the measured calls by name."""
     return {
         "remember": lambda: client.remember("agent_1", "The user prefers dark mode in all of the settings"),
         "hundred": lambda: client.recall("hundred"),

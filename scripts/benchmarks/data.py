@@ -49,7 +49,7 @@ class File:
 
 
 def build(folder: Path, memories: int) -> File:
-    """The file of so many memories: made, or finished, if need be; made anew with another schema or index."""
+    """Return the file of some memories, built or completed if necessary, for this schema and index."""
     sources = [migrations.__file__, fulltext.__file__, entries.__file__, __file__]
     digest = hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()
     path = folder / f"memories-{memories}-{digest[:8]}.db"

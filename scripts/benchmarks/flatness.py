@@ -78,7 +78,7 @@ class _Teller:
         self.questions = self._questions() + (self._medium() if has_medium else [])
 
     def ask(self, request: Request) -> float:
-        """The seconds that an answer takes."""
+        """Return the seconds until the response."""
         with mock.patch("memtrace_server.times.now", return_value=self._now):
             started = time.perf_counter()
             response = self._core.handle(request)
@@ -128,7 +128,7 @@ class _Teller:
         ]
 
     def _deep(self, parameters: str) -> str:
-        """The cursor of a deep page."""
+        """Return the cursor of a deep page."""
         cursor = ""
         for _ in range(_PAGES - 1):
             request = _get("/api/v1/memories", parameters + (f"&cursor={cursor}" if cursor else ""))

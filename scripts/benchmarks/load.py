@@ -171,7 +171,7 @@ def memory(number: int, content: str) -> str:
 
 
 def _writes(load: Load, contents: Iterator[str], client: str) -> Iterator[bytes]:
-    """Requests to store memories that nobody stored before."""
+    """Yield requests that store new memories."""
     numbers = itertools.count()
     head = f"POST /api/v1/memories HTTP/1.1\r\nhost: bench\r\nx-api-key: {load.key}\r\n"
     head += "content-type: application/json\r\n"
@@ -183,7 +183,7 @@ def _writes(load: Load, contents: Iterator[str], client: str) -> Iterator[bytes]
 
 
 def _reads(load: Load) -> Iterator[bytes]:
-    """Requests for the newest 100 of one agent after the other."""
+    """Yield requests for the newest 100 memories, of one agent after the other."""
     for n in itertools.count():
         path = f"/api/v1/memories?agent_id=agent_{n % AGENTS}&since=24h&limit=100"
         yield f"GET {path} HTTP/1.1\r\nhost: bench\r\nx-api-key: {load.key}\r\n\r\n".encode()

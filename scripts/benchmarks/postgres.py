@@ -64,7 +64,7 @@ def measure(
 
 
 def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float, *, workers: int = 1) -> list[Row]:
-    """Writing over HTTP to so many processes, which takes turns with pgbench."""
+    """Measure writing over HTTP to some processes, which takes turns with pgbench."""
     pgbench = Pgbench(cluster, _schema(cluster, f"pgbench_{workers}"), _CLIENTS)
     rates: list[tuple[float, float]] = []
     costs: list[tuple[float, float, float]] = []
@@ -98,7 +98,7 @@ def _writing(cluster: Cluster, folder: Path, rounds: int, seconds: float, *, wor
 
 
 def _beside_langgraph(cluster: Cluster, environments: Path, file: data.File, rounds: int) -> list[Row]:
-    """The newest memories of an agent that has half of all, and lone writes, beside LangGraph's."""
+    """Measure the newest memories of an agent that has half of all, and lone writes, beside LangGraph's."""
     cluster.run("createdb", "--maintenance-db", cluster.url, "langgraph")
     folder = environments / f"peer-langgraph-postgres-{sys.implementation.cache_tag}"
     peer = Interpreter(folder, _PEER, _PEER_NEEDS)
@@ -138,7 +138,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _schema(cluster: Cluster, name: str) -> str:
-    """The URL of a new store."""
+    """Return the URL of a new store."""
     with psycopg.connect(cluster.url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
         connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
@@ -146,7 +146,7 @@ def _schema(cluster: Cluster, name: str) -> str:
 
 
 def _build(cluster: Cluster, memories: int) -> data.File:
-    """A store of so many memories, copied into its table; indexes are made afterwards, as a restore does."""
+    """Return a store with memories that are copied into its tables before its indexes are made."""
     url = _schema(cluster, f"memories_{memories}")
     step = data.SPAN // memories
     first = times.now() - data.SPAN

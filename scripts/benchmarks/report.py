@@ -22,34 +22,34 @@ class Row:
 
 
 def at_least(name: str, measured: str, compared: str, ratio: float, bound: float) -> Row:
-    """A row whose ratio should not be below a bound."""
+    """Return a row whose ratio should not be below a bound."""
     return Row(name, measured, compared, ratio, f"≥ {bound:g}", ratio >= bound)
 
 
 def at_most(name: str, measured: str, compared: str, ratio: float, bound: float) -> Row:
-    """A row whose ratio should not be above a bound."""
+    """Return a row whose ratio should not be above a bound."""
     return Row(name, measured, compared, ratio, f"≤ {bound:g}", ratio <= bound)
 
 
 def median(numbers: Iterable[float]) -> float:
-    """The middle one."""
+    """Return the median."""
     return statistics.median(numbers)
 
 
 def percentile(numbers: Sequence[float], share: float) -> float:
-    """The number that this share of all is not above; of none at all, infinity."""
+    """Return the number that a share of all does not exceed; infinity if there are none."""
     if not numbers:
         return math.inf
     return sorted(numbers)[min(int(len(numbers) * share), len(numbers) - 1)]
 
 
 def milliseconds(seconds: float) -> str:
-    """Seconds, as a person reads them."""
+    """Return seconds as a text for people."""
     return f"{seconds * 1_000:.3g} ms"
 
 
 def table(title: str, rows: Sequence[Row]) -> str:
-    """The rows as a table in markdown."""
+    """Return the rows as a table in markdown."""
     lines = [
         f"### {title}",
         "",

@@ -173,7 +173,7 @@ class _Maker:
             self._ask(question, "language", [said])
 
     def _typos(self) -> None:
-        """Some of the questions again, with a letter wrong in a long word."""
+        """Return some of the questions again, with a wrong letter in a long word."""
         for question in self._dice.sample(self._log.questions, 24):
             words = question.text.split()
             long = [n for n, word in enumerate(words) if len(word) > 6 and word.isascii() and word.isalpha()]  # noqa: PLR2004
@@ -204,7 +204,7 @@ class _Maker:
         then: Sequence[dict[str, Any]] = (),
         at: datetime | None = None,
     ) -> None:
-        """A session in which a memory stands among others."""
+        """Add a session with a memory among others."""
         before = [self._other(kind, memory) for _ in range(self._dice.randrange(others))]
         after = [self._other(kind, memory) for _ in range(others - len(before))]
         moment = at or self._moment()
