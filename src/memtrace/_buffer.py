@@ -1,20 +1,24 @@
-"""The queue of a buffer: what it holds, when a batch is due, and what becomes of each memory.
-
-No thread, task, clock or I/O stands here; `memtrace._async.buffer` brings those.
-"""
+"""What buffers of both clients share: memories that are not stored yet, and a thread that stores them."""
 
 from __future__ import annotations
 
+import atexit
+import inspect
+import logging
+import math
 import os
 import re
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
-from typing import NamedTuple
+from time import monotonic
+from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import attrs
+import msgspec
 from memtrace_api.limits import ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS
 
 from memtrace._config import require_number
@@ -30,7 +34,12 @@ from memtrace.models import AddMemoryRequest
 
 # Bytes of a request body. A Memtrace server takes more; proxies in between often stop at 1 MiB.
 MAX_BODY = 1_000_000
+# Seconds. The end of the main thread, or of an event loop, wakes no other thread, so a thread has to look.
+POLL = 0.1
+# Seconds to wait for a thread, as its `on_failure` may wait for the caller.
+_JOIN = 5.0
 
+_NAME = "memtrace-buffer"
 _MICROSECOND = timedelta(microseconds=1)
 _FIELD = re.compile(r"memories[.\[](\d+)")
 # What the server says of memories, and not of itself.
@@ -38,6 +47,8 @@ _REFUSALS = (BadRequestError, ConflictError, NotFoundError)
 
 # A memory that could not be stored, and the reason.
 Failure = tuple[AddMemoryRequest, MemtraceError]
+
+logger = logging.getLogger("memtrace")
 
 
 class Queued(NamedTuple):
@@ -56,83 +67,217 @@ class Batch:
     key: str = attrs.field(factory=lambda: os.urandom(16).hex())
 
 
-@attrs.define(eq=False)
-class Queue:
-    """Memories that are not stored yet, and those that could not be, in their order.
+@attrs.define(eq=False, repr=False, slots=False)
+class Buffer:
+    """A queue of memories, and a thread that stores them for as long as there are any.
 
-    One batch is sent at a time. `take` returns the same one until `settle` or `fail` records its outcome, so
-    that a batch whose sender was interrupted is sent again with its key.
-
-    Attributes:
-        max_batch: Most memories in a batch; `AsyncMemtrace.buffered` explains all four limits.
-        max_delay: Most seconds that a memory waits for others.
-        max_pending: Most memories held.
-        max_bytes: Most bytes held.
-        added: How many memories were ever added.
-        failed: The memories that could not be stored; whoever reports them removes them.
+    One batch is sent at a time, and again with its key if its sender was interrupted. Callers that must wait
+    take turns with the thread at sending. So all is stored if no thread can be started, and a call by
+    `on_failure` never waits for its own thread. `AsyncMemtrace.buffered` explains the limits.
     """
 
-    max_batch: int
-    max_delay: float
-    max_pending: int
-    max_bytes: int
-    added: int = attrs.field(default=0, init=False)
-    failed: list[Failure] = attrs.field(factory=list, init=False)
-    _last_time: datetime = attrs.field(default=datetime.min.replace(tzinfo=UTC), init=False)
-    _held: deque[Queued] = attrs.field(factory=deque, init=False)
-    _bytes: int = attrs.field(default=0, init=False)
-    # The first memories that are held: the batch that is being sent, then the parts of a refused one.
-    _batches: deque[Batch] = attrs.field(factory=deque, init=False)
+    # Whether every call may wait; if not, those of `_send`, `_drain` and `_end` alone.
+    _may_wait = True
+
+    _client: Any
+    _max_batch: int
+    _max_delay: float
+    _max_pending: int
+    _max_bytes: int
+    _on_failure: Callable[[BufferedWriteError], None] | None
 
     def __attrs_post_init__(self) -> None:
-        most = ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS
-        require_number("max_batch", self.max_batch, 1, most, whole=True)
-        require_number("max_delay", self.max_delay, 0, threading.TIMEOUT_MAX)
-        require_number("max_pending", self.max_pending, self.max_batch)
-        require_number("max_bytes", self.max_bytes, 1)
+        most, report = ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS, self._on_failure
+        require_number("max_batch", self._max_batch, 1, most, whole=True)
+        require_number("max_delay", self._max_delay, 0, threading.TIMEOUT_MAX)
+        require_number("max_pending", self._max_pending, self._max_batch)
+        require_number("max_bytes", self._max_bytes, 1)
+        if inspect.iscoroutinefunction(report) or not (report is None or callable(report)):
+            raise TypeError(f"on_failure: {report!r} cannot be called; give a function without async")
+        self._is_closed = False
+        self._start_empty()
+        self._client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
+        _BUFFERS.add(self)
 
-    def __len__(self) -> int:
+    def _start_empty(self) -> None:
+        self._held: deque[Queued] = deque()
+        self._bytes = self._added = 0
+        # Those that are held first: the batch that is being sent, then the parts of a refused one.
+        self._batches: deque[Batch] = deque()
+        self._failed: list[Failure] = []
+        self._last_time = datetime.min.replace(tzinfo=UTC)
+        self._thread: threading.Thread | None = None
+        self._mutex = threading.RLock()  # guards all of this; never held during I/O
+        self._turn = threading.Lock()  # held while a batch is sent
+        self._wake = threading.Event()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._client.base_url!r})"
+
+    @property
+    def pending(self) -> int:
+        """How many memories are neither stored nor failed."""
         return len(self._held)
 
-    def stamp(self, now: datetime) -> datetime:
-        """Return a later time than the one before, even if the clock was set back: memories stay in order."""
-        self._last_time = max(now, self._last_time + _MICROSECOND)
-        return self._last_time
+    @property
+    def failed(self) -> list[Failure]:
+        """The memories that could not be stored and are not raised yet, each with its reason."""
+        return list(self._failed)
 
-    def has_room(self, memories: Sequence[Queued]) -> bool:
-        """Return whether these memories fit in now; BadRequestError if they never would."""
+    def _store(self, batch: Batch) -> int:
+        """Store a batch, and return how many of its first memories are stored; called by any thread."""
+        raise NotImplementedError
+
+    def _queued(self, requests: Sequence[AddMemoryRequest]) -> list[Queued]:
+        """Return memories as they are stored, with later times than those before, whatever the clock does."""
+        for request in requests:
+            if request.time is None:
+                with self._mutex:
+                    request.time = self._last_time = max(datetime.now(UTC), self._last_time + _MICROSECOND)
+        now = monotonic()
+        return [Queued(each, now, len(msgspec.json.encode(each.to_dict()))) for each in requests]
+
+    def _take(self, memories: Sequence[Queued]) -> bool:
+        """Take memories and return True; False if there is no room now. BadRequestError if there never is."""
+        with self._mutex:
+            if self._is_closed:
+                raise BufferedWriteError("This buffer is closed; make a new one")
+            self._raise_failed()
+            if not self._has_room(memories):
+                return False
+            if self._thread is None:
+                self._start_thread()
+            self._held += memories
+            self._added += len(memories)
+            self._bytes += _size(memories)
+            self._keep()
+            if self._due_in(_now()) == 0:
+                self._wake.set()
+        if self._thread is None and self._may_wait:
+            self._drain()
+        return True
+
+    def _has_room(self, memories: Sequence[Queued]) -> bool:
         count, size = len(memories), _size(memories)
-        if count > self.max_pending or size > self.max_bytes:
+        if count > self._max_pending or size > self._max_bytes:
             problem = (
-                f"{counted(count)} of {size} bytes exceed max_pending={self.max_pending} or "
-                f"max_bytes={self.max_bytes} of the buffer; add fewer at once"
+                f"{_counted(count)} of {size} bytes exceed max_pending={self._max_pending} or "
+                f"max_bytes={self._max_bytes} of the buffer; add fewer at once"
             )
             raise refusal("memories", problem)
-        return len(self) + count <= self.max_pending and self._bytes + size <= self.max_bytes
+        return len(self._held) + count <= self._max_pending and self._bytes + size <= self._max_bytes
 
-    def add(self, memories: Sequence[Queued]) -> None:
-        """Append memories, for which there must be room."""
-        self._held += memories
-        self.added += len(memories)
-        self._bytes += _size(memories)
+    def _drain(self) -> None:
+        """Send all memories taken so far."""
+        last = self._added
+        while self._added - len(self._held) < last:
+            self._send()
 
-    def due_in(self, now: float) -> float | None:
+    def _end(self) -> None:
+        """Take no more memories, send all, and wait a while for the thread."""
+        with self._mutex:
+            self._is_closed = True
+        self._drain()
+        self._wake.set()
+        thread = self._thread
+        # Threads that work in the background wait for no other.
+        if thread is not None and threading.current_thread().name != _NAME:
+            thread.join(_JOIN)
+
+    def _conclude(self, exception: BaseException | None) -> None:
+        """Raise failures at the end of a block; an exception that ended the block is not replaced."""
+        if exception is None:
+            self._raise_failed()
+        elif self._failed:
+            exception.add_note(f"{write_error(self._failed)}; see `failed` of the buffer")
+
+    def _raise_failed(self) -> None:
+        with self._mutex:
+            failed, self._failed = self._failed, []
+            self._keep()
+        if failed:
+            raise write_error(failed)
+
+    def _keep(self) -> None:
+        """Outlive the last reference as long as a memory is neither stored nor reported."""
+        (_KEPT.add if self._held or self._failed else _KEPT.discard)(self)
+
+    def _start_thread(self) -> None:
+        # A daemon would be stopped in mid-request, and forks of multiprocessing call no function of atexit.
+        self._thread = threading.Thread(target=self._work, name=_NAME, daemon=False)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # too many threads, or the interpreter ends
+            self._thread = None
+            if not self._may_wait:
+                raise
+            logger.debug("Sending at once, as no thread can be started: %s", error)
+
+    def _work(self) -> None:
+        """Send what is due until nothing is left."""
+        try:
+            while True:
+                with self._mutex:
+                    now = _now()
+                    delay = self._due_in(now)
+                    if delay is None:
+                        self._thread = None
+                        return
+                if delay > 0:
+                    self._wake.wait(min(delay, POLL))
+                    self._wake.clear()
+                else:
+                    self._send(now)
+        except BaseException:  # a hook of the caller's http_client ends the thread
+            self._thread = None
+            self._drain()
+            raise
+
+    def _due_in(self, now: float) -> float | None:
         """Return in how many seconds a batch is due; None if there is nothing to send."""
         if not self._held:
             return None
-        if self._batches or len(self._held) >= self.max_batch or self._bytes >= MAX_BODY:
+        if self._batches or len(self._held) >= self._max_batch or self._bytes >= MAX_BODY:
             return 0.0
-        return max(0.0, self._held[0].since + self.max_delay - now)
+        return max(0.0, self._held[0].since + self._max_delay - now)
 
-    def take(self, now: float) -> Batch | None:
-        """Return the batch to send next; None if none is due by then."""
-        if self.due_in(now) != 0:
-            return None
-        if not self._batches:
-            self._batches.append(self._next())
-        return self._batches[0]
+    def _send(self, now: float = math.inf, waiting: Sequence[Queued] = ()) -> None:
+        """Send the batch that is due by then, unless there is room by now for memories that waited for it."""
+        with self._turn:
+            with self._mutex:
+                if self._due_in(now) != 0 or (waiting and self._has_room(waiting)):
+                    return
+                if not self._batches:
+                    self._batches.append(self._next())
+                batch = self._batches[0]
+            error: MemtraceError | None = None
+            try:
+                stored = self._store(batch)
+            except MemtraceError as raised:
+                error = raised
+            except Exception as raised:  # noqa: BLE001  # hooks of the caller's http_client may raise anything
+                error = MemtraceError(f"Sending a batch failed: {raised!r}")
+                error.__cause__ = raised
+            with self._mutex:
+                failed = self._fail(error) if error else self._settle(stored)
+                if not self._on_failure:
+                    self._failed += failed
+                self._keep()
+        # Not in the turn, as what follows may well use this buffer.
+        if failed:
+            self._report(failed)
 
-    def settle(self, count: int) -> list[Failure]:
+    def _next(self) -> Batch:
+        memories: list[Queued] = []
+        size = len(b'{"memories":[}')  # the first memory brings no comma
+        for memory in islice(self._held, self._max_batch):
+            size += memory.size + len(b",")
+            if memories and size > MAX_BODY:
+                break
+            memories.append(memory)
+        return Batch(memories)
+
+    def _settle(self, count: int) -> list[Failure]:
         """Record that the first memories of the batch are done with; the others are sent again."""
         rest = self._batches.popleft().memories[count:]
         if rest:
@@ -140,7 +285,7 @@ class Queue:
         self._bytes -= sum(self._held.popleft().size for _ in range(count))
         return []
 
-    def fail(self, error: MemtraceError) -> list[Failure]:
+    def _fail(self, error: MemtraceError) -> list[Failure]:
         """Record that the batch could not be stored, and return the memories that have failed.
 
         A memory that the server refuses fails alone. A batch that it refuses is sent again in parts: the
@@ -155,7 +300,7 @@ class Queue:
             return failed
         memories = self._batches[0].memories
         if len(memories) == 1:
-            self.settle(1)
+            self._settle(1)
             return [(memories[0].request, error)]
         fields = [_FIELD.match(detail.field) for detail in error.details]
         named = {int(field[1]) for field in fields if field}
@@ -165,31 +310,66 @@ class Queue:
         self._batches.extendleft([Batch(memories[i:j]) for i, j in pairwise(edges)][::-1])
         return []
 
-    def _next(self) -> Batch:
-        memories: list[Queued] = []
-        size = len(b'{"memories":[}')  # the first memory brings no comma
-        for memory in islice(self._held, self.max_batch):
-            size += memory.size + len(b",")
-            if memories and size > MAX_BODY:
-                break
-            memories.append(memory)
-        return Batch(memories)
+    def _report(self, failed: list[Failure]) -> None:
+        error = write_error(failed)
+        logger.warning("%s", error)
+        if self._on_failure:
+            try:
+                self._on_failure(error)
+            except BaseException as raised:
+                with self._mutex:
+                    self._failed += failed
+                    self._keep()
+                if not isinstance(raised, Exception):  # Ctrl-C, say
+                    raise
+                logger.exception("on_failure: it raised an error; what it was given is raised instead")
+
+
+# All buffers; and those with memories that are not stored, which must not vanish with the last reference.
+_BUFFERS: WeakSet[Buffer] = WeakSet()
+_KEPT: set[Buffer] = set()
 
 
 def write_error(failed: list[Failure]) -> BufferedWriteError:
     """Return the error that hands over memories that failed."""
     first = failed[0][1]
-    problem = f"{counted(len(failed))} could not be stored: {first.message}"
+    problem = f"{_counted(len(failed))} could not be stored: {first.message}"
     error = BufferedWriteError(problem, first.status_code, code=first.code, failed=failed)
     error.request_id, error.details, error.body = first.request_id, first.details, first.body
     error.__cause__ = first
     return error
 
 
-def counted(memories: int) -> str:
-    """Return a number of memories in words."""
-    return "1 memory" if memories == 1 else f"{memories} memories"
+@atexit.register
+def finish_at_exit() -> None:
+    """Store what buffers still hold, or log that it is lost; threads and event loops have ended by then."""
+    for buffer in list(_KEPT):
+        try:
+            buffer._end()  # noqa: SLF001  # no method for users
+            buffer._raise_failed()  # noqa: SLF001  # the same
+        except BufferedWriteError as error:
+            logger.error("Lost: %s", error)  # noqa: TRY400  # the traceback ends here
+
+
+def _after_fork() -> None:
+    """Empty the buffers in a forked process; its parent stores what they hold."""
+    _KEPT.clear()
+    for buffer in list(_BUFFERS):
+        buffer._start_empty()  # noqa: SLF001  # no method for users
+
+
+# Windows has no forks.
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=_after_fork)
+
+
+def _now() -> float:
+    """Return the time; infinity, by which all is due, if the interpreter waits only for such threads."""
+    return monotonic() if threading.main_thread().is_alive() else math.inf
 
 
 def _size(memories: Sequence[Queued]) -> int:
     return sum(memory.size for memory in memories)
+
+
+def _counted(memories: int) -> str:
+    return "1 memory" if memories == 1 else f"{memories} memories"

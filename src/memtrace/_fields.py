@@ -38,7 +38,7 @@ def shows_fields(cls: type[T]) -> type[T]:
 def _fields_of(method: types.FunctionType) -> type | None:
     for signature in reversed((*get_overloads(method), method)):
         for annotation in signature.__annotations__.values():
-            if annotation.startswith(_UNPACKED):
+            if str(annotation).startswith(_UNPACKED):
                 # Not in its globals, which are those of another module if something wraps the method.
                 found: type = getattr(sys.modules[method.__module__], annotation[len(_UNPACKED) : -1])
                 return found

@@ -14,14 +14,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+import anyio.to_thread
 import httpx
 import pytest
 import trio
 from helpers.clients import KEY, MEMORY, URL, FakeServer, MakeClient, error, page
-from helpers.files import opened_below
+from helpers.files import opened, opened_below
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -693,6 +696,7 @@ def test_closing_ends_though_on_failure_waits_for_the_caller(server: BatchServer
     log = client.buffered(max_batch=1, on_failure=tell)
     with mine:
         log.remember("a", "bad")
+        assert server.sent.acquire(timeout=60)  # so it is the thread that is told
         log.close()
 
     assert is_told.wait(60)
@@ -901,87 +905,47 @@ def test_task_sends_a_batch_that_is_due(backend: str, server: BatchServer) -> No
     assert server.batches == [["first", "second"], ["third"], ["fourth"]]
 
 
-def test_task_that_is_cancelled_sends_all_and_leaves_the_rest_to_another(server: BatchServer) -> None:
-    async def run() -> None:
-        async with async_client(server.handle).buffered(max_batch=2, max_delay=3600) as log:
-            await log.remember("a", "first")
-            (task,) = asyncio.all_tasks() - {asyncio.current_task()}
-            await anyio.wait_all_tasks_blocked()
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            assert server.batches == [["first"]]
+def test_thread_that_waited_for_a_flush_leaves_what_is_not_due(
+    stalled: tuple[BatchServer, threading.Event],
+) -> None:
+    server, go_on = stalled
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    with client.buffered(max_batch=2, max_delay=3600) as log, ThreadPoolExecutor() as pool:
+        log.remember("a", "first")
+        flushing = pool.submit(log.flush)
+        assert server.sent.acquire(timeout=60)
+        # Two memories are a batch, which the thread of the buffer finds due, and waits for its turn.
+        log.remember("a", "second")
+        go_on.set()
+        flushing.result(timeout=60)
+        assert (server.batches, log.pending) == ([["first"]], 1)
 
-            await log.remember("a", "second")
-            await log.remember("a", "third")
-            await anyio.wait_all_tasks_blocked()
-            assert server.batches == [["first"], ["second", "third"]]
-
-    asyncio.run(run())
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_task_that_waited_for_a_flush_leaves_what_is_not_due(backend: str, server: BatchServer) -> None:
-    async def run() -> None:
-        go_on = anyio.Event()
-
-        async def handle(request: httpx.Request) -> httpx.Response:
-            await go_on.wait()
-            return server.handle(request)
-
-        log = async_client(handle).buffered(max_batch=2, max_delay=3600)
-        with anyio.fail_after(30):
-            await log.remember("a", "first")
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(log.flush)
-                await anyio.wait_all_tasks_blocked()
-                # Two memories are a batch, which the task of the buffer finds due, and waits for its turn.
-                await log.remember("a", "second")
-                await anyio.wait_all_tasks_blocked()
-                go_on.set()
-            await anyio.wait_all_tasks_blocked()
-            assert (server.batches, log.pending) == ([["first"]], 1)
-            await log.close()
-
-    anyio.run(run, backend=backend)
     assert server.batches == [["first"], ["second"]]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_task_waits_without_polling(backend: str, server: BatchServer) -> None:
-    async def run() -> None:
-        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(server.handle)))
-        async with client.buffered(max_delay=1) as log:
-            await log.remember("a", "first")
-            await anyio.wait_all_tasks_blocked()
-            assert server.batches == []
-
-    anyio.run(run, backend=backend)
-
-
-def test_task_is_one_and_has_a_context_of_its_own(server: BatchServer) -> None:
+def test_thread_is_one_and_has_a_context_of_its_own(server: BatchServer) -> None:
     caller = contextvars.ContextVar("caller", default="nobody")
-    callers = []
+    callers, threads = list[str](), list[threading.Thread]()
 
     def handle(request: httpx.Request) -> httpx.Response:
         callers.append(caller.get())
+        threads.extend(set(threading.enumerate()) - before)
         return server.handle(request)
 
-    async def run() -> None:
+    def log_all() -> None:
         caller.set("the first")
-        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
-        log = client.buffered(max_batch=4, max_delay=3600)
-        for text in "abc":
-            await log.remember("a", text)
-            await anyio.wait_all_tasks_blocked()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        assert [task.get_name() for task in others] == ["memtrace-buffer"]
-        await log.remember("a", "d")
-        await anyio.wait_all_tasks_blocked()
-        await log.close()
+        log.add_memories([{"agent_id": "a", "content": text} for text in "abc"])
+        log.remember("a", "d")
 
-    asyncio.run(run())
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(handle)))
+    log = client.buffered(max_batch=4, max_delay=3600)
+    before = set(threading.enumerate())
+    contextvars.copy_context().run(log_all)
+    assert server.sent.acquire(timeout=60)
+    log.close()
+
     assert (server.batches, callers) == ([list("abcd")], ["nobody"])
+    assert [thread.name for thread in threads] == ["memtrace-buffer"]
 
 
 @pytest.fixture
@@ -1065,14 +1029,14 @@ def test_task_waits_while_the_buffer_is_full(backend: str, server: BatchServer) 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_cancelled_flush_loses_nothing(backend: str, server: BatchServer) -> None:
+def test_cancelled_flush_leaves_the_request_to_go_on(backend: str, server: BatchServer) -> None:
     async def run() -> None:
+        go_on = anyio.Event()
+
         async def handle(request: httpx.Request) -> httpx.Response:
-            answer = server.handle(request)
-            if len(server.batches) == 1:
-                cancelled.cancel()
-                await anyio.sleep_forever()
-            return answer
+            cancelled.cancel()
+            await go_on.wait()
+            return server.handle(request)
 
         client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
         async with client.buffered(max_delay=3600) as log:
@@ -1081,10 +1045,10 @@ def test_cancelled_flush_loses_nothing(backend: str, server: BatchServer) -> Non
                 await log.flush()
             assert cancelled.cancelled_caught
             assert log.pending == 1
+            go_on.set()
 
     anyio.run(run, backend=backend)
-    assert (server.batches, len(set(server.keys))) == ([["first"], ["first"]], 1)
-    assert server.contents == ["first"]
+    assert server.batches == [["first"]]
 
 
 def test_interrupted_flush_loses_nothing(server: BatchServer) -> None:
@@ -1146,7 +1110,8 @@ def test_hook_that_ends_the_thread_loses_nothing(server: BatchServer) -> None:
     log.remember("a", "first")
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
-    assert server.sent.acquire(timeout=30)
+    for _ in range(2):
+        assert server.sent.acquire(timeout=30)
     log.remember("a", "second")
     assert server.sent.acquire(timeout=30)
     log.close()
@@ -1155,23 +1120,25 @@ def test_hook_that_ends_the_thread_loses_nothing(server: BatchServer) -> None:
     assert server.keys[0] == server.keys[1]
 
 
-def test_trio_that_takes_no_more_tasks_sends_at_once(
-    server: BatchServer, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_task_without_threads_raises_and_takes_nothing(
+    backend: str, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("Nursery is closed to new arrivals")
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
 
     async def run() -> None:
         log = async_client(server.handle).buffered(max_delay=3600)
         with monkeypatch.context() as patched:
-            patched.setattr(trio.lowlevel, "spawn_system_task", refuse)
-            await log.remember("a", "first")
-            assert server.contents == ["first"]
-            await log.remember("a", "second")
-            assert server.contents == ["first", "second"]
-        await log.aclose()
+            patched.setattr(threading.Thread, "start", refuse)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                await log.remember("a", "first")
+            assert log.pending == 0
+        await log.remember("a", "second")
+        await log.close()
 
-    trio.run(run)
+    anyio.run(run, backend=backend)
+    assert server.contents == ["second"]
 
 
 def test_event_loop_gets_what_one_that_ended_has_left(server: BatchServer) -> None:
@@ -1208,21 +1175,22 @@ def test_exit_stores_what_an_event_loop_left(
     assert [memory["content"] for memory in fake_server.sent["memories"]] == ["left"]
     assert fake_server.request.url.host == httpx.URL(URL).host
     assert fake_server.request.headers["x-api-key"] == KEY
-    assert (log.pending, log.failed) == (0, [])
-    assert caplog.messages == ["Sending 1 memory as the interpreter ends; close buffers before"]
+    assert (log.pending, log.failed, caplog.messages) == (0, [], [])
 
 
 def test_exit_stores_what_an_event_loop_left_in_an_embedded_store(
     tmp_path: Path, end_interpreter: Callable[[object], None]
 ) -> None:
     url = f"sqlite:///{tmp_path}/agent.db"
-    log = left_by_a_loop(AsyncMemtrace(url))
+    client = AsyncMemtrace(url)
+    log = left_by_a_loop(client)
 
     end_interpreter(log)
 
-    with Memtrace(url) as client:
-        assert [memory.content for memory in client.recall("a").memories] == ["left"]
+    with Memtrace(url) as reader:
+        assert [memory.content for memory in reader.recall("a").memories] == ["left"]
     assert log.pending == 0
+    asyncio.run(client.close())
     assert opened_below(tmp_path) == []
 
 
@@ -1239,19 +1207,27 @@ def test_exit_hands_what_it_cannot_store_to_on_failure(
     assert (log.pending, log.failed) == (0, [])
 
 
-def test_exit_logs_what_only_a_closed_event_loop_could_send(
-    server: BatchServer, end_interpreter: Callable[[object], None], caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_exit_reports_what_only_an_ended_event_loop_could_send(
+    backend: str,
+    server: BatchServer,
+    end_interpreter: Callable[[object], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING, "memtrace")
-    log = left_by_a_loop(async_client(server.handle))
+    received: list[BufferedWriteError] = []
+    raised = async_client(server.handle).buffered(max_delay=3600)
+    handed = async_client(server.handle).buffered(max_delay=3600, on_failure=received.append)
+    for log in (raised, handed):
+        anyio.run(log.remember, "a", "left", backend=backend)
 
-    end_interpreter(log)
+        end_interpreter(log)
 
-    assert caplog.messages == [
-        "Sending 1 memory as the interpreter ends; close buffers before",
-        "Lost: 1 memory could not be stored: http_client works only on its event loop, which has ended",
-    ]
-    assert (server.batches, log.pending, log.failed) == ([], 0, [])
+    problem = "1 memory could not be stored: http_client: its event loop has ended; close the buffer before"
+    assert caplog.messages == [problem, f"Lost: {problem}", problem]
+    assert [failed(error) for error in received] == [["left"]]
+    assert [type(reason) for _, reason in received[0].failed] == [MemtraceError]
+    assert (server.batches, raised.pending, raised.failed, handed.failed) == ([], 0, [], [])
 
 
 def test_exit_with_failures_alone_logs_them_and_sends_nothing(
@@ -1276,23 +1252,199 @@ def test_exit_with_failures_alone_logs_them_and_sends_nothing(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_event_loop_that_ends_sends_what_is_left(backend: str, server: BatchServer) -> None:
-    log = async_client(server.handle).buffered(max_delay=3600)
+def test_memories_that_an_event_loop_left_are_stored_by_the_thread(
+    backend: str, server: BatchServer, fake_server: FakeServer
+) -> None:
+    fake_server.stand_in = server.handle
+    log = AsyncMemtrace(URL, KEY).buffered(max_batch=2, max_delay=3600)
     anyio.run(log.remember, "a", "first", backend=backend)
+    assert (log.pending, server.batches) == (1, [])
     anyio.run(log.remember, "a", "second", backend=backend)
+    assert server.sent.acquire(timeout=60)
+    anyio.run(log.close, backend=backend)
 
-    assert (server.batches, log.pending) == ([["first"], ["second"]], 0)
+    assert (server.batches, log.pending) == ([["first", "second"]], 0)
 
 
-def test_buffer_on_two_event_loops_at_once_is_refused(server: BatchServer) -> None:
-    log = async_client(server.handle).buffered(max_delay=3600)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_private_store_has_what_an_event_loop_left(backend: str) -> None:
+    async def read() -> list[str]:
+        await log.flush()
+        return [memory.content for memory in (await client.recall("a")).memories]
+
+    client = AsyncMemtrace("sqlite://")
+    log = client.buffered(max_delay=3600)
+    anyio.run(log.remember, "a", "first", backend=backend)
+
+    assert anyio.run(read, backend=backend) == ["first"]
+    anyio.run(client.close, backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_request_that_an_ending_event_loop_cancels_fails_its_memories(backend: str) -> None:
+    async def run() -> None:
+        sent = anyio.Event()
+
+        async def handle(_: httpx.Request) -> httpx.Response:
+            sent.set()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        log = async_client(handle).buffered(max_batch=1, on_failure=told.put)
+        await log.remember("a", "first")
+        with anyio.fail_after(60):
+            await sent.wait()
+
+    told = SimpleQueue[BufferedWriteError]()
+    anyio.run(run, backend=backend)
+
+    error = told.get(timeout=60)
+    assert (failed(error), "its event loop has ended" in error.message) == (["first"], True)
+
+
+def test_request_that_is_cancelled_on_its_event_loop_fails_its_memories() -> None:
+    async def run() -> None:
+        async def handle(_: httpx.Request) -> httpx.Response:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        log = async_client(handle).buffered(max_delay=3600)
+        await log.remember("a", "first")
+        with anyio.fail_after(60), pytest.raises(BufferedWriteError) as caught:
+            await log.flush()
+        assert failed(caught) == ["first"]
+
+    asyncio.run(run())
+
+
+def test_http_client_waits_for_an_event_loop_that_has_stopped(
+    server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = async_client(server.handle).buffered(max_batch=1)
+    looks = threading.Semaphore(0)
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(log.remember("a", "first"))
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "is_running", looks.release)
+            for _ in range(3):  # that the thread has looked for it, and goes on to wait
+                assert looks.acquire(timeout=60)
+        assert (log.pending, server.batches) == (1, [])
+        loop.run_until_complete(log.close())
+
+    assert server.batches == [["first"]]
+
+
+def test_http_client_waits_for_no_event_loop_that_another_follows(
+    server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = async_client(server.handle).buffered(max_batch=1)
+    is_asked = threading.Event()
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+        ask = loop.call_soon_threadsafe
+
+        def call_soon_threadsafe(work: Callable[[], object]) -> None:
+            ask(work)
+            is_asked.set()
+
+        monkeypatch.setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)
+        loop.run_until_complete(log.remember("a", "first"))
+        assert is_asked.wait(60)
+        with pytest.raises(BufferedWriteError, match="its event loop has ended") as caught:
+            asyncio.run(log.flush())
+        loop.run_until_complete(anyio.wait_all_tasks_blocked())
+
+    assert (failed(caught), server.batches) == (["first"], [])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_many_tasks_that_wait_leave_threads_to_an_http_client(backend: str, server: BatchServer) -> None:
+    async def handle(request: httpx.Request) -> httpx.Response:
+        return await anyio.to_thread.run_sync(server.handle, request)
+
+    async def run() -> None:
+        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
+        with anyio.fail_after(60):
+            async with client.buffered(max_batch=1, max_pending=1) as log, anyio.create_task_group() as tasks:
+                for number in range(100):
+                    tasks.start_soon(log.remember, "a", str(number))
+
+    anyio.run(run, backend=backend)
+    assert sorted(server.contents, key=int) == [str(number) for number in range(100)]
+
+
+def test_tasks_that_waited_for_room_send_no_batch_if_there_is_some(server: BatchServer) -> None:
+    async def run() -> None:
+        go_on = anyio.Event()
+
+        async def handle(request: httpx.Request) -> httpx.Response:
+            await go_on.wait()
+            return server.handle(request)
+
+        client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
+        async with client.buffered(max_batch=10, max_delay=3600, max_pending=10) as log:
+            async with anyio.create_task_group() as tasks:
+                for number in range(15):
+                    tasks.start_soon(log.remember, "a", str(number))
+                await anyio.wait_all_tasks_blocked()
+                go_on.set()
+            assert len(server.batches) == 1
+
+    anyio.run(run)
+    assert [len(batch) for batch in server.batches] == [10, 5]
+
+
+def test_copy_of_a_client_has_a_buffer_with_its_own_key(server: BatchServer, fake_server: FakeServer) -> None:
+    async def run() -> None:
+        async with AsyncMemtrace(URL, KEY) as client:
+            for made in (client, client.with_options(api_key="mtk_another")):
+                async with made.buffered() as log:
+                    await log.remember("a", "b")
+
+    fake_server.stand_in = server.handle
+    asyncio.run(run())
+
+    assert [request.headers["x-api-key"] for request in fake_server.requests] == [KEY, "mtk_another"]
+
+
+def test_buffer_of_a_closed_client_fails_what_it_takes(make_client: MakeClient) -> None:
+    client = make_client()
+    client.close()
+    log = client.buffered(max_delay=3600)
+    log.remember("a", "b")
+    with pytest.raises(BufferedWriteError, match="this client is closed") as caught:
+        log.close()
+
+    assert failed(caught) == ["b"]
+
+
+def test_closed_client_leaves_no_connection_of_its_buffers(live_server: LiveServer, tenant_key: str) -> None:
+    def sockets() -> int:
+        return sum(str(path).startswith("socket:") for path in opened())
+
+    async def run() -> None:
+        async with AsyncMemtrace(live_server.url, tenant_key) as client:
+            before = sockets()
+            async with client.buffered() as log:
+                await log.remember("a", "b")
+            assert sockets() == before + 1
+        assert sockets() == before
+
+    asyncio.run(run())
+
+
+def test_event_loops_share_a_buffer(server: BatchServer, fake_server: FakeServer) -> None:
+    fake_server.stand_in = server.handle
+    log = AsyncMemtrace(URL, KEY).buffered(max_delay=3600)
     with asyncio.Runner() as runner, ThreadPoolExecutor(1) as pool:
         runner.run(log.remember("a", "first"))
-        with pytest.raises(RuntimeError, match="on another event loop; make one for each event loop"):
-            pool.submit(asyncio.run, log.remember("a", "elsewhere")).result(timeout=60)
+        pool.submit(asyncio.run, log.remember("a", "elsewhere")).result(timeout=60)
+        pool.submit(partial(trio.run, log.remember, "a", "on trio")).result(timeout=60)
         runner.run(log.close())
 
-    assert server.contents == ["first"]
+    assert server.batches == [["first", "elsewhere", "on trio"]]
 
 
 def test_process_without_threads_sends_at_once(server: BatchServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,7 +191,7 @@ loop = asyncio.new_event_loop()
 loop.run_until_complete(forget())
 {close}
 """
-    assert run(url, code) == "Sending 2 memories as the interpreter ends; close buffers before\n"
+    assert run(url, code) == ""
     assert sorted(stored(url)) == [FIRST, ("task", "second"), ("task", "third")]
 
 
@@ -203,7 +203,7 @@ child = os.fork()
 if child:
     assert os.waitpid(child, 0)[1] == 0
 """
-    assert run(url, code).count("Sending 1 memory as the interpreter ends") == 1
+    assert "memory" not in run(url, code)  # of a warning, or of a failure
     assert sorted(stored(url)) == [FIRST, ("task", "second")]
 
 
@@ -231,10 +231,8 @@ async_log = AsyncMemtrace(http_client=http_client).buffered(max_delay=3600)
 loop = asyncio.new_event_loop()
 loop.run_until_complete(async_log.remember("task", "second"))
 """
-    assert (
-        "Lost: 1 memory could not be stored: http_client works only on its event loop, which has ended\n"
-        in run(url, code)
-    )
+    problem = "1 memory could not be stored: http_client: its event loop has ended; close the buffer before"
+    assert f"Lost: {problem}\n" in run(url, code)
     assert stored(url) == [FIRST]
 
 
@@ -328,6 +326,8 @@ def test_exit_logs_what_a_dropped_buffer_could_not_store(run: Run, url: str, dro
 
 def test_close_raises_what_a_dropped_buffer_of_an_event_loop_held(run: Run, url: str) -> None:
     code = """
+log.close()
+
 async def main():
     client = AsyncMemtrace(sys.argv[1])
 
@@ -335,8 +335,9 @@ async def main():
         await client.buffered(max_delay=0).remember("dropped", "precious", memory_type="bad")
 
     await helper()
-    while len(asyncio.all_tasks()) > 1:
-        await asyncio.sleep(0)
+    for thread in threading.enumerate():
+        if thread.name == "memtrace-buffer":
+            thread.join()
     gc.collect()
     try:
         await client.close()
@@ -365,9 +366,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ending = threading.Event()
 
 def handle(request):
-    if not ending.is_set():
-        os.kill(os.getpid(), signal.SIGINT)  # the main thread waits for this one
-        assert ending.wait(60)
+    # The main thread waits for this one, or is about to, and then the signal does not wake it.
+    while not ending.is_set():
+        os.kill(os.getpid(), signal.SIGINT)
+        ending.wait(1)
     sent = json.loads(request.content)["memories"]
     print("sent", [memory["content"] for memory in sent], file=sys.stderr)
     given = {"org_id": "o", "memory_type": "episodic", "event_type": "general"}

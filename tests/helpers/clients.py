@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from memtrace import AsyncMemtrace, AsyncSessionHandle, AsyncWriteBuffer, Memtrace
+from memtrace._buffer import finish_at_exit
 from memtrace._config import _warn_of
 from memtrace._values import _converters
-from memtrace._worker import finish_at_exit
 
 URL = "http://memtrace.test"
 KEY = "mtk_0123456789abcdef0123456789abcdef"
@@ -265,7 +265,7 @@ def end_interpreter(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]
     """Run the exit of the interpreter for one buffer; a private module has the list of buffers."""
 
     def end(buffer: object) -> None:
-        monkeypatch.setattr("memtrace._worker.HOLDING", {buffer})
+        monkeypatch.setattr("memtrace._buffer._KEPT", {buffer})
         finish_at_exit()
 
     return end

@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
-    """Stop the clock of buffers, which private modules read."""
+    """Stop the clock of buffers, which a private module reads."""
     clock = WallClock(datetime(2026, 11, 1, 12, tzinfo=UTC))
 
     class Stopped(datetime):
@@ -62,8 +62,7 @@ def wall_clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
         def now(cls, tz: tzinfo | None = None) -> Self:
             return cls.fromtimestamp(clock.now.timestamp(), tz)
 
-    for module in ("memtrace._async.buffer", "memtrace._sync.buffer"):
-        monkeypatch.setattr(f"{module}.datetime", Stopped)
+    monkeypatch.setattr("memtrace._buffer.datetime", Stopped)
     return clock
 
 

@@ -220,18 +220,6 @@ class AsyncMemtrace(AsyncTransfers):
         finally:
             await self._transports.aclose()
 
-    def _blocking(self) -> object:  # unasync: remove
-        """Return a client that needs no event loop; None if the caller supplied one that does."""
-        from memtrace._sync.client import Memtrace  # noqa: PLC0415  # few programs need them
-        from memtrace._sync.transport import Transports  # noqa: PLC0415
-
-        if self._transports.http_client is not None:
-            return None
-        client = Memtrace("sqlite://")
-        client._config = self._config  # noqa: SLF001  # the same client
-        client._transports = Transports(self._config.store, None)  # noqa: SLF001
-        return client
-
     async def add_memories(
         self,
         memories: Iterable[AddMemoryRequest | Mapping[str, Any]],
@@ -414,8 +402,8 @@ class AsyncMemtrace(AsyncTransfers):
         call.
 
         A batch is sent when it is full, when its first memory has waited for `max_delay`, by `flush()`, at
-        the end of the block, when the buffer or the client is closed, and when the event loop or the
-        interpreter ends. Callers wait while the buffer is full.
+        the end of the block, when the buffer or the client is closed, and when the interpreter ends. Callers
+        wait while the buffer is full.
 
         A batch is sent and retried like the other requests of this client (see `with_options`), with one
         idempotency key, so it is stored once. A memory that the server refuses fails alone. If the server
@@ -429,8 +417,8 @@ class AsyncMemtrace(AsyncTransfers):
             max_delay: Most seconds that a memory waits for others.
             max_pending: Most memories held.
             max_bytes: Most bytes held, counted as JSON.
-            on_failure: A function to call with the error, in the thread or task that sent the batch, instead
-                of raising it.
+            on_failure: A function to call with the error, in the thread that sent the batch, instead of
+                raising it.
 
         Returns:
             A buffer with `remember`, `decide`, `add_memory`, `add_memories`, `flush` and `close`, for use in
@@ -445,10 +433,9 @@ class AsyncMemtrace(AsyncTransfers):
             ...     await log.remember("agent_1", "User prefers dark mode")
             ...     await log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
-        from memtrace._async.buffer import AsyncWriteBuffer  # noqa: PLC0415
-        from memtrace._buffer import Queue  # noqa: PLC0415
+        from memtrace._async.buffer import AsyncWriteBuffer  # noqa: PLC0415  # not every program needs it
 
-        return AsyncWriteBuffer(self, Queue(max_batch, max_delay, max_pending, max_bytes), on_failure)
+        return AsyncWriteBuffer(self, max_batch, max_delay, max_pending, max_bytes, on_failure)
 
     async def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import sys  # unasync: remove
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from time import perf_counter
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import anyio
 import anyio.to_thread  # unasync: remove
@@ -18,7 +19,6 @@ from memtrace._config import Config
 from memtrace._request import Call, OwnKey
 from memtrace._response import RawResponse, error_of, record
 from memtrace._retry import Deadline, Retries, failure_of, log_attempt, span
-from memtrace._worker import running_loop  # unasync: remove
 from memtrace.exceptions import APIConnectionError, MemtraceError
 
 _IN_MEMORY = "sqlite://"
@@ -96,6 +96,7 @@ class AsyncEmbeddedTransport:
 
     Args:
         store: The store's URL.
+        server: What has opened it; None to open it here.
 
     Raises:
         ImportError: If the server is not installed.
@@ -103,7 +104,7 @@ class AsyncEmbeddedTransport:
 
     proxy: str | None = None
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, server: Any = None) -> None:  # noqa: ANN401  # it is imported below
         try:
             # Here, as those who send over HTTP need none of it.
             from memtrace_server.deadlines import Deadline as Until  # noqa: PLC0415
@@ -117,7 +118,8 @@ class AsyncEmbeddedTransport:
             raise ImportError(
                 f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
-        self._server, self._request, self._until = EmbeddedServer(store), Request, Until
+        self.server = server or EmbeddedServer(store)
+        self._request, self._until = Request, Until
 
     async def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Answer a request; returns when a write is committed.
@@ -126,7 +128,7 @@ class AsyncEmbeddedTransport:
             Exception: If the store cannot be opened, or the deadline passed while another
                 process wrote, or until a thread became free.
         """
-        handle: Any = self._server.handle
+        handle: Any = self.server.handle
         handle = partial(  # unasync: remove
             anyio.to_thread.run_sync,
             handle,
@@ -147,7 +149,7 @@ class AsyncEmbeddedTransport:
 
     async def aclose(self) -> None:
         """Close the store."""
-        close: Any = self._server.close
+        close: Any = self.server.close
         close = partial(anyio.to_thread.run_sync, close)  # unasync: remove
         await close()
 
@@ -178,6 +180,7 @@ class AsyncTransports:
         self._transports: dict[_Home, _Transport] = {}
         self._opening = threading.Lock()
         self._is_closed = False
+        self._blocking: Any = None  # unasync: remove
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client has connections and cannot be pickled; make one where it is used")
@@ -215,9 +218,27 @@ class AsyncTransports:
     async def aclose(self) -> None:
         """Close what this opened here; what the caller supplied stays open."""
         self._is_closed = True
+        if self._blocking is not None:  # unasync: remove
+            self._blocking.close()
         opened = self._transports.pop(self._home(), None)
         if opened is not None:
             await opened.aclose()
+
+    def blocking(self, config: Config) -> Any:  # noqa: ANN401  # unasync: remove
+        """Return a client for threads: of the same embedded store, or with connections of its own."""
+        from memtrace._sync.client import Memtrace  # noqa: PLC0415  # few programs need them
+        from memtrace._sync.transport import EmbeddedTransport, Transports  # noqa: PLC0415
+
+        with self._opening:
+            if self._blocking is None:
+                store, open_ = self._store, cast("Callable[..., Any]", self._open)
+                self._blocking = Transports(store, None)
+                self._blocking._is_closed = self._is_closed  # noqa: SLF001  # a part of this one
+                if store is not None:
+                    self._blocking._open = lambda *home: EmbeddedTransport(store, open_(*home).server)  # noqa: SLF001
+        client: Any = object.__new__(Memtrace)
+        client._config, client._transports = config, self._blocking  # noqa: SLF001  # the same
+        return client
 
     async def _attempt(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Send a request once, and read the response; every failure is a MemtraceError."""
@@ -280,3 +301,13 @@ class AsyncTransports:
             is_over = getattr(other[1], "is_closed", bool)
             if other[0] == home[0] and is_over():
                 del self._transports[other]
+
+
+def running_loop() -> object:  # unasync: remove
+    """Return asyncio's event loop that runs this code; None if there is none, as with trio."""
+    try:
+        # Code that runs on asyncio has imported it.
+        running: object = sys.modules["asyncio"].get_running_loop()
+    except (KeyError, RuntimeError):
+        return None
+    return running

@@ -3,73 +3,34 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-import math
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from contextlib import nullcontext
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-import msgspec
 from memtrace_api import requests
 from memtrace_api.methods import BufferMethods
 
-from memtrace._buffer import Batch, Failure, Queue, Queued, counted, write_error
+from memtrace._buffer import Batch, Buffer
 from memtrace._fields import shows_fields
 from memtrace._request import batch, call, request_of
-from memtrace._worker import BUFFERS, HOLDING, Worker
-from memtrace.exceptions import BufferedWriteError, ConflictError, MemtraceError, ResponseValidationError
+from memtrace.exceptions import ConflictError, ResponseValidationError
 from memtrace.models import AddMemoriesRequest, AddMemoryRequest, MemoryBatch
 
 if TYPE_CHECKING:
     from memtrace._sync.client import Memtrace
 
-OnFailure = Callable[[BufferedWriteError], None]
-
 # The code of a response to a batch that was stored before, and whose first response is no longer known.
 _FORGOTTEN = "answer_forgotten"
 
-logger = logging.getLogger("memtrace")
-
 
 @shows_fields
-class WriteBuffer(BufferMethods):
+class WriteBuffer(BufferMethods, Buffer):
     """Takes memories at once and stores them in the background, in batches.
 
     `Memtrace.buffered` returns one, and states what it guarantees. Every method raises a
     `BufferedWriteError` if memories taken before could not be stored. A call that raises has taken nothing.
     """
-
-    def __init__(self, client: Memtrace, queue: Queue, on_failure: OnFailure | None) -> None:
-        if inspect.iscoroutinefunction(on_failure) or not (on_failure is None or callable(on_failure)):
-            raise TypeError(f"on_failure: {on_failure!r} cannot be called; give a function without async")
-        self._client = client
-        self._on_failure = on_failure
-        self._is_closed = False
-        self._start_with(queue)
-        client._buffers.add(self)  # noqa: SLF001  # it closes them with itself
-        BUFFERS.add(self)
-
-    def _start_with(self, queue: Queue) -> None:
-        self._queue = queue
-        self._worker: Worker | None = None
-        self._mutex = threading.Lock()  # guards both; never held during I/O
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._client.base_url!r})"
-
-    @property
-    def pending(self) -> int:
-        """How many memories are neither stored nor failed."""
-        return len(self._queue)
-
-    @property
-    def failed(self) -> list[Failure]:
-        """The memories that could not be stored and are not raised yet, each with its reason."""
-        return list(self._queue.failed)
 
     def __enter__(self) -> Self:
         return self
@@ -86,170 +47,63 @@ class WriteBuffer(BufferMethods):
         Example:
             >>> log.add_memories([{"agent_id": "agent_1", "content": "Opened ticket 4711"}])
         """
-        self._take(batch(memories))
+        self._add_all(batch(memories))
 
     def flush(self) -> None:
         """Wait until every memory taken so far is stored or has failed."""
-        self._drain(self._here())
-        with self._mutex:
-            self._raise_failed()
+        self._wait(self._drain)
+        self._raise_failed()
 
     def close(self) -> None:
         """Flush, and take no more memories. Closing twice is fine."""
         self._finish(None)
 
     def _finish(self, exception: BaseException | None) -> None:
-        """Close at the end of a block; an exception that ended the block is not replaced."""
-        worker = self._here()
-        with self._mutex:
-            self._is_closed = True
-        with worker.shield():
-            self._drain(worker)
-        worker.wake.set()
-        worker.join()
-        with self._mutex:
-            if exception is None:
-                self._raise_failed()
-            elif self._queue.failed:
-                exception.add_note(f"{write_error(self._queue.failed)}; see `failed` of the buffer")
+        shield: Any = nullcontext()
 
-    def _finish_at_exit(self) -> None:
-        if self.pending:
-            logger.warning("Sending %s as the interpreter ends; close buffers before", counted(self.pending))
-        closing: Any = self
-
-        closing.close()
+        with shield:
+            self._wait(self._end)
+        self._conclude(exception)
 
     def _add(self, request: object, fields: Mapping[str, object]) -> None:
-        self._take([request_of(AddMemoryRequest, request, fields)])
+        self._add_all([request_of(AddMemoryRequest, request, fields)])
 
-    def _take(self, requests: list[AddMemoryRequest]) -> None:
-        worker, now = self._here(), monotonic()
-        with self._mutex:
-            for request in requests:
-                request.time = request.time or self._queue.stamp(datetime.now(UTC))
-        memories = [Queued(each, now, len(msgspec.json.encode(each.to_dict()))) for each in requests]
-        while True:
-            with self._mutex:
-                if self._is_closed:
-                    raise BufferedWriteError("This buffer is closed; make a new one")
-                self._raise_failed()
-                if self._queue.has_room(memories):
-                    self._queue.add(memories)
-                    is_due = self._queue.due_in(worker.now()) == 0
-                    is_working, worker.is_working = worker.is_working, True
-                    self._hold()
-                    break
-            self._send(worker)
-        if is_working:
-            if is_due:
-                worker.wake.set()
-            return
-        try:
-            worker.start(partial(self._work, worker))
-        except RuntimeError as error:
-            logger.debug("Sending at once, as nothing runs in the background any more: %s", error)
-            worker.is_working = False
-            self._drain(worker)
+    def _add_all(self, requests: list[AddMemoryRequest]) -> None:
 
-    def _here(self) -> Worker:
-        """Return the worker of this event loop."""
-        with self._mutex:
-            if self._worker is None or not self._worker.is_here:
-                self._worker = Worker()
-            return self._worker
+        memories = self._queued(requests)
+        while not self._take(memories):
+            self._wait(partial(self._send, waiting=memories))
 
-    def _hold(self) -> None:
-        """Outlive the last reference as long as a memory is neither stored nor reported."""
-        (HOLDING.add if self.pending or self.failed else HOLDING.discard)(self)
+    def _wait(self, work: Callable[[], None]) -> None:
+        """Do what may take long; if there is an event loop, in a thread."""
+        wait: Callable[[], Any] = work
 
-    def _raise_failed(self) -> None:
-        failed, self._queue.failed = self._queue.failed, []
-        self._hold()
-        if failed:
-            raise write_error(failed)
+        wait()
 
-    def _work(self, worker: Worker) -> None:
-        """Send what is due until nothing is left."""
-        try:
-            while True:
-                with self._mutex:
-                    now = worker.now()
-                    delay = self._queue.due_in(now)
-                    if delay is None:
-                        worker.is_working = False
-                        return
-                if delay > 0:
-                    worker.wait(delay)
-                else:
-                    self._send(worker, now)
-        except BaseException:
-            worker.is_working = False
-            # An event loop that ends cancels its tasks, and waits for them.
-            with worker.shield():
-                self._drain(worker)
+    def _store(self, batch: Batch) -> int:
+        store: Callable[[], Any] = partial(stored, self._client, batch)
+
+        count: int = store()
+        return count
+
+
+def stored(client: Memtrace, batch: Batch) -> int:
+    """Send a batch, and return how many of its first memories are stored."""
+    memories = [memory.request for memory in batch.memories]
+    body = AddMemoriesRequest(memories=memories)
+    write = call(requests.add_memory, body=body, idempotency_key=batch.key)
+    try:
+        count = len((client._send(write, MemoryBatch, body)).memories)  # noqa: SLF001  # as above
+    except ConflictError as conflict:
+        if conflict.code == _FORGOTTEN:
+            return len(memories)
+        if conflict.code is not None:
             raise
-
-    def _drain(self, worker: Worker) -> None:
-        last = self._queue.added
-        while self._queue.added - len(self._queue) < last:
-            self._send(worker)
-
-    def _send(self, worker: Worker, now: float = math.inf) -> None:
-        """Send the next batch that is due. Callers that need room, or a flush, take a turn at it too."""
-        with worker.turn:
-            with self._mutex:
-                batch = self._queue.take(now)
-            if batch is None:
-                return
-            try:
-                record = partial(self._queue.settle, self._stored(batch))
-            except MemtraceError as error:
-                record = partial(self._queue.fail, error)
-            except Exception as error:  # noqa: BLE001  # hooks of the caller's http_client may raise anything
-                unknown = MemtraceError(f"Sending a batch failed: {error!r}")
-                unknown.__cause__ = error
-                record = partial(self._queue.fail, unknown)
-            with self._mutex:
-                failed = record()
-                if not self._on_failure:
-                    self._queue.failed += failed
-                self._hold()
-        # Not in the turn, as what follows may well use this buffer.
-        if failed:
-            self._report(failed)
-
-    def _report(self, failed: list[Failure]) -> None:
-        error = write_error(failed)
-        logger.warning("%s", error)
-        if self._on_failure:
-            try:
-                self._on_failure(error)
-            except BaseException as raised:
-                with self._mutex:
-                    self._queue.failed += failed
-                    self._hold()
-                if not isinstance(raised, Exception):  # Ctrl-C, say
-                    raise
-                logger.exception("on_failure: it raised an error; what it was given is raised instead")
-
-    def _stored(self, batch: Batch) -> int:
-        """Send a batch, and return how many of its first memories are stored."""
-        memories = [memory.request for memory in batch.memories]
-        body = AddMemoriesRequest(memories=memories)
-        write = call(requests.add_memory, body=body, idempotency_key=batch.key)
-        try:
-            stored = len((self._client._send(write, MemoryBatch, body)).memories)  # noqa: SLF001  # the same
-        except ConflictError as conflict:
-            if conflict.code == _FORGOTTEN:
-                return len(memories)
-            if conflict.code is not None:
-                raise
-            # A 0.x server names no duplicate, and has stored what came before it.
-            found = self._client._stored(memories)  # noqa: SLF001  # a buffer is a part of its client
-            if found[0] is None:
-                raise
-            return found.index(None) if None in found else len(found)
-        if stored != len(memories):
-            raise ResponseValidationError(f"The response has {stored} memories; {len(memories)} were sent")
-        return stored
+        # A 0.x server names no duplicate, and has stored what came before it.
+        found = client._stored(memories)  # noqa: SLF001  # as above
+        if found[0] is None:
+            raise
+        return found.index(None) if None in found else len(found)
+    if count != len(memories):
+        raise ResponseValidationError(f"The response has {count} memories; {len(memories)} were sent")
+    return count

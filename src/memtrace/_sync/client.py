@@ -394,8 +394,8 @@ class Memtrace(Transfers):
         call.
 
         A batch is sent when it is full, when its first memory has waited for `max_delay`, by `flush()`, at
-        the end of the block, when the buffer or the client is closed, and when the event loop or the
-        interpreter ends. Callers wait while the buffer is full.
+        the end of the block, when the buffer or the client is closed, and when the interpreter ends. Callers
+        wait while the buffer is full.
 
         A batch is sent and retried like the other requests of this client (see `with_options`), with one
         idempotency key, so it is stored once. A memory that the server refuses fails alone. If the server
@@ -409,8 +409,8 @@ class Memtrace(Transfers):
             max_delay: Most seconds that a memory waits for others.
             max_pending: Most memories held.
             max_bytes: Most bytes held, counted as JSON.
-            on_failure: A function to call with the error, in the thread or task that sent the batch, instead
-                of raising it.
+            on_failure: A function to call with the error, in the thread that sent the batch, instead of
+                raising it.
 
         Returns:
             A buffer with `remember`, `decide`, `add_memory`, `add_memories`, `flush` and `close`, for use in
@@ -425,10 +425,9 @@ class Memtrace(Transfers):
             ...     log.remember("agent_1", "User prefers dark mode")
             ...     log.decide("agent_1", "Use PostgreSQL", "Better JSON support for metadata")
         """
-        from memtrace._buffer import Queue  # noqa: PLC0415
-        from memtrace._sync.buffer import WriteBuffer  # noqa: PLC0415
+        from memtrace._sync.buffer import WriteBuffer  # noqa: PLC0415  # not every program needs it
 
-        return WriteBuffer(self, Queue(max_batch, max_delay, max_pending, max_bytes), on_failure)
+        return WriteBuffer(self, max_batch, max_delay, max_pending, max_bytes, on_failure)
 
     def close_session(self, session_id: str, *, idempotency_key: str | None = None) -> Session:
         """Close a session. Its memories stay.

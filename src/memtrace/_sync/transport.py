@@ -94,6 +94,7 @@ class EmbeddedTransport:
 
     Args:
         store: The store's URL.
+        server: What has opened it; None to open it here.
 
     Raises:
         ImportError: If the server is not installed.
@@ -101,7 +102,7 @@ class EmbeddedTransport:
 
     proxy: str | None = None
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, store: str, server: Any = None) -> None:  # noqa: ANN401  # it is imported below
         try:
             # Here, as those who send over HTTP need none of it.
             from memtrace_server.deadlines import Deadline as Until  # noqa: PLC0415
@@ -115,7 +116,8 @@ class EmbeddedTransport:
             raise ImportError(
                 f"{url}: an embedded store needs the server: {error}; pip install 'memtrace-sdk[{extra}]'"
             ) from error
-        self._server, self._request, self._until = EmbeddedServer(store), Request, Until
+        self.server = server or EmbeddedServer(store)
+        self._request, self._until = Request, Until
 
     def send(self, call: Call, config: Config, deadline: Deadline) -> RawResponse:
         """Answer a request; returns when a write is committed.
@@ -124,7 +126,7 @@ class EmbeddedTransport:
             Exception: If the store cannot be opened, or the deadline passed while another
                 process wrote, or until a thread became free.
         """
-        handle: Any = self._server.handle
+        handle: Any = self.server.handle
 
         # No response is lost on this way, and to keep a key would take a tenth of a write's time.
         headers = {n.lower(): value for n, value in call.headers.items() if not isinstance(value, OwnKey)}
@@ -141,7 +143,7 @@ class EmbeddedTransport:
 
     def close(self) -> None:
         """Close the store."""
-        close: Any = self._server.close
+        close: Any = self.server.close
 
         close()
 
@@ -209,6 +211,7 @@ class Transports:
     def close(self) -> None:
         """Close what this opened here; what the caller supplied stays open."""
         self._is_closed = True
+
         opened = self._transports.pop(self._home(), None)
         if opened is not None:
             opened.close()
