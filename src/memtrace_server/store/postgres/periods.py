@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
+# The indexes have these numbers: another value needs a step of `migrations` that creates both indexes again.
 _LEVELS = (38, 42, 46, 50, 54)  # bits of a time within a period: from 5 minutes to 7 months
 _MOST = 16  # periods, and one more, that a query asks for: each takes time where an index has a pending list
 _LEVEL, _ORG = 25, 28  # bits before those of the level, and of the organisation, in the number of a period
