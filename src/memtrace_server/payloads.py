@@ -17,9 +17,10 @@ MAX_VALUES = 1_000_000
 """JSON values in a body; the contract says so at PayloadTooLarge."""
 
 MAX_OBJECT = 2 << 20
-"""Bytes of a body, or of an object that it lists; the contract says so there, too.
+"""Bytes of a body, or of an object that it lists.
 
-What is valid has 1.3 MB, if each character is escaped. To decode 80 MiB of long numbers in one go takes 3 s.
+What is valid has 1.3 MB, if each character is escaped; what is larger is refused as invalid. To decode 80 MiB
+of long numbers in one go takes 3 s.
 """
 
 _CONTAINERS = (dict, list)
@@ -49,7 +50,7 @@ class Payload:
         """Return the value of a request's body, or the details of what is wrong with it.
 
         Raises:
-            Problem: 413 or 415.
+            Problem: 400, 413 or 415.
         """
         if not request.body:
             details = [Detail("body", "body", "is required")] if self._is_required else []
@@ -76,7 +77,7 @@ class Payload:
                 except msgspec.ValidationError as error:  # it is none
                     why = f" and cannot be read in parts: {error}"
             if len(body) > MAX_OBJECT:
-                raise problems.too_large(MAX_OBJECT, why=why)
+                raise _larger_than_valid("body", why)
         value = msgspec.json.decode(body)
         if body.count(b"[") + body.count(b"{") > _DEEPEST and _is_deep(value, _DEEPEST):
             return None, [_TOO_DEEP]
@@ -130,7 +131,7 @@ class _Lists:
 
         Raises:
             ValidationError: A list is none, or there is a field that is not known.
-            Problem: 413.
+            Problem: 400.
         """
         parts = msgspec.structs.asdict(msgspec.json.decode(body, type=self._undecoded))
         parts = {name: part for name, part in parts.items() if part is not msgspec.UNSET}
@@ -158,8 +159,13 @@ class _Lists:
 
 def _decoded(raw: msgspec.Raw, field: str) -> Any:  # noqa: ANN401 - JSON
     if len(raw) > MAX_OBJECT:
-        raise problems.too_large(MAX_OBJECT, field)
+        raise _larger_than_valid(field)
     return msgspec.json.decode(raw)
+
+
+def _larger_than_valid(field: str, why: str = "") -> problems.Problem:
+    detail = Detail(field, "body", f"is larger than {MAX_OBJECT >> 20} MiB, which nothing valid is{why}")
+    return problems.invalid([detail])
 
 
 def has_more_values(body: bytes | bytearray, most: int) -> bool:

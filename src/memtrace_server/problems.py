@@ -116,11 +116,10 @@ def conflict(
     return Problem(409, code, message or _told(details), details=details, existing_id=existing_id)
 
 
-def too_large(limit: int, field: str = "body", why: str = "") -> Problem:
-    """Return 413: the body, or a part of it, is larger than the server takes."""
-    text = f"larger than {limit >> 20} MiB{why}"
-    what = "The body" if field == "body" else field
-    return Problem(413, "payload_too_large", f"{what} is {text}", details=[Detail(field, "body", text)])
+def too_large(limit: int) -> Problem:
+    """Return 413: the body is larger than the server takes."""
+    text = f"larger than {limit >> 20} MiB"
+    return Problem(413, "payload_too_large", f"The body is {text}", details=[Detail("body", "body", text)])
 
 
 def too_many_values(limit: int) -> Problem:
