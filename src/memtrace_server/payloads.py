@@ -70,12 +70,12 @@ class Payload:
         if len(body) > _LARGE:
             if has_more_values(body, MAX_VALUES):
                 raise problems.too_many_values(MAX_VALUES)
-            why = ""
+            why = "which nothing valid is"
             for lists in self._lists:
                 try:
                     return lists.read(body)
                 except msgspec.ValidationError as error:  # it is none
-                    why = f" and cannot be read in parts: {error}"
+                    why = f"which only lists of objects may be, and is no such list: {error}"
             if len(body) > MAX_OBJECT:
                 raise _larger_than_valid("body", why)
         value = msgspec.json.decode(body)
@@ -163,8 +163,8 @@ def _decoded(raw: msgspec.Raw, field: str) -> Any:  # noqa: ANN401 - JSON
     return msgspec.json.decode(raw)
 
 
-def _larger_than_valid(field: str, why: str = "") -> problems.Problem:
-    detail = Detail(field, "body", f"is larger than {MAX_OBJECT >> 20} MiB, which nothing valid is{why}")
+def _larger_than_valid(field: str, why: str = "which nothing valid is") -> problems.Problem:
+    detail = Detail(field, "body", f"is larger than {MAX_OBJECT >> 20} MiB, {why}")
     return problems.invalid([detail])
 
 
