@@ -261,7 +261,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= _MAX_HEADERS:
             raise self._refused(problems.head_too_large(f"more than {_MAX_HEADERS} headers"))
-        super().on_header(name, value)
+        super().on_header(name, value.rstrip(b" \t"))  # which the parser leaves, and which mean nothing
 
     def on_headers_complete(self) -> None:
         self._waits_since = None

@@ -339,11 +339,40 @@ def test_an_object_larger_than_any_that_is_valid_is_not_decoded(
         assert_costs(server, send, partial(assert_status, connection, HEALTH, 200), most=2_000, times=2)
 
 
+def test_the_largest_memory_is_stored_with_each_character_escaped(server: LiveServer) -> None:
+    face = "\U0001f600"
+    memory: dict[str, Any] = {"agent_id": face * 128, "session_id": face * 128, "content": face * 65_536}
+    memory["tags"] = [face * 126 + f"{n:02}" for n in range(50)]
+    written = json.dumps({**memory, "metadata": {"k": "*" * 65_528}}).encode().replace(b"*", b"\\u0061")
+    assert len(written) > 1_200_000
+    with connect(server.url) as connection:
+        connection.sendall(post(MEMORIES, server.key, written))
+        assert answer(connection).status == 201
+
+
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 40", b"Transfer-Encoding: chunked"], ids=["length", "chunks"]
+)
+def test_spaces_behind_the_value_of_a_header_mean_nothing(server: LiveServer, framing: bytes) -> None:
+    body = b'{"agent_id": "spaces", "content": "' + framing[:3].lower() + b'"}'
+    headers = b"  \r\n".join(
+        [b"x-api-key: " + server.key.encode(), b"Content-Type: application/json", framing, b""]
+    )
+    head = b"POST /api/v1/memories HTTP/1.1\r\nHost: test\r\n" + headers + b"\r\n"
+    sent = body if framing.startswith(b"C") else b"28\r\n" + body + b"\r\n0\r\n\r\n"
+    with connect(server.url) as connection:
+        connection.sendall(head + sent)
+        assert answer(connection).status == 201
+        connection.sendall(get(b"/health"))
+        assert answer(connection).status == 200
+
+
 def test_a_large_body_that_is_wrong_says_where(server: LiveServer) -> None:
     memories = [{"agent_id": "a", "content": f"{n} {'x' * 60_000}"} for n in range(50)]
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
         unknown = client.post(MEMORIES, json={"memories": memories, "unknown": 1})
         assert unknown.status_code == 400
+        assert "only lists of objects may be, and is no such list" in unknown.json()["error"]
         assert "unknown field `unknown`" in unknown.json()["error"]
         wrong = client.post(MEMORIES, json={"memories": [*memories, {"agent_id": "a"}]})
         assert [detail["field"] for detail in wrong.json()["details"]] == ["memories.50.content"]
