@@ -207,9 +207,9 @@ class Buffer:
         self._thread = threading.Thread(target=self._work, name=_NAME, daemon=False)
         try:
             self._thread.start()
-        except RuntimeError as error:  # too many threads, or the interpreter ends
+        except BaseException as error:  # too many threads, the interpreter ends, or Ctrl-C
             self._thread = None
-            if not self._may_wait:
+            if not (self._may_wait and isinstance(error, RuntimeError)):
                 raise
             logger.debug("Sending at once, as no thread can be started: %s", error)
 

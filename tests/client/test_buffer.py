@@ -1462,6 +1462,23 @@ def test_process_without_threads_sends_at_once(server: BatchServer, monkeypatch:
     log.close()
 
 
+def test_ctrl_c_while_the_thread_starts_takes_nothing(
+    server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: threading.Thread) -> None:
+        raise KeyboardInterrupt
+
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log.remember("a", "first")
+    log.remember("a", "second")
+    log.close()
+    assert server.contents == ["second"]
+
+
 class FaultyServer(BatchServer):
     """Spoils a third of all exchanges, before or after it has acted; knows a memory by all it has."""
 

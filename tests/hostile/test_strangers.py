@@ -261,6 +261,7 @@ def test_a_response_says_that_its_connection_ends(server: LiveServer, request_: 
                 assert connection.recv(1) == b""
             except ConnectionResetError:  # by which a client or a proxy may lose the response
                 assert attempt < 4
+                time.sleep(1)  # until connections of other tests, of which the server keeps 100, have gone
             else:
                 return
 
