@@ -96,7 +96,9 @@ def _postgres_server(
 def _check(server: LiveServer) -> None:
     """Check a server's exit code and log, as a client's retry may have hidden a defect."""
     assert server.returncode == 0, "".join(server.log)
-    assert [line for line in server.log if '"level": "error"' in line or '"level"' not in line] == []
+    # A test may keep the store busy for long, and `/ready` then says so.
+    log = [line for line in server.log if "others write to it all the time" not in line]
+    assert [line for line in log if '"level": "error"' in line or '"level"' not in line] == []
 
 
 @pytest.fixture(scope="session")
