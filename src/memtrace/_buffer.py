@@ -9,6 +9,7 @@ import math
 import os
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -68,7 +69,7 @@ class Batch:
 
 
 @attrs.define(eq=False, repr=False, slots=False)
-class Buffer:
+class Buffer(ABC):
     """A queue of memories, and a thread that stores them for as long as there are any.
 
     One batch is sent at a time, and again with its key if its sender was interrupted. Callers that must wait
@@ -124,9 +125,9 @@ class Buffer:
         """The memories that could not be stored and are not raised yet, each with its reason."""
         return list(self._failed)
 
+    @abstractmethod
     def _store(self, batch: Batch) -> int:
         """Store a batch, and return how many of its first memories are stored; called by any thread."""
-        raise NotImplementedError
 
     def _queued(self, requests: Sequence[AddMemoryRequest]) -> list[Queued]:
         """Return memories as they are stored, with later times than those before, whatever the clock does."""
