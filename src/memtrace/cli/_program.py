@@ -55,9 +55,8 @@ def run(arguments: Sequence[str] | None) -> None:
     try:
         code = _built()(args=arguments, prog_name="memtrace", standalone_mode=False)
     except TyperException as error:
-        message = error.format_message().replace(
-            "Value error, ", ""
-        )  # the prefix of pydantic before typer's message
+        # Pydantic puts this prefix before the message.
+        message = error.format_message().replace("Value error, ", "")
         _fail(message.rstrip(".") + _hint(error), error.exit_code)
     except OSError as error:
         _fail(str(error), _FAILED)

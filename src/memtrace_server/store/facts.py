@@ -398,9 +398,8 @@ class Facts(Tables):
     def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
         self._settle()
         self.forgotten_from.add(org)
-        self._remove(
-            org, self._expired_of_sessions(org, agent_id, now)
-        )  # expired memories keep no session, swept or not
+        # Expired memories keep no session, swept or not.
+        self._remove(org, self._expired_of_sessions(org, agent_id, now))
         self._delete_empty_sessions(org, agent_id)
 
     def delete_agent(self, org: int, agent_id: str) -> None:

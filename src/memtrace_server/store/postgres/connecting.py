@@ -242,9 +242,8 @@ class Watchdog:
         self._changed = threading.Condition()
         self._watched: set[_Watched] = set()
         self._cancels = ThreadPoolExecutor(_CANCELS, thread_name_prefix="memtrace-cancels")
-        self._wakes_at = (
-            math.inf
-        )  # at or before the first deadline; waking up for each change would take longer
+        # At or before the first deadline; waking up for each change would take longer.
+        self._wakes_at = math.inf
         self._thread: threading.Thread | None = None
         self._is_closed = False
 

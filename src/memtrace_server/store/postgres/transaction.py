@@ -547,9 +547,8 @@ class PostgresTransaction(Facts):
 
     def tail_end(self, org: int) -> int:
         self.flush()
-        return max(
-            FIRST_PLACE, self._last_place(org)[1]
-        )  # memories that are imported later have lower positions
+        # Memories that are imported later have lower positions.
+        return max(FIRST_PLACE, self._last_place(org)[1])
 
     def _last_place(self, org: int) -> tuple[int, int]:
         """Return the horizon, before which no memory is stored any more, and the last position before it.

@@ -56,9 +56,8 @@ T = TypeVar("T")
 _LOG = logging.getLogger("memtrace_server")
 
 _STEPS = 2_000  # instructions of SQLite between two checks of the deadline; some 50 µs
-_CACHE = (
-    64 << 10
-)  # KiB of pages in the writer's cache; SQLite's default of 2 MiB is small for a million memories
+# KiB of pages in the writer's cache. SQLite's default of 2 MiB is small for a million memories.
+_CACHE = 64 << 10
 
 
 class SqliteStore:
@@ -241,7 +240,7 @@ class SqliteStore:
             self._file.forget()
 
     def _close_readers(self) -> None:
-        with suppress(IndexError):  # None says that there are no more, as others may close connections
+        with suppress(IndexError):  # none is left, as others may close connections meanwhile
             while True:
                 self._readers.pop().close()
 
