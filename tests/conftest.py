@@ -32,14 +32,14 @@ pytest_plugins = ["helpers.clock", "helpers.commands", "helpers.clients", "helpe
 
 
 def pytest_configure() -> None:
-    """Keep what tests store in memory, and let Ctrl-C interrupt what they start.
+    """Store what tests write in memory, and let Ctrl-C interrupt the processes that tests start.
 
-    A disk takes half of the time of a run. Shells make what they start in the background ignore SIGINT, and
-    every process inherits that.
+    On a disk, a run takes twice as long. Shells make processes in the background ignore SIGINT, and every
+    child process inherits that.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    in_memory = Path("/dev/shm")  # noqa: S108  # below it, pytest makes folders that only this user can read
+    in_memory = Path("/dev/shm")  # noqa: S108  # pytest makes folders below it that only this user can read
     if in_memory.is_dir() and shutil.disk_usage(in_memory).free > _ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(in_memory))
 
@@ -57,9 +57,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def no_certificates(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Spares httpx's clients to read the machine's certificates, which takes longer than most tests.
+    """Spare httpx's clients from reading the machine's certificates, which takes longer than most tests.
 
-    Tests of the package install others, for which certificates are needed.
+    Tests of the package install other interpreters, which need certificates.
     """
     if request.path.parent.name != "package":
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -68,7 +68,7 @@ def no_certificates(
 
 @pytest.fixture(scope="session")
 def live_server(request: pytest.FixtureRequest) -> LiveServer:
-    """`memtrace serve` on a free port and a fresh store, for all tests; each uses its own tenant."""
+    """Run `memtrace serve` on a free port and a new store, once for all tests; each uses its own tenant."""
     is_postgres = getattr(request, "param", "sqlite") == "postgres"
     server: LiveServer = request.getfixturevalue("_postgres_server" if is_postgres else "_sqlite_server")
     return server
@@ -96,21 +96,21 @@ def _postgres_server(
 def _check(server: LiveServer) -> None:
     """Check a server's exit code and log, as a client's retry may have hidden a defect."""
     assert server.returncode == 0, "".join(server.log)
-    # A test may keep the store busy for long, and `/ready` then says so.
+    # A test may keep the store busy for long, and `/ready` then fails.
     log = [line for line in server.log if "others write to it all the time" not in line]
     assert [line for line in log if '"level": "error"' in line or '"level"' not in line] == []
 
 
 @pytest.fixture(scope="session")
 def live_store(live_server: LiveServer) -> Iterator[Store]:
-    """The store of the live server."""
+    """Return the store of the live server."""
     with closing(open_store(live_server.store_url)) as store:
         yield store
 
 
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a new store for a test."""
+    """Return the URL of a new store for a test."""
     if getattr(request, "param", "sqlite") == "postgres":
         url: str = request.getfixturevalue("postgres_url")
         return url
@@ -119,19 +119,19 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def _memtrace_process(live_server: LiveServer) -> LiveServer:
-    """The server of the pytest plugin, shared by all tests."""
+    """Let the pytest plugin's `memtrace_server` use the live server's process."""
     return live_server
 
 
 @pytest.fixture
 def tenant_key(memtrace_server: MemtraceServer) -> str:
-    """An admin's key of an organisation that no other test sees."""
+    """Return the key of an admin of an organisation that no other test uses."""
     return memtrace_server.key
 
 
 @pytest.fixture
 def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let the URL in documents lead, with any key, to the live server as this test's tenant."""
+    """Lead requests to the URL in documents, with any key, to the live server as this test's tenant."""
     live = httpx.URL(live_server.url)
 
     def rerouted(request: httpx.Request) -> httpx.Request:
@@ -155,7 +155,10 @@ def documented_server(live_server: LiveServer, tenant_key: str, monkeypatch: pyt
 
 @pytest.fixture
 def run_snippet() -> Iterator[Callable[[Snippet], dict[str, Any]]]:
-    """Runs the code of a document and returns the names that it leaves; closes the clients among them."""
+    """Return a function that runs the code of a document, and returns the names that it defines.
+
+    Clients among them are closed at the end.
+    """
     left: list[dict[str, Any]] = []
 
     def run(snippet: Snippet) -> dict[str, Any]:
@@ -177,7 +180,7 @@ class CreateVenv(Protocol):
 
 @pytest.fixture(scope="session")
 def create_venv() -> CreateVenv:
-    """For tests of what is installed, or of what cannot be installed beside us."""
+    """Return a function that creates environments, for tests of installed and of missing packages."""
 
     def create(folder: Path, *requirements: str) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", folder], check=True)

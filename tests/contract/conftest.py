@@ -1,6 +1,6 @@
-"""One contract, four clients: over HTTP and embedded, each sync and async.
+"""Run each contract test with four clients: over HTTP and embedded, sync and async.
 
-A test is written once, for AsyncMemtrace; a Memtrace wears the same face here, its calls made in threads.
+A test is written once, for AsyncMemtrace. A Memtrace has the same interface here; its calls run in threads.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Place:
 
 @define
 class Network:
-    """Loses the next `loses` responses, whose requests were carried out."""
+    """Lose the next `loses` responses, after their requests were carried out."""
 
     loses: int = 0
 
@@ -75,10 +75,10 @@ def anyio_backend() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the sync client on PostgreSQL: which client it is makes no difference to a store.
+    """Leave out the sync client on PostgreSQL: the client makes no difference to a store.
 
-    Where tests run several times with other versions, each client and each place is enough for one of them:
-    half of the pairs are marked `one_pair`, and half `other_pair`.
+    If tests run several times with other versions, one run needs each client and each place only once: half
+    of the pairs are marked `one_pair`, and half `other_pair`.
     """
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
@@ -94,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _parameters(item: pytest.Item) -> set[tuple[str, object]]:
-    """The fixtures of a test, each with its parameter."""
+    """Return the fixtures of a test, each with its parameter."""
     callspec = getattr(item, "callspec", None)
     return (
         {(name, value) for name, value in callspec.params.items() if isinstance(value, str)}
@@ -105,7 +105,7 @@ def _parameters(item: pytest.Item) -> set[tuple[str, object]]:
 
 @pytest.fixture(params=["http", "embedded", "postgres"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    """A tenant of its own on the live server, a file of its own, or tables of its own in PostgreSQL."""
+    """Return a new tenant of the live server, a new file, or new tables in PostgreSQL."""
     if request.param == "postgres":
         make_url: Callable[[], str] = request.getfixturevalue("make_postgres_url")
         return Place(make_url())
@@ -117,7 +117,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
 
 @pytest.fixture(params=["sync", "async"])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., AsyncMemtrace]]:
-    """Makes clients of one kind, with the arguments that both take, and closes them."""
+    """Make clients of one kind, with the arguments that both kinds take, and close them."""
     async with AsyncExitStack() as stack:
 
         def make(*args: Any, **kwargs: Any) -> AsyncMemtrace:
@@ -133,22 +133,22 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
 
 @pytest.fixture
 def client(connect: Callable[..., AsyncMemtrace], place: Place) -> AsyncMemtrace:
-    """The client under test."""
+    """Return the client under test."""
     return connect(place.url, place.key)
 
 
 @pytest.fixture
 def network(monkeypatch: pytest.MonkeyPatch, no_delays: None) -> Iterator[Network]:  # noqa: ARG001
-    """The connection between clients and servers; embedded servers lose no responses.
+    """Return the connection between clients and servers; embedded servers lose no responses.
 
-    Retries do not wait.
+    Retries are not delayed.
     """
     network = Network()
     http, async_http = httpx.HTTPTransport, httpx.AsyncHTTPTransport
     monkeypatch.setattr(http, "handle_request", network.blocking(http.handle_request))
     monkeypatch.setattr(async_http, "handle_async_request", network.awaited(async_http.handle_async_request))
     yield network
-    assert network.loses <= 0, "what was to be lost was never sent"
+    assert network.loses <= 0, "a response that should be lost was never sent"
 
 
 class Awaited:

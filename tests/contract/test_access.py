@@ -1,4 +1,4 @@
-"""What a key may do, as the server tells its client."""
+"""What a key may do, as the server reports it to its client."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 BEFORE = datetime(2020, 2, 29, 12, 30, 0, 123456, tzinfo=UTC)
 
 
-async def test_a_memory_comes_back_exactly_as_it_was_given(client: AsyncMemtrace) -> None:
+async def test_memory_is_returned_exactly_as_it_was_stored(client: AsyncMemtrace) -> None:
     given: dict[str, Any] = {
         "agent_id": "agent_1",
         "session_id": "sess_1",
@@ -40,7 +40,7 @@ async def test_a_memory_comes_back_exactly_as_it_was_given(client: AsyncMemtrace
     assert (await client.list_memories()).memories == [stored]
 
 
-async def test_what_is_not_given_has_the_contracts_defaults(client: AsyncMemtrace) -> None:
+async def test_fields_left_out_have_the_defaults_of_the_contract(client: AsyncMemtrace) -> None:
     before = datetime.now(UTC)
     memory = await client.add_memory(AddMemoryRequest(agent_id="agent_1", content="User prefers dark mode"))
     after = datetime.now(UTC)
@@ -53,7 +53,7 @@ async def test_what_is_not_given_has_the_contracts_defaults(client: AsyncMemtrac
     assert (memory.metadata, memory.tags) == ({}, [])
 
 
-async def test_a_decision_is_a_memory_with_its_reasoning(client: AsyncMemtrace) -> None:
+async def test_decision_is_a_memory_with_its_reasoning(client: AsyncMemtrace) -> None:
     await client.decide("agent_1", "Use PostgreSQL", "Better JSON support", metadata={"ticket": 7})
 
     (decision,) = (await client.recall("agent_1")).memories
@@ -88,7 +88,7 @@ async def test_times_never_run_backwards_within_a_batch(client: AsyncMemtrace) -
     assert listed == stored
 
 
-async def test_a_batch_is_stored_in_the_order_given(client: AsyncMemtrace) -> None:
+async def test_batch_is_stored_in_its_order(client: AsyncMemtrace) -> None:
     stored = await client.add_memories(
         [
             AddMemoryRequest(agent_id="agent_1", content="First", tags=["a"]),
@@ -122,7 +122,7 @@ async def test_a_batch_with_one_bad_memory_stores_nothing(client: AsyncMemtrace)
     assert (await client.list_agents()).agents == []
 
 
-async def test_a_batch_holds_a_thousand_memories_and_no_more(client: AsyncMemtrace) -> None:
+async def test_batch_of_1001_memories_is_refused(client: AsyncMemtrace) -> None:
     batch = [{"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1001)]
 
     with pytest.raises(BadRequestError) as refused:
@@ -137,7 +137,7 @@ async def test_an_empty_batch_is_refused(client: AsyncMemtrace) -> None:
         await client.add_memories([])
 
 
-async def test_content_up_to_64_kib_is_stored_whole(client: AsyncMemtrace) -> None:
+async def test_content_of_up_to_65536_characters_is_stored(client: AsyncMemtrace) -> None:
     content = "é" * 65_536
 
     memory = await client.remember("agent_1", content)
@@ -148,7 +148,7 @@ async def test_content_up_to_64_kib_is_stored_whole(client: AsyncMemtrace) -> No
     assert [detail.field for detail in refused.value.details] == ["content"]
 
 
-async def test_a_given_time_keeps_its_moment_whatever_its_zone(client: AsyncMemtrace) -> None:
+async def test_time_in_another_zone_is_stored_as_the_same_moment(client: AsyncMemtrace) -> None:
     from_elsewhere = BEFORE.astimezone(datetime.strptime("+0545", "%z").tzinfo)
 
     memory = await client.remember("agent_1", "Imported", time=from_elsewhere)
@@ -158,7 +158,7 @@ async def test_a_given_time_keeps_its_moment_whatever_its_zone(client: AsyncMemt
 
 
 @pytest.mark.parametrize("place", ["embedded"], indirect=True)
-async def test_a_memory_with_a_ttl_is_forgotten_by_itself(client: AsyncMemtrace, clock: Clock) -> None:
+async def test_memory_with_a_ttl_is_gone_after_it(client: AsyncMemtrace, clock: Clock) -> None:
     memory = await client.remember("agent_1", "The code is 4711", ttl=60, tags=["secret"], session_id="s")
     other = await client.remember("agent_1", "Stays")
     assert memory.expires_at == memory.time + timedelta(seconds=60)
@@ -183,7 +183,7 @@ async def test_a_memory_with_a_ttl_is_forgotten_by_itself(client: AsyncMemtrace,
 
 
 @pytest.mark.parametrize("place", ["embedded"], indirect=True)
-async def test_what_has_expired_is_no_duplicate(client: AsyncMemtrace, clock: Clock) -> None:
+async def test_expired_memory_is_no_duplicate(client: AsyncMemtrace, clock: Clock) -> None:
     first = await client.remember("agent_1", "On call", ttl=60)
     with pytest.raises(ConflictError):
         await client.remember("agent_1", "On call", ttl=60, on_duplicate="reject")
@@ -195,7 +195,7 @@ async def test_what_has_expired_is_no_duplicate(client: AsyncMemtrace, clock: Cl
     assert (await client.list_memories()).memories == [again]
 
 
-async def test_a_memory_whose_ids_need_quotes_in_json_comes_back(client: AsyncMemtrace) -> None:
+async def test_memory_whose_ids_are_escaped_in_json_is_returned_as_stored(client: AsyncMemtrace) -> None:
     odd = 'a "b" \\c\\ %s \'d\' é \U0001f642 {"e":1}'
     fields: dict[str, Any] = {"session_id": f"session {odd}", "event_type": f"event {odd}", "tags": [odd]}
     at = BEFORE

@@ -1,4 +1,4 @@
-"""Agents: registered ones, those that only wrote, and what is counted of them."""
+"""Agents: registered ones, those that only wrote, and their statistics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 EMBEDDED = pytest.mark.parametrize("place", ["embedded"], indirect=True)
 
 
-async def test_a_registered_agent_is_found_as_it_was_given(client: AsyncMemtrace) -> None:
+async def test_registered_agent_is_returned_as_it_was_sent(client: AsyncMemtrace) -> None:
     config = {"model": "gpt-4", "nested": {"list": [1, None, "ü"]}}
     agent = await client.register_agent(
         RegisterAgentRequest(name="my-agent", description="Handles customer support", config=config)
@@ -29,7 +29,7 @@ async def test_a_registered_agent_is_found_as_it_was_given(client: AsyncMemtrace
     assert (await client.list_agents()).agents == [agent]
 
 
-async def test_a_name_of_every_allowed_kind_is_an_id(client: AsyncMemtrace) -> None:
+async def test_every_kind_of_allowed_name_works_as_an_id(client: AsyncMemtrace) -> None:
     for name in ("a", "_", "0", "a" * 128, "Agent_1.x:y@z-w"):
         await client.register_agent(name=name)
         await client.remember(name, "Hello")
@@ -84,7 +84,7 @@ async def test_agents_are_listed_in_order_of_their_id_page_by_page(client: Async
     assert (second.count, second.has_more, second.next_cursor) == (2, False, None)
 
 
-async def test_nobody_is_not_found(client: AsyncMemtrace) -> None:
+async def test_unknown_agent_is_not_found(client: AsyncMemtrace) -> None:
     for get in (client.get_agent, client.get_agent_stats, client.get_agent_context, client.delete_agent):
         with pytest.raises(NotFoundError) as refused:
             await get("nonexistent")
@@ -92,7 +92,7 @@ async def test_nobody_is_not_found(client: AsyncMemtrace) -> None:
         assert "nonexistent" in refused.value.message
 
 
-async def test_a_name_that_is_no_id_is_refused(client: AsyncMemtrace) -> None:
+async def test_name_that_is_no_valid_id_is_refused(client: AsyncMemtrace) -> None:
     for name in (".", "..", "a" * 129, "a\n", " a", "a\u00a0", "a\x7fb", "a\u2028b", "a\x85b", "a\x00b"):
         with pytest.raises(BadRequestError) as refused:
             await client.register_agent(name=name)
@@ -141,7 +141,7 @@ async def test_a_deleted_agent_can_be_registered_anew(client: AsyncMemtrace) -> 
     assert (agent.description, agent.config, agent.last_active_at) == (None, {}, None)
 
 
-async def test_a_deleted_agent_takes_its_memories_and_sessions_along_if_asked_to(
+async def test_deleting_an_agent_can_delete_its_memories_and_sessions(
     client: AsyncMemtrace,
 ) -> None:
     session = await client.create_session(agent_id="gone")
@@ -164,9 +164,7 @@ async def test_a_deleted_agent_takes_its_memories_and_sessions_along_if_asked_to
 
 
 @EMBEDDED
-async def test_an_expired_memory_of_another_agent_holds_no_session(
-    client: AsyncMemtrace, clock: Clock
-) -> None:
+async def test_expired_memory_of_another_agent_keeps_no_session(client: AsyncMemtrace, clock: Clock) -> None:
     shared = await client.create_session(agent_id="gone")
     await client.remember("other", "Theirs", session_id=shared.id, ttl=60)
     clock.advance(60)
@@ -176,7 +174,7 @@ async def test_an_expired_memory_of_another_agent_holds_no_session(
     assert (await client.list_sessions()).sessions == []
 
 
-async def test_stats_count_what_there_is(client: AsyncMemtrace) -> None:
+async def test_stats_count_memories_errors_and_sessions(client: AsyncMemtrace) -> None:
     now = datetime.now(UTC)
     memories: list[dict[str, Any]] = [
         {"content": "1"},
@@ -200,7 +198,7 @@ async def test_stats_count_what_there_is(client: AsyncMemtrace) -> None:
     assert stats.last_active_at == session.created_at
 
 
-async def test_stats_follow_what_is_forgotten(client: AsyncMemtrace) -> None:
+async def test_stats_leave_out_forgotten_memories(client: AsyncMemtrace) -> None:
     one, *_ = await client.add_memories({"agent_id": "agent_1", "content": text} for text in ("1", "2", "3"))
     await client.decide("agent_1", "Go", "Why not")
     await client.forget(one)
@@ -222,7 +220,7 @@ async def test_an_agent_without_memories_has_zeros(client: AsyncMemtrace) -> Non
 
 
 @EMBEDDED
-async def test_the_last_24_hours_move_on(client: AsyncMemtrace, clock: Clock) -> None:
+async def test_stats_of_24_hours_leave_out_older_memories(client: AsyncMemtrace, clock: Clock) -> None:
     await client.remember("agent_1", "Failed", event_type="error")
     clock.advance(24 * 3600 - 1)
     stats = await client.get_agent_stats("agent_1")

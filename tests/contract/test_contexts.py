@@ -1,4 +1,4 @@
-"""Contexts: what is remembered as markdown for an LLM, never longer than promised."""
+"""Contexts: memories as markdown for an LLM, within a budget of tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 async def fill(client: AsyncMemtrace) -> None:
-    """One memory of each kind, the kinds mixed in time."""
+    """Store one memory of each kind, the kinds mixed in time."""
     memories: list[dict[str, Any]] = [
         {"content": "User prefers dark mode"},
         {"content": "Timeout of the payment API", "event_type": "error"},
@@ -34,7 +34,7 @@ async def fill(client: AsyncMemtrace) -> None:
         )
 
 
-async def test_decisions_errors_actions_and_facts_are_told_apart(client: AsyncMemtrace) -> None:
+async def test_sections_separate_decisions_errors_actions_and_facts(client: AsyncMemtrace) -> None:
     await fill(client)
 
     context = (await client.get_session_context("s1", layout="sections")).context
@@ -73,24 +73,24 @@ async def test_a_context_may_be_of_one_agent_in_one_session(client: AsyncMemtrac
         for session in ("s1", "s2"):
             await client.remember(agent, f"{agent} in {session}", session_id=session)
 
-    async def told(context: Any) -> list[str]:
+    async def contents(context: Any) -> list[str]:
         return [entry.content for entry in (await context).entries]
 
-    assert await told(client.get_session_context("s1", agent_id="agent_2", format="json")) == [
+    assert await contents(client.get_session_context("s1", agent_id="agent_2", format="json")) == [
         "agent_2 in s1"
     ]
-    assert await told(client.get_agent_context("agent_2", session_id="s1", format="json")) == [
+    assert await contents(client.get_agent_context("agent_2", session_id="s1", format="json")) == [
         "agent_2 in s1"
     ]
-    assert await told(client.get_session_context("s1", agent_id="nobody", format="json")) == []
+    assert await contents(client.get_session_context("s1", agent_id="nobody", format="json")) == []
     elsewhere = ContextOptions(agent_id="agent_1", format="json")
-    assert await told(client.get_agent_context("agent_2", elsewhere)) == []
+    assert await contents(client.get_agent_context("agent_2", elsewhere)) == []
     async with client.session("agent_1", session_id="s1") as handle:
-        assert await told(handle.context(format="json")) == ["agent_1 in s1"]
+        assert await contents(handle.context(format="json")) == ["agent_1 in s1"]
         assert [memory.content for memory in (await handle.recall()).memories] == ["agent_1 in s1"]
 
 
-async def test_the_options_choose_what_is_in_it(client: AsyncMemtrace) -> None:
+async def test_options_select_the_memories_of_a_context(client: AsyncMemtrace) -> None:
     await fill(client)
 
     by_type = await client.get_session_context("s1", ContextOptions(include_types=["decision", "entity"]))
@@ -108,7 +108,7 @@ async def test_the_options_choose_what_is_in_it(client: AsyncMemtrace) -> None:
     assert (await client.get_agent_context("agent_1", include_types=[])).memory_count == 5
 
 
-async def test_filters_narrow_a_context_and_a_question_does_not(client: AsyncMemtrace) -> None:
+async def test_filters_narrow_a_context_and_a_query_does_not(client: AsyncMemtrace) -> None:
     await client.remember("a", "Red", tags=["x", "y"], metadata={"n": 1, "m": 2}, event_type="user")
     await client.remember("a", "Green", tags=["x"], metadata={"n": 1}, event_type="tool")
     await client.remember("a", "Blue", tags=["y"], metadata={"n": 2}, event_type="user")
@@ -126,7 +126,7 @@ async def test_filters_narrow_a_context_and_a_question_does_not(client: AsyncMem
     assert await contents(query="green") == ["Red", "Green", "Blue"]
 
 
-async def test_matches_of_a_question_come_first(client: AsyncMemtrace) -> None:
+async def test_matches_of_a_query_come_first(client: AsyncMemtrace) -> None:
     await client.remember("a", "The vault opens with the number 4711", time=NOON - timedelta(days=900))
     await client.add_memories(
         {"agent_id": "a", "content": f"Small talk number {n}", "importance": 0.9} for n in range(100)
@@ -140,7 +140,7 @@ async def test_matches_of_a_question_come_first(client: AsyncMemtrace) -> None:
     assert "Small talk number 99" in with_question.context
 
 
-async def test_a_question_about_a_time_brings_what_is_of_it_to_a_context(client: AsyncMemtrace) -> None:
+async def test_query_about_a_time_adds_memories_of_that_time(client: AsyncMemtrace) -> None:
     await client.remember("a", "The vault opens with the number 4711", time=NOON - timedelta(days=900))
     await client.remember("b", "Of another agent", time=NOON - timedelta(days=900))
     await client.add_memories({"agent_id": "a", "content": f"Small talk number {n}"} for n in range(100))
@@ -154,7 +154,7 @@ async def test_a_question_about_a_time_brings_what_is_of_it_to_a_context(client:
         assert "Small talk number 99" in context.context, query
 
 
-async def test_context_says_what_it_has_and_what_it_left_out(client: AsyncMemtrace) -> None:
+async def test_context_reports_included_and_omitted_memories(client: AsyncMemtrace) -> None:
     stored = [
         await client.remember("a", f"Number {n} of many", importance=0.8 if n < 5 else None)
         for n in range(60)
@@ -196,13 +196,13 @@ async def test_max_tokens_is_never_exceeded_whatever_the_tokenizer(client: Async
         context = await client.get_agent_context("agent_1", max_tokens=max_tokens)
         assert context.token_count is not None
         assert context.token_count <= max_tokens
-        # No tokenizer makes fewer tokens of a text than it has pieces of letters, or more than it has bytes.
+        # No tokenizer makes fewer tokens of a text than it has words, or more than it has bytes.
         assert len(context.context.split()) <= context.token_count <= len(context.context.encode())
         assert context.memory_count + (context.omitted_count or 0) == 40
     assert context.omitted_count == 0
 
 
-async def test_what_is_left_out_is_counted_and_said(client: AsyncMemtrace) -> None:
+async def test_context_states_how_many_memories_it_omits(client: AsyncMemtrace) -> None:
     await client.add_memories({"agent_id": "a", "content": f"{'some words ' * 20}{n}"} for n in range(50))
 
     context = await client.get_agent_context("a", max_tokens=500)
@@ -212,7 +212,7 @@ async def test_what_is_left_out_is_counted_and_said(client: AsyncMemtrace) -> No
     assert str(context.omitted_count) in context.context
 
 
-async def test_what_is_important_or_recent_stays(client: AsyncMemtrace) -> None:
+async def test_important_and_recent_memories_stay_in_a_small_context(client: AsyncMemtrace) -> None:
     await client.remember("a", f"{'Crucial ' * 20}", importance=1.0, time=NOON)
     await client.add_memories(
         {"agent_id": "a", "content": f"{'filling ' * 20}{n:03}", "time": NOON + timedelta(hours=n + 1)}
@@ -242,7 +242,7 @@ async def test_an_empty_context_is_no_error(client: AsyncMemtrace) -> None:
     assert (await client.get_agent_context("a")).memory_count == 0
 
 
-async def test_options_that_are_none_are_refused(client: AsyncMemtrace) -> None:
+async def test_invalid_context_options_are_refused_by_name(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
     wrong: list[dict[str, Any]] = [
         {"max_tokens": 0}, {"max_tokens": 1_000_001}, {"include_types": ["dream"]}, {"since": "soon"},

@@ -1,4 +1,4 @@
-"""What a duplicate is, and what becomes of it."""
+"""What a duplicate is, and how it is handled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MEMORY: dict[str, Any] = {
 EQUAL: dict[str, Any] = {name: value for name, value in MEMORY.items() if name != "on_duplicate"}
 
 
-async def test_an_equal_memory_is_a_conflict_that_names_the_first(client: AsyncMemtrace) -> None:
+async def test_equal_memory_is_a_conflict_that_names_the_first(client: AsyncMemtrace) -> None:
     first = await client.add_memory(**MEMORY)
 
     with pytest.raises(ConflictError) as refused:
@@ -39,7 +39,7 @@ async def test_an_equal_memory_is_a_conflict_that_names_the_first(client: AsyncM
     assert (await client.list_memories()).memories == [first]
 
 
-async def test_whatever_makes_a_memory_what_it_is_makes_it_no_duplicate(client: AsyncMemtrace) -> None:
+async def test_memory_that_differs_in_any_field_is_no_duplicate(client: AsyncMemtrace) -> None:
     changes: list[dict[str, Any]] = [
         {},
         {"agent_id": "agent_2"},
@@ -78,7 +78,7 @@ async def test_the_order_of_tags_does_not_matter(client: AsyncMemtrace) -> None:
     assert refused.value.existing_id == first.id
 
 
-async def test_the_order_of_metadatas_keys_does_not_matter(client: AsyncMemtrace) -> None:
+async def test_order_of_keys_in_metadata_does_not_matter(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "yes", metadata={"a": 1, "b": {"c": 2, "d": 3}})
 
     with pytest.raises(ConflictError):
@@ -87,7 +87,7 @@ async def test_the_order_of_metadatas_keys_does_not_matter(client: AsyncMemtrace
         )
 
 
-async def test_the_full_content_is_compared(client: AsyncMemtrace) -> None:
+async def test_long_contents_are_compared_to_their_last_character(client: AsyncMemtrace) -> None:
     start = "x" * 60_000
     await client.remember("agent_1", start + "1")
 
@@ -96,7 +96,7 @@ async def test_the_full_content_is_compared(client: AsyncMemtrace) -> None:
     assert (await client.list_memories()).count == 2
 
 
-async def test_a_dedup_key_makes_duplicates_of_memories_that_differ(client: AsyncMemtrace) -> None:
+async def test_dedup_key_makes_different_memories_duplicates(client: AsyncMemtrace) -> None:
     first = await client.remember("agent_1", "Opened", dedup_key="ticket-1")
 
     with pytest.raises(ConflictError) as refused:
@@ -107,7 +107,7 @@ async def test_a_dedup_key_makes_duplicates_of_memories_that_differ(client: Asyn
     await client.remember("agent_1", "Opened", dedup_key="ticket-2")
 
 
-async def test_a_given_time_tells_equal_memories_apart(client: AsyncMemtrace) -> None:
+async def test_equal_memories_with_different_times_are_no_duplicates(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "Backed up", time=NOON)
 
     await client.remember("agent_1", "Backed up", time=NOON + timedelta(microseconds=1))
@@ -116,7 +116,7 @@ async def test_a_given_time_tells_equal_memories_apart(client: AsyncMemtrace) ->
         await client.remember("agent_1", "Backed up", time=NOON, on_duplicate="reject")
 
 
-async def test_a_given_time_is_the_same_in_every_zone(client: AsyncMemtrace) -> None:
+async def test_one_time_in_two_zones_makes_a_duplicate(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "Backed up", time=NOON)
 
     with pytest.raises(ConflictError):
@@ -125,14 +125,14 @@ async def test_a_given_time_is_the_same_in_every_zone(client: AsyncMemtrace) -> 
         )
 
 
-async def test_a_conflict_says_what_to_do(client: AsyncMemtrace) -> None:
+async def test_conflict_message_names_the_remedy(client: AsyncMemtrace) -> None:
     first = await client.add_memory(**MEMORY)
 
     with pytest.raises(ConflictError, match=f"memory {first.id} .* says the same; send on_duplicate=store "):
         await client.add_memory(**MEMORY)
 
 
-async def test_an_equal_memory_is_stored_again_if_asked(client: AsyncMemtrace) -> None:
+async def test_on_duplicate_store_stores_an_equal_memory_again(client: AsyncMemtrace) -> None:
     first = await client.add_memory(AddMemoryRequest(**EQUAL))
 
     second = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="store"))
@@ -141,7 +141,7 @@ async def test_an_equal_memory_is_stored_again_if_asked(client: AsyncMemtrace) -
     assert (await client.list_memories(order="asc")).memories == [first, second]
 
 
-async def test_the_first_memory_is_returned_if_asked(client: AsyncMemtrace) -> None:
+async def test_on_duplicate_return_returns_the_first_memory(client: AsyncMemtrace) -> None:
     first = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="return"))
     await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="store"))
 
@@ -151,7 +151,7 @@ async def test_the_first_memory_is_returned_if_asked(client: AsyncMemtrace) -> N
     assert (await client.list_memories()).count == 2
 
 
-async def test_the_next_memory_is_the_first_once_that_is_forgotten(client: AsyncMemtrace) -> None:
+async def test_next_equal_memory_is_the_first_once_the_first_is_forgotten(client: AsyncMemtrace) -> None:
     first = await client.add_memory(AddMemoryRequest(**EQUAL))
     second = await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="store"))
 
@@ -160,7 +160,7 @@ async def test_the_next_memory_is_the_first_once_that_is_forgotten(client: Async
     assert await client.add_memory(AddMemoryRequest(**EQUAL, on_duplicate="return")) == second
 
 
-async def test_a_batch_with_a_duplicate_is_refused_as_a_whole(client: AsyncMemtrace) -> None:
+async def test_batch_with_a_duplicate_is_refused_and_stores_nothing(client: AsyncMemtrace) -> None:
     original = await client.remember("agent_1", "Known")
     contents = ["New", "Known", "New", "Newer", "Known"]
 
@@ -175,7 +175,7 @@ async def test_a_batch_with_a_duplicate_is_refused_as_a_whole(client: AsyncMemtr
     assert (await client.list_memories()).memories == [original]
 
 
-async def test_in_a_batch_the_index_of_a_duplicate_holds_the_first(client: AsyncMemtrace) -> None:
+async def test_batch_returns_the_first_memory_at_the_index_of_a_duplicate(client: AsyncMemtrace) -> None:
     original = await client.remember("agent_1", "Known")
     contents = ["New", "Known", "New", "Newer", "Known"]
 
@@ -203,7 +203,7 @@ async def test_each_memory_of_a_batch_has_its_own_on_duplicate(client: AsyncMemt
     assert len({memory.id for memory in stored}) == 3
 
 
-async def test_a_batch_of_duplicates_stores_nothing_if_asked(client: AsyncMemtrace) -> None:
+async def test_batch_of_duplicates_with_return_stores_nothing(client: AsyncMemtrace) -> None:
     batch = [{"agent_id": "agent_1", "content": text, "on_duplicate": "return"} for text in ("One", "Two")]
     first = await client.add_memories(batch)
 
@@ -213,7 +213,7 @@ async def test_a_batch_of_duplicates_stores_nothing_if_asked(client: AsyncMemtra
     assert (await client.get_agent_stats("agent_1")).memory_count == 2
 
 
-async def test_what_was_forgotten_can_be_stored_again(client: AsyncMemtrace) -> None:
+async def test_forgotten_memory_can_be_stored_again(client: AsyncMemtrace) -> None:
     first = await client.remember("agent_1", "User prefers dark mode")
     await client.forget(first)
 
@@ -224,7 +224,7 @@ async def test_what_was_forgotten_can_be_stored_again(client: AsyncMemtrace) -> 
 
 
 @EMBEDDED
-async def test_after_24_hours_an_equal_memory_is_news(client: AsyncMemtrace, clock: Clock) -> None:
+async def test_equal_memory_after_24_hours_is_no_duplicate(client: AsyncMemtrace, clock: Clock) -> None:
     first = await client.remember("agent_1", "Backed up")
     clock.advance(24 * 3600)
     with pytest.raises(ConflictError):
@@ -239,7 +239,7 @@ async def test_after_24_hours_an_equal_memory_is_news(client: AsyncMemtrace, clo
     assert refused.value.existing_id == second.id
 
 
-async def test_of_many_simultaneous_equals_one_is_stored(client: AsyncMemtrace) -> None:
+async def test_one_of_many_simultaneous_equal_memories_is_stored(client: AsyncMemtrace) -> None:
     stored, refused = [], []
 
     async def remember() -> None:

@@ -53,7 +53,7 @@ async def test_two_clients_on_one_file_write_at_once_and_nothing_is_lost(
     assert {memory.id for memory in listed} == set(stored)
 
 
-async def test_what_was_stored_is_there_when_the_file_is_opened_again(connect: Connect, file: Path) -> None:
+async def test_stored_memory_is_found_when_the_file_is_opened_again(connect: Connect, file: Path) -> None:
     client = connect(f"sqlite:///{file}")
     memory = await client.remember("agent_1", "Persists")
     await client.close()
@@ -82,7 +82,7 @@ async def test_a_store_in_memory_is_private_to_its_client(
     assert (await one.list_memories()).memories == [memory]
     assert [found.id for found in (await one.search_memories("here")).results] == [memory.id]
     assert (await other.list_memories()).memories == []
-    assert os.listdir() == []  # noqa: PTH208 - as quick as what it would wait for
+    assert os.listdir() == []  # noqa: PTH208 - quicker than a thread for anyio.Path
 
 
 async def test_a_copy_with_other_options_shares_the_store(connect: Connect) -> None:
@@ -98,7 +98,7 @@ async def test_no_key_is_needed_and_any_is_ignored(connect: Connect, file: Path)
     assert (await connect(f"sqlite:///{file}", "mtk_" + "0" * 64).list_memories()).count == 1
 
 
-async def test_a_file_that_cannot_be_opened_is_an_error_of_the_connection(
+async def test_file_that_cannot_be_opened_is_an_api_connection_error(
     connect: Connect, tmp_path: Path
 ) -> None:
     (tmp_path / "nonsense.db").write_text("This is no database at all. " * 100)
@@ -110,7 +110,7 @@ async def test_a_file_that_cannot_be_opened_is_an_error_of_the_connection(
         assert refused.value.status_code == 0
 
 
-async def test_a_file_of_a_newer_version_is_an_error_that_says_so(connect: Connect, file: Path) -> None:
+async def test_file_of_a_newer_version_is_an_error_that_names_the_cause(connect: Connect, file: Path) -> None:
     client = connect(f"sqlite:///{file}")
     await client.remember("agent_1", "Hello")
     await client.close()

@@ -1,4 +1,4 @@
-"""What goes wrong is told by one error each, the same for every client."""
+"""Each failure raises one error class, the same for every client."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 HTTP = pytest.mark.parametrize("place", ["http"], indirect=True)
 
 
-async def test_an_error_says_what_went_wrong_to_people_and_to_programs(client: AsyncMemtrace) -> None:
+async def test_error_has_a_message_a_status_a_code_and_a_request_id(client: AsyncMemtrace) -> None:
     with pytest.raises(NotFoundError) as refused:
         await client.get_agent("nonexistent")
 
@@ -42,7 +42,7 @@ async def test_an_error_says_what_went_wrong_to_people_and_to_programs(client: A
     assert error.body == {"error": error.message, "code": error.code, "request_id": error.request_id}
     assert error.request_id
     assert error.request_id in str(error)
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - it was pickled here
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - pickled in this line
     assert (again.status_code, again.code, again.body) == (404, "not_found", error.body)
     assert str(again) == str(error)
 
@@ -62,7 +62,7 @@ async def test_a_bad_request_names_every_field_and_why(client: AsyncMemtrace) ->
     assert (await client.list_memories()).count == 0
 
 
-async def test_a_conflict_names_what_is_there_already(client: AsyncMemtrace) -> None:
+async def test_conflict_names_the_existing_memory(client: AsyncMemtrace) -> None:
     memory = await client.remember("agent_1", "Once")
 
     with pytest.raises(ConflictError) as refused:
@@ -78,7 +78,7 @@ async def test_every_error_is_a_memtrace_error(client: AsyncMemtrace) -> None:
 
 
 @HTTP
-async def test_a_key_that_is_none_is_an_authentication_error(
+async def test_missing_or_invalid_key_is_an_authentication_error(
     connect: Callable[..., AsyncMemtrace], place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MEMTRACE_API_KEY", raising=False)
@@ -89,7 +89,7 @@ async def test_a_key_that_is_none_is_an_authentication_error(
 
 
 @HTTP
-async def test_a_role_that_does_not_allow_it_is_a_permission_error(
+async def test_write_with_a_readers_key_is_a_permission_denied_error(
     connect: Callable[..., AsyncMemtrace], place: Place, live_store: Store, live_server: LiveServer
 ) -> None:
     admin = connect(place.url, place.key)
@@ -104,7 +104,7 @@ async def test_a_role_that_does_not_allow_it_is_a_permission_error(
     assert (await admin.list_memories()).count == 1
 
 
-async def test_health_and_readiness(client: AsyncMemtrace) -> None:
+async def test_health_and_ready_report_ok_and_an_uptime(client: AsyncMemtrace) -> None:
     for health in (await client.health(), await client.ready()):
         assert (health.status, health.service) == ("ok", "memtrace")
         assert isinstance(health.uptime, float)

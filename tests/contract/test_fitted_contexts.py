@@ -1,4 +1,4 @@
-"""`count_tokens=`: a context is fitted to what a tokenizer counts, in up to three requests."""
+"""`count_tokens=`: fit a context to the counts of a tokenizer, in up to three requests."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ SENTENCES = (
 
 
 def words(text: str) -> int:
-    """A tokenizer that makes a token of each word and of each sign: somewhat like those of GPT."""
+    """Count a token for each word and each sign, somewhat like GPT's tokenizers."""
     return len(re.findall(r"\w+|[^\w\s]", text))
 
 
-def pieces(text: str) -> int:
-    """One that makes a token of up to three letters: more than any in use."""
+def thirds(text: str) -> int:
+    """Count a token for every three letters at most: more than any tokenizer in use."""
     return len(re.findall(r"\w{1,3}|[^\w\s]", text))
 
 
 def skewed(text: str) -> int:
-    """One that finds some sentences much dearer than others."""
+    """Count some sentences far higher than others."""
     return words(text) + 9 * text.count("export")
 
 
 COUNTERS: dict[str, Callable[[str], Any]] = {
     "words": words,
     "words as a list": lambda text: re.findall(r"\w+|[^\w\s]", text),
-    "pieces": pieces,
+    "thirds": thirds,
     "characters": len,
     "bytes": lambda text: text.encode(),
     "skewed": skewed,
@@ -49,13 +49,13 @@ COUNTERS: dict[str, Callable[[str], Any]] = {
 
 
 def always(counted: Any) -> Callable[[str], Any]:
-    """Return what counts the same whatever the text."""
+    """Return a tokenizer that counts the same for every text."""
     return lambda _: counted
 
 
 @attrs.define
 class Counter:
-    """Counts with a function, and keeps what it counted."""
+    """Count with a function, and record the counted texts."""
 
     count: Callable[[str], Any]
     texts: list[str] = attrs.field(factory=list)
@@ -81,7 +81,7 @@ async def fill(client: AsyncMemtrace) -> None:
     )
 
 
-async def test_context_takes_what_it_may_and_never_more(client: AsyncMemtrace) -> None:
+async def test_context_uses_nine_tenths_of_its_budget_and_never_exceeds_it(client: AsyncMemtrace) -> None:
     await fill(client)
 
     for (name, count), budget in itertools.product(COUNTERS.items(), (500, 2_000, 10_000)):
@@ -93,7 +93,7 @@ async def test_context_takes_what_it_may_and_never_more(client: AsyncMemtrace) -
         assert context.memory_count == len(context.memory_ids or [])
 
 
-async def test_session_and_its_handle_are_fitted_too(client: AsyncMemtrace) -> None:
+async def test_contexts_of_sessions_and_handles_are_fitted(client: AsyncMemtrace) -> None:
     await fill(client)
     async with client.session("b") as session:
         for n in range(200):
@@ -109,7 +109,7 @@ async def test_session_and_its_handle_are_fitted_too(client: AsyncMemtrace) -> N
     assert "by kind" in of_session.context
 
 
-async def test_budget_is_the_default_one_if_none_is_given(client: AsyncMemtrace) -> None:
+async def test_context_without_max_tokens_is_fitted_to_the_default_budget(client: AsyncMemtrace) -> None:
     await fill(client)
 
     context = await client.get_agent_context("a", count_tokens=words)
@@ -117,7 +117,7 @@ async def test_budget_is_the_default_one_if_none_is_given(client: AsyncMemtrace)
     assert 3_600 <= words(context.context) <= 4_000
 
 
-async def test_context_that_has_everything_needs_one_request(client: AsyncMemtrace) -> None:
+async def test_context_with_all_memories_takes_one_request(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
     counter = Counter(words)
 
@@ -127,7 +127,7 @@ async def test_context_that_has_everything_needs_one_request(client: AsyncMemtra
     assert "Hello" in context.context
 
 
-async def test_budget_in_which_nothing_fits_gives_an_empty_context(client: AsyncMemtrace) -> None:
+async def test_budget_too_small_for_any_memory_gives_an_empty_context(client: AsyncMemtrace) -> None:
     await client.add_memories({"agent_id": "a", "content": f"Number {n}"} for n in range(9))
 
     for count in (words, always(1_000_000), lambda text: 10_000 if text else 0):
@@ -140,7 +140,7 @@ async def test_budget_in_which_nothing_fits_gives_an_empty_context(client: Async
         assert len(counter.texts) <= 3
 
 
-async def test_context_of_as_many_tokens_as_allowed_fits(client: AsyncMemtrace) -> None:
+async def test_context_of_exactly_max_tokens_fits(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
 
     for counted, fits in ((499, True), (500, True), (501, False)):
@@ -148,7 +148,7 @@ async def test_context_of_as_many_tokens_as_allowed_fits(client: AsyncMemtrace) 
         assert (context.context != "") is fits
 
 
-async def test_largest_context_that_fits_is_taken_and_not_the_last(client: AsyncMemtrace) -> None:
+async def test_largest_fitting_context_is_returned_rather_than_the_last(client: AsyncMemtrace) -> None:
     await fill(client)
     counted = iter([300, 900, 200])
     counter = Counter(lambda _: next(counted))
@@ -159,7 +159,7 @@ async def test_largest_context_that_fits_is_taken_and_not_the_last(client: Async
     assert context.context == counter.texts[0]
 
 
-async def test_what_is_no_number_of_tokens_is_an_error(client: AsyncMemtrace) -> None:
+async def test_tokenizer_that_returns_no_number_of_tokens_is_an_error(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
 
     wrong: list[tuple[Any, str]] = [("12", "str"), (None, "NoneType"), (1.5, "float"), ({"ids": [1]}, "dict")]
@@ -170,7 +170,7 @@ async def test_what_is_no_number_of_tokens_is_an_error(client: AsyncMemtrace) ->
         await client.get_agent_context("a", count_tokens=Counter(always(-1)))
 
 
-async def test_error_of_the_tokenizer_is_the_callers(client: AsyncMemtrace) -> None:
+async def test_error_of_the_tokenizer_reaches_the_caller(client: AsyncMemtrace) -> None:
     await client.remember("a", "Hello")
 
     def count(_: str) -> int:
@@ -191,7 +191,7 @@ async def test_no_more_than_three_requests_are_sent(client: AsyncMemtrace) -> No
 
 
 @pytest.mark.parametrize("connect", ["async"], indirect=True)
-async def test_tokenizer_may_be_awaited(client: AsyncMemtrace) -> None:
+async def test_tokenizer_may_be_async(client: AsyncMemtrace) -> None:
     await fill(client)
 
     async def count(text: str) -> int:
@@ -206,8 +206,6 @@ async def test_tokenizer_may_be_awaited(client: AsyncMemtrace) -> None:
 
 
 @pytest.mark.parametrize("most", [0, 1_000_001], ids=["none", "too many"])
-async def test_a_budget_out_of_range_is_refused_with_a_tokenizer_too(
-    client: AsyncMemtrace, most: int
-) -> None:
+async def test_max_tokens_out_of_range_is_refused_with_a_tokenizer(client: AsyncMemtrace, most: int) -> None:
     with pytest.raises(BadRequestError, match="max_tokens"):
         await client.get_agent_context("a", max_tokens=most, count_tokens=words)

@@ -1,4 +1,4 @@
-"""Forgetting: one memory, or all that match, for good."""
+"""Forgetting: one memory, or all that match, permanently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 NO_MEMORY = "mem_01JD5P8E6W3M9V2QXA7RKB4TNC"
 
 
-async def test_a_forgotten_memory_is_nowhere(client: AsyncMemtrace) -> None:
+async def test_forgotten_memory_is_in_no_response(client: AsyncMemtrace) -> None:
     secret = await client.remember("agent_1", "The code is xyzzy", tags=["code"], session_id="s")
     kept = await client.remember("agent_1", "Something else", session_id="s")
 
@@ -33,7 +33,7 @@ async def test_a_forgotten_memory_is_nowhere(client: AsyncMemtrace) -> None:
     assert (await client.get_agent_stats("agent_1")).memory_count == 1
 
 
-async def test_a_memory_is_forgotten_by_its_id_or_by_itself(client: AsyncMemtrace) -> None:
+async def test_forget_takes_a_memory_or_its_id(client: AsyncMemtrace) -> None:
     one, two = await client.add_memories({"agent_id": "agent_1", "content": text} for text in ("One", "Two"))
 
     await client.forget(one)
@@ -42,7 +42,7 @@ async def test_a_memory_is_forgotten_by_its_id_or_by_itself(client: AsyncMemtrac
     assert (await client.list_memories()).memories == []
 
 
-async def test_what_is_not_there_cannot_be_forgotten(client: AsyncMemtrace) -> None:
+async def test_forgetting_an_unknown_memory_is_not_found(client: AsyncMemtrace) -> None:
     memory = await client.remember("agent_1", "Once")
     await client.forget(memory)
 
@@ -52,7 +52,7 @@ async def test_what_is_not_there_cannot_be_forgotten(client: AsyncMemtrace) -> N
         assert refused.value.code == "not_found"
 
 
-async def test_an_id_that_leads_to_the_row_but_is_another_is_not_found(client: AsyncMemtrace) -> None:
+async def test_id_that_differs_in_its_last_digit_is_not_found(client: AsyncMemtrace) -> None:
     memory = await client.remember("agent_1", "Once")
     assert memory.id
     other = memory.id[:-1] + ("0" if memory.id[-1] != "0" else "1")
@@ -128,7 +128,7 @@ async def test_every_filter_of_a_search_narrows_what_is_forgotten(client: AsyncM
     assert left.metadata == {"customer": "bert"}
 
 
-async def test_both_forms_of_a_type_must_hold(client: AsyncMemtrace) -> None:
+async def test_memory_type_and_memory_types_must_both_match(client: AsyncMemtrace) -> None:
     await client.add_memories(
         {"agent_id": "a", "content": kind, "memory_type": kind} for kind in ("decision", "entity")
     )
@@ -137,7 +137,7 @@ async def test_both_forms_of_a_type_must_hold(client: AsyncMemtrace) -> None:
     assert [memory.content for memory in (await client.list_memories()).memories] == ["entity"]
 
 
-async def test_a_dry_run_counts_what_would_be_forgotten_and_leaves_it(client: AsyncMemtrace) -> None:
+async def test_dry_run_counts_the_matching_memories_and_forgets_none(client: AsyncMemtrace) -> None:
     await client.add_memories(
         {"agent_id": "a", "content": f"Item {n}", "metadata": {"even": n % 2 == 0}} for n in range(1_000)
     )
@@ -164,7 +164,7 @@ async def test_an_empty_filter_forgets_nothing(client: AsyncMemtrace, filters: d
     assert (await client.list_memories()).count == 1
 
 
-async def test_forgetting_says_how_many_even_when_they_are_many(client: AsyncMemtrace) -> None:
+async def test_forget_all_counts_thousands_of_memories(client: AsyncMemtrace) -> None:
     await client.add_memories({"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1000))
     await client.add_memories({"agent_id": "agent_1", "content": f"Item {n}"} for n in range(1000, 1100))
 
@@ -173,7 +173,7 @@ async def test_forgetting_says_how_many_even_when_they_are_many(client: AsyncMem
     assert (await client.get_agent_stats("agent_1")).memory_count == 0
 
 
-async def test_without_a_filter_nothing_is_forgotten(client: AsyncMemtrace) -> None:
+async def test_forget_all_without_a_filter_forgets_nothing(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "Kept")
 
     with pytest.raises(BadRequestError):

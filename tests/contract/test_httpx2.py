@@ -1,4 +1,4 @@
-"""The core of the contract suite once more, over clients of httpx2 that the caller supplies."""
+"""The core of the contract suite over caller-supplied clients of httpx2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memtrace.testing import MemtraceServer
 
 @pytest.fixture(params=["http"])
 def place(request: pytest.FixtureRequest) -> Place:
-    """A tenant of its own on the live server."""
+    """Return a new tenant of the live server."""
     if request.param == "embedded":
         pytest.skip("nothing is sent over HTTP to an embedded store")
     server: MemtraceServer = request.getfixturevalue("memtrace_server")
@@ -28,7 +28,7 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 @pytest.fixture(params=["sync", "async"])
 async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., AsyncMemtrace]]:
-    """Makes clients of one kind, each with a client of httpx2, and closes them."""
+    """Make clients of one kind, each with a client of httpx2, and close them."""
     async with AsyncExitStack() as stack:
 
         def make(url: str, key: str | None = None, **settings: object) -> AsyncMemtrace:
@@ -44,7 +44,9 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[...,
         yield make
 
 
-async def test_what_httpx2_raises_is_an_error_of_ours(connect: Callable[..., AsyncMemtrace]) -> None:
+async def test_exception_of_httpx2_becomes_an_api_connection_error(
+    connect: Callable[..., AsyncMemtrace],
+) -> None:
     client = connect("http://127.0.0.1:1", max_retries=0)
 
     with pytest.raises(APIConnectionError, match="cannot connect") as caught:
@@ -53,7 +55,7 @@ async def test_what_httpx2_raises_is_an_error_of_ours(connect: Callable[..., Asy
     assert isinstance(caught.value.__cause__, httpx2.ConnectError)
 
 
-async def test_the_response_is_one_of_httpx2(client: AsyncMemtrace) -> None:
+async def test_error_has_the_response_of_httpx2(client: AsyncMemtrace) -> None:
     with pytest.raises(MemtraceError) as caught:
         await client.get_agent("nobody")
 

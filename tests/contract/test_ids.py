@@ -1,4 +1,4 @@
-"""Ids and tags that people have: any text that is one line, in bodies, paths, queries and cursors."""
+"""Ids and tags: any single line of text works in bodies, paths, queries and cursors."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_every_tag_finds_its_memory(client: AsyncMemtrace) -> None:
         assert await client.forget_all(tags=[tag]) == 1
 
 
-async def test_pages_go_on_after_every_id(client: AsyncMemtrace) -> None:
+async def test_pages_continue_after_every_id(client: AsyncMemtrace) -> None:
     for name in IDS:
         await client.remember(name, "c", session_id=name)
 

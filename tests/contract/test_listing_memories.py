@@ -1,4 +1,4 @@
-"""Listing memories: order, filters, and pages that hold while others write."""
+"""Listing memories: order, filters, and pages that stay consistent while others write."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def test_memories_are_in_order_of_time_then_id(client: AsyncMemtrace) -> N
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-async def test_pages_by_cursor_are_the_whole_list(client: AsyncMemtrace, order: Any) -> None:
+async def test_pages_by_cursor_add_up_to_the_list(client: AsyncMemtrace, order: Any) -> None:
     await add(client, *({"content": f"Item {n}", "time": NOON + timedelta(days=n % 3)} for n in range(11)))
     whole = (await client.list_memories(order=order)).memories
 
@@ -79,7 +79,7 @@ async def test_no_page_repeats_or_skips_while_others_write_and_forget(
     kept = await add(client, *({"content": f"Item {n}", "time": NOON + timedelta(n)} for n in range(10)))
     first = await client.list_memories(order=order, limit=3)
 
-    # What the first page had is forgotten, its last one too; and memories come in on both sides of it.
+    # Forget all memories of the first page, the last one included, and add memories before and after it.
     for memory in first.memories:
         await client.forget(memory)
     await add(client, {"content": "Before all", "time": NOON - timedelta(1)})
@@ -92,7 +92,7 @@ async def test_no_page_repeats_or_skips_while_others_write_and_forget(
     assert [memory.content for memory in rest.memories] == [m.content for m in expected[3:]] + [new]
 
 
-async def test_offset_passes_over_memories(client: AsyncMemtrace) -> None:
+async def test_offset_skips_memories(client: AsyncMemtrace) -> None:
     await add(client, *({"content": f"Item {n}"} for n in range(5)))
 
     assert await contents(client, offset=1, limit=2) == ["Item 3", "Item 2"]
@@ -139,7 +139,7 @@ async def test_each_filter_must_match(client: AsyncMemtrace) -> None:
     assert await contents(client, agent_id="agent_1", memory_type="decision") == ["decision"]
 
 
-async def test_tags_match_whole_exactly_and_all(client: AsyncMemtrace) -> None:
+async def test_tags_match_exactly_and_all_must_match(client: AsyncMemtrace) -> None:
     await add(
         client,
         {"content": "gui", "tags": ["gui"]},
@@ -184,7 +184,7 @@ async def test_since_is_included_and_until_is_not(client: AsyncMemtrace) -> None
     assert await contents(client, until=NOON + moment) == ["Noon"]
 
 
-async def test_a_moment_that_cannot_be_read_is_refused(client: AsyncMemtrace) -> None:
+async def test_unreadable_since_is_refused(client: AsyncMemtrace) -> None:
     for since in ("yesterday", "24", "h", "-1h", "1 h", "2026-02-30T00:00:00Z", "2026-1-1", "24H", ""):
         with pytest.raises(BadRequestError) as refused:
             await client.list_memories(since=since)
@@ -192,7 +192,7 @@ async def test_a_moment_that_cannot_be_read_is_refused(client: AsyncMemtrace) ->
         assert "takes a date" in str(refused.value), since
 
 
-async def test_a_filter_that_is_no_valid_value_is_refused(client: AsyncMemtrace) -> None:
+async def test_invalid_value_of_a_filter_is_refused_by_name(client: AsyncMemtrace) -> None:
     wrong: list[dict[str, Any]] = [
         {"limit": 0}, {"limit": 1001}, {"offset": -1}, {"order": "newest"}, {"memory_type": "dream"},
         {"agent_id": "a "}, {"cursor": "!"}, {"tags": ["a" * 129]}, {"event_type": "e" * 129},
@@ -215,7 +215,7 @@ async def test_a_cursor_of_another_query_is_not_found(client: AsyncMemtrace) -> 
     assert (await client.list_memories(cursor=cursor, limit=500)).count == 1
 
 
-async def test_every_filter_and_page_works_for_an_agent_and_for_a_session_too(client: AsyncMemtrace) -> None:
+async def test_filters_and_pages_work_for_an_agent_and_for_a_session(client: AsyncMemtrace) -> None:
     await add(
         client,
         *({"content": f"{n}", "session_id": "s1", "tags": ["odd"] if n % 2 else ["even"]} for n in range(6)),
@@ -233,7 +233,7 @@ async def test_every_filter_and_page_works_for_an_agent_and_for_a_session_too(cl
     assert (await client.get_session_memories("s1", ListOptions(agent_id="agent_2"))).count == 0
 
 
-async def test_the_memories_of_nobody_and_of_no_session_are_not_found(client: AsyncMemtrace) -> None:
+async def test_memories_of_an_unknown_agent_or_session_are_not_found(client: AsyncMemtrace) -> None:
     with pytest.raises(NotFoundError):
         await client.get_agent_memories("nobody")
     with pytest.raises(NotFoundError):

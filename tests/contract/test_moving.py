@@ -1,4 +1,4 @@
-"""Exports and imports: everything comes back, with its ids, times and links."""
+"""Exports and imports: all records are restored, with their ids, times and links."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ async def exported(client: AsyncMemtrace, **filters: Any) -> list[dict[str, Any]
 
 
 async def fill(client: AsyncMemtrace) -> None:
-    """Store one of each kind, and of each field."""
+    """Store records of each kind, with every field."""
     await client.register_agent("registered", description="Answers", config={"model": "m"})
     await client.register_agent("bare")
     session = await client.create_session(agent_id="registered", metadata={"ticket": 4711, "list": [1, None]})
@@ -46,7 +46,7 @@ async def forget_everything(client: AsyncMemtrace) -> None:
     assert await exported(client) == []
 
 
-async def test_what_was_exported_and_lost_comes_back_as_it_was(client: AsyncMemtrace) -> None:
+async def test_import_restores_exported_records_unchanged(client: AsyncMemtrace) -> None:
     await fill(client)
     records = await exported(client)
     listed = (await client.list_memories(include_superseded=True)).memories
@@ -78,7 +78,7 @@ async def test_importing_twice_changes_nothing(client: AsyncMemtrace) -> None:
     assert await exported(client) == records
 
 
-async def test_an_imported_memory_is_a_memory_like_any_other(client: AsyncMemtrace) -> None:
+async def test_imported_memory_can_be_superseded_found_and_forgotten(client: AsyncMemtrace) -> None:
     memory = await client.remember("a", "The password is Sesame")
     records = await exported(client)
     await client.forget(memory)
@@ -96,7 +96,7 @@ async def test_an_imported_memory_is_a_memory_like_any_other(client: AsyncMemtra
     assert (await client.search_memories("sesame")).results == []
 
 
-async def test_memories_are_exported_with_the_agents_and_sessions_they_name(client: AsyncMemtrace) -> None:
+async def test_filtered_export_has_the_agents_and_sessions_of_its_memories(client: AsyncMemtrace) -> None:
     await fill(client)
 
     records = await exported(client, tags=["sky"])
@@ -124,7 +124,7 @@ async def test_an_export_has_every_page(client: AsyncMemtrace) -> None:
     assert [memory.content async for memory in client.iter_memories(order="asc")] == texts
 
 
-async def test_a_record_that_cannot_be_imported_is_named_and_the_rest_goes_on(client: AsyncMemtrace) -> None:
+async def test_invalid_records_are_reported_and_the_others_imported(client: AsyncMemtrace) -> None:
     await client.remember("a", "one")
     await client.remember("a", "two")
     agent, one, two = await exported(client)
@@ -156,7 +156,7 @@ async def test_a_record_that_cannot_be_imported_is_named_and_the_rest_goes_on(cl
     assert [memory.content for memory in (await client.list_memories()).memories] == ["one"]
 
 
-async def test_a_strict_import_stops_at_the_first_record_that_is_wrong(client: AsyncMemtrace) -> None:
+async def test_strict_import_stops_at_the_first_invalid_record(client: AsyncMemtrace) -> None:
     await client.remember("a", "one")
     agent, one = await exported(client)
     await client.forget_all(agent_id="a")
@@ -167,7 +167,7 @@ async def test_a_strict_import_stops_at_the_first_record_that_is_wrong(client: A
     assert (await client.list_memories()).memories == []
 
 
-async def test_an_import_of_nothing_is_none(client: AsyncMemtrace) -> None:
+async def test_import_of_no_records_reports_zeros(client: AsyncMemtrace) -> None:
     report = await client.import_([])
 
     assert (report.imported, report.existing, report.rejected) == (0, 0, [])
@@ -176,7 +176,7 @@ async def test_an_import_of_nothing_is_none(client: AsyncMemtrace) -> None:
 async def test_an_id_that_another_memory_has_is_rejected(client: AsyncMemtrace) -> None:
     memory = await client.remember("a", "one")
     _, record = await exported(client)
-    # The part of the id that leads to the row is the same, its last digit and the time are others.
+    # The part of the id that leads to the row is the same; its last digit and the time differ.
     known = str(memory.id)
     digit = "0" if known[-1] != "0" else "1"
     report = await client.import_([{**record, "id": known[:-1] + digit}])
@@ -205,7 +205,7 @@ async def test_an_expired_memory_is_left_out(client: AsyncMemtrace) -> None:
 
 
 @pytest.mark.parametrize("is_listed", [False, True], ids=["exported", "listed"])
-async def test_a_chain_whose_middle_was_forgotten_stays_one(
+async def test_chain_whose_middle_was_forgotten_is_restored_as_a_chain(
     client: AsyncMemtrace, *, is_listed: bool
 ) -> None:
     old = await client.remember("a", "old")
@@ -227,7 +227,7 @@ async def test_a_chain_whose_middle_was_forgotten_stays_one(
     assert [memory.id for memory in await client.list_memories()] == [old.id]
 
 
-async def test_a_memory_is_superseded_only_by_one_that_is_not_imported_before(
+async def test_newer_memory_imported_first_supersedes_nothing(
     client: AsyncMemtrace,
 ) -> None:
     old = await client.remember("a", "old")
@@ -245,7 +245,7 @@ async def test_a_memory_is_superseded_only_by_one_that_is_not_imported_before(
         assert (await client.list_memories()).memories == current
 
 
-async def test_a_memory_that_superseded_a_lost_one_is_imported_without_it(client: AsyncMemtrace) -> None:
+async def test_superseding_memory_is_imported_without_the_superseded_one(client: AsyncMemtrace) -> None:
     old = await client.remember("a", "old")
     new = await client.remember("a", "new", supersedes=old.id)
     _, _, newer = await exported(client)

@@ -1,4 +1,4 @@
-"""A write is carried out once, however often it is tried."""
+"""A write is applied once, however often it is attempted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTTP, EMBEDDED = [pytest.mark.parametrize("place", [place], indirect=True) for p
 
 
 @HTTP
-async def test_a_write_whose_answers_are_lost_is_carried_out_once(
+async def test_write_whose_responses_are_lost_is_applied_once(
     client: AsyncMemtrace, network: Network
 ) -> None:
     network.loses = 2
@@ -37,9 +37,7 @@ async def test_a_write_whose_answers_are_lost_is_carried_out_once(
 
 
 @HTTP
-async def test_forgetting_and_deleting_again_give_the_first_answer(
-    client: AsyncMemtrace, network: Network
-) -> None:
+async def test_retried_deletions_get_the_first_response(client: AsyncMemtrace, network: Network) -> None:
     one, _, _ = await client.add_memories({"agent_id": "agent_1", "content": text} for text in "123")
     network.loses = 1
     await client.forget(one)
@@ -64,7 +62,7 @@ async def test_a_patch_is_merged_once(client: AsyncMemtrace, network: Network) -
 
 
 @HTTP
-async def test_an_answer_that_never_comes_is_an_error_of_the_connection(
+async def test_write_without_any_response_is_an_api_connection_error(
     client: AsyncMemtrace, network: Network
 ) -> None:
     network.loses = 3
@@ -75,7 +73,7 @@ async def test_an_answer_that_never_comes_is_an_error_of_the_connection(
     assert (await client.list_memories()).count == 1
 
 
-async def test_the_same_key_and_request_give_the_first_answer_again(client: AsyncMemtrace) -> None:
+async def test_repeated_idempotency_key_gets_the_first_response(client: AsyncMemtrace) -> None:
     first = await client.remember("agent_1", "Once", idempotency_key="my-key")
 
     again = await client.remember("agent_1", "Once", idempotency_key="my-key")
@@ -84,7 +82,7 @@ async def test_the_same_key_and_request_give_the_first_answer_again(client: Asyn
     assert (await client.list_memories()).memories == [first]
 
 
-async def test_a_batch_tried_again_has_the_first_answers_duplicates(client: AsyncMemtrace) -> None:
+async def test_retried_batch_has_the_duplicates_of_the_first_response(client: AsyncMemtrace) -> None:
     batch = [
         {"agent_id": "agent_1", "content": text, "on_duplicate": "return"} for text in ("One", "One", "Two")
     ]
@@ -95,7 +93,7 @@ async def test_a_batch_tried_again_has_the_first_answers_duplicates(client: Asyn
     assert (list(again), again.duplicates) == (list(first), [1])
 
 
-async def test_the_same_key_with_another_request_is_a_conflict(client: AsyncMemtrace) -> None:
+async def test_idempotency_key_with_another_request_is_a_conflict(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "One", idempotency_key="k")
 
     for other in (
@@ -112,7 +110,7 @@ async def test_the_same_key_with_another_request_is_a_conflict(client: AsyncMemt
     assert (await client.list_sessions()).count == 0
 
 
-async def test_a_key_is_not_used_up_by_a_refusal(client: AsyncMemtrace) -> None:
+async def test_error_response_does_not_use_up_an_idempotency_key(client: AsyncMemtrace) -> None:
     first = await client.remember("agent_1", "Once")
     with pytest.raises(ConflictError):
         await client.remember("agent_1", "Once", on_duplicate="reject", idempotency_key="k")
@@ -123,7 +121,7 @@ async def test_a_key_is_not_used_up_by_a_refusal(client: AsyncMemtrace) -> None:
     assert (await client.list_memories()).memories == [again]
 
 
-async def test_an_answer_about_what_was_forgotten_since_is_not_repeated(client: AsyncMemtrace) -> None:
+async def test_response_about_a_memory_forgotten_since_is_not_repeated(client: AsyncMemtrace) -> None:
     memory = await client.remember("agent_1", "A secret", idempotency_key="k")
     await client.forget(memory)
 
@@ -135,7 +133,7 @@ async def test_an_answer_about_what_was_forgotten_since_is_not_repeated(client: 
 
 
 @EMBEDDED
-async def test_a_key_is_remembered_for_24_hours(client: AsyncMemtrace, clock: Clock) -> None:
+async def test_idempotency_key_is_kept_for_24_hours(client: AsyncMemtrace, clock: Clock) -> None:
     first = await client.remember("agent_1", "One", idempotency_key="k")
     clock.advance(24 * 3600)
     assert await client.remember("agent_1", "One", idempotency_key="k") == first

@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 - letters that look alike are what some of it is about
-"""Searching: words, phrases, pieces of text, and conditions; ranked or in order of time."""
+# ruff: noqa: RUF001 - some of these texts have letters that look alike
+"""Searching: words, phrases, substrings and conditions; ranked or ordered by time."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_words_are_compared_without_case_and_accents_in_any_script(
     assert await found(client, f"-{query}") == ["something else"]
 
 
-async def test_a_question_finds_memories_with_any_of_its_words(client: AsyncMemtrace) -> None:
+async def test_query_finds_memories_with_any_of_its_words(client: AsyncMemtrace) -> None:
     await remember(client, "The user prefers dark mode", "Deployed the service on Friday", "Café im Dunkeln")
 
     assert await found(client, "Which mode does the user like?") == ["The user prefers dark mode"]
@@ -110,7 +110,7 @@ async def test_numbers_and_stop_words_are_not_written_together(
     assert await found(client, query) == []
 
 
-async def test_the_parts_of_a_word_are_left_alone_if_a_memory_has_the_word(client: AsyncMemtrace) -> None:
+async def test_word_is_not_split_if_a_memory_has_it(client: AsyncMemtrace) -> None:
     await remember(client, "Called parseConfig", "parse_config() raises a KeyError")
 
     assert await found(client, "parseConfig") == ["Called parseConfig"]
@@ -146,7 +146,7 @@ async def test_a_misspelt_word_is_found(client: AsyncMemtrace) -> None:
     assert await found(client, "настрайки") == ["Настройки сохранены"]
 
 
-async def test_what_a_memory_is_labelled_with_is_found_too(client: AsyncMemtrace) -> None:
+async def test_tags_and_other_labels_of_memories_are_searched(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "It is fine", metadata={"speaker": {"name": "Annabel"}, "n": 7})
     await client.remember("agent_1", "It is late", tags=["billing-team"], event_type="escalation")
 
@@ -155,7 +155,7 @@ async def test_what_a_memory_is_labelled_with_is_found_too(client: AsyncMemtrace
     assert await found(client, '"Annabel"') == []
 
 
-async def test_words_of_stop_words_alone_are_found(client: AsyncMemtrace) -> None:
+async def test_query_of_stop_words_alone_finds_them(client: AsyncMemtrace) -> None:
     await remember(client, "To be or not to be", "The Who played", "nothing")
 
     assert await found(client, "the who") == ["The Who played"]
@@ -230,7 +230,7 @@ async def test_a_hyphen_of_a_word_or_an_option_excludes_nothing(client: AsyncMem
     assert await found(client, "-force -list -tar -e-mail") == ["plain"]
 
 
-async def test_what_looks_like_query_syntax_is_only_text(client: AsyncMemtrace) -> None:
+async def test_text_that_resembles_query_syntax_is_searched_as_text(client: AsyncMemtrace) -> None:
     await remember(client, "apple AND berry", "content:x", "NEAR(x y)", "it's 100%", "foo-bar baz")
 
     assert await found(client, "apple AND berry") == ["apple AND berry"]
@@ -242,7 +242,7 @@ async def test_what_looks_like_query_syntax_is_only_text(client: AsyncMemtrace) 
     assert await found(client, "^ ( ) { } : + \" ' * OR NOT zero") == []
 
 
-async def test_a_query_without_a_word_asks_for_none(client: AsyncMemtrace) -> None:
+async def test_query_without_a_word_is_no_condition(client: AsyncMemtrace) -> None:
     await remember(client, "One", "Two")
 
     for blank in (" ", "\t\n", "\u00a0", "\u2028 "):
@@ -253,7 +253,7 @@ async def test_a_query_without_a_word_asks_for_none(client: AsyncMemtrace) -> No
     assert await found(client, "one -!") == ["One"]
 
 
-async def test_a_piece_of_text_is_found_whatever_its_case_and_length(client: AsyncMemtrace) -> None:
+async def test_substring_of_any_case_and_length_is_found(client: AsyncMemtrace) -> None:
     text = 'The dark mode, mañana: 日本語 🎉 Straße "quoted"'
     await remember(client, "nothing here", text)
 
@@ -266,7 +266,7 @@ async def test_a_piece_of_text_is_found_whatever_its_case_and_length(client: Asy
         assert await found(client, content_contains=piece) == [text], piece
 
 
-async def test_a_piece_of_text_is_only_text(client: AsyncMemtrace) -> None:
+async def test_substring_has_no_wildcards(client: AsyncMemtrace) -> None:
     await remember(client, "100% sure", "a_b_c", 'say "x"', "back\\slash", "100 sure", "axbxc")
 
     assert await found(client, content_contains="0%") == ["100% sure"]
@@ -277,7 +277,7 @@ async def test_a_piece_of_text_is_only_text(client: AsyncMemtrace) -> None:
     assert await found(client, content_contains="x OR y") == []
 
 
-async def test_words_and_a_piece_of_text_must_both_be_there(client: AsyncMemtrace) -> None:
+async def test_words_and_a_substring_must_both_match(client: AsyncMemtrace) -> None:
     await remember(client, "dark mode", "dark room", "a mood")
 
     assert await found(client, "dark", content_contains="MO") == ["dark mode"]
@@ -285,7 +285,7 @@ async def test_words_and_a_piece_of_text_must_both_be_there(client: AsyncMemtrac
     assert await found(client, "-room", content_contains="moo") == ["a mood"]
 
 
-async def test_each_condition_must_hold(client: AsyncMemtrace) -> None:
+async def test_each_condition_must_match(client: AsyncMemtrace) -> None:
     await client.add_memories(
         [
             {"agent_id": "a1", "session_id": "s1", "content": "x 1", "importance": 0.5, "tags": ["p", "q"]},
@@ -370,7 +370,7 @@ async def test_the_best_match_comes_first(client: AsyncMemtrace) -> None:
     ("words", "order"),
     [("common", None), ("common", "desc"), ("common", "asc"), (None, None), (None, "asc")],
 )
-async def test_pages_of_a_search_are_the_whole_in_every_order(
+async def test_pages_of_a_search_add_up_to_all_matches_in_every_order(
     client: AsyncMemtrace, words: str | None, order: Any
 ) -> None:
     for n in range(9):
@@ -378,7 +378,7 @@ async def test_pages_of_a_search_are_the_whole_in_every_order(
         await client.remember("agent_1", f"common {'common ' * (n % 3)}{n}", time=time)
     whole = (await client.search_memories(words, order=order)).results
     first = await client.search_memories(words, order=order, limit=4)
-    # Another match that belongs before the first page, where no page repeats or skips because of it.
+    # A new match that belongs before the first page makes no page repeat or skip a memory.
     await client.remember("agent_1", "common common common common", time=NOON if order == "asc" else None)
 
     second = await client.search_memories(words, order=order, limit=4, cursor=first.next_cursor)
@@ -391,7 +391,7 @@ async def test_pages_of_a_search_are_the_whole_in_every_order(
     assert third.next_cursor is None
 
 
-async def test_grouping_by_session_keeps_the_best_of_each(client: AsyncMemtrace) -> None:
+async def test_group_by_session_keeps_the_best_match_of_each(client: AsyncMemtrace) -> None:
     for session, texts in {
         "s": ["dark mode", "dark", "night"],
         "t": ["dark"],
@@ -415,7 +415,7 @@ async def test_grouping_by_session_keeps_the_best_of_each(client: AsyncMemtrace)
     assert (first.has_more, rest.has_more) == (True, False)
 
 
-async def test_what_follows_a_question_is_found_with_it(client: AsyncMemtrace) -> None:
+async def test_answer_that_follows_a_question_is_found_with_it(client: AsyncMemtrace) -> None:
     await remember(client, "Which train do you take?", "The 8:15.", "Fine.", session_id="s")
     await remember(client, "I take the train.", "Good.", session_id="t")
     await remember(client, "A train?")
@@ -460,7 +460,7 @@ async def test_each_result_has_a_score(client: AsyncMemtrace) -> None:
     assert (await client.list_memories()).memories[0].score is None
 
 
-async def test_a_search_says_whether_it_is_complete(client: AsyncMemtrace) -> None:
+async def test_search_reports_whether_it_is_complete(client: AsyncMemtrace) -> None:
     await remember(client, *(f"common {n}" for n in range(101)))
 
     result = await client.search_memories("common", limit=1000)
@@ -476,7 +476,7 @@ async def test_a_search_says_whether_it_is_complete(client: AsyncMemtrace) -> No
     assert (await client.search_memories("7")).is_complete is True
 
 
-async def test_memories_of_a_time_that_the_question_names_come_first(client: AsyncMemtrace) -> None:
+async def test_memories_of_a_time_named_in_the_query_come_first(client: AsyncMemtrace) -> None:
     for month in range(1, 7):
         await client.remember("agent_1", f"deployed {month}", time=datetime(2025, month, 9, tzinfo=UTC))
 
@@ -490,7 +490,7 @@ async def test_memories_of_a_time_that_the_question_names_come_first(client: Asy
     assert (await found(client, "deployed yesterday", as_of=later))[0] == "deployed later"
 
 
-async def test_a_question_about_nothing_but_a_time_lists_what_is_of_it(client: AsyncMemtrace) -> None:
+async def test_query_of_a_time_alone_lists_the_memories_of_that_time(client: AsyncMemtrace) -> None:
     texts = {
         "2025-10-31T23:59:59.999999Z": "What happened in November 2025?",
         "2025-11-01T00:00:00Z": "first",
@@ -530,7 +530,7 @@ async def test_a_question_about_nothing_but_a_time_lists_what_is_of_it(client: A
     assert "yesterday in November" in await found(client, '"yesterday"')
 
 
-async def test_a_question_whose_words_are_unknown_lists_what_is_of_its_time(client: AsyncMemtrace) -> None:
+async def test_query_of_a_time_and_unknown_words_lists_that_time(client: AsyncMemtrace) -> None:
     noon = datetime(2025, 11, 7, 12, tzinfo=UTC)
     for n in range(5):
         time = noon + timedelta(minutes=n)
@@ -559,7 +559,7 @@ async def test_a_question_whose_words_are_unknown_lists_what_is_of_its_time(clie
     ]
 
 
-async def test_a_word_that_no_best_match_has_makes_more_of_a_question_than_a_time(
+async def test_query_with_known_words_is_ranked_rather_than_listed(
     client: AsyncMemtrace,
 ) -> None:
     await client.add_memories({"agent_id": "agent_1", "content": f"Deployed it: {n}"} for n in range(130))
@@ -567,12 +567,12 @@ async def test_a_word_that_no_best_match_has_makes_more_of_a_question_than_a_tim
 
     result = await client.search_memories("What was deployed on 7 November 2025?", limit=1000)
 
-    assert len(result) == 100  # which are ranked
+    assert len(result) == 100  # the ranked ones
     assert not any("Deployed" in memory.content for memory in result)
     assert all(memory.score for memory in result)
 
 
-async def test_a_weekday_alone_is_looked_for_as_a_word(client: AsyncMemtrace) -> None:
+async def test_weekday_alone_is_searched_as_a_word(client: AsyncMemtrace) -> None:
     await remember(client, "The course is on a Monday", time=datetime(2024, 5, 1, tzinfo=UTC))
     await remember(client, "nothing")
 
@@ -582,7 +582,7 @@ async def test_a_weekday_alone_is_looked_for_as_a_word(client: AsyncMemtrace) ->
     assert await found(client, "2023") == ["of a year"]
 
 
-async def test_today_and_yesterday_are_listed_as_of_the_moment_of_the_search(client: AsyncMemtrace) -> None:
+async def test_yesterday_is_relative_to_the_moment_of_the_search(client: AsyncMemtrace) -> None:
     later = datetime.now(UTC) + timedelta(days=30)
     await client.remember("agent_1", "Deployed the gateway")
     await client.remember("agent_1", "Rolled it back", time=later - timedelta(days=1))
@@ -598,7 +598,7 @@ async def test_today_and_yesterday_are_listed_as_of_the_moment_of_the_search(cli
     assert await found(client, f"What happened on {stored:%Y-%m-%d}?") == ["Deployed the gateway"]
 
 
-async def test_a_list_of_a_time_has_pages_and_sessions(client: AsyncMemtrace) -> None:
+async def test_search_for_a_time_has_pages_and_groups(client: AsyncMemtrace) -> None:
     noon = datetime(2025, 11, 7, 12, tzinfo=UTC)
     for n in range(105):
         time = noon + timedelta(minutes=n)
@@ -624,7 +624,7 @@ async def test_old_matches_are_ranked_with_the_new(client: AsyncMemtrace) -> Non
     assert (await found(client, "a rare common"))[0] == "the rare word, commonly"
 
 
-async def test_a_pasted_message_finds_what_it_is_about(client: AsyncMemtrace) -> None:
+async def test_query_of_a_long_message_finds_its_subject(client: AsyncMemtrace) -> None:
     await remember(client, "The migration of the billing database failed", "nothing")
     message = "Hello, yesterday we noticed that things went wrong. " * 150 + "The billing database, I think."
     assert 7_000 < len(message) <= 8_000
@@ -632,7 +632,7 @@ async def test_a_pasted_message_finds_what_it_is_about(client: AsyncMemtrace) ->
     assert await found(client, message) == ["The migration of the billing database failed"]
 
 
-async def test_iterating_through_a_search_goes_through_every_page(client: AsyncMemtrace) -> None:
+async def test_iter_search_returns_the_matches_of_every_page(client: AsyncMemtrace) -> None:
     await remember(client, *(f"word {n}" for n in range(5)), "else")
 
     through = [m.content async for m in client.iter_search("word", order="asc", page_size=2)]
@@ -640,7 +640,7 @@ async def test_iterating_through_a_search_goes_through_every_page(client: AsyncM
     assert len([m async for m in client.iter_search(SearchQuery(content_contains="o", limit=2))]) == 5
 
 
-async def test_a_search_that_is_none_is_refused(client: AsyncMemtrace) -> None:
+async def test_invalid_search_conditions_are_refused_by_name(client: AsyncMemtrace) -> None:
     wrong: list[dict[str, Any]] = [
         {"query": ""}, {"query": "x" * 8001}, {"content_contains": ""}, {"min_importance": 1.1},
         {"limit": 1001}, {"order": "best"}, {"memory_types": ["dream"]}, {"tags": [""]},

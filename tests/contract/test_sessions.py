@@ -1,4 +1,4 @@
-"""Sessions: started or only named, closed and opened again."""
+"""Sessions: created or only named by a memory, closed and reopened."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_session_starts_active_with_its_metadata(client: AsyncMemtrace) 
     assert (await client.get_session_memories(session.id)).memories == []
 
 
-async def test_a_session_needs_no_registered_agent_and_makes_it_known(client: AsyncMemtrace) -> None:
+async def test_session_of_an_unknown_agent_makes_the_agent_known(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="newcomer")
 
     agent = await client.get_agent("newcomer")
@@ -43,7 +43,7 @@ async def test_a_session_needs_no_registered_agent_and_makes_it_known(client: As
     assert agent.last_active_at == session.created_at
 
 
-async def test_a_session_that_a_memory_names_is_there(client: AsyncMemtrace) -> None:
+async def test_session_named_by_a_memory_exists(client: AsyncMemtrace) -> None:
     memory = await client.remember("agent_1", "Hello", session_id="my-session")
     await client.remember("agent_2", "Hello too", session_id="my-session")
 
@@ -54,14 +54,14 @@ async def test_a_session_that_a_memory_names_is_there(client: AsyncMemtrace) -> 
     assert (await client.get_session_memories("my-session")).count == 2
 
 
-async def test_a_session_that_nobody_named_is_not_found(client: AsyncMemtrace) -> None:
+async def test_unknown_session_is_not_found(client: AsyncMemtrace) -> None:
     for get in (client.get_session, client.get_session_context, client.close_session, client.update_session):
         with pytest.raises(NotFoundError) as refused:
             await get("none")
         assert refused.value.code == "not_found"
 
 
-async def test_closing_and_reopening_a_session(client: AsyncMemtrace) -> None:
+async def test_session_can_be_closed_and_reopened(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="agent_1", metadata={"task": "t"})
     await client.remember("agent_1", "Stays", session_id=session.id)
 
@@ -81,7 +81,7 @@ async def test_closing_and_reopening_a_session(client: AsyncMemtrace) -> None:
     assert opened.created_at == session.created_at
 
 
-async def test_metadata_is_merged(client: AsyncMemtrace) -> None:
+async def test_updated_metadata_is_merged(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="a", metadata={"a": 1, "b": {"c": 2, "d": [1, 2]}, "e": 3})
 
     merged = await client.update_session(
@@ -98,13 +98,13 @@ async def test_metadata_is_merged(client: AsyncMemtrace) -> None:
     assert (await client.get_session(session.id)).status == "closed"
 
 
-async def test_metadata_comes_to_a_session_that_had_none(client: AsyncMemtrace) -> None:
+async def test_metadata_can_be_added_to_a_session_without_any(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="a")
 
     assert (await client.update_session(session.id, metadata={"a": 1, "b": None})).metadata == {"a": 1}
 
 
-async def test_an_update_that_changes_nothing_is_none(client: AsyncMemtrace) -> None:
+async def test_update_that_changes_nothing_leaves_the_session_as_it_is(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="a", metadata={"a": 1})
 
     assert await client.update_session(session.id, metadata={"a": 1}, status="active") == session
@@ -138,7 +138,7 @@ async def test_sessions_are_listed_newest_first_by_agent_and_status_and_page(cli
     assert [s.id for s in (await client.list_sessions("agent_1")).sessions] == [ids[5], ids[3], ids[1]]
 
 
-async def test_pages_of_sessions_hold_while_others_start(client: AsyncMemtrace) -> None:
+async def test_pages_of_sessions_stay_consistent_while_others_start(client: AsyncMemtrace) -> None:
     ids = [(await client.create_session(agent_id="a")).id for _ in range(4)]
     first = await client.list_sessions(limit=2)
     await client.create_session(agent_id="a")
@@ -148,7 +148,7 @@ async def test_pages_of_sessions_hold_while_others_start(client: AsyncMemtrace) 
     assert [s.id for s in first.sessions + second.sessions] == ids[::-1]
 
 
-async def test_a_status_that_is_none_is_refused(client: AsyncMemtrace) -> None:
+async def test_invalid_status_is_refused(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="a")
 
     for refuse in (client.list_sessions(status="done"), client.update_session(session.id, status="done")):  # type: ignore[arg-type] # that is the point
@@ -157,7 +157,7 @@ async def test_a_status_that_is_none_is_refused(client: AsyncMemtrace) -> None:
         assert [detail.field for detail in refused.value.details] == ["status"]
 
 
-async def test_a_session_block_binds_what_is_done_in_it_and_closes_it(client: AsyncMemtrace) -> None:
+async def test_session_block_binds_its_writes_and_closes_the_session(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "Outside")
 
     async with client.session("agent_1", metadata={"task": "onboarding"}) as session:
@@ -173,7 +173,7 @@ async def test_a_session_block_binds_what_is_done_in_it_and_closes_it(client: As
     assert {fact.session_id, decision.session_id} == {session.id}
 
 
-async def test_a_session_block_that_fails_is_closed_too(client: AsyncMemtrace) -> None:
+async def test_session_block_that_raises_closes_the_session(client: AsyncMemtrace) -> None:
     with pytest.raises(MemtraceError, match="my own"):
         async with client.session("agent_1") as session:
             raise MemtraceError("my own")
@@ -181,7 +181,7 @@ async def test_a_session_block_that_fails_is_closed_too(client: AsyncMemtrace) -
     assert (await client.get_session(session.id)).status == "closed"
 
 
-async def test_a_deleted_session_is_gone_and_its_memories_stay(client: AsyncMemtrace) -> None:
+async def test_deleting_a_session_keeps_its_memories(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="a", metadata={"customer": "anna"})
     memory = await client.remember("a", "Said in it", session_id=session.id)
 
@@ -196,7 +196,7 @@ async def test_a_deleted_session_is_gone_and_its_memories_stay(client: AsyncMemt
     assert (await client.list_memories(session_id=session.id)).memories == [memory]
 
 
-async def test_a_session_is_deleted_with_its_memories_whoever_wrote_them(client: AsyncMemtrace) -> None:
+async def test_deleting_a_session_can_delete_the_memories_of_all_agents(client: AsyncMemtrace) -> None:
     session = await client.create_session(agent_id="a")
     await client.remember("a", "Mine", session_id=session.id)
     await client.remember("b", "Another agent's", session_id=session.id)
@@ -217,7 +217,7 @@ async def test_a_deleted_session_exists_again_from_its_next_memory_on(client: As
     assert (again.agent_id, again.metadata) == ("b", {})
 
 
-async def test_a_handle_continues_a_session_of_a_given_id(client: AsyncMemtrace) -> None:
+async def test_handle_continues_the_session_of_an_id(client: AsyncMemtrace) -> None:
     for content in ("First", "Second"):
         async with client.session("agent_1", session_id="chat-42", metadata={content: True}) as session:
             assert session.id == "chat-42"
@@ -228,7 +228,7 @@ async def test_a_handle_continues_a_session_of_a_given_id(client: AsyncMemtrace)
     assert (await client.get_session("chat-42")).metadata == {"First": True, "Second": True}
 
 
-async def test_a_handle_of_a_given_id_without_memories_leaves_nothing(client: AsyncMemtrace) -> None:
+async def test_handle_of_an_id_without_memories_creates_no_session(client: AsyncMemtrace) -> None:
     async with client.session("agent_1", session_id="chat-43") as session:
         assert list(await session.recall()) == []
 
@@ -247,7 +247,7 @@ async def test_a_handle_searches_its_own_session(client: AsyncMemtrace) -> None:
         assert list(await session.search("dark", tags=["other"])) == []
 
 
-async def test_a_page_is_read_like_a_sequence_and_true_if_it_has_something(client: AsyncMemtrace) -> None:
+async def test_page_is_a_sequence_and_false_if_empty(client: AsyncMemtrace) -> None:
     await client.remember("agent_1", "text", session_id="s")
 
     pages: list[Any] = [

@@ -1,4 +1,4 @@
-"""A memory that supersedes another: which of them is seen where, now and as of another time."""
+"""Superseding memories: which memories are shown now, and as of an earlier time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def remember(client: AsyncMemtrace, content: str, older: Memory | None = N
 
 
 async def chain(client: AsyncMemtrace, *contents: str) -> list[Memory]:
-    """Memories of which each supersedes the one before."""
+    """Store memories of which each supersedes the one before."""
     memories: list[Memory] = []
     for content in contents:
         memories.append(await remember(client, content, memories[-1] if memories else None))
@@ -38,7 +38,7 @@ async def chain(client: AsyncMemtrace, *contents: str) -> list[Memory]:
 
 
 async def seen(client: AsyncMemtrace, **options: Any) -> list[str]:
-    """The contents that a list shows, which every other way to read shows too."""
+    """Return the contents of a list, after checking that all other reads have the same."""
     listed = [m.content for m in (await client.list_memories(order="asc", **options)).memories]
     pages: list[Callable[..., Awaitable[Any]]] = [
         lambda **o: client.list_memories(agent_id="a", **o),
@@ -109,7 +109,7 @@ async def test_forgetting_the_older_memory_leaves_the_newer(client: AsyncMemtrac
     assert await seen(client, include_superseded=True) == []
 
 
-async def test_of_a_chain_the_newest_memory_is_shown(client: AsyncMemtrace) -> None:
+async def test_only_the_newest_memory_of_a_chain_is_shown(client: AsyncMemtrace) -> None:
     first, second, third = await chain(client, "dark mode", "light mode", "no mode")
 
     assert await seen(client) == ["no mode"]
@@ -131,7 +131,7 @@ async def test_forgetting_the_middle_of_a_chain_joins_its_ends(client: AsyncMemt
     assert await seen(client) == ["dark mode"]
 
 
-async def test_a_memory_is_superseded_once(client: AsyncMemtrace) -> None:
+async def test_superseding_a_superseded_memory_is_a_conflict(client: AsyncMemtrace) -> None:
     older, newer = await chain(client, "dark mode", "light mode")
 
     with pytest.raises(ConflictError, match=f"supersedes: .* is superseded by {newer.id}") as refused:
@@ -142,7 +142,7 @@ async def test_a_memory_is_superseded_once(client: AsyncMemtrace) -> None:
     assert await seen(client) == ["light mode"]
 
 
-async def test_a_memory_that_is_free_again_can_be_superseded(client: AsyncMemtrace) -> None:
+async def test_memory_can_be_superseded_again_after_the_newer_is_forgotten(client: AsyncMemtrace) -> None:
     older, newer = await chain(client, "dark mode", "light mode")
     await client.forget(newer)
 
@@ -151,7 +151,7 @@ async def test_a_memory_that_is_free_again_can_be_superseded(client: AsyncMemtra
     assert await seen(client) == ["no mode"]
 
 
-async def test_what_an_agent_does_not_have_it_cannot_supersede(client: AsyncMemtrace) -> None:
+async def test_superseding_a_memory_that_the_agent_lacks_is_not_found(client: AsyncMemtrace) -> None:
     forgotten = await client.remember("a", "dark mode")
     await client.forget(forgotten)
     foreign = await client.remember("b", "dark mode")
@@ -165,7 +165,7 @@ async def test_what_an_agent_does_not_have_it_cannot_supersede(client: AsyncMemt
     assert (await client.list_memories(agent_id="a")).memories == []
 
 
-async def test_what_expires_cannot_supersede(client: AsyncMemtrace) -> None:
+async def test_superseding_memory_with_a_ttl_is_refused(client: AsyncMemtrace) -> None:
     older = await client.remember("a", "dark mode")
 
     with pytest.raises(BadRequestError, match="ttl: cannot be given together with supersedes"):
@@ -185,7 +185,7 @@ async def test_a_superseded_memory_may_expire(client: AsyncMemtrace, clock: Cloc
     assert (await client.list_memories(include_superseded=True)).memories == []
 
 
-async def test_in_a_batch_one_memory_supersedes_another(client: AsyncMemtrace) -> None:
+async def test_batch_with_two_memories_superseding_one_is_a_conflict(client: AsyncMemtrace) -> None:
     older = await remember(client, "dark mode")
 
     with pytest.raises(
@@ -199,7 +199,7 @@ async def test_in_a_batch_one_memory_supersedes_another(client: AsyncMemtrace) -
     assert await seen(client) == ["dark mode"]
 
 
-async def test_a_bad_memory_in_a_batch_supersedes_nothing(client: AsyncMemtrace) -> None:
+async def test_batch_with_an_unknown_superseded_memory_changes_nothing(client: AsyncMemtrace) -> None:
     older = await remember(client, "dark mode")
     newer = {"agent_id": "a", "content": "light mode", "supersedes": older.id}
 
@@ -209,7 +209,7 @@ async def test_a_bad_memory_in_a_batch_supersedes_nothing(client: AsyncMemtrace)
     assert await seen(client) == ["dark mode"]
 
 
-async def test_a_duplicate_supersedes_nothing_again(client: AsyncMemtrace) -> None:
+async def test_duplicate_that_supersedes_is_returned_and_changes_nothing(client: AsyncMemtrace) -> None:
     older, newer = await chain(client, "dark mode", "light mode")
 
     again = await client.remember(
@@ -220,7 +220,7 @@ async def test_a_duplicate_supersedes_nothing_again(client: AsyncMemtrace) -> No
     assert await seen(client) == ["light mode"]
 
 
-async def test_a_repeated_write_gives_the_first_response(client: AsyncMemtrace) -> None:
+async def test_repeated_superseding_write_gets_the_first_response(client: AsyncMemtrace) -> None:
     older = await client.remember("a", "dark mode", idempotency_key="older")
     newer = await client.remember("a", "light mode", supersedes=older.id or "", idempotency_key="newer")
     await client.remember("a", "no mode", supersedes=newer.id or "")
@@ -309,7 +309,7 @@ async def test_as_of_shows_what_was_known(client: AsyncMemtrace, clock: Clock) -
 
 
 @EMBEDDED
-async def test_as_of_names_only_what_superseded_by_then(client: AsyncMemtrace, clock: Clock) -> None:
+async def test_as_of_leaves_out_links_made_later(client: AsyncMemtrace, clock: Clock) -> None:
     older = await remember(client, "dark mode")
     clock.advance(10)
     newer = await remember(client, "light mode", older)
@@ -347,9 +347,7 @@ async def test_as_of_does_not_show_what_has_expired_since(client: AsyncMemtrace,
 
 
 @EMBEDDED
-async def test_as_of_asks_when_a_memory_was_stored_not_for_its_time(
-    client: AsyncMemtrace, clock: Clock
-) -> None:
+async def test_as_of_compares_created_at_rather_than_time(client: AsyncMemtrace, clock: Clock) -> None:
     start = clock.moment()
     clock.advance(10)
     await client.remember("a", "of long ago", time=datetime(2020, 1, 1, tzinfo=UTC))

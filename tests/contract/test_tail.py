@@ -1,4 +1,4 @@
-"""Following memories in the order in which they were stored."""
+"""Following memories in the order in which they are stored."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def contents(page: MemoryTail) -> list[str]:
 
 
 async def from_the_beginning(client: AsyncMemtrace, **filters: Any) -> list[Memory]:
-    """All pages: one is empty if the many memories looked at, of other tests too, do not match."""
+    """Return the memories of all pages, some of which may be empty."""
     page = await client.tail_memories(start="beginning", **filters)
     found = page.memories
     while page.has_more:
@@ -44,7 +44,7 @@ async def test_a_tail_begins_with_the_next_memory_and_continues_after_it(client:
     assert contents(page) == []
 
 
-async def test_a_tail_from_the_beginning_is_in_order_of_storing(client: AsyncMemtrace) -> None:
+async def test_tail_from_the_beginning_has_the_order_of_storing(client: AsyncMemtrace) -> None:
     await client.add_memories(
         {"agent_id": "a", "content": f"{number}", "time": NOON - timedelta(days=number)}
         for number in range(7)
@@ -85,7 +85,7 @@ async def test_a_tail_shows_superseded_memories_but_no_forgotten_ones(client: As
     ]
 
 
-async def test_a_cursor_is_of_one_query_but_may_wait_and_limit_otherwise(client: AsyncMemtrace) -> None:
+async def test_cursor_of_a_tail_belongs_to_its_filters_only(client: AsyncMemtrace) -> None:
     page = await client.tail_memories(agent_id="a")
     await client.remember("a", "one")
     assert contents(await client.tail_memories(agent_id="a", cursor=page.next_cursor, wait=1, limit=1)) == [
@@ -96,7 +96,7 @@ async def test_a_cursor_is_of_one_query_but_may_wait_and_limit_otherwise(client:
     assert caught.value.code == "unknown_cursor"
 
 
-async def test_a_waiting_tail_returns_what_is_stored_meanwhile(client: AsyncMemtrace) -> None:
+async def test_waiting_tail_returns_the_next_matching_memory(client: AsyncMemtrace) -> None:
     page = await client.tail_memories(agent_id="a")
     waiting = asyncio.ensure_future(client.tail_memories(agent_id="a", cursor=page.next_cursor, wait=8))
     await client.remember("b", "another agent's")
@@ -106,7 +106,7 @@ async def test_a_waiting_tail_returns_what_is_stored_meanwhile(client: AsyncMemt
     assert contents(await waiting) == ["one"]
 
 
-async def test_a_tail_from_now_on_has_what_is_stored_while_it_waits(client: AsyncMemtrace) -> None:
+async def test_first_tail_that_waits_returns_memories_stored_meanwhile(client: AsyncMemtrace) -> None:
     waiting = asyncio.ensure_future(client.tail_memories(agent_id="a", wait=8))
     while not waiting.done():
         await client.remember("a", "one")
@@ -115,7 +115,7 @@ async def test_a_tail_from_now_on_has_what_is_stored_while_it_waits(client: Asyn
     assert set(contents(await waiting)) == {"one"}
 
 
-async def test_a_wait_that_finds_nothing_ends_with_the_same_position(client: AsyncMemtrace) -> None:
+async def test_tail_that_finds_nothing_continues_from_the_same_position(client: AsyncMemtrace) -> None:
     page = await client.tail_memories(agent_id="a", wait=1)
     assert contents(page) == []
     await client.remember("a", "one")

@@ -1,4 +1,4 @@
-"""What Python values become: the same in a path, a query and a body, over every client and transport."""
+"""Python values: sent alike in a path, a query and a body, over every client and transport."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ class Plot(str, Enum):  # noqa: UP042  # many programs have such enums, whose st
 
 
 class Bed(StrEnum):
-    """An enum whose members are strings in every way."""
+    """A StrEnum."""
 
     NORTH = "north_bed"
 
 
 class Plain(Enum):
-    """An enum whose members are no strings."""
+    """An enum whose members are not strings."""
 
     NORTH = "north_bed"
 
 
 class Season(Enum):
-    """An enum whose values JSON does not have."""
+    """An enum whose values are not JSON."""
 
     SPRING = (date(2026, 3, 1), date(2026, 6, 1))
 
 
 class Loud(str):
-    """A string that looks like another one."""
+    """A string whose str() is another one."""
 
     __slots__ = ()
 
@@ -69,7 +69,7 @@ AGENTS: dict[str, Any] = {
 
 @pytest.fixture(params=list(AGENTS))
 def agent(request: pytest.FixtureRequest) -> Any:
-    """An agent's id that is no plain string."""
+    """Return an agent's id that is not a plain string."""
     return AGENTS[request.param]
 
 
@@ -77,7 +77,7 @@ async def contents(client: AsyncMemtrace, **filters: Any) -> list[str]:
     return [memory.content for memory in (await client.list_memories(**filters, order="asc")).memories]
 
 
-async def test_id_in_a_body_a_query_and_a_path_is_the_same(client: AsyncMemtrace, agent: Any) -> None:
+async def test_enum_as_agent_id_is_the_same_in_body_query_and_path(client: AsyncMemtrace, agent: Any) -> None:
     stored = await client.remember(agent, "sown", session_id=Loud("sess_1"), tags=[Loud("t"), Plot.NORTH])
     await client.add_memories(
         [AddMemoryRequest(agent_id=agent, content="watered", metadata={"by": {Plot.NORTH}})]
@@ -94,7 +94,7 @@ async def test_id_in_a_body_a_query_and_a_path_is_the_same(client: AsyncMemtrace
     assert await client.forget_all(agent_id=agent) == 2
 
 
-async def test_id_in_a_request_object_is_the_same(client: AsyncMemtrace, agent: Any) -> None:
+async def test_enum_as_agent_id_is_the_same_in_a_request_object(client: AsyncMemtrace, agent: Any) -> None:
     await client.add_memory(AddMemoryRequest(agent_id=agent, content="sown"))
 
     assert (await client.list_memories(ListOptions(agent_id=agent))).count == 1
@@ -102,7 +102,7 @@ async def test_id_in_a_request_object_is_the_same(client: AsyncMemtrace, agent: 
     assert await client.forget_all(ForgetFilter(agent_id=agent)) == 1
 
 
-async def test_id_of_a_session_is_the_same(client: AsyncMemtrace, agent: Any) -> None:
+async def test_enum_as_agent_id_is_the_same_in_a_session(client: AsyncMemtrace, agent: Any) -> None:
     async with client.session(agent) as session:
         await session.remember("sown")
 
@@ -237,7 +237,7 @@ WITH_NONE: list[Callable[[Any], Awaitable[object]]] = [
 ]
 
 
-async def test_none_where_something_is_meant_is_a_type_error(client: AsyncMemtrace) -> None:
+async def test_none_as_a_required_value_is_a_type_error(client: AsyncMemtrace) -> None:
     await client.remember("a", "kept")
 
     for call in WITH_NONE:
@@ -257,14 +257,14 @@ async def test_empty_filter_never_widens_a_deletion(client: AsyncMemtrace, tags:
     assert await contents(client) == ["kept"]
 
 
-async def test_session_of_no_agent_is_a_type_error(client: AsyncMemtrace) -> None:
+async def test_session_with_none_as_agent_id_is_a_type_error(client: AsyncMemtrace) -> None:
     with pytest.raises(TypeError, match=ALL):
         async with client.session(None):  # type: ignore[arg-type]
             pytest.fail("it began")
 
 
 @pytest.mark.parametrize("name", ["", ".", ".."])
-async def test_id_that_leads_to_another_path_is_refused_unsent(client: AsyncMemtrace, name: str) -> None:
+async def test_id_that_would_change_the_path_is_refused_unsent(client: AsyncMemtrace, name: str) -> None:
     calls: list[Any] = [
         client.get_memory,
         client.forget,
@@ -298,7 +298,7 @@ async def test_id_that_leads_to_another_path_is_refused_unsent(client: AsyncMemt
 
 
 @pytest.mark.parametrize("name", ["...", ".a", "a.", "a/b", "a b", "%2E", "ü"])
-async def test_id_with_odd_characters_stays_one_segment_of_a_path(client: AsyncMemtrace, name: str) -> None:
+async def test_id_with_special_characters_stays_one_path_segment(client: AsyncMemtrace, name: str) -> None:
     with pytest.raises((NotFoundError, BadRequestError)) as caught:
         await client.get_agent(name)
 
