@@ -110,6 +110,7 @@ class Buffer(ABC):
         self._thread: threading.Thread | None = None
         self._mutex = threading.RLock()  # guards all of this; never held during I/O
         self._turn = threading.Lock()  # held while a batch is sent
+        self._sender: int | None = None  # the thread that sends it
         self._wake = threading.Event()
 
     def __repr__(self) -> str:
@@ -154,7 +155,7 @@ class Buffer(ABC):
             self._keep()
             if self._due_in(_now()) == 0:
                 self._wake.set()
-        if self._thread is None and self._may_wait:
+        if self._thread is None and self._may_wait and self._sender != threading.get_ident():
             self._drain()
         return True
 
@@ -244,6 +245,8 @@ class Buffer(ABC):
 
     def _send(self, now: float = math.inf, waiting: Sequence[Queued] = ()) -> None:
         """Send the batch that is due by then, unless there is room by now for memories that waited for it."""
+        if self._sender == threading.get_ident():
+            raise BufferedWriteError("A hook or a log handler that is called by a batch cannot wait for it")
         with self._turn:
             with self._mutex:
                 if self._due_in(now) != 0 or (waiting and self._has_room(waiting)):
@@ -253,12 +256,15 @@ class Buffer(ABC):
                 batch = self._batches[0]
             error: MemtraceError | None = None
             try:
+                self._sender = threading.get_ident()
                 stored = self._store(batch)
             except MemtraceError as raised:
                 error = raised
             except Exception as raised:  # noqa: BLE001  # hooks of the caller's http_client may raise anything
                 error = MemtraceError(f"Sending a batch failed: {raised!r}")
                 error.__cause__ = raised
+            finally:
+                self._sender = None
             with self._mutex:
                 failed = self._fail(error) if error else self._settle(stored)
                 if not self._on_failure:

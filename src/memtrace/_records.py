@@ -106,8 +106,8 @@ class Batch:
         kind = given.get("kind")
         if not isinstance(kind, str) or kind not in COLLECTIONS:
             kinds = ", ".join(COLLECTIONS)
-            told = "it has no kind" if kind is None else f"its kind is {kind!r}"
-            raise ValueError(f"{told}; a record's kind is one of {kinds}")
+            problem = "it has no kind" if kind is None else f"its kind is {kind!r}"
+            raise ValueError(f"{problem}; a record's kind is one of {kinds}")
         record = self._links.followed(dict(given)) if kind == "memory" else given
         fields = {name: value for name, value in record.items() if name not in _NOT_IMPORTED[kind]}
         self.records.setdefault(COLLECTIONS[kind], []).append((position, fields))

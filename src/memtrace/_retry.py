@@ -185,8 +185,8 @@ def failure_of(error: Exception, call: Call, base_url: str, proxy: str | None) -
         return None
     name = type(error).__name__
     # The message of an embedded store may have the URL and the meaning.
-    told = str(error).removeprefix(f"{base_url}: ").removeprefix(f"{meaning}: ")
-    reason = f"{told} ({name})" if told else name
+    message = str(error).removeprefix(f"{base_url}: ").removeprefix(f"{meaning}: ")
+    reason = f"{message} ({name})" if message else name
     permanent, advice = _permanent_cause(error), ""
     if isinstance(permanent, ssl.SSLError):
         meaning = "the certificate or the TLS handshake is refused"

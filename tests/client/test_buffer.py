@@ -715,6 +715,67 @@ def test_on_failure_can_use_the_buffer(make_client: MakeClient, server: BatchSer
     assert server.contents == ["first"]
 
 
+class RememberingHandler(logging.Handler):
+    """Adds what is logged to a buffer, as an agent does that remembers its log."""
+
+    def __init__(self, log: WriteBuffer) -> None:
+        super().__init__(logging.DEBUG)
+        self.log = log
+        self.refusals: list[BufferedWriteError] = []
+
+    def emit(self, _: logging.LogRecord) -> None:
+        try:
+            self.log.remember("a", "logged")
+        except BufferedWriteError as error:
+            self.refusals.append(error)
+
+    @contextlib.contextmanager
+    def attached(self) -> Iterator[None]:
+        logger = logging.getLogger("httpx")  # which logs each request
+        logger.addHandler(self)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.setLevel(logging.NOTSET)
+            logger.removeHandler(self)
+
+
+def test_log_handler_cannot_add_to_a_full_buffer_that_waits_for_it(server: BatchServer) -> None:
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_batch=2, max_pending=2, max_delay=3600)
+    handler = RememberingHandler(log)
+    with handler.attached():
+        log.remember("a", "first")
+        log.remember("a", "second")
+        log.flush()
+
+    assert server.batches == [["first", "second"]]
+    assert len(handler.refusals) == 1
+    assert "log handler" in str(handler.refusals[0])
+    log.remember("a", "third")
+    log.close()
+    assert server.contents == ["first", "second", "third"]
+
+
+def test_what_a_log_handler_adds_is_kept_without_threads(
+    server: BatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
+    log = client.buffered(max_delay=3600)
+    handler = RememberingHandler(log)
+    with monkeypatch.context() as patched, handler.attached():
+        patched.setattr(threading.Thread, "start", refuse)
+        log.remember("a", "first")
+    assert log.pending == 1
+    log.close()
+    assert server.contents == ["first", "logged"]
+    assert not handler.refusals
+
+
 def test_closed_buffer_takes_nothing(client: Memtrace) -> None:
     log = client.buffered()
     log.close()
@@ -1357,6 +1418,25 @@ def test_http_client_waits_for_no_event_loop_that_another_follows(
         loop.run_until_complete(anyio.wait_all_tasks_blocked())
 
     assert (failed(caught), server.batches) == (["first"], [])
+
+
+def test_event_loop_that_goes_on_with_a_request_given_up_raises_nothing(server: BatchServer) -> None:
+    with contextlib.closing(asyncio.new_event_loop()) as loop:
+
+        async def stop_first(request: httpx.Request) -> httpx.Response:
+            loop.stop()
+            await asyncio.sleep(0)
+            return server.handle(request)
+
+        log = async_client(stop_first).buffered(max_batch=1)
+        loop.run_until_complete(log.remember("a", "first"))
+        loop.run_forever()
+        with pytest.raises(BufferedWriteError, match="its event loop has ended"):
+            asyncio.run(log.flush())
+        (task,) = asyncio.all_tasks(loop)
+        loop.run_until_complete(task)
+
+    assert server.batches == [["first"]]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

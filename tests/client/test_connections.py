@@ -360,6 +360,45 @@ def test_a_parent_that_leaves_takes_nothing_of_its_fork_along(tmp_path: Path, ho
     assert printed == ["['before', 'with the parent', 'without']"]
 
 
+FORK_WHILE_OPENING = """
+import os, sys, threading
+from memtrace import Memtrace
+from memtrace_server import embedded
+
+is_opening, may_open = threading.Event(), threading.Event()
+parent = os.getpid()
+
+
+class Slow(embedded.EmbeddedServer):
+    def __init__(self, url):
+        if os.getpid() == parent:
+            is_opening.set()
+            may_open.wait()
+        super().__init__(url)
+
+
+embedded.EmbeddedServer = Slow
+client = Memtrace(sys.argv[1])
+thread = threading.Thread(target=client.remember, args=("a", "from the parent"))
+thread.start()
+is_opening.wait()
+if os.fork() == 0:
+    client.remember("a", "from the child")
+    os._exit(0)
+assert os.wait()[1] == 0
+may_open.set()
+thread.join()
+print(sorted(memory.content for memory in client.recall("a")))
+client.close()
+"""
+
+
+def test_a_process_forked_while_a_thread_opens_the_store_opens_it_too(tmp_path: Path) -> None:
+    printed = printed_by(FORK_WHILE_OPENING, f"sqlite:///{tmp_path}/agent.db")
+
+    assert printed == ["['from the child', 'from the parent']"]
+
+
 FORK_BESIDE_THREADS = """
 import os, sys, threading
 from memtrace import Memtrace

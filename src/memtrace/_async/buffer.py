@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys  # unasync: remove
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import Future, wait  # unasync: remove
-from contextlib import nullcontext
+from concurrent.futures import Future, InvalidStateError, wait  # unasync: remove
+from contextlib import nullcontext, suppress
 from functools import partial
 from threading import main_thread  # unasync: remove
 from typing import TYPE_CHECKING, Any, Self
@@ -113,13 +113,14 @@ class AsyncWriteBuffer(AsyncBufferMethods, Buffer):
         loop, outcome, tasks = self._loop, Future[int](), list[object]()
 
         async def run() -> None:
-            try:
-                if not outcome.cancelled():
-                    outcome.set_result(await store())
-            except anyio.get_cancelled_exc_class():
-                outcome.cancel()
-            except Exception as error:  # noqa: BLE001  # it is raised in the thread
-                outcome.set_exception(error)
+            with suppress(InvalidStateError):  # of a loop that had stopped, and for which nobody waits
+                try:
+                    if not outcome.cancelled():
+                        outcome.set_result(await store())
+                except anyio.get_cancelled_exc_class():
+                    outcome.cancel()
+                except Exception as error:  # noqa: BLE001  # it is raised in the thread
+                    outcome.set_exception(error)
 
         try:
             if hasattr(loop, "is_running"):

@@ -178,7 +178,8 @@ class AsyncTransports:
 
             _http.library_of(http_client, "AsyncClient")
         self._transports: dict[_Home, _Transport] = {}
-        self._opening = threading.Lock()
+        # One for each process: another thread may hold it while this one is forked.
+        self._opening: dict[int, threading.Lock] = {}
         self._is_closed = False
         self._blocking: Any = None  # unasync: remove
 
@@ -229,7 +230,7 @@ class AsyncTransports:
         from memtrace._sync.client import Memtrace  # noqa: PLC0415  # few programs need them
         from memtrace._sync.transport import EmbeddedTransport, Transports  # noqa: PLC0415
 
-        with self._opening:
+        with self._lock():
             if self._blocking is None:
                 store, open_ = self._store, cast("Callable[..., Any]", self._open)
                 self._blocking = Transports(store, None)
@@ -277,7 +278,7 @@ class AsyncTransports:
         return opened
 
     def _open(self, home: _Home, base_url: str) -> _Transport:
-        with self._opening:
+        with self._lock():
             self._forget_ended(home)  # unasync: remove
             if home not in self._transports:
                 if self._store is None:
@@ -287,6 +288,9 @@ class AsyncTransports:
                 else:
                     self._transports[home] = AsyncEmbeddedTransport(self._store)
             return self._transports[home]
+
+    def _lock(self) -> threading.Lock:
+        return self._opening.setdefault(os.getpid(), threading.Lock())
 
     def _home(self) -> _Home:
         """Return where connections can be used; those of a store, on any event loop."""

@@ -172,7 +172,8 @@ class Transports:
 
             _http.library_of(http_client, "Client")
         self._transports: dict[_Home, _Transport] = {}
-        self._opening = threading.Lock()
+        # One for each process: another thread may hold it while this one is forked.
+        self._opening: dict[int, threading.Lock] = {}
         self._is_closed = False
 
     def __reduce__(self) -> NoReturn:
@@ -253,7 +254,7 @@ class Transports:
         return opened
 
     def _open(self, home: _Home, base_url: str) -> _Transport:
-        with self._opening:
+        with self._lock():
             if home not in self._transports:
                 if self._store is None:
                     self._transports[home] = HttpTransport(self.http_client, base_url)
@@ -262,6 +263,9 @@ class Transports:
                 else:
                     self._transports[home] = EmbeddedTransport(self._store)
             return self._transports[home]
+
+    def _lock(self) -> threading.Lock:
+        return self._opening.setdefault(os.getpid(), threading.Lock())
 
     def _home(self) -> _Home:
         """Return where connections can be used; those of a store, on any event loop."""
