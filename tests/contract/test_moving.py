@@ -96,6 +96,19 @@ async def test_imported_memory_can_be_superseded_found_and_forgotten(client: Asy
     assert (await client.search_memories("sesame")).results == []
 
 
+async def test_a_memory_imported_with_a_forgotten_id_is_found_by_its_own_words(client: AsyncMemtrace) -> None:
+    memory = await client.remember("a", "The password is Sesame", tags=["old"])
+    _, record = await exported(client)
+    await client.forget(memory)
+
+    await client.import_([{**record, "content": "The password is Xyzzy", "tags": ["new"]}])
+
+    assert (await client.search_memories("sesame")).results == []
+    assert (await client.list_memories(tags=["old"])).memories == []
+    (found,) = (await client.search_memories("xyzzy", tags=["new"])).results
+    assert (found.id, found.content) == (memory.id, "The password is Xyzzy")
+
+
 async def test_filtered_export_has_the_agents_and_sessions_of_its_memories(client: AsyncMemtrace) -> None:
     await fill(client)
 

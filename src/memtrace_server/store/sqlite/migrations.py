@@ -476,6 +476,23 @@ _STEPS: Mapping[str, _Step] = {
         ) STRICT;
         CREATE UNIQUE INDEX leaving_by_entry ON leaving (org, entry);
     """,
+    "0019-entries-used-once": """
+        -- Imports use rows again, so the index knows memories by entries, which are not used again.
+        ALTER TABLE orgs ADD COLUMN last_entry INTEGER NOT NULL DEFAULT 0; -- the last forgotten entry
+        UPDATE orgs SET last_entry = ifnull((SELECT max(entry) FROM leaving WHERE org = number), 0);
+        ALTER TABLE leaving RENAME TO old_leaving;
+        CREATE TABLE leaving (
+            org INTEGER NOT NULL,
+            entry INTEGER NOT NULL,
+            entered INTEGER, -- how much of it entered the index; NULL for all
+            remaining INTEGER, -- how much of that is still in the index; NULL for all
+            doc TEXT NOT NULL,
+            text INTEGER, -- the row of the long text that follows `doc`
+            PRIMARY KEY (org, entry)
+        ) STRICT;
+        INSERT INTO leaving SELECT org, entry, entered, remaining, doc, text FROM old_leaving;
+        DROP TABLE old_leaving;
+    """,
 }
 
 

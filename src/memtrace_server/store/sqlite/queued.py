@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 
@@ -39,13 +39,11 @@ class Queued(msgspec.Struct, frozen=True):
     """A queued memory.
 
     Attributes:
-        seq: The memory's row.
-        number: The memory's number in the index.
+        number: The memory's number in the index, which no other memory gets; an import may use its row again.
         doc: The memory as JSON.
         at: How much of the memory the index has, if it has a part.
     """
 
-    seq: int
     number: int
     doc: str
     at: int | None
@@ -82,7 +80,7 @@ def take(connection: sqlite3.Connection, org: int, size: int) -> Batch:
     if found.queued:
         return found
     entering = connection.execute(
-        f"SELECT u.seq, m.entry, {queries.DOC}, nullif(u.entered, 0) FROM unindexed u"
+        f"SELECT m.entry, {queries.DOC}, nullif(u.entered, 0) FROM unindexed u"
         " CROSS JOIN memories m ON m.seq = u.seq WHERE u.org = ? ORDER BY u.seq DESC",
         (org,),
     )
@@ -99,7 +97,7 @@ def write(writer: Connect, batch: Batch) -> tuple[float, float]:
     Returns:
         The seconds of work, and their estimate.
     """
-    waiting = {each.number: each for each in batch.queued}
+    positions = {each.number: each.at for each in batch.queued}
     whole: list[Entry] = []
     begun: list[Entry] = []
     for each in batch.queued:
@@ -113,10 +111,10 @@ def write(writer: Connect, batch: Batch) -> tuple[float, float]:
             continue
         with writer() as connection:
             started = time.thread_time()
-            _write_whole(connection, batch, {waiting[entry.number].seq: entry for entry in some}, together)
+            _write_whole(connection, batch, some, together)
             held += time.thread_time() - started
     for entry in begun:
-        held += _write_in_parts(writer, batch, waiting[entry.number], entry)
+        held += _write_in_parts(writer, batch, entry, positions[entry.number])
     return held, estimated
 
 
@@ -183,7 +181,7 @@ def index_anew(connection: sqlite3.Connection, org: int, some: Sequence[Indexed]
 
 def _leaving(connection: sqlite3.Connection, org: int, size: int) -> Batch:
     found = connection.execute(
-        f"SELECT l.seq, l.entry, {_LEAVING_DOC}, ifnull(l.remaining, l.entered)"
+        f"SELECT l.entry, {_LEAVING_DOC}, ifnull(l.remaining, l.entered)"
         " FROM leaving l WHERE l.org = ? ORDER BY l.entry",
         (org,),
     )
@@ -205,33 +203,31 @@ def _batch(org: int, found: sqlite3.Cursor, size: int, *, is_leaving: bool) -> B
 
 
 def _write_whole(
-    connection: sqlite3.Connection, batch: Batch, by_row: Mapping[int, Entry], together: Entries
+    connection: sqlite3.Connection, batch: Batch, some: Sequence[Entry], together: Entries
 ) -> None:
-    rows = encoded([(seq, entry.number) for seq, entry in by_row.items()])
-    # An import may have used the row again meanwhile, with another entry.
-    table = "leaving" if batch.is_leaving else "memories"
-    among = (
-        f"seq IN (SELECT n.seq FROM json_each(?) j CROSS JOIN {table} n ON n.seq = j.value ->> 0"
-        " WHERE n.entry = j.value ->> 1)"
-    )
+    values = (batch.org, encoded([entry.number for entry in some]))
     with immediate(connection):
         if batch.is_leaving:
-            still = f"{among} AND ifnull(remaining, entered) IS NULL"
+            still = (
+                "org = ? AND entry IN (SELECT value FROM json_each(?)) AND ifnull(remaining, entered) IS NULL"
+            )
             texts = f"SELECT text FROM leaving WHERE {still} AND text IS NOT NULL"
-            connection.execute(f"DELETE FROM texts WHERE id IN ({texts})", (rows,))
-            left = connection.execute(f"DELETE FROM leaving WHERE {still} RETURNING seq", (rows,))
+            connection.execute(f"DELETE FROM texts WHERE id IN ({texts})", values)
+            sql = f"DELETE FROM leaving WHERE {still} RETURNING entry"
         else:
-            sql = f"DELETE FROM unindexed WHERE org = ? AND {among} AND entered = 0 RETURNING seq"
-            left = connection.execute(sql, (batch.org, rows))
-        waited = [by_row[seq] for (seq,) in left.fetchall()]
-        if len(waited) < len(by_row):  # others have been forgotten, or written by another process
-            together = Entries.of(waited)
+            sql = (
+                "DELETE FROM unindexed WHERE org = ?1 AND seq IN (SELECT m.seq FROM json_each(?2) j"
+                " CROSS JOIN memories m ON m.org = ?1 AND m.entry = j.value) AND entered = 0"
+                " RETURNING (SELECT entry FROM memories m WHERE m.seq = unindexed.seq)"
+            )
+        left = {number for (number,) in connection.execute(sql, values).fetchall()}
+        if len(left) < len(some):  # others have been forgotten, or written by another process
+            together = Entries.of([entry for entry in some if entry.number in left])
         (together.remove if batch.is_leaving else together.add)(connection, batch.org)
 
 
-def _write_in_parts(writer: Connect, batch: Batch, each: Queued, entry: Entry) -> float:
+def _write_in_parts(writer: Connect, batch: Batch, entry: Entry, at: int | None) -> float:
     parts = Parts(entry, is_removed=batch.is_leaving)
-    at = each.at
     if at is None:
         at = len(parts) if batch.is_leaving else 0
     write_part = _take_out if batch.is_leaving else _put_in
@@ -240,34 +236,32 @@ def _write_in_parts(writer: Connect, batch: Batch, each: Queued, entry: Entry) -
         with writer() as connection:
             started = time.thread_time()
             with immediate(connection):
-                is_ours = write_part(connection, batch.org, each.seq, part, len(parts))
+                is_ours = write_part(connection, batch.org, part, len(parts))
             held += time.thread_time() - started
         if not is_ours:  # it has been forgotten, or another process does the same
             break
     return held
 
 
-def _put_in(connection: sqlite3.Connection, org: int, seq: int, part: Part, size: int) -> bool:
-    sql = (
-        "UPDATE unindexed SET entered = ? WHERE (org, seq, entered) = (?, ?, ?)"
-        " AND ? = (SELECT entry FROM memories m WHERE m.seq = unindexed.seq)"
-    )
-    if not connection.execute(sql, (part.end, org, seq, part.start, part.number)).rowcount:
+def _put_in(connection: sqlite3.Connection, org: int, part: Part, size: int) -> bool:
+    row = "(org, seq) = (?1, (SELECT seq FROM memories WHERE (org, entry) = (?1, ?2)))"
+    sql = f"UPDATE unindexed SET entered = ?4 WHERE {row} AND entered = ?3"
+    if not connection.execute(sql, (org, part.number, part.start, part.end)).rowcount:
         return False
     part.add(connection, org)
     if part.end == size:
-        connection.execute("DELETE FROM unindexed WHERE (org, seq) = (?, ?)", (org, seq))
+        connection.execute(f"DELETE FROM unindexed WHERE {row}", (org, part.number))
     return True
 
 
-def _take_out(connection: sqlite3.Connection, org: int, seq: int, part: Part, size: int) -> bool:
-    sql = (
-        "UPDATE leaving SET remaining = ? WHERE (seq, entry) = (?, ?) AND coalesce(remaining, entered, ?) = ?"
-    )
-    if not connection.execute(sql, (part.start, seq, part.number, size, part.end)).rowcount:
+def _take_out(connection: sqlite3.Connection, org: int, part: Part, size: int) -> bool:
+    row = "(org, entry) = (?1, ?2)"
+    sql = f"UPDATE leaving SET remaining = ?3 WHERE {row} AND coalesce(remaining, entered, ?4) = ?5"
+    if not connection.execute(sql, (org, part.number, part.start, size, part.end)).rowcount:
         return False
     part.remove(connection, org)
     if part.start == 0:
-        connection.execute("DELETE FROM texts WHERE id = (SELECT text FROM leaving WHERE seq = ?)", (seq,))
-        connection.execute("DELETE FROM leaving WHERE seq = ?", (seq,))
+        sql = f"DELETE FROM texts WHERE id = (SELECT text FROM leaving WHERE {row})"
+        connection.execute(sql, (org, part.number))
+        connection.execute(f"DELETE FROM leaving WHERE {row}", (org, part.number))
     return True

@@ -45,14 +45,14 @@ _MEMORY = (
     " supersedes, ulid, rest, text, entry"
 )
 _ADD = f"INSERT INTO memories ({_MEMORY}) VALUES ({', '.join('?' * len(_MEMORY.split(',')))})"
-# An entry that the full-text index still has is never used again.
+# An entry is never used again, as an indexer may still have read a forgotten memory with it.
 _LAST_ENTRY = (
-    "SELECT max(ifnull((SELECT max(entry) FROM memories WHERE org = ?1), 0),"
-    " ifnull((SELECT max(entry) FROM leaving WHERE org = ?1), 0))"
+    "SELECT max(last_entry, ifnull((SELECT max(entry) FROM memories WHERE org = number), 0))"
+    " FROM orgs WHERE number = ?"
 )
 _LEAVE = (
-    "INSERT INTO leaving (seq, org, entry, entered, doc, text)"
-    f" SELECT seq, org, entry, ?, {queries.HEAD}, text FROM memories m WHERE seq = ?"
+    "INSERT INTO leaving (org, entry, entered, doc, text)"
+    f" SELECT org, entry, ?, {queries.HEAD}, text FROM memories m WHERE seq = ?"
 )
 _ADD_LABEL = "INSERT INTO labels (org, label, is_superseded, time, seq) VALUES (?, ?, 0, ?, ?)"
 _FEW_LABELS = 32  # for fewer labels the statement below is slower: 13 µs more for the two of a single memory
@@ -684,11 +684,13 @@ class SqliteTransaction(Facts):
 
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
         is_compared_since = times.now() - 2 * times.DAY  # fingerprints of older memories have been swept
+        last_entry = 0
         for each in gone:
-            doc, text, created_at, expires_at = self._db.execute(
-                f"SELECT {queries.DOC}, text, created_at, expires_at FROM memories m WHERE seq = ?",
+            entry, doc, text, created_at, expires_at = self._db.execute(
+                f"SELECT entry, {queries.DOC}, text, created_at, expires_at FROM memories m WHERE seq = ?",
                 (each.seq,),
             ).fetchone()
+            last_entry = max(last_entry, entry)
             if each.seq >= is_compared_since:
                 duplicates.remove(self._db, org, each.seq, doc, created_at, expires_at)
             sql = "DELETE FROM unindexed WHERE (org, seq) = (?, ?) RETURNING entered"
@@ -709,6 +711,8 @@ class SqliteTransaction(Facts):
                 ],
             )
             self._db.execute("DELETE FROM memories WHERE seq = ?", (each.seq,))
+        sql = "UPDATE orgs SET last_entry = ? WHERE number = ? AND last_entry < ?"
+        self._db.execute(sql, (last_entry, org, last_entry))
         self.known.orders.pop(org, None)
 
     def _note_work(self, org: int, length: int) -> None:
