@@ -1,4 +1,4 @@
-"""After an answer of a 0.x server was lost: how what it holds is told from what was sent."""
+"""Lost responses of a 0.x server: comparing its records with what an earlier attempt sent."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ SENT: dict[str, Any] = {
 STORED = {**SENT, "time": "2026-11-01T12:00:00Z", "org_id": "org_1"}
 
 
-def lose_the_answer(fake_server: FakeServer) -> FakeServer:
-    return fake_server.fail(httpx.ReadError("lost")).answer(409, OLD_CONFLICT)
+def lose_the_response(fake_server: FakeServer) -> FakeServer:
+    return fake_server.fail(httpx.ReadError("lost")).respond(409, OLD_CONFLICT)
 
 
-def test_what_is_made_of_the_request_has_all_that_was_sent(sdk: Memtrace, fake_server: FakeServer) -> None:
-    lose_the_answer(fake_server).answer(200, page())
+def test_memory_made_from_the_request_has_all_of_its_fields(sdk: Memtrace, fake_server: FakeServer) -> None:
+    lose_the_response(fake_server).respond(200, page())
 
     memory = sdk.add_memory(**SENT, time=NOON)
 
     assert memory.to_dict() == {**STORED, "org_id": ""}
 
 
-def test_a_memory_that_cannot_be_looked_up_has_the_time_of_its_attempt(
+def test_memory_made_from_the_request_has_the_time_of_the_attempt(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    lose_the_answer(fake_server).answer(400, {"error": "broken"})
+    lose_the_response(fake_server).respond(400, {"error": "broken"})
 
     before = dt.datetime.now(dt.UTC)
     memory = sdk.add_memory(**SENT)
@@ -69,19 +69,21 @@ def test_a_memory_that_cannot_be_looked_up_has_the_time_of_its_attempt(
     ],
     ids=str,
 )
-def test_a_memory_that_differs_is_not_taken_for_it(
+def test_memory_that_differs_in_a_field_is_not_taken_for_the_sent_one(
     sdk: Memtrace, fake_server: FakeServer, another: dict[str, Any]
 ) -> None:
-    lose_the_answer(fake_server).answer(200, page({**STORED, **another}))
+    lose_the_response(fake_server).respond(200, page({**STORED, **another}))
 
     assert sdk.add_memory(**SENT).org_id == ""
 
 
 @pytest.mark.parametrize("empty", [{"metadata": {}}, {"metadata": None}, {"session_id": "", "dedup_key": ""}])
-def test_empty_is_the_same_as_nothing(sdk: Memtrace, fake_server: FakeServer, empty: dict[str, Any]) -> None:
+def test_empty_field_equals_a_field_left_out(
+    sdk: Memtrace, fake_server: FakeServer, empty: dict[str, Any]
+) -> None:
     plain: dict[str, Any] = {"agent_id": "a", "content": "b"}
     kept = {**plain, "memory_type": "episodic", "event_type": "general", **empty}
-    lose_the_answer(fake_server).answer(200, page({**kept, "time": STORED["time"], "org_id": "org_1"}))
+    lose_the_response(fake_server).respond(200, page({**kept, "time": STORED["time"], "org_id": "org_1"}))
 
     assert sdk.add_memory(**plain).org_id == "org_1"
 
@@ -89,7 +91,7 @@ def test_empty_is_the_same_as_nothing(sdk: Memtrace, fake_server: FakeServer, em
 def test_a_batch_is_looked_up_agent_by_agent(sdk: Memtrace, fake_server: FakeServer) -> None:
     looked_up = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         if len(fake_server.requests) == 1:
             raise httpx.ReadError("lost")
         if request.method == "POST":
@@ -98,7 +100,7 @@ def test_a_batch_is_looked_up_agent_by_agent(sdk: Memtrace, fake_server: FakeSer
         agent = request.url.params["agent_id"]
         return httpx.Response(200, json=page({**MEMORY, "agent_id": agent, "content": f"of {agent}"}))
 
-    fake_server.stand_in = answer
+    fake_server.stand_in = respond
 
     stored = sdk.add_memories(
         [{"agent_id": agent, "content": f"of {agent}"} for agent in ("ann", "ben", "ann")]
@@ -111,8 +113,8 @@ def test_a_batch_is_looked_up_agent_by_agent(sdk: Memtrace, fake_server: FakeSer
     ]
 
 
-def test_a_batch_that_is_refused_at_once_is_not_looked_up(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(409, OLD_CONFLICT)
+def test_batch_refused_at_its_first_attempt_is_not_looked_up(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(409, OLD_CONFLICT)
 
     with pytest.raises(ConflictError) as caught:
         sdk.add_memories([{"agent_id": "agent_1", "content": "x"}])
@@ -120,8 +122,8 @@ def test_a_batch_that_is_refused_at_once_is_not_looked_up(sdk: Memtrace, fake_se
     assert caught.value.message == "duplicate memory detected"
 
 
-def test_what_is_refused_at_once_cannot_have_landed(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(409, {"error": "agent name taken"}).answer(404, {"error": "agent not found"})
+def test_error_of_a_first_attempt_is_raised(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(409, {"error": "agent name taken"}).respond(404, {"error": "agent not found"})
 
     with pytest.raises(ConflictError, match="agent name taken"):
         sdk.register_agent(name="agent_1")
@@ -139,20 +141,20 @@ def test_what_is_refused_at_once_cannot_have_landed(sdk: Memtrace, fake_server: 
     ],
     ids=["a read", "a change", "a memory to forget", "a memory to store"],
 )
-def test_what_is_not_found_by_a_retry_was_not_applied(
+def test_not_found_by_a_retry_is_raised(
     sdk: Memtrace, fake_server: FakeServer, call: Callable[[Memtrace], object]
 ) -> None:
-    fake_server.fail(httpx.ReadError("lost")).answer(404, {"error": "not found"})
+    fake_server.fail(httpx.ReadError("lost")).respond(404, {"error": "not found"})
 
     with pytest.raises(NotFoundError, match="not found"):
         call(sdk)
 
 
 @pytest.mark.parametrize("timeout", [10.0, httpx.Timeout(7.0)], ids=["a number", "of httpx"])
-def test_looking_it_up_takes_no_more_time_than_the_call_has(
-    make_client: MakeClient, call_clock: list[float], waits: list[float], timeout: Any
+def test_lookup_counts_towards_the_timeout_of_the_call(
+    make_client: MakeClient, call_clock: list[float], delays: list[float], timeout: Any
 ) -> None:
-    server = FakeServer().fail(httpx.ReadError("lost")).answer(409, OLD_CONFLICT).answer(200, page())
+    server = FakeServer().fail(httpx.ReadError("lost")).respond(409, OLD_CONFLICT).respond(200, page())
     bounds: list[float | None] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -164,11 +166,13 @@ def test_looking_it_up_takes_no_more_time_than_the_call_has(
     client.add_memory(**SENT)
 
     assert bounds == ([10, 7, 4] if timeout == 10 else [7, 7, 7])
-    assert len(waits) == 1
+    assert len(delays) == 1
 
 
-def test_a_batch_in_part_is_told_after_what_the_server_said(sdk: Memtrace, fake_server: FakeServer) -> None:
-    lose_the_answer(fake_server).answer(200, page(MEMORY))
+def test_conflict_of_a_batch_stored_in_part_names_the_missing_memories(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    lose_the_response(fake_server).respond(200, page(MEMORY))
 
     with pytest.raises(ConflictError) as caught:
         sdk.add_memories(
@@ -195,9 +199,9 @@ def test_a_batch_in_part_is_told_after_what_the_server_said(sdk: Memtrace, fake_
 def test_an_agent_is_compared_with_its_configuration(
     sdk: Memtrace, fake_server: FakeServer, registered: dict[str, Any], *, is_the_same: bool
 ) -> None:
-    fake_server.fail(httpx.ReadError("lost")).answer(400, {"error": "agent name taken"})
+    fake_server.fail(httpx.ReadError("lost")).respond(400, {"error": "agent name taken"})
     others = {**AGENT, "name": "other", "config": {"model": "m"}}
-    fake_server.answer(200, {"agents": [others, {**AGENT, **registered}], "count": 2})
+    fake_server.respond(200, {"agents": [others, {**AGENT, **registered}], "count": 2})
 
     if is_the_same:
         assert sdk.register_agent(name="agent_1", config={"model": "m"}).name == "agent_1"
@@ -206,30 +210,28 @@ def test_an_agent_is_compared_with_its_configuration(
             sdk.register_agent(name="agent_1", config={"model": "m"})
 
 
-def test_an_agent_that_the_server_does_not_list_was_not_registered(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.fail(httpx.ReadError("lost")).answer(400, {"error": "agent name taken"})
-    fake_server.answer(200, {"agents": [{**AGENT, "name": "other"}], "count": 1})
+def test_agent_missing_from_the_list_is_a_bad_request(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.fail(httpx.ReadError("lost")).respond(400, {"error": "agent name taken"})
+    fake_server.respond(200, {"agents": [{**AGENT, "name": "other"}], "count": 1})
 
     with pytest.raises(BadRequestError, match="agent name taken"):
         sdk.register_agent(name="agent_1")
 
 
-def test_an_agent_without_a_configuration_is_not_taken_for_one_that_has_it(
+def test_agent_sent_without_config_differs_from_one_with_config(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.fail(httpx.ReadError("lost")).answer(400, {"error": "agent name taken"})
-    fake_server.answer(200, {"agents": [{**AGENT, "config": {"model": "m"}}], "count": 1})
+    fake_server.fail(httpx.ReadError("lost")).respond(400, {"error": "agent name taken"})
+    fake_server.respond(200, {"agents": [{**AGENT, "config": {"model": "m"}}], "count": 1})
 
     with pytest.raises(BadRequestError, match="agent name taken"):
         sdk.register_agent(name="agent_1")
 
 
-def test_the_log_says_what_was_found_out(
+def test_lookup_after_a_lost_response_is_logged(
     sdk: Memtrace, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    lose_the_answer(fake_server).answer(400, {"error": "broken"})
+    lose_the_response(fake_server).respond(400, {"error": "broken"})
 
     with caplog.at_level(logging.DEBUG, "memtrace"):
         sdk.add_memory(**SENT)

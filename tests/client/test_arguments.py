@@ -1,4 +1,4 @@
-"""Whatever argument a method takes arrives in its request; a request as a whole is the same as its fields."""
+"""Every argument of every method arrives in its request; a request object equals its fields."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ VALUES: dict[str, Any] = {
     "until": dt.timedelta(hours=2),
     "wait": 0,
 }
-# How it is written, where that is not as it was given.
+# How values are sent that are not sent as they are.
 WRITTEN: dict[str, Any] = {
     "as_of": "2026-11-01T12:00:00Z",
     "since": "2026-11-01T12:00:00Z",
@@ -84,10 +84,10 @@ EXAMPLES: dict[Any, Any] = {
     dict: {"k": 1},
 }
 FIELDS = {"decision": "content", "page_size": "limit"}
-# What sends nothing by itself.
+# Arguments, and methods, that send nothing by themselves.
 NOT_SENT = {"count_tokens"}
 NOT_SENDING = {"aclose", "base_url", "buffered", "close", "id", "session", "with_options", "with_response"}
-# What takes records, and not fields.
+# Methods that take records, and not fields.
 NOT_SENDING |= {"export", "import_"}
 
 
@@ -96,20 +96,20 @@ def sending(kind: type) -> list[str]:
 
 
 def arguments(kind: type, method: str) -> tuple[str | None, dict[str, Any]]:
-    """The parameter for a request as a whole, if there is one, and a value for each of the others."""
+    """Return the name of the parameter for a request object, if any, and a value for each other one."""
     hints = typing.get_type_hints(getattr(kind, method))
-    whole = None
+    request_name = None
     values = {}
     for name in list(inspect.signature(getattr(kind, method)).parameters)[1:]:
         if any(attrs.has(choice) for choice in typing.get_args(hints[name])) and name != "memory":
-            whole = name
-        if (whole != name or name == "query") and name not in NOT_SENT:
+            request_name = name
+        if (request_name != name or name == "query") and name not in NOT_SENT:
             values[name] = VALUES.get(name) or example(hints[name])
-    return whole, values
+    return request_name, values
 
 
 def example(hint: Any) -> Any:
-    """A value for an argument that a field of the contract has brought along."""
+    """Return a value for an argument that comes from a field of the contract."""
     for choice in typing.get_args(hint) or (hint,):
         if typing.get_origin(choice) is typing.Literal:
             return typing.get_args(choice)[-1]
@@ -126,17 +126,17 @@ def has_arrived(request: httpx.Request, name: str, value: Any) -> bool:
         return True
     field = FIELDS.get(name, name)
     if request.content and field not in request.url.params:
-        told = json.loads(request.content)
+        sent = json.loads(request.content)
         if name in {"metadata", "reasoning"}:
-            kept = told["metadata"]
+            kept = sent["metadata"]
             return bool(kept["reasoning"] == value if name == "reasoning" else kept.items() >= value.items())
-        return bool(told[field] == value)
+        return bool(sent[field] == value)
     as_text = {True: "true"}.get(value, str(value)) if not isinstance(value, list) else ",".join(value)
     return bool(request.url.params[field] == as_text)
 
 
-def refuse(request: httpx.Request) -> httpx.Response:
-    """Refuse everything but sessions."""
+def only_sessions(request: httpx.Request) -> httpx.Response:
+    """Return an error for every request except those about sessions."""
     is_session = request.url.path.startswith("/api/v1/sessions") and not request.url.path.endswith("/context")
     if is_session and request.method in {"POST", "PUT"}:
         return httpx.Response(200, json=SESSION)
@@ -144,18 +144,18 @@ def refuse(request: httpx.Request) -> httpx.Response:
 
 
 def send(target: Any, method: str, given: dict[str, Any]) -> None:
-    """Call a method, as far as its first request."""
+    """Call a method until it has sent its first request."""
     try:
         answer = getattr(target, method)(**given)
         if method.startswith("iter_") or method == "tail":
             next(answer)
     except APIStatusError as error:
-        assert error.status_code == 418  # noqa: PT017  # it need not be raised
+        assert error.status_code == 418  # noqa: PT017  # some methods raise nothing
 
 
 @pytest.mark.parametrize("method", sending(Memtrace))
 def test_every_argument_of_a_client_arrives(sdk: Memtrace, fake_server: FakeServer, method: str) -> None:
-    fake_server.stand_in = refuse
+    fake_server.stand_in = only_sessions
     _, values = arguments(Memtrace, method)
 
     send(sdk, method, values)
@@ -167,7 +167,7 @@ def test_every_argument_of_a_client_arrives(sdk: Memtrace, fake_server: FakeServ
 def test_every_argument_of_a_session_arrives_with_the_session(
     sdk: Memtrace, fake_server: FakeServer, method: str
 ) -> None:
-    fake_server.stand_in = refuse
+    fake_server.stand_in = only_sessions
     _, values = arguments(SessionHandle, method)
 
     with sdk.session("agent_1") as session:
@@ -176,18 +176,18 @@ def test_every_argument_of_a_session_arrives_with_the_session(
     begun, request, closed = fake_server.requests
     assert [name for name, value in values.items() if not has_arrived(request, name, value)] == []
     assert (begun.method, closed.method) == ("POST", "PUT")
-    told = json.loads(request.content) if request.content else dict(request.url.params)
+    sent = json.loads(request.content) if request.content else dict(request.url.params)
     if method == "context":
         assert request.url.path == "/api/v1/sessions/sess_1/context"
     else:
-        assert (told["agent_id"], told["session_id"]) == ("agent_1", "sess_1")
+        assert (sent["agent_id"], sent["session_id"]) == ("agent_1", "sess_1")
 
 
 @pytest.mark.parametrize("method", ["remember", "decide", "add_memory"])
 def test_every_argument_of_a_buffer_arrives_in_its_batch(
     sdk: Memtrace, fake_server: FakeServer, method: str
 ) -> None:
-    fake_server.answer(201, {"memories": [MEMORY], "count": 1})
+    fake_server.respond(201, {"memories": [MEMORY], "count": 1})
     _, values = arguments(WriteBuffer, method)
 
     with sdk.buffered() as log:
@@ -199,12 +199,10 @@ def test_every_argument_of_a_buffer_arrives_in_its_batch(
 
 
 @pytest.mark.parametrize("method", [name for name in sending(Memtrace) if arguments(Memtrace, name)[0]])
-def test_a_request_as_a_whole_is_the_same_as_its_fields(
-    sdk: Memtrace, fake_server: FakeServer, method: str
-) -> None:
-    fake_server.stand_in = refuse
-    whole, values = arguments(Memtrace, method)
-    choices = typing.get_args(typing.get_type_hints(getattr(Memtrace, method))[str(whole)])
+def test_request_object_is_sent_like_its_fields(sdk: Memtrace, fake_server: FakeServer, method: str) -> None:
+    fake_server.stand_in = only_sessions
+    request_name, values = arguments(Memtrace, method)
+    choices = typing.get_args(typing.get_type_hints(getattr(Memtrace, method))[str(request_name)])
     model: Any = next(choice for choice in choices if attrs.has(choice))
     known = attrs.fields_dict(model)
     as_fields = {FIELDS.get(name, name): value for name, value in values.items()}
@@ -214,7 +212,7 @@ def test_a_request_as_a_whole_is_the_same_as_its_fields(
     others = {name: value for name, value in as_fields.items() if name not in fields}
 
     send(sdk, method, values)
-    send(sdk, method, {**others, str(whole): model(**fields)})
+    send(sdk, method, {**others, str(request_name): model(**fields)})
 
     one, other = fake_server.requests
     assert (one.method, one.url, one.content) == (other.method, other.url, other.content)

@@ -1,4 +1,4 @@
-"""A buffer in front of a client: what it stores, when, in which order, and what becomes of the rest."""
+"""Write buffers: what they store, when, in which order, and how they report the rest."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ BODY = 1_000_000  # bytes of the largest body that a buffer sends
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 ONE = b'{"agent_id":"a","content":"b","on_duplicate":"store","time":"2026-11-01T12:00:00Z"}'
 
-Answer = Callable[[httpx.Request], httpx.Response]
+Respond = Callable[[httpx.Request], httpx.Response]
 
 
 class BatchServer:
-    """Stores each batch once, as a server does, unless it was told what to answer instead.
+    """Store each batch once, as a server does, unless a queued response comes first.
 
     Attributes:
         batches: The batches that were sent: the contents of their memories.
         keys: The idempotency key of each.
-        memories: What is stored.
-        bad: The contents that it refuses.
-        answers: What to answer first.
-        sent: Is released for each batch that was sent.
+        memories: The stored memories.
+        bad: The contents that get an error response.
+        responses: The queued responses.
+        sent: Released for each batch that was sent.
     """
 
     def __init__(self) -> None:
@@ -73,23 +73,23 @@ class BatchServer:
         self.keys: list[str] = []
         self.memories: list[dict[str, Any]] = []
         self.bad: set[str] = set()
-        self.answers: deque[Answer] = deque()
+        self.responses: deque[Respond] = deque()
         self.sent = threading.Semaphore(0)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         if request.method == "GET":
-            return self.answers.popleft()(request)
+            return self.responses.popleft()(request)
         memories = json.loads(request.content)["memories"]
         key = request.headers["idempotency-key"]
         is_new = key not in self.keys
         self.batches.append([memory["content"] for memory in memories])
         self.keys.append(key)
         self.sent.release()
-        if self.answers:
-            return self.answers.popleft()(request)
+        if self.responses:
+            return self.responses.popleft()(request)
         bad = [f"memories.{index}.content" for index, text in enumerate(self.batches[-1]) if text in self.bad]
         if bad:
-            return refuses(*bad)(request)
+            return rejects(*bad)(request)
         return self.store(request) if is_new else stored(request)
 
     def store(self, request: httpx.Request) -> httpx.Response:
@@ -111,13 +111,13 @@ def stored(request: httpx.Request) -> httpx.Response:
     return httpx.Response(201, json={"memories": memories, "count": len(memories)})
 
 
-def says(status: int, body: Any = None, **headers: str) -> Answer:
+def responds(status: int, body: Any = None, **headers: str) -> Respond:
     return lambda _: httpx.Response(status, json=body, headers=headers)
 
 
-def refuses(*fields: str) -> Answer:
+def rejects(*fields: str) -> Respond:
     details = [{"field": field, "location": "body", "message": "wrong"} for field in fields]
-    return says(400, error("No", "invalid_request", details=details))
+    return responds(400, error("No", "invalid_request", details=details))
 
 
 def is_gone(request: httpx.Request) -> httpx.Response:
@@ -131,12 +131,12 @@ def server() -> BatchServer:
 
 @pytest.fixture
 def client(make_client: MakeClient, server: BatchServer) -> Memtrace:
-    """A client of the batch server that tries nothing twice."""
+    """Return a client of the batch server that does not retry."""
     return make_client(http_client=make_client.http_client(server.handle), max_retries=0)
 
 
 def async_client(handle: Callable[[httpx.Request], Any]) -> AsyncMemtrace:
-    """An AsyncMemtrace for tests of what only tasks do."""
+    """Return an AsyncMemtrace, for tests of tasks."""
     return AsyncMemtrace(http_client=httpx.AsyncClient(transport=httpx.MockTransport(handle)))
 
 
@@ -187,7 +187,7 @@ def test_memory_with_a_time_keeps_it(client: Memtrace, server: BatchServer) -> N
     assert server.memories[0]["time"] == "2026-01-02T00:00:00Z"
 
 
-def test_flush_sends_what_full_batches_left(client: Memtrace, server: BatchServer) -> None:
+def test_flush_sends_full_batches_and_the_rest(client: Memtrace, server: BatchServer) -> None:
     log = client.buffered(max_batch=3, max_delay=60)
     for text in "abcdefgh":
         log.remember("a", text)
@@ -329,7 +329,7 @@ def test_memory_changed_after_the_call_is_stored_as_it_was(client: Memtrace, ser
         ),
     ],
 )
-def test_call_that_cannot_be_sent_raises_and_takes_nothing(
+def test_invalid_call_raises_and_queues_nothing(
     client: Memtrace, call: Callable[[WriteBuffer], None], kind: type[Exception], problem: str
 ) -> None:
     with client.buffered(max_batch=10, max_pending=10) as log:
@@ -345,7 +345,7 @@ def test_buffered_with_something_else_as_on_failure_raises(client: Memtrace) -> 
 
 def test_buffered_with_an_async_on_failure_raises(client: Memtrace) -> None:
     async def later(_: BufferedWriteError) -> None:
-        """It would have to be awaited."""
+        """Do nothing."""
 
     with pytest.raises(TypeError, match=r"on_failure: .* cannot be called; give a function without async"):
         client.buffered(on_failure=cast("Any", later))
@@ -420,10 +420,10 @@ def test_refused_memory_fails_alone(client: Memtrace, server: BatchServer) -> No
     ],
     ids=["first", "middle", "last"],
 )
-def test_memory_that_a_refusal_names_is_sent_alone_in_its_place(
+def test_memory_named_by_an_error_is_sent_alone_in_its_order(
     client: Memtrace, server: BatchServer, field: str, parts: list[str]
 ) -> None:
-    server.answers.append(refuses(field))
+    server.responses.append(rejects(field))
     log = client.buffered(max_delay=60)
     log.add_memories([{"agent_id": "a", "content": text} for text in "abcd"])
     log.flush()
@@ -434,7 +434,7 @@ def test_memory_that_a_refusal_names_is_sent_alone_in_its_place(
 
 
 def test_parts_of_a_refused_batch_are_sent_at_once(server: BatchServer) -> None:
-    server.answers.append(says(413))
+    server.responses.append(responds(413))
     with Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle))) as client:
         log = client.buffered(max_batch=2, max_delay=3600)
         log.add_memories([{"agent_id": "a", "content": text} for text in "ab"])
@@ -447,13 +447,13 @@ def test_parts_of_a_refused_batch_are_sent_at_once(server: BatchServer) -> None:
 @pytest.mark.parametrize(
     "fields", [[], ["agent_id"], ["memories"], ["memories.7.content"]], ids=["none", "other", "all", "beyond"]
 )
-def test_refusal_that_names_no_memory_of_the_batch_halves_it(
+def test_batch_is_halved_if_an_error_names_none_of_its_memories(
     client: Memtrace, server: BatchServer, fields: list[str]
 ) -> None:
     def refuse_bad(request: httpx.Request) -> httpx.Response:
-        return refuses(*fields)(request) if "e" in server.batches[-1] else server.store(request)
+        return rejects(*fields)(request) if "e" in server.batches[-1] else server.store(request)
 
-    server.answers += [refuse_bad] * 7
+    server.responses += [refuse_bad] * 7
     log = client.buffered(max_delay=60)
     log.add_memories([{"agent_id": "a", "content": text} for text in "abcdefg"])
     with pytest.raises(BufferedWriteError) as caught:
@@ -478,7 +478,7 @@ def test_failure_is_logged_once(
 
 
 def test_batch_too_large_for_a_proxy_is_sent_in_halves(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [says(413), says(413)]
+    server.responses += [responds(413), responds(413)]
     with client.buffered(max_delay=60) as log:
         for text in "abcd":
             log.remember("agent_1", text)
@@ -488,21 +488,21 @@ def test_batch_too_large_for_a_proxy_is_sent_in_halves(client: Memtrace, server:
 
 
 def test_retried_batch_is_stored_once(
-    make_client: MakeClient, server: BatchServer, waits: list[float]
+    make_client: MakeClient, server: BatchServer, delays: list[float]
 ) -> None:
-    server.answers += [server.store_and_lose, says(503)]
+    server.responses += [server.store_and_lose, responds(503)]
     client = make_client(http_client=make_client.http_client(server.handle))
     with client.buffered(max_delay=60) as log:
         log.remember("a", "b")
 
-    assert (server.contents, len(server.keys), len(set(server.keys)), len(waits)) == (["b"], 3, 1, 2)
+    assert (server.contents, len(server.keys), len(set(server.keys)), len(delays)) == (["b"], 3, 1, 2)
 
 
 def test_unreachable_server_fails_all_in_order(
     client: Memtrace, server: BatchServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "memtrace")
-    server.answers += [is_gone]
+    server.responses += [is_gone]
     log = client.buffered(max_batch=2, max_delay=60)
     log.add_memories([{"agent_id": "a", "content": text} for text in "abcde"])
     with pytest.raises(BufferedWriteError, match=r"5 memories .* cannot connect") as caught:
@@ -520,14 +520,14 @@ def test_unreachable_server_fails_all_in_order(
     assert "5 memories could not be stored" in caplog.text
 
 
-def test_call_that_raises_earlier_failures_takes_nothing(
+def test_call_that_raises_earlier_failures_queues_nothing(
     make_client: MakeClient, server: BatchServer
 ) -> None:
-    server.answers += [says(500)]
+    server.responses += [responds(500)]
     client = make_client(http_client=make_client.http_client(server.handle), max_retries=0)
     log = client.buffered(max_batch=1, max_pending=1)
     log.remember("a", "first")
-    # There is no room before the first has failed.
+    # Nothing fits before the first has failed.
     with pytest.raises(BufferedWriteError) as caught:
         log.remember("a", "second")
 
@@ -538,8 +538,8 @@ def test_call_that_raises_earlier_failures_takes_nothing(
     assert server.contents == ["third"]
 
 
-def test_exception_in_the_block_keeps_failures_in_hand(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [says(500)]
+def test_exception_in_the_block_keeps_the_failures(client: Memtrace, server: BatchServer) -> None:
+    server.responses += [responds(500)]
     with pytest.raises(ZeroDivisionError) as caught, client.buffered() as log:  # noqa: PT012
         log.remember("a", "first")
         _ = 1 / 0
@@ -563,7 +563,7 @@ def test_exception_in_the_block_is_raised_after_the_flush(client: Memtrace, serv
 
 
 def test_block_end_raises_failures(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [says(401, error("Unknown key"))]
+    server.responses += [responds(401, error("Unknown key"))]
     with pytest.raises(BufferedWriteError, match="Unknown key") as caught, client.buffered() as log:
         log.remember("a", "first")
 
@@ -578,7 +578,7 @@ def test_on_failure_receives_failures_instead_of_the_caller(client: Memtrace, se
         log.remember("a", "first")
         log.remember("a", "second")
         log.flush()
-        server.answers.append(says(500))
+        server.responses.append(responds(500))
         log.remember("a", "third")
         log.remember("a", "fourth")
 
@@ -592,7 +592,7 @@ def test_on_failure_that_raises_leaves_failures_to_the_caller(
     def fails(_: BufferedWriteError) -> None:
         raise OSError("disk full")
 
-    server.answers += [says(500)]
+    server.responses += [responds(500)]
     log = client.buffered(on_failure=fails)
     log.remember("a", "first")
     with pytest.raises(BufferedWriteError) as caught:
@@ -606,13 +606,13 @@ def test_on_failure_that_raises_leaves_failures_to_the_caller(
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
-def test_what_on_failure_was_given_as_the_program_ends_is_not_lost(
+def test_failures_are_kept_if_on_failure_is_interrupted(
     client: Memtrace, server: BatchServer, ending: type[BaseException]
 ) -> None:
     def ends(_: BufferedWriteError) -> None:
         raise ending
 
-    server.answers += [says(500)]
+    server.responses += [responds(500)]
     log = client.buffered(max_delay=60, on_failure=ends)
     log.remember("a", "first")
     with pytest.raises(ending):
@@ -627,43 +627,43 @@ def test_closing_waits_until_on_failure_has_returned(server: BatchServer) -> Non
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
     server.bad = {"bad"}
     has_begun, may_end = threading.Event(), threading.Event()
-    told, told_at_the_end = list[BufferedWriteError](), list[int]()
+    reported, reported_at_the_end = list[BufferedWriteError](), list[int]()
 
-    def tell(error: BufferedWriteError) -> None:
+    def report(error: BufferedWriteError) -> None:
         has_begun.set()
         assert may_end.wait(60)
-        told.append(error)
+        reported.append(error)
 
     def close() -> None:
         log.close()
-        told_at_the_end.append(len(told))
+        reported_at_the_end.append(len(reported))
 
-    log = client.buffered(max_batch=1, on_failure=tell)
+    log = client.buffered(max_batch=1, on_failure=report)
     log.remember("a", "bad")
     assert has_begun.wait(60)
     closing = threading.Thread(target=close)
     closing.start()
-    closing.join(0.1)  # in which it would have returned, did it not wait
+    closing.join(0.1)  # time to return, if it did not wait
     may_end.set()
     closing.join(60)
 
-    assert told_at_the_end == [1]
+    assert reported_at_the_end == [1]
 
 
 def test_on_failure_can_close_the_buffer(server: BatchServer) -> None:
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
     server.bad = {"bad 1", "bad 2"}
-    told = list[str]()
+    reported = list[str]()
 
-    def tell(error: BufferedWriteError) -> None:
-        told.extend(failed(error))
+    def report(error: BufferedWriteError) -> None:
+        reported.extend(failed(error))
         log.close()
 
-    log = client.buffered(max_batch=1, on_failure=tell)
+    log = client.buffered(max_batch=1, on_failure=report)
     log.add_memories([AddMemoryRequest(agent_id="a", content=text) for text in ("bad 1", "bad 2", "good")])
     log.close()
 
-    assert sorted(told) == ["bad 1", "bad 2"]
+    assert sorted(reported) == ["bad 1", "bad 2"]
     assert server.contents == ["good"]
 
 
@@ -687,23 +687,23 @@ def test_on_failure_of_two_buffers_can_close_their_client(server: BatchServer) -
 def test_closing_ends_though_on_failure_waits_for_the_caller(server: BatchServer) -> None:
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
     server.bad = {"bad"}
-    mine, is_told = threading.Lock(), threading.Event()
+    mine, is_reported = threading.Lock(), threading.Event()
 
-    def tell(_: BufferedWriteError) -> None:
+    def report(_: BufferedWriteError) -> None:
         with mine:
-            is_told.set()
+            is_reported.set()
 
-    log = client.buffered(max_batch=1, on_failure=tell)
+    log = client.buffered(max_batch=1, on_failure=report)
     with mine:
         log.remember("a", "bad")
-        assert server.sent.acquire(timeout=60)  # so it is the thread that is told
+        assert server.sent.acquire(timeout=60)  # so that the thread reports
         log.close()
 
-    assert is_told.wait(60)
+    assert is_reported.wait(60)
 
 
 def test_on_failure_can_use_the_buffer(make_client: MakeClient, server: BatchServer) -> None:
-    server.answers += [says(500)]
+    server.responses += [responds(500)]
     client = make_client(http_client=make_client.http_client(server.handle), max_retries=0)
     again: list[AddMemoryRequest] = []
     log = client.buffered(on_failure=lambda error: again.extend(request for request, _ in error.failed))
@@ -716,22 +716,22 @@ def test_on_failure_can_use_the_buffer(make_client: MakeClient, server: BatchSer
 
 
 class RememberingHandler(logging.Handler):
-    """Adds what is logged to a buffer, as an agent does that remembers its log."""
+    """Add each log record to a buffer, like an agent that remembers its log."""
 
     def __init__(self, log: WriteBuffer) -> None:
         super().__init__(logging.DEBUG)
         self.log = log
-        self.refusals: list[BufferedWriteError] = []
+        self.errors: list[BufferedWriteError] = []
 
     def emit(self, _: logging.LogRecord) -> None:
         try:
             self.log.remember("a", "logged")
         except BufferedWriteError as error:
-            self.refusals.append(error)
+            self.errors.append(error)
 
     @contextlib.contextmanager
     def attached(self) -> Iterator[None]:
-        logger = logging.getLogger("httpx")  # which logs each request
+        logger = logging.getLogger("httpx")  # logs each request
         logger.addHandler(self)
         logger.setLevel(logging.INFO)
         try:
@@ -751,14 +751,14 @@ def test_log_handler_cannot_add_to_a_full_buffer_that_waits_for_it(server: Batch
         log.flush()
 
     assert server.batches == [["first", "second"]]
-    assert len(handler.refusals) == 1
-    assert "log handler" in str(handler.refusals[0])
+    assert len(handler.errors) == 1
+    assert "log handler" in str(handler.errors[0])
     log.remember("a", "third")
     log.close()
     assert server.contents == ["first", "second", "third"]
 
 
-def test_what_a_log_handler_adds_is_kept_without_threads(
+def test_memory_of_a_log_handler_is_kept_without_threads(
     server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -773,10 +773,10 @@ def test_what_a_log_handler_adds_is_kept_without_threads(
     assert log.pending == 1
     log.close()
     assert server.contents == ["first", "logged"]
-    assert not handler.refusals
+    assert not handler.errors
 
 
-def test_closed_buffer_takes_nothing(client: Memtrace) -> None:
+def test_closed_buffer_refuses_memories(client: Memtrace) -> None:
     log = client.buffered()
     log.close()
     log.close()
@@ -799,7 +799,7 @@ def test_client_close_closes_its_buffers(make_client: MakeClient, server: BatchS
 
 
 def test_client_close_raises_failures_of_all_buffers(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [is_gone, is_gone]
+    server.responses += [is_gone, is_gone]
     logs = [client.buffered(max_delay=60), client.buffered(max_delay=60)]
     for log in logs:
         log.remember("a", "first")
@@ -811,7 +811,7 @@ def test_client_close_raises_failures_of_all_buffers(client: Memtrace, server: B
 
 
 def test_client_block_that_fails_keeps_its_exception(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [is_gone]
+    server.responses += [is_gone]
     with pytest.raises(ZeroDivisionError) as caught, client:  # noqa: PT012
         log = client.buffered(max_delay=60)
         log.remember("a", "first")
@@ -825,7 +825,7 @@ def test_client_block_that_fails_keeps_its_exception(client: Memtrace, server: B
 
 
 def test_response_with_fewer_memories_is_a_failure(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [says(201, {"memories": [MEMORY], "count": 1})]
+    server.responses += [responds(201, {"memories": [MEMORY], "count": 1})]
     log = client.buffered(max_delay=60)
     log.add_memories([{"agent_id": "a", "content": "b"}, {"agent_id": "a", "content": "c"}])
     with pytest.raises(BufferedWriteError, match="has 1 memories; 2 were sent") as caught:
@@ -837,18 +837,18 @@ def test_response_with_fewer_memories_is_a_failure(client: Memtrace, server: Bat
 
 
 def test_response_of_a_captive_portal_is_a_failure(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [lambda _: httpx.Response(200, text="<html>Log in</html>")]
+    server.responses += [lambda _: httpx.Response(200, text="<html>Log in</html>")]
     log = client.buffered()
     log.remember("a", "b")
     with pytest.raises(BufferedWriteError, match="does not match the contract"):
         log.close()
 
 
-def test_http_client_that_raises_leaves_memories_in_hand(client: Memtrace, server: BatchServer) -> None:
+def test_http_client_that_raises_fails_its_memories(client: Memtrace, server: BatchServer) -> None:
     def hook(_: httpx.Request) -> httpx.Response:
         raise LookupError("a hook of yours")
 
-    server.answers += [hook]
+    server.responses += [hook]
     log = client.buffered()
     log.remember("a", "b")
     with pytest.raises(BufferedWriteError, match="a hook of yours") as caught:
@@ -861,7 +861,7 @@ def test_http_client_that_raises_leaves_memories_in_hand(client: Memtrace, serve
 
 
 def test_batch_stored_before_is_no_failure(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [says(409, error("Forgotten", "answer_forgotten"))]
+    server.responses += [responds(409, error("Forgotten", "answer_forgotten"))]
     with client.buffered() as log:
         log.remember("a", "b")
 
@@ -869,8 +869,8 @@ def test_batch_stored_before_is_no_failure(client: Memtrace, server: BatchServer
 
 
 def test_conflict_fails_one_memory_alone(client: Memtrace, server: BatchServer) -> None:
-    conflict = says(409, error("Conflict", "another"))
-    server.answers += [conflict, conflict]
+    conflict = responds(409, error("Conflict", "another"))
+    server.responses += [conflict, conflict]
     log = client.buffered(max_delay=60)
     log.add_memories([{"agent_id": "a", "content": text} for text in "bc"])
     with pytest.raises(BufferedWriteError, match="Conflict") as caught:
@@ -881,8 +881,8 @@ def test_conflict_fails_one_memory_alone(client: Memtrace, server: BatchServer) 
 
 
 def test_duplicate_on_a_0x_server_fails_alone(client: Memtrace, server: BatchServer) -> None:
-    # It has stored what came before "c", which it takes for a duplicate, though it has none that is equal.
-    refusal = says(409, {"error": "duplicate memory detected"})
+    # It has stored the memories before "c", which it takes for a duplicate.
+    conflict = responds(409, {"error": "duplicate memory detected"})
     has = page(*({"time": "2026-11-01T09:30:00Z", "org_id": "", "agent_id": "a", "memory_type": "episodic",
                   "event_type": "general", "content": text} for text in "ab"))  # fmt: skip
 
@@ -890,7 +890,7 @@ def test_duplicate_on_a_0x_server_fails_alone(client: Memtrace, server: BatchSer
         assert dict(request.url.params) == {"agent_id": "a", "order": "desc", "limit": "1000"}
         return httpx.Response(200, json=has)
 
-    server.answers += [refusal, lists, refusal, lists, refusal, lists]
+    server.responses += [conflict, lists, conflict, lists, conflict, lists]
     log = client.buffered(max_delay=60)
     for text in "abcd":
         log.remember("a", text)
@@ -901,8 +901,8 @@ def test_duplicate_on_a_0x_server_fails_alone(client: Memtrace, server: BatchSer
     assert failed(caught) == ["c"]
 
 
-def test_0x_server_that_cannot_be_asked_fails_all(client: Memtrace, server: BatchServer) -> None:
-    server.answers += [says(409, {"error": "duplicate memory detected"}), is_gone]
+def test_failed_lookup_on_a_0x_server_fails_all(client: Memtrace, server: BatchServer) -> None:
+    server.responses += [responds(409, {"error": "duplicate memory detected"}), is_gone]
     log = client.buffered()
     log.remember("a", "b")
     with pytest.raises(BufferedWriteError, match="cannot connect") as caught:
@@ -945,7 +945,7 @@ def test_task_sends_a_batch_that_is_due(backend: str, server: BatchServer) -> No
         log = client.buffered(max_batch=2, max_delay=3600)
         with anyio.fail_after(30):
             await log.remember("a", "first")
-            # What is not due yet keeps nobody busy.
+            # The buffer sleeps until the memory is due.
             await anyio.wait_all_tasks_blocked()
             await log.remember("a", "second")
             await sent.wait()
@@ -966,7 +966,7 @@ def test_task_sends_a_batch_that_is_due(backend: str, server: BatchServer) -> No
     assert server.batches == [["first", "second"], ["third"], ["fourth"]]
 
 
-def test_thread_that_waited_for_a_flush_leaves_what_is_not_due(
+def test_thread_that_waited_for_a_flush_sends_only_what_is_due(
     stalled: tuple[BatchServer, threading.Event],
 ) -> None:
     server, go_on = stalled
@@ -975,7 +975,7 @@ def test_thread_that_waited_for_a_flush_leaves_what_is_not_due(
         log.remember("a", "first")
         flushing = pool.submit(log.flush)
         assert server.sent.acquire(timeout=60)
-        # Two memories are a batch, which the thread of the buffer finds due, and waits for its turn.
+        # Two memories are a batch, which is due; the buffer's thread waits for its turn.
         log.remember("a", "second")
         go_on.set()
         flushing.result(timeout=60)
@@ -984,7 +984,7 @@ def test_thread_that_waited_for_a_flush_leaves_what_is_not_due(
     assert server.batches == [["first"], ["second"]]
 
 
-def test_thread_is_one_and_has_a_context_of_its_own(server: BatchServer) -> None:
+def test_buffer_has_one_thread_with_its_own_context(server: BatchServer) -> None:
     caller = contextvars.ContextVar("caller", default="nobody")
     callers, threads = list[str](), list[threading.Thread]()
 
@@ -1011,14 +1011,14 @@ def test_thread_is_one_and_has_a_context_of_its_own(server: BatchServer) -> None
 
 @pytest.fixture
 def stalled() -> Iterator[tuple[BatchServer, threading.Event]]:
-    """A server that answers nothing until the event is set."""
+    """Return a server that does not respond until the event is set."""
     server, go_on = BatchServer(), threading.Event()
 
     def stall(request: httpx.Request) -> httpx.Response:
         assert go_on.wait(30)
         return server.store(request)
 
-    server.answers += [stall] * 3
+    server.responses += [stall] * 3
     yield server, go_on
     go_on.set()
 
@@ -1043,9 +1043,9 @@ def test_flush_waits_for_a_memory_of_a_refused_batch(
     stalled: tuple[BatchServer, threading.Event],
 ) -> None:
     server, go_on = stalled
-    stall = server.answers.popleft()
-    server.answers.clear()
-    server.answers += [stall, refuses("memories.0"), server.store, server.store]
+    stall = server.responses.popleft()
+    server.responses.clear()
+    server.responses += [stall, rejects("memories.0"), server.store, server.store]
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
     with client.buffered(max_batch=2, max_delay=3600) as log, ThreadPoolExecutor() as pool:
         log.add_memories([{"agent_id": "a", "content": text} for text in "xy"])
@@ -1116,7 +1116,7 @@ def test_interrupted_flush_loses_nothing(server: BatchServer) -> None:
     def interrupt(_: httpx.Request) -> httpx.Response:
         raise KeyboardInterrupt
 
-    server.answers += [interrupt]
+    server.responses += [interrupt]
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
     log = client.buffered(max_delay=3600)
     log.remember("a", "first")
@@ -1151,7 +1151,7 @@ def test_closed_buffer_leaves_no_thread(server: BatchServer) -> None:
     first.start()
     first.join(30)
     [thread] = set(threading.enumerate()) - before
-    # The interpreter waits for it, whoever came first.
+    # The interpreter waits for the thread, in either order.
     assert (thread.name, thread.daemon) == ("memtrace-buffer", False)
     log.close()
     thread.join(30)
@@ -1164,7 +1164,7 @@ def test_hook_that_ends_the_thread_loses_nothing(server: BatchServer) -> None:
     def leave(_: httpx.Request) -> httpx.Response:
         raise SystemExit
 
-    server.answers += [leave]
+    server.responses += [leave]
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle)))
     log = client.buffered(max_batch=1, max_delay=3600)
     before = set(threading.enumerate())
@@ -1182,7 +1182,7 @@ def test_hook_that_ends_the_thread_loses_nothing(server: BatchServer) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_task_without_threads_raises_and_takes_nothing(
+def test_task_without_threads_raises_and_queues_nothing(
     backend: str, server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -1202,7 +1202,7 @@ def test_task_without_threads_raises_and_takes_nothing(
     assert server.contents == ["second"]
 
 
-def test_event_loop_gets_what_one_that_ended_has_left(server: BatchServer) -> None:
+def test_event_loop_sends_memories_of_an_earlier_event_loop(server: BatchServer) -> None:
     async def second() -> None:
         await log.remember("a", "second")
         await log.flush()
@@ -1217,18 +1217,18 @@ def test_event_loop_gets_what_one_that_ended_has_left(server: BatchServer) -> No
 
 
 def left_by_a_loop(client: AsyncMemtrace, **options: Any) -> Any:
-    """A buffer with a memory, whose event loop is closed."""
+    """Return a buffer with a memory, whose event loop is closed."""
     log = client.buffered(max_delay=3600, **options)
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         loop.run_until_complete(log.remember("a", "left"))
     return log
 
 
-def test_exit_stores_what_an_event_loop_left(
+def test_exit_stores_memories_of_an_ended_event_loop(
     fake_server: FakeServer, end_interpreter: Callable[[object], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "memtrace")
-    fake_server.answer(201, {"memories": [MEMORY], "count": 1})
+    fake_server.respond(201, {"memories": [MEMORY], "count": 1})
     log = left_by_a_loop(AsyncMemtrace(URL, KEY))
 
     end_interpreter(log)
@@ -1239,7 +1239,7 @@ def test_exit_stores_what_an_event_loop_left(
     assert (log.pending, log.failed, caplog.messages) == (0, [], [])
 
 
-def test_exit_stores_what_an_event_loop_left_in_an_embedded_store(
+def test_exit_stores_memories_of_an_ended_event_loop_embedded(
     tmp_path: Path, end_interpreter: Callable[[object], None]
 ) -> None:
     url = f"sqlite:///{tmp_path}/agent.db"
@@ -1255,10 +1255,10 @@ def test_exit_stores_what_an_event_loop_left_in_an_embedded_store(
     assert opened_below(tmp_path) == []
 
 
-def test_exit_hands_what_it_cannot_store_to_on_failure(
+def test_exit_calls_on_failure_with_what_it_cannot_store(
     fake_server: FakeServer, end_interpreter: Callable[[object], None]
 ) -> None:
-    fake_server.answer(400, error("No"))
+    fake_server.respond(400, error("No"))
     received: list[BufferedWriteError] = []
     log = left_by_a_loop(AsyncMemtrace(URL, KEY), on_failure=received.append)
 
@@ -1269,7 +1269,7 @@ def test_exit_hands_what_it_cannot_store_to_on_failure(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_exit_reports_what_only_an_ended_event_loop_could_send(
+def test_exit_reports_memories_that_need_an_ended_event_loop(
     backend: str,
     server: BatchServer,
     end_interpreter: Callable[[object], None],
@@ -1299,7 +1299,7 @@ def test_exit_with_failures_alone_logs_them_and_sends_nothing(
             await log.remember("a", "first")
             raise LookupError
 
-    fake_server.answer(400, error("No"))
+    fake_server.respond(400, error("No"))
     log = AsyncMemtrace(URL, KEY).buffered(max_delay=3600)
     with pytest.raises(LookupError):
         asyncio.run(fail())
@@ -1313,7 +1313,7 @@ def test_exit_with_failures_alone_logs_them_and_sends_nothing(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_memories_that_an_event_loop_left_are_stored_by_the_thread(
+def test_thread_stores_memories_of_an_ended_event_loop(
     backend: str, server: BatchServer, fake_server: FakeServer
 ) -> None:
     fake_server.stand_in = server.handle
@@ -1328,7 +1328,7 @@ def test_memories_that_an_event_loop_left_are_stored_by_the_thread(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_private_store_has_what_an_event_loop_left(backend: str) -> None:
+def test_store_in_memory_has_memories_of_an_ended_event_loop(backend: str) -> None:
     async def read() -> list[str]:
         await log.flush()
         return [memory.content for memory in (await client.recall("a")).memories]
@@ -1351,15 +1351,15 @@ def test_request_that_an_ending_event_loop_cancels_fails_its_memories(backend: s
             await anyio.sleep_forever()
             raise AssertionError
 
-        log = async_client(handle).buffered(max_batch=1, on_failure=told.put)
+        log = async_client(handle).buffered(max_batch=1, on_failure=reported.put)
         await log.remember("a", "first")
         with anyio.fail_after(60):
             await sent.wait()
 
-    told = SimpleQueue[BufferedWriteError]()
+    reported = SimpleQueue[BufferedWriteError]()
     anyio.run(run, backend=backend)
 
-    error = told.get(timeout=60)
+    error = reported.get(timeout=60)
     assert (failed(error), "its event loop has ended" in error.message) == (["first"], True)
 
 
@@ -1390,7 +1390,7 @@ def test_http_client_waits_for_an_event_loop_that_has_stopped(
         loop.run_until_complete(log.remember("a", "first"))
         with monkeypatch.context() as patched:
             patched.setattr(loop, "is_running", looks.release)
-            for _ in range(3):  # that the thread has looked for it, and goes on to wait
+            for _ in range(3):  # until the thread has looked for the loop, and waits
                 assert looks.acquire(timeout=60)
         assert (log.pending, server.batches) == (1, [])
         loop.run_until_complete(log.close())
@@ -1398,7 +1398,7 @@ def test_http_client_waits_for_an_event_loop_that_has_stopped(
     assert server.batches == [["first"]]
 
 
-def test_http_client_waits_for_no_event_loop_that_another_follows(
+def test_http_client_does_not_wait_for_a_replaced_event_loop(
     server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = async_client(server.handle).buffered(max_batch=1)
@@ -1455,7 +1455,7 @@ def test_many_tasks_that_wait_leave_threads_to_an_http_client(backend: str, serv
     assert sorted(server.contents, key=int) == [str(number) for number in range(100)]
 
 
-def test_tasks_that_waited_for_room_send_no_batch_if_there_is_some(server: BatchServer) -> None:
+def test_tasks_that_waited_for_room_send_no_batch_once_it_is_free(server: BatchServer) -> None:
     async def run() -> None:
         go_on = anyio.Event()
 
@@ -1489,7 +1489,7 @@ def test_copy_of_a_client_has_a_buffer_with_its_own_key(server: BatchServer, fak
     assert [request.headers["x-api-key"] for request in fake_server.requests] == [KEY, "mtk_another"]
 
 
-def test_buffer_of_a_closed_client_fails_what_it_takes(make_client: MakeClient) -> None:
+def test_buffer_of_a_closed_client_fails_its_memories(make_client: MakeClient) -> None:
     client = make_client()
     client.close()
     log = client.buffered(max_delay=3600)
@@ -1542,7 +1542,7 @@ def test_process_without_threads_sends_at_once(server: BatchServer, monkeypatch:
     log.close()
 
 
-def test_ctrl_c_while_the_thread_starts_takes_nothing(
+def test_ctrl_c_while_the_thread_starts_queues_nothing(
     server: BatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(_: threading.Thread) -> None:
@@ -1560,11 +1560,11 @@ def test_ctrl_c_while_the_thread_starts_takes_nothing(
 
 
 class FaultyServer(BatchServer):
-    """Spoils a third of all exchanges, before or after it has acted; knows a memory by all it has."""
+    """Break a third of all exchanges, before or after they take effect; compare memories by all fields."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
-        self._random = random.Random(seed)  # noqa: S311  # no secret
+        self._random = random.Random(seed)  # noqa: S311  # not a secret
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         fault = self._random.randrange(12)
@@ -1587,7 +1587,7 @@ class FaultyServer(BatchServer):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("max_retries", [0, 1, 40])
-def test_faults_leave_each_memory_stored_once_or_in_hand(
+def test_faults_leave_each_memory_stored_once_or_reported_as_failed(
     seed: int, max_retries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)  # retries are not delayed
@@ -1613,7 +1613,7 @@ def test_faults_leave_each_memory_stored_once_or_in_hand(
     there = {(memory["agent_id"], memory["content"]) for memory in server.memories}
     in_hand = {(request.agent_id, request.content) for request in spool.requests}
     assert there | in_hand == set(wanted)
-    # What was lost after it was stored is in both, and is not stored again: it has the time of its call.
+    # A memory whose response was lost is in both, and is not stored again: it has the time of its call.
     while spool.requests:
         again = client.buffered(on_failure=spool)
         again.add_memories(spool.taken())
@@ -1634,10 +1634,10 @@ def test_faults_leave_each_memory_stored_once_or_in_hand(
     max_batch=st.integers(1, 6),
     room=st.integers(0, 6),
 )
-def test_outcomes_of_batches_leave_each_memory_in_one_place(
+def test_every_memory_is_either_stored_or_failed_and_never_both(
     bad: list[bool], outcomes: list[str], max_batch: int, room: int
 ) -> None:
-    server, told = BatchServer(), list[BufferedWriteError]()
+    server, reported = BatchServer(), list[BufferedWriteError]()
     texts = [f"{number}{' bad' * is_bad}" for number, is_bad in enumerate(bad)]
     server.bad = {text for text in texts if "bad" in text}
     left = iter(outcomes)
@@ -1650,19 +1650,19 @@ def test_outcomes_of_batches_leave_each_memory_in_one_place(
             return is_gone(request)
         if server.bad & set(server.batches[-1]):
             indexes = [index for index, text in enumerate(server.batches[-1]) if text in server.bad]
-            return refuses(*([] if outcome == "halve" else [f"memories.{i}" for i in indexes]))(request)
+            return rejects(*([] if outcome == "halve" else [f"memories.{i}" for i in indexes]))(request)
         if outcome == "lose":
             return server.store_and_lose(request)
         return server.store(request)
 
     client = Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(handle)), max_retries=0)
     limits = {"max_batch": max_batch, "max_pending": max_batch + room}
-    with client.buffered(**limits, max_delay=3600, on_failure=told.append) as log:
+    with client.buffered(**limits, max_delay=3600, on_failure=reported.append) as log:
         for text in texts:
             log.remember("a", text)
             assert log.pending <= max_batch + room
 
-    in_hand = [text for error in told for text in failed(error)]
+    in_hand = [text for error in reported for text in failed(error)]
     assert sorted(in_hand) == sorted(set(in_hand))
     assert server.contents == [text for text in texts if text in set(server.contents)]
     assert set(server.contents) | set(in_hand) == set(texts)
@@ -1671,7 +1671,7 @@ def test_outcomes_of_batches_leave_each_memory_in_one_place(
 
 
 class Spool:
-    """Keeps what failed, to give it again."""
+    """Keep failed memories, to queue them again."""
 
     def __init__(self) -> None:
         self.requests: list[AddMemoryRequest] = []
@@ -1729,7 +1729,7 @@ def test_tasks_share_a_buffer_and_keep_their_order(live_server: LiveServer, tena
     asyncio.run(run())
 
 
-def test_memories_fail_alone_that_are_duplicates_or_supersede_nothing(
+def test_duplicates_and_unknown_superseded_memories_fail_alone(
     live_server: LiveServer, tenant_key: str
 ) -> None:
     with Memtrace(live_server.url, tenant_key) as client:

@@ -1,4 +1,4 @@
-"""The end of a process, or of an event loop, with memories in a buffer that nobody closed; and forks."""
+"""Processes and event loops that end with memories in a buffer that nobody closed; and forks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from memtrace import Memtrace
 
 FIRST = ("main", "first")
-# To import all this takes a second. One interpreter does it and forks for each test, before it runs anything.
+# Importing all this takes a second. One interpreter does it and forks for each test, before it runs anything.
 # A fork ends as an interpreter does.
 FORKS = """
 import asyncio, atexit, gc, json, multiprocessing, os, signal, sys, threading, weakref
@@ -55,7 +55,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[subprocess.Popen[str]]:
-    """An interpreter that forks for each line of input, and prints how the fork ended."""
+    """Return an interpreter that forks for each line of input, and prints how the fork ended."""
     command = [sys.executable, "-I", "-u", "-c", FORKS]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield process
@@ -66,7 +66,7 @@ def forks() -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def run(forks: subprocess.Popen[str], tmp_path: Path) -> Run:
-    """Runs code after BEGIN in a process of its own, to its end; returns what it writes to stderr."""
+    """Return a function that runs code after BEGIN in its own process, and returns its stderr."""
 
     def run(url: str, code: str, returncode: int = 0) -> str:
         assert forks.stdin
@@ -185,7 +185,7 @@ def test_event_loop_that_ends_has_stored_all(run: Run, url: str, code: str) -> N
 
 
 @pytest.mark.parametrize("close", ["loop.close()", ""], ids=["closed", "left"])
-def test_event_loop_that_drops_its_tasks_leaves_them_to_the_exit(run: Run, url: str, close: str) -> None:
+def test_exit_stores_memories_of_dropped_tasks(run: Run, url: str, close: str) -> None:
     code = f"""
 loop = asyncio.new_event_loop()
 loop.run_until_complete(forget())
@@ -203,12 +203,12 @@ child = os.fork()
 if child:
     assert os.waitpid(child, 0)[1] == 0
 """
-    assert "memory" not in run(url, code)  # of a warning, or of a failure
+    assert "memory" not in run(url, code)  # a warning or a failure would be a line
     assert sorted(stored(url)) == [FIRST, ("task", "second")]
 
 
 def test_block_that_is_interrupted_stores_all(run: Run, url: str) -> None:
-    # A parent in the background may have had its children ignore the signal.
+    # A parent in the background may have made its children ignore the signal.
     code = """
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -254,7 +254,7 @@ loop.run_until_complete(async_log.remember("task", "second"))
     assert sum(line.startswith("Lost: 1 memory could not be stored: POST") for line in lines) == 2
 
 
-def test_exit_with_failures_in_hand_logs_the_loss(run: Run) -> None:
+def test_exit_with_unreported_failures_logs_the_loss(run: Run) -> None:
     code = """
 async def fails():
     async with async_log:
@@ -304,7 +304,7 @@ client.buffered(max_delay=0, on_failure=fail).remember("dropped", "precious", me
 
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
-def test_close_raises_what_a_dropped_buffer_could_not_store(run: Run, url: str, drop: str) -> None:
+def test_client_close_raises_failures_of_a_dropped_buffer(run: Run, url: str, drop: str) -> None:
     code = """
 work_of_all()
 try:
@@ -318,13 +318,13 @@ except BufferedWriteError as error:
 
 
 @pytest.mark.parametrize("drop", DROPS.values(), ids=DROPS)
-def test_exit_logs_what_a_dropped_buffer_could_not_store(run: Run, url: str, drop: str) -> None:
+def test_exit_logs_failures_of_a_dropped_buffer(run: Run, url: str, drop: str) -> None:
     lines = run(url, NOBODY_HOLDS + drop + "\nwork_of_all()\ndel client\ngc.collect()").splitlines()
 
     assert sum(line.startswith("Lost: 1 memory could not be stored: ") for line in lines) == 1
 
 
-def test_close_raises_what_a_dropped_buffer_of_an_event_loop_held(run: Run, url: str) -> None:
+def test_client_close_raises_memories_of_a_dropped_async_buffer(run: Run, url: str) -> None:
     code = """
 log.close()
 

@@ -1,4 +1,4 @@
-"""Closing: as often as one likes, from anywhere, and for all copies at once."""
+"""Closing: as often as the caller likes, from any thread, and for all copies at once."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from live import LiveServer
 from memtrace import APIConnectionError, AsyncMemtrace, AsyncWriteBuffer, Memtrace
 
 
-def closed_says_so(client: Any) -> None:
+def assert_closed(client: Any) -> None:
     with pytest.raises(APIConnectionError, match="this client is closed; make a new one"):
         client.list_memories()
 
 
 @pytest.mark.parametrize("is_used", [True, False])
-def test_closing_again_and_again_does_nothing(
+def test_closing_a_closed_client_does_nothing(
     make_client: MakeClient, fake_server: FakeServer, *, is_used: bool
 ) -> None:
     client = make_client()
     if is_used:
-        fake_server.answer(200, page())
+        fake_server.respond(200, page())
         client.list_memories()
 
     for _ in range(3):
         client.close()
     with client:
-        closed_says_so(client)
-    closed_says_so(client)
+        assert_closed(client)
+    assert_closed(client)
 
 
 @pytest.mark.parametrize("is_used", [True, False])
@@ -49,7 +49,7 @@ def test_a_client_and_its_copies_are_closed_together(
     copy = client.with_options(timeout=1)
     copy_of_copy = copy.with_options(api_key="mtk_other")
     if is_used:
-        fake_server.answer(200, page())
+        fake_server.respond(200, page())
         copy.list_memories()
 
     for one in {
@@ -61,7 +61,7 @@ def test_a_client_and_its_copies_are_closed_together(
         one.close()
 
     for one in (client, copy, copy_of_copy, client.with_options(max_retries=0)):
-        closed_says_so(one)
+        assert_closed(one)
 
 
 def test_a_caller_supplied_http_client_stays_open_after_close(make_client: MakeClient) -> None:
@@ -72,12 +72,12 @@ def test_a_caller_supplied_http_client_stays_open_after_close(make_client: MakeC
     client.with_options(timeout=1).close()
     client.close()
 
-    closed_says_so(client)
+    assert_closed(client)
     assert make_client(http_client=http_client).list_memories().count == 0
 
 
 @pytest.mark.parametrize("close", [AsyncMemtrace.close, AsyncMemtrace.aclose])
-def test_both_ways_to_close_can_be_mixed(close: Callable[[AsyncMemtrace], Any]) -> None:
+def test_close_and_aclose_can_be_mixed(close: Callable[[AsyncMemtrace], Any]) -> None:
     async def run() -> None:
         async with AsyncMemtrace("sqlite://") as client:
             assert (await client.ready()).status == "ok"
@@ -88,7 +88,7 @@ def test_both_ways_to_close_can_be_mixed(close: Callable[[AsyncMemtrace], Any]) 
 
 
 @pytest.mark.parametrize("close", [AsyncWriteBuffer.close, AsyncWriteBuffer.aclose])
-def test_a_buffer_too_is_closed_as_often_as_one_likes_in_either_way(
+def test_close_and_aclose_of_a_buffer_can_be_mixed(
     close: Callable[[AsyncWriteBuffer], Any],
 ) -> None:
     async def run() -> None:
@@ -110,7 +110,7 @@ def test_many_threads_may_close_at_once(live_server: LiveServer) -> None:
     with ThreadPoolExecutor(8) as pool:
         assert [future.result() for future in [pool.submit(client.close) for _ in range(32)]] == [None] * 32
 
-    closed_says_so(client)
+    assert_closed(client)
 
 
 def test_an_embedded_store_can_be_opened_again_by_another_client(
@@ -141,7 +141,7 @@ def test_a_call_that_fails_as_its_client_closes_is_not_retried() -> None:
 
 def open_clients() -> list[object]:
     kinds = httpx.Client, httpx.AsyncClient
-    # Not isinstance, which asks an object for its class: openai has some that make a client then.
+    # Not isinstance: it asks an object for its class, upon which some objects of openai make a client.
     return [found for found in gc.get_objects() if issubclass(type(found), kinds) and not found.is_closed]
 
 
@@ -150,7 +150,7 @@ def test_a_client_closed_during_its_first_call_leaves_nothing_open() -> None:
         before = open_clients()
         client = AsyncMemtrace("https://127.0.0.1:9")
         call = asyncio.create_task(client.ready())
-        await asyncio.sleep(0)  # until a thread makes the connections
+        await asyncio.sleep(0)  # lets a thread begin to make the connections
         await client.close()
         with pytest.raises(APIConnectionError, match=r"this client (was|is) closed"):
             await call
@@ -159,7 +159,7 @@ def test_a_client_closed_during_its_first_call_leaves_nothing_open() -> None:
     assert asyncio.run(main()) == []
 
 
-def test_a_client_closed_by_another_thread_in_its_first_call_leaves_nothing(
+def test_client_closed_by_a_thread_during_a_first_call_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates = tmp_path / "certificates.pem"
@@ -170,7 +170,7 @@ def test_a_client_closed_by_another_thread_in_its_first_call_leaves_nothing(
 
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(client.ready)
-        with certificates.open("w") as file:  # as soon as the call reads it
+        with certificates.open("w") as file:  # opens as soon as the call reads it
             client.close()
             file.write(certifi.contents())
 

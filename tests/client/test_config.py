@@ -1,4 +1,4 @@
-"""Making a client: where memory lives, with which key, and without touching anything."""
+"""Making a client: its URL, its key and its settings, without any input or output."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from memtrace import AsyncMemtrace, Memtrace, MemtraceError, __version__
 
 
 def test_url_and_key_may_be_positional(make_client: MakeClient, fake_server: FakeServer) -> None:
-    fake_server.answer(200, MEMORY)
+    fake_server.respond(200, MEMORY)
 
     make_client("https://memory.example:9443", "mtk_positional").get_memory("mem_1")
 
@@ -25,8 +25,10 @@ def test_url_and_key_may_be_positional(make_client: MakeClient, fake_server: Fak
     assert fake_server.request.headers["x-api-key"] == "mtk_positional"
 
 
-def test_a_server_is_told_which_versions_ask(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"status": "ok"})
+def test_user_agent_names_the_versions_of_the_sdk_and_of_python(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.respond(200, {"status": "ok"})
 
     sdk.health()
 
@@ -34,12 +36,12 @@ def test_a_server_is_told_which_versions_ask(sdk: Memtrace, fake_server: FakeSer
     assert fake_server.request.headers["user-agent"] == f"memtrace-sdk/{__version__} python/{python}"
 
 
-def test_they_fall_back_to_the_environment(
+def test_url_and_key_fall_back_to_the_environment(
     make_client: MakeClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMTRACE_URL", "http://from-env:1234")
     monkeypatch.setenv("MEMTRACE_API_KEY", "mtk_from_env")
-    fake_server.answer(200, MEMORY)
+    fake_server.respond(200, MEMORY)
 
     make_client(None, None).get_memory("mem_1")
 
@@ -47,10 +49,10 @@ def test_they_fall_back_to_the_environment(
     assert fake_server.request.headers["x-api-key"] == "mtk_from_env"
 
 
-def test_without_either_it_is_a_local_server_and_no_key(
+def test_url_defaults_to_a_local_server_without_a_key(
     make_client: MakeClient, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(200, MEMORY)
+    fake_server.respond(200, MEMORY)
 
     client = make_client(None, None)
     client.get_memory("mem_1")
@@ -60,7 +62,7 @@ def test_without_either_it_is_a_local_server_and_no_key(
     assert "x-api-key" not in fake_server.request.headers
 
 
-def test_the_environment_is_read_when_a_client_is_made_not_at_import(
+def test_environment_is_read_when_a_client_is_made(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMTRACE_URL", "http://one")
@@ -70,10 +72,8 @@ def test_the_environment_is_read_when_a_client_is_made_not_at_import(
 
 
 @pytest.mark.parametrize("base_url", ["http://host/memtrace", "http://host/memtrace/"])
-def test_a_server_may_live_under_a_path(
-    make_client: MakeClient, fake_server: FakeServer, base_url: str
-) -> None:
-    fake_server.answer(200, MEMORY)
+def test_base_url_may_have_a_path(make_client: MakeClient, fake_server: FakeServer, base_url: str) -> None:
+    fake_server.respond(200, MEMORY)
 
     make_client(base_url).get_memory("mem_1")
 
@@ -94,7 +94,7 @@ def test_a_server_may_live_under_a_path(
         ("http://Host:65535", "http://host:65535"),
     ],
 )
-def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, shown: str) -> None:
+def test_base_url_is_normalised(make_client: MakeClient, base_url: str, shown: str) -> None:
     assert make_client(base_url).base_url == shown
 
 
@@ -129,7 +129,7 @@ def test_any_url_of_a_server_will_do(make_client: MakeClient, base_url: str, sho
         ("postgresql://host/db?mode=rw", "the only mode"),
     ],
 )
-def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
+def test_invalid_base_url_is_refused_when_a_client_is_made(
     make_client: MakeClient, base_url: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=r"^base_url") as caught:
@@ -150,7 +150,7 @@ def test_a_url_that_cannot_work_is_said_to_be_so_at_once(
         "sqlite://me:secret@host/db?mode=rw",
     ],
 )
-def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient, base_url: str) -> None:
+def test_error_about_a_base_url_hides_its_secrets(make_client: MakeClient, base_url: str) -> None:
     with pytest.raises(ValueError, match="base_url") as caught:
         make_client(base_url)
 
@@ -158,7 +158,7 @@ def test_what_is_wrong_is_said_without_the_secret_in_it(make_client: MakeClient,
 
 
 @pytest.mark.parametrize("api_key", [f"{KEY}\n", f" {KEY}", "schlüssel", "a\r\nx-other: b"])
-def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(
+def test_key_that_is_no_valid_header_is_refused_without_showing_it(
     make_client: MakeClient, api_key: str
 ) -> None:
     with pytest.raises(ValueError, match="api_key") as caught:
@@ -177,7 +177,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(
         {"max_retries": -1},
     ],
 )
-def test_a_setting_that_cannot_work_is_said_to_be_so(
+def test_setting_out_of_range_is_a_value_error_that_names_it(
     make_client: MakeClient, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(ValueError, match=next(iter(settings))):
@@ -197,14 +197,14 @@ def test_a_setting_that_cannot_work_is_said_to_be_so(
     ],
     ids=repr,
 )
-def test_a_setting_of_another_type_is_said_to_be_so(
+def test_setting_of_a_wrong_type_is_a_type_error_that_names_it(
     make_client: MakeClient, settings: dict[str, Any]
 ) -> None:
     with pytest.raises(TypeError, match=f"^{next(iter(settings))}: "):
         make_client(**settings)
 
 
-def test_the_key_and_the_password_are_never_shown(make_client: MakeClient) -> None:
+def test_repr_of_a_client_shows_neither_key_nor_password(make_client: MakeClient) -> None:
     client = make_client("http://me:hunter2@host:9100/path", KEY)
 
     assert repr(client) in {
@@ -220,25 +220,25 @@ def test_user_and_password_of_the_url_are_sent_as_basic_auth(
 ) -> None:
     client = make_client("http://me:hunter%202@host")
     for used in (client, client.with_options(timeout=1), client.with_options(api_key="mtk_other")):
-        fake_server.answer(200, MEMORY)
+        fake_server.respond(200, MEMORY)
         used.get_memory("mem_1")
 
         request = fake_server.requests.pop()
         assert request.headers["authorization"] == httpx.BasicAuth("me", "hunter 2")._auth_header  # noqa: SLF001
         assert request.headers["host"] == "host"
-        assert request.url.userinfo == b""  # which httpx would log
+        assert request.url.userinfo == b""  # httpx would log it
 
 
 @pytest.mark.parametrize("base_url", ["http://localhost:9", "https://localhost:9", "sqlite:///nowhere/x.db"])
-def test_making_a_client_does_nothing_but_remember_its_settings(
+def test_making_a_client_opens_no_socket_and_no_file(
     make_client: MakeClient, base_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
-        pytest.fail("a client that was just made did something")
+        pytest.fail("making a client opened something")
 
     monkeypatch.setattr(socket, "socket", refuse)
     monkeypatch.setattr("builtins.open", refuse)
-    # Even an idle httpx client reads certificates when it is made.
+    # Making an httpx client reads certificates.
     monkeypatch.setattr(httpx, "Client", refuse)
     monkeypatch.setattr(httpx, "AsyncClient", refuse)
 
@@ -253,37 +253,35 @@ def test_no_client_has_a_destructor() -> None:
 
 
 def limits(client: Memtrace, fake_server: FakeServer) -> dict[str, float | None]:
-    """How long each step of a call of a client may take when the call begins."""
-    fake_server.answer(200, MEMORY)
+    """Return the limits of each step of a call, when the call begins."""
+    fake_server.respond(200, MEMORY)
     client.get_memory("mem_1")
     return dict(fake_server.requests[-1].extensions["timeout"])
 
 
-def in_all(seconds: float) -> dict[str, float | None]:
-    """The limits of a call that may take so long as a whole."""
+def for_the_call(seconds: float) -> dict[str, float | None]:
+    """Return the limits of a call whose timeout is for the whole call."""
     return {"connect": min(5, seconds / 2), "read": seconds, "write": seconds, "pool": seconds}
 
 
-def test_the_timeout_is_thirty_seconds_for_a_whole_call_by_default(
+def test_default_timeout_is_thirty_seconds_for_the_whole_call(
     make_client: MakeClient,
     fake_server: FakeServer,
     call_clock: list[float],  # noqa: ARG001  # no time passes
 ) -> None:
     steps = httpx.Timeout(3, connect=1)
 
-    assert limits(make_client(), fake_server) == in_all(30)
-    assert limits(make_client(timeout=None), fake_server) == in_all(30)
-    assert limits(make_client(timeout=2), fake_server) == in_all(2)
+    assert limits(make_client(), fake_server) == for_the_call(30)
+    assert limits(make_client(timeout=None), fake_server) == for_the_call(30)
+    assert limits(make_client(timeout=2), fake_server) == for_the_call(2)
     assert limits(make_client(timeout=steps), fake_server) == steps.as_dict()
-    assert limits(make_client().with_options(timeout=2), fake_server) == in_all(2)
+    assert limits(make_client().with_options(timeout=2), fake_server) == for_the_call(2)
     assert limits(make_client(timeout=2).with_options(timeout=steps), fake_server) == steps.as_dict()
-    assert limits(make_client(timeout=2).with_options(max_retries=1), fake_server) == in_all(2)
+    assert limits(make_client(timeout=2).with_options(max_retries=1), fake_server) == for_the_call(2)
 
 
-def test_a_step_may_take_what_is_left_when_it_begins(
-    make_client: MakeClient, call_clock: list[float]
-) -> None:
-    server = FakeServer().answer(200, MEMORY)
+def test_step_may_take_the_rest_of_the_timeout(make_client: MakeClient, call_clock: list[float]) -> None:
+    server = FakeServer().respond(200, MEMORY)
     seen = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -294,20 +292,20 @@ def test_a_step_may_take_what_is_left_when_it_begins(
 
     make_client(http_client=make_client.http_client(handle), timeout=20).get_memory("mem_1")
 
-    assert seen == [in_all(20), in_all(13)]
-    assert len(server.request.extensions["timeout"]) == len(in_all(20))
+    assert seen == [for_the_call(20), for_the_call(13)]
+    assert len(server.request.extensions["timeout"]) == len(for_the_call(20))
 
 
 def test_a_timeout_of_httpx_bounds_each_step(make_client: MakeClient, fake_server: FakeServer) -> None:
-    fake_server.answer(200, MEMORY)
+    fake_server.respond(200, MEMORY)
 
     make_client(timeout=httpx.Timeout(3, connect=1)).get_memory("mem_1")
 
     assert fake_server.request.extensions["timeout"] == httpx.Timeout(3, connect=1).as_dict()
 
 
-def test_a_given_http_client_sends_with_its_own_settings_and_stays_open(make_client: MakeClient) -> None:
-    server = FakeServer().answer(200, MEMORY)
+def test_supplied_http_client_keeps_its_settings_and_stays_open(make_client: MakeClient) -> None:
+    server = FakeServer().respond(200, MEMORY)
     http_client = make_client.http_client(
         server.handle, headers={"x-proxy": "p"}, cookies={"sticky": "1"}, timeout=7, follow_redirects=True
     )
@@ -323,15 +321,15 @@ def test_a_given_http_client_sends_with_its_own_settings_and_stays_open(make_cli
 
 
 @pytest.mark.parametrize("timeout", ["30s", (1, 2), {"read": 1}, True], ids=str)
-def test_a_timeout_that_is_no_time_is_said_to_be_so(make_client: MakeClient, timeout: Any) -> None:
+def test_timeout_of_a_wrong_type_is_a_type_error(make_client: MakeClient, timeout: Any) -> None:
     with pytest.raises(TypeError, match=rf"timeout: {re.escape(repr(timeout))} is not a number; give "):
         make_client(timeout=timeout)
     with pytest.raises(TypeError, match=r"timeout: .* is not a number"):
         make_client().with_options(timeout=timeout)
 
 
-def test_the_timeout_holds_with_a_given_http_client_too(make_client: MakeClient) -> None:
-    server = FakeServer().answer(200, MEMORY)
+def test_timeout_bounds_calls_over_a_supplied_http_client(make_client: MakeClient) -> None:
+    server = FakeServer().respond(200, MEMORY)
 
     make_client(http_client=make_client.http_client(server.handle), timeout=2).get_memory("mem_1")
 
@@ -339,8 +337,8 @@ def test_the_timeout_holds_with_a_given_http_client_too(make_client: MakeClient)
     assert all(0 < seconds <= 2 for seconds in server.request.extensions["timeout"].values())
 
 
-def test_a_timeout_of_httpx_goes_before_that_of_a_given_http_client(make_client: MakeClient) -> None:
-    server = FakeServer().answer(200, MEMORY)
+def test_httpx_timeout_overrides_that_of_a_supplied_http_client(make_client: MakeClient) -> None:
+    server = FakeServer().respond(200, MEMORY)
     http_client = make_client.http_client(server.handle, timeout=7)
 
     make_client(http_client=http_client, timeout=httpx.Timeout(3, read=1)).get_memory("mem_1")
@@ -350,9 +348,9 @@ def test_a_timeout_of_httpx_goes_before_that_of_a_given_http_client(make_client:
 
 def test_an_http_client_of_the_other_kind_is_refused() -> None:
     with pytest.raises(TypeError, match=r"^http_client: it is a httpx.AsyncClient; give a Client of httpx$"):
-        Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # that is what is tested
+        Memtrace(http_client=httpx.AsyncClient())  # type: ignore[arg-type]  # the error under test
     with pytest.raises(TypeError, match=r"^http_client: it is a httpx.Client; give an AsyncClient of httpx$"):
-        AsyncMemtrace(http_client=httpx.Client())  # type: ignore[arg-type]  # that is what is tested
+        AsyncMemtrace(http_client=httpx.Client())  # type: ignore[arg-type]  # the error under test
 
 
 def test_an_http_client_for_an_embedded_store_is_refused(make_client: MakeClient) -> None:
@@ -361,9 +359,9 @@ def test_an_http_client_for_an_embedded_store_is_refused(make_client: MakeClient
 
 
 def test_a_copy_with_other_options_shares_the_connections(
-    make_client: MakeClient, fake_server: FakeServer, waits: list[float]
+    make_client: MakeClient, fake_server: FakeServer, delays: list[float]
 ) -> None:
-    fake_server.answer(200, MEMORY).answer(500).answer(200, MEMORY)
+    fake_server.respond(200, MEMORY).respond(500).respond(200, MEMORY)
     client = make_client()
     other = client.with_options(timeout=2, max_retries=0, api_key="mtk_other")
 
@@ -374,14 +372,14 @@ def test_a_copy_with_other_options_shares_the_connections(
     other.close()
 
     assert repr(other) == repr(client)
-    assert waits == []
+    assert delays == []
     assert [r.headers["x-api-key"] for r in fake_server.requests] == [KEY, "mtk_other", KEY]
     with pytest.raises(MemtraceError, match="closed"):
         client.get_memory("mem_1")
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy], ids=["pickled", "copied deeply"])
-def test_a_client_that_is_pickled_says_what_to_do(make_client: MakeClient, copied: Any) -> None:
+def test_pickling_a_client_raises_an_error_with_the_remedy(make_client: MakeClient, copied: Any) -> None:
     with pytest.raises(TypeError, match=r"^a client .* cannot be pickled; make one where it is used$"):
         copied(getattr(make_client(), "_value", make_client()))
 
@@ -393,10 +391,8 @@ def test_a_copy_of_a_subclass_is_of_the_subclass() -> None:
     assert type(Mine("http://host").with_options(timeout=1)) is Mine
 
 
-def test_closing_twice_is_fine_and_a_closed_client_says_so(
-    make_client: MakeClient, fake_server: FakeServer
-) -> None:
-    fake_server.answer(200, page())
+def test_call_of_a_closed_client_raises(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page())
     client = make_client()
     with client:
         client.list_memories()
@@ -412,14 +408,14 @@ async def _aclose() -> None:
     await client.close()
 
 
-def test_the_async_client_has_both_ways_to_close() -> None:
+def test_async_client_has_close_and_aclose() -> None:
     import asyncio  # noqa: PLC0415  # for this test alone
 
     asyncio.run(_aclose())
 
 
-def test_an_empty_key_sends_none(make_client: MakeClient, fake_server: FakeServer) -> None:
-    fake_server.answer(200, MEMORY)
+def test_empty_key_sends_no_header(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.respond(200, MEMORY)
 
     make_client().with_options(api_key="").get_memory("mem_1")
 

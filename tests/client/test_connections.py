@@ -1,4 +1,4 @@
-"""On a real socket: lost and broken answers, time, threads, forks, event loops; and opening a store."""
+"""Real sockets: lost and broken responses, timeouts, threads, forks and event loops; and opening a store."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ HALF = b"HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-lengt
 GARBAGE = b"SSH-2.0-OpenSSH_9.2\r\n"
 
 
-def answer(body: Any, status: str = "200 OK", **headers: str) -> bytes:
-    """An answer, as it is on the wire."""
+def response_of(body: Any, status: str = "200 OK", **headers: str) -> bytes:
+    """Return the bytes of a response."""
     content = json.dumps(body).encode()
     lines = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(content)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -45,28 +45,28 @@ def answer(body: Any, status: str = "200 OK", **headers: str) -> bytes:
 
 
 class RawServer(Server):
-    """Gives each request the next of its answers, and closes the connection after what is no answer."""
+    """Send the next of its responses for each request; close the connection after one that is broken."""
 
     def __init__(self) -> None:
-        self.answers: list[bytes | None] = []
+        self.responses: list[bytes | None] = []
         self.requests: list[bytes] = []
         self.connections = 0
         self.echo = False
         self._lock = threading.Lock()
-        super().__init__(self._answer)
+        super().__init__(self._respond)
 
-    def _answer(self, connection: socket.socket, is_over: threading.Event) -> None:
+    def _respond(self, connection: socket.socket, is_over: threading.Event) -> None:
         self.connections += 1
         connection.settimeout(0.05)
         while request := self._read(connection):
             with self._lock:
                 self.requests.append(request)
-                given = self._echoed(request) if self.echo else self.answers.pop(0)
-            if given is None:
+                response = self._echoed(request) if self.echo else self.responses.pop(0)
+            if response is None:
                 is_over.wait()
                 return
-            connection.sendall(given)
-            if given in {LOST, HALF, GARBAGE}:
+            connection.sendall(response)
+            if response in {LOST, HALF, GARBAGE}:
                 return
 
     def _read(self, connection: socket.socket) -> bytes:
@@ -89,7 +89,7 @@ class RawServer(Server):
         return int(lines[0].partition(b":")[2]) if lines else 0
 
     def _echoed(self, request: bytes) -> bytes:
-        return answer({**MEMORY, "id": request.split()[1].decode().rpartition("/")[2]})
+        return response_of({**MEMORY, "id": request.split()[1].decode().rpartition("/")[2]})
 
 
 @pytest.fixture
@@ -106,10 +106,10 @@ def header(request: bytes, name: str) -> str:
 
 @pytest.mark.usefixtures("no_delays")
 @pytest.mark.parametrize("broken", [LOST, HALF, GARBAGE], ids=["lost", "half", "garbage"])
-def test_a_write_whose_answer_is_lost_is_sent_again_as_the_same_write(
+def test_retried_write_has_the_same_key_and_body(
     make_client: MakeClient, raw_server: RawServer, broken: bytes
 ) -> None:
-    raw_server.answers = [broken, answer(MEMORY, "201 Created")]
+    raw_server.responses = [broken, response_of(MEMORY, "201 Created")]
 
     assert make_client(raw_server.url).remember("a", "b").id == MEMORY["id"]
 
@@ -119,34 +119,32 @@ def test_a_write_whose_answer_is_lost_is_sent_again_as_the_same_write(
 
 
 @pytest.mark.parametrize("broken", [LOST, HALF, GARBAGE], ids=["lost", "half", "garbage"])
-def test_a_broken_answer_is_an_error_of_ours(
+def test_broken_response_is_an_api_connection_error(
     make_client: MakeClient, raw_server: RawServer, broken: bytes
 ) -> None:
-    raw_server.answers = [broken]
+    raw_server.responses = [broken]
 
     with pytest.raises(APIConnectionError, match="the connection was lost"):
         make_client(raw_server.url, max_retries=0).recall("a")
 
 
-def test_an_answer_that_is_no_gzip_although_it_says_so_is_an_error_of_ours(
+def test_response_that_is_not_gzip_as_declared_is_an_error(
     make_client: MakeClient, raw_server: RawServer
 ) -> None:
-    raw_server.answers = [answer(MEMORY, content_encoding="gzip")]
+    raw_server.responses = [response_of(MEMORY, content_encoding="gzip")]
 
     with pytest.raises(ResponseValidationError, match="decompressed"):
         make_client(raw_server.url).get_memory("mem_1")
 
 
-def test_a_server_that_says_nothing_is_left_after_the_timeout(
-    make_client: MakeClient, raw_server: RawServer
-) -> None:
-    raw_server.answers = [None]
+def test_silent_server_is_a_timeout_error(make_client: MakeClient, raw_server: RawServer) -> None:
+    raw_server.responses = [None]
 
     with pytest.raises(APITimeoutError, match="no response in time"):
         make_client(raw_server.url, timeout=0.05, max_retries=0).recall("a")
 
 
-def test_a_port_where_nobody_listens_is_an_error_that_names_it(make_client: MakeClient) -> None:
+def test_refused_connection_is_an_error_that_names_the_url(make_client: MakeClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -157,13 +155,13 @@ def test_a_port_where_nobody_listens_is_an_error_that_names_it(make_client: Make
     assert caught.value.message.endswith("is a Memtrace server running there?")
 
 
-def test_a_host_that_does_not_exist_is_an_error_of_ours(make_client: MakeClient) -> None:
+def test_unknown_host_is_an_api_connection_error(make_client: MakeClient) -> None:
     with pytest.raises(APIConnectionError, match="the name of the host cannot be resolved"):
         make_client("http://nowhere.invalid", max_retries=0).recall("a")
 
 
 def test_requests_share_a_connection(make_client: MakeClient, raw_server: RawServer) -> None:
-    raw_server.answers = [answer(page())] * 3
+    raw_server.responses = [response_of(page())] * 3
     client = make_client(raw_server.url)
 
     client.recall("a")
@@ -174,7 +172,7 @@ def test_requests_share_a_connection(make_client: MakeClient, raw_server: RawSer
 
 
 def test_threads_can_share_a_client(raw_server: RawServer) -> None:
-    from memtrace import Memtrace  # noqa: PLC0415  # the async client is of one thread
+    from memtrace import Memtrace  # noqa: PLC0415  # for this test alone
 
     raw_server.echo = True
     with Memtrace(raw_server.url) as client, ThreadPoolExecutor(8) as pool:
@@ -193,7 +191,7 @@ def test_tasks_can_share_a_client(raw_server: RawServer) -> None:
     asyncio.run(run())
 
 
-def test_cancelling_passes_through_and_the_client_is_as_good_as_before(raw_server: RawServer) -> None:
+def test_cancelled_call_leaves_the_client_usable(raw_server: RawServer) -> None:
     async def run() -> None:
         async with AsyncMemtrace(raw_server.url) as client:
             await client.ready()
@@ -202,19 +200,19 @@ def test_cancelling_passes_through_and_the_client_is_as_good_as_before(raw_serve
                     await client.get_memory("mem_1")
             assert (await client.get_memory("mem_1")).id == MEMORY["id"]
 
-    raw_server.answers = [answer({"status": "ok"}), None, answer(MEMORY)]
+    raw_server.responses = [response_of({"status": "ok"}), None, response_of(MEMORY)]
     asyncio.run(run())
 
     assert len(raw_server.requests) == 3
 
 
 @pytest.mark.usefixtures("no_delays")
-def test_it_runs_on_trio_too_and_waits_there(raw_server: RawServer) -> None:
+def test_async_client_retries_on_trio(raw_server: RawServer) -> None:
     async def run() -> None:
         async with AsyncMemtrace(raw_server.url) as client:
             assert (await client.get_memory("mem_1")).id == MEMORY["id"]
 
-    raw_server.answers = [LOST, answer(MEMORY)]
+    raw_server.responses = [LOST, response_of(MEMORY)]
     trio.run(run)
 
     assert len(raw_server.requests) == 2
@@ -232,8 +230,10 @@ asyncio.run(client.close())
 
 
 def test_an_async_client_survives_its_event_loop(raw_server: RawServer) -> None:
-    # Its connections do not: they belong to the loop.
-    raw_server.answers = [answer({**MEMORY, "content": content}) for content in ("one", "two", "three")]
+    # Its connections do not survive: they belong to the loop.
+    raw_server.responses = [
+        response_of({**MEMORY, "content": content}) for content in ("one", "two", "three")
+    ]
 
     assert printed_by(LOOPS, raw_server.url) == ["one", "two", "three"]
 
@@ -249,14 +249,14 @@ async def ready_on_its_loop(client: AsyncMemtrace) -> weakref.ref[asyncio.Abstra
     tuple(map(int, version("anyio").split(".")[:2])) < (4, 15),
     reason="older ones keep each loop with threads",
 )
-def test_an_async_client_does_not_hold_on_to_an_event_loop_that_has_ended() -> None:
+def test_async_client_keeps_no_reference_to_an_ended_event_loop() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"status": "ok"}))
     client = AsyncMemtrace(http_client=httpx.AsyncClient(transport=transport))
     before = threading.enumerate()
 
     first = asyncio.run(ready_on_its_loop(client))
     asyncio.run(ready_on_its_loop(client))
-    # The threads of a loop that has ended know it until they end, too.
+    # The threads of an ended loop also refer to it until they end.
     for thread in set(threading.enumerate()).difference(before):
         thread.join(60)
     gc.collect()
@@ -265,7 +265,7 @@ def test_an_async_client_does_not_hold_on_to_an_event_loop_that_has_ended() -> N
 
 
 def test_an_async_client_keeps_the_connections_of_each_running_loop(raw_server: RawServer) -> None:
-    raw_server.answers = [answer({"status": "ok"})] * 4
+    raw_server.responses = [response_of({"status": "ok"})] * 4
     client = AsyncMemtrace(raw_server.url, max_retries=0)
     with asyncio.Runner() as first, asyncio.Runner() as second:
         for runner in (first, second, first, second):
@@ -297,7 +297,7 @@ client.close()
 
 
 def printed_by(script: str, *arguments: str) -> list[str]:
-    """What a script prints in a process of its own."""
+    """Return the lines that a script prints in its own process."""
     done = subprocess.run(
         [sys.executable, "-I", "-c", script, *arguments],
         capture_output=True,
@@ -309,9 +309,9 @@ def printed_by(script: str, *arguments: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_forked_process_makes_connections_of_its_own(raw_server: RawServer) -> None:
-    raw_server.answers = [
-        answer({**MEMORY, "content": content}, "201 Created") for content in ("one", "two", "three")
+def test_forked_process_opens_its_own_connection(raw_server: RawServer) -> None:
+    raw_server.responses = [
+        response_of({**MEMORY, "content": content}, "201 Created") for content in ("one", "two", "three")
     ]
 
     assert printed_by(FORK, raw_server.url) == ["one", "two", "three"]
@@ -319,7 +319,7 @@ def test_a_forked_process_makes_connections_of_its_own(raw_server: RawServer) ->
     assert raw_server.connections == 2
 
 
-def test_a_forked_process_opens_the_file_for_itself(tmp_path: Path) -> None:
+def test_forked_process_can_use_the_store_of_its_parent(tmp_path: Path) -> None:
     assert printed_by(FORK, f"sqlite:///{tmp_path}/agent.db") == ["before", "in the child", "after"]
 
 
@@ -354,7 +354,7 @@ os.wait()
 
 @pytest.mark.parametrize("how", ["inherited", "own"])
 @pytest.mark.parametrize("parent", ["closes", "exits"])
-def test_a_parent_that_leaves_takes_nothing_of_its_fork_along(tmp_path: Path, how: str, parent: str) -> None:
+def test_fork_keeps_the_store_after_its_parent_has_left(tmp_path: Path, how: str, parent: str) -> None:
     printed = printed_by(FORK_AND_LEAVE, f"sqlite:///{tmp_path}/agent.db", how, parent)
 
     assert printed == ["['before', 'with the parent', 'without']"]
@@ -436,11 +436,11 @@ client.close()
 """
 
 
-def test_forks_beside_busy_threads_store_what_they_want(tmp_path: Path) -> None:
+def test_forks_beside_busy_threads_store_their_memories(tmp_path: Path) -> None:
     assert printed_by(FORK_BESIDE_THREADS, f"sqlite:///{tmp_path}/agent.db") == ["17"]
 
 
-def test_a_store_in_memory_is_not_lost_in_a_fork_without_a_word() -> None:
+def test_store_in_memory_raises_in_a_forked_process() -> None:
     before, child, after = printed_by(FORK, "sqlite://")
 
     assert (before, after) == ("before", "after")
@@ -467,7 +467,7 @@ def test_a_store_in_memory_is_private_to_a_client_and_its_copies(make_client: Ma
     assert make_client("sqlite://", None).recall("agent_1").count == 0
 
 
-def test_a_proxy_of_the_environment_does_not_come_between(
+def test_embedded_store_ignores_a_proxy_of_the_environment(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
@@ -475,13 +475,13 @@ def test_a_proxy_of_the_environment_does_not_come_between(
     assert make_client("sqlite://", None).ready().status == "ok"
 
 
-@pytest.mark.usefixtures("waits")
-def test_a_file_that_cannot_be_opened_is_an_error_of_ours(make_client: MakeClient, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("delays")
+def test_file_that_cannot_be_opened_is_a_memtrace_error(make_client: MakeClient, tmp_path: Path) -> None:
     with pytest.raises(MemtraceError):
         make_client(f"sqlite:///{tmp_path}/missing/agent.db").recall("a")
 
 
-def test_without_the_server_it_says_what_to_install(
+def test_embedded_store_without_the_server_names_what_to_install(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "memtrace_server.embedded", None)
@@ -490,7 +490,7 @@ def test_without_the_server_it_says_what_to_install(
         make_client("sqlite://").recall("a")
 
 
-def test_certificates_that_cannot_be_read_are_an_error_of_ours(
+def test_unreadable_certificates_are_an_api_connection_error(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
@@ -501,13 +501,13 @@ def test_certificates_that_cannot_be_read_are_an_error_of_ours(
 
 
 @pytest.mark.usefixtures("no_delays")
-def test_the_log_has_a_line_for_each_try_and_never_the_key(
+def test_log_has_a_line_for_each_attempt_and_never_the_key(
     make_client: MakeClient, raw_server: RawServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raw_server.answers = [
-        answer({"error": "busy", "code": "unavailable"}, "503 Busy", x_request_id="req_1"),
-        answer(page(), x_request_id="req_2"),
-        answer({"error": "No", "code": "forbidden"}, "403 No", x_request_id="req_3"),
+    raw_server.responses = [
+        response_of({"error": "busy", "code": "unavailable"}, "503 Busy", x_request_id="req_1"),
+        response_of(page(), x_request_id="req_2"),
+        response_of({"error": "No", "code": "forbidden"}, "403 No", x_request_id="req_3"),
     ]
     client = make_client(raw_server.url)
 

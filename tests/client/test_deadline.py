@@ -1,4 +1,4 @@
-"""How long a call takes at the most: all of it if the timeout is a number; else each step, as with httpx."""
+"""The time that a call takes: the whole call if the timeout is a number, else each step, as in httpx."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from memtrace import (
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n"
 DRIPS = {"head": HEAD + b"x-drip: " + b"y" * 10_000, "body": HEAD + b"\r\n" + b" " * 10_000}
-# What may pass on a busy machine until a thread that could go on does so; seconds.
+# Seconds that a busy machine may take to schedule a thread that can go on.
 SLACK = 2.0
 
 
-def drip(answer: bytes) -> Serve:
-    """Send an answer a byte at a time: each read gets something, and none the end."""
+def drip(response: bytes) -> Serve:
+    """Send a response a byte at a time, so that each read gets something and none the end."""
 
     def serve(connection: socket.socket, is_over: threading.Event) -> None:
         connection.recv(65536)
-        for place in range(len(answer)):
-            connection.sendall(answer[place : place + 1])
+        for index in range(len(response)):
+            connection.sendall(response[index : index + 1])
             if is_over.wait(0.01):
                 return
 
@@ -52,9 +52,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("part", DRIPS)
 @pytest.mark.parametrize("is_supplied", [False, True], ids=["own client", "caller's client"])
-def test_a_response_that_drips_ends_at_the_timeout_of_tasks(
-    serve: Any, part: str, *, is_supplied: bool
-) -> None:
+def test_dripping_response_ends_at_the_timeout_in_tasks(serve: Any, part: str, *, is_supplied: bool) -> None:
     async def run() -> None:
         url = serve(drip(DRIPS[part])).url
         async with httpx.AsyncClient() as http_client:
@@ -67,15 +65,13 @@ def test_a_response_that_drips_ends_at_the_timeout_of_tasks(
 
 
 @pytest.mark.parametrize("is_supplied", [False, True], ids=["own client", "caller's client"])
-def test_a_body_that_drips_ends_at_the_timeout_of_threads(serve: Any, *, is_supplied: bool) -> None:
+def test_dripping_body_ends_at_the_timeout_in_threads(serve: Any, *, is_supplied: bool) -> None:
     url = serve(drip(DRIPS["body"])).url
     with httpx.Client() as http_client, at_most(0.2), pytest.raises(APITimeoutError):
         Memtrace(url, timeout=0.2, http_client=http_client if is_supplied else None).recall("agent_1")
 
 
-def test_a_server_that_takes_a_request_slowly_does_not_outlive_it_either(
-    make_client: MakeClient, serve: Any
-) -> None:
+def test_request_that_is_read_slowly_ends_at_the_timeout(make_client: MakeClient, serve: Any) -> None:
     def read_slowly(connection: socket.socket, is_over: threading.Event) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
         while not is_over.wait(0.01) and connection.recv(100):
@@ -87,18 +83,18 @@ def test_a_server_that_takes_a_request_slowly_does_not_outlive_it_either(
         client.remember("agent_1", "x" * 20_000_000)
 
 
-def test_a_timeout_of_httpx_bounds_the_steps_and_not_the_call(make_client: MakeClient, serve: Any) -> None:
-    answer = json.dumps(page(MEMORY)).encode()
-    head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(answer)}\r\n\r\n".encode()
+def test_httpx_timeout_does_not_bound_the_whole_call(make_client: MakeClient, serve: Any) -> None:
+    response = json.dumps(page(MEMORY)).encode()
+    head = f"HTTP/1.1 200 OK\r\ncontent-length: {len(response)}\r\n\r\n".encode()
 
-    client = make_client(serve(drip(head + answer)).url, timeout=httpx.Timeout(1.0))
+    client = make_client(serve(drip(head + response)).url, timeout=httpx.Timeout(1.0))
 
     started = time.monotonic()
     assert client.recall("agent_1").count == 1
     assert time.monotonic() - started > 1.0
 
 
-def test_and_each_step_is_bounded(make_client: MakeClient, serve: Any) -> None:
+def test_httpx_timeout_bounds_each_step(make_client: MakeClient, serve: Any) -> None:
     client = make_client(serve(Silent()).url, timeout=httpx.Timeout(5, read=0.1), max_retries=0)
 
     with at_most(0.1), pytest.raises(APITimeoutError):
@@ -107,12 +103,12 @@ def test_and_each_step_is_bounded(make_client: MakeClient, serve: Any) -> None:
 
 @pytest.fixture
 def full() -> Iterator[int]:
-    """A port where nobody accepts connections, and no more can wait for that."""
+    """Return a port where nobody accepts connections, and whose queue of them is full."""
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         waiting = []
-        for _ in range(4):  # more than wait to be accepted; what is sent to more is dropped
+        for _ in range(4):  # more than the queue takes; the system drops packets for any more
             waiting.append(socket.socket())
             waiting[-1].settimeout(0)
             waiting[-1].connect_ex(full.getsockname())
@@ -124,13 +120,14 @@ def full() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("timeout", "said"),
     [
-        # The time of the call and that to connect end at once, and a busy event loop sees either first.
+        # The timeouts of the call and of the connection end together, and a busy event loop sees either
+        # first.
         pytest.param(0.5, "(cannot connect|no response) in time", id="call"),
         pytest.param(httpx.Timeout(30, connect=0.5), "cannot connect in time", id="connect"),
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_connection_that_nobody_accepts_is_given_up(
+def test_connection_that_nobody_accepts_is_a_timeout_error(
     make_client: MakeClient, full: int, scheme: str, timeout: Any, said: str
 ) -> None:
     client = make_client(f"{scheme}://127.0.0.1:{full}", timeout=timeout, max_retries=0)
@@ -139,37 +136,37 @@ def test_a_connection_that_nobody_accepts_is_given_up(
         client.recall("agent_1")
 
 
-def test_all_tries_and_pauses_count(make_client: MakeClient, serve: Any) -> None:
-    # The first try is answered at once, and the second never.
-    tries = []
+def test_timeout_includes_all_attempts_and_delays(make_client: MakeClient, serve: Any) -> None:
+    # The first attempt gets a response at once, and the second never.
+    attempts = []
 
-    def answer(connection: socket.socket, is_over: threading.Event) -> None:
-        tries.append(connection.recv(65536))
-        if len(tries) == 1:
+    def respond(connection: socket.socket, is_over: threading.Event) -> None:
+        attempts.append(connection.recv(65536))
+        if len(attempts) == 1:
             connection.sendall(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         else:
             is_over.wait()
 
-    client = make_client(serve(answer).url, timeout=1.0, max_retries=10)
+    client = make_client(serve(respond).url, timeout=1.0, max_retries=10)
 
     with at_most(1.0), pytest.raises(APITimeoutError):
         client.recall("agent_1")
-    assert len(tries) == 2
+    assert len(attempts) == 2
 
 
-def test_a_pause_that_would_end_after_the_deadline_is_not_made(
-    make_client: MakeClient, fake_server: FakeServer, waits: list[float]
+def test_delay_that_would_end_after_the_timeout_is_not_begun(
+    make_client: MakeClient, fake_server: FakeServer, delays: list[float]
 ) -> None:
-    fake_server.answer(503, error("Busy"), headers={"retry-after": "5"})
+    fake_server.respond(503, error("Busy"), headers={"retry-after": "5"})
 
     with pytest.raises(ServerError, match="Busy"):
         make_client(timeout=5).recall("agent_1")
 
-    assert waits == []
+    assert delays == []
 
 
-def test_time_that_has_passed_is_no_longer_there_for_pauses(
-    make_client: MakeClient, fake_server: FakeServer, waits: list[float], call_clock: list[float]
+def test_delays_must_fit_into_the_rest_of_the_timeout(
+    make_client: MakeClient, fake_server: FakeServer, delays: list[float], call_clock: list[float]
 ) -> None:
     def pass_time(_: httpx.Request) -> httpx.Response:
         call_clock[0] += 6
@@ -180,12 +177,12 @@ def test_time_that_has_passed_is_no_longer_there_for_pauses(
     with pytest.raises(ServerError, match="Busy"):
         make_client(timeout=20, max_retries=10).recall("agent_1")
 
-    # The waits are not made here, so the clock goes on by the tries alone.
-    assert len(waits) == 2
+    # The delays are not slept here, so only the attempts move the clock.
+    assert len(delays) == 2
     assert len(fake_server.requests) == 3
 
 
-def test_with_options_gives_calls_another_time(make_client: MakeClient, serve: Any) -> None:
+def test_with_options_changes_the_timeout(make_client: MakeClient, serve: Any) -> None:
     client = make_client(serve(Silent()).url, timeout=60)
 
     with at_most(0.1), pytest.raises(APITimeoutError):
@@ -195,7 +192,7 @@ def test_with_options_gives_calls_another_time(make_client: MakeClient, serve: A
 OK = b'HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{"status":"ok"}'
 
 
-def test_waiting_for_a_connection_counts(serve: Any) -> None:
+def test_waiting_for_a_connection_counts_towards_the_timeout(serve: Any) -> None:
     asked, may_respond = threading.Event(), threading.Event()
 
     def hold(connection: socket.socket, is_over: threading.Event) -> None:  # noqa: ARG001
@@ -235,7 +232,7 @@ def test_closing_a_client_ends_the_calls_of_its_tasks(serve: Any) -> None:
 def test_the_second_address_of_a_host_is_reached_within_the_timeout(
     make_client: MakeClient, full: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The first address swallows what is sent to it, as behind a firewall that drops packets.
+    # The first address drops what is sent to it, as behind a firewall.
     with socket.create_server(("127.0.0.2", full)) as server:
 
         def serve() -> None:
@@ -263,7 +260,7 @@ def test_the_second_address_of_a_host_is_reached_within_the_timeout(
 
 
 class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """A body between whose chunks a minute passes."""
+    """A body with a minute between its chunks."""
 
     def __init__(self, clock: list[float]) -> None:
         self._clock = clock
@@ -278,9 +275,7 @@ class Slow(httpx.SyncByteStream, httpx.AsyncByteStream):
             yield chunk
 
 
-def test_a_body_is_read_no_further_when_the_time_is_over(
-    make_client: MakeClient, call_clock: list[float]
-) -> None:
+def test_body_is_not_read_after_the_timeout(make_client: MakeClient, call_clock: list[float]) -> None:
     http_client = make_client.http_client(lambda _: httpx.Response(200, stream=Slow(call_clock)))
     client = make_client(http_client=http_client, max_retries=0)
 

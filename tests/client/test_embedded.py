@@ -1,4 +1,4 @@
-"""A store in this process answers as a server does: with a response, in time, or with what to install."""
+"""Embedded stores: responses, timeouts, and what a missing server needs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from helpers.clients import MakeClient
 from memtrace import APITimeoutError, AsyncMemtrace, NotFoundError
 
 
-def test_an_answer_can_be_looked_at_as_one_of_a_server(make_client: MakeClient) -> None:
+def test_with_response_has_a_response_as_over_http(make_client: MakeClient) -> None:
     client = make_client("sqlite://", None)
 
-    # Of the async client, the method that is awaited.
+    # Of the async client, the coroutine function.
     remember = getattr(client, "_value", client).remember
     answered = client.with_response(remember, "agent_1", "Größe: 🙂")
 
@@ -38,7 +38,7 @@ def test_an_answer_can_be_looked_at_as_one_of_a_server(make_client: MakeClient) 
     assert response.http_version == "HTTP/1.1"
 
 
-def test_an_error_has_its_answer_too(make_client: MakeClient) -> None:
+def test_error_of_an_embedded_store_has_a_response(make_client: MakeClient) -> None:
     with pytest.raises(NotFoundError) as caught:
         make_client("sqlite://", None).get_memory("mem_01JD5P8E6W3M9V2QXA7RKB4TNC")
 
@@ -47,8 +47,8 @@ def test_an_error_has_its_answer_too(make_client: MakeClient) -> None:
     assert caught.value.request_id
 
 
-def test_a_first_request_compiles_only_what_it_needs_of_the_contract() -> None:
-    """All schemas of the contract at once were 97 MiB."""
+def test_first_request_compiles_few_schemas_of_the_contract() -> None:
+    """Measure memory: all schemas of the contract at once take 97 MiB."""
     program = """if True:
         import resource
         import memtrace_server.embedded
@@ -66,7 +66,7 @@ def test_a_first_request_compiles_only_what_it_needs_of_the_contract() -> None:
     assert int(done.stdout) < 30  # MiB; 7 were measured
 
 
-def test_filters_are_heard(make_client: MakeClient) -> None:
+def test_filters_with_special_characters_are_applied(make_client: MakeClient) -> None:
     client = make_client("sqlite://", None)
     for content, tag in (("one", "ä&b"), ("two", "c")):
         client.remember("agent_1", content, tags=[tag])
@@ -74,9 +74,9 @@ def test_filters_are_heard(make_client: MakeClient) -> None:
     assert [memory.content for memory in client.recall("agent_1", tags=["ä&b"]).memories] == ["one"]
 
 
-def test_a_key_is_kept_only_of_who_gave_one(make_client: MakeClient, tmp_path: Path) -> None:
+def test_only_supplied_idempotency_keys_are_stored(make_client: MakeClient, tmp_path: Path) -> None:
     client = make_client(f"sqlite:///{tmp_path}/agent.db", None)
-    client.remember("agent_1", "with a key of nobody's")
+    client.remember("agent_1", "without a key")
     first = client.remember("agent_1", "with mine", idempotency_key="mine")
 
     assert client.remember("agent_1", "with mine", idempotency_key="mine").id == first.id
@@ -95,17 +95,17 @@ def test_an_async_write_waits_for_another_process_up_to_its_timeout(tmp_path: Pa
                 other.execute("BEGIN IMMEDIATE")
                 with pytest.raises(APITimeoutError, match="others write to it all the time"):
                     await client.with_options(timeout=0.1).remember("agent_1", "in vain")
-                letting_go = threading.Timer(0.3, other.rollback)
-                letting_go.start()
+                release = threading.Timer(0.3, other.rollback)
+                release.start()
                 assert (await client.remember("agent_1", "second")).content == "second"
-                letting_go.join()
+                release.join()
             listed = await client.list_memories(order="asc")
             assert [memory.content for memory in listed.memories] == ["first", "second"]
 
     anyio.run(run, backend=backend)
 
 
-def test_who_gets_no_thread_in_time_is_told(tmp_path: Path) -> None:
+def test_call_that_gets_no_thread_in_time_is_a_timeout_error(tmp_path: Path) -> None:
     async def run() -> None:
         limiter = anyio.to_thread.current_default_thread_limiter()
         async with AsyncMemtrace(f"sqlite:///{tmp_path}/agent.db", max_retries=0) as client:
@@ -122,7 +122,7 @@ def test_who_gets_no_thread_in_time_is_told(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-def test_without_the_server_it_says_what_to_install_for_which_store(
+def test_missing_server_is_an_error_that_names_store_and_remedy(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "memtrace_server.embedded", None)

@@ -1,4 +1,4 @@
-"""The errors: one tree, told apart by class, and carrying all that the server said."""
+"""The errors: one tree, distinguished by class, with all facts of the server's response."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TREE = {
 
 
 def _drawn() -> dict[str, str]:
-    """The parent of each class in the drawing at the top of the module."""
+    """Return the parent of each class in the tree that the module's docstring draws."""
     parents, path = {"MemtraceError": "Exception"}, ["MemtraceError"]
     for line in inspect.getdoc(exceptions).splitlines():  # type: ignore[union-attr]  # the module has one
         if branch := re.match(r"([│ ]*)[├└]── (\w+)", line):
@@ -60,12 +60,12 @@ def _drawn() -> dict[str, str]:
     return parents
 
 
-def test_the_tree_is_the_one_that_is_drawn() -> None:
+def test_errors_form_the_tree_of_the_docstring() -> None:
     assert {kind.__name__: kind.__mro__[1].__name__ for kind in TREE} == _drawn()
     assert {kind: kind.__mro__[1] for kind in TREE} == TREE
 
 
-def test_the_module_gives_exactly_the_tree_and_the_package_gives_it_too() -> None:
+def test_package_exports_exactly_the_errors_of_the_tree() -> None:
     assert sorted(exceptions.__all__) == sorted(kind.__name__ for kind in TREE)
     for kind in TREE:
         assert getattr(memtrace, kind.__name__) is kind
@@ -77,7 +77,7 @@ def test_the_module_gives_exactly_the_tree_and_the_package_gives_it_too() -> Non
     [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301  # our own
     ids=["copied", "copied deeply", "pickled"],
 )
-def test_every_error_can_be_pickled_and_copied_with_all_that_it_carries(kind: Any, copied: Any) -> None:
+def test_every_error_is_pickled_and_copied_with_its_attributes(kind: Any, copied: Any) -> None:
     more: dict[str, Any] = {}
     if issubclass(kind, APIStatusError):
         more["retry_after"] = 1.5
@@ -104,7 +104,7 @@ def test_every_error_can_be_pickled_and_copied_with_all_that_it_carries(kind: An
 
 
 @pytest.mark.parametrize("kind", TREE)
-def test_an_error_carries_what_it_was_given(kind: Any) -> None:
+def test_error_has_the_attributes_of_its_constructor(kind: Any) -> None:
     details = [ErrorDetail(field="limit", location="query", message="too large")]
     carried: dict[str, Any] = {
         "code": "a_code",
@@ -131,10 +131,10 @@ def test_an_error_carries_what_it_was_given(kind: Any) -> None:
     [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))],  # noqa: S301  # our own
     ids=["copied", "copied deeply", "pickled"],
 )
-def test_a_copy_of_an_error_has_no_response_whose_request_has_the_key(
+def test_copy_of_an_error_has_no_response_and_so_no_key(
     sdk: Memtrace, fake_server: FakeServer, copied: Any
 ) -> None:
-    fake_server.answer(404, {"error": "No agent", "code": "not_found"})
+    fake_server.respond(404, {"error": "No agent", "code": "not_found"})
     with pytest.raises(NotFoundError) as caught:
         sdk.get_agent("agent_1")
     assert caught.value.response is not None
@@ -147,7 +147,7 @@ def test_a_copy_of_an_error_has_no_response_whose_request_has_the_key(
     assert KEY not in repr(vars(again))
 
 
-def test_an_error_says_what_a_person_needs() -> None:
+def test_text_of_an_error_has_message_status_code_and_request() -> None:
     assert str(MemtraceError("No")) == "No"
     assert str(MemtraceError("No", code="a_code")) == "No (a_code)"
     assert str(MemtraceError("No", 500)) == "No (HTTP 500)"
@@ -181,25 +181,25 @@ def test_an_error_can_be_raised_without_a_server_as_in_a_mock(kind: Any, status:
     assert (error.code, error.request_id, error.details, error.body) == (None, None, [], None)
 
 
-def test_the_second_argument_is_the_status_as_in_0_2_0() -> None:
+def test_second_argument_of_an_error_is_the_status_as_in_0_2_0() -> None:
     assert MemtraceError("No", 500).status_code == 500
 
 
-def test_an_error_of_a_user_says_what_the_one_above_it_says() -> None:
+def test_subclass_of_an_error_inherits_its_default_message() -> None:
     class MissingError(NotFoundError): ...
 
     assert MissingError().message == NotFoundError().message
     assert MissingError("No", retry_after=1.0).retry_after == 1.0
 
 
-def test_what_a_buffer_could_not_store_is_an_empty_list_in_a_mock() -> None:
+def test_failed_of_an_error_without_memories_is_a_new_empty_list() -> None:
     BufferedWriteError("No").failed.append((AddMemoryRequest(agent_id="a", content="b"), MemtraceError("No")))
 
     assert BufferedWriteError("No").failed == []
 
 
 @pytest.mark.parametrize("name", ["existing_id", "args", "response"])
-def test_an_error_takes_no_fact_that_its_kind_does_not_have(name: str) -> None:
+def test_error_refuses_attributes_that_its_class_lacks(name: str) -> None:
     unknown: Any = {name: (1,)}
 
     with pytest.raises(TypeError, match=f"'{name}'"):

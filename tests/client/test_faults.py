@@ -1,4 +1,4 @@
-"""Faults that other projects' users reported of their clients, tried on this one."""
+"""Faults that users of other clients reported, tried on this one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 # A clock that a test has stopped
 
 
-def test_a_first_call_under_a_frozen_clock_breaks_nothing() -> None:
+def test_first_call_under_a_frozen_clock_leaves_later_calls_working() -> None:
     code = """
         import json, freezegun, httpx
         from memtrace import Memtrace
@@ -56,14 +56,14 @@ def test_a_first_call_under_a_frozen_clock_breaks_nothing() -> None:
 
 
 def test_a_call_under_a_frozen_clock_is_retried(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float]
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float]
 ) -> None:
-    fake_server.answer(503).answer(200, page(MEMORY))
+    fake_server.respond(503).respond(200, page(MEMORY))
 
     with freezegun.freeze_time("2026-01-01"):
         assert len(sdk.recall("agent_1")) == 1
 
-    assert len(waits) == 1
+    assert len(delays) == 1
 
 
 # Proxies of the environment
@@ -126,13 +126,13 @@ def test_a_host_of_no_proxy_is_reached_past_the_proxy(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:not-a-port")
     monkeypatch.setenv("NO_PROXY", "fd00::/8,.memtrace.test")
-    fake_server.answer(200, {"status": "ok"})
+    fake_server.respond(200, {"status": "ok"})
 
     assert make_client("http://db.memtrace.test").ready().status == "ok"
 
 
-@pytest.mark.usefixtures("waits")
-def test_a_proxy_that_is_not_there_is_named_without_its_password(
+@pytest.mark.usefixtures("delays")
+def test_unreachable_proxy_is_named_without_its_password(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
@@ -149,7 +149,7 @@ def test_a_proxy_that_is_not_there_is_named_without_its_password(
     assert "er2@" not in str(caught.value)
 
 
-# What no retry mends
+# Failures that no retry resolves
 
 
 def raised_by(first: Exception, cause: BaseException) -> Exception:
@@ -173,15 +173,15 @@ def raised_by(first: Exception, cause: BaseException) -> Exception:
     ],
     ids=["certificate", "name", "scheme", "URL"],
 )
-def test_a_permanent_failure_is_not_retried_and_names_the_culprit(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], failure: Exception, said: str
+def test_permanent_failure_is_not_retried_and_names_the_remedy(
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], failure: Exception, said: str
 ) -> None:
     fake_server.fail(failure)
 
     with pytest.raises(MemtraceError, match=said) as caught:
         sdk.recall("agent_1")
 
-    assert waits == []
+    assert delays == []
     assert caught.value.__cause__ is failure
     assert "is a Memtrace server running there?" not in caught.value.message
 
@@ -192,17 +192,17 @@ def test_a_permanent_failure_is_not_retried_and_names_the_culprit(
     ids=["resolver", "lost", "refused"],
 )
 def test_a_transient_failure_to_connect_is_retried(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], cause: BaseException
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], cause: BaseException
 ) -> None:
-    fake_server.fail(raised_by(httpx.ConnectError("no"), cause)).answer(200, page())
+    fake_server.fail(raised_by(httpx.ConnectError("no"), cause)).respond(200, page())
 
     assert len(sdk.recall("agent_1")) == 0
 
-    assert len(waits) == 1
+    assert len(delays) == 1
 
 
 @pytest.mark.parametrize("is_supplied", [False, True], ids=["own client", "caller's client"])
-def test_a_host_that_no_name_can_have_is_an_error_of_ours(
+def test_impossible_host_name_is_a_value_error_or_bad_request(
     make_client: MakeClient, *, is_supplied: bool
 ) -> None:
     http: Any = None
@@ -227,7 +227,7 @@ class HTTPError(Exception):
     ids=["urllib", "same name", "derived"],
 )
 def test_an_error_of_another_library_reaches_the_caller(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], raised: Exception
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], raised: Exception
 ) -> None:
     fake_server.fail(raised)
 
@@ -235,18 +235,18 @@ def test_an_error_of_another_library_reaches_the_caller(
         sdk.recall("agent_1")
 
     assert caught.value is raised
-    assert waits == []
+    assert delays == []
 
 
-def test_an_error_derived_from_one_of_httpx_is_one(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float]
+def test_error_derived_from_one_of_httpx_is_retried(
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float]
 ) -> None:
     derived = type("Derived", (httpx.ConnectError,), {})
-    fake_server.fail(derived("no")).answer(200, page())
+    fake_server.fail(derived("no")).respond(200, page())
 
     assert len(sdk.recall("agent_1")) == 0
 
-    assert len(waits) == 1
+    assert len(delays) == 1
 
 
 # Sockets and the event loop
@@ -311,7 +311,7 @@ asyncio.run(main())
 def test_the_first_call_of_a_client_does_not_hold_up_the_event_loop(serve: Any, scheme: str) -> None:
     url = serve(healthy).url.replace("http", scheme, 1)
 
-    # Measuring coverage there would call more than the rest.
+    # Measuring coverage would make more calls than the rest.
     plain = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     done = subprocess.run(
         [sys.executable, "-I", "-c", STALL, url], capture_output=True, text=True, check=True, env=plain
@@ -319,10 +319,10 @@ def test_the_first_call_of_a_client_does_not_hold_up_the_event_loop(serve: Any, 
 
     most, certificates = map(int, done.stdout.split())
     assert certificates == 0
-    assert 0 < most < 50_000  # it is 18,000, which take some 15 ms; to import httpx takes 210,000
+    assert 0 < most < 50_000  # 18,000 were measured, which take some 15 ms; importing httpx takes 210,000
 
 
-# What is shown
+# Secrets in messages
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_the_first_call_of_a_client_does_not_hold_up_the_event_loop(serve: Any, 
     ],
 )
 @pytest.mark.usefixtures("no_warnings_before")
-def test_a_key_that_is_sent_unencrypted_is_one_warning(
+def test_key_sent_unencrypted_is_one_warning(
     caplog: pytest.LogCaptureFixture, url: str, *, is_warned: bool
 ) -> None:
     with caplog.at_level(logging.WARNING, "memtrace"):
@@ -354,7 +354,7 @@ def test_a_key_that_is_sent_unencrypted_is_one_warning(
 def test_text_of_a_server_is_shown_without_control_characters_and_key(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(
+    fake_server.respond(
         404,
         error(f"No\x1b[31m agent\r\n\u202e for {KEY}", code=f"not\x00found{KEY}"),
         headers={"x-request-id": f"req_{KEY}"},
@@ -368,8 +368,8 @@ def test_text_of_a_server_is_shown_without_control_characters_and_key(
     )
 
 
-def test_a_password_of_the_url_is_never_shown(make_client: MakeClient, fake_server: FakeServer) -> None:
-    fake_server.answer(400, error("You said hunter2"))
+def test_password_of_the_url_is_not_in_errors(make_client: MakeClient, fake_server: FakeServer) -> None:
+    fake_server.respond(400, error("You said hunter2"))
 
     with pytest.raises(MemtraceError) as caught:
         make_client("https://me:hunter2@memtrace.test").get_agent("a")
@@ -384,11 +384,11 @@ def test_an_error_before_sending_has_no_status(sdk: Memtrace) -> None:
         assert caught.value.status_code == 0
 
 
-# What users give
+# Types of arguments
 
 
 class Url:
-    """A URL as pydantic has it."""
+    """A URL like pydantic's."""
 
     scheme, host = "http", "memtrace.test"
 
@@ -397,17 +397,17 @@ class Url:
 
 
 class SecretStr:
-    """A secret as pydantic has it."""
+    """A secret like pydantic's."""
 
     def get_secret_value(self) -> str:
         return KEY
 
 
 @pytest.mark.parametrize("base_url", [httpx.URL("http://memtrace.test/"), Url()], ids=["httpx", "pydantic"])
-def test_a_url_object_and_a_secret_are_taken(
+def test_url_objects_and_secrets_are_accepted(
     make_client: MakeClient, fake_server: FakeServer, base_url: Any
 ) -> None:
-    fake_server.answer(200, {"status": "ok"})
+    fake_server.respond(200, {"status": "ok"})
     secret: Any = SecretStr()
 
     make_client(base_url, secret).ready()
@@ -426,7 +426,7 @@ def test_a_url_object_and_a_secret_are_taken(
     ],
     ids=["number", "bytes", "number as key", "bytes as key"],
 )
-def test_an_argument_of_another_type_is_a_type_error_that_says_so(
+def test_argument_of_a_wrong_type_is_a_type_error_that_names_it(
     make_client: MakeClient, arguments: tuple[Any, ...], named: str
 ) -> None:
     with pytest.raises(TypeError, match=f"^{named}: it is of type .*; give a string"):
@@ -442,7 +442,7 @@ def test_white_space_around_the_url_of_the_environment_is_stripped(
 
 
 def test_default_headers_go_with_every_request(make_client: MakeClient, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY).answer(200, page())
+    fake_server.respond(201, MEMORY).respond(200, page())
     client = make_client(default_headers={"X-Team": "blue", "User-Agent": "agent/1"})
 
     client.remember("a", "b")
@@ -453,8 +453,8 @@ def test_default_headers_go_with_every_request(make_client: MakeClient, fake_ser
     assert [r.headers["x-api-key"] for r in fake_server.requests] == [KEY, "mtk_other"]
 
 
-def test_the_user_agent_of_a_callers_client_wins(make_client: MakeClient) -> None:
-    server = FakeServer().answer(200, {"status": "ok"}).answer(200, {"status": "ok"})
+def test_user_agent_of_a_supplied_http_client_is_kept(make_client: MakeClient) -> None:
+    server = FakeServer().respond(200, {"status": "ok"}).respond(200, {"status": "ok"})
     own = make_client.http_client(server.handle, headers={"User-Agent": "agent/1"})
 
     make_client(http_client=own).ready()
@@ -484,9 +484,9 @@ def test_a_default_header_that_cannot_be_sent_is_refused(
         make_client(default_headers=headers)
 
 
-def test_a_time_of_nine_digits_never_lies_past_its_own_memory(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_time_of_nine_digits_is_cut_and_not_rounded(sdk: Memtrace, fake_server: FakeServer) -> None:
     memory = {**MEMORY, "time": "2026-11-01T09:30:00.999999999Z", "metadata": {"time": "0.123456789"}}
-    fake_server.answer(200, page(memory))
+    fake_server.respond(200, page(memory))
 
     (read,) = sdk.recall("agent_1")
 

@@ -1,4 +1,4 @@
-"""What people put around httpx sees each request of a client that was made by URL and key alone."""
+"""Tools around httpx see each request of a client that was made by URL and key alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_respx_sees_each_request(make_client: MakeClient) -> None:
 
 @pytest.mark.httpx_mock(can_send_already_matched_responses=True)
 def test_pytest_httpx_sees_each_request(
-    make_client: MakeClient, httpx_mock: HTTPXMock, waits: list[float]
+    make_client: MakeClient, httpx_mock: HTTPXMock, delays: list[float]
 ) -> None:
     httpx_mock.add_response(method="GET", status_code=503, url=f"{URL}/api/v1/agents/a")
     httpx_mock.add_exception(httpx.ReadTimeout("late"), url=f"{URL}/api/v1/agents/b")
@@ -47,7 +47,7 @@ def test_pytest_httpx_sees_each_request(
         make_client(URL).get_agent("b")
 
     assert len(httpx_mock.get_requests()) == 6
-    assert len(waits) == 4
+    assert len(delays) == 4
 
 
 def test_vcrpy_records_each_request_and_plays_it_again(
@@ -73,7 +73,7 @@ def test_vcrpy_records_each_request_and_plays_it_again(
         assert played.play_count == 2
 
 
-def test_httpx_exists_in_one_module_of_the_package() -> None:
+def test_only_one_module_of_the_package_imports_httpx() -> None:
     package = Path(str(importlib.resources.files("memtrace")))
     importing = [
         path.name

@@ -1,4 +1,4 @@
-"""What is logged of each try, and what never is."""
+"""What is logged of each attempt, and what never is."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def debug(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_a_try_is_told_with_its_answer(
+def test_attempt_is_logged_with_its_response(
     sdk: Memtrace, fake_server: FakeServer, debug: pytest.LogCaptureFixture
 ) -> None:
-    fake_server.answer(200, page(), headers={"X-Request-Id": "req_1"})
+    fake_server.respond(200, page(), headers={"X-Request-Id": "req_1"})
 
     sdk.recall("agent_1")
 
@@ -52,23 +52,26 @@ def test_a_try_is_told_with_its_answer(
     assert debug.records[0].levelno == logging.DEBUG
 
 
-def test_a_retry_is_told_with_its_reason_and_its_pause(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], debug: pytest.LogCaptureFixture
+def test_retry_is_logged_with_its_reason_and_its_delay(
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], debug: pytest.LogCaptureFixture
 ) -> None:
     fake_server.fail(httpx.ConnectError("refused"))
-    fake_server.answer(
+    fake_server.respond(
         503, error("busy", "unavailable"), headers={"X-Request-Id": "req_2", "Retry-After": "3"}
     )
-    fake_server.answer(404, error("No agent a", "not_found"), headers={"X-Request-Id": "req_3"})
+    fake_server.respond(404, error("No agent a", "not_found"), headers={"X-Request-Id": "req_3"})
 
     with pytest.raises(NotFoundError):
         sdk.get_agent("a")
 
-    told = [(fact["attempt"], fact.get("status"), fact.get("request_id")) for fact in facts(debug)]
-    assert told == [(1, None, None), (2, 503, "req_2"), (3, 404, "req_3")]
+    logged = [(fact["attempt"], fact.get("status"), fact.get("request_id")) for fact in facts(debug)]
+    assert logged == [(1, None, None), (2, 503, "req_2"), (3, 404, "req_3")]
     lost, busy, given_up = facts(debug)
     assert "cannot connect: refused" in lost["error"]
-    assert [fact.get("delay_ms") for fact in facts(debug)] == [*(round(wait * 1000) for wait in waits), None]
+    assert [fact.get("delay_ms") for fact in facts(debug)] == [
+        *(round(delay * 1000) for delay in delays),
+        None,
+    ]
     assert busy["delay_ms"] >= 3000
     assert all(0 < fact["duration_ms"] < 30_000 for fact in facts(debug))
     assert lines(debug)[1] == (
@@ -78,22 +81,22 @@ def test_a_retry_is_told_with_its_reason_and_its_pause(
     assert given_up["error"] == "No agent a (HTTP 404, not_found, request req_3)"
 
 
-def test_pauses_that_a_test_does_not_sleep_are_told_too(
+def test_delays_that_fail_next_does_not_sleep_are_logged(
     memtrace: Memtrace, fail_next: FailNext, debug: pytest.LogCaptureFixture
 ) -> None:
     fail_next(status=503)
 
     memtrace.list_agents()
 
-    told = [fact["delay_ms"] / 1000 for fact in facts(debug) if "delay_ms" in fact]
-    assert told == pytest.approx(fail_next.pauses, abs=0.001)
+    logged = [fact["delay_ms"] / 1000 for fact in facts(debug) if "delay_ms" in fact]
+    assert logged == pytest.approx(fail_next.pauses, abs=0.001)
 
 
-def test_nothing_is_told_that_nobody_asked_for(
+def test_attempts_are_not_logged_above_debug(
     sdk: Memtrace, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "memtrace")
-    fake_server.answer(503, error()).fail(httpx.ConnectError("refused")).answer(404, error())
+    fake_server.respond(503, error()).fail(httpx.ConnectError("refused")).respond(404, error())
 
     with pytest.raises(NotFoundError):
         sdk.get_agent("a")
@@ -103,7 +106,7 @@ def test_nothing_is_told_that_nobody_asked_for(
 
 @pytest.fixture
 def everything() -> Iterator[io.StringIO]:
-    """All that any logger says, at its lowest level, with tracebacks."""
+    """Record all that any logger writes, at its lowest level, with tracebacks."""
     written = io.StringIO()
     handler = logging.StreamHandler(written)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s %(memtrace)s", defaults={"memtrace": ""}))
@@ -116,19 +119,19 @@ def everything() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
-@pytest.mark.usefixtures("waits")
-@pytest.mark.parametrize("connection", ["own", "given"])
+@pytest.mark.usefixtures("delays")
+@pytest.mark.parametrize("connection", ["own", "supplied"])
 def test_no_key_password_query_or_content_is_logged(
     make_client: MakeClient, fake_server: FakeServer, everything: io.StringIO, connection: str
 ) -> None:
     http_client = None if connection == "own" else make_client.http_client(fake_server.handle)
     client = make_client(f"https://user:{PASSWORD}@memtrace.test", http_client=http_client)
-    fake_server.answer(201, MEMORY).fail(httpx.ConnectError("refused")).answer(500, error()).answer(
+    fake_server.respond(201, MEMORY).fail(httpx.ConnectError("refused")).respond(500, error()).respond(
         200, page()
     )
     for _ in range(3):
         fake_server.fail(httpx.ReadTimeout("late"))
-    fake_server.answer(401, error("Unknown key", "unauthorized")).answer(200, content=b"no JSON")
+    fake_server.respond(401, error("Unknown key", "unauthorized")).respond(200, content=b"no JSON")
 
     client.remember("agent_1", "The secret content")
     client.recall("agent_1", tags="secret-tag")
@@ -142,12 +145,12 @@ def test_no_key_password_query_or_content_is_logged(
     assert "Traceback" in said
     for secret in (KEY, PASSWORD, "secret content"):
         assert secret not in said
-    # A client of httpx logs the URL of each request, and the query with it.
+    # httpx logs the URL of each request with its query.
     ours = [line for line in said.splitlines() if not line.startswith("httpx ")]
     assert [line for line in ours if "secret-tag" in line] == []
 
 
-def test_a_session_that_is_left_open_is_a_warning(
+def test_session_left_open_is_a_warning(
     memtrace: Memtrace, fail_next: FailNext, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, "memtrace")  # another test may have lowered the root's

@@ -1,4 +1,4 @@
-"""What exports ask for, what imports send, and which record is wrong."""
+"""Requests of exports and imports, and the records that an import rejects."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ def tail(*memories: dict[str, Any], has_more: bool = False) -> dict[str, Any]:
 
 
 def wrong(*fields: str) -> dict[str, Any]:
-    """An error response about fields."""
+    """Return an error response about fields."""
     details = [{"field": field, "location": "body", "message": "is wrong"} for field in fields]
     return {"error": "wrong", "code": "invalid_request", "request_id": "r", "details": details}
 
 
-def asked(fake_server: FakeServer) -> list[str]:
+def requested(fake_server: FakeServer) -> list[str]:
     return [f"{request.url.path}?{request.url.query.decode()}" for request in fake_server.requests]
 
 
-def test_an_export_asks_for_every_page_of_each_kind(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"agents": [AGENT], "count": 1, "next_cursor": "a"})
-    fake_server.answer(200, {"agents": [AGENT], "count": 1})
-    fake_server.answer(200, {"sessions": [SESSION], "count": 1, "next_cursor": "s"})
-    fake_server.answer(200, {"sessions": [], "count": 0})
-    fake_server.answer(200, tail(MEMORY, has_more=True)).answer(200, tail())
+def test_export_requests_every_page_of_each_kind(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, {"agents": [AGENT], "count": 1, "next_cursor": "a"})
+    fake_server.respond(200, {"agents": [AGENT], "count": 1})
+    fake_server.respond(200, {"sessions": [SESSION], "count": 1, "next_cursor": "s"})
+    fake_server.respond(200, {"sessions": [], "count": 0})
+    fake_server.respond(200, tail(MEMORY, has_more=True)).respond(200, tail())
 
     records = list(sdk.export())
 
     assert [record["kind"] for record in records] == ["agent", "agent", "session", "memory"]
     assert records[-1] == {**MEMORY, "kind": "memory"}
-    assert asked(fake_server) == [
+    assert requested(fake_server) == [
         "/api/v1/agents?",
         "/api/v1/agents?cursor=a",
         "/api/v1/sessions?",
@@ -49,26 +49,28 @@ def test_an_export_asks_for_every_page_of_each_kind(sdk: Memtrace, fake_server: 
     ]
 
 
-def test_an_export_has_a_memory_without_an_id_as_it_is(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_memory_without_an_id_is_exported_unchanged(sdk: Memtrace, fake_server: FakeServer) -> None:
     nameless = {name: value for name, value in MEMORY.items() if name != "id"}
-    fake_server.answer(200, {"agents": [], "count": 0}).answer(200, {"sessions": [], "count": 0})
-    fake_server.answer(200, tail(nameless))
+    fake_server.respond(200, {"agents": [], "count": 0}).respond(200, {"sessions": [], "count": 0})
+    fake_server.respond(200, tail(nameless))
 
     assert list(sdk.export()) == [{**nameless, "kind": "memory"}]
 
 
-def test_an_export_with_filters_asks_for_what_memories_name(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_filtered_export_requests_the_agents_and_sessions_of_memories(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
     gone = {**MEMORY, "agent_id": "deleted", "session_id": "deleted"}
     plain = {**MEMORY, "agent_id": "a", "session_id": None}
-    fake_server.answer(200, tail(plain, plain, gone))
-    fake_server.answer(200, AGENT)
+    fake_server.respond(200, tail(plain, plain, gone))
+    fake_server.respond(200, AGENT)
     for _ in range(2):
-        fake_server.answer(404, {"error": "No such thing", "code": "not_found", "request_id": "r"})
+        fake_server.respond(404, {"error": "No such thing", "code": "not_found", "request_id": "r"})
 
     records = list(sdk.export(event_type="error"))
 
     assert [record["kind"] for record in records] == ["agent", "memory", "memory", "memory"]
-    assert asked(fake_server) == [
+    assert requested(fake_server) == [
         "/api/v1/tail?event_type=error&limit=1000&start=beginning",
         "/api/v1/agents/a?",
         "/api/v1/agents/deleted?",
@@ -77,24 +79,22 @@ def test_an_export_with_filters_asks_for_what_memories_name(sdk: Memtrace, fake_
 
 
 def test_a_filter_that_is_none_or_empty_is_no_filter(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"agents": [], "count": 0}).answer(200, {"sessions": [], "count": 0})
-    fake_server.answer(200, tail())
+    fake_server.respond(200, {"agents": [], "count": 0}).respond(200, {"sessions": [], "count": 0})
+    fake_server.respond(200, tail())
 
     assert list(sdk.export(memory_type=None, since=None, tags=[])) == []
 
 
 @pytest.mark.parametrize("name", ["limit", "start", "cursor", "wait", "moods"])
-def test_an_export_refuses_what_is_no_filter_of_it(sdk: Memtrace, name: str) -> None:
+def test_export_with_an_unknown_filter_is_a_type_error(sdk: Memtrace, name: str) -> None:
     unknown: Any = {name: 1}
 
     with pytest.raises(TypeError, match=f"^{name}: unknown filter; export has agent_id, "):
         list(sdk.export(**unknown))
 
 
-def test_an_import_sends_records_without_what_says_where_they_were(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.answer(200, {"imported": 3, "existing": 1})
+def test_import_sends_records_without_fields_of_their_origin(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, {"imported": 3, "existing": 1})
 
     report = sdk.import_(
         [
@@ -118,7 +118,7 @@ def test_an_import_sends_records_without_what_says_where_they_were(
 
 def test_many_records_are_imported_in_batches(sdk: Memtrace, fake_server: FakeServer) -> None:
     for _ in range(3):
-        fake_server.answer(200, DONE)
+        fake_server.respond(200, DONE)
 
     report = sdk.import_([RECORD] * 1_001)
 
@@ -127,9 +127,11 @@ def test_many_records_are_imported_in_batches(sdk: Memtrace, fake_server: FakeSe
     assert sizes == [500, 500, 1]
 
 
-def test_long_records_are_imported_in_batches_of_some_size(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_long_records_are_imported_in_batches_bounded_in_bytes(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
     for _ in range(2):
-        fake_server.answer(200, DONE)
+        fake_server.respond(200, DONE)
     line = json.dumps({**RECORD, "content": "x" * (5 << 20)})
 
     sdk.import_([line] * 3)
@@ -138,12 +140,12 @@ def test_long_records_are_imported_in_batches_of_some_size(sdk: Memtrace, fake_s
     assert sizes == [2, 1]
 
 
-def test_records_that_a_response_names_are_left_out_of_the_next_request(
+def test_records_named_by_an_error_are_left_out_of_the_next_request(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(400, wrong("memories.1.content", "memories.1.time", "agents.0"))
-    fake_server.answer(409, wrong("memories.0.id"))
-    fake_server.answer(200, DONE)
+    fake_server.respond(400, wrong("memories.1.content", "memories.1.time", "agents.0"))
+    fake_server.respond(409, wrong("memories.0.id"))
+    fake_server.respond(200, DONE)
     records = [RECORD, {"kind": "agent", "id": "a"}, {**RECORD, "id": "mem_2"}, {**RECORD, "id": "mem_3"}]
 
     report = sdk.import_(records)
@@ -157,8 +159,8 @@ def test_records_that_a_response_names_are_left_out_of_the_next_request(
     assert last == {"memories": [{"id": "mem_3", "content": "one"}]}
 
 
-def test_a_batch_that_is_all_wrong_is_not_sent_again(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(400, wrong("memories.0.content"))
+def test_batch_of_rejected_records_alone_is_not_sent_again(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(400, wrong("memories.0.content"))
 
     report = sdk.import_([RECORD])
 
@@ -167,15 +169,15 @@ def test_a_batch_that_is_all_wrong_is_not_sent_again(sdk: Memtrace, fake_server:
 
 @pytest.mark.parametrize("field", ["body", "things.0.id", "memories", "memories.x"])
 def test_an_error_that_names_no_record_is_raised(field: str, sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(400, wrong(field))
+    fake_server.respond(400, wrong(field))
 
     with pytest.raises(BadRequestError, match="wrong"):
         sdk.import_([RECORD])
 
 
-def test_a_strict_import_names_the_first_record_that_is_wrong(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, DONE)
-    fake_server.answer(400, wrong("memories.1.content"))
+def test_strict_import_names_the_first_invalid_record(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, DONE)
+    fake_server.respond(400, wrong("memories.1.content"))
 
     with pytest.raises(
         BadRequestError, match="record 502: content: is wrong; 1 were imported before it"
@@ -185,16 +187,14 @@ def test_a_strict_import_names_the_first_record_that_is_wrong(sdk: Memtrace, fak
     assert (caught.value.code, caught.value.status_code) == ("invalid_request", 0)
 
 
-def test_a_strict_import_sends_no_batch_with_a_line_that_is_no_record(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
+def test_strict_import_sends_no_batch_with_an_unreadable_line(sdk: Memtrace, fake_server: FakeServer) -> None:
     with pytest.raises(BadRequestError, match="record 2: it is not JSON"):
         sdk.import_([RECORD, "{", RECORD], strict=True)
 
     assert fake_server.requests == []
 
 
-def test_an_import_reports_what_a_reader_of_another_format_refused(sdk: Memtrace) -> None:
+def test_import_reports_lines_that_another_format_cannot_read(sdk: Memtrace) -> None:
     unreadable: Any = ValueError("no line of this format")
 
     report = sdk.import_([unreadable])
@@ -202,7 +202,7 @@ def test_an_import_reports_what_a_reader_of_another_format_refused(sdk: Memtrace
     assert report.rejected == [RejectedRecord(1, "no line of this format")]
 
 
-def test_a_record_whose_kind_is_no_text_is_rejected(sdk: Memtrace) -> None:
+def test_record_whose_kind_is_not_a_string_is_rejected(sdk: Memtrace) -> None:
     report = sdk.import_(['{"kind": ["memory"]}', {"kind": {}}])
 
     assert [each.position for each in report.rejected] == [1, 2]
@@ -210,10 +210,10 @@ def test_a_record_whose_kind_is_no_text_is_rejected(sdk: Memtrace) -> None:
 
 
 @pytest.mark.parametrize("name", [None, ["mem_1"]], ids=["none", "a list"])
-def test_a_memory_without_an_id_is_sent_for_the_server_to_refuse(
+def test_memory_without_an_id_is_sent_and_rejected_by_the_server(
     name: object, sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(400, wrong("memories.1.id")).answer(200, DONE)
+    fake_server.respond(400, wrong("memories.1.id")).respond(200, DONE)
 
     report = sdk.import_([{**RECORD, "superseded_by": "mem_2"}, {**RECORD, "id": name}])
 

@@ -1,4 +1,4 @@
-"""The SDK's first description runs against a Memtrace 0.x server too, here a small one of our own."""
+"""The SDK's first description runs with a Memtrace 0.x server, here a small fake of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED = snippets(Path(__file__).parent.parent / "data" / "python-sdk.md")
 
 
 class OldServer:
-    """What WIRE-0.x knows of Memtrace 0.2: no ids, nulls, nanoseconds, and no more paths than it has."""
+    """A fake Memtrace 0.2 after WIRE-0.x: no ids, nulls, nanoseconds, and only its paths."""
 
     def __init__(self) -> None:
         self.memories: list[dict[str, Any]] = []
@@ -31,27 +31,27 @@ class OldServer:
         body: dict[str, Any] = json.loads(request.content or b"{}")
         match (request.method, *path):
             case _ if not request.headers.get("x-api-key", "").startswith("mtk_"):
-                answer = self.error(401, "invalid api key", hint="set x-api-key")
+                response = self.error(401, "invalid api key", hint="set x-api-key")
             case "POST", "memories":
-                answer = self.add(body)
+                response = self.add(body)
             case "GET", "memories":
-                answer = self.list(dict(request.url.params))
+                response = self.list(dict(request.url.params))
             case "POST", "search":
-                answer = self.search(body)
+                response = self.search(body)
             case "POST", "agents":
-                answer = self.register(body)
+                response = self.register(body)
             case "GET", "agents", name, *rest if name in self.agents:
-                answer = self.answer(self.stats(name) if rest == ["stats"] else self.agents[name])
+                response = self.respond(self.stats(name) if rest == ["stats"] else self.agents[name])
             case "POST", "sessions":
-                answer = self.begin(body)
+                response = self.begin(body)
             case "PUT", "sessions", name if name in self.sessions:
                 self.sessions[name] |= body
-                answer = self.answer(self.sessions[name])
+                response = self.respond(self.sessions[name])
             case "POST", "sessions", name, "context" if name in self.sessions:
-                answer = self.answer({"session_id": name, "context": "# Context", "memory_count": 0})
+                response = self.respond({"session_id": name, "context": "# Context", "memory_count": 0})
             case _:
-                answer = self.error(404, "not found")
-        return answer
+                response = self.error(404, "not found")
+        return response
 
     def add(self, body: dict[str, Any]) -> httpx.Response:
         memories = body.get("memories", [body])
@@ -75,13 +75,13 @@ class OldServer:
                 }
             )
         stored = self.memories[-len(memories) :]
-        return self.answer(
+        return self.respond(
             {"memories": stored, "count": len(stored)} if "memories" in body else stored[0], 201
         )
 
     def search(self, body: dict[str, Any]) -> httpx.Response:
         hits = [memory for memory in self.memories if body.get("content_contains", "") in memory["content"]]
-        return self.answer({"results": hits, "count": len(hits), "query_time_ms": 1})
+        return self.respond({"results": hits, "count": len(hits), "query_time_ms": 1})
 
     def list(self, params: dict[str, str]) -> httpx.Response:
         assert params.keys() <= {"agent_id", "memory_type", "since", "limit", "offset", "order"}
@@ -89,14 +89,14 @@ class OldServer:
         hits = [m for m in reversed(self.memories) if wanted.items() <= m.items()]
         start, limit = int(params.get("offset", 0)), int(params.get("limit", 100))
         hits = hits[start : start + limit]
-        return self.answer({"memories": hits, "count": len(hits), "has_more": len(hits) == limit})
+        return self.respond({"memories": hits, "count": len(hits), "has_more": len(hits) == limit})
 
     def register(self, body: dict[str, Any]) -> httpx.Response:
         if body["name"] in self.agents:
             return self.error(400, "agent name taken")
         agent = {"id": body["name"], "org_id": "org_1", "created_at": self.now(), "last_active_at": None}
         self.agents[body["name"]] = {**body, **agent}
-        return self.answer(self.agents[body["name"]], 201)
+        return self.respond(self.agents[body["name"]], 201)
 
     def stats(self, name: str) -> dict[str, Any]:
         count = len([memory for memory in self.memories if memory["agent_id"] == name])
@@ -109,22 +109,22 @@ class OldServer:
         name = f"sess_{len(self.sessions)}"
         times = {"created_at": self.now(), "updated_at": self.now(), "closed_at": None}
         self.sessions[name] = {"id": name, "org_id": "org_1", "status": "active", **body, **times}
-        return self.answer(self.sessions[name], 201)
+        return self.respond(self.sessions[name], 201)
 
     def now(self) -> str:
         seconds, nanoseconds = divmod(time.time_ns(), 10**9)
         return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09}Z"
 
-    def answer(self, body: Any, status: int = 200) -> httpx.Response:
+    def respond(self, body: Any, status: int = 200) -> httpx.Response:
         return httpx.Response(status, json=body)
 
     def error(self, status: int, text: str, hint: str | None = None) -> httpx.Response:
-        return self.answer({"error": text, "hint": hint}, status)
+        return self.respond({"error": text, "hint": hint}, status)
 
 
 @pytest.fixture
 def old_server(fake_server: FakeServer) -> OldServer:
-    """Answers every request of every client."""
+    """Respond to every request of every client."""
     server = OldServer()
     server.register({"name": "agent_1"})
     fake_server.stand_in = server.handle
@@ -138,7 +138,7 @@ def client(make_client: MakeClient, old_server: OldServer) -> Memtrace:
 
 
 @pytest.mark.parametrize("snippet", SEED, ids=lambda snippet: snippet.heading)
-def test_the_first_description_runs_as_it_stands_there(
+def test_first_description_runs_with_a_0_x_server(
     snippet: Snippet, old_server: OldServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def test_the_first_description_runs_as_it_stands_there(
             assert printed == "Agent not found\n"
 
 
-def test_all_memories_are_gone_through_by_offset(client: Memtrace) -> None:
+def test_iter_memories_of_a_0_x_server_pages_by_offset(client: Memtrace) -> None:
     client.add_memories({"agent_id": "agent_1", "content": str(number)} for number in range(7))
 
     memories = client.iter_memories(agent_id="agent_1", page_size=3)
@@ -171,25 +171,25 @@ def test_all_memories_are_gone_through_by_offset(client: Memtrace) -> None:
     assert [memory.content for memory in memories] == ["6", "5", "4", "3", "2", "1", "0"]
 
 
-def test_a_memory_whose_answer_was_lost_is_stored_once_and_found(
-    client: Memtrace, old_server: OldServer, fake_server: FakeServer, waits: list[float]
+def test_memory_whose_response_was_lost_is_stored_once_and_found(
+    client: Memtrace, old_server: OldServer, fake_server: FakeServer, delays: list[float]
 ) -> None:
     def lose_the_first(request: httpx.Request) -> httpx.Response:
-        answer = old_server.handle(request)
+        response = old_server.handle(request)
         if len(fake_server.requests) == 1:
-            raise httpx.ReadError("the answer is lost", request=request)
-        return answer
+            raise httpx.ReadError("the response is lost", request=request)
+        return response
 
     fake_server.stand_in = lose_the_first
 
     memory = client.remember("agent_1", "User prefers dark mode")
 
-    assert len(waits) == 1
+    assert len(delays) == 1
     assert len(old_server.memories) == 1
     assert (memory.content, memory.org_id) == ("User prefers dark mode", "org_1")
 
 
-def test_a_true_duplicate_is_a_conflict(client: Memtrace) -> None:
+def test_duplicate_at_a_first_attempt_is_a_conflict(client: Memtrace) -> None:
     client.remember("agent_1", "User prefers dark mode")
 
     with pytest.raises(ConflictError, match="duplicate memory detected"):

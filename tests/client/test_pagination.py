@@ -1,4 +1,4 @@
-"""Going through all pages: of our server by cursor, of a 0.x server as well as it allows."""
+"""Iterating over all pages: by cursor, and by offset or time with a 0.x server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ START = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
 
 def numbered(number: int, second: int | None = None) -> dict[str, Any]:
-    """A memory, one for each second."""
+    """Return a memory with its number as content, one for each second."""
     time = START + dt.timedelta(seconds=number if second is None else second)
     return {**MEMORY, "id": None, "content": str(number), "time": time.isoformat()}
 
 
 def found(*numbers: int, **more: Any) -> dict[str, Any]:
-    """A page of a search."""
+    """Return a page of a search."""
     return {"results": [numbered(n) for n in numbers], "count": len(numbers), "query_time_ms": 0, **more}
 
 
@@ -37,9 +37,9 @@ def params(request: httpx.Request) -> dict[str, str]:
 
 
 def test_iter_memories_follows_the_cursor(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page(numbered(1), numbered(2), has_more=True, next_cursor="A"))
-    fake_server.answer(200, page(numbered(3), has_more=True, next_cursor="B"))
-    fake_server.answer(200, page(numbered(4)))
+    fake_server.respond(200, page(numbered(1), numbered(2), has_more=True, next_cursor="A"))
+    fake_server.respond(200, page(numbered(3), has_more=True, next_cursor="B"))
+    fake_server.respond(200, page(numbered(4)))
 
     assert contents(sdk.iter_memories(agent_id="a", tags=["t"], order="asc", page_size=2)) == [1, 2, 3, 4]
 
@@ -51,11 +51,11 @@ def test_iter_memories_follows_the_cursor(sdk: Memtrace, fake_server: FakeServer
     ]
 
 
-def test_iter_memories_takes_options_and_begins_where_they_say(
+def test_iter_memories_begins_at_the_cursor_or_offset_of_its_options(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(200, page(numbered(1), has_more=True, next_cursor="B")).answer(200, page())
-    fake_server.answer(200, page(numbered(2), has_more=True, next_cursor="C")).answer(200, page())
+    fake_server.respond(200, page(numbered(1), has_more=True, next_cursor="B")).respond(200, page())
+    fake_server.respond(200, page(numbered(2), has_more=True, next_cursor="C")).respond(200, page())
 
     assert contents(sdk.iter_memories(ListOptions(session_id="s", cursor="A", limit=1))) == [1]
     assert contents(sdk.iter_memories(ListOptions(offset=10))) == [2]
@@ -68,16 +68,16 @@ def test_iter_memories_takes_options_and_begins_where_they_say(
     ]
 
 
-def test_iter_memories_asks_for_a_page_only_when_it_is_needed(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_iter_memories_requests_a_page_only_when_needed(sdk: Memtrace, fake_server: FakeServer) -> None:
     memories = sdk.iter_memories()
     assert fake_server.requests == []
 
-    fake_server.answer(200, page(numbered(1), numbered(2), has_more=True, next_cursor="A"))
+    fake_server.respond(200, page(numbered(1), numbered(2), has_more=True, next_cursor="A"))
     assert contents(islice(memories, 2)) == [1, 2]
     assert len(fake_server.requests) == 1
 
 
-def test_iterators_name_the_limit_that_they_do_not_take(sdk: Memtrace) -> None:
+def test_limit_of_an_iterator_is_a_type_error(sdk: Memtrace) -> None:
     calls: list[Callable[[], object]] = [
         lambda: sdk.iter_memories(limit=3),  # type: ignore[call-arg]
         lambda: sdk.iter_search("dark", limit=3),  # type: ignore[call-arg]
@@ -87,26 +87,26 @@ def test_iterators_name_the_limit_that_they_do_not_take(sdk: Memtrace) -> None:
             call()
 
 
-def test_iter_memories_of_nothing(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page())
+def test_iter_memories_of_an_empty_page_returns_nothing(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page())
 
     assert list(sdk.iter_memories()) == []
 
 
-def test_iter_memories_of_0_x_goes_by_offset_while_there_is_more(
+def test_iter_memories_of_0_x_pages_by_offset_until_an_empty_page(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(200, page(numbered(1), numbered(2), has_more=True))
-    fake_server.answer(200, page(numbered(3), numbered(4), has_more=True))
-    fake_server.answer(200, page())
+    fake_server.respond(200, page(numbered(1), numbered(2), has_more=True))
+    fake_server.respond(200, page(numbered(3), numbered(4), has_more=True))
+    fake_server.respond(200, page())
 
     assert contents(sdk.iter_memories(ListOptions(limit=2, offset=10))) == [1, 2, 3, 4]
 
     assert [params(request)["offset"] for request in fake_server.requests] == ["10", "12", "14"]
 
 
-def test_the_offset_of_0_x_begins_at_the_start(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page(numbered(1), numbered(2), has_more=True)).answer(200, page(numbered(3)))
+def test_iter_memories_of_0_x_begins_without_an_offset(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page(numbered(1), numbered(2), has_more=True)).respond(200, page(numbered(3)))
 
     assert contents(sdk.iter_memories(page_size=2)) == [1, 2, 3]
 
@@ -116,14 +116,14 @@ def test_the_offset_of_0_x_begins_at_the_start(sdk: Memtrace, fake_server: FakeS
     ]
 
 
-def test_a_page_that_is_empty_is_the_last_whatever_it_says(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page(has_more=True))
+def test_empty_page_is_the_last_even_with_has_more(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page(has_more=True))
 
     assert list(sdk.iter_memories()) == []
 
 
-def test_iterating_raises_what_a_page_raises(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page(numbered(1), has_more=True, next_cursor="A")).answer(
+def test_error_of_a_page_is_raised_by_the_iterator(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page(numbered(1), has_more=True, next_cursor="A")).respond(
         403, {"error": "No more"}
     )
     memories = sdk.iter_memories()
@@ -134,8 +134,8 @@ def test_iterating_raises_what_a_page_raises(sdk: Memtrace, fake_server: FakeSer
 
 
 def test_iter_search_follows_the_cursor(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, found(1, 2, has_more=True, next_cursor="A"))
-    fake_server.answer(200, found(3, has_more=False))
+    fake_server.respond(200, found(1, 2, has_more=True, next_cursor="A"))
+    fake_server.respond(200, found(3, has_more=False))
 
     assert contents(sdk.iter_search("dark", agent_id="a", page_size=2)) == [1, 2, 3]
 
@@ -147,37 +147,37 @@ def test_iter_search_follows_the_cursor(sdk: Memtrace, fake_server: FakeServer) 
 
 
 def test_iter_search_takes_a_query_object(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, found(1, has_more=False))
+    fake_server.respond(200, found(1, has_more=False))
 
     assert contents(sdk.iter_search(SearchQuery(content_contains="x"))) == [1]
     assert fake_server.sent == {"content_contains": "x"}
 
 
-def test_a_full_last_page_of_ours_ends_the_search(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, found(1, 2, has_more=False))
+def test_full_page_without_has_more_ends_the_search(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, found(1, 2, has_more=False))
 
     assert contents(sdk.iter_search(page_size=2)) == [1, 2]
 
 
 class OldSearch:
-    """The search of a 0.x server: no cursor, no offset; `until` may be exclusive or not."""
+    """A search like that of a 0.x server: no cursor, no offset; `until` may be exclusive or not."""
 
     def __init__(self, memories: list[dict[str, Any]], *, until_is_inclusive: bool) -> None:
         self.memories = memories
         self.until_is_inclusive = until_is_inclusive
 
     def handle(self, request: httpx.Request) -> httpx.Response:
-        asked = json.loads(request.content)
-        until = dt.datetime.fromisoformat(asked.get("until", "2199-01-01T00:00:00Z"))
-        since = dt.datetime.fromisoformat(asked.get("since", "1970-01-01T00:00:00Z"))
+        query = json.loads(request.content)
+        until = dt.datetime.fromisoformat(query.get("until", "2199-01-01T00:00:00Z"))
+        since = dt.datetime.fromisoformat(query.get("since", "1970-01-01T00:00:00Z"))
         hits = [
             memory
             for memory in self.memories
             if since <= (time := dt.datetime.fromisoformat(memory["time"]))
             and (time <= until if self.until_is_inclusive else time < until)
         ]
-        hits.sort(key=lambda memory: str(memory["time"]), reverse=asked.get("order", "desc") == "desc")
-        hits = hits[: asked.get("limit", 100)]
+        hits.sort(key=lambda memory: str(memory["time"]), reverse=query.get("order", "desc") == "desc")
+        hits = hits[: query.get("limit", 100)]
         return httpx.Response(200, json={"results": hits, "count": len(hits), "query_time_ms": 0})
 
 
@@ -187,7 +187,7 @@ class OldSearch:
 def test_iter_search_of_0_x_finds_everything_once_in_pages_of_any_size(
     make_client: Any, *, until_is_inclusive: bool, order: Any, size: int
 ) -> None:
-    # Two of the seven are of the same second.
+    # Two of the seven have the same second.
     old = OldSearch(
         [numbered(n, 3 if n == 4 else None) for n in range(7)], until_is_inclusive=until_is_inclusive
     )
@@ -199,7 +199,7 @@ def test_iter_search_of_0_x_finds_everything_once_in_pages_of_any_size(
     assert (numbers[0], numbers[-1]) == ((0, 6) if order == "asc" else (6, 0))
 
 
-def test_more_memories_of_one_moment_than_a_page_holds_are_an_error(make_client: Any) -> None:
+def test_more_memories_of_one_moment_than_fit_a_page_are_an_error(make_client: Any) -> None:
     old = OldSearch([numbered(n, 0) for n in range(1001)], until_is_inclusive=True)
     client = make_client(http_client=make_client.http_client(old.handle))
 
@@ -212,38 +212,35 @@ def test_more_memories_of_one_moment_than_a_page_holds_are_an_error(make_client:
     )
 
 
-def test_a_server_that_passes_over_until_does_not_make_it_go_on_for_ever(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.answer(200, found(2, 1)).answer(200, found(2, 1))
+def test_iter_search_ends_with_a_server_that_ignores_until(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, found(2, 1)).respond(200, found(2, 1))
 
     assert contents(sdk.iter_search(page_size=2)) == [2, 1]
 
 
-def test_a_page_of_ours_without_a_cursor_is_the_last_whatever_it_says(
+def test_search_page_without_a_cursor_is_the_last_even_with_has_more(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(200, found(1, has_more=True))
+    fake_server.respond(200, found(1, has_more=True))
 
     assert contents(sdk.iter_search(page_size=1)) == [1]
 
 
-def test_a_page_of_ours_with_a_cursor_that_says_no_more_is_the_last(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.answer(200, found(1, has_more=False, next_cursor="A"))
+def test_search_page_with_has_more_false_is_the_last(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, found(1, has_more=False, next_cursor="A"))
 
     assert contents(sdk.iter_search(page_size=1)) == [1]
 
 
-def test_a_cursor_alone_says_that_there_is_more(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, found(1, next_cursor="A")).answer(200, found(2, has_more=False))
+def test_search_page_with_a_cursor_alone_has_a_next_page(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, found(1, next_cursor="A")).respond(200, found(2, has_more=False))
 
     assert contents(sdk.iter_search(page_size=1)) == [1, 2]
 
 
-def test_memories_are_not_found_twice_for_being_nanoseconds_apart(make_client: Any) -> None:
-    # What an old server keeps in nanoseconds is read in microseconds, so the next page begins a bit earlier.
+def test_memories_microseconds_apart_are_found_once(make_client: Any) -> None:
+    # A 0.x server stores nanoseconds and the client reads microseconds, so the next page begins a bit
+    # earlier.
     memories = [numbered(n) for n in range(4)]
     for memory, microseconds in zip(memories, (9, 5, 3, 0), strict=True):
         memory["time"] = (START + dt.timedelta(microseconds=microseconds)).isoformat()

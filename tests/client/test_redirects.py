@@ -1,4 +1,4 @@
-"""Two real servers, one of which sends on to the other: the key goes to the first alone."""
+"""Two real servers, one of which redirects to the other: only the first gets the key."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memtrace import APIStatusError, Memtrace
 
 
 class Recorder(ThreadingHTTPServer):
-    """Keeps what it is sent, and sends everybody on."""
+    """Record requests, and redirect all of them."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__(address, Handler)
@@ -30,7 +30,7 @@ class Recorder(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers a request with a redirect."""
+    """Respond with a redirect."""
 
     server: Recorder
     protocol_version = "HTTP/1.1"
@@ -45,13 +45,13 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815  # as the base class calls them
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as the base class has it
-        """Say nothing."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as in the base class
+        """Log nothing."""
 
 
 @pytest.fixture
 def servers() -> Iterator[tuple[Recorder, Recorder]]:
-    """One that sends on to the other, which is another host by name and by port."""
+    """Return a server that redirects to another, which differs by name and by port."""
     with Recorder(("127.0.0.1", 0)) as first, Recorder(("127.0.0.1", 0)) as second:
         first.onward = f"http://localhost:{second.server_address[1]}"
         second.onward = first.url
@@ -68,7 +68,7 @@ def servers() -> Iterator[tuple[Recorder, Recorder]]:
             thread.join()
 
 
-def refused(client: Memtrace) -> None:
+def assert_redirects_raise(client: Memtrace) -> None:
     calls: list[Any] = [
         lambda: client.recall("agent_1"),
         lambda: client.remember("agent_1", "text"),
@@ -82,23 +82,23 @@ def refused(client: Memtrace) -> None:
             call()
 
 
-ASKED = ["GET", "POST", "PUT", "DELETE", "GET", "GET"]
+METHODS = ["GET", "POST", "PUT", "DELETE", "GET", "GET"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_the_other_host_never_hears_of_it(
+def test_redirect_sends_nothing_to_the_other_host(
     make_client: MakeClient, servers: tuple[Recorder, Recorder], status: int
 ) -> None:
     first, second = servers
     first.status = status
 
-    refused(make_client(first.url))
+    assert_redirects_raise(make_client(first.url))
 
-    assert first.seen == [(method, KEY) for method in ASKED]
+    assert first.seen == [(method, KEY) for method in METHODS]
     assert second.seen == []
 
 
-def test_nor_with_an_http_client_that_would_follow(
+def test_supplied_http_client_that_follows_redirects_follows_none(
     make_client: MakeClient, servers: tuple[Recorder, Recorder]
 ) -> None:
     first, second = servers
@@ -109,16 +109,16 @@ def test_nor_with_an_http_client_that_would_follow(
         http_client = httpx.Client(follow_redirects=True)
 
     client = make_client(first.url, http_client=http_client)
-    refused(client)
+    assert_redirects_raise(client)
     client.close()
     make_client.blocking(http_client.aclose() if make_client.is_async else http_client.close())
 
-    assert first.seen == [(method, KEY) for method in ASKED]
+    assert first.seen == [(method, KEY) for method in METHODS]
     assert second.seen == []
 
 
-def test_the_second_server_would_have_been_reached(servers: tuple[Recorder, Recorder]) -> None:
-    # Or else the other tests would prove nothing.
+def test_second_server_can_be_reached_by_a_redirect(servers: tuple[Recorder, Recorder]) -> None:
+    # Without this, the other tests would prove nothing.
     first, second = servers
 
     async def follow() -> None:

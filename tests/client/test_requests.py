@@ -1,4 +1,4 @@
-"""What the client sends: for each method the right request, and nothing for what cannot be meant."""
+"""Requests: what each method sends, and arguments that are refused unsent."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ CONTEXT = {"session_id": "s", "agent_id": "a", "context": "", "memory_count": 0}
 
 
 def line(request: httpx.Request) -> str:
-    """The request line, with the query decoded."""
+    """Return the request line, with the query decoded."""
     query = "&".join(f"{name}={value}" for name, value in request.url.params.multi_items())
     return f"{request.method} {request.url.raw_path.decode().partition('?')[0]}{'?' if query else ''}{query}"
 
 
-def test_remember(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY)
+def test_remember_sends_the_required_fields(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, MEMORY)
 
     assert sdk.remember("agent_1", "User prefers dark mode").content == "User prefers dark mode"
 
@@ -54,8 +54,8 @@ def test_remember(sdk: Memtrace, fake_server: FakeServer) -> None:
     }
 
 
-def test_remember_with_everything(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY)
+def test_remember_sends_every_field(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, MEMORY)
 
     sdk.remember(
         "agent_1",
@@ -96,7 +96,7 @@ def test_remember_with_everything(sdk: Memtrace, fake_server: FakeServer) -> Non
 
 
 def test_decide_stores_a_decision_with_its_reasoning(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY).answer(201, MEMORY)
+    fake_server.respond(201, MEMORY).respond(201, MEMORY)
 
     sdk.decide("agent_1", "Use PostgreSQL", "Better JSON support")
     sdk.decide("agent_1", "Use it", "Because", metadata={"ticket": 1, "reasoning": "old"}, tags=["db"])
@@ -115,7 +115,7 @@ def test_decide_stores_a_decision_with_its_reasoning(sdk: Memtrace, fake_server:
 
 
 def test_decide_leaves_the_callers_metadata_alone(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY)
+    fake_server.respond(201, MEMORY)
     metadata = {"ticket": 1}
 
     sdk.decide("agent_1", "Use it", "Because", metadata=metadata)
@@ -124,7 +124,7 @@ def test_decide_leaves_the_callers_metadata_alone(sdk: Memtrace, fake_server: Fa
 
 
 def test_recall_returns_the_newest_however_old(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page(MEMORY)).answer(200, page()).answer(200, page())
+    fake_server.respond(200, page(MEMORY)).respond(200, page()).respond(200, page())
 
     assert [memory.id for memory in sdk.recall("agent_1").memories] == [MEMORY["id"]]
     sdk.recall("agent_1", "7d")
@@ -138,8 +138,10 @@ def test_recall_returns_the_newest_however_old(sdk: Memtrace, fake_server: FakeS
 
 
 @pytest.mark.parametrize("as_keywords", [True, False])
-def test_list_memories(sdk: Memtrace, fake_server: FakeServer, *, as_keywords: bool) -> None:
-    fake_server.answer(200, page())
+def test_list_memories_sends_its_filters(
+    sdk: Memtrace, fake_server: FakeServer, *, as_keywords: bool
+) -> None:
+    fake_server.respond(200, page())
     filters: dict[str, Any] = {
         "agent_id": "a/b",
         "session_id": "s",
@@ -166,8 +168,8 @@ def test_list_memories(sdk: Memtrace, fake_server: FakeServer, *, as_keywords: b
     }
 
 
-def test_list_memories_of_all(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page()).answer(200, page()).answer(200, page())
+def test_list_memories_without_filters_sends_no_query(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page()).respond(200, page()).respond(200, page())
 
     sdk.list_memories()
     sdk.list_memories(ListOptions(tags=[]))
@@ -185,10 +187,10 @@ def test_list_memories_of_all(sdk: Memtrace, fake_server: FakeServer) -> None:
     ],
     ids=["no comma", "one tag", "two tags"],
 )
-def test_a_tag_with_a_comma_is_not_taken_for_two(
+def test_tag_with_a_comma_is_refused(
     sdk: Memtrace, fake_server: FakeServer, tags: list[str], sent: bytes
 ) -> None:
-    fake_server.answer(200, page())
+    fake_server.respond(200, page())
 
     sdk.list_memories(tags=tags)
 
@@ -208,8 +210,8 @@ def test_a_tag_with_a_comma_is_not_taken_for_two(
 def test_since_and_until_take_four_forms_everywhere(
     sdk: Memtrace, fake_server: FakeServer, since: Any, sent: str
 ) -> None:
-    fake_server.answer(200, page()).answer(200, page()).answer(200, FOUND).answer(200, CONTEXT)
-    fake_server.answer(200, CONTEXT).answer(200, {"deleted": 0})
+    fake_server.respond(200, page()).respond(200, page()).respond(200, FOUND).respond(200, CONTEXT)
+    fake_server.respond(200, CONTEXT).respond(200, {"deleted": 0})
     times = {"since": since, "until": since}
 
     sdk.list_memories(**times)
@@ -226,7 +228,7 @@ def test_since_and_until_take_four_forms_everywhere(
 
 @pytest.mark.parametrize("name", ["since", "until"])
 def test_a_time_without_a_zone_is_refused_by_name(sdk: Memtrace, name: str) -> None:
-    times: dict[str, Any] = {name: dt.datetime(2026, 11, 1, 12)}  # noqa: DTZ001  # that is what is tested
+    times: dict[str, Any] = {name: dt.datetime(2026, 11, 1, 12)}  # noqa: DTZ001  # the error under test
     calls: list[Callable[[], object]] = [
         lambda: sdk.list_memories(**times),
         lambda: sdk.recall("a", **times),
@@ -242,11 +244,11 @@ def test_a_time_without_a_zone_is_refused_by_name(sdk: Memtrace, name: str) -> N
 
 def test_a_memorys_time_without_a_zone_is_refused(sdk: Memtrace) -> None:
     with pytest.raises(ValueError, match="time zone"):
-        sdk.remember("a", "b", time=dt.datetime(2026, 11, 1, 12))  # noqa: DTZ001  # that is what is tested
+        sdk.remember("a", "b", time=dt.datetime(2026, 11, 1, 12))  # noqa: DTZ001  # the error under test
 
 
 def test_add_memory_takes_a_request_or_its_fields(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, MEMORY).answer(200, MEMORY)
+    fake_server.respond(201, MEMORY).respond(200, MEMORY)
 
     sdk.add_memory(AddMemoryRequest(agent_id="a", content="c", tags=["t"]))
     sdk.add_memory(agent_id="a", content="c", tags=["t"])
@@ -266,13 +268,13 @@ def test_add_memory_takes_a_request_or_its_fields(sdk: Memtrace, fake_server: Fa
     ],
     ids=["nothing", "a key", "return", "a key and store", "reject"],
 )
-def test_on_duplicate_is_store_unless_a_key_or_a_choice_is_given(
+def test_on_duplicate_defaults_to_store_without_a_dedup_key(
     sdk: Memtrace, fake_server: FakeServer, fields: dict[str, Any], expected: str
 ) -> None:
     request = AddMemoryRequest(agent_id="a", content="c", **fields)
     batch = {"memories": [MEMORY], "count": 1}
     for body in (MEMORY, MEMORY, MEMORY, MEMORY, batch, batch, batch):
-        fake_server.answer(201, body)
+        fake_server.respond(201, body)
 
     sdk.remember("a", "c", **fields)
     sdk.decide("a", "c", "because", **fields)
@@ -290,7 +292,7 @@ def test_on_duplicate_is_store_unless_a_key_or_a_choice_is_given(
 
 
 def test_add_memories_takes_requests_and_mappings(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, {"memories": [MEMORY, MEMORY], "count": 2, "duplicates": [1]})
+    fake_server.respond(201, {"memories": [MEMORY, MEMORY], "count": 2, "duplicates": [1]})
 
     stored = sdk.add_memories(
         [
@@ -316,8 +318,8 @@ def test_add_memories_takes_requests_and_mappings(sdk: Memtrace, fake_server: Fa
     assert (len(stored), stored[0].id, stored.duplicates) == (2, MEMORY["id"], [1])
 
 
-def test_a_batch_may_be_any_iterable_and_is_never_split(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(400, {"error": "memories: more than 1000", "code": "invalid_request"})
+def test_batch_may_be_any_iterable_and_is_sent_as_one(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(400, {"error": "memories: more than 1000", "code": "invalid_request"})
 
     with pytest.raises(BadRequestError, match="more than 1000"):
         sdk.add_memories({"agent_id": "a", "content": str(i)} for i in range(1001))
@@ -336,7 +338,7 @@ def test_a_batch_may_be_any_iterable_and_is_never_split(sdk: Memtrace, fake_serv
         (None, TypeError, r"^memories\.1: give an AddMemoryRequest or a mapping, not NoneType$"),
     ],
 )
-def test_what_is_no_memory_in_a_batch_is_named(
+def test_invalid_item_of_a_batch_is_named_by_its_index(
     sdk: Memtrace, memory: Any, kind: type[Exception], said: str
 ) -> None:
     with pytest.raises(kind, match=said):
@@ -346,7 +348,7 @@ def test_what_is_no_memory_in_a_batch_is_named(
 @pytest.mark.parametrize(
     "memories", [{"agent_id": "a", "content": "x"}, "text", 7], ids=["one memory", "text", "number"]
 )
-def test_what_is_no_list_of_memories_is_an_error(sdk: Memtrace, memories: Any) -> None:
+def test_batch_that_is_no_iterable_of_memories_is_a_type_error(sdk: Memtrace, memories: Any) -> None:
     with pytest.raises(TypeError, match=r"^memories: give a list of memories, not (dict|str|int)$"):
         sdk.add_memories(memories)
 
@@ -381,9 +383,9 @@ def test_a_request_and_keywords_cannot_be_mixed(sdk: Memtrace) -> None:
 
 def test_another_object_in_place_of_the_request_is_refused(sdk: Memtrace) -> None:
     with pytest.raises(TypeError, match=r"^give an AddMemoryRequest or its fields as keywords, not list$"):
-        sdk.add_memory([("agent_id", "a")])  # type: ignore[call-overload]  # that is what is tested
+        sdk.add_memory([("agent_id", "a")])  # type: ignore[call-overload]  # the error under test
     with pytest.raises(TypeError, match=r"^give a ListOptions or its fields as keywords, not SearchQuery$"):
-        sdk.list_memories(SearchQuery())  # type: ignore[arg-type]  # that is what is tested
+        sdk.list_memories(SearchQuery())  # type: ignore[arg-type]  # the error under test
 
 
 def test_a_required_field_that_is_missing_is_named(sdk: Memtrace) -> None:
@@ -393,7 +395,7 @@ def test_a_required_field_that_is_missing_is_named(sdk: Memtrace) -> None:
 
 def test_search_takes_a_query_object_or_words_and_conditions(sdk: Memtrace, fake_server: FakeServer) -> None:
     for _ in range(4):
-        fake_server.answer(200, FOUND)
+        fake_server.respond(200, FOUND)
 
     found = sdk.search_memories(SearchQuery(content_contains="dark", min_importance=0.5))
     sdk.search_memories("dark mode -beta", agent_id="a", order="relevance")
@@ -431,7 +433,7 @@ def test_search_takes_a_query_object_or_words_and_conditions(sdk: Memtrace, fake
 
 
 def test_forget_takes_an_id_or_the_memory_itself(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(204).answer(204)
+    fake_server.respond(204).respond(204)
 
     sdk.forget("mem_1")
     sdk.forget(Memory.from_dict(MEMORY))
@@ -452,15 +454,15 @@ def test_a_memory_without_an_id_cannot_be_forgotten(sdk: Memtrace) -> None:
     assert caught.value.code == "invalid_request"
 
 
-def test_what_is_no_memory_cannot_be_forgotten(sdk: Memtrace) -> None:
+def test_forgetting_something_else_than_a_memory_is_a_type_error(sdk: Memtrace) -> None:
     with pytest.raises(TypeError, match=r"^memory: None is not text"):
-        sdk.forget(None)  # type: ignore[arg-type]  # that is what is tested
+        sdk.forget(None)  # type: ignore[arg-type]  # the error under test
     with pytest.raises(TypeError, match=r"^memory: 7 is not text"):
-        sdk.forget(7)  # type: ignore[arg-type]  # that is what is tested
+        sdk.forget(7)  # type: ignore[arg-type]  # the error under test
 
 
-def test_forget_all_tells_how_many(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"deleted": 3}).answer(200, {"deleted": 0})
+def test_forget_all_returns_the_number_of_memories(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, {"deleted": 3}).respond(200, {"deleted": 0})
 
     assert sdk.forget_all(agent_id="a", tags=["t", "u"], until=NOON, memory_type="entity") == 3
     assert sdk.forget_all(ForgetFilter(session_id="s")) == 0
@@ -472,15 +474,15 @@ def test_forget_all_tells_how_many(sdk: Memtrace, fake_server: FakeServer) -> No
     ]
 
 
-def test_forget_all_counts_first_in_a_dry_run(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"deleted": 0, "matched": 3})
+def test_forget_all_sends_dry_run(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, {"deleted": 0, "matched": 3})
 
     assert sdk.forget_all(metadata={"customer": "anna"}, dry_run=True) == 3
 
     assert line(fake_server.request) == "POST /api/v1/forget?dry_run=true"
 
 
-def test_forget_all_without_a_filter_names_those_that_it_takes(sdk: Memtrace) -> None:
+def test_forget_all_without_a_filter_names_the_filters(sdk: Memtrace) -> None:
     with pytest.raises(BadRequestError, match="forget_all: no filter given; give at least one of") as caught:
         sdk.forget_all()
 
@@ -510,7 +512,7 @@ def test_forget_all_with_an_empty_filter_names_it(sdk: Memtrace, empty: dict[str
     ]
 
 
-def test_agents(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_agent_methods_send_their_requests(sdk: Memtrace, fake_server: FakeServer) -> None:
     stats = {
         "agent_id": "a",
         "memory_count": 2,
@@ -520,9 +522,9 @@ def test_agents(sdk: Memtrace, fake_server: FakeServer) -> None:
         "active_sessions": 1,
         "memory_types": {"episodic": 2},
     }
-    fake_server.answer(201, AGENT).answer(201, AGENT).answer(200, AGENT).answer(200, stats)
-    fake_server.answer(200, {"agents": [AGENT], "count": 1}).answer(200, {"agents": [], "count": 0})
-    fake_server.answer(204).answer(204)
+    fake_server.respond(201, AGENT).respond(201, AGENT).respond(200, AGENT).respond(200, stats)
+    fake_server.respond(200, {"agents": [AGENT], "count": 1}).respond(200, {"agents": [], "count": 0})
+    fake_server.respond(204).respond(204)
 
     assert sdk.register_agent(RegisterAgentRequest(name="a", config={"model": "m"})).id == "agent_1"
     sdk.register_agent(name="a", description="d", config={})
@@ -547,11 +549,11 @@ def test_agents(sdk: Memtrace, fake_server: FakeServer) -> None:
     assert json.loads(fake_server.requests[1].content) == {"name": "a", "description": "d", "config": {}}
 
 
-def test_sessions(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, SESSION).answer(201, SESSION).answer(200, SESSION)
-    fake_server.answer(200, {"sessions": [SESSION], "count": 1}).answer(200, {"sessions": [], "count": 0})
+def test_session_methods_send_their_requests(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, SESSION).respond(201, SESSION).respond(200, SESSION)
+    fake_server.respond(200, {"sessions": [SESSION], "count": 1}).respond(200, {"sessions": [], "count": 0})
     for _ in range(3):
-        fake_server.answer(200, SESSION)
+        fake_server.respond(200, SESSION)
 
     assert sdk.create_session(CreateSessionRequest(agent_id="a", metadata={"task": "t"})).id == "sess_1"
     sdk.create_session(agent_id="a")
@@ -581,11 +583,11 @@ def test_sessions(sdk: Memtrace, fake_server: FakeServer) -> None:
     ]
 
 
-def test_memories_of_an_agent_or_a_session_drop_the_id_that_the_path_has(
+def test_memories_of_an_agent_or_session_have_its_id_in_the_path_alone(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
     for _ in range(4):
-        fake_server.answer(200, page())
+        fake_server.respond(200, page())
     options = ListOptions(agent_id="other", session_id="another", limit=5)
 
     sdk.get_agent_memories("a", options)
@@ -601,10 +603,8 @@ def test_memories_of_an_agent_or_a_session_drop_the_id_that_the_path_has(
     ]
 
 
-def test_a_context_is_always_asked_for_with_a_body_as_0_x_wants_it(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.answer(200, CONTEXT).answer(200, CONTEXT).answer(200, CONTEXT)
+def test_context_is_requested_with_a_body_as_0_x_requires(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, CONTEXT).respond(200, CONTEXT).respond(200, CONTEXT)
 
     sdk.get_session_context("s")
     sdk.get_session_context("s", ContextOptions(max_tokens=10, include_types=["decision"]))
@@ -625,17 +625,17 @@ def test_a_context_is_always_asked_for_with_a_body_as_0_x_wants_it(
 def test_context_of_0_x_that_fits_in_no_budget_is_empty(sdk: Memtrace, fake_server: FakeServer) -> None:
     # A second response with the same text is the last one.
     for _ in range(2):
-        fake_server.answer(200, {"session_id": "s", "context": "# Context", "memory_count": 3})
+        fake_server.respond(200, {"session_id": "s", "context": "# Context", "memory_count": 3})
 
     context = sdk.get_session_context("s", max_tokens=5, count_tokens=lambda text: 1_000 if text else 0)
 
     assert (context.session_id, context.context, context.memory_count) == ("s", "", 0)
-    # What 0.x left out, nobody knows.
+    # A 0.x server does not report what it omitted.
     assert (context.omitted_count, context.memory_ids, context.omitted) == (None, None, None)
 
 
-def test_health_and_ready(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"status": "ok", "uptime": 1.5}).answer(200, {"status": "ok", "uptime": "3h2m"})
+def test_health_and_ready_send_their_requests(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, {"status": "ok", "uptime": 1.5}).respond(200, {"status": "ok", "uptime": "3h2m"})
 
     assert sdk.health().uptime == 1.5
     assert sdk.ready().uptime == "3h2m"
@@ -656,7 +656,7 @@ def test_an_id_stays_one_segment_of_the_path(
     sdk: Memtrace, fake_server: FakeServer, given: str, raw: bytes
 ) -> None:
     stats = {"error": "No", "code": "not_found"}
-    fake_server.answer(404, stats).answer(404, stats)
+    fake_server.respond(404, stats).respond(404, stats)
 
     for call in (sdk.get_agent_stats, sdk.get_session_memories):
         with pytest.raises(Exception, match="No"):
@@ -670,7 +670,7 @@ def test_an_id_stays_one_segment_of_the_path(
 
 def test_an_id_that_is_no_string_is_refused(sdk: Memtrace) -> None:
     with pytest.raises(TypeError, match="agent_id"):
-        sdk.get_agent(None)  # type: ignore[arg-type]  # that is what is tested
+        sdk.get_agent(None)  # type: ignore[arg-type]  # the error under test
 
 
 @pytest.mark.parametrize(
@@ -678,7 +678,7 @@ def test_an_id_that_is_no_string_is_refused(sdk: Memtrace) -> None:
     [math.nan, math.inf, object(), "\ud800", b"bytes"],
     ids=lambda value: type(value).__name__,
 )
-def test_what_json_cannot_say_is_refused_before_it_is_sent(sdk: Memtrace, value: Any) -> None:
+def test_value_that_is_not_json_is_refused_unsent(sdk: Memtrace, value: Any) -> None:
     with pytest.raises(BadRequestError) as caught:
         sdk.remember("a", "b", metadata={"k": value})
 
@@ -693,7 +693,7 @@ def test_metadata_that_contains_itself_is_refused(sdk: Memtrace) -> None:
         sdk.remember("a", "b", metadata=metadata)
 
 
-def test_text_that_is_no_unicode_is_refused_wherever_it_is(sdk: Memtrace) -> None:
+def test_lone_surrogate_is_refused_in_any_argument(sdk: Memtrace) -> None:
     for call in (sdk.get_agent, sdk.recall):
         with pytest.raises(BadRequestError):
             call("\ud800")
@@ -720,7 +720,7 @@ def test_every_write_has_an_idempotency_key_of_its_own(sdk: Memtrace, fake_serve
         (lambda **key: sdk.close_session("s", **key), 200, SESSION),
     ]
     for write, status, answer in writes:
-        fake_server.answer(status, answer).answer(status, answer)
+        fake_server.respond(status, answer).respond(status, answer)
         write()
         write(idempotency_key="mine")
 
@@ -731,7 +731,7 @@ def test_every_write_has_an_idempotency_key_of_its_own(sdk: Memtrace, fake_serve
 
 
 def test_no_read_has_an_idempotency_key(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page()).answer(200, FOUND).answer(200, CONTEXT)
+    fake_server.respond(200, page()).respond(200, FOUND).respond(200, CONTEXT)
 
     sdk.list_memories()
     sdk.search_memories("x")
@@ -741,13 +741,13 @@ def test_no_read_has_an_idempotency_key(sdk: Memtrace, fake_server: FakeServer) 
 
 
 @pytest.mark.parametrize("key", ["a\r\nx-other: b", "ü", "\x00"])
-def test_an_idempotency_key_that_no_header_can_carry_is_refused(sdk: Memtrace, key: str) -> None:
+def test_idempotency_key_that_is_no_valid_header_is_refused(sdk: Memtrace, key: str) -> None:
     with pytest.raises(BadRequestError, match="Idempotency-Key"):
         sdk.remember("a", "b", idempotency_key=key)
 
 
 def test_an_empty_idempotency_key_is_not_replaced(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(400, {"error": "Idempotency-Key", "code": "invalid_request"})
+    fake_server.respond(400, {"error": "Idempotency-Key", "code": "invalid_request"})
 
     with pytest.raises(BadRequestError):
         sdk.remember("a", "b", idempotency_key="")
@@ -755,15 +755,15 @@ def test_an_empty_idempotency_key_is_not_replaced(sdk: Memtrace, fake_server: Fa
     assert fake_server.request.headers["idempotency-key"] == ""
 
 
-def test_what_is_special_in_a_query_is_quoted(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page())
+def test_special_characters_in_a_query_are_quoted(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page())
 
     sdk.list_memories(event_type="a b/c&d=e+f")
 
     assert fake_server.request.url.query == b"event_type=a%20b%2Fc%26d%3De%2Bf"
 
 
-def test_what_cannot_be_sent_is_a_bad_request_that_says_so(sdk: Memtrace) -> None:
+def test_request_refused_unsent_is_a_bad_request_error(sdk: Memtrace) -> None:
     calls: dict[str, Callable[[], object]] = {
         "event_type: cannot be written as JSON: 'utf-8' codec": lambda: sdk.list_memories(
             event_type="\ud800"
@@ -784,14 +784,14 @@ def test_what_cannot_be_sent_is_a_bad_request_that_says_so(sdk: Memtrace) -> Non
         assert (detail.location == "header") == (detail.field == "Idempotency-Key")
 
 
-def test_all_that_is_mixed_with_a_request_is_named(sdk: Memtrace) -> None:
+def test_every_keyword_mixed_with_a_request_object_is_named(sdk: Memtrace) -> None:
     with pytest.raises(TypeError) as caught:
         sdk.add_memory(AddMemoryRequest(agent_id="a", content="c"), tags=["t"], ttl=1)  # type: ignore[call-overload]
 
     assert str(caught.value) == ("give an AddMemoryRequest or its fields as keywords, not both: tags, ttl")
 
 
-def test_a_field_that_the_contract_does_not_have_is_named_even_if_none(sdk: Memtrace) -> None:
+def test_unknown_field_is_named_even_if_none(sdk: Memtrace) -> None:
     calls: list[Callable[[], object]] = [
         lambda: sdk.remember("a", "b", mood=None),  # type: ignore[call-arg]
         lambda: sdk.add_memory({"agent_id": "a", "content": "c", "mood": None}),
@@ -805,8 +805,8 @@ def test_a_field_that_the_contract_does_not_have_is_named_even_if_none(sdk: Memt
             call()
 
 
-def test_an_id_or_a_name_stands_for_its_request(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, SESSION).answer(201, AGENT).answer(201, MEMORY)
+def test_id_or_name_may_replace_a_request_object(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, SESSION).respond(201, AGENT).respond(201, MEMORY)
 
     sdk.create_session("agent_1", metadata={"task": "onboarding"})
     sdk.register_agent("agent_1", description="Support")

@@ -1,4 +1,4 @@
-"""Answers that are too large, or are not what they say they are."""
+"""Bodies of responses: too large, compressed, or not what their headers declare."""
 
 from __future__ import annotations
 
@@ -20,22 +20,20 @@ MANY = 200 * 1024 * 1024
 LIMIT = "is larger than 67108864 bytes, the most that is read"
 
 
-def sends(head: str, piece: bytes, times: int = 1) -> Serve:
-    """Answer every request with a head, and a piece of a body so many times."""
+def sends(head: str, chunk: bytes, times: int = 1) -> Serve:
+    """Respond to every request with a head, and a repeated chunk of a body."""
 
     def serve(connection: socket.socket, is_over: threading.Event) -> None:
         while connection.recv(65536):
             connection.sendall(f"HTTP/1.1 {head}\r\n\r\n".encode("latin-1"))
             for _ in range(0 if is_over.is_set() else times):
-                connection.sendall(piece)
+                connection.sendall(chunk)
 
     return serve
 
 
 @pytest.mark.parametrize("status", ["200 OK", "503 Busy"])
-def test_an_answer_of_200_mb_is_not_read_when_it_says_so(
-    make_client: MakeClient, serve: Any, status: str
-) -> None:
+def test_response_that_declares_200_mb_is_not_read(make_client: MakeClient, serve: Any, status: str) -> None:
     server = serve(sends(f"{status}\r\nx-request-id: req_1\r\ncontent-length: {MANY}", b" " * 65536, 4))
 
     with pytest.raises(ResponseValidationError) as caught:
@@ -51,7 +49,7 @@ def test_an_answer_of_200_mb_is_not_read_when_it_says_so(
     assert caught.value.response.content == b""
 
 
-def test_nor_is_one_that_does_not_say_it(make_client: MakeClient, serve: Any) -> None:
+def test_chunked_response_is_read_only_to_the_limit(make_client: MakeClient, serve: Any) -> None:
     size = 1024 * 1024
     chunk = f"{size:x}\r\n".encode() + b" " * size + b"\r\n"
     server = serve(sends("200 OK\r\ntransfer-encoding: chunked", chunk, MANY // size))
@@ -61,11 +59,11 @@ def test_nor_is_one_that_does_not_say_it(make_client: MakeClient, serve: Any) ->
 
 
 def encoded(body: bytes, coding: str) -> httpx.Response:
-    """An answer that httpx has not decompressed."""
+    """Return a response that httpx has not decompressed."""
     return httpx.Response(200, stream=httpx.ByteStream(body), headers={"content-encoding": coding})
 
 
-def test_nor_is_one_that_becomes_large(make_client: MakeClient, serve: Any) -> None:
+def test_compressed_response_is_decompressed_only_to_the_limit(make_client: MakeClient, serve: Any) -> None:
     bomb = gzip.compress(bytes(MANY))
     head = f"200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(bomb)}"
 
@@ -83,7 +81,7 @@ def test_nor_is_one_that_becomes_large(make_client: MakeClient, serve: Any) -> N
     ],
     ids=["no gzip", "brotli", "x-gzip", "twice"],
 )
-def test_one_that_cannot_be_decompressed_says_why(
+def test_response_that_cannot_be_decompressed_is_an_error_with_the_cause(
     sdk: Memtrace, fake_server: FakeServer, body: bytes, coding: str, problem: str
 ) -> None:
     fake_server.stand_in = lambda _: encoded(body, coding)
@@ -96,7 +94,7 @@ def test_one_that_cannot_be_decompressed_says_why(
 
 
 @pytest.mark.parametrize("coding", ["gzip", " GZIP", "identity"])
-def test_one_that_can_be_is_read_and_shown_as_it_was_sent(
+def test_response_of_a_known_coding_is_decompressed(
     sdk: Memtrace, fake_server: FakeServer, coding: str
 ) -> None:
     plain = json.dumps(page(MEMORY)).encode()
@@ -105,7 +103,7 @@ def test_one_that_can_be_is_read_and_shown_as_it_was_sent(
     assert sdk.recall("agent_1").memories[0].id == MEMORY["id"]
 
 
-def test_a_header_may_have_any_bytes(make_client: MakeClient, serve: Any) -> None:
+def test_response_header_may_have_any_bytes(make_client: MakeClient, serve: Any) -> None:
     server = serve(sends("200 OK\r\nx-request-id: \xff\r\ncontent-length: 2", b"[]"))
 
     with pytest.raises(ResponseValidationError) as caught:
@@ -114,7 +112,7 @@ def test_a_header_may_have_any_bytes(make_client: MakeClient, serve: Any) -> Non
     assert caught.value.request_id == "ÿ"
 
 
-def test_an_answer_may_be_as_large_as_the_limit(
+def test_response_as_large_as_the_limit_is_read(
     sdk: Memtrace, fake_server: FakeServer, limit_responses: Callable[[int], None]
 ) -> None:
     body = json.dumps(page(MEMORY)).encode()
@@ -130,14 +128,14 @@ def test_an_answer_may_be_as_large_as_the_limit(
         sdk.recall("agent_1")
 
 
-def test_the_limit_holds_for_a_body_that_hooks_of_the_caller_have_read(
+def test_limit_applies_to_a_body_that_a_hook_has_read(
     make_client: MakeClient, limit_responses: Callable[[int], None]
 ) -> None:
     limit_responses(100)
 
     def handle(request: httpx.Request) -> httpx.Response:
         body = b"x" * 101
-        if request.url.path == "/ready":  # it has been read already, as by a hook
+        if request.url.path == "/ready":  # already read, as by a hook
             return httpx.Response(200, content=gzip.compress(body), headers={"content-encoding": "gzip"})
         return httpx.Response(200, stream=httpx.ByteStream(body))
 
@@ -148,22 +146,22 @@ def test_the_limit_holds_for_a_body_that_hooks_of_the_caller_have_read(
             call()
 
 
-def test_a_given_http_client_reads_no_more_than_the_limit(
+def test_supplied_http_client_reads_no_more_than_the_limit(
     make_client: MakeClient, limit_responses: Callable[[int], None]
 ) -> None:
     limit_responses(100)
     read = []
 
-    def pieces() -> Iterator[bytes]:
+    def chunks() -> Iterator[bytes]:
         for number in range(1000):
             read.append(number)
             yield b"x" * 60
 
-    async def pieces_for_tasks() -> AsyncIterator[bytes]:
-        for piece in pieces():
-            yield piece
+    async def chunks_for_tasks() -> AsyncIterator[bytes]:
+        for chunk in chunks():
+            yield chunk
 
-    content = pieces_for_tasks if make_client.is_async else pieces
+    content = chunks_for_tasks if make_client.is_async else chunks
     http_client = make_client.http_client(lambda _: httpx.Response(200, content=content()))
 
     with pytest.raises(ResponseValidationError, match="is larger than 100 bytes"):
@@ -172,7 +170,7 @@ def test_a_given_http_client_reads_no_more_than_the_limit(
     assert len(read) == 2
 
 
-def test_what_a_hook_has_read_may_be_as_large_as_the_limit(
+def test_body_as_large_as_the_limit_may_be_read_by_a_hook(
     make_client: MakeClient, limit_responses: Callable[[int], None]
 ) -> None:
     body = b'{"status": "ok"}'
@@ -182,9 +180,9 @@ def test_what_a_hook_has_read_may_be_as_large_as_the_limit(
     assert make_client(http_client=http_client).health().status == "ok"
 
 
-def test_a_compressed_answer_that_a_hook_has_read_is_taken_as_it_was_read() -> None:
+def test_compressed_body_that_a_hook_has_read_is_not_decompressed_again() -> None:
     body = gzip.compress(json.dumps({"status": "ok"}).encode())
-    server = FakeServer().answer(200, content=body, headers={"content-encoding": "gzip", "x-kept": "1"})
+    server = FakeServer().respond(200, content=body, headers={"content-encoding": "gzip", "x-kept": "1"})
     with httpx.Client(transport=httpx.MockTransport(server.handle)) as http_client:
         client = Memtrace(http_client=http_client)
         answered = client.with_response(client.ready)

@@ -1,4 +1,4 @@
-"""What the client makes of answers: ours, those of a 0.x server, and those that are none."""
+"""Responses: those of this server and of a 0.x server, and bodies that are neither."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ from memtrace.models import ErrorDetail
 
 @pytest.fixture
 def once(make_client: MakeClient, fake_server: FakeServer) -> Memtrace:
-    """A client that never tries again."""
+    """Return a client that does not retry."""
     assert fake_server.requests == []
     return make_client(max_retries=0)
 
 
-# Answers of a 0.x server.
+# Responses of a 0.x server.
 
 
-def test_a_memory_of_0_x_has_no_id_nulls_and_nanoseconds(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_memory_of_0_x_without_id_with_nulls_and_nanoseconds_is_read(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
     memory = {
         **{name: value for name, value in MEMORY.items() if name != "id"},
         "time": "2026-11-01T09:30:00.123456789Z",
@@ -50,7 +52,7 @@ def test_a_memory_of_0_x_has_no_id_nulls_and_nanoseconds(sdk: Memtrace, fake_ser
         "tags": None,
         "importance": None,
     }
-    fake_server.answer(200, page(memory))
+    fake_server.respond(200, page(memory))
 
     (read,) = sdk.list_memories().memories
 
@@ -59,39 +61,41 @@ def test_a_memory_of_0_x_has_no_id_nulls_and_nanoseconds(sdk: Memtrace, fake_ser
     assert read.time == dt.datetime(2026, 11, 1, 9, 30, 0, 123456, tzinfo=dt.UTC)
 
 
-def test_a_null_of_0_x_is_not_blamed_for_another_fault(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page({**MEMORY, "metadata": None, "tags": [5]}))
+def test_error_names_the_wrong_field_rather_than_an_allowed_null(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.respond(200, page({**MEMORY, "metadata": None, "tags": [5]}))
 
     with pytest.raises(ResponseValidationError, match=r"got `int` - at .*tags"):
         sdk.list_memories()
 
 
-def test_a_type_or_status_or_field_that_is_not_known_yet_is_no_error(
+def test_unknown_type_status_or_field_of_a_response_is_accepted(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:
-    fake_server.answer(200, page({**MEMORY, "memory_type": "dream", "mood": "good"}))
-    fake_server.answer(200, {**SESSION, "status": "paused"})
+    fake_server.respond(200, page({**MEMORY, "memory_type": "dream", "mood": "good"}))
+    fake_server.respond(200, {**SESSION, "status": "paused"})
 
     assert sdk.list_memories().memories[0].memory_type == "dream"
     assert sdk.get_session("s").status == "paused"
 
 
-def test_a_search_of_0_x_says_nothing_of_more(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, {"results": [MEMORY], "count": 1, "query_time_ms": 0})
+def test_search_of_0_x_has_neither_has_more_nor_a_cursor(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, {"results": [MEMORY], "count": 1, "query_time_ms": 0})
 
     found = sdk.search_memories("x")
 
     assert (found.has_more, found.next_cursor) == (None, None)
 
 
-def test_adding_may_be_answered_with_200(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, MEMORY)
+def test_status_200_of_a_write_is_a_success(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, MEMORY)
 
     assert sdk.remember("a", "b").id == MEMORY["id"]
 
 
 def test_a_batch_of_0_x_has_no_duplicates(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, {"memories": [MEMORY], "count": 1})
+    fake_server.respond(201, {"memories": [MEMORY], "count": 1})
 
     stored = sdk.add_memories([{"agent_id": "a", "content": "b"}])
 
@@ -99,8 +103,8 @@ def test_a_batch_of_0_x_has_no_duplicates(sdk: Memtrace, fake_server: FakeServer
 
 
 def test_an_error_of_0_x_may_have_a_hint(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(404, {"error": "agent not found", "hint": "register it first"})
-    fake_server.answer(401, {"error": "invalid key", "hint": None})
+    fake_server.respond(404, {"error": "agent not found", "hint": "register it first"})
+    fake_server.respond(401, {"error": "invalid key", "hint": None})
 
     with pytest.raises(NotFoundError) as missing:
         once.get_agent("a")
@@ -116,20 +120,20 @@ def test_an_error_of_0_x_may_have_a_hint(once: Memtrace, fake_server: FakeServer
 @pytest.mark.parametrize(
     "body", [{"error": "no arc instance configured for this org"}, {"error": "No Arc Instance configured"}]
 )
-def test_a_tenant_without_a_database_is_told_apart_and_not_asked_again(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], body: dict[str, str]
+def test_tenant_without_a_database_is_an_error_class_without_retries(
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], body: dict[str, str]
 ) -> None:
-    fake_server.answer(503, body)
+    fake_server.respond(503, body)
 
     with pytest.raises(NoArcInstanceError) as caught:
         sdk.recall("a")
 
     assert caught.value.status_code == 503
-    assert waits == []
+    assert delays == []
 
 
-def test_no_other_failure_is_taken_for_that(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(500, {"error": "the arc instance crashed"})
+def test_other_server_error_is_no_arc_instance_error(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(500, {"error": "the arc instance crashed"})
 
     with pytest.raises(ServerError) as caught:
         once.recall("a")
@@ -137,7 +141,7 @@ def test_no_other_failure_is_taken_for_that(once: Memtrace, fake_server: FakeSer
     assert type(caught.value) is ServerError
 
 
-# Errors of ours.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -166,10 +170,10 @@ def test_no_other_failure_is_taken_for_that(once: Memtrace, fake_server: FakeSer
         (304, APIStatusError),
     ],
 )
-def test_each_status_has_its_class_those_that_python_does_not_know_too(
+def test_each_status_has_its_error_class(
     once: Memtrace, fake_server: FakeServer, status: int, kind: type[APIStatusError]
 ) -> None:
-    fake_server.answer(status, error("No, not so"), headers={"x-request-id": "req_header"})
+    fake_server.respond(status, error("No, not so"), headers={"x-request-id": "req_header"})
 
     with pytest.raises(APIStatusError) as caught:
         once.get_agent("a")
@@ -182,8 +186,8 @@ def test_each_status_has_its_class_those_that_python_does_not_know_too(
     assert status < 400 or caught.value.message == "No, not so"
 
 
-def test_a_status_that_has_no_name_is_told_as_a_number(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(599)
+def test_status_without_a_name_is_reported_as_a_number(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(599)
 
     with pytest.raises(ServerError) as caught:
         once.get_agent("a")
@@ -193,7 +197,7 @@ def test_a_status_that_has_no_name_is_told_as_a_number(once: Memtrace, fake_serv
 
 def test_a_bad_request_names_each_field(once: Memtrace, fake_server: FakeServer) -> None:
     detail = {"field": "limit", "location": "query", "message": "2000 is too large"}
-    fake_server.answer(400, error("limit: 2000 is too large", "invalid_request", details=[detail]))
+    fake_server.respond(400, error("limit: 2000 is too large", "invalid_request", details=[detail]))
 
     with pytest.raises(BadRequestError) as caught:
         once.list_memories(limit=2000)
@@ -203,8 +207,8 @@ def test_a_bad_request_names_each_field(once: Memtrace, fake_server: FakeServer)
     assert str(caught.value) == "limit: 2000 is too large (HTTP 400, invalid_request, request req_body)"
 
 
-def test_a_conflict_names_what_is_there(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(409, error("stored already", "duplicate_memory", existing_id="mem_1"))
+def test_conflict_has_the_id_of_the_existing_memory(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(409, error("stored already", "duplicate_memory", existing_id="mem_1"))
 
     with pytest.raises(ConflictError) as caught:
         once.remember("a", "b")
@@ -229,7 +233,7 @@ def test_a_conflict_names_what_is_there(once: Memtrace, fake_server: FakeServer)
 def test_retry_after_is_read_in_seconds(
     once: Memtrace, fake_server: FakeServer, header: str, seconds: float | None
 ) -> None:
-    fake_server.answer(429, error(), headers={"retry-after": header})
+    fake_server.respond(429, error(), headers={"retry-after": header})
 
     with pytest.raises(RateLimitError) as caught:
         once.recall("a")
@@ -237,8 +241,8 @@ def test_retry_after_is_read_in_seconds(
     assert caught.value.retry_after == seconds
 
 
-def test_retry_after_is_in_digits_that_a_header_has(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(429, error(), headers=[(b"retry-after", "٣".encode())])
+def test_retry_after_in_other_digits_is_ignored(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(429, error(), headers=[(b"retry-after", "٣".encode())])
 
     with pytest.raises(RateLimitError) as caught:
         once.recall("a")
@@ -248,7 +252,7 @@ def test_retry_after_is_in_digits_that_a_header_has(once: Memtrace, fake_server:
 
 @pytest.fixture(params=["UTC", "Asia/Tokyo"])
 def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Moves this machine elsewhere."""
+    """Set the time zone of this machine."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield
@@ -260,7 +264,7 @@ def zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.mark.parametrize("suffix", ["GMT", "-0000", "+0000"])
 def test_retry_after_may_be_a_date(once: Memtrace, fake_server: FakeServer, suffix: str) -> None:
     date = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(seconds=40))
-    fake_server.answer(503, error(), headers={"retry-after": date.replace("+0000", suffix)})
+    fake_server.respond(503, error(), headers={"retry-after": date.replace("+0000", suffix)})
 
     with pytest.raises(ServerError) as caught:
         once.recall("a")
@@ -268,9 +272,9 @@ def test_retry_after_may_be_a_date(once: Memtrace, fake_server: FakeServer, suff
     assert caught.value.retry_after == pytest.approx(40, abs=3)
 
 
-def test_a_date_of_another_zone_is_read_as_such(once: Memtrace, fake_server: FakeServer) -> None:
+def test_retry_after_as_a_date_of_another_zone_is_converted(once: Memtrace, fake_server: FakeServer) -> None:
     moment = dt.datetime.now(dt.timezone(dt.timedelta(hours=2))) + dt.timedelta(seconds=40)
-    fake_server.answer(503, error(), headers={"retry-after": format_datetime(moment)})
+    fake_server.respond(503, error(), headers={"retry-after": format_datetime(moment)})
 
     with pytest.raises(ServerError) as caught:
         once.recall("a")
@@ -278,14 +282,14 @@ def test_a_date_of_another_zone_is_read_as_such(once: Memtrace, fake_server: Fak
     assert caught.value.retry_after == pytest.approx(40, abs=3)
 
 
-# What stands between.
+# Responses of proxies and gateways.
 
 
 HTML = "<html>\n<head><title>nginx:\n502</title></head><body><h1>Sorry</h1></body></html>"
 
 
-def test_an_html_error_page_is_an_error_like_any_other(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(502, html=HTML)
+def test_html_error_page_is_an_error_with_its_title(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(502, html=HTML)
 
     with pytest.raises(ServerError) as caught:
         once.recall("a")
@@ -295,7 +299,7 @@ def test_an_html_error_page_is_an_error_like_any_other(once: Memtrace, fake_serv
 
 
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "message"),
     [
         ({}, "the response is 504 Gateway Timeout"),
         ({"text": "upstream\n timed out"}, "the response is 504 Gateway Timeout: upstream timed out"),
@@ -311,20 +315,20 @@ def test_an_html_error_page_is_an_error_like_any_other(once: Memtrace, fake_serv
         ({"content": b"[" * 100_000}, "[" * 200),
     ],
 )
-def test_an_error_with_any_other_body_still_says_something(
-    once: Memtrace, fake_server: FakeServer, response: dict[str, Any], said: str
+def test_error_with_any_body_has_a_short_message(
+    once: Memtrace, fake_server: FakeServer, response: dict[str, Any], message: str
 ) -> None:
-    fake_server.answer(504, **response)
+    fake_server.respond(504, **response)
 
     with pytest.raises(ServerError) as caught:
         once.recall("a")
 
-    assert caught.value.message.endswith(said)
+    assert caught.value.message.endswith(message)
     assert len(caught.value.message) < 300
 
 
-def test_details_of_another_server_do_no_harm(once: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(422, {"error": "No", "code": 7, "details": "see above", "request_id": []})
+def test_details_of_an_unknown_shape_are_ignored(once: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(422, {"error": "No", "code": 7, "details": "see above", "request_id": []})
 
     with pytest.raises(BadRequestError) as caught:
         once.recall("a")
@@ -333,10 +337,10 @@ def test_details_of_another_server_do_no_harm(once: Memtrace, fake_server: FakeS
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_an_error_and_the_key_goes_nowhere_else(
+def test_redirect_is_an_error_that_names_the_target(
     make_client: MakeClient, fake_server: FakeServer, status: int
 ) -> None:
-    fake_server.answer(status, headers={"location": "https://elsewhere/api/v1/agents/a"})
+    fake_server.respond(status, headers={"location": "https://elsewhere/api/v1/agents/a"})
 
     with pytest.raises(APIStatusError) as caught:
         make_client().get_agent("a")
@@ -348,15 +352,15 @@ def test_a_redirect_is_an_error_and_the_key_goes_nowhere_else(
     )
 
 
-def test_a_redirect_to_no_place_is_one_too(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(301)
+def test_redirect_without_a_target_is_an_error(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(301)
 
     with pytest.raises(APIStatusError, match="the response is a redirect to nowhere, which is not followed"):
         sdk.get_agent("a")
 
 
-def test_a_redirect_is_not_followed_by_a_given_http_client_that_would(make_client: MakeClient) -> None:
-    server = FakeServer().answer(307, headers={"location": "https://elsewhere/"})
+def test_supplied_http_client_follows_no_redirect(make_client: MakeClient) -> None:
+    server = FakeServer().respond(307, headers={"location": "https://elsewhere/"})
     http_client = make_client.http_client(server.handle, follow_redirects=True)
 
     with pytest.raises(APIStatusError, match="redirect"):
@@ -365,11 +369,11 @@ def test_a_redirect_is_not_followed_by_a_given_http_client_that_would(make_clien
     assert len(server.requests) == 1
 
 
-# What is no answer.
+# Bodies that break the contract.
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (page(MEMORY, MEMORY, MEMORY, {**MEMORY, "time": "yesterday"}), "$.memories[3].time"),
         (page({**MEMORY, "content": 7}), "$.memories[0].content"),
@@ -380,14 +384,14 @@ def test_a_redirect_is_not_followed_by_a_given_http_client_that_would(make_clien
     ],
 )
 def test_a_response_that_breaks_the_contract_is_reported_with_its_path(
-    sdk: Memtrace, fake_server: FakeServer, body: Any, said: str
+    sdk: Memtrace, fake_server: FakeServer, body: Any, message: str
 ) -> None:
-    fake_server.answer(200, body, headers={"x-request-id": "req_1"})
+    fake_server.respond(200, body, headers={"x-request-id": "req_1"})
 
     with pytest.raises(ResponseValidationError, match="MemoryList") as caught:
         sdk.list_memories()
 
-    assert said in caught.value.message
+    assert message in caught.value.message
     assert "GET /api/v1/memories" in caught.value.message
     assert (caught.value.status_code, caught.value.request_id) == (200, "req_1")
     assert caught.value.body == body
@@ -406,45 +410,47 @@ def test_a_response_that_breaks_the_contract_is_reported_with_its_path(
         {"content": b'{"x":' * 100_000},
     ],
 )
-def test_a_success_that_is_no_json_is_an_error(
+def test_success_without_json_is_a_response_validation_error(
     sdk: Memtrace, fake_server: FakeServer, response: dict[str, Any]
 ) -> None:
-    fake_server.answer(200, **response)
+    fake_server.respond(200, **response)
 
     with pytest.raises(ResponseValidationError):
         sdk.list_memories()
 
 
 @pytest.mark.parametrize(
-    ("response", "said"),
+    ("response", "message"),
     [
         ({"html": "<html></html>"}, " (text/html; charset=utf-8): "),
         ({"content": b"{"}, " (no content type): "),
         ({"content": b"{", "headers": {"content-type": "application/problem+json"}}, ": "),
     ],
 )
-def test_an_answer_that_is_no_json_is_said_to_be_so(
-    sdk: Memtrace, fake_server: FakeServer, response: dict[str, Any], said: str
+def test_response_without_json_is_an_error_that_names_its_type(
+    sdk: Memtrace, fake_server: FakeServer, response: dict[str, Any], message: str
 ) -> None:
-    fake_server.answer(200, **response).answer(200, **response)
+    fake_server.respond(200, **response).respond(200, **response)
 
     for method, call in (("GET", sdk.get_agent), ("DELETE", sdk.delete_agent)):
         with pytest.raises(ResponseValidationError) as caught:
             call("a")
-        beginning = f"The response to {method} /api/v1/agents/a does not match the contract{said}"
+        beginning = f"The response to {method} /api/v1/agents/a does not match the contract{message}"
         assert caught.value.message.startswith(beginning)
         assert caught.value.message.removeprefix(beginning) not in {"", "None"}
 
 
-def test_a_204_where_a_memory_was_due_is_an_error(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(204)
+def test_status_204_instead_of_a_memory_is_an_error(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(204)
 
     with pytest.raises(ResponseValidationError):
         sdk.remember("a", "b")
 
 
-def test_deleting_may_be_answered_with_anything_but_a_page(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(204).answer(200).answer(200, {"deleted": True}).answer(200, html="<html>Log in</html>")
+def test_deletion_succeeds_with_any_body_except_html(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(204).respond(200).respond(200, {"deleted": True}).respond(
+        200, html="<html>Log in</html>"
+    )
 
     for _ in range(3):
         sdk.delete_agent("a")
@@ -452,7 +458,7 @@ def test_deleting_may_be_answered_with_anything_but_a_page(sdk: Memtrace, fake_s
         sdk.delete_agent("a")
 
 
-def test_a_broken_compression_is_an_error_of_ours(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_broken_compression_is_a_response_validation_error(sdk: Memtrace, fake_server: FakeServer) -> None:
     class Broken(httpx.SyncByteStream, httpx.AsyncByteStream):
         def __iter__(self) -> Any:
             yield b"not gzip"
@@ -460,15 +466,15 @@ def test_a_broken_compression_is_an_error_of_ours(sdk: Memtrace, fake_server: Fa
         async def __aiter__(self) -> Any:
             yield b"not gzip"
 
-    fake_server.answer(200, headers={"content-encoding": "gzip"}, stream=Broken())
+    fake_server.respond(200, headers={"content-encoding": "gzip"}, stream=Broken())
 
     with pytest.raises(ResponseValidationError, match="decompressed"):
         sdk.get_agent("a")
 
 
-def test_a_compressed_answer_is_read(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_gzip_is_accepted_and_decompressed(sdk: Memtrace, fake_server: FakeServer) -> None:
     body = gzip.compress(httpx.Response(200, json=AGENT).content)
-    fake_server.answer(200, content=body, headers={"content-encoding": "gzip"})
+    fake_server.respond(200, content=body, headers={"content-encoding": "gzip"})
 
     assert sdk.get_agent("a").id == "agent_1"
     assert fake_server.request.headers["accept-encoding"] == "gzip"
@@ -494,12 +500,14 @@ def test_a_compressed_answer_is_read(sdk: Memtrace, fake_server: FakeServer) -> 
         httpx.InvalidURL(""),
         httpx.CookieConflict(""),
         httpx.StreamConsumed(),
-        httpx.HTTPStatusError("", request=None, response=None),  # type: ignore[arg-type]  # never looked at
+        httpx.HTTPStatusError("", request=None, response=None),  # type: ignore[arg-type]  # never read
         RuntimeError("Event loop is closed"),
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_nothing_that_httpx_raises_gets_out(make_client: MakeClient, failure: Exception) -> None:
+def test_every_exception_of_httpx_becomes_a_memtrace_error(
+    make_client: MakeClient, failure: Exception
+) -> None:
     server = FakeServer().fail(failure)
 
     with pytest.raises(MemtraceError) as caught:
@@ -511,7 +519,7 @@ def test_nothing_that_httpx_raises_gets_out(make_client: MakeClient, failure: Ex
 
 
 @pytest.mark.parametrize(
-    ("failure", "said"),
+    ("failure", "message"),
     [
         (httpx.ReadTimeout("late"), "no response in time: late (ReadTimeout)"),
         (httpx.ReadTimeout(""), "no response in time: ReadTimeout"),
@@ -521,15 +529,15 @@ def test_nothing_that_httpx_raises_gets_out(make_client: MakeClient, failure: Ex
         ),
     ],
 )
-def test_only_where_nobody_listens_it_asks_for_a_server(
-    once: Memtrace, fake_server: FakeServer, failure: Exception, said: str
+def test_message_mentions_the_server_only_if_it_cannot_be_reached(
+    once: Memtrace, fake_server: FakeServer, failure: Exception, message: str
 ) -> None:
     fake_server.fail(failure)
 
     with pytest.raises(APIConnectionError) as caught:
         once.get_agent("a")
 
-    assert caught.value.message == f"GET /api/v1/agents/a at http://memtrace.test: {said}"
+    assert caught.value.message == f"GET /api/v1/agents/a at http://memtrace.test: {message}"
 
 
 @pytest.mark.parametrize(
@@ -550,7 +558,7 @@ def test_only_where_nobody_listens_it_asks_for_a_server(
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_nothing_that_httpcore_raises_gets_out(
+def test_every_failure_of_the_transport_becomes_a_memtrace_error(
     once: Memtrace, fake_server: FakeServer, failure: Exception
 ) -> None:
     fake_server.fail(failure)
@@ -563,9 +571,9 @@ def test_nothing_that_httpcore_raises_gets_out(
     assert "GET /api/v1/memories at http://memtrace.test" in str(caught.value)
 
 
-def test_time_is_cut_to_microseconds_and_text_like_one_is_not(sdk: Memtrace, fake_server: FakeServer) -> None:
+def test_time_is_cut_to_microseconds_and_similar_text_is_not(sdk: Memtrace, fake_server: FakeServer) -> None:
     finer = "2026-11-01T09:30:00.123456999Z"
-    fake_server.answer(200, page({**MEMORY, "time": finer, "content": finer, "metadata": {"time": finer}}))
+    fake_server.respond(200, page({**MEMORY, "time": finer, "content": finer, "metadata": {"time": finer}}))
 
     [memory] = sdk.recall("a").memories
 

@@ -1,4 +1,4 @@
-"""A session for as long as a block lasts: begun, bound and closed."""
+"""Session blocks: started, bound and closed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from memtrace import ContextOptions, Memtrace, MemtraceError, NotFoundError
 CONTEXT = {"session_id": "sess_1", "context": "## Facts\n", "memory_count": 1}
 
 
-def test_all_that_the_handle_does_is_bound_to_the_session(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, SESSION).answer(201, MEMORY).answer(201, MEMORY).answer(200, page(MEMORY))
-    fake_server.answer(200, CONTEXT).answer(200, CONTEXT).answer(200, {**SESSION, "status": "closed"})
+def test_every_request_of_a_handle_is_bound_to_its_session(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, SESSION).respond(201, MEMORY).respond(201, MEMORY).respond(200, page(MEMORY))
+    fake_server.respond(200, CONTEXT).respond(200, CONTEXT).respond(200, {**SESSION, "status": "closed"})
 
     with sdk.session("agent_1", metadata={"task": "onboarding"}) as session:
         assert (session.id, session.agent_id) == ("sess_1", "agent_1")
@@ -52,10 +52,8 @@ def test_all_that_the_handle_does_is_bound_to_the_session(sdk: Memtrace, fake_se
     ]
 
 
-def test_it_is_closed_after_an_exception_too_which_is_not_hidden(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    fake_server.answer(201, SESSION).answer(200, {**SESSION, "status": "closed"})
+def test_session_is_closed_after_an_exception_which_is_raised(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, SESSION).respond(200, {**SESSION, "status": "closed"})
 
     with pytest.raises(ZeroDivisionError), sdk.session("agent_1"):
         _ = 1 / 0
@@ -63,17 +61,17 @@ def test_it_is_closed_after_an_exception_too_which_is_not_hidden(
     assert fake_server.requests[-1].method == "PUT"
 
 
-def test_a_session_that_cannot_be_closed_is_an_error(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, SESSION).answer(404, {"error": "No session"})
+def test_session_that_cannot_be_closed_is_an_error(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, SESSION).respond(404, {"error": "No session"})
 
     with pytest.raises(NotFoundError, match="No session"), sdk.session("agent_1"):
         pass
 
 
-def test_but_does_not_hide_what_went_wrong_before(
+def test_failure_to_close_does_not_hide_an_earlier_exception(
     sdk: Memtrace, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fake_server.answer(201, SESSION).answer(404, {"error": "No session"})
+    fake_server.respond(201, SESSION).respond(404, {"error": "No session"})
 
     caplog.set_level(logging.WARNING, "memtrace")
     with pytest.raises(ZeroDivisionError), sdk.session("agent_1"):
@@ -84,14 +82,14 @@ def test_but_does_not_hide_what_went_wrong_before(
     ]
 
 
-def test_a_session_that_cannot_be_started_begins_no_block(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(400, {"error": "No agent"})
+def test_session_that_cannot_be_started_begins_no_block(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(400, {"error": "No agent"})
 
     with pytest.raises(MemtraceError, match="No agent"), sdk.session("agent_1"):
         pytest.fail("the block was entered")
 
 
-def test_a_handle_is_of_no_use_outside_a_block(sdk: Memtrace) -> None:
+def test_handle_outside_of_a_block_raises(sdk: Memtrace) -> None:
     session = sdk.session("agent_1")
 
     assert repr(session).removeprefix("Async") == "SessionHandle('agent_1', id=None)"

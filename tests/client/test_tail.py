@@ -1,4 +1,4 @@
-"""An iterator over memories as they are stored."""
+"""`tail()`: an iterator over memories as they are stored."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_tail_survives_restarts_without_gap_or_repeat(tmp_path: Path) -> None:
     assert found.empty()
 
 
-def test_a_tail_of_a_server_that_is_not_there_fails_at_once() -> None:
+def test_tail_of_an_unreachable_server_fails_at_once() -> None:
     with Memtrace("http://127.0.0.1:1", max_retries=0) as client, pytest.raises(APIConnectionError):
         next(iter(client.tail()))
 
@@ -87,7 +87,7 @@ def test_an_embedded_tail_ends_when_its_client_is_closed(tmp_path: Path) -> None
         client = Memtrace(f"sqlite:///{tmp_path}/agent.db", max_retries=0)
         client.remember("a", "before")
         waiting = threads.submit(client.tail_memories, wait=30)
-        time.sleep(0.2)  # so that it waits; if it does not yet, the test is weaker
+        time.sleep(0.2)  # lets it wait first; otherwise the test proves less
         client.close()
         with pytest.raises(ServerError) as caught:
             waiting.result(10)
@@ -95,32 +95,32 @@ def test_an_embedded_tail_ends_when_its_client_is_closed(tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("call_clock", "longest_delays")
-def test_a_tail_goes_on_after_an_outage(sdk: Memtrace, fake_server: FakeServer, waits: list[float]) -> None:
+def test_tail_continues_after_an_outage(sdk: Memtrace, fake_server: FakeServer, delays: list[float]) -> None:
     def page(content: str) -> dict[str, Any]:
         memories = [MEMORY | {"content": content}]
         return {"memories": memories, "count": 1, "has_more": False, "next_cursor": "c"}
 
-    fake_server.answer(200, page("one"))
+    fake_server.respond(200, page("one"))
     for _ in range(3):
-        fake_server.answer(503, error("unavailable"))
-    fake_server.answer(200, page("two"))
+        fake_server.respond(503, error("unavailable"))
+    fake_server.respond(200, page("two"))
 
     found = iter(sdk.tail(start="beginning"))
 
     assert [next(found).content for _ in range(2)] == ["one", "two"]
-    assert waits == [0.5, 1.0, 0.5]  # two retries of one request, and one of the tail
+    assert delays == [0.5, 1.0, 0.5]  # two retries of one request, and one of the tail
     # Half of the timeout.
     assert [request.url.params["wait"] for request in fake_server.requests] == ["15"] * 5
 
 
 @pytest.mark.usefixtures("longest_delays")
 def test_a_tail_without_a_first_response_fails(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float]
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float]
 ) -> None:
     for _ in range(3):
-        fake_server.answer(503, error("unavailable"))
+        fake_server.respond(503, error("unavailable"))
 
     with pytest.raises(ServerError):
         next(iter(sdk.tail()))
 
-    assert waits == [0.5, 1.0]
+    assert delays == [0.5, 1.0]

@@ -1,4 +1,4 @@
-"""Traces: one span a call, above those of the HTTP library's instrumentation."""
+"""Traces: one span for each call, above those of the HTTP library's instrumentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from memtrace import Memtrace, MemtraceError, NotFoundError, ServerError
 
 @pytest.fixture(scope="session")
 def exporter() -> InMemorySpanExporter:
-    """What all tests of this run export to. A process has one provider, and mutmut runs tests in it again."""
+    """Return the exporter of all tests: a process has one provider, and mutmut repeats tests in it."""
     exporter = InMemorySpanExporter()
     provider = trace.get_tracer_provider()
     if not isinstance(provider, TracerProvider):
@@ -46,7 +46,7 @@ def facts(span: ReadableSpan) -> dict[str, Any]:
 def test_a_call_is_one_span_named_for_its_method(
     sdk: Memtrace, fake_server: FakeServer, spans: InMemorySpanExporter
 ) -> None:
-    fake_server.answer(200, page())
+    fake_server.respond(200, page())
 
     sdk.list_memories(agent_id="agent_1")
 
@@ -56,21 +56,21 @@ def test_a_call_is_one_span_named_for_its_method(
     assert span.status.status_code is StatusCode.UNSET
 
 
-def test_a_call_that_is_retried_is_one_span_with_the_number_of_retries(
-    sdk: Memtrace, fake_server: FakeServer, waits: list[float], spans: InMemorySpanExporter
+def test_retried_call_is_one_span_with_the_number_of_retries(
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], spans: InMemorySpanExporter
 ) -> None:
-    fake_server.answer(503).fail(httpx.ReadError("lost")).answer(200, page())
+    fake_server.respond(503).fail(httpx.ReadError("lost")).respond(200, page())
 
     sdk.recall("agent_1")
 
     (span,) = spans.get_finished_spans()
-    assert facts(span)["memtrace.retries"] == len(waits) == 2
+    assert facts(span)["memtrace.retries"] == len(delays) == 2
 
 
 def test_a_call_that_fails_has_the_type_of_its_error_and_not_its_text(
     sdk: Memtrace, fake_server: FakeServer, spans: InMemorySpanExporter
 ) -> None:
-    fake_server.answer(404, error("No agent secret-name", "not_found"))
+    fake_server.respond(404, error("No agent secret-name", "not_found"))
 
     with pytest.raises(NotFoundError):
         sdk.get_agent("secret-name")
@@ -98,9 +98,9 @@ def test_a_call_that_is_interrupted_ends_its_span(
 
 
 def test_attempts_are_spans_of_the_instrumentation_below_the_call(
-    make_client: MakeClient, fake_server: FakeServer, waits: list[float], spans: InMemorySpanExporter
+    make_client: MakeClient, fake_server: FakeServer, delays: list[float], spans: InMemorySpanExporter
 ) -> None:
-    fake_server.answer(503).answer(201, MEMORY)
+    fake_server.respond(503).respond(201, MEMORY)
     HTTPXClientInstrumentor().instrument()
     try:
         make_client().remember("agent_1", "secret content")
@@ -114,15 +114,13 @@ def test_attempts_are_spans_of_the_instrumentation_below_the_call(
     assert [request.headers["traceparent"][3:35] for request in fake_server.requests] == [
         trace.format_trace_id(call.context.trace_id)
     ] * 2
-    assert len(waits) == 1
+    assert len(delays) == 1
     for span in (*attempts, call):
         assert KEY not in span.to_json()
         assert "secret content" not in span.to_json()
 
 
-def test_a_call_of_an_embedded_store_is_a_span_too(
-    make_client: MakeClient, spans: InMemorySpanExporter
-) -> None:
+def test_call_of_an_embedded_store_is_a_span(make_client: MakeClient, spans: InMemorySpanExporter) -> None:
     make_client("sqlite://", None).remember("agent_1", "text")
 
     assert [span.name for span in spans.get_finished_spans()] == ["memtrace.add_memory"]
@@ -131,7 +129,7 @@ def test_a_call_of_an_embedded_store_is_a_span_too(
 def test_a_failed_call_is_below_the_span_of_the_program(
     fake_server: FakeServer, spans: InMemorySpanExporter
 ) -> None:
-    fake_server.answer(501)
+    fake_server.respond(501)
 
     with trace.get_tracer("program").start_as_current_span("work"), pytest.raises(ServerError):
         Memtrace("http://memtrace.test").recall("agent_1")
@@ -141,7 +139,7 @@ def test_a_failed_call_is_below_the_span_of_the_program(
     assert call.parent.span_id == work.context.span_id
 
 
-def test_without_opentelemetry_nothing_of_it_is_imported() -> None:
+def test_client_without_tracing_imports_no_opentelemetry() -> None:
     code = (
         "import sys\n"
         "from memtrace import Memtrace, MemtraceError\n"
@@ -156,7 +154,7 @@ def test_without_opentelemetry_nothing_of_it_is_imported() -> None:
 
 
 def test_an_error_of_a_traced_call_is_the_same(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(400, error("Bad", "invalid_request"))
+    fake_server.respond(400, error("Bad", "invalid_request"))
 
     with pytest.raises(MemtraceError) as caught:
         sdk.recall("agent_1")

@@ -1,4 +1,4 @@
-"""By which way a request goes: through a proxy of the environment, and one way for all that come at once."""
+"""Transports: proxies of the environment, and one transport for calls that come at once."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from memtrace_server import embedded
 
 
 class Proxy(ThreadingHTTPServer):
-    """Answers what it should pass on, and keeps the lines of the requests."""
+    """Respond in place of the target, and record the request lines."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), ProxyHandler)
-        self.asked: list[tuple[str, str | None]] = []
+        self.requested: list[tuple[str, str | None]] = []
 
 
 class ProxyHandler(BaseHTTPRequestHandler):
-    """Answers as a healthy server."""
+    """Respond like a healthy server."""
 
     server: Proxy
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # as the base class calls it
-        self.server.asked.append((self.path, self.headers.get("x-api-key")))
+    def do_GET(self) -> None:  # as in the base class
+        self.server.requested.append((self.path, self.headers.get("x-api-key")))
         body = b'{"status": "ok"}'
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
-        # In two pieces, for who reads piece by piece.
+        # In two chunks, for clients that read in chunks.
         self.wfile.write(body[:5])
         self.wfile.flush()
         self.wfile.write(body[5:])
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as the base class has it
-        """Say nothing."""
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # as in the base class
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -63,22 +63,22 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
         thread.join()
 
 
-def test_a_proxy_of_the_environment_is_asked(make_client: MakeClient, proxy: Proxy) -> None:
+def test_proxy_of_the_environment_is_used(make_client: MakeClient, proxy: Proxy) -> None:
     client = make_client("http://memtrace.test")
 
     assert client.ready().status == "ok"
     assert client.with_options(timeout=httpx.Timeout(5)).health().status == "ok"
     client.close()
 
-    assert proxy.asked == [("http://memtrace.test/ready", KEY), ("http://memtrace.test/health", KEY)]
+    assert proxy.requested == [("http://memtrace.test/ready", KEY), ("http://memtrace.test/health", KEY)]
 
 
-def test_but_not_for_a_store_in_this_process(make_client: MakeClient, proxy: Proxy) -> None:
+def test_embedded_store_uses_no_proxy(make_client: MakeClient, proxy: Proxy) -> None:
     assert make_client("sqlite://", None).ready().status == "ok"
-    assert proxy.asked == []
+    assert proxy.requested == []
 
 
-def test_an_http_client_that_was_given_reads_piece_by_piece(
+def test_supplied_http_client_reads_responses_in_chunks(
     make_client: MakeClient, live_server: LiveServer
 ) -> None:
     http_client: Any = httpx.AsyncClient() if make_client.is_async else httpx.Client()
@@ -92,7 +92,7 @@ def test_an_http_client_that_was_given_reads_piece_by_piece(
 
 
 @pytest.mark.parametrize("kind", [Memtrace, AsyncMemtrace], ids=["sync", "async"])
-def test_threads_that_come_first_at_once_open_one_store(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_calls_at_once_open_one_store(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     client = kind("sqlite://")
     arrived = threading.Semaphore(0)
     opened = []
@@ -147,7 +147,7 @@ asyncio.run(client.close())
 """
 
 
-def test_an_async_store_in_memory_stays_with_its_process_too() -> None:
+def test_async_store_in_memory_raises_in_a_forked_process() -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-c", ASYNC_FORK], capture_output=True, text=True, timeout=60, check=False
     )

@@ -20,7 +20,7 @@ from memtrace import BadRequestError, Memtrace
 if TYPE_CHECKING:
     from helpers.clients import FakeServer
 
-NAIVE = datetime(2026, 11, 20, 9, 30)  # noqa: DTZ001  # that is what is tested
+NAIVE = datetime(2026, 11, 20, 9, 30)  # noqa: DTZ001  # the error under test
 MEMORY = {"agent_id": "a", "content": "b"}
 CYCLE: list[Any] = []
 CYCLE.append(CYCLE)
@@ -123,7 +123,7 @@ def test_two_keys_that_become_one_are_refused(sdk: Memtrace) -> None:
         *("number as an id", "bytes as an id"),
     ],
 )
-def test_field_of_a_memory_that_cannot_be_meant_is_named(
+def test_impossible_field_of_a_memory_is_named(
     sdk: Memtrace, fields: dict[str, Any], kind: type[Exception], problem: str
 ) -> None:
     for call in (
@@ -148,7 +148,7 @@ def test_field_of_a_memory_that_cannot_be_meant_is_named(
     ],
     ids=["text", "hour", "datetime", "no duration", "number", "list"],
 )
-def test_point_in_time_that_cannot_be_meant_is_named(
+def test_impossible_point_in_time_is_named(
     sdk: Memtrace, name: str, value: Any, kind: type[Exception], problem: str
 ) -> None:
     for call in (
@@ -179,7 +179,7 @@ def test_point_in_time_is_sent_as_the_contract_writes_it(
     sdk: Memtrace, fake_server: FakeServer, value: Any, wire: str
 ) -> None:
     for _ in range(2):
-        fake_server.answer(
+        fake_server.respond(
             200, {"memories": [], "count": 0, "has_more": False, "results": [], "query_time_ms": 1}
         )
     sdk.list_memories(since=value, until=value)
@@ -197,7 +197,7 @@ def test_a_number_of_too_many_digits_is_named_by_its_path(sdk: Memtrace) -> None
 
 def test_a_set_of_several_types_is_sent_in_one_order(sdk: Memtrace, fake_server: FakeServer) -> None:
     found = {"results": [], "count": 0, "query_time_ms": 0}
-    fake_server.answer(200, found).answer(200, found)
+    fake_server.respond(200, found).respond(200, found)
 
     for mixed in ({1, "x", None}, {None, "x", 1}):
         sdk.search_memories(metadata={"mixed": mixed})
@@ -225,7 +225,7 @@ def test_subclasses_of_numbers_and_text_are_sent_as_plain_ones(
             return "LOUD"
 
     stored = {**MEMORY, "time": "2026-11-01T09:30:00Z", "org_id": "o", "memory_type": "episodic"}
-    fake_server.answer(201, {"memories": [{**stored, "event_type": "general"}], "count": 1})
+    fake_server.respond(201, {"memories": [{**stored, "event_type": "general"}], "count": 1})
     metadata: dict[str, Any] = {Loud("key"): [Level(3), Share(0.5), Loud("text")]}
     if is_buffered:
         with sdk.buffered() as log:
@@ -260,9 +260,7 @@ class Odd(Enum):
 
 
 @pytest.mark.parametrize("value", [*Odd, *(member.value for member in Odd)], ids=str)
-def test_what_is_no_text_is_refused_in_an_enum_too(
-    sdk: Memtrace, fake_server: FakeServer, value: Any
-) -> None:
+def test_enum_whose_value_is_not_text_is_refused(sdk: Memtrace, fake_server: FakeServer, value: Any) -> None:
     with pytest.raises(TypeError, match=r"^agent_id: .* is not text"):
         sdk.remember(value, "b")
     with pytest.raises(TypeError, match=r"^tags\.0: .* is not text"):
@@ -274,9 +272,9 @@ def test_what_is_no_text_is_refused_in_an_enum_too(
 
 
 def test_a_time_in_an_enum_is_that_time(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page())
+    fake_server.respond(200, page())
 
-    sdk.recall("a", since=Odd.MOMENT)  # type: ignore[arg-type]  # it has the value of one
+    sdk.recall("a", since=Odd.MOMENT)  # type: ignore[arg-type]  # its value is a time
 
     assert fake_server.request.url.params["since"] == "2026-01-01T00:00:00Z"
 
@@ -301,7 +299,7 @@ def test_a_filter_of_another_type_is_refused(
 
 
 @pytest.mark.parametrize("filters", [{"tags": 5}, {"agent_id": None}, {"session_id": None}], ids=str)
-def test_an_export_refuses_a_filter_that_would_mean_all(
+def test_export_refuses_an_empty_filter_that_would_match_all(
     sdk: Memtrace, fake_server: FakeServer, filters: dict[str, Any]
 ) -> None:
     with pytest.raises(TypeError, match=f"^{next(iter(filters))}: "):
@@ -321,7 +319,7 @@ def test_a_decision_needs_a_mapping_as_metadata(
 
 
 def test_a_set_of_several_types_is_a_list_in_one_order(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, STORED)
+    fake_server.respond(201, STORED)
 
     sdk.remember("a", "b", metadata={"seen": {2, "x", 1}})
 

@@ -1,4 +1,4 @@
-"""`with_response`: the answer of the server beside the result."""
+"""`with_response`: the server's response beside the result."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from memtrace.testing import FailNext
 
 
 def method(of: Memtrace | SessionHandle, name: str) -> Any:
-    """A method as the client itself has it, which awaits it if it is the async one."""
+    """Return a method of the client itself: of the async one, the coroutine function."""
     return getattr(getattr(of, "_value", of), name)
 
 
-def test_the_answer_comes_with_the_result(sdk: Memtrace, fake_server: FakeServer) -> None:
-    told = {"reason_phrase": b"Stored"}
-    fake_server.answer(201, MEMORY, headers={"X-Request-Id": "req_1", "X-Node": "7"}, extensions=told)
+def test_with_response_returns_the_result_and_the_response(sdk: Memtrace, fake_server: FakeServer) -> None:
+    extensions = {"reason_phrase": b"Stored"}
+    fake_server.respond(201, MEMORY, headers={"X-Request-Id": "req_1", "X-Node": "7"}, extensions=extensions)
 
     answered = sdk.with_response(method(sdk, "remember"), "agent_1", "User prefers dark mode", tags=["ui"])
 
@@ -40,8 +40,8 @@ def test_the_answer_comes_with_the_result(sdk: Memtrace, fake_server: FakeServer
     assert fake_server.sent["tags"] == ["ui"]
 
 
-def test_a_method_that_returns_nothing_has_an_answer_too(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(204)
+def test_method_that_returns_nothing_has_a_response(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(204)
 
     answered = sdk.with_response(method(sdk, "forget"), "mem_1")
 
@@ -49,28 +49,28 @@ def test_a_method_that_returns_nothing_has_an_answer_too(sdk: Memtrace, fake_ser
     assert (answered.response.status_code, answered.request_id) == (204, None)
 
 
-def test_retries_are_counted_and_the_last_answer_is_given(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(503, error(), headers={"X-Request-Id": "req_1"}).fail(httpx.ConnectError("refused"))
-    fake_server.answer(200, page(), headers={"X-Request-Id": "req_3"})
+def test_retries_are_counted_and_the_last_response_is_returned(
+    sdk: Memtrace, fake_server: FakeServer
+) -> None:
+    fake_server.respond(503, error(), headers={"X-Request-Id": "req_1"}).fail(httpx.ConnectError("refused"))
+    fake_server.respond(200, page(), headers={"X-Request-Id": "req_3"})
 
     answered = sdk.with_response(method(sdk, "recall"), "agent_1")
 
     assert (answered.request_id, answered.retries) == ("req_3", 2)
 
 
-def test_a_result_that_was_made_of_a_refusal_has_an_answer_too(
-    sdk: Memtrace, fake_server: FakeServer
-) -> None:
-    # As a 0.x server refuses what it has deleted already, when the request comes again.
-    fake_server.fail(httpx.ReadTimeout("lost")).answer(404, {"error": "agent not found"})
+def test_result_made_of_an_error_response_has_the_response(sdk: Memtrace, fake_server: FakeServer) -> None:
+    # A 0.x server responds 404 to a retried deletion that it has already applied.
+    fake_server.fail(httpx.ReadTimeout("lost")).respond(404, {"error": "agent not found"})
 
     answered = sdk.with_response(method(sdk, "delete_agent"), "agent_1")
 
     assert (answered.result, answered.response.status_code, answered.retries) == (None, 404, 1)
 
 
-def test_a_session_can_be_asked_as_well(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(201, SESSION).answer(201, MEMORY, headers={"X-Request-Id": "req_2"}).answer(
+def test_method_of_a_session_has_a_response(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(201, SESSION).respond(201, MEMORY, headers={"X-Request-Id": "req_2"}).respond(
         200, SESSION
     )
 
@@ -80,8 +80,8 @@ def test_a_session_can_be_asked_as_well(sdk: Memtrace, fake_server: FakeServer) 
     assert (answered.result.id, answered.request_id) == (MEMORY["id"], "req_2")
 
 
-def test_an_error_is_raised_as_ever_and_has_the_answer(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(404, error(), headers={"X-Request-Id": "req_1"})
+def test_error_is_raised_and_has_the_response(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(404, error(), headers={"X-Request-Id": "req_1"})
 
     with pytest.raises(NotFoundError) as caught:
         sdk.with_response(method(sdk, "get_memory"), "mem_1")
@@ -91,9 +91,9 @@ def test_an_error_is_raised_as_ever_and_has_the_answer(sdk: Memtrace, fake_serve
     assert caught.value.response.headers["x-request-id"] == "req_1"
 
 
-def test_one_call_does_not_hear_of_another(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page(), headers={"X-Request-Id": "req_1"})
-    fake_server.answer(200, page(), headers={"X-Request-Id": "req_2"})
+def test_response_belongs_to_its_own_call(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page(), headers={"X-Request-Id": "req_1"})
+    fake_server.respond(200, page(), headers={"X-Request-Id": "req_2"})
 
     first = sdk.with_response(method(sdk, "recall"), "agent_1")
     sdk.recall("agent_2")
@@ -101,12 +101,12 @@ def test_one_call_does_not_hear_of_another(sdk: Memtrace, fake_server: FakeServe
     assert first.request_id == "req_1"
 
 
-def test_what_sends_its_requests_later_is_refused(sdk: Memtrace) -> None:
+def test_iterator_method_is_a_type_error(sdk: Memtrace) -> None:
     with pytest.raises(TypeError):
         sdk.with_response(method(sdk, "iter_memories"))
 
 
-def test_what_gets_no_answer_is_refused(memtrace: Memtrace, async_memtrace: AsyncMemtrace) -> None:
+def test_method_without_a_request_is_a_type_error(memtrace: Memtrace, async_memtrace: AsyncMemtrace) -> None:
     problem = "close: it got no response before it returned"
     with pytest.raises(TypeError, match=problem):
         memtrace.with_response(memtrace.close)
@@ -120,12 +120,14 @@ def test_what_gets_no_answer_is_refused(memtrace: Memtrace, async_memtrace: Asyn
         anyio.run(close)
 
 
-def test_tasks_at_once_hear_their_own_answers(async_memtrace: AsyncMemtrace, fail_next: FailNext) -> None:
-    heard: list[Answered[Memory]] = []
+def test_simultaneous_tasks_get_their_own_responses(
+    async_memtrace: AsyncMemtrace, fail_next: FailNext
+) -> None:
+    results: list[Answered[Memory]] = []
     client = async_memtrace.with_options(max_retries=5)
 
     async def remember(number: int) -> None:
-        heard.append(await client.with_response(client.remember, f"agent_{number}", "The same"))
+        results.append(await client.with_response(client.remember, f"agent_{number}", "The same"))
 
     async def remember_all() -> None:
         async with anyio.create_task_group() as group:
@@ -135,13 +137,13 @@ def test_tasks_at_once_hear_their_own_answers(async_memtrace: AsyncMemtrace, fai
     fail_next(status=503, times=5)
     anyio.run(remember_all)
 
-    assert len({answered.request_id for answered in heard}) == 20
-    assert all(answered.response.json()["id"] == answered.result.id for answered in heard)
-    assert sum(answered.retries for answered in heard) == 5
+    assert len({answered.request_id for answered in results}) == 20
+    assert all(answered.response.json()["id"] == answered.result.id for answered in results)
+    assert sum(answered.retries for answered in results) == 5
 
 
-def test_its_repr_shows_no_key(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.answer(200, page())
+def test_repr_of_answered_shows_no_key(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, page())
 
     shown = repr(sdk.with_response(method(sdk, "recall"), "agent_1"))
 

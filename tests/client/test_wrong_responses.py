@@ -1,4 +1,4 @@
-"""An answer with a wrong type anywhere is an error that says where; found for every model, not listed."""
+"""Responses with a wrong type anywhere are errors that name the path, for every model."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ METHODS = {
     for name, method in inspect.getmembers(Memtrace)
     if inspect.isfunction(method) and not name.startswith("_")
 }
-ANSWERS: dict[str, Any] = {
+RESULTS: dict[str, Any] = {
     name: get_type_hints(method)["return"]
     for name, method in METHODS.items()
-    if name != "import_"  # whose report is made of several responses
+    if name != "import_"  # its report is made of several responses
     and inspect.isclass(get_type_hints(method)["return"])
     and attrs.has(get_type_hints(method)["return"])
 }
@@ -56,13 +56,13 @@ WRONG: dict[Any, list[Any]] = {
 
 
 def plain(annotation: Any) -> Any:
-    """The type without None."""
+    """Return the type without None."""
     choices = [choice for choice in get_args(annotation) if choice is not NoneType]
     return choices[0] if NoneType in get_args(annotation) and len(choices) == 1 else annotation
 
 
 def example(model: Any) -> dict[str, Any]:
-    """JSON data of a model, with all its fields, and two of each thing in a list."""
+    """Return JSON data of a model, with all its fields, and two items in each list."""
     data: dict[str, Any] = {}
     for name, annotation in get_type_hints(model).items():
         if name not in attrs.fields_dict(model):
@@ -80,61 +80,59 @@ def example(model: Any) -> dict[str, Any]:
 
 
 def breaks(model: Any, data: Any, where: str = "$") -> Iterator[tuple[str, Any, str, Any]]:
-    """The place of each value, the object or list that has it, its key, and what is wrong there."""
+    """Yield the path of each value, its container, its key, and a wrong value."""
     for name, annotation in get_type_hints(model).items():
         if name not in attrs.fields_dict(model):
             continue
         kind = plain(annotation)
-        place = f"{where}.{name}"
+        path = f"{where}.{name}"
         if get_origin(kind) is list and attrs.has(get_args(kind)[0]):
-            yield place, data, name, "no list"
-            yield f"{place}[1]", data[name], 1, "no object"  # type: ignore[misc]  # a list's key is a number
-            yield from breaks(get_args(kind)[0], data[name][1], f"{place}[1]")
+            yield path, data, name, "no list"
+            yield f"{path}[1]", data[name], 1, "no object"  # type: ignore[misc]  # a list's key is a number
+            yield from breaks(get_args(kind)[0], data[name][1], f"{path}[1]")
         if attrs.has(kind):
-            yield from breaks(kind, data[name], place)
+            yield from breaks(kind, data[name], path)
         for wrong in WRONG.get(kind, [{"neither": "number nor text"}] if kind not in RIGHT else []):
             if get_origin(kind) is not list or kind in RIGHT:
                 inside = {"[1]": isinstance(wrong, list) and kind == list[str]}
                 inside["[...]"] = isinstance(wrong, dict) and kind == dict[str, int]
-                yield place + "".join(part for part, applies in inside.items() if applies), data, name, wrong
+                yield path + "".join(part for part, applies in inside.items() if applies), data, name, wrong
 
 
-@pytest.mark.parametrize("method", ANSWERS)
-def test_a_wrong_type_in_any_place_is_told_with_that_place(
+@pytest.mark.parametrize("method", RESULTS)
+def test_wrong_type_anywhere_is_reported_with_its_path(
     sdk: Memtrace, fake_server: FakeServer, method: str
 ) -> None:
-    model = ANSWERS[method]
+    model = RESULTS[method]
     parameters = list(inspect.signature(METHODS[method]).parameters.values())[1:]
     arguments: dict[str, Any] = {p.name: "x" for p in parameters if p.default is p.empty}
     arguments |= NEEDED.get(method, {})
     right = example(model)
-    answers: list[Any] = [right]
-    fake_server.stand_in = lambda _: httpx.Response(200, json=answers[-1])
+    responses: list[Any] = [right]
+    fake_server.stand_in = lambda _: httpx.Response(200, json=responses[-1])
     getattr(sdk, method)(**arguments)
 
-    places = []
+    paths = []
     count = len(list(breaks(model, right)))
     for number in range(count):
-        answers.append(copy.deepcopy(right))
-        place, holder, key, wrong = list(breaks(model, answers[-1]))[number]
+        responses.append(copy.deepcopy(right))
+        path, holder, key, wrong = list(breaks(model, responses[-1]))[number]
         holder[key] = wrong
         with pytest.raises(ResponseValidationError) as caught:
             getattr(sdk, method)(**arguments)
-        assert caught.value.message.endswith(f" - at `{place}`"), (place, wrong)
+        assert caught.value.message.endswith(f" - at `{path}`"), (path, wrong)
         assert f": {model.__name__}: " in caught.value.message
-        assert caught.value.body == answers[-1]
-        places.append(place)
+        assert caught.value.body == responses[-1]
+        paths.append(path)
 
-    assert {place.partition(".")[2].partition("[")[0].partition(".")[0] for place in places} == {
+    assert {path.partition(".")[2].partition("[")[0].partition(".")[0] for path in paths} == {
         field.name for field in attrs.fields(model)
     }
 
 
-@pytest.mark.parametrize("method", ANSWERS)
-def test_a_field_that_is_missing_is_told_by_its_name(
-    sdk: Memtrace, fake_server: FakeServer, method: str
-) -> None:
-    model = ANSWERS[method]
+@pytest.mark.parametrize("method", RESULTS)
+def test_missing_field_is_reported_by_its_name(sdk: Memtrace, fake_server: FakeServer, method: str) -> None:
+    model = RESULTS[method]
     parameters = list(inspect.signature(METHODS[method]).parameters.values())[1:]
     arguments: dict[str, Any] = {p.name: "x" for p in parameters if p.default is p.empty}
     arguments |= NEEDED.get(method, {})
@@ -144,6 +142,6 @@ def test_a_field_that_is_missing_is_told_by_its_name(
     for name in required:
         answer = example(model)
         del answer[name]
-        fake_server.answer(200, answer)
+        fake_server.respond(200, answer)
         with pytest.raises(ResponseValidationError, match=f"{model.__name__}: .*missing.*`{name}`"):
             getattr(sdk, method)(**arguments)

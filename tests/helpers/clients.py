@@ -51,7 +51,7 @@ SESSION: dict[str, Any] = {
 
 
 def page(*memories: dict[str, Any], has_more: bool = False, **more: Any) -> dict[str, Any]:
-    """A page of a list of memories."""
+    """Return a page of a list of memories."""
     return {"memories": list(memories), "count": len(memories), "has_more": has_more, **more}
 
 
@@ -65,20 +65,20 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.requests: list[httpx.Request] = []
-        # Answers instead, if there is one.
+        # Handles requests in place of the queue, if set.
         self.stand_in: Callable[[httpx.Request], httpx.Response] | None = None
-        self._answers: deque[httpx.Response | Exception] = deque()
+        self._responses: deque[httpx.Response | Exception] = deque()
 
-    def answer(self, status: int = 200, body: Any = None, **response: Any) -> FakeServer:
+    def respond(self, status: int = 200, body: Any = None, **response: Any) -> FakeServer:
         """Queue a response: JSON, or any arguments of httpx.Response."""
         if body is not None:
             response["json"] = body
-        self._answers.append(httpx.Response(status, **response))
+        self._responses.append(httpx.Response(status, **response))
         return self
 
     def fail(self, failure: Exception) -> FakeServer:
         """Queue a failure."""
-        self._answers.append(failure)
+        self._responses.append(failure)
         return self
 
     def handle(self, request: httpx.Request) -> httpx.Response:
@@ -86,31 +86,31 @@ class FakeServer:
         self.requests.append(request)
         if self.stand_in is not None:
             return self.stand_in(request)
-        if not self._answers:
+        if not self._responses:
             pytest.fail(f"one request too many: {request.method} {request.url}")
-        answer = self._answers.popleft()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        response = self._responses.popleft()
+        if isinstance(response, Exception):
+            raise response
+        return response
 
     @property
     def request(self) -> httpx.Request:
-        """The only request."""
+        """Return the only request."""
         assert len(self.requests) == 1
         return self.requests[0]
 
     @property
     def sent(self) -> Any:
-        """The JSON of the only request."""
+        """Return the JSON of the only request."""
         return json.loads(self.request.content)
 
     def assert_done(self) -> None:
         """Check that all responses were requested."""
-        assert not self._answers
+        assert not self._responses
 
 
 class MakeClient:
-    """Makes clients of one kind, with the interface of the blocking client."""
+    """Make clients of one kind, with the interface of the blocking client."""
 
     def __init__(self, *, is_async: bool) -> None:
         self.is_async = is_async
@@ -217,7 +217,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=["sync", "async"])
 def make_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeClient]:
-    """Makes clients of both kinds, one after the other."""
+    """Make clients of both kinds, one after the other."""
     monkeypatch.delenv("MEMTRACE_URL", raising=False)
     monkeypatch.delenv("MEMTRACE_API_KEY", raising=False)
     make = MakeClient(is_async=request.param == "async")
@@ -226,15 +226,15 @@ def make_client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def sdk(make_client: MakeClient, fake_server: FakeServer, waits: list[float]) -> Memtrace:
-    """A client of the fake server."""
-    assert (fake_server.requests, waits) == ([], [])
+def sdk(make_client: MakeClient, fake_server: FakeServer, delays: list[float]) -> Memtrace:
+    """Return a client of the fake server."""
+    assert (fake_server.requests, delays) == ([], [])
     return make_client()
 
 
 @pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The delays between attempts, in seconds; the client does not sleep."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record the delays between attempts, in seconds; the client does not sleep."""
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:

@@ -13,7 +13,7 @@ from memtrace_server import times
 
 @define
 class WallClock:
-    """The wall clock of write buffers, which a test moves."""
+    """The wall clock of write buffers, which tests move."""
 
     now: datetime
 
@@ -24,7 +24,7 @@ class WallClock:
 
 @define
 class Clock:
-    """The server's clock in ns, which a test moves."""
+    """The server's clock in ns, which tests move."""
 
     now: int
     uptime: int = 0

@@ -11,10 +11,10 @@ from memtrace import cli
 
 @define
 class Commands:
-    """Runs commands and checks their exit codes and output.
+    """Run commands, and check their exit codes and output.
 
     Attributes:
-        printed: What a failed command had printed to standard output.
+        printed: Standard output of the last failed command.
     """
 
     _capture: pytest.CaptureFixture[str]

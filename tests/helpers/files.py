@@ -10,7 +10,7 @@ def opened() -> list[Path]:
     """Return the files, sockets and pipes that this process has open."""
     found = []
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # that of the listing itself
+        with suppress(FileNotFoundError):  # the file of the listing itself
             found.append(descriptor.readlink())
     return found
 

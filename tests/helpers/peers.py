@@ -32,7 +32,7 @@ class Server:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         for connection in self._connections:
-            # A client that is closed after this may still have it open.
+            # A client that is closed later may still have it open.
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
@@ -58,7 +58,7 @@ class Server:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Serve], Server]]:
-    """Starts servers."""
+    """Return a function that starts servers."""
     servers: list[Server] = []
 
     def start(answer: Serve) -> Server:
@@ -71,7 +71,7 @@ def serve() -> Iterator[Callable[[Serve], Server]]:
 
 
 class Silent:
-    """A handler that reads without responding, and lets tests wait for a request."""
+    """Read without responding, and let tests wait for a request."""
 
     def __init__(self) -> None:
         self._asked = threading.Semaphore(0)

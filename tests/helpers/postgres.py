@@ -17,7 +17,7 @@ from psycopg import sql
 
 @pytest.fixture(scope="session")
 def postgres_binaries() -> Path:
-    """The folder of PostgreSQL's programs; without it, tests that need it are skipped."""
+    """Return the folder of PostgreSQL's programs, or skip tests that need it."""
     found = find_binaries()
     if found is None:
         pytest.skip("PostgreSQL IS NOT INSTALLED, so nothing of it is tested: apt-get install postgresql")
@@ -26,8 +26,8 @@ def postgres_binaries() -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_cluster(postgres_binaries: Path) -> Iterator[Cluster]:
-    """One PostgreSQL for all tests of a process; its commits are not durable."""
-    # No effect where synchronous_commit is off, as here; a session that turns it on waits for ever.
+    """Run one PostgreSQL for all tests of a process; its commits are not durable."""
+    # No effect where synchronous_commit is off, as here; a session that turns it on waits forever.
     with Cluster(postgres_binaries, synchronous_standby_names="missing") as cluster:
         with psycopg.connect(cluster.url, autocommit=True) as connection:
             connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
@@ -36,9 +36,9 @@ def postgres_cluster(postgres_binaries: Path) -> Iterator[Cluster]:
 
 @define
 class Schemas:
-    """Schemas of one database, each for a store of a test; they are emptied and used again.
+    """Schemas of one database, each for a store of a test; they are emptied and reused.
 
-    To make the tables takes longer than most tests do.
+    Making the tables takes longer than most tests do.
     """
 
     cluster: Cluster
@@ -71,7 +71,7 @@ class Schemas:
 
 @pytest.fixture(scope="session")
 def postgres_schemas(postgres_cluster: Cluster) -> Iterator[Schemas]:
-    """The schemas of a process's tests."""
+    """Return the schemas of a process's tests."""
     with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
         connection.execute("SET session_replication_role = replica")  # in any order of the tables
         yield Schemas(postgres_cluster, connection)
@@ -79,7 +79,7 @@ def postgres_schemas(postgres_cluster: Cluster) -> Iterator[Schemas]:
 
 @pytest.fixture
 def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
-    """A function that returns URLs of new stores, each in its own schema of one database."""
+    """Return a function that returns URLs of new stores, each in its own schema of one database."""
     made: list[str] = []
 
     def make() -> str:
@@ -93,7 +93,7 @@ def make_postgres_url(postgres_schemas: Schemas) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def postgres_url(make_postgres_url: Callable[[], str]) -> str:
-    """The URL of a new store for this test."""
+    """Return the URL of a new store for this test."""
     return make_postgres_url()
 
 

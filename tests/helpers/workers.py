@@ -25,7 +25,7 @@ def descendants(ancestor: int) -> list[int]:
             try:
                 parents[int(entry.name)] = int(_stat(int(entry.name))[1])
             except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended since
+                continue  # it has ended meanwhile
     found = [ancestor]
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
@@ -35,12 +35,12 @@ def descendants(ancestor: int) -> list[int]:
 def connect_to_each(server: LiveServer, workers: int, connect: Callable[[], T]) -> list[T]:
     """Return the result of `connect` for each worker.
 
-    All other workers are stopped meanwhile: workers share a listening socket, and whichever is first takes a
+    All other workers are stopped meanwhile: workers share a listening socket, and the first of them takes a
     connection.
 
     Args:
         server: A server that was started with `--workers`.
-        workers: How many.
+        workers: Their number.
         connect: Opens a connection that stays open, and waits for its first response.
     """
     pids = _workers(server, workers)

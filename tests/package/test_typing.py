@@ -204,7 +204,7 @@ def test_a_request_and_its_fields_are_never_mixed(sdk: Memtrace, fake_server: Fa
         with sdk.buffered() as log, expected:
             getattr(log, form.method)(**form.arguments)
         return
-    fake_server.answer(201, SESSION).answer(200, SESSION)
+    fake_server.respond(201, SESSION).respond(200, SESSION)
     with sdk.session("agent_1") as session, expected:
         getattr(session, form.method)(**form.arguments)
 
