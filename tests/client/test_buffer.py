@@ -250,6 +250,22 @@ def test_memories_beyond_max_pending_or_max_bytes_are_refused(
         assert (caught.value.status_code, caught.value.code) == (0, "invalid_request")
 
 
+def test_buffer_has_room_again_for_what_it_holds_no_longer(client: Memtrace, server: BatchServer) -> None:
+    full = {"agent_id": "a", "content": "b", "time": NOON}
+    with client.buffered(max_bytes=2 * len(ONE), max_delay=3600) as log:
+        for batches in range(1, 4):
+            log.add_memories([full, full])
+            log.flush()
+            assert len(server.batches) == batches
+        server.answers.append(is_gone)
+        log.add_memory(full)
+        with pytest.raises(BufferedWriteError):
+            log.flush()
+        log.add_memories([full, full])
+
+    assert server.batches[3:] == [["b"], ["b", "b"]]
+
+
 @pytest.mark.parametrize("limits", [{"max_batch": 3}, {"max_bytes": 3 * BODY}], ids=["count", "bytes"])
 def test_batch_is_due_when_it_is_full(server: BatchServer, limits: dict[str, Any]) -> None:
     with Memtrace(http_client=httpx.Client(transport=httpx.MockTransport(server.handle))) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def test_with_response_has_a_response_as_over_http(make_client: MakeClient) -> N
         "http://embedded/api/v1/memories",
     )
     assert response.request.headers["user-agent"].startswith("memtrace-sdk/")
+    assert json.loads(response.request.content)["content"] == "Größe: 🙂"
     assert answered.request_id
     assert response.http_version == "HTTP/1.1"
 

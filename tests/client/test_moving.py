@@ -62,17 +62,19 @@ def test_filtered_export_requests_the_agents_and_sessions_of_memories(
 ) -> None:
     gone = {**MEMORY, "agent_id": "deleted", "session_id": "deleted"}
     plain = {**MEMORY, "agent_id": "a", "session_id": None}
-    fake_server.respond(200, tail(plain, plain, gone))
-    fake_server.respond(200, AGENT)
+    later = {**plain, "session_id": "s"}
+    fake_server.respond(200, tail(plain, plain, later, gone))
+    fake_server.respond(200, AGENT).respond(200, SESSION)
     for _ in range(2):
         fake_server.respond(404, {"error": "No such thing", "code": "not_found", "request_id": "r"})
 
     records = list(sdk.export(event_type="error"))
 
-    assert [record["kind"] for record in records] == ["agent", "memory", "memory", "memory"]
+    assert [record["kind"] for record in records] == ["agent", *["memory"] * 2, "session", *["memory"] * 2]
     assert requested(fake_server) == [
         "/api/v1/tail?event_type=error&limit=1000&start=beginning",
         "/api/v1/agents/a?",
+        "/api/v1/sessions/s?",
         "/api/v1/agents/deleted?",
         "/api/v1/sessions/deleted?",
     ]

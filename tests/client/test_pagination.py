@@ -199,6 +199,16 @@ def test_iter_search_of_0_x_finds_everything_once_in_pages_of_any_size(
     assert (numbers[0], numbers[-1]) == ((0, 6) if order == "asc" else (6, 0))
 
 
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_iter_search_of_0_x_finds_more_than_its_largest_page(make_client: Any, order: Any) -> None:
+    old = OldSearch([numbered(n) for n in range(2_100)], until_is_inclusive=True)
+    client = make_client(http_client=make_client.http_client(old.handle))
+
+    numbers = contents(client.iter_search(order=order, page_size=1_000))
+
+    assert numbers == sorted(range(2_100), reverse=order == "desc")
+
+
 def test_more_memories_of_one_moment_than_fit_a_page_are_an_error(make_client: Any) -> None:
     old = OldSearch([numbered(n, 0) for n in range(1001)], until_is_inclusive=True)
     client = make_client(http_client=make_client.http_client(old.handle))

@@ -475,11 +475,12 @@ def test_forget_all_returns_the_number_of_memories(sdk: Memtrace, fake_server: F
 
 
 def test_forget_all_sends_dry_run(sdk: Memtrace, fake_server: FakeServer) -> None:
-    fake_server.respond(200, {"deleted": 0, "matched": 3})
+    fake_server.respond(200, {"deleted": 0, "matched": 3}).respond(200, {"deleted": 0, "matched": 0})
 
     assert sdk.forget_all(metadata={"customer": "anna"}, dry_run=True) == 3
+    assert sdk.forget_all(metadata={"customer": "ben"}, dry_run=True) == 0
 
-    assert line(fake_server.request) == "POST /api/v1/forget?dry_run=true"
+    assert [line(request) for request in fake_server.requests] == ["POST /api/v1/forget?dry_run=true"] * 2
 
 
 def test_forget_all_without_a_filter_names_the_filters(sdk: Memtrace) -> None:

@@ -52,6 +52,32 @@ def test_every_request_of_a_handle_is_bound_to_its_session(sdk: Memtrace, fake_s
     ]
 
 
+def test_continued_session_becomes_active_again(sdk: Memtrace, fake_server: FakeServer) -> None:
+    fake_server.respond(200, SESSION).respond(200, {**SESSION, "status": "closed"})
+
+    with sdk.session("agent_1", session_id="sess_1", metadata={"task": "onboarding"}):
+        pass
+
+    assert [(request.method, json.loads(request.content)) for request in fake_server.requests] == [
+        ("PUT", {"status": "active", "metadata": {"task": "onboarding"}}),
+        ("PUT", {"status": "closed"}),
+    ]
+
+
+def test_session_that_does_not_exist_begins_with_its_first_memory(
+    sdk: Memtrace, fake_server: FakeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake_server.respond(404, {"error": "No session"}).respond(201, MEMORY).respond(200, SESSION)
+
+    caplog.set_level(logging.DEBUG, "memtrace")
+    with sdk.session("agent_1", session_id="sess_1", metadata={"task": "onboarding"}) as session:
+        session.remember("User prefers dark mode")
+
+    assert "Session sess_1 begins with its first memory" in caplog.messages
+    closing = json.loads(fake_server.requests[-1].content)
+    assert closing == {"status": "closed", "metadata": {"task": "onboarding"}}
+
+
 def test_session_is_closed_after_an_exception_which_is_raised(sdk: Memtrace, fake_server: FakeServer) -> None:
     fake_server.respond(201, SESSION).respond(200, {**SESSION, "status": "closed"})
 
