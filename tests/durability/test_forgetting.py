@@ -352,6 +352,25 @@ def test_nothing_is_left_of_an_agent_that_was_deleted_with_its_memories(
     assert _found(_files(tmp_path), markers) == set()
 
 
+@pytest.mark.both_stores
+def test_a_session_whose_memories_have_expired_is_deleted_with_its_agent(
+    in_process: InProcess, tenant: Tenant, clock: Clock
+) -> None:
+    for session in ("expires", "stays"):
+        tenant.add(content="of its agent", session_id=session)
+        tenant.add(
+            content="of another", agent_id="b", session_id=session, ttl=DAY if session == "stays" else 10
+        )
+    clock.advance(10)
+
+    assert tenant.send("DELETE", "/api/v1/agents/a", query="delete_memories=true").status == 204
+
+    statuses = [tenant.send("GET", f"/api/v1/sessions/{name}").status for name in ("expires", "stays")]
+    assert statuses == [404, 200]
+    _sweep(tenant, clock)
+    assert list(in_process.store.check()) == []
+
+
 def test_nothing_is_left_of_a_session_that_was_deleted(
     in_process: InProcess, clock: Clock, tmp_path: Path
 ) -> None:

@@ -151,12 +151,8 @@ class Facts(Tables):
         """Add sessions that do not exist, and return their number."""
 
     @abstractmethod
-    def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
-        """Delete an agent's sessions without memories; expired memories must have been deleted before."""
-
-    @abstractmethod
-    def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
-        """Return the rows of expired memories in an agent's sessions."""
+    def _delete_empty_sessions(self, org: int, agent_id: str, now: int) -> None:
+        """Delete an agent's sessions without memories; expired memories do not count, swept or not."""
 
     @abstractmethod
     def _note_row(self, seq: int) -> None:
@@ -398,9 +394,7 @@ class Facts(Tables):
     def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
         self._settle()
         self.forgotten_from.add(org)
-        # Expired memories keep no session, swept or not.
-        self._remove(org, self._expired_of_sessions(org, agent_id, now))
-        self._delete_empty_sessions(org, agent_id)
+        self._delete_empty_sessions(org, agent_id, now)
 
     def delete_agent(self, org: int, agent_id: str) -> None:
         self.forgotten_from.add(org)

@@ -222,7 +222,7 @@ class Transaction(Protocol):
         """Delete an agent, but not its memories."""
 
     def delete_sessions(self, org: int, agent_id: str, now: int) -> None:
-        """Delete an agent's sessions, except sessions with memories (of other agents)."""
+        """Delete an agent's sessions, except those with unexpired memories (of other agents)."""
 
     def count_agent(self, org: int, agent_id: str, since: int, now: int) -> AgentCounts:
         """Return counts of an agent's memories and sessions; `recent` counts since a moment (ns)."""

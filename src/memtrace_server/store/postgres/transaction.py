@@ -659,19 +659,12 @@ class PostgresTransaction(Facts):
             org, agent_id, now,
         )  # fmt: skip
 
-    def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
-        rows = self._rows(
-            "SELECT m.seq FROM memories m JOIN sessions s ON s.org = ? AND s.id = m.session_id"
-            " WHERE m.org = ? AND m.expires_at <= ? AND s.agent_id = ?",
-            org, org, now, agent_id,
-        )  # fmt: skip
-        return [seq for (seq,) in rows]
-
-    def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
+    def _delete_empty_sessions(self, org: int, agent_id: str, now: int) -> None:
         gone = self._change(
             "DELETE FROM sessions s WHERE s.org = %s AND s.agent_id = %s AND NOT EXISTS"
-            " (SELECT 1 FROM memories m WHERE m.org = %s AND m.session_id = s.id) RETURNING s.closed_at",
-            org, agent_id, org,
+            " (SELECT 1 FROM memories m WHERE m.org = %s AND m.session_id = s.id"
+            " AND (m.expires_at IS NULL OR m.expires_at > %s)) RETURNING s.closed_at",
+            org, agent_id, org, now,
         ).fetchall()  # fmt: skip
         self._count_sessions(org, [(agent_id, closed_at) for (closed_at,) in gone], -1)
 

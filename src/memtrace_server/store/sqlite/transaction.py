@@ -452,20 +452,12 @@ class SqliteTransaction(Facts):
             now, org, agent_id,
         )  # fmt: skip
 
-    def _expired_of_sessions(self, org: int, agent_id: str, now: int) -> Sequence[int]:
-        rows = self._rows(
-            "SELECT seq FROM memories WHERE expires_at <= ? AND +org = ?"
-            " AND +session_id IN (SELECT id FROM sessions WHERE org = ? AND agent_id = ?)",
-            now, org, org, agent_id,
-        )  # fmt: skip
-        return [seq for (seq,) in rows]
-
-    def _delete_empty_sessions(self, org: int, agent_id: str) -> None:
+    def _delete_empty_sessions(self, org: int, agent_id: str, now: int) -> None:
         self._execute(
             "DELETE FROM sessions WHERE org = ? AND agent_id = ? AND NOT EXISTS"
             " (SELECT 1 FROM memories m WHERE m.org = sessions.org AND m.session_id = sessions.id"
-            " AND m.is_superseded IN (0, 1))",
-            org, agent_id,
+            " AND m.is_superseded IN (0, 1) AND (m.expires_at IS NULL OR m.expires_at > ?))",
+            org, agent_id, now,
         )  # fmt: skip
 
     def delete_agent(self, org: int, agent_id: str) -> None:
