@@ -30,30 +30,30 @@ class Tenant:
     def send(
         self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
     ) -> Response:
-        """Ask the server; `once` is the Idempotency-Key."""
+        """Send a request; `once` is the Idempotency-Key."""
         return self.core.handle(self.request(method, path, body, query, once))
 
     def begin(
         self, method: str, path: str, body: object = None, *, query: str = "", once: str | None = None
     ) -> Exchange:
-        """A request as it stands before the store."""
+        """Return a request up to the point at which the store takes over."""
         request = self.request(method, path, body, query, once)
         return self.core.begin(request, self.core.match(request), Deadline())
 
     def add(self, **memory: Any) -> Response:
-        """Store a memory, of an agent `a` if not told otherwise."""
+        """Store a memory, by default of the agent `a`."""
         return self.send("POST", MEMORIES, {"agent_id": "a", **memory})
 
     def memories(self, query: str = "limit=1000") -> list[dict[str, Any]]:
-        """What the organisation remembers, oldest first."""
+        """Return the organisation's memories, oldest first."""
         response = self.send("GET", MEMORIES, query=f"order=asc&{query}")
         assert response.status == 200, response.body
-        return list(told(response)["memories"])
+        return list(json_of(response)["memories"])
 
     def request(
         self, method: str, path: str, body: object = None, query: str = "", once: str | None = None
     ) -> Request:
-        """A request of this tenant."""
+        """Return a request of this tenant."""
         headers = {"x-api-key": self.key}
         if once is not None:
             headers["idempotency-key"] = once
@@ -80,7 +80,7 @@ class InProcess:
         self.store.close()
 
     def tables(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Return all rows of all tables, those that a database keeps for itself too."""
+        """Return all rows of all tables, including those that a database keeps for itself."""
         if self._url.startswith("sqlite:"):
             with closing(sqlite3.connect(self._url.removeprefix("sqlite:///"))) as file:
                 file.text_factory = bytes
@@ -98,13 +98,13 @@ class InProcess:
         self.__enter__()
 
     def tenant(self, name: str = "ours") -> Tenant:
-        """The organisation of this name, which is made if it is not there."""
+        """Return the organisation of this name, and create it if it does not exist."""
         if name not in self._keys:
             org = tenants.create_org(self.store, name)
             self._keys[name] = tenants.create_key(self.store, org.id, "admin", "")
         return Tenant(self.core, self._keys[name])
 
 
-def told(response: Response) -> Any:
-    """The JSON of a response."""
+def json_of(response: Response) -> Any:
+    """Return the JSON of a response."""
     return msgspec.json.decode(response.body)

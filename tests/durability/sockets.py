@@ -1,4 +1,4 @@
-"""HTTP over sockets of our own, where it matters when each byte is sent."""
+"""HTTP over plain sockets, for tests that control when each byte is sent."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ PATIENCE = 60.0  # seconds
 
 
 @frozen
-class Answer:
-    """What came back."""
+class RawResponse:
+    """A response as it was read."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
 
     @property
-    def told(self) -> Any:
-        """The body's JSON."""
+    def json(self) -> Any:
+        """Return the body's JSON."""
         return msgspec.json.decode(self.body)
 
 
 def connect(url: str) -> socket.socket:
-    """A connection to a server."""
+    """Return a connection to a server."""
     host, _, port = url.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), PATIENCE)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -37,7 +37,7 @@ def connect(url: str) -> socket.socket:
 
 
 def post(path: str, key: str, body: bytes, *, once: str | None = None) -> bytes:
-    """The bytes of a POST request; `once` is the Idempotency-Key."""
+    """Return the bytes of a POST request; `once` is the Idempotency-Key."""
     lines = [
         f"POST {path} HTTP/1.1",
         "Host: test",
@@ -49,19 +49,19 @@ def post(path: str, key: str, body: bytes, *, once: str | None = None) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-def answer(connection: socket.socket, method: str = "POST") -> Answer:
-    """Read the answer to a request."""
-    with HTTPResponse(connection, method=method) as response:  # else its file keeps the socket open
+def read_response(connection: socket.socket, method: str = "POST") -> RawResponse:
+    """Read the response to a request."""
+    with HTTPResponse(connection, method=method) as response:  # otherwise its file keeps the socket open
         response.begin()
-        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        return RawResponse(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
 
-def send_at_once(url: str, requests: Sequence[bytes]) -> list[Answer]:
-    """Send requests, each on a connection of its own, so that they are complete at the same time."""
+def send_at_once(url: str, requests: Sequence[bytes]) -> list[RawResponse]:
+    """Send each request over its own connection, so that all are complete at the same time."""
     with ExitStack() as stack:
         connections = [stack.enter_context(connect(url)) for _ in requests]
         for connection, request in zip(connections, requests, strict=True):
             connection.sendall(request[:-1])
         for connection, request in zip(connections, requests, strict=True):
             connection.sendall(request[-1:])
-        return [answer(connection) for connection in connections]
+        return [read_response(connection) for connection in connections]

@@ -1,4 +1,4 @@
-"""A server on which a test plays: it notes when each request comes, and answers as it is told."""
+"""A server that follows a script: it records when each request comes, and sends what the script says."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from time import perf_counter
 from typing import Self
 
 Play = Callable[[], Iterable[bytes | float]]
-"""What a request is answered: bytes to send and seconds to pause; then the connection ends."""
+"""The response to a request: bytes to send and seconds to wait; then the connection ends."""
 
 
 class Stage:
-    """Listens on a free port, in a thread of its own, while it is entered.
+    """Run a scripted server in its own thread in a `with` block.
 
     Attributes:
-        url: Where it listens.
-        arrivals: When it began to answer each request, as `perf_counter` tells it.
+        url: Its URL.
+        arrivals: When it began to respond to each request (`perf_counter`).
     """
 
     def __init__(self, play: Play, *, listens: bool = True) -> None:
@@ -26,7 +26,7 @@ class Stage:
 
         Args:
             play: Called for every request.
-            listens: Whether it reads requests; otherwise it plays when somebody connects.
+            listens: Whether it reads requests; otherwise it calls `play` for every connection.
         """
         self.url = ""
         self.arrivals: list[float] = []
@@ -45,7 +45,7 @@ class Stage:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """End, whatever is being played."""
+        """End, including all running scripts."""
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -80,8 +80,8 @@ class Stage:
             writer.transport.abort()
 
 
-def answer(status: int, body: bytes = b"", **headers: str) -> bytes:
-    """An answer as it is sent, after which the connection ends."""
+def response(status: int, body: bytes = b"", **headers: str) -> bytes:
+    """Return the bytes of a response, after which the connection ends."""
     lines = [f"HTTP/1.1 {status} So", f"Content-Length: {len(body)}", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode() + body

@@ -41,10 +41,10 @@ class Row:
     doc: Mapping[str, Any]
 
 
-def assert_whole_at(url: str) -> list[Row]:
+def assert_consistent_at(url: str) -> list[Row]:
     """Compare everything in a store with its memories, which are returned in the order of their rows."""
     if url.startswith("sqlite:"):
-        return assert_whole(Path(url.removeprefix("sqlite:///")))
+        return assert_consistent(Path(url.removeprefix("sqlite:///")))
     with closing(open_store(url)) as store:
         assert list(store.check()) == []
     with psycopg.connect(url) as database:
@@ -55,7 +55,7 @@ def assert_whole_at(url: str) -> list[Row]:
         ]
 
 
-def assert_whole(path: Path) -> list[Row]:
+def assert_consistent(path: Path) -> list[Row]:
     """Compare everything in a store with its memories, which are returned in the order they were stored."""
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.execute("BEGIN")  # one state of it, whoever writes

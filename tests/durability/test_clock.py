@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 from helpers.clock import Clock
 
 from memtrace_server import times
@@ -19,7 +19,7 @@ YEAR = 365 * DAY
 def add(tenant: Tenant, content: str, **more: Any) -> dict[str, Any]:
     response = tenant.add(content=content, **more)
     assert response.status == 201, response.body
-    return dict(told(response))
+    return dict(json_of(response))
 
 
 def contents(tenant: Tenant) -> list[str]:
@@ -75,7 +75,7 @@ def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
 
     for agent, content, first in (("a", "before", before), ("b", "during", during)):
         response = tenant.add(agent_id=agent, content=content, **same)
-        assert (response.status, told(response)["existing_id"]) == (409, first["id"])
+        assert (response.status, json_of(response)["existing_id"]) == (409, first["id"])
 
 
 @pytest.mark.both_stores

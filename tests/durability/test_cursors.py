@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field, frozen
-from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 from helpers.clock import Clock
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -239,14 +239,14 @@ class Readers(RuleBasedStateMachine):
     def store_one(self, org: str, memory: dict[str, Any]) -> None:
         response = self.tenants[org].send("POST", MEMORIES, self._unlike_all_others(memory))
         assert response.status == 201, response.body
-        self._learn(org, [told(response)])
+        self._learn(org, [json_of(response)])
 
     @rule(org=st.sampled_from(ORGS), batch=st.lists(_memories, min_size=1, max_size=8))
     def store_many(self, org: str, batch: list[dict[str, Any]]) -> None:
         body = {"memories": [self._unlike_all_others(memory) for memory in batch]}
         response = self.tenants[org].send("POST", MEMORIES, body)
         assert response.status == 201, response.body
-        self._learn(org, told(response)["memories"])
+        self._learn(org, json_of(response)["memories"])
 
     @precondition(lambda self: self.known)
     @rule(data=st.data())
@@ -261,7 +261,7 @@ class Readers(RuleBasedStateMachine):
         texts = {n: ",".join(v) if isinstance(v, list) else v for n, v in wanted.items()}
         gone = self._matching(org, wanted)
         response = self.tenants[org].send("DELETE", MEMORIES, query=urllib.parse.urlencode(texts))
-        assert (response.status, told(response)) == (200, {"deleted": len(gone)})
+        assert (response.status, json_of(response)) == (200, {"deleted": len(gone)})
         self.known = [memory for memory in self.known if memory not in gone]
 
     @rule(seconds=st.sampled_from([1e-6, 0.5, 1, 5, 60, 600, 86_390]))
@@ -343,7 +343,7 @@ class Readers(RuleBasedStateMachine):
         if response.status == 404:
             assert not found
             return
-        stats = told(response)
+        stats = json_of(response)
         recent = [memory for memory in found if memory.time >= self.clock.now - times.DAY]
         assert stats["memory_count"] == len(found)
         assert stats["memory_types"] == Counter(memory.doc["memory_type"] for memory in found)
@@ -369,7 +369,7 @@ class Readers(RuleBasedStateMachine):
             self.on_their_way.remove(walk)
             return
         assert response.status == 200, response.body
-        page = told(response)
+        page = json_of(response)
         found = page["results" if walk.kind == "search" else "memories"]
         assert found == [memory.doc for memory in ahead[: walk.limit]]
         assert page["count"] == len(found)
@@ -390,13 +390,13 @@ class Readers(RuleBasedStateMachine):
         tenant = self.tenants[walk.org]
         matching = {memory.id: memory for memory in self._matching(walk.org, walk.wanted)}
         if walk.ranking is None:
-            everything = told(walk.ask(tenant, limit=1_000))["results"]
+            everything = json_of(walk.ask(tenant, limit=1_000))["results"]
             walk.ranking = [memory["id"] for memory in everything]
             assert set(walk.ranking) == set(matching)
         left = [
             memory_id for memory_id in walk.ranking if memory_id in matching and memory_id not in walk.seen
         ]
-        page = told(walk.ask(tenant))
+        page = json_of(walk.ask(tenant))
         found = [memory["id"] for memory in page["results"]]
         scores = [memory.pop("score") for memory in page["results"]]
         assert page["results"] == [matching[memory_id].doc for memory_id in found]
@@ -456,14 +456,14 @@ def test_a_search_keeps_its_order_when_the_newest_memory_is_forgotten(tenant: Te
     """The full-text index is read in its own order as long as rows rise with times."""
     first, second, third = (_stored(tenant, content=f"red {n}", clock=clock) for n in range(3))
     walk = Walk(org="", kind="search", wanted={"content_contains": "red"}, order="asc", limit=2)
-    page = told(walk.ask(tenant))
+    page = json_of(walk.ask(tenant))
     assert [m["id"] for m in page["results"]] == [first["id"], second["id"]]
     for memory in (second, third):
         tenant.send("DELETE", f"{MEMORIES}/{memory['id']}")
     _stored(tenant, content="red, remembered late", time=first["time"], clock=clock)
     last = _stored(tenant, content="red 4", clock=clock)
 
-    page = told(walk.ask(tenant, cursor=page["next_cursor"]))
+    page = json_of(walk.ask(tenant, cursor=page["next_cursor"]))
 
     assert [m["id"] for m in page["results"]] == [last["id"]]
 
@@ -472,12 +472,12 @@ def test_a_cursor_holds_over_a_restart(in_process: InProcess, clock: Clock) -> N
     tenant = in_process.tenant()
     stored = [_stored(tenant, content=f"red {n}", clock=clock) for n in range(4)]
     walks = [Walk(org="", kind=kind, wanted={}, order="asc", limit=3) for kind in ("list", "search")]
-    cursors = [told(walk.ask(tenant))["next_cursor"] for walk in walks]
+    cursors = [json_of(walk.ask(tenant))["next_cursor"] for walk in walks]
 
     in_process.restart()
 
     for walk, cursor in zip(walks, cursors, strict=True):
-        page = told(walk.ask(in_process.tenant(), cursor=cursor))
+        page = json_of(walk.ask(in_process.tenant(), cursor=cursor))
         assert page["results" if walk.kind == "search" else "memories"] == stored[3:]
 
 
@@ -503,15 +503,15 @@ def test_what_is_no_cursor_is_refused(tenant: Tenant, path: str, cursor: str, st
     response = tenant.send("GET", path, query=urllib.parse.urlencode({"cursor": cursor}))
 
     assert response.status == status
-    assert told(response)["code"] == ("unknown_cursor" if status == 404 else "invalid_request")
-    assert [(d["field"], d["location"]) for d in told(response)["details"]] == [("cursor", "query")]
+    assert json_of(response)["code"] == ("unknown_cursor" if status == 404 else "invalid_request")
+    assert [(d["field"], d["location"]) for d in json_of(response)["details"]] == [("cursor", "query")]
 
 
 def test_a_cursor_of_a_search_names_its_place_in_an_error(tenant: Tenant) -> None:
     response = tenant.send("POST", "/api/v1/search", {"cursor": "x"})
 
-    assert (response.status, told(response)["code"]) == (404, "unknown_cursor")
-    assert [(d["field"], d["location"]) for d in told(response)["details"]] == [("cursor", "body")]
+    assert (response.status, json_of(response)["code"]) == (404, "unknown_cursor")
+    assert [(d["field"], d["location"]) for d in json_of(response)["details"]] == [("cursor", "body")]
 
 
 def test_a_cursor_continues_its_own_query_only(tenant: Tenant, clock: Clock) -> None:
@@ -544,7 +544,7 @@ def test_a_cursor_continues_its_own_query_only(tenant: Tenant, clock: Clock) -> 
             return tenant.send(method, path, {**json.loads(query), **options})
         return tenant.send(method, path, query=f"{query}&{urllib.parse.urlencode(options)}".strip("&"))
 
-    cursors = [told(page(*query))["next_cursor"] for query in queries]
+    cursors = [json_of(page(*query))["next_cursor"] for query in queries]
 
     for at, query in enumerate(queries):
         statuses = [page(*query, cursor=cursor).status for cursor in cursors]
@@ -556,7 +556,7 @@ def test_the_longest_cursors_keep_to_the_contract(tenant: Tenant, clock: Clock) 
     for end in "ab":
         _stored(tenant, content="red", agent_id=longest + end, session_id=longest + end, clock=clock)
     for path in (MEMORIES, "/api/v1/sessions", "/api/v1/agents"):
-        cursor = told(tenant.send("GET", path, query="limit=1"))["next_cursor"]
+        cursor = json_of(tenant.send("GET", path, query="limit=1"))["next_cursor"]
         assert tenant.send("GET", path, query=f"cursor={cursor}").status == 200
         assert len(cursor) < 300
 
@@ -575,7 +575,7 @@ def test_agents_and_sessions_come_in_order_while_others_write(
         written += 1
         clock.advance(dice.choice([0, 0, 1]))
         if name == "sessions":
-            answer = told(tenant.send("POST", "/api/v1/sessions", {"agent_id": dice.choice(AGENTS)}))
+            answer = json_of(tenant.send("POST", "/api/v1/sessions", {"agent_id": dice.choice(AGENTS)}))
             there[answer["id"]] = (answer["created_at"], answer["id"])
             tenant.send("PUT", f"/api/v1/sessions/{dice.choice(list(there))}", {"metadata": {"n": written}})
         elif there and dice.random() < 0.3:
@@ -599,7 +599,7 @@ def test_agents_and_sessions_come_in_order_while_others_write(
                 for n, place in zip(in_order, places, strict=True)
                 if last is None or (place < last if name == "sessions" else place > last)
             ]
-            page = told(tenant.send("GET", f"/api/v1/{name}", query=urllib.parse.urlencode(query)))
+            page = json_of(tenant.send("GET", f"/api/v1/{name}", query=urllib.parse.urlencode(query)))
             assert [found["id"] for found in page[name]] == ahead[: query["limit"]]
             assert page["has_more"] == (len(ahead) > query["limit"]) == ("next_cursor" in page)
             if not page["has_more"]:
@@ -613,5 +613,5 @@ def _stored(tenant: Tenant, *, clock: Clock, **memory: Any) -> dict[str, Any]:
     clock.advance(1)
     response = tenant.add(**memory)
     assert response.status == 201, response.body
-    stored: dict[str, Any] = told(response)
+    stored: dict[str, Any] = json_of(response)
     return stored

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
-from durability.sockets import Answer, post, send_at_once
-from durability.store_audit import assert_whole
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
+from durability.sockets import RawResponse, post, send_at_once
+from durability.store_audit import assert_consistent
 from helpers.clock import Clock
 from live import LiveServer
 
@@ -51,7 +51,7 @@ def test_of_simultaneous_writes_with_one_dedup_key_one_is_stored(
         answers = _store_at_once(live_server, tenant_key, requests)
 
         stored = _assert_one_of(answers)
-        assert requests[answers.index(stored)]["content"] == stored.told["content"]
+        assert requests[answers.index(stored)]["content"] == stored.json["content"]
     assert _count(live_server, tenant_key) == 3
 
 
@@ -78,7 +78,7 @@ def test_of_simultaneous_equal_batches_each_memory_is_stored_once(
     assert {a.status for a in answers} == {200, 201}
     ids: dict[str, set[str]] = {}
     fresh = 0
-    for batch in (a.told for a in answers):
+    for batch in (a.json for a in answers):
         fresh += batch["count"] - len(batch["duplicates"])
         for memory in batch["memories"]:
             ids.setdefault(memory["content"], set()).add(memory["id"])
@@ -97,7 +97,7 @@ def test_of_simultaneous_equals_in_one_process_one_is_stored(tenant: Tenant) -> 
         with ThreadPoolExecutor(16) as threads:
             answers = [f.result() for f in [threads.submit(store) for _ in range(16)]]
 
-        _assert_one_of([Answer(a.status, a.headers, a.body) for a in answers])
+        _assert_one_of([RawResponse(a.status, a.headers, a.body) for a in answers])
     assert len(tenant.memories()) == 5
 
 
@@ -127,7 +127,7 @@ def test_two_processes_on_one_file_store_each_memory_once(tmp_path: Path) -> Non
 
     assert outcomes == dict.fromkeys(contents, 1)
     assert named == {content: {stored[content]} for content in contents}
-    rows = assert_whole(tmp_path / "memtrace.db")
+    rows = assert_consistent(tmp_path / "memtrace.db")
     assert sorted(row.doc["id"] for row in rows) == sorted(stored.values())
 
 
@@ -171,7 +171,7 @@ def test_in_a_batch_the_place_of_a_duplicate_holds_the_original(tenant: Tenant) 
     known = _stored(tenant.add(content="known"))
     contents = ["new", "known", "new", "other", "new", "known"]
 
-    answer = told(tenant.send("POST", MEMORIES, {"memories": [_of_a(c) for c in contents]}))
+    answer = json_of(tenant.send("POST", MEMORIES, {"memories": [_of_a(c) for c in contents]}))
 
     assert answer["duplicates"] == [1, 2, 4, 5]
     assert [m["content"] for m in answer["memories"]] == contents
@@ -186,7 +186,7 @@ def test_in_a_batch_the_first_of_a_dedup_key_is_the_original(tenant: Tenant) -> 
     same = {"dedup_key": "k", "on_duplicate": "return"}
     batch = [{"agent_id": a, "content": c, **same} for a, c in [("a", "1"), ("a", "2"), ("b", "3")]]
 
-    answer = told(tenant.send("POST", MEMORIES, {"memories": batch}))
+    answer = json_of(tenant.send("POST", MEMORIES, {"memories": batch}))
 
     assert answer["duplicates"] == [1]
     assert [m["content"] for m in answer["memories"]] == ["1", "1", "3"]
@@ -195,11 +195,11 @@ def test_in_a_batch_the_first_of_a_dedup_key_is_the_original(tenant: Tenant) -> 
 
 def test_a_batch_of_duplicates_stores_nothing(tenant: Tenant) -> None:
     batch = {"memories": [_of_a("1"), _of_a("2")]}
-    first = told(tenant.send("POST", MEMORIES, batch))
+    first = json_of(tenant.send("POST", MEMORIES, batch))
 
     second = tenant.send("POST", MEMORIES, batch)
 
-    assert (second.status, told(second)) == (200, {**first, "duplicates": [0, 1]})
+    assert (second.status, json_of(second)) == (200, {**first, "duplicates": [0, 1]})
     assert tenant.memories() == first["memories"]
 
 
@@ -244,7 +244,7 @@ def test_an_expired_original_is_none_in_a_batch_either(tenant: Tenant, clock: Cl
     _stored(tenant.add(**ending))
     clock.advance(10)
 
-    answer = told(tenant.send("POST", MEMORIES, {"memories": [ending, ending]}))
+    answer = json_of(tenant.send("POST", MEMORIES, {"memories": [ending, ending]}))
 
     assert answer["duplicates"] == [1]
     assert tenant.memories() == answer["memories"][:1]
@@ -261,17 +261,17 @@ def test_organisations_do_not_know_each_others_memories(in_process: InProcess) -
         assert _stored(ours.add(**memory)) != first
 
 
-def _store_at_once(server: LiveServer, key: str, bodies: Sequence[object]) -> list[Answer]:
+def _store_at_once(server: LiveServer, key: str, bodies: Sequence[object]) -> list[RawResponse]:
     requests = [post(MEMORIES, key, msgspec.json.encode(body)) for body in bodies]
     return send_at_once(server.url, requests)
 
 
-def _assert_one_of(answers: Sequence[Answer]) -> Answer:
+def _assert_one_of(answers: Sequence[RawResponse]) -> RawResponse:
     """See to it that one write was stored, and is named by all others; its answer."""
     assert Counter(a.status for a in answers) == {201: 1, 409: len(answers) - 1}
     [stored] = [a for a in answers if a.status == 201]
-    refused = [a.told for a in answers if a.status == 409]
-    assert {(r["code"], r["existing_id"]) for r in refused} == {("duplicate_memory", stored.told["id"])}
+    refused = [a.json for a in answers if a.status == 409]
+    assert {(r["code"], r["existing_id"]) for r in refused} == {("duplicate_memory", stored.json["id"])}
     return stored
 
 
@@ -286,10 +286,10 @@ def _of_a(content: str) -> dict[str, str]:
 
 def _stored(response: Response) -> str:
     assert response.status == 201, response.body
-    return str(told(response)["id"])
+    return str(json_of(response)["id"])
 
 
 def _assert_duplicate(response: Response, original: str) -> None:
     assert response.status == 409, response.body
-    assert told(response)["code"] == "duplicate_memory"
-    assert told(response)["existing_id"] == original
+    assert json_of(response)["code"] == "duplicate_memory"
+    assert json_of(response)["existing_id"] == original

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from attrs import define
 from durability.fault_proxy import FAULTS, SHARE, STATUSES, WAITS, FaultProxy
-from durability.store_audit import assert_whole_at
+from durability.store_audit import assert_consistent_at
 from live import LiveServer
 
 from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError
@@ -156,7 +156,7 @@ async def _write_in_tasks(client: AsyncMemtrace, writes: Iterable[Write]) -> Non
 def _assert_exactly_once(store_url: str, writes: Iterable[Write]) -> list[bool]:
     """Compare the store with what was returned; tell of each write that was given up whether it is there."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for row in assert_whole_at(store_url):
+    for row in assert_consistent_at(store_url):
         found[row.doc["content"]].append(row.doc["id"])
     had_landed: list[bool] = []
     for write in writes:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, InProcess, Tenant, told
-from durability.store_audit import assert_whole
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
+from durability.store_audit import assert_consistent
 from helpers.clock import Clock
 from live import LiveServer
 
@@ -86,8 +86,8 @@ every_way = pytest.mark.parametrize("forget", FORGET.values(), ids=FORGET)
 
 @pytest.mark.both_stores
 def test_what_expired_is_in_no_answer(tenant: Tenant, clock: Clock) -> None:
-    there = told(tenant.add(content="red stays", session_id="s", event_type="error", tags=["x"]))
-    ends = told(
+    there = json_of(tenant.add(content="red stays", session_id="s", event_type="error", tags=["x"]))
+    ends = json_of(
         tenant.add(content="red ends", session_id="s", event_type="error", tags=["x"], importance=1, ttl=10)
     )
     queries: list[Callable[[], Response]] = [
@@ -125,14 +125,14 @@ def test_what_expired_is_in_no_answer(tenant: Tenant, clock: Clock) -> None:
         answer = query()
         assert answer.status == 200
         assert b"red ends" not in answer.body
-        assert not told(answer).get("has_more")
+        assert not json_of(answer).get("has_more")
     assert tenant.send("GET", f"{MEMORIES}/{ends['id']}").status == 404
     assert tenant.send("DELETE", f"{MEMORIES}/{ends['id']}").status == 404
-    stats = told(tenant.send("GET", "/api/v1/agents/a/stats"))
+    stats = json_of(tenant.send("GET", "/api/v1/agents/a/stats"))
     counts = [stats[name] for name in ("memory_count", "memories_24h", "errors_24h", "memory_types")]
     assert counts == [1, 1, 1, {"episodic": 1}]
     assert tenant.memories() == [there]
-    assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": 1}
+    assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": 1}
 
 
 def test_statistics_are_the_same_before_and_after_the_sweep(
@@ -143,12 +143,12 @@ def test_statistics_are_the_same_before_and_after_the_sweep(
     tenant.add(content="stays")
     for left in (2, 1, 0):
         clock.advance(10 if left == 2 else 2)
-        unswept = told(tenant.send("GET", "/api/v1/agents/a/stats"))
+        unswept = json_of(tenant.send("GET", "/api/v1/agents/a/stats"))
         assert unswept["memory_count"] == 1 + left
         assert unswept["memory_types"].get("decision", 0) == left
         tenant.add(content=f"a write, which sweeps {left}", agent_id="b")
-        assert told(tenant.send("GET", "/api/v1/agents/a/stats")) == unswept
-        rows = assert_whole(tmp_path / "memtrace.db")
+        assert json_of(tenant.send("GET", "/api/v1/agents/a/stats")) == unswept
+        rows = assert_consistent(tmp_path / "memtrace.db")
         assert sum(row.doc["agent_id"] == "a" for row in rows) == 1 + left
 
 
@@ -163,7 +163,7 @@ def test_the_sweep_keeps_up_with_what_expires(tenant: Tenant, clock: Clock, tmp_
         clock.advance(2)
     tenant.add(content="one more", agent_id="b")
 
-    rows = assert_whole(tmp_path / "memtrace.db")
+    rows = assert_consistent(tmp_path / "memtrace.db")
 
     assert [row.doc["agent_id"] for row in rows] == ["b"] * 5_001
 
@@ -197,13 +197,13 @@ def test_what_was_forgotten_is_in_no_table_and_no_answer(
     _until(lambda: not _found(_rows(in_process), markers))
     assert list(in_process.store.check()) == []
     for search in ({"query": markers["word"].text}, {"content_contains": markers["piece"].text[3:7]}):
-        assert told(tenant.send("POST", "/api/v1/search", search))["results"] == []
+        assert json_of(tenant.send("POST", "/api/v1/search", search))["results"] == []
     for once, body in (
         ("one", _marked(markers)),
         ("batch", {"memories": [{**_marked(markers), "on_duplicate": "return"}]}),
     ):
         retried = tenant.send("POST", MEMORIES, body, once=once)
-        assert (retried.status, told(retried)["code"]) == (409, "answer_forgotten")
+        assert (retried.status, json_of(retried)["code"]) == (409, "answer_forgotten")
         assert not _found(retried.body, markers)
 
 
@@ -225,7 +225,7 @@ def test_what_was_forgotten_is_not_in_the_file_after_a_vacuum(
     in_process.store.close()
 
     assert _found(_files(tmp_path), markers) == set()
-    assert_whole(tmp_path / "memtrace.db")
+    assert_consistent(tmp_path / "memtrace.db")
 
 
 def test_a_vacuum_that_could_not_reach_the_file_says_so(
@@ -339,7 +339,7 @@ def test_nothing_is_left_of_an_agent_that_was_deleted_with_its_memories(
     }
     tenant.send("POST", "/api/v1/agents", agent, once="agent")
     session = {"agent_id": "a", "metadata": {"task": markers["session"].text}}
-    session_id = told(tenant.send("POST", "/api/v1/sessions", session, once="session"))["id"]
+    session_id = json_of(tenant.send("POST", "/api/v1/sessions", session, once="session"))["id"]
     change = {"metadata": {"outcome": markers["changed session"].text}}
     tenant.send("PUT", f"/api/v1/sessions/{session_id}", change, once="change")
     assert _found(_tables(tmp_path), markers) == set(markers)
@@ -380,7 +380,7 @@ def test_nothing_is_left_of_a_session_that_was_deleted(
     other = {"agent_id": "a", "metadata": {"task": kept["other"].text}}
     tenant.send("POST", "/api/v1/sessions", other, once="other")
     session = {"agent_id": "a", "metadata": {"task": markers["session"].text}}
-    session_id = told(tenant.send("POST", "/api/v1/sessions", session, once="session"))["id"]
+    session_id = json_of(tenant.send("POST", "/api/v1/sessions", session, once="session"))["id"]
     change = {"metadata": {"outcome": markers["changed session"].text}}
     tenant.send("PUT", f"/api/v1/sessions/{session_id}", change, once="change")
     assert _found(_tables(tmp_path), markers | kept) == {*markers, *kept}
@@ -389,13 +389,13 @@ def test_nothing_is_left_of_a_session_that_was_deleted(
 
     assert _found(_tables(tmp_path), markers | kept) == set(kept)
     retried = tenant.send("POST", "/api/v1/sessions", session, once="session")
-    assert (retried.status, told(retried)["code"]) == (409, "answer_forgotten")
+    assert (retried.status, json_of(retried)["code"]) == (409, "answer_forgotten")
     assert tenant.send("POST", "/api/v1/sessions", other, once="other").status == 201
     _sweep(tenant, clock)
     in_process.store.vacuum()
     in_process.store.close()
     assert _found(_files(tmp_path), markers) == set()
-    assert_whole(tmp_path / "memtrace.db")
+    assert_consistent(tmp_path / "memtrace.db")
 
 
 def _marked(markers: Mapping[str, Marker]) -> dict[str, Any]:
@@ -424,7 +424,7 @@ def _remember(tenant: Tenant, markers: Mapping[str, Marker]) -> str:
     again = {"memories": [{**_marked(markers), "on_duplicate": "return"}]}
     assert tenant.send("POST", MEMORIES, again, once="batch").status == 200
     assert tenant.send("POST", MEMORIES, {"memories": others[OTHERS // 2 :]}).status == 201
-    return str(told(response)["id"])
+    return str(json_of(response)["id"])
 
 
 def _sweep(tenant: Tenant, clock: Clock) -> None:

@@ -18,7 +18,7 @@ import pytest
 from attrs import frozen
 from durability.in_process import MEMORIES, InProcess
 from durability.sockets import PATIENCE
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from live import LiveServer
 
 from memtrace_server.store.sqlite import tidying
@@ -140,7 +140,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
         assert _all(client) == stored
         for suffix in ("", "-wal"):
             shutil.copyfile(f"{disk.file}{suffix}", tmp_path / f"copy.db{suffix}")
-    rows = assert_whole(tmp_path / "copy.db")
+    rows = assert_consistent(tmp_path / "copy.db")
     assert {row.doc["content"]: row.doc for row in rows} == stored
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, InProcess, Tenant, told
-from durability.store_audit import assert_whole
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
+from durability.store_audit import assert_consistent
 from helpers.clock import Clock
 from server.writers import together
 
@@ -109,13 +109,13 @@ def test_a_group_does_what_its_writes_do_one_by_one(two_urls: list[str], clock: 
         for server in (grouped, alone):
             assert list(server.store.check()) == []
     for file in files:
-        assert_whole(file)
+        assert_consistent(file)
 
 
 @pytest.mark.both_stores
 def test_a_group_forgets_what_its_later_writes_would_have_found(in_process: InProcess) -> None:
     tenant = in_process.tenant()
-    stored = told(tenant.add(content="hello"))
+    stored = json_of(tenant.add(content="hello"))
     told_of = (
         Step("DELETE", f"{MEMORIES}/{stored['id']}"),
         Step("POST", MEMORIES, {"agent_id": "a", "content": "hello"}),
@@ -129,13 +129,13 @@ def test_a_group_forgets_what_its_later_writes_would_have_found(in_process: InPr
 @pytest.mark.both_stores
 def test_a_group_tells_what_superseded_a_duplicate_in_it(in_process: InProcess) -> None:
     tenant = in_process.tenant()
-    stored = told(tenant.add(content="hello"))
+    stored = json_of(tenant.add(content="hello"))
     newer = {"agent_id": "a", "content": "goodbye", "supersedes": stored["id"]}
     same = {"agent_id": "a", "content": "hello", "on_duplicate": "return"}
     exchanges = [tenant.begin("POST", MEMORIES, {"memories": [body]}) for body in (newer, same)]
     works = [Step("POST", MEMORIES).work(exchange) for exchange in exchanges]
     outcomes = together(in_process.store, works, [_wants(exchange) for exchange in exchanges])
-    [superseding], [duplicate] = (told(response)["memories"] for response, _ in outcomes)
+    [superseding], [duplicate] = (json_of(response)["memories"] for response, _ in outcomes)
     assert duplicate["id"] == stored["id"]
     assert duplicate["superseded_by"] == superseding["id"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 from durability.sockets import post, send_at_once
 from helpers.clock import Clock
 from live import LiveServer
@@ -66,7 +66,7 @@ def known(tenant: Tenant) -> str:
     """A memory that is there already."""
     answer = tenant.add(content="known")
     tenant.add(content="in a session", session_id="s")
-    return str(told(answer)["id"])
+    return str(json_of(answer)["id"])
 
 
 @every_write
@@ -145,7 +145,7 @@ def test_keys_are_each_organisations_own(in_process: InProcess) -> None:
     answers = [t.send("POST", MEMORIES, ONE, once="key") for t in (ours, theirs)]
 
     assert [a.status for a in answers] == [201, 201]
-    assert [told(a) for a in answers] == [ours.memories()[0], theirs.memories()[0]]
+    assert [json_of(a) for a in answers] == [ours.memories()[0], theirs.memories()[0]]
     assert theirs.send("POST", MEMORIES, {**ONE, "content": "other"}, once="other").status == 201
     assert ours.send("POST", MEMORIES, {**ONE, "content": "third"}, once="other").status == 201
 
@@ -168,7 +168,7 @@ def test_a_retry_is_answered_as_at_first_though_the_world_has_changed(tenant: Te
     session = tenant.send("POST", "/api/v1/sessions", {"agent_id": "a"}, once="session")
     agent = tenant.send("POST", "/api/v1/agents", {"name": "a"}, once="agent")
     clock.advance(1)
-    tenant.send("PUT", f"/api/v1/sessions/{told(session)['id']}", {"status": "closed"})
+    tenant.send("PUT", f"/api/v1/sessions/{json_of(session)['id']}", {"status": "closed"})
     tenant.send("DELETE", "/api/v1/agents/a")
 
     _assert_same(tenant.send("POST", "/api/v1/sessions", {"agent_id": "a"}, once="session"), session)
@@ -219,7 +219,7 @@ def test_simultaneous_writes_with_one_key_are_one_write(
     assert {(a.status, a.body) for a in answers} == {(201, answers[0].body)}
     replayed = Counter(a.headers.get("idempotent-replayed") for a in answers)
     assert replayed == {None: 1, "true": MANY - 1}
-    stored = answers[0].told.get("memories", [answers[0].told])
+    stored = answers[0].json.get("memories", [answers[0].json])
     assert _ids(live_server, tenant_key) == {memory["id"] for memory in stored}
 
 
@@ -230,8 +230,8 @@ def test_of_simultaneous_requests_with_one_key_one_is_done(live_server: LiveServ
     answers = send_at_once(live_server.url, requests)
 
     assert Counter(a.status for a in answers) == {201: MANY // 2, 409: MANY // 2}
-    assert {a.told["code"] for a in answers if a.status == 409} == {"idempotency_key_reused"}
-    assert _ids(live_server, tenant_key) == {a.told["id"] for a in answers if a.status == 201}
+    assert {a.json["code"] for a in answers if a.status == 409} == {"idempotency_key_reused"}
+    assert _ids(live_server, tenant_key) == {a.json["id"] for a in answers if a.status == 201}
     assert len(_ids(live_server, tenant_key)) == 1
 
 
@@ -243,7 +243,7 @@ def _assert_same(response: Response, first: Response) -> None:
 
 def _assert_reused(response: Response) -> None:
     assert response.status == 409, response.body
-    assert told(response)["code"] == "idempotency_key_reused"
+    assert json_of(response)["code"] == "idempotency_key_reused"
 
 
 def _state(server: InProcess) -> list[object]:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 from durability.killing import killed_at_each_step
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from helpers.waiting import wait_until
 
 from memtrace_server.store.sqlite import entries, indexing
@@ -102,7 +102,9 @@ def steps(indexer: Indexer) -> None:
 
 
 def found(tenant: Tenant) -> list[list[str]]:
-    answers = [told(tenant.send("POST", "/api/v1/search", {"limit": 100, **search})) for search in SEARCHES]
+    answers = [
+        json_of(tenant.send("POST", "/api/v1/search", {"limit": 100, **search})) for search in SEARCHES
+    ]
     return [[memory["content"] for memory in answer["results"]] for answer in answers]
 
 
@@ -124,8 +126,10 @@ def test_a_search_finds_the_same_between_any_two_parts(
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
-    first = told(tenant.add(content="a blue fox"))
-    second = told(tenant.add(content=text, metadata={"who": "Ann and Bob"}, tags=["x", "y"], session_id="s"))
+    first = json_of(tenant.add(content="a blue fox"))
+    second = json_of(
+        tenant.add(content=text, metadata={"who": "Ann and Bob"}, tags=["x", "y"], session_id="s")
+    )
     before = found(tenant)
     assert [text in contents for contents in before] == [True] * 4 + [False] + [True] * 3
     taken: list[None] = []
@@ -133,7 +137,7 @@ def test_a_search_finds_the_same_between_any_two_parts(
     def after() -> None:
         taken.append(None)
         assert found(tenant) == before
-        assert_whole(file)
+        assert_consistent(file)
         assert list(process.store.check()) == []
 
     every = indexer(file, after)
@@ -168,17 +172,17 @@ def test_a_memory_that_is_forgotten_at_any_part_of_its_indexing_leaves_nothing(
         assert waits(file) == (1, 0)
         assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
         assert waits(file) == (0, 1)
-        assert_whole(file)
+        assert_consistent(file)
         if taken > 2:
             stop(file, 1)
-            assert_whole(file)
+            assert_consistent(file)
         assert parts(file) >= taken - 2
         assert waits(file) == (0, 0)
-        assert_whole(file)
+        assert_consistent(file)
     assert tenant.send("DELETE", MEMORIES, query="agent_id=a").status == 200
     process.store.vacuum()
     process.store.close()
-    assert assert_whole(file) == []
+    assert assert_consistent(file) == []
     for path in file.parent.iterdir():
         assert b"zanzibar" not in path.read_bytes()
 
@@ -187,16 +191,16 @@ def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
     process: InProcess, file: Path
 ) -> None:
     tenant = process.tenant()
-    memory = told(tenant.add(content="red fox"))
+    memory = json_of(tenant.add(content="red fox"))
     parts(file)
     assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
     assert waits(file) == (0, 1)
     assert tenant.add(content="blue dog").status == 201
-    assert_whole(file)
+    assert_consistent(file)
     parts(file)
-    assert_whole(file)
-    assert told(tenant.send("POST", "/api/v1/search", {"query": "red"}))["results"] == []
-    assert told(tenant.send("POST", "/api/v1/search", {"query": "blue"}))["count"] == 1
+    assert_consistent(file)
+    assert json_of(tenant.send("POST", "/api/v1/search", {"query": "red"}))["results"] == []
+    assert json_of(tenant.send("POST", "/api/v1/search", {"query": "blue"}))["count"] == 1
 
 
 @pytest.mark.parametrize("most", [entries.MAX_WORK, LITTLE], ids=["at once", "in parts"])
@@ -206,7 +210,7 @@ def test_an_id_that_is_imported_again_while_it_is_indexed_has_its_new_words(
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", most)
     tenant = process.tenant()
-    memory = told(tenant.add(content=TEXTS["words"]))
+    memory = json_of(tenant.add(content=TEXTS["words"]))
     for _ in range(newer):
         assert tenant.add(content="a blue dog").status == 201
     left = [1]
@@ -221,7 +225,7 @@ def test_an_id_that_is_imported_again_while_it_is_indexed_has_its_new_words(
 
     steps(Indexer(read, partial(connected, file)))
     assert waits(file) == (0, 0)
-    assert_whole(file)
+    assert_consistent(file)
     assert results(tenant, "fox") == []
     assert results(tenant, "zebra") == [memory["id"]]
 
@@ -230,7 +234,7 @@ def test_an_id_that_is_imported_again_leaves_the_index_though_its_first_memory_i
     process: InProcess, file: Path
 ) -> None:
     tenant = process.tenant()
-    memory = told(tenant.add(content=TEXTS["words"]))
+    memory = json_of(tenant.add(content=TEXTS["words"]))
     parts(file)
     left = [1]
 
@@ -247,15 +251,15 @@ def test_an_id_that_is_imported_again_leaves_the_index_though_its_first_memory_i
     assert tenant.add(content="a blue dog").status == 201
     assert Indexer(read, partial(connected, file)).step()
     assert waits(file) == (0, 1)
-    assert_whole(file)
+    assert_consistent(file)
     assert results(tenant, "zebra") == [memory["id"]]
 
     assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
     assert waits(file) == (0, 2)
-    assert_whole(file)
+    assert_consistent(file)
     parts(file)
     assert waits(file) == (0, 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 BEFORE_0019 = """
@@ -288,11 +292,11 @@ def test_memories_that_are_leaving_the_index_of_an_older_store_leave_it(
 
     with InProcess(older) as migrated:
         assert Tenant(migrated.core, tenant.key).add(content="blue dog").status == 201
-        ((_, entry),) = [(row.doc["content"], row.entry) for row in assert_whole(older)]
+        ((_, entry),) = [(row.doc["content"], row.entry) for row in assert_consistent(older)]
         assert entry == 3
         assert waits(older) == (1, 2)
     assert waits(older) == (1, 0)
-    assert_whole(older)
+    assert_consistent(older)
 
 
 def import_again(tenant: Tenant, memory: dict[str, Any], importer: Tenant) -> None:
@@ -304,13 +308,13 @@ def import_again(tenant: Tenant, memory: dict[str, Any], importer: Tenant) -> No
 
 
 def results(tenant: Tenant, query: str) -> list[str]:
-    found = told(tenant.send("POST", "/api/v1/search", {"query": query}))["results"]
+    found = json_of(tenant.send("POST", "/api/v1/search", {"query": query}))["results"]
     return [memory["id"] for memory in found]
 
 
 def test_a_store_whose_index_a_long_memory_is_to_leave_is_whole(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
-    memory = told(tenant.add(content="red fox " * 1_000))
+    memory = json_of(tenant.add(content="red fox " * 1_000))
     parts(file)
     assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
     assert waits(file) == (0, 1)
@@ -323,7 +327,7 @@ def test_two_processes_do_no_part_twice_of_a_memory(
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
     tenant = process.tenant()
-    memory = told(tenant.add(content=TEXTS["many words"]))
+    memory = json_of(tenant.add(content=TEXTS["many words"]))
     if which == "that is forgotten":
         parts(file)
         assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
@@ -341,7 +345,7 @@ def test_two_processes_do_no_part_twice_of_a_memory(
     steps(indexer(file, other))
     assert len(turns) == 2
     assert waits(file) == (0, 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_a_killed_process_left_in_the_index_leaves_it_when_the_store_is_opened(
@@ -357,7 +361,7 @@ def test_what_a_killed_process_left_in_the_index_leaves_it_when_the_store_is_ope
     with InProcess(file) as another:
         assert Tenant(another.core, tenant.key).memories() == []
         wait_until(partial(is_idle, file))
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_was_forgotten_has_left_the_index_when_a_store_is_closed(process: InProcess, file: Path) -> None:
@@ -369,7 +373,7 @@ def test_what_was_forgotten_has_left_the_index_when_a_store_is_closed(process: I
     assert waits(file) == (0, 3)
     process.store.close()
     assert waits(file) == (0, 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 # Stores a memory and forgets it, which both take the index several transactions; and kills itself before or
@@ -406,11 +410,11 @@ with InProcess(Path(sys.argv[1])) as process:
 def test_a_memory_is_indexed_and_forgotten_once_whenever_the_process_is_killed(tmp_path: Path) -> None:
     kept: list[int] = []
     for file in killed_at_each_step(LIVE, tmp_path):
-        kept.append(len(assert_whole(file)))
+        kept.append(len(assert_consistent(file)))
         with InProcess(file) as process:
             process.store.tend()
             wait_until(partial(is_idle, file))
-            assert_whole(file)
+            assert_consistent(file)
             process.store.vacuum()
         assert (b"zanzibar" in file.read_bytes()) is (kept[-1] > 0)
     assert kept == sorted(kept, reverse=True)
@@ -428,8 +432,8 @@ def test_a_part_that_another_process_prevents_is_done_later(
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         process.store.tend()
-        assert len(told(tenant.send("POST", "/api/v1/search", {"query": "lazy"}))["results"]) == 1
+        assert len(json_of(tenant.send("POST", "/api/v1/search", {"query": "lazy"}))["results"]) == 1
         assert waits(file) == (1, 0)
         other.execute("ROLLBACK")
     wait_until(partial(is_idle, file))
-    assert_whole(file)
+    assert_consistent(file)

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
-from durability.store_audit import assert_whole
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
+from durability.store_audit import assert_consistent
 from helpers.waiting import wait_until
 from server.writers import submit
 
@@ -55,7 +55,7 @@ def add(tenant: Tenant, number: int, word: str = "red") -> None:
 def contents(tenant: Tenant, **search: object) -> set[str]:
     answer = tenant.send("POST", "/api/v1/search", {"limit": 1000, **search})
     assert answer.status == 200, answer.body
-    return {memory["content"] for memory in told(answer)["results"]}
+    return {memory["content"] for memory in json_of(answer)["results"]}
 
 
 SEARCHES = pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_search_finds_what_is_not_indexed_and_writes_nothing(
         assert contents(tenant, **search) == expected
 
     assert unindexed(file) == 3
-    assert_whole(file)
+    assert_consistent(file)
 
 
 @SEARCHES
@@ -96,13 +96,13 @@ def test_a_search_finds_the_same_before_and_after_indexing(
     for number, text in enumerate(texts * 4):
         session = f"s{number % 5}"
         assert tenant.add(content=f"{text} ", session_id=session, dedup_key=str(number)).status == 201
-    before = told(tenant.send("POST", "/api/v1/search", search))
+    before = json_of(tenant.send("POST", "/api/v1/search", search))
     assert unindexed(file) == 24
 
     in_process.store.tend()
     wait_until(lambda: unindexed(file) == 0)
 
-    after = told(tenant.send("POST", "/api/v1/search", search))
+    after = json_of(tenant.send("POST", "/api/v1/search", search))
     assert [before[name] for name in ("results", "is_complete")] == [
         after[name] for name in ("results", "is_complete")
     ]
@@ -122,7 +122,7 @@ def test_a_search_is_complete_up_to_100_matches_indexed_or_not(
     search = {"query": "red", "min_importance": 1, "limit": 1_000}
 
     def answer() -> tuple[int, bool]:
-        page = told(tenant.send("POST", "/api/v1/search", search))
+        page = json_of(tenant.send("POST", "/api/v1/search", search))
         return page["count"], page["is_complete"]
 
     assert unindexed(file) == 2 * number
@@ -140,14 +140,14 @@ def test_scores_follow_from_the_memories_of_the_own_organisation_alone(
     add(tenant, 1, "blue")
     wait_until(lambda: unindexed(file) == 0)
     search = {"query": "red blue"}
-    before = told(tenant.send("POST", "/api/v1/search", search))["results"]
+    before = json_of(tenant.send("POST", "/api/v1/search", search))["results"]
 
     theirs = in_process.tenant("theirs")
     add(theirs, 200, "blue")
     add(theirs, 200, "green")
     wait_until(lambda: unindexed(file) == 0)
 
-    assert told(tenant.send("POST", "/api/v1/search", search))["results"] == before
+    assert json_of(tenant.send("POST", "/api/v1/search", search))["results"] == before
     assert before[0]["content"] == "blue 0"
 
 
@@ -160,7 +160,7 @@ def test_a_search_finds_what_another_process_stored(tenant: Tenant, file: Path) 
         assert stored.add(content="red 2").status == 201
         assert contents(stored, query="red") == {"red 1", "red 2"}
         assert contents(tenant, query="red") == {"red 1", "red 2"}
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_was_not_indexed_when_a_store_closed_is_indexed_by_the_next(file: Path) -> None:
@@ -171,30 +171,30 @@ def test_what_was_not_indexed_when_a_store_closed_is_indexed_by_the_next(file: P
         add(process.tenant(), indexing.WAKES, "blue")
         wait_until(lambda: unindexed(file) == 0)
         assert len(contents(process.tenant(), query="red", order="asc")) == FEW
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_many_are_indexed_without_a_search(tenant: Tenant, file: Path) -> None:
     add(tenant, 2 * indexing.BEHIND)
     wait_until(lambda: unindexed(file) == 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_is_forgotten_before_it_is_indexed_never_is(
     tenant: Tenant, in_process: InProcess, file: Path
 ) -> None:
-    first = told(tenant.add(content="red 1"))
+    first = json_of(tenant.add(content="red 1"))
     in_process.store.tend()
     wait_until(lambda: unindexed(file) == 0)
-    second = told(tenant.add(content="red 2"))
-    third = told(tenant.add(content="red 3"))
+    second = json_of(tenant.add(content="red 2"))
+    third = json_of(tenant.add(content="red 3"))
 
     for memory in (first, second):
         assert tenant.send("DELETE", f"{MEMORIES}/{memory['id']}").status == 204
 
     assert contents(tenant, query="red") == {third["content"]}
     wait_until(lambda: unindexed(file) == 0)
-    assert_whole(file)
+    assert_consistent(file)
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, words_1, row)")
         terms = {term for (term,) in connection.execute("SELECT term FROM temp.terms")}
@@ -207,7 +207,7 @@ def test_a_server_indexes_by_itself(file: Path) -> None:
         process.store.tend()
         add(process.tenant(), 10)
         wait_until(lambda: unindexed(file) == 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_is_submitted_is_indexed_by_itself_when_it_is_much(
@@ -219,7 +219,7 @@ def test_what_is_submitted_is_indexed_by_itself_when_it_is_much(
     response = submit(in_process.store, todo.run).result(PATIENCE)
     assert response.status == 201
     wait_until(lambda: unindexed(file) == 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_search_ends_while_others_go_on_writing(tenant: Tenant, file: Path) -> None:
@@ -238,13 +238,13 @@ def test_a_search_ends_while_others_go_on_writing(tenant: Tenant, file: Path) ->
     try:
         for _ in range(20):
             assert len(contents(tenant, query="before")) == FEW
-            mark = told(tenant.add(content=f"mark {time.time_ns()}"))
+            mark = json_of(tenant.add(content=f"mark {time.time_ns()}"))
             assert mark["content"] in contents(tenant, query="mark")
     finally:
         is_over.set()
         for writer in writers:
             writer.join(PATIENCE)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_step_that_another_process_prevents_is_done_later(
@@ -255,7 +255,7 @@ def test_a_step_that_another_process_prevents_is_done_later(
         in_process.store.tend()
         assert len(contents(tenant, query="red")) == FEW
     wait_until(lambda: unindexed(file) == 0)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_processes_index_together_what_each_stored(file: Path) -> None:
@@ -267,7 +267,7 @@ def test_processes_index_together_what_each_stored(file: Path) -> None:
         add(Tenant(other.core, tenant.key), 500, "blue")
         wait_until(lambda: unindexed(file) == 0)
         assert len(contents(tenant, query="red blue", order="asc")) == 1_000
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_search_says_what_it_did_not_reach(tenant: Tenant, in_process: InProcess, file: Path) -> None:
@@ -282,15 +282,15 @@ def test_a_search_says_what_it_did_not_reach(tenant: Tenant, in_process: InProce
 
     with locked(file):
         for search in ({"query": "red"}, {"content_contains": "red"}, {"query": "red", "order": "asc"}):
-            answer = told(tenant.send("POST", "/api/v1/search", search))
+            answer = json_of(tenant.send("POST", "/api/v1/search", search))
             assert (answer["unindexed_count"], answer["is_complete"]) == (10, False), search
-        answer = told(tenant.send("POST", "/api/v1/search", {"query": "2009"}))
+        answer = json_of(tenant.send("POST", "/api/v1/search", {"query": "2009"}))
         assert [memory["content"] for memory in answer["results"]] == ["red 2009"]
         assert (answer["unindexed_count"], answer["is_complete"]) == (10, False)
-        assert told(tenant.send("POST", "/api/v1/search", {}))["unindexed_count"] == 0
+        assert json_of(tenant.send("POST", "/api/v1/search", {}))["unindexed_count"] == 0
 
     in_process.store.tend()
     wait_until(lambda: unindexed(file) == 0)
-    answer = told(tenant.send("POST", "/api/v1/search", {"content_contains": "red"}))
+    answer = json_of(tenant.send("POST", "/api/v1/search", {"content_contains": "red"}))
     assert (answer["unindexed_count"], answer["is_complete"]) == (0, True)
-    assert_whole(file)
+    assert_consistent(file)

@@ -18,7 +18,7 @@ import httpx
 import msgspec
 import pytest
 from attrs import define, field
-from durability.store_audit import Row, assert_whole_at
+from durability.store_audit import Row, assert_consistent_at
 from live import LiveServer
 
 from memtrace import Memtrace
@@ -274,7 +274,7 @@ def _retry(server: LiveServer, writes: Sequence[Write], dice: random.Random, *, 
 
 def _assert_kept(store_url: str, writes: Sequence[Write], neighbour: Mapping[str, str]) -> None:
     """Compare the store with all that was sent and answered."""
-    rows = assert_whole_at(store_url)
+    rows = assert_consistent_at(store_url)
     if store_url.startswith("sqlite:"):
         _assert_order(store_url.removeprefix("sqlite:///"), rows)
     found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 from durability.killing import killed_at_each_step
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from helpers.waiting import wait_until
 
 from memtrace import Memtrace
@@ -113,7 +113,7 @@ def test_others_write_between_the_steps_of_a_large_batch(process: InProcess, fil
     assert [memory["content"] for memory in ours.memories()] == LARGE
     assert len(theirs.memories()) == 3
     assert staged(file) == 0
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_no_transaction_of_a_large_batch_writes_more_than_a_step(
@@ -150,7 +150,7 @@ def test_what_others_store_between_the_steps_is_a_duplicate(
 
     assert [memory["content"] for memory in tenant.memories()] == expected
     assert staged(file) > 0
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_was_staged_for_nothing_is_removed_soon(process: InProcess, file: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_was_staged_for_nothing_is_removed_soon(process: InProcess, file: P
     wait_until(lambda: not staged(file))
     with closing(sqlite3.connect(file)) as store:
         assert store.execute("SELECT count(*) FROM texts").fetchone() == (1,)
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_what_was_staged_for_a_write_that_came_late_is_removed_soon(
@@ -169,7 +169,7 @@ def test_what_was_staged_for_a_write_that_came_late_is_removed_soon(
 ) -> None:
     give_up(process, monkeypatch)
     wait_until(lambda: not staged(file))
-    assert_whole(file)
+    assert_consistent(file)
 
 
 @pytest.mark.parametrize("seconds_ahead", [-3_600, 3_600], ids=["long ago", "while the clock was ahead"])
@@ -192,7 +192,7 @@ def test_nothing_is_left_after_a_vacuum_of_what_was_staged(process: InProcess, f
 
     process.store.write(stage)  # as a process does that is killed then
     assert tenant.send("POST", MEMORIES, batch()).status == 201
-    assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
+    assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
     process.store.vacuum()
     for path in file.parent.iterdir():
         assert SECRET.encode() not in path.read_bytes()
@@ -225,7 +225,7 @@ def test_a_write_in_progress_survives_a_vacuum(process: InProcess, file: Path) -
     assert attempts[1] == len(LARGE)
     assert attempts[2] == 1
     assert [memory["content"] for memory in tenant.memories()] == LARGE
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, file: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, f
 
     assert attempts >= 2
     assert [memory["content"] for memory in tenant.memories()] == LARGE
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_equal_long_texts_of_a_batch_are_stored_each(process: InProcess, file: Path) -> None:
@@ -260,7 +260,7 @@ def test_equal_long_texts_of_a_batch_are_stored_each(process: InProcess, file: P
     same = [LARGE[0]] * 12
     assert tenant.send("POST", MEMORIES, batch(same, on_duplicate="store")).status == 201
     assert [memory["content"] for memory in tenant.memories()] == same
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_large_batch_is_replayed(process: InProcess, file: Path) -> None:
@@ -269,8 +269,8 @@ def test_a_large_batch_is_replayed(process: InProcess, file: Path) -> None:
     again = tenant.send("POST", MEMORIES, batch(), once="the-same")
     assert first.status == again.status == 201
     assert first.body == again.body
-    assert len(told(first)["memories"]) == len(tenant.memories()) == len(LARGE)
-    assert_whole(file)
+    assert len(json_of(first)["memories"]) == len(tenant.memories()) == len(LARGE)
+    assert_consistent(file)
 
 
 def test_a_large_import_is_stored_in_steps(tmp_path: Path, file: Path) -> None:
@@ -281,18 +281,18 @@ def test_a_large_import_is_stored_in_steps(tmp_path: Path, file: Path) -> None:
         assert list(target.export()) == records
     for store in (file, tmp_path / "x.db"):
         assert staged(store) == 0
-        assert len(assert_whole(store)) == len(LARGE)
+        assert len(assert_consistent(store)) == len(LARGE)
 
 
 def test_of_long_memories_that_are_forgotten_nothing_is_left(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     assert tenant.send("POST", MEMORIES, batch()).status == 201
-    assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
+    assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
     process.store.vacuum()
     process.store.close()
     for path in file.parent.iterdir():
         assert SECRET.encode() not in path.read_bytes()
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_others_write_while_long_memories_are_forgotten(process: InProcess, file: Path) -> None:
@@ -311,11 +311,11 @@ def test_others_write_while_long_memories_are_forgotten(process: InProcess, file
             process.store.submit([small], lambda _: left.append(len(ours.memories())))
         return work.run(transaction, Step(rows=rows, done=0, is_last=True))
 
-    assert told(process.store.write(forget)) == {"deleted": 4 * texts.FORGOTTEN}
+    assert json_of(process.store.write(forget)) == {"deleted": 4 * texts.FORGOTTEN}
     assert left
     assert left[0] >= 3 * texts.FORGOTTEN
     assert ours.memories() == []
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_writes_that_wait_together_forget_long_memories_in_turns(
@@ -323,7 +323,7 @@ def test_writes_that_wait_together_forget_long_memories_in_turns(
 ) -> None:
     tenant = process.tenant()
     contents = [f"{n} {'x' * texts.LONG}" for n in range(3 * texts.FORGOTTEN)]
-    stored = told(tenant.send("POST", MEMORIES, batch(contents)))["memories"]
+    stored = json_of(tenant.send("POST", MEMORIES, batch(contents)))["memories"]
     removed: list[int] = []
     real = SqliteTransaction.finish
 
@@ -347,7 +347,7 @@ def test_writes_that_wait_together_forget_long_memories_in_turns(
     assert done.wait(60)
     assert [failure for _, failure in outcomes] == [None] * len(stored)
     assert [number for number in removed if number] == [texts.FORGOTTEN] * 3
-    assert assert_whole(file) == []
+    assert assert_consistent(file) == []
 
 
 def test_long_memories_that_expired_are_swept_some_at_a_time(process: InProcess, file: Path) -> None:
@@ -358,7 +358,7 @@ def test_long_memories_that_expired_are_swept_some_at_a_time(process: InProcess,
     for left in (texts.FORGOTTEN, 0):
         swept = process.store.write(lambda transaction: cast("Any", transaction).sweep_long(1 << 62))
         assert swept == texts.FORGOTTEN
-        assert len(assert_whole(file)) == left
+        assert len(assert_consistent(file)) == left
 
 
 def test_short_memories_that_expired_wait_for_no_long_ones(process: InProcess, file: Path) -> None:
@@ -366,7 +366,7 @@ def test_short_memories_that_expired_wait_for_no_long_ones(process: InProcess, f
     many = batch([*[f"{n} {'x' * texts.LONG}" for n in range(40)], "short"], ttl=1)
     assert tenant.send("POST", MEMORIES, many).status == 201
     process.store.write(lambda transaction: cast("Any", transaction).sweep(1 << 62, 0, 10))
-    assert len(assert_whole(file)) == 40
+    assert len(assert_consistent(file)) == 40
 
 
 def test_a_sweep_goes_on_with_long_memories_as_long_as_it_may(
@@ -380,7 +380,7 @@ def test_a_sweep_goes_on_with_long_memories_as_long_as_it_may(
         store.execute("UPDATE memories SET expires_at = 1")
     process.restart()
     process.tenant().add(content="a write, which sweeps")
-    assert len(assert_whole(file)) == 1
+    assert len(assert_consistent(file)) == 1
 
 
 def test_long_memories_are_swept_faster_when_more_are_added(
@@ -428,7 +428,7 @@ def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
 ) -> None:
     outcomes: list[int] = []
     for file in killed_at_each_step(STORE, tmp_path):
-        outcomes.append(len(assert_whole(file)))
+        outcomes.append(len(assert_consistent(file)))
         monkeypatch.setattr(texts, "STAGED_FOR", 0)
         with InProcess(file) as process:
             assert list(process.store.check()) == []
@@ -436,7 +436,7 @@ def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
             while staged(file):
                 pass
             process.store.vacuum()
-        assert_whole(file)
+        assert_consistent(file)
         assert (SECRET.encode() in file.read_bytes()) is (outcomes[-1] > 0)
     assert outcomes == sorted(outcomes)
     assert set(outcomes) == {0, len(LARGE)}
@@ -466,7 +466,7 @@ def test_long_memories_of_an_older_store_are_laid_apart(file: Path) -> None:
         process.restart()
         tenant = process.tenant()
         assert tenant.memories() == before
-    assert len(assert_whole(file)) == 5
+    assert len(assert_consistent(file)) == 5
     with closing(sqlite3.connect(file)) as store:
         assert store.execute("SELECT count(*) FROM memories WHERE text IS NOT NULL").fetchone() == (4,)
         assert store.execute("SELECT max(length(rest)) < 1000 FROM memories").fetchone() == (1,)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from durability.in_process import InProcess
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from helpers.waiting import wait_until
 
 from memtrace_server.store import writing
@@ -44,7 +44,7 @@ def test_a_log_begins_anew_while_writes_go_on(file: Path) -> None:
             assert tenant.add(content=f"{n} {'x' * 3_000}").status == 201
         assert pages_written(file) < 2_000
         assert len(tenant.memories()) == 400
-    assert len(assert_whole(file)) == 400
+    assert len(assert_consistent(file)) == 400
 
 
 def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
@@ -63,7 +63,7 @@ def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
         process.store.tend()
         wait_until(lambda: pages_written(file) < LONG)
         assert len(tenant.memories()) == 100
-    assert len(assert_whole(file)) == 100
+    assert len(assert_consistent(file)) == 100
 
 
 def test_a_log_is_as_long_as_what_was_written_since_it_began_anew(file: Path) -> None:

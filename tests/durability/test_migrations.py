@@ -17,8 +17,8 @@ import httpx
 import msgspec
 import pytest
 from attrs import frozen
-from durability.in_process import MEMORIES, InProcess, Tenant, told
-from durability.store_audit import assert_whole
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
+from durability.store_audit import assert_consistent
 from helpers.clock import Clock
 from helpers.commands import Commands
 from live import LiveServer
@@ -121,7 +121,7 @@ def send(server: InProcess, old: Old, recorded: dict[str, Any]) -> tuple[int, An
         query=recorded["query"],
         once=recorded["once"],
     )
-    return response.status, told(response) if response.body else None
+    return response.status, json_of(response) if response.body else None
 
 
 def assert_answered(recorded: dict[str, Any], status: int, answer: Any) -> None:
@@ -207,24 +207,24 @@ def test_what_is_no_duplicate_any_more_is_stored(old: Old, server: InProcess, cl
     clock.advance(DAY)
     for recorded in old.expected["duplicates"]:
         assert send(server, old, recorded)[0] == 201
-    assert_whole(old.file)
+    assert_consistent(old.file)
 
 
 def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, command: Commands) -> None:
     tenant = Tenant(server.core, old.keys["default"])
     names = old.expected["names"]
-    added = told(tenant.add(content="Written by a newer version: Timbuktu", tags=["ui"], ttl=DAY))
+    added = json_of(tenant.add(content="Written by a newer version: Timbuktu", tags=["ui"], ttl=DAY))
     batch = {"memories": [{"agent_id": "quiet", "content": f"More {n}"} for n in range(50)]}
     assert tenant.send("POST", MEMORIES, batch).status == 201
     assert tenant.send("DELETE", f"{MEMORIES}/{names['child']}").status == 204
     assert tenant.send("DELETE", MEMORIES, query="agent_id=polyglot").status == 200
     closed = tenant.send("PUT", f"/api/v1/sessions/{names['session open']}", {"status": "closed"})
-    assert told(closed)["metadata"] == {"ticket": 4711, "tags": ["a", None, 1.5]}
+    assert json_of(closed)["metadata"] == {"ticket": 4711, "tags": ["a", None, 1.5]}
 
     def found(text: str) -> list[str]:
         now = Tenant(server.core, tenant.key)
         answer = now.send("POST", "/api/v1/search", {"content_contains": text, "order": "asc"})
-        return [memory["id"] for memory in told(answer)["results"]]
+        return [memory["id"] for memory in json_of(answer)["results"]]
 
     assert found("timbuktu") == [added["id"]]
     assert found("What followed") == []
@@ -232,7 +232,7 @@ def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, comm
     assert found("What happened first") == [names["parent"]]
     server.restart()
     assert found("timbuktu") == [added["id"]]
-    assert_whole(old.file)
+    assert_consistent(old.file)
     assert command("check", "--store", old.url) == "The store is consistent.\n"
 
 
@@ -255,7 +255,7 @@ def test_its_index_is_made_anew_in_the_background(old: Old, server: InProcess) -
             assert time.monotonic() < deadline
             time.sleep(0.01)
     assert answers() == before
-    assert_whole(old.file)
+    assert_consistent(old.file)
 
 
 def test_opening_it_again_changes_nothing(old: Old, caplog: pytest.LogCaptureFixture) -> None:
@@ -324,7 +324,7 @@ def test_a_store_is_brought_up_to_date_whole_or_not_at_all(old: Old, monkeypatch
     assert _dump(old.file) == before
 
     _open(old.url)
-    assert_whole(old.file)
+    assert_consistent(old.file)
 
 
 def test_a_disk_too_full_for_a_step_is_told_as_that(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,7 +337,7 @@ def test_a_disk_too_full_for_a_step_is_told_as_that(old: Old, monkeypatch: pytes
         with pytest.raises(sqlite3.OperationalError, match="disk is full"):
             migrations.migrate(store, times.now())
     _open(old.url)
-    assert_whole(old.file)
+    assert_consistent(old.file)
 
 
 def test_of_processes_that_open_it_at_once_one_makes_each_step(old: Old) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
-from durability.stage import Play, Stage, answer
+from durability.stage import Play, Stage, response
 
 from memtrace import (
     APIConnectionError,
@@ -26,7 +26,7 @@ from memtrace import (
     ServerError,
 )
 
-NOTHING = answer(200, b'{"memories": [], "count": 0, "has_more": false}', content_type="application/json")
+NOTHING = response(200, b'{"memories": [], "count": 0, "has_more": false}', content_type="application/json")
 CROWD = 32
 FIRST_DELAY = 0.5  # seconds; the longest delay before a first retry
 WINDOW = 0.05  # seconds
@@ -74,7 +74,7 @@ def in_turn(*answers: bytes) -> Play:
 
 @in_threads_and_tasks
 def test_a_server_that_asks_for_a_second_is_given_it(kind: str) -> None:
-    with Stage(in_turn(answer(429, retry_after="1"), NOTHING)) as stage:
+    with Stage(in_turn(response(429, retry_after="1"), NOTHING)) as stage:
         assert recall(kind, stage.url) == [None]
 
     first, second = stage.arrivals
@@ -84,7 +84,7 @@ def test_a_server_that_asks_for_a_second_is_given_it(kind: str) -> None:
 @in_threads_and_tasks
 def test_a_server_that_names_a_time_is_left_alone_until_then(kind: str) -> None:
     named = ceil(time.time()) + 1
-    with Stage(in_turn(answer(503, retry_after=formatdate(named, usegmt=True)), NOTHING)) as stage:
+    with Stage(in_turn(response(503, retry_after=formatdate(named, usegmt=True)), NOTHING)) as stage:
         started = time.time() - perf_counter()
         assert recall(kind, stage.url) == [None]
 
@@ -114,9 +114,9 @@ SLOW: dict[str, Play] = {
     "a body in small chunks": lambda: _drip([CHUNKED, *repeat(b"1\r\n \r\n", DROPS)]),
     "early hints without end": lambda: _drip(repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n", DROPS)),
     "an answer cut after a while": lambda: [ENDLESS, 0.2],
-    "an error after a while": lambda: [0.2, answer(500)],
-    "an error byte by byte": lambda: _drip(_bytes(answer(503, b"x" * DROPS))),
-    "a busy server": lambda: [answer(503)],
+    "an error after a while": lambda: [0.2, response(500)],
+    "an error byte by byte": lambda: _drip(_bytes(response(503, b"x" * DROPS))),
+    "a busy server": lambda: [response(503)],
     "a dead server": list,
 }
 TIMEOUT = 0.5  # seconds
@@ -169,7 +169,7 @@ def _add(kind: str, url: str, batch: list[dict[str, Any]]) -> None:
 
 @in_threads_and_tasks
 def test_a_pause_beyond_the_timeout_is_not_begun(kind: str) -> None:
-    with Stage(lambda: [answer(503, retry_after="30")]) as stage:
+    with Stage(lambda: [response(503, retry_after="30")]) as stage:
         started = perf_counter()
         [error] = recall(kind, stage.url, timeout=10.0)
         took = perf_counter() - started
@@ -211,7 +211,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @in_threads_and_tasks
 @pytest.mark.parametrize(
-    "play", [lambda: [answer(503)], lambda: [answer(429)], list], ids=["is busy", "limits", "is dead"]
+    "play", [lambda: [response(503)], lambda: [response(429)], list], ids=["is busy", "limits", "is dead"]
 )
 def test_a_server_that_is_down_gets_no_stampede(kind: str, play: Play, planned: list[float]) -> None:
     with Stage(play) as stage:
@@ -229,7 +229,7 @@ def test_those_who_are_told_to_come_back_at_one_time_come_back_one_by_one(
 ) -> None:
     named = ceil(time.time()) + 20
     later = formatdate(named, usegmt=True)
-    with Stage(in_turn(*repeat(answer(503, retry_after=later), CROWD), *repeat(NOTHING, CROWD))) as stage:
+    with Stage(in_turn(*repeat(response(503, retry_after=later), CROWD), *repeat(NOTHING, CROWD))) as stage:
         started = time.time() - perf_counter()
         assert recall(kind, stage.url, CROWD) == [None] * CROWD
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from durability.in_process import MEMORIES
 from durability.sockets import PATIENCE
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from helpers.waiting import wait_until
 from hostile import holding
 from live import LiveServer
@@ -73,7 +73,7 @@ def test_writers_wait_a_moment_only_for_the_index_of_a_text(server: LiveServer, 
         leave(server, file, KINDS[kind](), how)
         lines = held.read_text().splitlines()[before:]
         longest.append(max((float(seconds), who) for seconds, who in (line.split(" ", 1) for line in lines)))
-    assert assert_whole(file) == []
+    assert assert_consistent(file) == []
 
 
 def leave(server: LiveServer, file: Path, contents: Sequence[str], how: str) -> None:

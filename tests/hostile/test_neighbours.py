@@ -20,9 +20,9 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from durability.in_process import MEMORIES, InProcess, told
-from durability.sockets import PATIENCE, answer, connect, post
-from durability.store_audit import assert_whole_at
+from durability.in_process import MEMORIES, InProcess, json_of
+from durability.sockets import PATIENCE, connect, post, read_response
+from durability.store_audit import assert_consistent_at
 from hostile.server_cost import HEALTH, ask, assert_costs, cpu, memory, wait_until_indexed
 from live import LiveServer
 from server.operations import OPERATIONS
@@ -118,7 +118,7 @@ def test_a_client_that_left_is_served_no_further(patient: LiveServer) -> None:
     before = cpu(patient)
     with connect(patient.url) as connection:
         connection.sendall(search)
-        assert answer(connection).status == 200
+        assert read_response(connection).status == 200
     whole = cpu(patient) - before
 
     before = cpu(patient)
@@ -127,7 +127,7 @@ def test_a_client_that_left_is_served_no_further(patient: LiveServer) -> None:
             connection.sendall(search)
     with connect(patient.url) as connection:
         connection.sendall(search)
-        assert answer(connection).status == 200  # its turn comes after theirs
+        assert read_response(connection).status == 200  # its turn comes after theirs
     assert cpu(patient) - before < 2 * whole  # all nine would take nine times as long
 
 
@@ -397,9 +397,9 @@ def test_a_page_whose_first_memory_is_larger_than_a_page_has_it(
         tenant = process.tenant()
         for n in range(3):
             assert tenant.add(content=f"{n}").status == 201
-        first = told(tenant.send("GET", MEMORIES, query="limit=3"))
+        first = json_of(tenant.send("GET", MEMORIES, query="limit=3"))
         assert (first["count"], first["has_more"]) == (1, True)
-        rest = told(tenant.send("GET", MEMORIES, query=f"limit=3&cursor={first['next_cursor']}"))
+        rest = json_of(tenant.send("GET", MEMORIES, query=f"limit=3&cursor={first['next_cursor']}"))
         assert rest["memories"][0]["content"] == "1"
 
 
@@ -569,12 +569,12 @@ def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path, st
                     body = msgspec.json.encode({"agent_id": "n", "content": f"{written}"})
                     assert ask(polite, post(MEMORIES, neighbour, body)) == 201
                     written += 1
-                assert answer(forgetting, "DELETE").told == {"deleted": 3000}
+                assert read_response(forgetting, "DELETE").json == {"deleted": 3000}
             assert written > 2  # in one transaction, one or two would have waited for the end of it
             assert client.get(MEMORIES).json()["count"] == 0
             stats = client.get("/api/v1/agents/a/stats").json()
             assert stats["memory_count"] == 0
-    assert len(assert_whole_at(store_url)) == written
+    assert len(assert_consistent_at(store_url)) == written
 
 
 @pytest.mark.both_stores
@@ -587,7 +587,7 @@ def test_a_large_forgetting_is_replayed_and_counts_all_of_it(store_url: str) -> 
         def forget() -> Any:
             response = tenant.send("DELETE", MEMORIES, query="agent_id=a", once="the-same")
             assert response.status == 200
-            return told(response)
+            return json_of(response)
 
         assert forget() == {"deleted": 250}
         assert tenant.add(content="later").status == 201
@@ -612,7 +612,7 @@ def test_a_forgetting_that_is_given_up_goes_on_when_it_is_asked_for_again(store_
             process.core.handle(tenant.request("DELETE", MEMORIES, query="agent_id=a"), GivenUp())
         left = len(tenant.memories())
         assert 0 < left < 1000
-        assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": left}
+        assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": left}
 
 
 # --- the largest batch
@@ -716,7 +716,7 @@ def test_many_large_memories_never_hold_up_other_writes_for_long(
                     while store.execute("SELECT 1 FROM unindexed LIMIT 1").fetchone():
                         time.sleep(0.01)
                 held.clear()
-                assert told(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": number}
+                assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": number}
             longest.append(max(held))
 
 
@@ -778,7 +778,7 @@ def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server:
             assert ask(polite, small) == 200
             answered += 1
         sent.result(PATIENCE)
-        assert answer(sending).status == 201
+        assert read_response(sending).status == 201
     assert answered > 10
 
 
@@ -837,7 +837,7 @@ def test_a_huge_body_does_not_wait_for_one_that_is_sent_slowly(server: LiveServe
         slow.sendall(first[: 2 << 20])
         assert ask(quick, second) == 201
         slow.sendall(first[2 << 20 :])
-        assert answer(slow).status == 201
+        assert read_response(slow).status == 201
 
 
 def test_huge_bodies_wait_for_room_of_their_organisation_only(server: LiveServer) -> None:
@@ -850,7 +850,7 @@ def test_huge_bodies_wait_for_room_of_their_organisation_only(server: LiveServer
             assert ask(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
             assert select.select([waiting], [], [], 0)[0] == []
         sent.result(PATIENCE)
-        assert answer(waiting).status == 201  # once the other clients have left
+        assert read_response(waiting).status == 201  # once the other clients have left
 
 
 def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
@@ -858,8 +858,8 @@ def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
     with ExitStack() as stack, connect(slow.url) as waiting, ThreadPoolExecutor(1) as thread:
         fill(stack, slow.url, key)
         sent = thread.submit(waiting.sendall, huge(key, "second"))
-        refused = answer(waiting)
-        assert (refused.status, refused.told["code"]) == (503, "deadline_exceeded")
+        refused = read_response(waiting)
+        assert (refused.status, refused.json["code"]) == (503, "deadline_exceeded")
         waiting.close()
         assert sent.exception(PATIENCE) is None or isinstance(sent.exception(), OSError)
 
@@ -894,7 +894,7 @@ def test_stalled_bodies_keep_no_other_from_being_stored(server: LiveServer) -> N
         quick = [stack.enter_context(connect(server.url)) for _ in bodies]
         requests = [post(MEMORIES, key, body) for body in bodies]
         sent = [threads.submit(each.sendall, sent) for each, sent in zip(quick, requests, strict=True)]
-        assert [answer(connection).status for connection in quick] == [201, 201]
+        assert [read_response(connection).status for connection in quick] == [201, 201]
         for sending in sent:
             sending.result(PATIENCE)
 

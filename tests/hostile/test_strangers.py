@@ -29,8 +29,8 @@ import uvicorn
 import uvloop
 from attrs import frozen
 from durability.in_process import MEMORIES
-from durability.sockets import PATIENCE, answer, connect, post
-from durability.store_audit import assert_whole_at
+from durability.sockets import PATIENCE, connect, post, read_response
+from durability.store_audit import assert_consistent_at
 from hostile.server_cost import HEALTH, ask, assert_costs, memory, open_files, open_sockets, read
 from live import LiveServer
 from starlette.applications import Starlette
@@ -223,7 +223,7 @@ def test_requests_behind_a_body_are_read_in_their_turn_only(server: LiveServer, 
 def test_a_body_is_not_asked_for_before_the_key_is_checked(server: LiveServer) -> None:
     with connect(server.url) as connection:
         connection.sendall(send_body(b"{}", b"Expect: 100-continue\r\n")[:-2])
-        response = answer(connection)
+        response = read_response(connection)
         assert response.status in {401, 429}
         assert response.headers["connection"] == "close"  # or the next request would be taken for the body
         assert connection.recv(1) == b""
@@ -236,7 +236,7 @@ def test_a_body_that_no_operation_wants_is_not_waited_for(server: LiveServer, fr
     for path in (b"/health", b"/docs", b"/openapi.json"):
         with connect(server.url) as connection:
             connection.sendall(get(path, framing + b"\r\n"))
-            assert answer(connection).status == 200
+            assert read_response(connection).status == 200
 
 
 UNREAD = {
@@ -257,7 +257,7 @@ def test_a_response_says_that_its_connection_ends(server: LiveServer, request_: 
         with connect(server.url) as connection:
             connection.sendall(request_)
             try:
-                assert answer(connection).headers["connection"] == "close"
+                assert read_response(connection).headers["connection"] == "close"
                 assert connection.recv(1) == b""
             except ConnectionResetError:  # by which a client or a proxy may lose the response
                 assert attempt < 4
@@ -300,9 +300,9 @@ def test_the_errors_of_a_large_body_are_few_and_cheap(
 
         def send() -> None:
             connection.sendall(request)
-            response = answer(connection)
+            response = read_response(connection)
             assert response.status == 400
-            details = response.told["details"]
+            details = response.json["details"]
             assert 0 < len(details) <= 20
             if fields is not None:
                 assert [detail["field"] for detail in details] == fields
@@ -333,9 +333,9 @@ def test_an_object_larger_than_any_that_is_valid_is_not_decoded(
 
         def send() -> None:
             connection.sendall(post(MEMORIES, server.key, body))
-            refused = answer(connection)
-            assert (refused.status, refused.told["code"]) == (400, "invalid_request")
-            assert [detail["field"] for detail in refused.told["details"]] == [field]
+            refused = read_response(connection)
+            assert (refused.status, refused.json["code"]) == (400, "invalid_request")
+            assert [detail["field"] for detail in refused.json["details"]] == [field]
 
         assert_costs(server, send, partial(assert_status, connection, HEALTH, 200), most=2_000, times=2)
 
@@ -348,7 +348,7 @@ def test_the_largest_memory_is_stored_with_each_character_escaped(server: LiveSe
     assert len(written) > 1_200_000
     with connect(server.url) as connection:
         connection.sendall(post(MEMORIES, server.key, written))
-        assert answer(connection).status == 201
+        assert read_response(connection).status == 201
 
 
 @pytest.mark.parametrize(
@@ -363,9 +363,9 @@ def test_spaces_behind_the_value_of_a_header_mean_nothing(server: LiveServer, fr
     sent = body if framing.startswith(b"C") else b"28\r\n" + body + b"\r\n0\r\n\r\n"
     with connect(server.url) as connection:
         connection.sendall(head + sent)
-        assert answer(connection).status == 201
+        assert read_response(connection).status == 201
         connection.sendall(get(b"/health"))
-        assert answer(connection).status == 200
+        assert read_response(connection).status == 200
 
 
 def test_a_large_body_that_is_wrong_says_where(server: LiveServer) -> None:
@@ -384,8 +384,8 @@ def test_a_body_of_very_many_values_is_refused_before_they_are_made(server: Live
     before = memory(server)
     with connect(server.url) as connection:
         connection.sendall(post(MEMORIES, server.key, values))
-        response = answer(connection)
-    assert (response.status, response.told["code"]) == (413, "payload_too_large")
+        response = read_response(connection)
+    assert (response.status, response.json["code"]) == (413, "payload_too_large")
     assert memory(server) - before < 3 * len(values)  # as objects they take 700 MiB
 
 
@@ -403,7 +403,7 @@ def test_values_behind_strings_without_an_end_are_counted_at_little_cost(
 
         def send() -> None:
             connection.sendall(request)
-            assert answer(connection).status in {400, 413}
+            assert read_response(connection).status in {400, 413}
 
         assert_costs(server, send, partial(assert_status, connection, HEALTH, 200), most=2_000, times=2)
 
@@ -430,7 +430,7 @@ def test_long_integers_in_a_small_body_cost_little(server: LiveServer) -> None:
 
         def send() -> None:
             connection.sendall(post(MEMORIES, server.key, body))
-            fields = [detail["field"] for detail in answer(connection).told["details"]]
+            fields = [detail["field"] for detail in read_response(connection).json["details"]]
             assert fields == [f"metadata.m.{n}" for n in range(16)]
 
         assert_costs(server, send, partial(assert_status, connection, HEALTH, 200), most=100, times=5)
@@ -562,8 +562,8 @@ def test_a_body_that_stalls_is_refused_and_nothing_of_it_is_stored(impatient: Li
         for connection, end in zip(stalled, (head, (head + len(request)) // 2, -1), strict=True):
             connection.sendall(request[:end])
         for connection in stalled:
-            refused = answer(connection)
-            assert (refused.status, refused.told["code"]) == (408, "request_timeout")
+            refused = read_response(connection)
+            assert (refused.status, refused.json["code"]) == (408, "request_timeout")
     assert contents(impatient, "staller") == []
 
 
@@ -585,7 +585,7 @@ def test_a_request_that_comes_in_parts_but_in_time_is_served(server: LiveServer)
         for part in (request[:-20], request[-20:-10], request[-10:]):
             assert contents(server, "slow") == []
             connection.sendall(part)
-        assert answer(connection).status == 201
+        assert read_response(connection).status == 201
     assert contents(server, "slow") == ["in three parts"]
 
 
@@ -615,7 +615,7 @@ def test_a_client_that_stalls_does_not_keep_the_server_from_its_end(tmp_path: Pa
             stored = client.post(MEMORIES, json={"agent_id": "a", "content": "kept"})
             assert stored.status_code == 201
     assert server.returncode == 0
-    assert [row.doc for row in assert_whole_at(store_url)] == [stored.json()]
+    assert [row.doc for row in assert_consistent_at(store_url)] == [stored.json()]
 
 
 def add_one(server: LiveServer, agent_id: str, content: str) -> bytes:
@@ -706,7 +706,7 @@ def test_what_comes_behind_chunks_before_their_response_ends_the_connection(serv
     """Only the parser finds the end of chunks, and it cannot be stopped there."""
     with connect(server.url) as connection:
         connection.sendall(chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n") + HEALTH)
-        response = answer(connection)
+        response = read_response(connection)
         assert (response.status, response.headers["connection"]) == (400, "close")
         assert connection.recv(1) == b""
     with connect(server.url) as connection:
@@ -814,8 +814,8 @@ def test_a_malformed_body_is_refused_at_once_after_the_requests_before_it(
 def test_too_many_trailers_are_refused_at_once(server: LiveServer) -> None:
     with connect(server.url) as connection:
         connection.sendall(chunked(server.key, b"2\r\n{}\r\n0\r\n" + b"t: x\r\n" * 101 + b"\r\n"))
-        response = answer(connection)
-        assert (response.status, response.told["code"]) == (431, "headers_too_large")
+        response = read_response(connection)
+        assert (response.status, response.json["code"]) == (431, "headers_too_large")
 
 
 HEADS = {
@@ -845,13 +845,13 @@ def test_a_head_is_taken_within_its_limits_only(server: LiveServer, request_: by
             connection.sendall(request_)
         except ConnectionError:  # refused before all of it was sent
             assert status == 431
-        response = answer(connection, "GET")
+        response = read_response(connection, "GET")
 
     assert response.status == status
     if status != 200:
-        assert response.told["request_id"] == response.headers["x-request-id"]
+        assert response.json["request_id"] == response.headers["x-request-id"]
         assert (
-            response.told["code"]
+            response.json["code"]
             == {400: "invalid_request", 404: "not_found", 431: "headers_too_large"}[status]
         )
 
@@ -1041,7 +1041,7 @@ def test_every_response_has_its_id_and_is_neither_kept_nor_guessed_at(
 ) -> None:
     with connect(server.url) as connection:
         connection.sendall(request_)
-        headers = answer(connection, "GET").headers
+        headers = read_response(connection, "GET").headers
     assert re.fullmatch("req_[0-9A-Z]{26}", headers["x-request-id"])
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import msgspec
 import pytest
-from durability.sockets import answer, connect
+from durability.sockets import connect, read_response
 from server.operations import CONTRACT, METHODS, OPERATIONS
 
 if TYPE_CHECKING:
@@ -406,10 +406,10 @@ def test_a_bad_path_leads_nowhere(
         connection.sendall(
             b"GET " + path + b" HTTP/1.1\r\nHost: x\r\nx-api-key: " + tenant.key.encode() + b"\r\n\r\n"
         )
-        response = answer(connection, "GET")
+        response = read_response(connection, "GET")
 
-    assert (response.status, response.told["request_id"]) == (status, response.headers["x-request-id"])
-    assert [d["field"] for d in response.told.get("details", [])] == ([field] if field else [])
+    assert (response.status, response.json["request_id"]) == (status, response.headers["x-request-id"])
+    assert [d["field"] for d in response.json.get("details", [])] == ([field] if field else [])
 
 
 @pytest.mark.parametrize("query", [b"tags=%ff", b"tags=%c3", b"%ff=1", b"since=%ed%a0%80"], ids=repr)
@@ -422,10 +422,10 @@ def test_a_query_that_is_no_utf_8_is_refused(tenant: Api, live_server: LiveServe
             + tenant.key.encode()
             + b"\r\n\r\n"
         )
-        response = answer(connection, "GET")
+        response = read_response(connection, "GET")
 
     assert response.status == 400
-    assert [d["location"] for d in response.told["details"]] == ["query"]
+    assert [d["location"] for d in response.json["details"]] == ["query"]
 
 
 @pytest.mark.parametrize("path", CONTRACT["paths"])
@@ -469,11 +469,11 @@ def test_a_body_of_100_mb_is_refused_before_it_is_sent(tenant: Api, live_server:
     )
     with connect(live_server.url) as connection:
         connection.sendall(head.encode())
-        response = answer(connection)
+        response = read_response(connection)
 
-    assert (response.status, response.told["code"]) == (413, "payload_too_large")
-    assert [d["field"] for d in response.told["details"]] == ["body"]
-    assert response.told["request_id"] == response.headers["x-request-id"]
+    assert (response.status, response.json["code"]) == (413, "payload_too_large")
+    assert [d["field"] for d in response.json["details"]] == ["body"]
+    assert response.json["request_id"] == response.headers["x-request-id"]
 
 
 def test_a_body_of_100_mb_that_is_sent_anyway_is_refused(tenant: Api) -> None:
@@ -513,7 +513,7 @@ def test_a_body_without_a_length_is_refused_when_it_gets_too_large(tenant: Api) 
 def test_what_is_no_http_gets_a_4xx(live_server: LiveServer, request_bytes: bytes) -> None:
     with connect(live_server.url) as connection:
         connection.sendall(request_bytes)
-        assert 400 <= answer(connection).status < 500
+        assert 400 <= read_response(connection).status < 500
 
 
 def test_a_request_to_upgrade_the_connection_is_no_500(tenant: Api) -> None:

@@ -13,8 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
-from durability.store_audit import assert_whole
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
+from durability.store_audit import assert_consistent
 
 from memtrace_server.search.documents import Document
 from memtrace_server.store.protocol import Outcome
@@ -76,7 +76,7 @@ def test_organisations_take_turns(tenants: list[Tenant], indexer: Indexer, file:
     while indexer.step():
         pass
     assert left(file) == {}
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_the_newest_memories_are_indexed_first(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:
@@ -128,15 +128,15 @@ def test_later_pages_have_what_the_first_search_ranked(
     while indexer.step():
         pass
     search = {"query": query, "limit": 20}
-    whole = [memory["id"] for memory in told(ours.send("POST", SEARCH, search))["results"]]
-    page = told(ours.send("POST", SEARCH, search | {"limit": 4}))
+    whole = [memory["id"] for memory in json_of(ours.send("POST", SEARCH, search))["results"]]
+    page = json_of(ours.send("POST", SEARCH, search | {"limit": 4}))
     add(ours, 3, "red red red")
     while indexer.step():
         pass
 
     seen = [memory["id"] for memory in page["results"]]
     while page["has_more"]:
-        page = told(ours.send("POST", SEARCH, search | {"limit": 4, "cursor": page["next_cursor"]}))
+        page = json_of(ours.send("POST", SEARCH, search | {"limit": 4, "cursor": page["next_cursor"]}))
         seen += [memory["id"] for memory in page["results"]]
 
     assert len(whole) == 9
@@ -213,7 +213,7 @@ def test_steps_merge_the_index_in_transactions_of_their_own(
     assert any(merged)
     assert not any(merged[-len(fulltext.TABLES) :])
     assert segments(file) <= 16
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_an_index_is_merged_though_memories_are_only_forgotten(
@@ -231,7 +231,7 @@ def test_an_index_is_merged_though_memories_are_only_forgotten(
             break
         time.sleep(0.01)
     assert segments(file) <= 16
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_only_the_writes_of_who_is_behind_wait(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from attrs import frozen
 from clusters import Cluster
-from durability.sockets import PATIENCE, answer, connect, post
+from durability.sockets import PATIENCE, connect, post, read_response
 from helpers.postgres import Schemas
 from helpers.waiting import wait_until
 from live import LiveServer
@@ -83,7 +83,7 @@ def test_a_search_whose_client_left_is_cancelled_and_its_connection_kept(
         with connect(server.url) as connection:
             memory = {"agent_id": "a", "content": CONTAINED}
             connection.sendall(post("/api/v1/memories", server.key, msgspec.json.encode(memory)))
-            assert answer(connection).status == 201
+            assert read_response(connection).status == 201
         with database.endless():
             with connect(server.url) as connection:
                 connection.sendall(search)
@@ -93,7 +93,7 @@ def test_a_search_whose_client_left_is_cancelled_and_its_connection_kept(
             assert searching <= database.connected()
         with connect(server.url) as connection:
             connection.sendall(search)
-            assert answer(connection).told["count"] == 1
+            assert read_response(connection).json["count"] == 1
         assert searching <= database.connected()
     assert server.returncode == 0
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from durability.in_process import MEMORIES, InProcess, Tenant, told
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 
 from memtrace_server import times
 
@@ -46,17 +46,17 @@ def test_the_longest_cursor_keeps_to_the_contract_and_repeats_nothing(tenant: Te
 
     seen: list[str] = []
     longest = 0
-    page = told(tenant.send("POST", "/api/v1/search", search))
+    page = json_of(tenant.send("POST", "/api/v1/search", search))
     while True:
         seen += [memory["id"] for memory in page["results"]]
         if not page["has_more"]:
             break
         longest = max(longest, len(page["next_cursor"]))
-        page = told(tenant.send("POST", "/api/v1/search", search | {"cursor": page["next_cursor"]}))
+        page = json_of(tenant.send("POST", "/api/v1/search", search | {"cursor": page["next_cursor"]}))
 
     assert 800 < longest <= 1_024
     assert len(seen) == len(set(seen)) > 100
-    whole = told(tenant.send("POST", "/api/v1/search", search | {"limit": 1_000}))
+    whole = json_of(tenant.send("POST", "/api/v1/search", search | {"limit": 1_000}))
     assert seen == [memory["id"] for memory in whole["results"]]
 
 
@@ -66,7 +66,7 @@ def test_of_too_many_words_the_rarest_count(tenant: Tenant) -> None:
     assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
 
     def answers(query: list[str]) -> tuple[int, bool]:
-        page = told(tenant.send("POST", "/api/v1/search", {"query": " ".join(query)}))
+        page = json_of(tenant.send("POST", "/api/v1/search", {"query": " ".join(query)}))
         return page["count"], page["is_complete"]
 
     assert answers(words[1:]) == (64, True)
@@ -86,7 +86,7 @@ def test_pages_of_one_memory_repeat_none_whenever_it_was_stored(
     page: dict[str, Any] = {"has_more": True}
     while page["has_more"]:
         cursor = {"cursor": page["next_cursor"]} if seen else {}
-        page = told(tenant.send("POST", "/api/v1/search", {"query": "dark", "limit": 1, **cursor}))
+        page = json_of(tenant.send("POST", "/api/v1/search", {"query": "dark", "limit": 1, **cursor}))
         seen += [memory["content"] for memory in page["results"]]
 
     assert seen == [f"dark {n}" for n in reversed(range(100))]
@@ -98,11 +98,11 @@ def test_pages_of_one_memory_repeat_none_whenever_it_was_stored(
 def test_what_is_stored_between_pages_pushes_none_off_them(tenant: Tenant, search: dict[str, str]) -> None:
     old = [{"agent_id": "a", "content": f"dark {n}", "session_id": f"s{n}"} for n in range(100)]
     assert tenant.send("POST", MEMORIES, {"memories": old}).status == 201
-    first = told(tenant.send("POST", "/api/v1/search", search | {"limit": 50}))
+    first = json_of(tenant.send("POST", "/api/v1/search", search | {"limit": 50}))
     new = [{"agent_id": "a", "content": f"dark mode {n}", "session_id": f"s{n}"} for n in range(200)]
     assert tenant.send("POST", MEMORIES, {"memories": new}).status == 201
 
-    second = told(
+    second = json_of(
         tenant.send("POST", "/api/v1/search", search | {"limit": 50, "cursor": first["next_cursor"]})
     )
 
@@ -124,7 +124,7 @@ def test_pages_of_a_day_keep_to_it_when_the_next_begins(
     while page["has_more"]:
         cursor = {"cursor": page["next_cursor"]} if seen else {}
         body = {"query": "What happened today?", "limit": 2, **search, **cursor}
-        page = told(tenant.send("POST", "/api/v1/search", body))
+        page = json_of(tenant.send("POST", "/api/v1/search", body))
         seen += [memory["content"] for memory in page["results"]]
         moment += times.SECOND
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 from attrs import define, field
-from durability.sockets import answer, connect
+from durability.sockets import connect, read_response
 from helpers.workers import connect_to_each
 from live import LiveServer
 
@@ -172,7 +172,7 @@ def test_a_request_that_was_begun_before_sigterm_is_answered(tmp_path: Path) -> 
         while ending.is_alive() and listens(server.url):
             pass
         connection.sendall(body)
-        assert answer(connection).status == 201
+        assert read_response(connection).status == 201
         ending.join(60)
         assert server.returncode == 0
 

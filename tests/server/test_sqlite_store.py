@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from helpers.files import opened_below
 from server.writers import submit, together, writer_held
 
@@ -249,7 +249,7 @@ def test_a_group_on_a_full_disk_is_refused_and_leaves_the_store_usable(file: Pat
         assert {name for name in told if name != "StoreUnavailable"} == names(store, org)
         store._writer.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
         assert commit(store, many) == [f"{n:04d}" * 60 for n in range(200)]
-    assert_whole(file)
+    assert_consistent(file)
 
 
 class Interrupted:
@@ -599,7 +599,7 @@ def test_forgotten_content_is_in_no_table(file: Path) -> None:
                 told = repr(rows).lower()
                 assert "xyzzy plugh" not in told, table
                 assert "raven" not in told or table.endswith("_data"), table
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_read_whose_client_left_keeps_no_connection(store: Store) -> None:
@@ -621,7 +621,7 @@ def test_what_another_process_deleted_is_made_anew(file: Path) -> None:
 
         assert [session.id for session in other.list_sessions()] == ["s1"]
         assert other.get_agent("agent_1").last_active_at == memory.created_at
-    assert_whole(file)
+    assert_consistent(file)
 
 
 def test_a_memory_is_late_if_another_process_stored_a_later_one(file: Path) -> None:
@@ -634,7 +634,7 @@ def test_a_memory_is_late_if_another_process_stored_a_later_one(file: Path) -> N
 
         found = [memory.content for memory in one.iter_search("word", order="desc")]
         assert found == ["word 3", "word 4", "word 2", "word 1"]
-    assert_whole(file)
+    assert_consistent(file)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 
 from memtrace import Memory, Memtrace, NotFoundError
 from memtrace_server import times
@@ -225,4 +225,4 @@ def test_every_query_finds_what_a_plain_list_would(run: Run, store_url: str, tmp
     with closing(open_store(store_url)) as store:
         assert list(store.check()) == []
     if store_url.startswith("sqlite:"):
-        assert_whole(tmp_path / "memtrace.db")
+        assert_consistent(tmp_path / "memtrace.db")

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 from attrs import define
-from durability.store_audit import assert_whole
+from durability.store_audit import assert_consistent
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
         with closing(open_store(self._url)) as store:
             assert list(store.check()) == []
         if self._url.startswith("sqlite:"):
-            assert_whole(Path(self._url.removeprefix("sqlite:///")))
+            assert_consistent(Path(self._url.removeprefix("sqlite:///")))
 
     def _open(self) -> Memtrace:
         return Memtrace(self._url, max_retries=0)

@@ -21,7 +21,7 @@ from unittest.mock import patch
 STORES = Path(__file__).parent
 sys.path.insert(0, str(STORES.parent.parent))
 
-from durability.in_process import MEMORIES, InProcess, Tenant, told  # noqa: E402 - found only now
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of  # noqa: E402 - found only now
 from helpers.clock import Clock  # noqa: E402 - as above
 
 from memtrace_server import auth, tenants, times  # noqa: E402
@@ -54,7 +54,7 @@ class Recorder:
         """Send a request as the holder of a key."""
         response = Tenant(self._server.core, self._keys[who]).send(method, path, body, query=query, once=once)
         asked = {"who": who, "method": method, "path": path, "query": query, "body": body, "once": once}
-        answer = told(response) if response.body else None
+        answer = json_of(response) if response.body else None
         if isinstance(answer, dict):
             for name in ("request_id", "query_time_ms"):  # others each time
                 answer.pop(name, None)
