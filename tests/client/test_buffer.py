@@ -257,7 +257,7 @@ def test_buffer_has_room_again_for_what_it_holds_no_longer(client: Memtrace, ser
             log.add_memories([full, full])
             log.flush()
             assert len(server.batches) == batches
-        server.answers.append(is_gone)
+        server.responses.append(is_gone)
         log.add_memory(full)
         with pytest.raises(BufferedWriteError):
             log.flush()
