@@ -250,7 +250,9 @@ def test_memories_beyond_max_pending_or_max_bytes_are_refused(
         assert (caught.value.status_code, caught.value.code) == (0, "invalid_request")
 
 
-def test_buffer_has_room_again_for_what_it_holds_no_longer(client: Memtrace, server: BatchServer) -> None:
+def test_buffer_has_room_again_after_memories_are_sent_or_failed(
+    client: Memtrace, server: BatchServer
+) -> None:
     full = {"agent_id": "a", "content": "b", "time": NOON}
     with client.buffered(max_bytes=2 * len(ONE), max_delay=3600) as log:
         for batches in range(1, 4):
