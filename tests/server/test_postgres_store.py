@@ -609,8 +609,8 @@ def test_both_stores_rank_alike(postgres_url: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def many(postgres_schemas: Schemas) -> Iterator[Memtrace]:
-    """A client of a store with words that are common, rare, and neither, over times that are uneven."""
+def url_of_many(postgres_schemas: Schemas) -> Iterator[str]:
+    """The URL of a store with words that are common, rare, and neither, over times that are uneven."""
     schema = postgres_schemas.take()
     seconds = 0
     memories: list[dict[str, Any]] = []
@@ -630,8 +630,15 @@ def many(postgres_schemas: Schemas) -> Iterator[Memtrace]:
     with Memtrace(postgres_schemas.url_of(schema)) as client:
         for at in range(0, len(memories), 900):
             client.add_memories(memories[at : at + 900])
-        yield client
+    yield postgres_schemas.url_of(schema)
     postgres_schemas.give_back(schema)
+
+
+@pytest.fixture(scope="module")
+def many(url_of_many: str) -> Iterator[Memtrace]:
+    """A client of the store with many memories."""
+    with Memtrace(url_of_many) as client:
+        yield client
 
 
 @pytest.mark.parametrize("is_much", [False, True], ids=["few", "much"])
@@ -676,6 +683,19 @@ def test_the_newest_of_many_with_one_word_are_ranked(many: Memtrace, monkeypatch
     assert [len(each) for each in expected] == [number for number, _ in questions]
     monkeypatch.setattr("memtrace_server.store.postgres.transaction._COUNTED", 30)  # as if many more had it
     assert ranked() == expected
+
+
+@pytest.mark.parametrize("join", ["nestloop", "hashjoin", "mergejoin"])
+def test_the_newest_with_one_word_are_ranked_however_tables_are_joined(
+    many: Memtrace, url_of_many: str, join: str
+) -> None:
+    others = {"nestloop", "hashjoin", "mergejoin"} - {join}
+    options = "".join(f"%20-cenable_{other}%3Doff" for other in sorted(others))
+    passed = [(memory.id, memory.content or "") for memory in many.iter_memories(order="desc")]
+    with Memtrace(url_of_many + options) as client:
+        for word in ("half", "tenth", "early", "late"):
+            newest = [memory_id for memory_id, content in passed if word in content][:100]
+            assert {memory.id for memory in client.iter_search(query=word)} == set(newest), word
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])

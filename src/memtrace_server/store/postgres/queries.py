@@ -233,7 +233,7 @@ def ranked(  # noqa: PLR0913 - a search has many parameters
     is_found: bool,
     after: int | None = None,
 ) -> Query:
-    """Return the query for the rows with the most weight, among rows with a rare term.
+    """Return the query for the rows with the most weight, among rows with a rare term, in this order.
 
     Args:
         org: The organisation.
@@ -273,7 +273,8 @@ def ranked(  # noqa: PLR0913 - a search has many parameters
         "), best AS MATERIALIZED (SELECT h.seq,"
         " (SELECT sum(t.w) FROM terms t WHERE h.lexemes @@ t.q) AS weight FROM hits h"
         " ORDER BY weight DESC NULLS LAST, h.seq DESC LIMIT %s)"
-        f" SELECT m.seq, m.time, {columns} FROM best b JOIN memories m ON m.org = %s AND m.seq = b.seq",
+        f" SELECT m.seq, m.time, {columns} FROM best b JOIN memories m ON m.org = %s AND m.seq = b.seq"
+        " ORDER BY b.weight DESC NULLS LAST, b.seq DESC",
         limit, *values, org,
     )  # fmt: skip
     return query
