@@ -11,7 +11,6 @@ from memtrace import __version__
 from memtrace_server.store_url import StoreUrl
 
 _LOG = logging.getLogger("memtrace_server.start")
-_CREATE_KEY = "memtrace key create --role admin"
 
 
 @define
@@ -54,10 +53,18 @@ class Greeting:
             _LOG.setLevel(logging.INFO)  # whatever the level of others: starting once is no noise
             _LOG.info("Memtrace serves on %s; %s", self.url, hint, extra={"request": facts})
         if self.first_key:
-            print(f"API key of org_default, shown only now: {self.first_key}", flush=True)
+            try:
+                print(f"API key of org_default, shown only now: {self.first_key}", flush=True)
+            except OSError as error:
+                _LOG.error(
+                    "standard output: %s; the first API key is lost: %s", error.strerror, self._command()
+                )
+
+    def _command(self) -> str:
+        return f"memtrace key create --role admin --store {StoreUrl.parse(self.store)}"
 
     def _hint(self) -> str:
-        create = f"{_CREATE_KEY} --store {StoreUrl.parse(self.store)}"
+        create = self._command()
         if not self.auth:
             return "no API key is needed (--no-auth): everybody is an admin of org_default"
         if self.first_key:

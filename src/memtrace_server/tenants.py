@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from memtrace_server import audit, auth, ids, times
 from memtrace_server.auth import Principal
 from memtrace_server.deadlines import Deadline
@@ -10,6 +12,7 @@ from memtrace_server.store.protocol import Transaction
 from memtrace_server.store.records import AuditEntry, Key, Org
 
 DEFAULT_ORG = "org_default"
+_LIST = "memtrace key list shows the keys of a store"
 
 
 class UnmetError(ValueError):
@@ -78,6 +81,7 @@ def create_key(  # noqa: PLR0913 - a key has as many properties
     *,
     expires_at: int | None = None,
     agent_id: str | None = None,
+    show: Callable[[str], object] = lambda _: None,
 ) -> str:
     """Create a key for the organisation with this id or name and return it; its text is returned only here.
 
@@ -88,28 +92,34 @@ def create_key(  # noqa: PLR0913 - a key has as many properties
         name: What it is for.
         expires_at: When it stops, in ns; never if None.
         agent_id: The agent whose memories it is limited to; all if None.
+        show: Called with the text. If it raises an error, the key is revoked.
 
     Raises:
         ValueError: There is no such organisation.
     """
     text = auth.new_key()
 
-    def work(transaction: Transaction) -> None:
+    def work(transaction: Transaction) -> Key:
         found = _named(transaction, org)
         key = _new_key(found, role, name, expires_at=expires_at, agent_id=agent_id)
         _add_key(transaction, key, text)
+        return key
 
-    store.write(work)
+    _show(store, store.write(work), text, show)
     return text
 
 
-def rotate_key(store: Store, key_id: str, overlap: int) -> tuple[str, Key, Key]:
+def rotate_key(
+    store: Store, key_id: str, overlap: int, show: Callable[[str], object] = lambda _: None
+) -> tuple[str, Key, Key]:
     """Create a successor of a key, which has the same rights, and let the old key expire.
 
     Args:
         store: The store.
         key_id: The id of the key to replace.
         overlap: How long the old key stays valid, in ns.
+        show: Called with the text of the new key. If it raises an error, the new key is revoked, and the old
+            one does not expire.
 
     Returns:
         The text of the new key, the new key, and the old one as it was.
@@ -124,14 +134,15 @@ def rotate_key(store: Store, key_id: str, overlap: int) -> tuple[str, Key, Key]:
         old = _key_of(transaction, key_id)
         is_over = old is not None and old.expires_at is not None and old.expires_at <= now
         if old is None or old.revoked_at is not None or is_over:
-            raise UnmetError(f"there is no key {key_id!r} that is neither revoked nor expired")
+            raise UnmetError(f"there is no key {key_id!r} that is neither revoked nor expired; {_LIST}")
         org = next(org for org in transaction.orgs() if org.number == old.org)
         new = _new_key(org, old.role, old.name, expires_at=None, agent_id=old.agent_id)
         _add_key(transaction, new, text, replaces=old.id)
-        transaction.expire_key(old.id, now + overlap)
         return new, old
 
     new, old = store.write(work)
+    _show(store, new, text, show)
+    store.write(lambda transaction: transaction.expire_key(old.id, times.now() + overlap))
     return text, new, old
 
 
@@ -145,7 +156,7 @@ def revoke_key(store: Store, key_id: str) -> None:
     def work(transaction: Transaction) -> None:
         key = _key_of(transaction, key_id)
         if key is None or not transaction.revoke_key(key_id, times.now()):
-            raise UnmetError(f"there is no key {key_id!r} that is not revoked already")
+            raise UnmetError(f"there is no key {key_id!r} that is not revoked already; {_LIST}")
         audit.record(transaction, audit.LOCAL, "key.revoked", org_id=key.org_id, subject=key_id)
 
     store.write(work)
@@ -197,7 +208,9 @@ def _named(transaction: Transaction, org: str) -> Org:
     """
     found = next((o for o in transaction.orgs() if org in {o.id, o.name}), None)
     if found is None:
-        raise UnmetError(f"there is no organisation {org!r}")
+        raise UnmetError(
+            f"there is no organisation {org!r}; memtrace org list shows the organisations of a store"
+        )
     return found
 
 
@@ -223,6 +236,15 @@ def _new_key(org: Org, role: str, name: str, *, expires_at: int | None, agent_id
         id=ids.new_id("key_", now), org=org.number, org_id=org.id, role=role, name=name, created_at=now,
         expires_at=expires_at, agent_id=agent_id,
     )  # fmt: skip
+
+
+def _show(store: Store, key: Key, text: str, show: Callable[[str], object]) -> None:
+    """Show the text of a new key, or revoke the key."""
+    try:
+        show(text)
+    except BaseException:
+        revoke_key(store, key.id)
+        raise
 
 
 def _add_key(transaction: Transaction, key: Key, text: str, **details: str) -> None:

@@ -126,7 +126,7 @@ def test_a_command_that_writes_says_so_of_a_store_to_be_read_only(tmp_path: Path
 
 
 def test_a_module_that_is_broken_is_not_called_missing() -> None:
-    done = run_without("memtrace.cli._flags", "--version")
+    done = run_without("memtrace.cli._pairs", "--version")
 
     assert "Traceback" in done.stderr
 

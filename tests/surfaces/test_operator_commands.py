@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 from helpers.commands import Commands
 
 from memtrace import AuthenticationError, Memtrace, PermissionDeniedError, __version__
+from memtrace.cli import main
 from memtrace_server import tenants
 from memtrace_server.store import open_store
 
@@ -64,6 +66,52 @@ def test_an_organisation_is_named_by_its_id_or_its_name(run: Commands) -> None:
     assert [line.split("\t")[1:3] for line in run("key", "list").splitlines()] == [[org_id, "writer"]] * 2
 
 
+@contextmanager
+def full_output() -> Iterator[None]:
+    """Let standard output be a file on a full disk."""
+    with Path("/dev/full").open("w", encoding="utf-8") as output, redirect_stdout(output):
+        yield
+
+
+def test_a_new_key_that_cannot_be_shown_is_revoked(store: str, run: Commands) -> None:
+    with closing(open_store(store)) as opened:
+        tenants.bootstrap(opened, None)
+
+        with full_output():
+            printed = run.fail("key", "create")
+
+        (first, unseen) = tenants.list_keys(opened)
+    assert "standard output: No space left on device; the new key was revoked" in printed
+    assert (first.revoked_at, unseen.revoked_at is None) == (None, False)
+
+
+def test_a_key_whose_successor_cannot_be_shown_does_not_expire(store: str, run: Commands) -> None:
+    with closing(open_store(store)) as opened:
+        tenants.bootstrap(opened, None)
+        (before,) = tenants.list_keys(opened)
+
+        with full_output():
+            printed = run.fail("key", "rotate", before.id, "--overlap", "1s")
+
+        (old, unseen) = tenants.list_keys(opened)
+    assert "the new key was revoked" in printed
+    assert old == before
+    assert unseen.revoked_at is not None
+
+
+@pytest.mark.parametrize("words", [["org", "list"], ["--version"], ["--help"]], ids=" ".join)
+def test_output_that_cannot_be_written_is_one_line_of_error(
+    words: list[str], store: str, run: Commands
+) -> None:
+    with closing(open_store(store)) as opened:
+        tenants.create_org(opened, "acme")
+
+    with full_output():
+        printed = run.fail(*words)
+        sys.stdout.flush()  # as at the end of the process, which has nothing to report any more
+    assert printed == "memtrace: standard input or output: No space left on device\n"
+
+
 def test_a_revoked_key_is_listed_as_such_and_revoked_once(run: Commands) -> None:
     run("org", "create", "acme")
     run("key", "create", "--org", "acme")
@@ -79,8 +127,11 @@ def test_a_revoked_key_is_listed_as_such_and_revoked_once(run: Commands) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["key", "create", "--org", "nobody"], "there is no organisation 'nobody'"),
-        (["key", "revoke", "key_none"], "there is no key 'key_none'"),
+        (["key", "create", "--org", "nobody"], "there is no organisation 'nobody'; memtrace org list"),
+        (
+            ["key", "revoke", "key_none"],
+            "there is no key 'key_none' that is not revoked already; memtrace key list",
+        ),
         (
             ["org", "create", "x", "--store", "sqlite:////missing/y/x.db"],
             "the folder /missing/y does not exist",
@@ -132,7 +183,7 @@ def test_a_second_organisation_of_a_name_fails(run: Commands) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        [], ["unknown"], ["org"], ["key", "revoke"], ["key", "create", "--role", "owner"],
+        ["unknown"], ["key", "revoke"], ["key", "create", "--role", "owner"],
         ["serve", "--workers", "0"], ["serve", "--port", "http"], ["serve", "--port", "65536"],
         ["serve", "--port", "-1"], ["serve", "--unknown"],
     ],
@@ -143,6 +194,18 @@ def test_a_misspelt_command_ends_with_2_and_names_its_help(
 ) -> None:
     assert re.search(r"; see memtrace( \w+)* --help\n$", run.fail(*arguments, code=2))
     assert not Path(store[10:]).exists()
+
+
+@pytest.mark.parametrize("words", [[], ["org"], ["key"]], ids=lambda words: " ".join(["memtrace", *words]))
+def test_a_group_without_a_command_prints_its_help_as_a_misuse(words: list[str], run: Commands) -> None:
+    help_text = run(*words, "--help")
+
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+
+    assert ended.value.code == 2
+    printed = run.read()
+    assert (printed.out, printed.err.strip()) == ("", help_text.strip())
 
 
 def test_the_version_is_the_packages(run: Commands) -> None:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -42,20 +43,19 @@ def on_a_terminal(folder: Path, *arguments: str) -> Iterator[str]:
     os.close(master)
 
 
-def start(folder: Path, *arguments: str) -> tuple[str, str]:
+def start(folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> tuple[str, str]:
     """Start a server without a terminal and end it; what it said on standard output and standard error."""
     with subprocess.Popen(
         [*SERVE, "--store", "sqlite:///memtrace.db", *arguments],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        cwd=folder, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8",
     ) as process:  # fmt: skip
         assert process.stderr
         log = ""
         while "serves on" not in log and (line := process.stderr.readline()):
             log += line
         process.send_signal(signal.SIGTERM)
-        assert process.stdout
         log += process.stderr.read()
-        return process.stdout.read(), log
+        return process.stdout.read() if process.stdout else "", log
 
 
 def test_a_server_on_a_terminal_says_where_it_is_and_how_to_get_a_key(tmp_path: Path) -> None:
@@ -121,6 +121,17 @@ def test_a_start_without_a_terminal_is_one_json_line_and_the_key_is_apart(tmp_pa
     assert line["store"] == f"{tmp_path}/memtrace.db"
     assert line["keys"] == 1
     assert LOST in line["message"]
+
+
+def test_a_first_key_that_cannot_be_shown_is_no_end_of_the_server(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        _, log = start(tmp_path, stdout=full)
+
+    [line] = [json.loads(line) for line in log.splitlines() if '"error"' in line]
+    assert line["message"].startswith("standard output: No space left on device; the first API key is lost: ")
+    assert LOST in line["message"]
+    assert "Traceback" not in log
+    assert "Finished server process" in log
 
 
 def test_a_start_with_keys_says_how_many_there_are_and_shows_none(tmp_path: Path) -> None:

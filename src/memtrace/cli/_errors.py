@@ -1,4 +1,4 @@
-"""Error messages and exit codes of commands.
+"""Commands and groups of commands: their help, error messages and exit codes.
 
 Errors of the SDK name fields of requests. This module replaces them with the options that a person wrote.
 """
@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 from typer import TyperException
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-from memtrace.cli._flags import without_types
 from memtrace.exceptions import APIConnectionError, AuthenticationError, BadRequestError, MemtraceError
 
 FAILED = 1
@@ -58,7 +59,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 - the context of the click that is inside typer
         """Return the parameters of the command."""
-        return without_types(super().get_params(ctx))
+        return _without_types(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
         """Run the command."""
@@ -90,6 +91,30 @@ class Command(TyperCommand):
             if is_written and is_local(ctx.params[_KEYS[key]] or _LOCAL[0]):
                 option = f"--{key.replace('_', '-')}"
                 raise Failure(f"{option}: a store has no keys; leave it out, or name a server", MISUSED)
+
+
+class Group(TyperGroup):
+    """A group of commands, which prints its help if none of them is named."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
+        """Return the parameters of the group."""
+        return _without_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - as above
+        """Return the words after the group's own options."""
+        if not args and not ctx.resilient_parsing:
+            with redirect_stdout(sys.stderr):
+                print(ctx.get_help(), end="")
+            ctx.exit(MISUSED)
+        return super().parse_args(ctx, args)
+
+
+def _without_types(parameters: Any) -> Any:  # noqa: ANN401 - parameters of that click
+    """Hide the types of flags and lists in the help: typer 0.29 shows `<bool>` and `<list[str]>`."""
+    for parameter in parameters:
+        if getattr(parameter, "is_bool_flag", False) or parameter.nargs == -1:
+            parameter.display_type_rich = lambda ctx: ""  # noqa: ARG005 - the name by which typer calls it
+    return parameters
 
 
 def is_local(url: str) -> bool:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from memtrace.cli._errors import Command
-from memtrace.cli._flags import Group
+from memtrace.cli._errors import Command, Group
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 
@@ -45,7 +44,9 @@ def create(  # noqa: PLR0913 - an option each
 
     expires_at = None if expires is None else times.now() + times.parse_duration(expires)
     with opened(store) as opened_store:
-        print(tenants.create_key(opened_store, org, role, name, expires_at=expires_at, agent_id=agent))
+        tenants.create_key(
+            opened_store, org, role, name, expires_at=expires_at, agent_id=agent, show=_print_key
+        )
 
 
 @commands.command("rotate", cls=Command)
@@ -62,8 +63,7 @@ def rotate(
 
     duration = times.parse_duration(overlap)
     with opened(store) as opened_store:
-        text, new, old = tenants.rotate_key(opened_store, key_id, duration)
-    print(text)
+        _, new, old = tenants.rotate_key(opened_store, key_id, duration, show=_print_key)
     print(f"{new.id} replaces {old.id}, which is valid for at most another {overlap}.", file=sys.stderr)
 
 
@@ -104,3 +104,12 @@ def revoke(
 
     with opened(store) as opened_store:
         tenants.revoke_key(opened_store, key_id)
+
+
+def _print_key(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        raise OSError(
+            f"standard output: {error.strerror}; the new key was revoked, as nobody has seen it"
+        ) from error

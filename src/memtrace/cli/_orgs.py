@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from memtrace.cli._errors import Command
-from memtrace.cli._flags import Group
+from memtrace.cli._errors import Command, Group
 from memtrace.cli._opened import DEFAULT_STORE, StoreOption, opened
 from memtrace.cli._output import JsonOption, print_rows
 

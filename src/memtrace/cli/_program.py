@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,11 +13,8 @@ from typer import TyperException
 
 from memtrace import __version__
 from memtrace.cli import _forget, _keys, _mcp, _memories, _move, _orgs, _serve, _stores, _ui
-from memtrace.cli._errors import Command
-from memtrace.cli._flags import Group
+from memtrace.cli._errors import FAILED, Command, Group
 from memtrace.cli._output import escape_unknown
-
-_FAILED = 1
 
 program = typer.Typer(
     name="memtrace",
@@ -54,21 +52,26 @@ def run(arguments: Sequence[str] | None) -> None:
     escape_unknown()
     try:
         code = _built()(args=arguments, prog_name="memtrace", standalone_mode=False)
+        sys.stdout.flush()  # the interpreter would report a failure as a traceback, with exit code 120
     except TyperException as error:
         # Pydantic puts this prefix before the message.
         message = error.format_message().replace("Value error, ", "")
         _fail(message.rstrip(".") + _hint(error), error.exit_code)
+    except BrokenPipeError:  # as of `memtrace export | head`
+        _flush_or_discard()
+        sys.exit(FAILED)
     except OSError as error:
-        _fail(str(error), _FAILED)
+        is_of_stream = error.filename is None and error.strerror
+        _fail(f"standard input or output: {error.strerror}" if is_of_stream else str(error), FAILED)
     except typer.Abort:
-        _fail("aborted", _FAILED)
+        _fail("aborted", FAILED)
     except ModuleNotFoundError as error:
         if not error.name or error.name.startswith("memtrace"):
             raise
         package = error.name.partition(".")[0]
-        _fail(f"{package} is not installed; run: pip install 'memtrace-sdk[server]'", _FAILED)
+        _fail(f"{package} is not installed; run: pip install 'memtrace-sdk[server]'", FAILED)
     except ImportError as error:  # an error of the SDK that says what to install
-        _fail(str(error), _FAILED)
+        _fail(str(error), FAILED)
     else:
         if code:
             sys.exit(code)
@@ -107,7 +110,16 @@ def _hint(error: TyperException) -> str:
     return f"; see {context.command_path} --help"
 
 
+def _flush_or_discard() -> None:
+    """Write what is left of the output if that is possible; otherwise the interpreter would try it again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: int) -> None:
+    _flush_or_discard()
     line = " ".join(message.split())
     print(f"memtrace: {line}", file=sys.stderr)
     sys.exit(code)
