@@ -46,6 +46,15 @@ def grown(postgres_schemas: Schemas) -> Iterator[tuple[Memtrace, psycopg.Connect
     postgres_schemas.give_back(schema)
 
 
+def explained(connection: psycopg.Connection, text: str, values: Any) -> dict[str, Any]:
+    """Return the plan by which a statement is executed."""
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}".encode(), values)
+        (((plan,),),) = cursor.fetchall()
+    found: dict[str, Any] = plan["Plan"]
+    return found
+
+
 def most(plan: dict[str, Any]) -> int:
     """Return the most rows, or entries of an index, that a step of a plan reads."""
     own: int = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
@@ -74,10 +83,7 @@ def test_of_what_is_neither_rare_nor_common_a_part_is_read(
         monkeypatch.setattr(f"memtrace_server.store.postgres.{name}", 100)  # as if there were a million
     assert len(client.search_memories(limit=PAGE, **wanted).results) == PAGE
     ((text, values),) = [each for each in statements.seen.items() if "&&" in each[0]]
-    with psycopg.ClientCursor(connection) as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}".encode(), values)
-        (((plan,),),) = cursor.fetchall()
-    assert PAGE < most(plan["Plan"]) < NEEDLES * 0.75
+    assert PAGE < most(explained(connection, text, values)) < NEEDLES * 0.75
 
 
 def test_a_memory_with_an_early_time_that_was_stored_last_ranks_first(
@@ -93,6 +99,25 @@ def test_a_memory_with_an_early_time_that_was_stored_last_ranks_first(
     found = client.search_memories(query="needle", limit=PAGE).results
     connection.execute(date, [COARSEST, "the last", "hay and a"])
     assert [memory.content for memory in found] == ["the last needle", *["hay and a needle"] * (PAGE - 1)]
+
+
+@pytest.mark.parametrize("chosen", [{}, {"agent_id": "a"}], ids=["of-all", "of-an-agent"])
+@pytest.mark.parametrize("status", ["active", "closed"])
+def test_a_page_of_sessions_of_a_status_passes_no_others(
+    grown: tuple[Memtrace, psycopg.Connection], statements: Statements, chosen: dict[str, Any], status: Any
+) -> None:
+    client, connection = grown
+    connection.execute("DELETE FROM sessions")
+    connection.execute(
+        "INSERT INTO sessions (org, id, agent_id, created_at, updated_at, closed_at)"
+        " SELECT orgs.number, 'sess_' || n, 'a', n, n, CASE WHEN (n <= 3) = %s THEN n END"
+        " FROM orgs, generate_series(1, %s) n",
+        [status == "closed", MANY],
+    )
+    connection.execute("ANALYZE sessions")
+    assert len(client.list_sessions(status=status, limit=PAGE, **chosen).sessions) == 3
+    ((text, values),) = [each for each in statements.seen.items() if "FROM sessions WHERE" in each[0]]
+    assert most(explained(connection, text, values)) == 3
 
 
 @pytest.mark.parametrize("start", [0, 1_795_000_000_000_000_000], ids=["1970", "2026"])

@@ -201,6 +201,22 @@ def test_what_was_superseded_since_is_sorted_without_its_rows(
     assert any(step.startswith("SEARCH m USING COVERING INDEX memories_superseded") for step in steps), steps
 
 
+@pytest.mark.parametrize("agent_id", [None, "a"], ids=["of-all", "of-an-agent"])
+@pytest.mark.parametrize("is_active", [True, False], ids=["active", "closed"])
+def test_a_page_of_sessions_of_a_status_passes_no_others(
+    database: sqlite3.Connection, agent_id: str | None, *, is_active: bool
+) -> None:
+    statements: list[str] = []
+    database.set_trace_callback(statements.append)
+    SqliteTransaction(database).sessions(ORG, agent_id=agent_id, is_active=is_active, after=None, limit=10)
+    database.set_trace_callback(None)
+
+    (asked,) = [sql for sql in statements if "FROM sessions" in sql]
+    name = f"sessions_{'active' if is_active else 'closed'}{'_by_agent' if agent_id else ''}"
+    (step,) = plan(database, asked)
+    assert step.startswith(f"SEARCH sessions USING INDEX {name} (")
+
+
 def test_no_other_statement_of_a_request_walks_a_table(database: sqlite3.Connection) -> None:
     statements: set[str] = set()
     database.set_trace_callback(statements.add)

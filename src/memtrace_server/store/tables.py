@@ -202,13 +202,12 @@ class Tables(ABC):
         self.flush()
         sql = f"SELECT {SESSION} FROM sessions WHERE org = ?"
         values: list[object] = [org]
-        for condition, value in (
-            (" AND agent_id = ?", agent_id),
-            (" AND (closed_at IS NULL) = ?", is_active),
-        ):
-            if value is not None:
-                sql += condition
-                values.append(value)
+        if agent_id is not None:
+            sql += " AND agent_id = ?"
+            values.append(agent_id)
+        if is_active is not None:
+            # Constants, which the partial indexes need.
+            sql += " AND closed_at IS NULL" if is_active else " AND closed_at IS NOT NULL"
         sql += " AND (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
         return [_session(row) for row in self._rows(sql, *values, *(after or (LAST, "")), limit)]
 

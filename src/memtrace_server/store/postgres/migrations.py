@@ -212,6 +212,15 @@ _STEPS: Mapping[str, str] = {
             WITH (gin_pending_list_limit = 512);
         DROP INDEX IF EXISTS memories_by_piece; -- which is made anew (see `prepare_pieces`)
     """,
+    "0006-sessions-by-status": """
+        -- By status too, so that a page of few active or closed sessions does not walk all others.
+        CREATE INDEX sessions_active ON sessions (org, created_at, id) WHERE closed_at IS NULL;
+        CREATE INDEX sessions_closed ON sessions (org, created_at, id) WHERE closed_at IS NOT NULL;
+        CREATE INDEX sessions_active_by_agent ON sessions (org, agent_id, created_at, id)
+            WHERE closed_at IS NULL;
+        CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
+            WHERE closed_at IS NOT NULL;
+    """,
 }
 
 

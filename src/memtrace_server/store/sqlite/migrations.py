@@ -493,6 +493,15 @@ _STEPS: Mapping[str, _Step] = {
         INSERT INTO leaving SELECT org, entry, entered, remaining, doc, text FROM old_leaving;
         DROP TABLE old_leaving;
     """,
+    "0020-sessions-by-status": """
+        -- By status too, so that a page of few active or closed sessions does not walk all others.
+        CREATE INDEX sessions_active ON sessions (org, created_at, id) WHERE closed_at IS NULL;
+        CREATE INDEX sessions_closed ON sessions (org, created_at, id) WHERE closed_at IS NOT NULL;
+        CREATE INDEX sessions_active_by_agent ON sessions (org, agent_id, created_at, id)
+            WHERE closed_at IS NULL;
+        CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
+            WHERE closed_at IS NOT NULL;
+    """,
 }
 
 
