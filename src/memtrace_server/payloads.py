@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from attrs import evolve
 from memtrace_server import problems
 from memtrace_server.messages import JSON, Request
 from memtrace_server.problems import Detail
-from memtrace_server.schemas import MAX_DETAILS, Document, Schema
+from memtrace_server.schemas import MAX_DETAILS, Document, Schema, too_heavy
 
 MAX_VALUES = 1_000_000
 """JSON values in a body; the contract says so at PayloadTooLarge."""
@@ -23,6 +24,7 @@ What is valid has 1.3 MB, if each character is escaped; what is larger is refuse
 of long numbers in one go takes 3 s.
 """
 
+_OF_ITEMS = {"items", "x-max-bytes"}  # keywords of a list that its length cannot decide
 _CONTAINERS = (dict, list)
 _LARGE = 64 << 10  # bytes of a body that is worth a look before it is decoded
 _SLICE = 64 << 10  # bytes; a slice of quotes takes some milliseconds
@@ -101,12 +103,14 @@ class _Lists:
         self, document: Document, schema: Mapping[str, Any], items: Mapping[str, Mapping[str, Any]]
     ) -> None:
         listed = {
-            name: {key: part for key, part in each.items() if key != "items"} for name, each in items.items()
+            name: {key: part for key, part in each.items() if key not in _OF_ITEMS}
+            for name, each in items.items()
         }
         known = schema["properties"]
         self._around = Schema(document, {**schema, "properties": {**known, **listed}})
         self._items = {name: Schema(document, each["items"]) for name, each in items.items()}
         self._most = {name: each["maxItems"] + 1 for name, each in items.items()}
+        self._heaviest = {name: each.get("x-max-bytes", math.inf) for name, each in items.items()}
         kinds = {name: list[msgspec.Raw] if name in items else msgspec.Raw for name in known}
         required = schema.get("required", ())
         fields: list[Any] = [(name, kinds[name]) for name in required]
@@ -141,6 +145,11 @@ class _Lists:
         around = {name: _decoded(raw, name) for name, raw in parts.items()}
         sizes = {name: [None] * min(len(raws), self._most[name]) for name, raws in lists.items()}
         details = self._around.check({**around, **sizes}, "body")
+        details += [
+            Detail(name, "body", too_heavy(self._heaviest[name]))
+            for name, raws in lists.items()
+            if sum(map(len, raws)) > self._heaviest[name]
+        ]
         read: dict[str, list[Any]] = {name: [] for name in lists}
         for name, raws in () if details else lists.items():
             for position, raw in enumerate(raws):

@@ -264,7 +264,7 @@ def _long_integers(value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: 
 def _weigher(document: Document, schema: Mapping[str, Any]) -> _Weigh | None:
     """Return a function that finds values larger than `x-max-bytes`, or None without such a limit."""
     schema = document.resolve(schema)
-    if "x-max-bytes" in schema:
+    if "x-max-bytes" in schema and "items" not in schema:  # a list is weighed as it is read
         return _weigh_one(schema["x-max-bytes"])
     for branch in schema.get("anyOf", ()):
         found = _weigher(document, branch)
@@ -276,10 +276,15 @@ def _weigher(document: Document, schema: Mapping[str, Any]) -> _Weigh | None:
     return _weigh_inside(heavy, each, schema.get("maxItems")) if heavy or each else None
 
 
+def too_heavy(most: int) -> str:
+    """Return what is wrong with a value that is larger than `x-max-bytes`."""
+    return f"is larger than {most >> 10} KiB as JSON"
+
+
 def _weigh_one(most: int) -> _Weigh:
     def weigh(value: Any, at: Sequence[str]) -> Iterator[_Error]:  # noqa: ANN401 - JSON
         if value is not None and len(msgspec.json.encode(value)) > most:
-            yield at, f"is larger than {most >> 10} KiB as JSON"
+            yield at, too_heavy(most)
 
     return weigh
 

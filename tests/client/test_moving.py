@@ -142,6 +142,21 @@ def test_long_records_are_imported_in_batches_bounded_in_bytes(
     assert sizes == [2, 1]
 
 
+@pytest.mark.parametrize("kind", ["agent", "session"])
+def test_large_agents_and_sessions_are_imported_in_batches_of_some_size(
+    sdk: Memtrace, fake_server: FakeServer, kind: str
+) -> None:
+    for _ in range(3):
+        fake_server.respond(200, DONE)
+    record = {"kind": kind, "id": "a", "config": "x" * 65_000}
+
+    sdk.import_([record] * 150)
+
+    sizes = [len(request.content) for request in fake_server.requests]
+    assert len(sizes) == 3
+    assert max(sizes) < 5 << 20  # a server takes 8 MiB
+
+
 def test_records_named_by_an_error_are_left_out_of_the_next_request(
     sdk: Memtrace, fake_server: FakeServer
 ) -> None:

@@ -720,6 +720,29 @@ def test_many_large_memories_never_hold_up_other_writes_for_long(
             longest.append(max(held))
 
 
+def imported(name: str, size: int) -> msgspec.Raw:
+    """Return a body that imports agents or sessions, whose list has a number of bytes apart from commas."""
+    field, more = ("config", {}) if name == "agents" else ("metadata", {"agent_id": "a"})
+    record = {"created_at": "2026-01-01T00:00:00Z", field: {"k": "x" * 65_000}, **more}
+    records = [msgspec.json.encode({**record, "id": f"{n:03}"}) for n in range(size // 65_200)]
+    rest = size - sum(map(len, records))
+    last = msgspec.json.encode({**record, "id": "last", field: {"k": ""}})
+    records.append(last.replace(b'""', b'"%s"' % (b"x" * (rest - len(last)))))
+    return msgspec.Raw(b'{"%s":[%s]}' % (name.encode(), b",".join(records)))
+
+
+@pytest.mark.parametrize("name", ["agents", "sessions"])
+def test_an_import_takes_8_mib_of_agents_and_no_more(tmp_path: Path, name: str) -> None:
+    with InProcess(tmp_path / "x.db") as process:
+        tenant = process.tenant()
+        refused = tenant.send("POST", "/api/v1/import", imported(name, (8 << 20) + 1))
+        assert refused.status == 400
+        assert json_of(refused)["details"] == [
+            {"field": name, "location": "body", "message": "is larger than 8192 KiB as JSON"}
+        ]
+        assert tenant.send("POST", "/api/v1/import", imported(name, 8 << 20)).status == 200
+
+
 def test_what_the_largest_batch_needs_is_made_before_its_transaction(tmp_path: Path) -> None:
     memories = [{"agent_id": "a", "content": f"{n} " + "\n" * 38_000} for n in range(500)]
     with InProcess(tmp_path / "x.db") as process:

@@ -24,8 +24,10 @@ class ImportRequest:
     """Records to import; all are stored, or nothing.
 
     Attributes:
-        agents: Agents, which are stored before sessions and memories.
-        sessions: Sessions, which are stored before memories.
+        agents: Agents, which are stored before sessions and memories. At most 8 MiB of JSON as it is
+            sent, as much as a page of `listAgents` has.
+        sessions: Sessions, which are stored before memories. At most 8 MiB of JSON as it is sent, as
+            much as a page of `listSessions` has.
         memories: Memories. Send a memory that supersedes another in the same request or a later one; in
             an earlier request, both stay current.
     """
