@@ -1,4 +1,4 @@
-"""Fixtures of the tests of durability."""
+"""Fixtures of the durability tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memtrace_server import times
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Stops the clock of every server in this process."""
+    """Stop the clock of every server in this process."""
     clock = Clock(times.parse("2026-11-01T12:00:00Z"))
     monkeypatch.setattr(times, "now", lambda: clock.now)
     monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
@@ -23,8 +23,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def in_process(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Iterator[InProcess]:
-    """A server in this process, on a new store."""
-    assert times.now() == clock.now  # or it would see the time go backwards
+    """Return a server in this process, on a new store."""
+    assert times.now() == clock.now  # otherwise the server would see time run backwards
     is_postgres = getattr(request, "param", "sqlite") == "postgres"
     with InProcess(
         request.getfixturevalue("postgres_url") if is_postgres else tmp_path / "memtrace.db"
@@ -34,5 +34,5 @@ def in_process(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> 
 
 @pytest.fixture
 def tenant(in_process: InProcess) -> Tenant:
-    """An organisation of the server in this process."""
+    """Return an organisation of the server in this process."""
     return in_process.tenant()

@@ -1,6 +1,6 @@
-"""A proxy that spoils a fifth of the exchanges between clients and a server, each in a way drawn by lot.
+"""A proxy that breaks a fifth of the exchanges between clients and a server, each in a random way.
 
-It runs as a process of its own, so that its time is not the clients'. `FaultProxy` starts it.
+It runs in its own process, so that its CPU time is not the clients'. `FaultProxy` starts it.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ import uvloop
 from attrs import frozen
 
 SHARE = 0.2
-# How often each of them comes, in relation to the others.
+# The relative frequency of each fault.
 FAULTS = {
     "refused": 8,  # reset before a byte was read
-    "away": 2,  # and nobody listens for a moment
-    "request reset": 10,  # at any byte
+    "away": 2,  # the proxy does not listen for a moment
+    "request reset": 10,  # after any number of bytes
     "request cut": 12,  # the server gets a part of it
-    "answer cut": 24,  # at any byte, even the last, when the server has acted
+    "response cut": 24,  # after any number of bytes, once the server has acted
     "late request": 9,
-    "late answer": 9,
-    "lost request": 1,  # the server gets it when the client has given up waiting
-    "lost answer": 1,
-    "status before": 12,  # the server hears nothing of it
+    "late response": 9,
+    "lost request": 1,  # the server gets it after the client has stopped waiting
+    "lost response": 1,
+    "status before": 12,  # the server does not get the request
     "status after": 12,
 }
 STATUSES = (429, 500, 502, 503)
-WAITS = ("none", "seconds", "date")  # how Retry-After is given
+WAITS = ("none", "seconds", "date")  # the form of Retry-After
 
 _LATE = 0.02  # seconds, at most
 _AWAY = 0.03
@@ -54,11 +54,11 @@ _SMALL = (
 
 
 class FaultProxy:
-    """Stands between clients and a server while it is entered.
+    """Stand between clients and a server in a `with` block.
 
     Attributes:
-        url: Where clients find it.
-        counts: How many exchanges there were, and how many of them met each fault; known when it has ended.
+        url: The URL for clients.
+        counts: The number of exchanges, and of each fault among them; set at the end.
     """
 
     def __init__(self, server: str, *, seed: int, impatience: float) -> None:
@@ -66,15 +66,15 @@ class FaultProxy:
 
         Args:
             server: The server's URL.
-            seed: Decides on the faults, as far as the order of requests does not.
-            impatience: Seconds that clients wait for an answer; what is lost takes longer.
+            seed: Determines the faults, as far as the order of requests does not.
+            impatience: Seconds that clients wait for a response; lost messages take longer.
         """
         self.url = ""
         self.counts: Counter[str] = Counter()
         self._command = [sys.executable, __file__, server, str(seed), str(impatience)]
 
     def __enter__(self) -> Self:
-        """Start it."""
+        """Start the proxy."""
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
         )
@@ -82,18 +82,18 @@ class FaultProxy:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """End it when all that clients sent has reached the server, if it is to."""
+        """End the proxy once all delayed requests have reached the server."""
         try:
-            told, _ = self._process.communicate(timeout=_PATIENCE)
+            printed, _ = self._process.communicate(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
             raise
-        self.counts = Counter(json.loads(told))
+        self.counts = Counter(json.loads(printed))
 
 
-class _Spoilt(Exception):  # noqa: N818 - what is meant to happen
-    """The exchange is over, and so is the connection."""
+class _Broken(Exception):  # noqa: N818 - an expected end, not an error
+    """The exchange and its connection have ended."""
 
 
 @frozen
@@ -108,11 +108,11 @@ class _Peer:
         await self.writer.drain()
 
     def hang_up(self) -> None:
-        """End the connection as a process does that has nothing more to say."""
+        """End the connection like a process that has nothing more to send."""
         self.writer.close()
 
     def reset(self) -> None:
-        """End the connection as a process does that dies."""
+        """End the connection like a process that dies."""
         if self.writer.is_closing():  # the other side was faster
             return
         connection = self.writer.get_extra_info("socket")
@@ -126,11 +126,11 @@ class _Proxy:
     def __init__(self, server: str, seed: int, impatience: float) -> None:
         host, _, port = server.removeprefix("http://").partition(":")
         self._server = (host, int(port))
-        self._dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+        self._dice = random.Random(seed)  # noqa: S311 - not a secret
         self._impatience = impatience
         self._counts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        # It keeps the port while nobody listens.
+        # This socket keeps the port while nobody listens.
         self._holder = _bound(("127.0.0.1", 0))
         self._listener: asyncio.Server | None = None
 
@@ -138,7 +138,7 @@ class _Proxy:
         """Serve until standard input ends."""
         await self._listen()
         host, port = self._holder.getsockname()
-        print(f"http://{host}:{port}", flush=True)  # noqa: T201 - for whoever started this
+        print(f"http://{host}:{port}", flush=True)  # noqa: T201 - for the process that started this one
         await asyncio.to_thread(sys.stdin.read)
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -167,7 +167,7 @@ class _Proxy:
         try:
             while first := await reader.read(1):
                 await self._exchange(first, client, server)
-        except (_Spoilt, OSError, asyncio.IncompleteReadError):
+        except (_Broken, OSError, asyncio.IncompleteReadError):
             for peer in (server, client):
                 self._dice.choice((peer.reset, peer.hang_up))()
         else:
@@ -180,30 +180,30 @@ class _Proxy:
             self._keep(asyncio.create_task(self._go_away()))
         if fault in {"refused", "away"}:
             client.reset()
-            raise _Spoilt
+            raise _Broken
         request = await self._request(first, client, fault)
         if fault == "request cut":
             await server.send(request[: self._dice.randrange(len(request))])
-            raise _Spoilt
+            raise _Broken
         if fault == "status before":
-            await client.send(self._refusal("before"))
+            await client.send(self._error_response("before"))
             return
         await self._delay(fault, "request")
         await server.send(request)
         head, length = await _head(b"", server.reader)
-        answer = head + await server.reader.readexactly(length)
-        await self._delay(fault, "answer")
-        if fault == "answer cut":
-            await client.send(answer[: self._dice.randint(0, len(answer))])
-            raise _Spoilt
-        await client.send(self._refusal("after") if fault == "status after" else answer)
+        response = head + await server.reader.readexactly(length)
+        await self._delay(fault, "response")
+        if fault == "response cut":
+            await client.send(response[: self._dice.randint(0, len(response))])
+            raise _Broken
+        await client.send(self._error_response("after") if fault == "status after" else response)
 
     async def _request(self, first: bytes, client: _Peer, fault: str | None) -> bytes:
         head, length = await _head(first, client.reader)
         if fault == "request reset":
             await client.reader.readexactly(self._dice.randint(0, length))
             client.reset()
-            raise _Spoilt
+            raise _Broken
         return head + await client.reader.readexactly(length)
 
     async def _delay(self, fault: str | None, what: str) -> None:
@@ -220,7 +220,7 @@ class _Proxy:
         self._counts[fault] += 1
         return fault
 
-    def _refusal(self, when: str) -> bytes:
+    def _error_response(self, when: str) -> bytes:
         status = self._dice.choice(STATUSES)
         self._counts[f"{status} {when}"] += 1
         kind, body = self._dice.choice(list(_BODIES.items()))
@@ -234,7 +234,7 @@ class _Proxy:
         return "\r\n".join([*lines, "", ""]).encode() + body
 
     def _keep(self, task: asyncio.Task[None] | None) -> None:
-        """See to it that the proxy does not end before this has."""
+        """Keep the proxy running until a task has ended."""
         if task is not None:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -248,7 +248,7 @@ def _bound(address: tuple[str, int]) -> socket.socket:
 
 
 async def _head(first: bytes, reader: asyncio.StreamReader) -> tuple[bytes, int]:
-    """Read a message's head; tell it, and how many bytes of body follow."""
+    """Read a message's head; return it, and the length of the body that follows."""
     head = first + await reader.readuntil(b"\r\n\r\n")
     length = _LENGTH.search(head)
     return head, int(length[1]) if length else 0

@@ -1,4 +1,4 @@
-"""Scripts that kill their own process at a step, in turn at each."""
+"""Scripts that kill their own process at a step, at each step in turn."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def step():
     if left == 0:
         os.kill(os.getpid(), signal.SIGKILL)
 """
-"""The beginning of such a script, which is given a file: it calls `step()` wherever it may be killed."""
+"""The beginning of such a script, whose argument is a file: it calls `step()` wherever it may be killed."""
 
 
 def killed_at_each_step(script: str, folder: Path) -> Iterator[Path]:
-    """Run a script that is killed at its first step, then one at its second, until one comes to its end.
+    """Run a script that is killed at its first step, then at its second, until one runs to its end.
 
     Args:
-        script: What follows `STEPS`.
+        script: The code that follows `STEPS`.
         folder: For files.
 
     Yields:
-        The file of each script that has ended, also of the last.
+        The file of each script that has ended, including the last.
     """
     for number in count(1):
         file = folder / f"{number}.db"

@@ -1,7 +1,7 @@
-"""What must hold in every store, whatever happened to the process that wrote it.
+"""Invariants of every store, whatever happened to the process that wrote it.
 
-Of SQLite, it reads the file by itself, past the server's own `memtrace check`, and derives from the memories'
-documents alone all that is stored beside them.
+A SQLite file is read directly, without the server's own `memtrace check`, and all that is stored beside the
+memories is derived from their documents alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Row:
     """A memory as the store has it.
 
     Attributes:
-        entry: What SQLite's full-text index calls it.
+        entry: Its number in SQLite's full-text index.
     """
 
     seq: int
@@ -42,7 +42,7 @@ class Row:
 
 
 def assert_consistent_at(url: str) -> list[Row]:
-    """Compare everything in a store with its memories, which are returned in the order of their rows."""
+    """Compare everything in a store with its memories, and return these in the order of their rows."""
     if url.startswith("sqlite:"):
         return assert_consistent(Path(url.removeprefix("sqlite:///")))
     with closing(open_store(url)) as store:
@@ -56,9 +56,9 @@ def assert_consistent_at(url: str) -> list[Row]:
 
 
 def assert_consistent(path: Path) -> list[Row]:
-    """Compare everything in a store with its memories, which are returned in the order they were stored."""
+    """Compare everything in a store with its memories, and return these in the order of storing."""
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
-        store.execute("BEGIN")  # one state of it, whoever writes
+        store.execute("BEGIN")  # one snapshot, even if others write
         assert store.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         sql = f"SELECT seq, org, entry, time, is_superseded, {queries.WHOLE_DOC} FROM memories m"  # noqa: S608 - constant
         rows = [
@@ -92,7 +92,7 @@ def _assert_columns(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def _assert_superseded(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """Each link of a chain is known at both of its ends, and leads from an older to a newer memory."""
+    """Check that each link of a chain is stored at both ends, and leads from an older to a newer memory."""
     sql = "SELECT seq, supersedes, superseded_by, superseded_at, created_at FROM memories"
     links = {seq: link for seq, *link in store.execute(sql)}
     agents = {row.seq: (row.org, row.doc["agent_id"]) for row in rows}
@@ -141,7 +141,7 @@ def _assert_order(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def _assert_queued(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
-    """What waits for the index is a memory; what leaves it has an entry that no memory has."""
+    """Check that queued rows are memories, and that no memory has an entry that leaves the index."""
     assert set(store.execute("SELECT org, seq FROM unindexed")) <= {(row.org, row.seq) for row in rows}
     leaving = set(store.execute("SELECT org, entry FROM leaving"))
     assert not leaving & {(row.org, row.entry) for row in rows}
@@ -152,7 +152,7 @@ def _assert_queued(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
 
 
 def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> None:
-    """Compare each entry (term, row, position) of the full-text index with those of an index made anew."""
+    """Compare each entry (term, row, position) of the full-text index with those of a new index."""
     with closing(sqlite3.connect(":memory:")) as anew:
         fulltext.create(anew, org)
         anew.execute("CREATE TABLE terms (org, term, count, PRIMARY KEY (org, term))")
@@ -174,7 +174,7 @@ def _assert_index(store: sqlite3.Connection, org: int, rows: Sequence[Row]) -> N
 
 
 def _indexes(connection: sqlite3.Connection, org: int) -> dict[str, str]:
-    """The tables of an organisation, and how they were made."""
+    """Return the full-text tables of an organisation, and the SQL that created each."""
     sql = r"SELECT name, sql FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%fts5(%' AND name LIKE ?"
     return dict(connection.execute(rf"{sql} ESCAPE '\'", (rf"%\_{org}",)).fetchall())
 

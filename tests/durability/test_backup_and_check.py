@@ -23,7 +23,9 @@ def store(tmp_path: Path) -> str:
         )
         for memory in kept[:5]:
             client.forget(memory)
-        assert client.search_memories(content_contains="straße").count == 15  # which indexes what is not
+        assert (
+            client.search_memories(content_contains="straße").count == 15
+        )  # indexes what is not indexed yet
     return url
 
 
@@ -33,12 +35,12 @@ def break_store(url: str, statement: str) -> None:
         connection.commit()
 
 
-def test_a_store_that_was_written_and_forgotten_from_is_whole(store: str, command: Commands) -> None:
+def test_store_after_writes_and_deletions_is_consistent(store: str, command: Commands) -> None:
     assert command("check", "--store", store) == "The store is consistent.\n"
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "reported"),
     [
         ("UPDATE agent_counts SET memories = memories + 1", "the counter a episodic 16 should not be there"),
         ("DELETE FROM labels WHERE label = 'tag:tag1'", "the label tag:tag1"),
@@ -47,15 +49,15 @@ def test_a_store_that_was_written_and_forgotten_from_is_whole(store: str, comman
         ("DELETE FROM memories WHERE seq = (SELECT max(seq) FROM memories)", "the unindexed row"),
     ],
 )
-def test_what_does_not_follow_from_the_memories_is_told(
-    store: str, statement: str, told: str, command: Commands
+def test_check_reports_rows_that_contradict_the_memories(
+    store: str, statement: str, reported: str, command: Commands
 ) -> None:
     break_store(store, statement)
     assert "the store is not consistent" in command.fail("check", "--store", store)
-    assert told in command.printed
+    assert reported in command.printed
 
 
-def test_a_damaged_file_is_told(store: str, command: Commands) -> None:
+def test_check_reports_a_damaged_file(store: str, command: Commands) -> None:
     path = Path(store.removeprefix("sqlite:///"))
     damaged = bytearray(path.read_bytes())
     damaged[8192:] = bytes(len(damaged) - 8192)
@@ -66,7 +68,7 @@ def test_a_damaged_file_is_told(store: str, command: Commands) -> None:
     assert "The store is consistent." not in command.printed
 
 
-def test_a_backup_is_whole_and_has_every_memory(store: str, tmp_path: Path, command: Commands) -> None:
+def test_backup_is_consistent_and_has_every_memory(store: str, tmp_path: Path, command: Commands) -> None:
     copy = tmp_path / "copy.sqlite"
     command("backup", str(copy), "--store", store)
     command("check", "--store", f"sqlite:///{copy}")
@@ -75,7 +77,7 @@ def test_a_backup_is_whole_and_has_every_memory(store: str, tmp_path: Path, comm
         assert restored.search_memories(content_contains="STRASSE 7").count == 1
 
 
-def test_a_backup_is_made_while_the_store_is_written_to(
+def test_backup_can_be_made_while_a_client_has_the_store_open(
     store: str, tmp_path: Path, command: Commands
 ) -> None:
     copy = tmp_path / "copy.sqlite"
@@ -95,7 +97,7 @@ def test_a_backup_never_replaces_a_file(store: str, tmp_path: Path, command: Com
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_a_vacuum_leaves_no_trace_of_what_was_forgotten(store: str, command: Commands) -> None:
+def test_vacuum_removes_forgotten_text_from_the_file(store: str, command: Commands) -> None:
     with Memtrace(store) as client:
         secret = client.remember("a", "The password is Sesame-open-2026")
         client.forget(secret)

@@ -1,4 +1,4 @@
-"""What becomes of memories, their order and their duplicates when the clock is set."""
+"""Clocks that are set ahead or back: memories, their order and their duplicates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contents(tenant: Tenant) -> list[str]:
 
 @pytest.mark.both_stores
 @pytest.mark.parametrize("jump", [10.0, HOUR, YEAR], ids=["seconds", "an hour", "a year"])
-def test_later_memories_have_the_clocks_time_again(tenant: Tenant, clock: Clock, jump: float) -> None:
+def test_time_of_memories_follows_the_clock_after_a_jump(tenant: Tenant, clock: Clock, jump: float) -> None:
     add(tenant, "before")
     clock.set_by(jump)
     during = add(tenant, "during")
@@ -43,9 +43,7 @@ def test_later_memories_have_the_clocks_time_again(tenant: Tenant, clock: Clock,
 
 
 @pytest.mark.both_stores
-def test_memories_of_one_moment_keep_the_order_in_which_they_were_stored(
-    tenant: Tenant, clock: Clock
-) -> None:
+def test_memories_of_one_moment_are_listed_in_the_order_of_storing(tenant: Tenant, clock: Clock) -> None:
     clock.set_by(HOUR)
     add(tenant, "during")
     clock.set_by(-HOUR)
@@ -60,7 +58,7 @@ def test_memories_of_one_moment_keep_the_order_in_which_they_were_stored(
 @pytest.mark.both_stores
 @pytest.mark.parametrize("same", [{}, {"dedup_key": "k"}], ids=["no key", "a key"])
 @pytest.mark.parametrize("jump", [-YEAR, -HOUR, HOUR, YEAR], ids=["year back", "back", "ahead", "year ahead"])
-def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
+def test_duplicates_are_found_after_a_jump_of_the_clock(
     tenant: Tenant, clock: Clock, jump: float, same: dict[str, Any]
 ) -> None:
     before = add(tenant, "before", **same)
@@ -68,7 +66,7 @@ def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
     clock.set_by(jump)
     during = add(tenant, "during", agent_id="b", **same)
     clock.advance(60)
-    add(tenant, "another", agent_id="c")  # which sweeps
+    add(tenant, "another", agent_id="c")  # this write sweeps
     clock.set_by(-jump)
     clock.advance(60)
     add(tenant, "yet another", agent_id="c")
@@ -79,7 +77,7 @@ def test_the_window_of_duplicates_stays_right_while_the_clock_is_wrong(
 
 
 @pytest.mark.both_stores
-def test_a_memory_from_a_clock_that_was_ahead_is_no_duplicate_for_long(tenant: Tenant, clock: Clock) -> None:
+def test_memory_stored_while_the_clock_was_ahead_expires_as_duplicate(tenant: Tenant, clock: Clock) -> None:
     add(tenant, "before")
     clock.set_by(YEAR)
     during = add(tenant, "during")
@@ -112,7 +110,7 @@ def test_an_idempotency_key_outlives_a_wrong_clock(tenant: Tenant, clock: Clock)
 
 
 @pytest.mark.both_stores
-def test_a_clock_that_is_ahead_for_a_moment_removes_nothing(tenant: Tenant, clock: Clock) -> None:
+def test_clock_that_is_ahead_for_a_moment_removes_nothing(tenant: Tenant, clock: Clock) -> None:
     add(tenant, "ends in a day", ttl=int(DAY))
     clock.advance(2)
     add(tenant, "before")
@@ -128,7 +126,7 @@ def test_a_clock_that_is_ahead_for_a_moment_removes_nothing(tenant: Tenant, cloc
 
 
 @pytest.mark.both_stores
-def test_what_expired_is_removed_once_the_clock_is_steady(in_process: InProcess, clock: Clock) -> None:
+def test_expired_memories_are_removed_once_the_clock_is_steady(in_process: InProcess, clock: Clock) -> None:
     tenant = in_process.tenant()
     memory = add(tenant, "ends in a day", ttl=int(DAY))
     clock.set_by(2 * DAY)
@@ -163,10 +161,10 @@ def test_a_clock_that_was_set_back_is_a_warning(
     assert len(warnings()) == 2
 
 
-def test_a_clock_that_was_set_back_while_nobody_ran_is_a_warning(
+def test_clock_set_back_while_no_server_ran_is_a_warning(
     in_process: InProcess, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    # On PostgreSQL, each server numbers memories by its own clock, and asks nobody for the newest.
+    # On PostgreSQL, each server numbers memories by its own clock, without reading the newest one.
     tenant = in_process.tenant()
     add(tenant, "before")
     clock.set_by(-YEAR)

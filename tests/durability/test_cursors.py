@@ -1,4 +1,4 @@
-"""Walks through pages hold while others write, forget and let expire: against a model in plain Python."""
+"""Pages stay consistent while others write, forget and let expire: compared with a model in plain Python."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ TAGS = [["x"], ["y"], ["xy"], ["x", "y"]]
 MOMENTS = [times.render(NOON + n * times.SECOND // 2) for n in range(-2, 4)]
 
 Wanted = Mapping[str, Any]
-Place = tuple[int, int]
+Position = tuple[int, int]
 
 
 @frozen(kw_only=True)
 class Known:
-    """A memory as the model has it; times in ns."""
+    """A memory in the model; times in ns."""
 
     id: str
     seq: int
@@ -62,7 +62,7 @@ class Known:
     doc: Mapping[str, Any]
 
     def matches(self, wanted: Wanted, now: int) -> bool:
-        """Whether it is what somebody wants who asks now."""
+        """Return whether the memory matches filters now."""
         doc = self.doc
         tests: dict[str, Callable[[Any], bool]] = {
             "agent_id": lambda value: doc["agent_id"] == value,
@@ -94,16 +94,16 @@ class Known:
 
 @define(eq=False)
 class Walk:
-    """Somebody on the way from page to page.
+    """A reader who goes from page to page.
 
     Attributes:
-        kind: Which list it goes through.
+        kind: The list that is read.
         wanted: The filters.
-        cursor: That of the page before.
-        last: The place of the last memory so far.
+        cursor: That of the previous page.
+        last: The position of the last memory so far.
         seen: The ids of all memories so far.
-        due: The ids of those that were there, and wanted, at each step: in the end they must have been seen.
-        ranking: The ids of what a ranked search found at its first page, the best first.
+        due: The ids of the memories that matched at each step so far; by the end, all must have been seen.
+        ranking: The ids that a ranked search found at its first page, best first.
     """
 
     org: str
@@ -112,42 +112,42 @@ class Walk:
     order: str | None
     limit: int
     cursor: str | None = None
-    last: Place | None = None
+    last: Position | None = None
     seen: set[str] = field(factory=set)
     due: set[str] | None = None
     ranking: list[str] | None = None
 
     @property
     def is_ranked(self) -> bool:
-        """Whether it goes through what it finds by relevance."""
+        """Return whether the results are ordered by relevance."""
         is_question = self.kind == "search" and not self.wanted.get("query", "-").startswith("-")
         return is_question and self.order in {None, "relevance"}
 
-    def ask(self, tenant: Tenant, **changed: object) -> Response:
-        """Ask for the next page, or for another one."""
+    def request(self, tenant: Tenant, **changed: object) -> Response:
+        """Request the next page, or another one."""
         options = {"limit": self.limit, "order": self.order, "cursor": self.cursor}
-        asked = {n: v for n, v in {**self.wanted, **options, **changed}.items() if v is not None}
+        parameters = {n: v for n, v in {**self.wanted, **options, **changed}.items() if v is not None}
         if self.kind == "search":
-            return tenant.send("POST", "/api/v1/search", asked)
+            return tenant.send("POST", "/api/v1/search", parameters)
         path = MEMORIES
         for kind in ("agent", "session"):
             if self.kind == kind:
-                path = f"/api/v1/{kind}s/{asked.pop(f'{kind}_id')}/memories"
-        texts = {n: ",".join(v) if isinstance(v, list) else v for n, v in asked.items()}
+                path = f"/api/v1/{kind}s/{parameters.pop(f'{kind}_id')}/memories"
+        texts = {n: ",".join(v) if isinstance(v, list) else v for n, v in parameters.items()}
         return tenant.send("GET", path, query=urllib.parse.urlencode(texts))
 
-    def place(self, memory: Known) -> Place:
-        """Where a memory is in this walk; places rise on the way."""
+    def position(self, memory: Known) -> Position:
+        """Return the position of a memory in this walk; positions increase on the way."""
         return (memory.time, memory.seq) if self.order == "asc" else (-memory.time, -memory.seq)
 
     def ahead(self, matching: Sequence[Known]) -> list[Known]:
-        """What is still to come."""
-        left = [memory for memory in matching if self.last is None or self.place(memory) > self.last]
-        return sorted(left, key=self.place)
+        """Return the memories that are still to come."""
+        left = [memory for memory in matching if self.last is None or self.position(memory) > self.last]
+        return sorted(left, key=self.position)
 
 
 def _some_of(least: int, most: int, **parts: Sequence[object]) -> st.SearchStrategy[dict[str, Any]]:
-    """A few fields, each with one of its values."""
+    """Return a few fields, each with one of its values."""
     fields = [(name, value) for name, values in parts.items() for value in values]
     return st.lists(st.sampled_from(fields), min_size=least, max_size=most).map(dict)
 
@@ -191,7 +191,7 @@ _memories = st.builds(
 
 
 class Readers(RuleBasedStateMachine):
-    """Readers on their way while writers, and time, do their work."""
+    """Readers on their way while writers write and time passes."""
 
     walks: Bundle[Walk] = Bundle("walks")
 
@@ -214,7 +214,7 @@ class Readers(RuleBasedStateMachine):
         self.on_their_way: list[Walk] = []
 
     def teardown(self) -> None:
-        """Let all walks come to their end."""
+        """Let all walks run to their end."""
         try:
             for walk in list(self.on_their_way):
                 while walk in self.on_their_way:
@@ -227,7 +227,7 @@ class Readers(RuleBasedStateMachine):
 
     @initialize(seed=st.integers(0, 1_000), number=st.sampled_from([0, 8, 30]))
     def begin_with_some(self, seed: int, number: int) -> None:
-        dice = random.Random(seed)  # noqa: S311 - much faster than to draw each from Hypothesis
+        dice = random.Random(seed)  # noqa: S311 - much faster than drawing each from Hypothesis
         for org in ORGS if number else []:
             batch = []
             for content in dice.choices(CONTENTS, k=number):
@@ -320,21 +320,21 @@ class Readers(RuleBasedStateMachine):
         signed = bytearray(urlsafe_b64decode(walk.cursor + "=" * (-len(walk.cursor) % 4)))
         signed[at % len(signed)] ^= change
         forged = urlsafe_b64encode(signed).rstrip(b"=").decode()
-        assert walk.ask(self.tenants[walk.org], cursor=forged).status == 404
+        assert walk.request(self.tenants[walk.org], cursor=forged).status == 404
 
     @rule(walk=walks)
     def go_on_in_another_organisation(self, walk: Walk) -> None:
         if walk.cursor is None:
             return
         [other] = set(ORGS) - {walk.org}
-        assert walk.ask(self.tenants[other]).status == 404
+        assert walk.request(self.tenants[other]).status == 404
 
     @rule(walk=walks)
     def go_on_in_another_order(self, walk: Walk) -> None:
         if walk.cursor is None:
             return
         other = "desc" if walk.order == "asc" else "asc"
-        assert walk.ask(self.tenants[walk.org], order=other).status == 404
+        assert walk.request(self.tenants[walk.org], order=other).status == 404
 
     @rule(org=st.sampled_from(ORGS), agent_id=st.sampled_from(AGENTS))
     def count(self, org: str, agent_id: str) -> None:
@@ -360,7 +360,7 @@ class Readers(RuleBasedStateMachine):
         if walk.is_ranked:
             self._step_ranked(walk)
             return
-        response = walk.ask(self.tenants[walk.org])
+        response = walk.request(self.tenants[walk.org])
         matching = self._matching(walk.org, walk.wanted)
         ahead = walk.ahead(matching)
         if response.status == 404:
@@ -380,23 +380,23 @@ class Readers(RuleBasedStateMachine):
         still = {memory.id for memory in matching}
         walk.due = still if walk.due is None else walk.due & still
         if page["has_more"]:
-            walk.last, walk.cursor = walk.place(ahead[walk.limit - 1]), page["next_cursor"]
+            walk.last, walk.cursor = walk.position(ahead[walk.limit - 1]), page["next_cursor"]
         else:
             assert walk.due <= walk.seen
             self.on_their_way.remove(walk)
 
     def _step_ranked(self, walk: Walk) -> None:
-        """What was forgotten changes scores, and so the order of what is left; no page repeats or skips."""
+        """Check that no page repeats or skips, though deletions change scores and so the order."""
         tenant = self.tenants[walk.org]
         matching = {memory.id: memory for memory in self._matching(walk.org, walk.wanted)}
         if walk.ranking is None:
-            everything = json_of(walk.ask(tenant, limit=1_000))["results"]
+            everything = json_of(walk.request(tenant, limit=1_000))["results"]
             walk.ranking = [memory["id"] for memory in everything]
             assert set(walk.ranking) == set(matching)
         left = [
             memory_id for memory_id in walk.ranking if memory_id in matching and memory_id not in walk.seen
         ]
-        page = json_of(walk.ask(tenant))
+        page = json_of(walk.request(tenant))
         found = [memory["id"] for memory in page["results"]]
         scores = [memory.pop("score") for memory in page["results"]]
         assert page["results"] == [matching[memory_id].doc for memory_id in found]
@@ -439,7 +439,7 @@ class Readers(RuleBasedStateMachine):
         ]
 
 
-def test_no_page_repeats_skips_or_shows_what_it_should_not() -> None:
+def test_pages_neither_repeat_nor_skip_nor_show_other_memories() -> None:
     run_state_machine_as_test(
         Readers,
         settings=settings(
@@ -452,18 +452,18 @@ def test_no_page_repeats_skips_or_shows_what_it_should_not() -> None:
     )
 
 
-def test_a_search_keeps_its_order_when_the_newest_memory_is_forgotten(tenant: Tenant, clock: Clock) -> None:
-    """The full-text index is read in its own order as long as rows rise with times."""
+def test_search_keeps_its_order_after_the_newest_memory_is_forgotten(tenant: Tenant, clock: Clock) -> None:
+    """Check the full-text index, which is read in its own order as long as rows increase with times."""
     first, second, third = (_stored(tenant, content=f"red {n}", clock=clock) for n in range(3))
     walk = Walk(org="", kind="search", wanted={"content_contains": "red"}, order="asc", limit=2)
-    page = json_of(walk.ask(tenant))
+    page = json_of(walk.request(tenant))
     assert [m["id"] for m in page["results"]] == [first["id"], second["id"]]
     for memory in (second, third):
         tenant.send("DELETE", f"{MEMORIES}/{memory['id']}")
     _stored(tenant, content="red, remembered late", time=first["time"], clock=clock)
     last = _stored(tenant, content="red 4", clock=clock)
 
-    page = json_of(walk.ask(tenant, cursor=page["next_cursor"]))
+    page = json_of(walk.request(tenant, cursor=page["next_cursor"]))
 
     assert [m["id"] for m in page["results"]] == [last["id"]]
 
@@ -472,12 +472,12 @@ def test_a_cursor_holds_over_a_restart(in_process: InProcess, clock: Clock) -> N
     tenant = in_process.tenant()
     stored = [_stored(tenant, content=f"red {n}", clock=clock) for n in range(4)]
     walks = [Walk(org="", kind=kind, wanted={}, order="asc", limit=3) for kind in ("list", "search")]
-    cursors = [json_of(walk.ask(tenant))["next_cursor"] for walk in walks]
+    cursors = [json_of(walk.request(tenant))["next_cursor"] for walk in walks]
 
     in_process.restart()
 
     for walk, cursor in zip(walks, cursors, strict=True):
-        page = json_of(walk.ask(in_process.tenant(), cursor=cursor))
+        page = json_of(walk.request(in_process.tenant(), cursor=cursor))
         assert page["results" if walk.kind == "search" else "memories"] == stored[3:]
 
 
@@ -499,7 +499,7 @@ def test_a_cursor_holds_over_a_restart(in_process: InProcess, clock: Clock) -> N
     ],
     ids=lambda value: str(value)[:20] or "empty",
 )
-def test_what_is_no_cursor_is_refused(tenant: Tenant, path: str, cursor: str, status: int) -> None:
+def test_invalid_cursor_is_refused(tenant: Tenant, path: str, cursor: str, status: int) -> None:
     response = tenant.send("GET", path, query=urllib.parse.urlencode({"cursor": cursor}))
 
     assert response.status == status
@@ -507,7 +507,7 @@ def test_what_is_no_cursor_is_refused(tenant: Tenant, path: str, cursor: str, st
     assert [(d["field"], d["location"]) for d in json_of(response)["details"]] == [("cursor", "query")]
 
 
-def test_a_cursor_of_a_search_names_its_place_in_an_error(tenant: Tenant) -> None:
+def test_invalid_cursor_of_a_search_is_located_in_the_body(tenant: Tenant) -> None:
     response = tenant.send("POST", "/api/v1/search", {"cursor": "x"})
 
     assert (response.status, json_of(response)["code"]) == (404, "unknown_cursor")
@@ -567,7 +567,7 @@ def test_agents_and_sessions_come_in_order_while_others_write(
     tenant: Tenant, clock: Clock, name: str, seed: int
 ) -> None:
     dice = random.Random(seed)  # noqa: S311
-    there: dict[str, tuple[Any, ...]] = {}
+    expected: dict[str, tuple[Any, ...]] = {}
     written = 0
 
     def change() -> None:
@@ -576,35 +576,37 @@ def test_agents_and_sessions_come_in_order_while_others_write(
         clock.advance(dice.choice([0, 0, 1]))
         if name == "sessions":
             answer = json_of(tenant.send("POST", "/api/v1/sessions", {"agent_id": dice.choice(AGENTS)}))
-            there[answer["id"]] = (answer["created_at"], answer["id"])
-            tenant.send("PUT", f"/api/v1/sessions/{dice.choice(list(there))}", {"metadata": {"n": written}})
-        elif there and dice.random() < 0.3:
-            gone = dice.choice(list(there))
+            expected[answer["id"]] = (answer["created_at"], answer["id"])
+            tenant.send(
+                "PUT", f"/api/v1/sessions/{dice.choice(list(expected))}", {"metadata": {"n": written}}
+            )
+        elif expected and dice.random() < 0.3:
+            gone = dice.choice(list(expected))
             assert tenant.send("DELETE", f"/api/v1/agents/{gone}").status == 204
-            del there[gone]
+            del expected[gone]
         else:
             agent = f"agent_{dice.randrange(1_000)}"
             if tenant.send("POST", "/api/v1/agents", {"name": agent}).status == 201:
-                there[agent] = (agent,)
+                expected[agent] = (agent,)
 
     for _ in range(20):
         change()
     for _ in range(5):
         query, last = {"limit": dice.randint(1, 7)}, None
         while True:
-            in_order = sorted(there, key=lambda n: there[n], reverse=name == "sessions")
-            places = [there[n] for n in in_order]
+            in_order = sorted(expected, key=lambda n: expected[n], reverse=name == "sessions")
+            positions = [expected[n] for n in in_order]
             ahead = [
                 n
-                for n, place in zip(in_order, places, strict=True)
-                if last is None or (place < last if name == "sessions" else place > last)
+                for n, position in zip(in_order, positions, strict=True)
+                if last is None or (position < last if name == "sessions" else position > last)
             ]
             page = json_of(tenant.send("GET", f"/api/v1/{name}", query=urllib.parse.urlencode(query)))
             assert [found["id"] for found in page[name]] == ahead[: query["limit"]]
             assert page["has_more"] == (len(ahead) > query["limit"]) == ("next_cursor" in page)
             if not page["has_more"]:
                 break
-            last, query["cursor"] = there[page[name][-1]["id"]], page["next_cursor"]
+            last, query["cursor"] = expected[page[name][-1]["id"]], page["next_cursor"]
             for _ in range(dice.randrange(4)):
                 change()
 

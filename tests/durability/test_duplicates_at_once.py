@@ -1,4 +1,4 @@
-"""What is equal is stored once, however many say it at the same time, and through whatever door."""
+"""Equal memories are stored once, however many clients send them at the same time, and over any transport."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ HOUR = 3_600
 DAY = 24 * HOUR
 
 
-def test_of_simultaneous_equals_one_is_stored_and_all_others_name_it(
+def test_one_of_simultaneous_equal_memories_is_stored_others_name_it(
     live_server: LiveServer, tenant_key: str
 ) -> None:
     for number in range(5):
         memory = {"agent_id": "a", "content": f"said {number}", "metadata": {"n": number}}
 
-        answers = _store_at_once(live_server, tenant_key, [memory] * MANY)
+        responses = _store_at_once(live_server, tenant_key, [memory] * MANY)
 
-        _assert_one_of(answers)
+        _assert_one_of(responses)
     assert _count(live_server, tenant_key) == 5
 
 
-def test_of_simultaneous_writes_with_one_dedup_key_one_is_stored(
+def test_one_of_simultaneous_writes_with_one_dedup_key_is_stored(
     live_server: LiveServer, tenant_key: str
 ) -> None:
     for number in range(3):
@@ -48,37 +48,35 @@ def test_of_simultaneous_writes_with_one_dedup_key_one_is_stored(
             for n in range(MANY)
         ]
 
-        answers = _store_at_once(live_server, tenant_key, requests)
+        responses = _store_at_once(live_server, tenant_key, requests)
 
-        stored = _assert_one_of(answers)
-        assert requests[answers.index(stored)]["content"] == stored.json["content"]
+        stored = _assert_one_of(responses)
+        assert requests[responses.index(stored)]["content"] == stored.json["content"]
     assert _count(live_server, tenant_key) == 3
 
 
-def test_simultaneous_writes_that_differ_do_not_hinder_each_other(
-    live_server: LiveServer, tenant_key: str
-) -> None:
+def test_simultaneous_different_writes_are_all_stored(live_server: LiveServer, tenant_key: str) -> None:
     requests = [{"agent_id": f"agent_{n % 8}", "content": "the same"} for n in range(MANY)]
 
-    answers = _store_at_once(live_server, tenant_key, requests)
+    responses = _store_at_once(live_server, tenant_key, requests)
 
     for first in range(8):
-        _assert_one_of(answers[first::8])
+        _assert_one_of(responses[first::8])
     assert _count(live_server, tenant_key) == 8
 
 
-def test_of_simultaneous_equal_batches_each_memory_is_stored_once(
+def test_memories_of_simultaneous_overlapping_batches_are_stored_once(
     live_server: LiveServer, tenant_key: str
 ) -> None:
     memories = [_of_a(f"part {n}") for n in range(10)]
     batches = [{"memories": memories[n % 5 : n % 5 + 6]} for n in range(MANY)]
 
-    answers = _store_at_once(live_server, tenant_key, batches)
+    responses = _store_at_once(live_server, tenant_key, batches)
 
-    assert {a.status for a in answers} == {200, 201}
+    assert {a.status for a in responses} == {200, 201}
     ids: dict[str, set[str]] = {}
     fresh = 0
-    for batch in (a.json for a in answers):
+    for batch in (a.json for a in responses):
         fresh += batch["count"] - len(batch["duplicates"])
         for memory in batch["memories"]:
             ids.setdefault(memory["content"], set()).add(memory["id"])
@@ -86,7 +84,7 @@ def test_of_simultaneous_equal_batches_each_memory_is_stored_once(
     assert fresh == _count(live_server, tenant_key) == 10
 
 
-def test_of_simultaneous_equals_in_one_process_one_is_stored(tenant: Tenant) -> None:
+def test_one_of_simultaneous_equal_memories_in_one_process_is_stored(tenant: Tenant) -> None:
     for number in range(5):
         start = threading.Barrier(16)
 
@@ -95,9 +93,9 @@ def test_of_simultaneous_equals_in_one_process_one_is_stored(tenant: Tenant) -> 
             return tenant.add(content=f"said {number}")
 
         with ThreadPoolExecutor(16) as threads:
-            answers = [f.result() for f in [threads.submit(store) for _ in range(16)]]
+            responses = [f.result() for f in [threads.submit(store) for _ in range(16)]]
 
-        _assert_one_of([RawResponse(a.status, a.headers, a.body) for a in answers])
+        _assert_one_of([RawResponse(a.status, a.headers, a.body) for a in responses])
     assert len(tenant.memories()) == 5
 
 
@@ -132,10 +130,12 @@ def test_two_processes_on_one_file_store_each_memory_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("memory", [{"content": "yes"}, {"content": "yes", "dedup_key": "k"}], ids=str)
-def test_the_window_is_24_hours_from_the_first(tenant: Tenant, clock: Clock, memory: dict[str, Any]) -> None:
+def test_duplicates_are_found_for_24_hours_after_the_first(
+    tenant: Tenant, clock: Clock, memory: dict[str, Any]
+) -> None:
     first = _stored(tenant.add(**memory))
     clock.advance(DAY - 1)
-    _assert_duplicate(tenant.add(**memory), first)  # which does not prolong it
+    _assert_duplicate(tenant.add(**memory), first)  # this does not prolong it
 
     clock.advance(2)
 
@@ -145,7 +145,7 @@ def test_the_window_is_24_hours_from_the_first(tenant: Tenant, clock: Clock, mem
     _assert_duplicate(tenant.add(**memory), second)
 
 
-def test_what_is_swept_of_old_fingerprints_leaves_the_younger(tenant: Tenant, clock: Clock) -> None:
+def test_sweep_of_old_fingerprints_keeps_younger_ones(tenant: Tenant, clock: Clock) -> None:
     older = _stored(tenant.add(content="older"))
     clock.advance(12 * HOUR)
     younger = _stored(tenant.add(content="younger"))
@@ -158,7 +158,7 @@ def test_what_is_swept_of_old_fingerprints_leaves_the_younger(tenant: Tenant, cl
     assert _stored(tenant.add(content="older")) != older
 
 
-def test_a_duplicate_is_known_after_a_restart(in_process: InProcess, clock: Clock) -> None:
+def test_duplicate_is_found_after_a_restart(in_process: InProcess, clock: Clock) -> None:
     first = _stored(in_process.tenant().add(content="yes"))
     clock.advance(HOUR)
 
@@ -167,29 +167,29 @@ def test_a_duplicate_is_known_after_a_restart(in_process: InProcess, clock: Cloc
     _assert_duplicate(in_process.tenant().add(content="yes"), first)
 
 
-def test_in_a_batch_the_place_of_a_duplicate_holds_the_original(tenant: Tenant) -> None:
+def test_batch_returns_the_original_at_the_index_of_a_duplicate(tenant: Tenant) -> None:
     known = _stored(tenant.add(content="known"))
     contents = ["new", "known", "new", "other", "new", "known"]
 
-    answer = json_of(tenant.send("POST", MEMORIES, {"memories": [_of_a(c) for c in contents]}))
+    response = json_of(tenant.send("POST", MEMORIES, {"memories": [_of_a(c) for c in contents]}))
 
-    assert answer["duplicates"] == [1, 2, 4, 5]
-    assert [m["content"] for m in answer["memories"]] == contents
-    ids = [m["id"] for m in answer["memories"]]
+    assert response["duplicates"] == [1, 2, 4, 5]
+    assert [m["content"] for m in response["memories"]] == contents
+    ids = [m["id"] for m in response["memories"]]
     assert ids[1] == ids[5] == known
     assert ids[0] == ids[2] == ids[4]
     assert {m["id"] for m in tenant.memories()} == set(ids)
     assert len(tenant.memories()) == 3
 
 
-def test_in_a_batch_the_first_of_a_dedup_key_is_the_original(tenant: Tenant) -> None:
+def test_first_memory_of_a_dedup_key_in_a_batch_is_the_original(tenant: Tenant) -> None:
     same = {"dedup_key": "k", "on_duplicate": "return"}
     batch = [{"agent_id": a, "content": c, **same} for a, c in [("a", "1"), ("a", "2"), ("b", "3")]]
 
-    answer = json_of(tenant.send("POST", MEMORIES, {"memories": batch}))
+    response = json_of(tenant.send("POST", MEMORIES, {"memories": batch}))
 
-    assert answer["duplicates"] == [1]
-    assert [m["content"] for m in answer["memories"]] == ["1", "1", "3"]
+    assert response["duplicates"] == [1]
+    assert [m["content"] for m in response["memories"]] == ["1", "1", "3"]
     assert [m["content"] for m in tenant.memories()] == ["1", "3"]
 
 
@@ -213,7 +213,7 @@ def test_a_batch_of_duplicates_stores_nothing(tenant: Tenant) -> None:
     ids=["by id", "by filter", "with its agent"],
 )
 @pytest.mark.parametrize("memory", [{"content": "yes"}, {"content": "yes", "dedup_key": "k"}], ids=str)
-def test_what_was_forgotten_can_be_stored_again(
+def test_memory_forgotten_in_any_way_can_be_stored_again(
     tenant: Tenant, forget: Callable[[Tenant, str], Response], memory: dict[str, Any]
 ) -> None:
     first = _stored(tenant.add(**memory))
@@ -226,7 +226,7 @@ def test_what_was_forgotten_can_be_stored_again(
     _assert_duplicate(tenant.add(**memory), second)
 
 
-def test_what_expired_can_be_stored_again(tenant: Tenant, clock: Clock) -> None:
+def test_expired_memory_can_be_stored_again(tenant: Tenant, clock: Clock) -> None:
     first = _stored(tenant.add(content="yes", ttl=10))
     clock.advance(9)
     _assert_duplicate(tenant.add(content="yes", ttl=10), first)
@@ -239,18 +239,18 @@ def test_what_expired_can_be_stored_again(tenant: Tenant, clock: Clock) -> None:
     _assert_duplicate(tenant.add(content="yes", ttl=10), second)
 
 
-def test_an_expired_original_is_none_in_a_batch_either(tenant: Tenant, clock: Clock) -> None:
+def test_expired_memory_is_no_original_for_a_batch(tenant: Tenant, clock: Clock) -> None:
     ending = {**_of_a("yes"), "ttl": 10}
     _stored(tenant.add(**ending))
     clock.advance(10)
 
-    answer = json_of(tenant.send("POST", MEMORIES, {"memories": [ending, ending]}))
+    response = json_of(tenant.send("POST", MEMORIES, {"memories": [ending, ending]}))
 
-    assert answer["duplicates"] == [1]
-    assert tenant.memories() == answer["memories"][:1]
+    assert response["duplicates"] == [1]
+    assert tenant.memories() == response["memories"][:1]
 
 
-def test_organisations_do_not_know_each_others_memories(in_process: InProcess) -> None:
+def test_equal_memories_of_two_organisations_are_no_duplicates(in_process: InProcess) -> None:
     ours, theirs = in_process.tenant("ours"), in_process.tenant("theirs")
     for memory in ({"content": "yes"}, {"content": "yes", "dedup_key": "k"}):
         first, second = _stored(ours.add(**memory)), _stored(theirs.add(**memory))
@@ -266,11 +266,11 @@ def _store_at_once(server: LiveServer, key: str, bodies: Sequence[object]) -> li
     return send_at_once(server.url, requests)
 
 
-def _assert_one_of(answers: Sequence[RawResponse]) -> RawResponse:
-    """See to it that one write was stored, and is named by all others; its answer."""
-    assert Counter(a.status for a in answers) == {201: 1, 409: len(answers) - 1}
-    [stored] = [a for a in answers if a.status == 201]
-    refused = [a.json for a in answers if a.status == 409]
+def _assert_one_of(responses: Sequence[RawResponse]) -> RawResponse:
+    """Check that one write was stored and all others name it, and return its response."""
+    assert Counter(a.status for a in responses) == {201: 1, 409: len(responses) - 1}
+    [stored] = [a for a in responses if a.status == 201]
+    refused = [a.json for a in responses if a.status == 409]
     assert {(r["code"], r["existing_id"]) for r in refused} == {("duplicate_memory", stored.json["id"])}
     return stored
 

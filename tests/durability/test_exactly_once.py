@@ -1,4 +1,4 @@
-"""What is written through a network that spoils a fifth of all exchanges is stored exactly once."""
+"""Writes through a network that breaks a fifth of all exchanges are stored exactly once."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ IMPATIENCE = 1.0  # seconds
 
 @define
 class Write:
-    """A memory or a batch, and what became of it.
+    """A memory or a batch, and its outcome.
 
     Attributes:
-        memories: What it stores; each has a content like no other.
-        stored: What the call returned.
-        error: What it raised.
+        memories: The memories; each content is unique.
+        stored: The result of the call.
+        error: The exception of the call.
     """
 
     memories: Sequence[dict[str, Any]]
@@ -42,23 +42,23 @@ class Write:
     error: Exception | None = None
 
     def send(self, client: Memtrace) -> None:
-        """Write it; whether what it raises may be raised is judged later."""
+        """Send the write, and record its result or its exception."""
         try:
             if len(self.memories) > 1:
                 self.stored = client.add_memories(self.memories)
             else:
                 self.stored = [client.remember(**self.memories[0])]
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - compared later
             self.error = error
 
     async def send_async(self, client: AsyncMemtrace) -> None:
-        """Do as `send`."""
+        """Send the write, and record its result or its exception."""
         try:
             if len(self.memories) > 1:
                 self.stored = await client.add_memories(self.memories)
             else:
                 self.stored = [await client.remember(**self.memories[0])]
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001 - compared later
             self.error = error
 
 
@@ -77,7 +77,7 @@ seeded = pytest.mark.parametrize("seed", SEEDS)
 
 @seeded
 @in_threads_and_tasks
-def test_with_retries_enough_every_write_is_stored_exactly_once(
+def test_every_write_with_enough_retries_is_stored_exactly_once(
     tmp_path: Path, store_url: str, kind: str, seed: int
 ) -> None:
     writes = _writes(seed, MEMORIES, BATCHES)
@@ -95,20 +95,22 @@ def test_with_retries_enough_every_write_is_stored_exactly_once(
 
 @seeded
 @in_threads_and_tasks
-def test_what_is_given_up_is_stored_once_or_not_at_all(
+def test_write_given_up_is_stored_once_or_not_at_all(
     tmp_path: Path, store_url: str, kind: str, seed: int
 ) -> None:
     writes = _writes(seed, MEMORIES // 2, BATCHES // 2)
 
     _write(tmp_path, store_url, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
 
-    had_landed = _assert_exactly_once(store_url, writes)
-    assert set(had_landed) == {False, True}, "this proves something only if some had landed and some had not"
-    assert len(had_landed) < len(writes) / 4
+    was_stored = _assert_exactly_once(store_url, writes)
+    assert set(was_stored) == {False, True}, (
+        "this proves something only if some were stored and some were not"
+    )
+    assert len(was_stored) < len(writes) / 4
 
 
 def _writes(seed: int, memories: int, batches: int) -> list[Write]:
-    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+    dice = random.Random(seed)  # noqa: S311 - not a secret
 
     def memory(longest: int) -> dict[str, Any]:
         return {
@@ -126,7 +128,7 @@ def _writes(seed: int, memories: int, batches: int) -> list[Write]:
 def _write(
     folder: Path, store_url: str, kind: str, writes: Sequence[Write], seed: int, **settings: Any
 ) -> Mapping[str, int]:
-    """Write all of it through the proxy; tell the proxy's counts."""
+    """Send all writes through the proxy, and return its counts."""
     with (
         LiveServer(folder, store=store_url) as server,
         FaultProxy(server.url, seed=seed, impatience=IMPATIENCE) as proxy,
@@ -154,11 +156,11 @@ async def _write_in_tasks(client: AsyncMemtrace, writes: Iterable[Write]) -> Non
 
 
 def _assert_exactly_once(store_url: str, writes: Iterable[Write]) -> list[bool]:
-    """Compare the store with what was returned; tell of each write that was given up whether it is there."""
+    """Compare the store with the results, and return for each write given up whether it was stored."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for row in assert_consistent_at(store_url):
         found[row.doc["content"]].append(row.doc["id"])
-    had_landed: list[bool] = []
+    was_stored: list[bool] = []
     for write in writes:
         ids = [found.pop(memory["content"], []) for memory in write.memories]
         if write.error is None:
@@ -166,6 +168,6 @@ def _assert_exactly_once(store_url: str, writes: Iterable[Write]) -> list[bool]:
             continue
         assert isinstance(write.error, MemtraceError), repr(write.error)
         assert {len(same) for same in ids} in ({0}, {1}), "a whole batch is there, once, or nothing of it"
-        had_landed.append(bool(ids[0]))
+        was_stored.append(bool(ids[0]))
     assert not found
-    return had_landed
+    return was_stored

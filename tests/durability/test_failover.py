@@ -1,4 +1,4 @@
-"""What becomes of writes when the primary database is lost: made with plain programs, on loopback."""
+"""Writes while the primary database is lost: with PostgreSQL's own programs, on loopback."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Pair:
 
     @property
     def url(self) -> str:
-        """The URL that leads to whichever is the primary."""
+        """Return the URL that leads to the current primary."""
         hosts = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
         login = f"memtrace:{self.primary.password}"
         return f"postgresql://{login}@{hosts}/postgres?target_session_attrs=read-write&connect_timeout=2"
@@ -43,7 +43,7 @@ class Pair:
 
 @pytest.fixture
 def pair(postgres_binaries: Path) -> Iterator[Pair]:
-    """Two clusters, whose commits are durable on both."""
+    """Return two clusters, whose commits are durable on both."""
     with (
         Cluster(postgres_binaries, is_durable=True, synchronous_standby_names="*") as primary,
         Cluster(postgres_binaries, is_durable=True, primary=primary) as standby,
@@ -57,8 +57,8 @@ def pair(postgres_binaries: Path) -> Iterator[Pair]:
 
 
 @define
-class Told:
-    """What writers were told of what they wrote."""
+class Outcomes:
+    """The responses that writers got."""
 
     stored: set[str] = field(factory=set)
     unknown: set[str] = field(factory=set)
@@ -66,8 +66,8 @@ class Told:
     longest: float = 0.0
 
 
-def write_on(server: LiveServer, stop: threading.Event, writer: int, told: Told) -> None:
-    """Write until told to stop, without retrying, and without an Idempotency-Key."""
+def write_on(server: LiveServer, stop: threading.Event, writer: int, outcomes: Outcomes) -> None:
+    """Write until `stop` is set, without retrying, and without an Idempotency-Key."""
     number = 0
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
         while not stop.is_set():
@@ -75,34 +75,34 @@ def write_on(server: LiveServer, stop: threading.Event, writer: int, told: Told)
             said = f"{writer} {number}"
             started = time.monotonic()
             response = client.post("/api/v1/memories", json={"agent_id": "a", "content": said})
-            told.longest = max(told.longest, time.monotonic() - started)
+            outcomes.longest = max(outcomes.longest, time.monotonic() - started)
             if response.status_code == 201:
-                told.stored.add(said)
+                outcomes.stored.add(said)
                 continue
             assert response.status_code == 503, response.text
             code = response.json()["code"]
             assert code in {"outcome_unknown", "unavailable", "deadline_exceeded"}
-            (told.unknown if code == "outcome_unknown" else told.refused).add(said)
+            (outcomes.unknown if code == "outcome_unknown" else outcomes.refused).add(said)
             stop.wait(0.05)
 
 
-def test_a_failover_loses_nothing_that_was_acknowledged(pair: Pair, tmp_path: Path) -> None:
+def test_failover_loses_no_acknowledged_write(pair: Pair, tmp_path: Path) -> None:
     stop = threading.Event()
-    told = Told()
+    outcomes = Outcomes()
     with (
         LiveServer(tmp_path, "--store", pair.url, "--request-timeout", str(DEADLINE)) as server,
         ThreadPoolExecutor(WRITERS + 1) as threads,
     ):
         try:
-            writing = [threads.submit(write_on, server, stop, writer, told) for writer in range(WRITERS)]
-            wait_until(lambda: len(told.stored) > 300)
+            writing = [threads.submit(write_on, server, stop, writer, outcomes) for writer in range(WRITERS)]
+            wait_until(lambda: len(outcomes.stored) > 300)
             pair.primary.stop("immediate")
             with Memtrace(server.url, server.key, max_retries=1000, timeout=PATIENCE) as patient:
                 retried = threads.submit(patient.remember, "b", "with a key, and retried")
-                wait_until(lambda: len(told.refused) > WRITERS)
+                wait_until(lambda: len(outcomes.refused) > WRITERS)
                 pair.standby.promote()
-                before = len(told.stored)
-                wait_until(lambda: len(told.stored) > before + 100)
+                before = len(outcomes.stored)
+                wait_until(lambda: len(outcomes.stored) > before + 100)
                 retried.result(PATIENCE)
         finally:
             stop.set()
@@ -113,10 +113,10 @@ def test_a_failover_loses_nothing_that_was_acknowledged(pair: Pair, tmp_path: Pa
             again = [memory.content for memory in client.iter_memories(agent_id="b")]
     assert again == ["with a key, and retried"]
     assert len(stored) == len(set(stored))
-    assert told.stored <= set(stored)
-    assert not told.refused & set(stored)
-    assert set(stored) <= told.stored | told.unknown
-    assert told.longest < 10 * DEADLINE
+    assert outcomes.stored <= set(stored)
+    assert not outcomes.refused & set(stored)
+    assert set(stored) <= outcomes.stored | outcomes.unknown
+    assert outcomes.longest < 10 * DEADLINE
     assert "SELECT" not in "".join(server.log)
     assert pair.primary.password not in "".join(server.log)
 
@@ -133,19 +133,19 @@ def test_no_request_outlasts_its_deadline_when_the_database_hangs(
         client.remember("a", "before")
         cluster.signal(signal.SIGSTOP)
         try:
-            # It is asked on the event loop; if it asked the database, it would never return.
+            # Called on the event loop: a query to the database would never return.
             version = hanging.version()
             assert hanging.version() >= version
             with ThreadPoolExecutor(4) as threads:
-                asked = [threads.submit(client.remember, "a", f"meanwhile {n}") for n in range(2)]
-                asked += [threads.submit(client.recall, "a") for _ in range(2)]  # type: ignore[arg-type]
-                for each in asked:
+                calls = [threads.submit(client.remember, "a", f"meanwhile {n}") for n in range(2)]
+                calls += [threads.submit(client.recall, "a") for _ in range(2)]  # type: ignore[arg-type]
+                for each in calls:
                     with pytest.raises(ServerError) as failed:
                         each.result(10 * DEADLINE)
                     assert failed.value.status_code == 503
         finally:
             cluster.signal(signal.SIGCONT)
-        with suppress(ServerError):  # a connection that was cut is noticed now
+        with suppress(ServerError):  # a lost connection is noticed now
             client.recall("a")
         client.remember("a", "after")
         assert "after" in {memory.content for memory in client.iter_memories()}

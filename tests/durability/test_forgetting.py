@@ -1,4 +1,4 @@
-"""What expired is invisible at once, and what was forgotten is gone: from tables, answers and the file."""
+"""Expired memories are invisible at once; forgotten ones are gone from tables, responses and the file."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ DAY = 86_400
 PATIENCE = 10.0  # seconds
 OTHERS = 300
 WORDS = ["all", "sorts", "of", "other", "words", "are", "here"]
-DICE = random.Random(20260)  # noqa: S311 - nothing here is secret
+DICE = random.Random(20260)  # noqa: S311 - not a secret
 
 
 @frozen
 class Marker:
-    """A text that is nowhere else, of which any piece that is long enough tells."""
+    """A unique text, of which any part of some length gives it away."""
 
     text: str
-    piece: int
+    length: int
 
     @classmethod
     def word(cls) -> Marker:
-        """A word of ASCII letters."""
+        """Return a word of ASCII letters."""
         return cls("".join(DICE.choices("abcdefghijklmnopqrstuvwxyz", k=24)), 8)
 
     @classmethod
     def rare(cls) -> Marker:
-        """A word in Linear B: even a part of one of its trigrams is like nothing else."""
+        """Return a word in Linear B: even a part of one of its trigrams is unique."""
         return cls("".join(map(chr, DICE.sample(range(0x10080, 0x100FB), k=12))), 2)
 
     def is_in(self, content: bytes) -> bool:
-        """Whether any piece of it is there."""
-        pieces = (self.text[at : at + self.piece] for at in range(len(self.text) - self.piece + 1))
-        return any(piece.encode() in content for piece in pieces)
+        """Return whether any part of the text is in the content."""
+        parts = (self.text[at : at + self.length] for at in range(len(self.text) - self.length + 1))
+        return any(part.encode() in content for part in parts)
 
 
 @pytest.fixture
 def markers() -> dict[str, Marker]:
-    """What is to be forgotten."""
+    """Return the texts to be forgotten."""
     kinds: Mapping[str, Callable[[], Marker]] = {
         "word": Marker.word,
         "piece": Marker.rare,
@@ -85,7 +85,7 @@ every_way = pytest.mark.parametrize("forget", FORGET.values(), ids=FORGET)
 
 
 @pytest.mark.both_stores
-def test_what_expired_is_in_no_answer(tenant: Tenant, clock: Clock) -> None:
+def test_expired_memory_is_in_no_response(tenant: Tenant, clock: Clock) -> None:
     there = json_of(tenant.add(content="red stays", session_id="s", event_type="error", tags=["x"]))
     ends = json_of(
         tenant.add(content="red ends", session_id="s", event_type="error", tags=["x"], importance=1, ttl=10)
@@ -122,10 +122,10 @@ def test_what_expired_is_in_no_answer(tenant: Tenant, clock: Clock) -> None:
     clock.advance(0.001)
 
     for query in queries:
-        answer = query()
-        assert answer.status == 200
-        assert b"red ends" not in answer.body
-        assert not json_of(answer).get("has_more")
+        response = query()
+        assert response.status == 200
+        assert b"red ends" not in response.body
+        assert not json_of(response).get("has_more")
     assert tenant.send("GET", f"{MEMORIES}/{ends['id']}").status == 404
     assert tenant.send("DELETE", f"{MEMORIES}/{ends['id']}").status == 404
     stats = json_of(tenant.send("GET", "/api/v1/agents/a/stats"))
@@ -168,7 +168,7 @@ def test_the_sweep_keeps_up_with_what_expires(tenant: Tenant, clock: Clock, tmp_
     assert [row.doc["agent_id"] for row in rows] == ["b"] * 5_001
 
 
-def test_what_expired_is_swept_though_nobody_writes(tmp_path: Path) -> None:
+def test_expired_memories_are_swept_though_nobody_writes(tmp_path: Path) -> None:
     markers = {"word": Marker.word()}
     with LiveServer(tmp_path) as server, Memtrace(server.url, server.key) as client:
         client.remember("a", f"It was said: {markers['word'].text}", ttl=1)
@@ -181,7 +181,7 @@ def test_what_expired_is_swept_though_nobody_writes(tmp_path: Path) -> None:
 
 @every_way
 @pytest.mark.both_stores
-def test_what_was_forgotten_is_in_no_table_and_no_answer(
+def test_forgotten_text_is_in_no_table_and_no_response(
     in_process: InProcess,
     clock: Clock,
     markers: dict[str, Marker],
@@ -208,7 +208,7 @@ def test_what_was_forgotten_is_in_no_table_and_no_answer(
 
 
 @every_way
-def test_what_was_forgotten_is_not_in_the_file_after_a_vacuum(
+def test_forgotten_text_is_not_in_the_file_after_a_vacuum(
     in_process: InProcess,
     clock: Clock,
     tmp_path: Path,
@@ -228,7 +228,7 @@ def test_what_was_forgotten_is_not_in_the_file_after_a_vacuum(
     assert_consistent(tmp_path / "memtrace.db")
 
 
-def test_a_vacuum_that_could_not_reach_the_file_says_so(
+def test_vacuum_blocked_by_a_reader_is_an_error(
     in_process: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_store, "PATIENCE", 0.1)
@@ -247,7 +247,7 @@ def test_a_vacuum_that_could_not_reach_the_file_says_so(
 
 
 @pytest.mark.parametrize("kind", ["memory", "session"])
-def test_forgotten_text_soon_leaves_all_files_of_an_open_store(tmp_path: Path, kind: str) -> None:
+def test_forgotten_text_leaves_all_files_of_an_open_store(tmp_path: Path, kind: str) -> None:
     markers = {"word": Marker.word(), "piece": Marker.rare()}
     text = " ".join(marker.text for marker in markers.values())
     with Memtrace(f"sqlite:///{tmp_path / 'memtrace.db'}") as client:
@@ -315,7 +315,7 @@ def test_an_admin_of_the_default_organisation_can_vacuum_a_server(tmp_path: Path
 
 
 def _until(is_so: Callable[[], bool]) -> None:
-    """Wait for what happens in the background."""
+    """Wait for background work."""
     end = time.monotonic() + 6 * PATIENCE
     while not is_so():
         assert time.monotonic() < end
@@ -327,7 +327,7 @@ def _is_indexed(folder: Path) -> bool:
         return not store.execute("SELECT 1 FROM unindexed").fetchone()
 
 
-def test_nothing_is_left_of_an_agent_that_was_deleted_with_its_memories(
+def test_agent_deleted_with_its_memories_leaves_no_text(
     in_process: InProcess, clock: Clock, tmp_path: Path
 ) -> None:
     tenant = in_process.tenant()
@@ -371,9 +371,7 @@ def test_a_session_whose_memories_have_expired_is_deleted_with_its_agent(
     assert list(in_process.store.check()) == []
 
 
-def test_nothing_is_left_of_a_session_that_was_deleted(
-    in_process: InProcess, clock: Clock, tmp_path: Path
-) -> None:
+def test_deleted_session_leaves_no_text(in_process: InProcess, clock: Clock, tmp_path: Path) -> None:
     tenant = in_process.tenant()
     markers = {name: Marker.word() for name in ("session", "changed session")}
     kept = {"other": Marker.word()}
@@ -413,7 +411,7 @@ def _marked(markers: Mapping[str, Marker]) -> dict[str, Any]:
 
 
 def _remember(tenant: Tenant, markers: Mapping[str, Marker]) -> str:
-    """Store what is to be forgotten, among other memories; its id."""
+    """Store the memory to be forgotten among other memories, and return its id."""
     others = [
         {"agent_id": "b", "content": " ".join(DICE.choices(WORDS, k=9)), "dedup_key": str(n), "tags": ["x"]}
         for n in range(OTHERS)
@@ -437,7 +435,7 @@ def _found(content: bytes, markers: Mapping[str, Marker]) -> set[str]:
 
 
 def _tables(folder: Path, *, but_index: bool = False) -> bytes:
-    """Every value in every table, those in which SQLite keeps its own things too."""
+    """Return every value in every table, including SQLite's own tables."""
     found: list[bytes] = []
     with closing(sqlite3.connect(folder / "memtrace.db")) as store:
         store.text_factory = bytes
@@ -450,13 +448,13 @@ def _tables(folder: Path, *, but_index: bool = False) -> bytes:
         for table in tables:
             if but_index and table.endswith("_data"):
                 continue
-            for row in store.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - a name that SQLite gave
+            for row in store.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - a name from SQLite
                 found += [value if isinstance(value, bytes) else str(value).encode() for value in row]
     return b"\n".join(found)
 
 
 def _rows(server: InProcess) -> bytes:
-    """Every value in every table, but for those of SQLite's full-text index."""
+    """Return every value in every table except those of SQLite's full-text index."""
     tables = {name: rows for name, rows in server.tables().items() if not name.endswith("_data")}
     assert {"memories", "answers"} <= tables.keys()
     values = [value for rows in tables.values() for row in rows for value in row]

@@ -1,4 +1,4 @@
-"""A full disk: writes are refused, reads go on, and nothing that was acknowledged is lost."""
+"""A full disk: writes fail, reads go on, and no acknowledged write is lost."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Disk:
     """A disk that can be full.
 
     Attributes:
-        server: Which keeps its file there.
-        make_room: Lets it have room again.
+        server: The server that keeps its file there.
+        make_room: Frees room again.
         file: The server's file.
     """
 
@@ -42,7 +42,7 @@ class Disk:
 
 @contextmanager
 def _real_disk(folder: Path) -> Iterator[Disk]:
-    """A small disk of its own, in a namespace of its own, which ends with the server."""
+    """Mount a small disk in a new namespace, which ends with the server."""
     mount = 'mount -t tmpfs -o size=8m tmpfs "$0" && cd "$0" && exec "$@"'
     namespace = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, str(folder))
     if not shutil.which("unshare") or subprocess.run([*namespace, "true"], check=False).returncode:
@@ -61,7 +61,7 @@ def _real_disk(folder: Path) -> Iterator[Disk]:
 
 @contextmanager
 def _limited_files(folder: Path) -> Iterator[Disk]:
-    """No file of the server may grow."""
+    """Limit the size of the server's files to what it is."""
     with LiveServer(folder) as server:
         file = folder / "memtrace.db"
         _, most = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
@@ -78,7 +78,7 @@ def _limited_files(folder: Path) -> Iterator[Disk]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's namespaces and limits")
 @pytest.mark.parametrize("make_disk", [_real_disk, _limited_files])
-def test_a_full_disk_refuses_writes_and_loses_nothing(
+def test_full_disk_fails_writes_and_loses_nothing(
     tmp_path: Path, make_disk: Callable[[Path], AbstractContextManager[Disk]]
 ) -> None:
     with make_disk(tmp_path) as disk, ExitStack() as stack:
@@ -106,7 +106,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
                 assert response.status_code == 201, response.text
                 answer = response.json()
                 stored.update({m["content"]: m for m in answer.get("memories", [answer])})
-                # Whoever is first, or others could fill it with memories, which nobody takes away again.
+                # Only one thread fills the disk: others might fill it with memories, which nobody removes.
                 if number == 20 and is_filled.acquire(blocking=False):
                     disk.fill()
 
@@ -117,7 +117,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
         assert len(lost) == 4
         assert _all(client) == stored
         assert client.get("/health").status_code == 200
-        if make_disk is _real_disk:  # whose end shows before the write that reaches it
+        if make_disk is _real_disk:  # /ready fails before a write does
             assert client.get("/ready").status_code == 503
         first = next(iter(stored.values()))
         assert client.get(f"{MEMORIES}/{first['id']}").json() == first
@@ -145,7 +145,7 @@ def test_a_full_disk_refuses_writes_and_loses_nothing(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's limits")
-def test_what_is_committed_is_acknowledged_though_the_log_cannot_be_shortened(
+def test_committed_write_is_acknowledged_if_the_log_cannot_be_shortened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tidying, "_LONGEST_LOG", 0)

@@ -1,4 +1,4 @@
-"""Writes that share a transaction do what each would do by itself, and none can spoil another's."""
+"""Writes that share a transaction have the same effects as alone, and none affects another."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PATIENCE = 60.0  # seconds
 SEEDS = range(500 if os.environ.get("MEMTRACE_LONG") else 5)
 ROUNDS, GROUP = 6, 25
 AGENTS = ["a", "b", "c"]
-STATE = {  # without what is left to chance: a fingerprint may be of another id, and an entry of another group
+STATE = {  # without random columns: a fingerprint depends on an id, an entry on the group
     "memories": "seq, org, agent_id, session_id, memory_type, event_type, time, created_at, expires_at,"
     " importance, supersedes, superseded_by, superseded_at, rest",
     "labels": "*",
     "agents": "org, id, is_registered, is_deleted, description, config, created_at",
     "sessions": "*",
     "duplicates": "org, seq, stored_at",
-    "answers": "org, key, answered_at, status, body, location, memories",
+    "responses": "org, key, answered_at, status, body, location, memories",
 }
 
 
@@ -46,8 +46,8 @@ class Step:
     """A write.
 
     Attributes:
-        target: Which memory the path names, or supersedes, counted from the oldest.
-        defect: What goes wrong when it is done already.
+        target: The memory that the path names or the body supersedes, counted from the oldest.
+        defect: Fails once the write is done.
     """
 
     method: str
@@ -59,14 +59,14 @@ class Step:
     defect: Callable[[Transaction], None] | None = None
 
     def begin(self, tenant: Tenant, memories: Sequence[str]) -> Exchange:
-        """The write as it stands before the store."""
+        """Return the write up to the point at which the store takes over."""
         target = memories[self.target % len(memories)]
         body = msgspec.json.decode(msgspec.json.encode(self.body).replace(b"TARGET", target.encode()))
         path = self.path.format(target)
         return tenant.begin(self.method, path, body, query=self.query, once=self.once)
 
     def work(self, exchange: Exchange) -> Callable[[Transaction], Response]:
-        """What the store is to do."""
+        """Return the work for the store."""
         todo = exchange.todo
         assert isinstance(todo, Work)
         assert todo.is_write
@@ -82,7 +82,7 @@ class Step:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def two_urls(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """The URLs of two stores of one kind."""
+    """Return the URLs of two stores of one kind."""
     if request.param == "sqlite":
         return [f"sqlite:///{tmp_path / name}.db" for name in ("grouped", "alone")]
     make: Callable[[], str] = request.getfixturevalue("make_postgres_url")
@@ -90,8 +90,8 @@ def two_urls(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_group_does_what_its_writes_do_one_by_one(two_urls: list[str], clock: Clock, seed: int) -> None:
-    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+def test_group_has_the_effects_of_its_writes_one_by_one(two_urls: list[str], clock: Clock, seed: int) -> None:
+    dice = random.Random(seed)  # noqa: S311 - not a secret
     files = [Path(url.removeprefix("sqlite:///")) for url in two_urls if url.startswith("sqlite:")]
     with InProcess(two_urls[0]) as grouped, InProcess(two_urls[1]) as alone:
         for server in (grouped, alone):
@@ -101,7 +101,7 @@ def test_a_group_does_what_its_writes_do_one_by_one(two_urls: list[str], clock: 
             steps = [_step(dice) for _ in range(GROUP)]
             assert _do_together(grouped, steps) == _do_one_by_one(alone, steps)
             for server in (grouped, alone):
-                server.store.write(lambda _: None)  # its turn comes once the writer has tidied
+                server.store.write(lambda _: None)  # it runs after the writer has tidied
             assert _listed(grouped) == _listed(alone)
             assert _statistics(grouped) == _statistics(alone)
             if files:
@@ -113,21 +113,21 @@ def test_a_group_does_what_its_writes_do_one_by_one(two_urls: list[str], clock: 
 
 
 @pytest.mark.both_stores
-def test_a_group_forgets_what_its_later_writes_would_have_found(in_process: InProcess) -> None:
+def test_memory_forgotten_earlier_in_a_group_is_no_duplicate(in_process: InProcess) -> None:
     tenant = in_process.tenant()
     stored = json_of(tenant.add(content="hello"))
-    told_of = (
+    steps = (
         Step("DELETE", f"{MEMORIES}/{stored['id']}"),
         Step("POST", MEMORIES, {"agent_id": "a", "content": "hello"}),
     )
-    first, second = _do_together(in_process, told_of)
+    first, second = _do_together(in_process, steps)
     assert first.startswith("204")
     assert second.startswith("201")
     assert [memory["content"] for memory in tenant.memories()] == ["hello"]
 
 
 @pytest.mark.both_stores
-def test_a_group_tells_what_superseded_a_duplicate_in_it(in_process: InProcess) -> None:
+def test_duplicate_in_a_group_names_what_superseded_it_there(in_process: InProcess) -> None:
     tenant = in_process.tenant()
     stored = json_of(tenant.add(content="hello"))
     newer = {"agent_id": "a", "content": "goodbye", "supersedes": stored["id"]}
@@ -141,7 +141,7 @@ def test_a_group_tells_what_superseded_a_duplicate_in_it(in_process: InProcess) 
 
 
 @pytest.mark.both_stores
-def test_a_group_names_a_session_anew_if_the_first_to_name_it_failed(in_process: InProcess) -> None:
+def test_session_is_created_again_if_its_first_write_in_a_group_fails(in_process: InProcess) -> None:
     memory = {"agent_id": "a", "session_id": "s", "content": "hello", "on_duplicate": "store"}
     steps = [Step("POST", MEMORIES, memory, defect=defect) for defect in (_written, None)]
 
@@ -158,7 +158,7 @@ def _do_together(server: InProcess, steps: Sequence[Step]) -> list[str]:
     exchanges = [step.begin(server.tenant(), memories) for step in steps]
     works = [step.work(exchange) for step, exchange in zip(steps, exchanges, strict=True)]
     return [
-        _told(server, exchange, _checked(response, failure))
+        _response_text(server, exchange, _checked(response, failure))
         for exchange, (response, failure) in zip(
             exchanges, together(server.store, works, [_wants(each) for each in exchanges]), strict=True
         )
@@ -172,7 +172,7 @@ def _wants(exchange: Exchange) -> WantsOf | None:
 
 def _do_one_by_one(server: InProcess, steps: Sequence[Step]) -> list[str]:
     memories = _memory_ids(server.tenant())
-    answers = []
+    responses = []
     for step in steps:
         exchange = step.begin(server.tenant(), memories)
         future: Future[Response] = Future()
@@ -180,8 +180,8 @@ def _do_one_by_one(server: InProcess, steps: Sequence[Step]) -> list[str]:
             future.set_result(server.store.write(step.work(exchange)))
         except Exception as error:  # noqa: BLE001 - compared with the other's
             future.set_exception(error)
-        answers.append(_told(server, exchange, _outcome(future)))
-    return answers
+        responses.append(_response_text(server, exchange, _outcome(future)))
+    return responses
 
 
 def _outcome(future: Future[Response]) -> Response | Exception:
@@ -195,7 +195,7 @@ def _checked(response: Response | None, failure: BaseException | None) -> Respon
     return outcome
 
 
-def _told(server: InProcess, exchange: Exchange, outcome: Response | Exception) -> str:
+def _response_text(server: InProcess, exchange: Exchange, outcome: Response | Exception) -> str:
     response = server.core.finish(exchange, outcome)
     return _without_id(f"{response.status} {response.headers.get('Location')} {response.body.decode()}")
 
@@ -206,12 +206,12 @@ def _without_chance(text: str) -> str:
 
 
 def _without_id(text: str) -> str:
-    """A text without ids: what is done again on PostgreSQL has later rows."""
+    """Return a text without ids: rows of repeated writes on PostgreSQL are later."""
     return _without_chance(re.sub(r"mem_[0-9A-Z]{26}", "memory", text))
 
 
 def _listed(server: InProcess) -> list[str]:
-    """All memories, each with the position of those that it names."""
+    """Return all memories, with the position of each memory that they name."""
     memories = server.tenant().memories("limit=1000&include_superseded=true")
     positions = {memory["id"]: str(position) for position, memory in enumerate(memories)}
     texts = [msgspec.json.encode(memory).decode() for memory in memories]
@@ -226,7 +226,7 @@ def _state(file: Path) -> dict[str, list[str]]:
         return {
             table: sorted(
                 _without_chance(str(row))
-                for row in store.execute(f"SELECT {columns} FROM {table}")  # noqa: S608 - ours
+                for row in store.execute(f"SELECT {columns} FROM {table}")  # noqa: S608 - constant
             )
             for table, columns in STATE.items()
         }
@@ -292,7 +292,7 @@ def _mistake(_: Transaction) -> None:
 
 
 def _written(transaction: Transaction) -> None:
-    transaction.agent(1, "a")  # what is read is written out before
+    transaction.agent(1, "a")  # writes pending rows before it reads
     raise RuntimeError("a mistake, after it was written")
 
 

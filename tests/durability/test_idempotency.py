@@ -1,4 +1,4 @@
-"""The same Idempotency-Key and request give the first answer again, and are done once."""
+"""A repeated Idempotency-Key gets the first response again, and the write is done once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BATCH = {"memories": [ONE, {"agent_id": "b", "content": "two"}, KNOWN]}
 
 @frozen
 class Write:
-    """A write; a path may name the memory that is there."""
+    """A write; its path may name an existing memory."""
 
     method: str
     path: str
@@ -42,7 +42,7 @@ class Write:
     query: str = ""
 
     def send(self, tenant: Tenant, known: str, once: str | None = "key") -> Response:
-        """Send it."""
+        """Send the write."""
         path = self.path.format(known=known)
         return tenant.send(self.method, path, self.body, query=self.query, once=once)
 
@@ -63,14 +63,14 @@ every_write = pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 
 @pytest.fixture
 def known(tenant: Tenant) -> str:
-    """A memory that is there already."""
-    answer = tenant.add(content="known")
+    """Return the id of an existing memory."""
+    response = tenant.add(content="known")
     tenant.add(content="in a session", session_id="s")
-    return str(json_of(answer)["id"])
+    return str(json_of(response)["id"])
 
 
 @every_write
-def test_a_retry_gets_the_same_bytes_and_does_nothing(
+def test_retry_gets_the_same_bytes_and_changes_nothing(
     tenant: Tenant, in_process: InProcess, known: str, clock: Clock, write: Write
 ) -> None:
     before = _state(in_process)
@@ -102,7 +102,7 @@ def test_a_retry_gets_the_same_bytes_after_a_restart(
 
 
 @every_write
-def test_a_key_is_free_after_24_hours(tenant: Tenant, known: str, clock: Clock, write: Write) -> None:
+def test_key_can_be_used_again_after_24_hours(tenant: Tenant, known: str, clock: Clock, write: Write) -> None:
     other = {"agent_id": "c", "content": "another request"}
     assert write.send(tenant, known).status in {200, 201, 204}
     clock.advance(DAY - 1)
@@ -127,30 +127,30 @@ def test_a_key_is_free_after_24_hours(tenant: Tenant, known: str, clock: Clock, 
         (WRITES["change a session"], WRITES["start a session"]),
     ],
 )
-def test_another_request_with_the_same_key_is_refused_and_not_done(
+def test_other_request_with_the_same_key_is_a_conflict(
     tenant: Tenant, known: str, in_process: InProcess, first: Write, other: Write
 ) -> None:
-    answer = first.send(tenant, known)
+    response = first.send(tenant, known)
     done = _state(in_process)
 
     _assert_reused(other.send(tenant, known))
 
     assert _state(in_process) == done
-    _assert_same(first.send(tenant, known), answer)
+    _assert_same(first.send(tenant, known), response)
 
 
-def test_keys_are_each_organisations_own(in_process: InProcess) -> None:
+def test_organisations_can_use_the_same_keys(in_process: InProcess) -> None:
     ours, theirs = in_process.tenant("ours"), in_process.tenant("theirs")
 
-    answers = [t.send("POST", MEMORIES, ONE, once="key") for t in (ours, theirs)]
+    responses = [t.send("POST", MEMORIES, ONE, once="key") for t in (ours, theirs)]
 
-    assert [a.status for a in answers] == [201, 201]
-    assert [json_of(a) for a in answers] == [ours.memories()[0], theirs.memories()[0]]
+    assert [a.status for a in responses] == [201, 201]
+    assert [json_of(a) for a in responses] == [ours.memories()[0], theirs.memories()[0]]
     assert theirs.send("POST", MEMORIES, {**ONE, "content": "other"}, once="other").status == 201
     assert ours.send("POST", MEMORIES, {**ONE, "content": "third"}, once="other").status == 201
 
 
-def test_an_answer_is_kept_while_older_ones_are_swept(tenant: Tenant, clock: Clock) -> None:
+def test_response_is_kept_while_older_ones_are_swept(tenant: Tenant, clock: Clock) -> None:
     tenant.send("POST", MEMORIES, {"agent_id": "a", "content": "older"}, once="older")
     clock.advance(DAY / 2)
     younger = tenant.send("POST", MEMORIES, {"agent_id": "a", "content": "younger"}, once="younger")
@@ -164,7 +164,7 @@ def test_an_answer_is_kept_while_older_ones_are_swept(tenant: Tenant, clock: Clo
     )
 
 
-def test_a_retry_is_answered_as_at_first_though_the_world_has_changed(tenant: Tenant, clock: Clock) -> None:
+def test_retry_gets_the_first_response_after_later_changes(tenant: Tenant, clock: Clock) -> None:
     session = tenant.send("POST", "/api/v1/sessions", {"agent_id": "a"}, once="session")
     agent = tenant.send("POST", "/api/v1/agents", {"name": "a"}, once="agent")
     clock.advance(1)
@@ -177,13 +177,13 @@ def test_a_retry_is_answered_as_at_first_though_the_world_has_changed(tenant: Te
     assert tenant.send("GET", "/api/v1/agents/a").status == 404
 
 
-def test_a_request_that_was_not_valid_is_not_remembered(tenant: Tenant) -> None:
+def test_key_of_an_invalid_request_can_be_used_again(tenant: Tenant) -> None:
     assert tenant.send("POST", MEMORIES, {"agent_id": "a"}, once="key").status == 400
 
     assert tenant.send("POST", MEMORIES, ONE, once="key").status == 201
 
 
-def test_a_request_for_what_was_not_there_is_not_remembered(tenant: Tenant) -> None:
+def test_key_of_a_request_that_found_nothing_can_be_used_again(tenant: Tenant) -> None:
     write = WRITES["change a session"]
     assert write.send(tenant, "").status == 404
     tenant.add(content="in a session", session_id="s")
@@ -191,7 +191,7 @@ def test_a_request_for_what_was_not_there_is_not_remembered(tenant: Tenant) -> N
     assert write.send(tenant, "").status == 200
 
 
-def test_a_conflict_is_not_remembered(tenant: Tenant, known: str) -> None:
+def test_key_of_a_conflict_can_be_used_again(tenant: Tenant, known: str) -> None:
     request = {"agent_id": "a", "content": "known"}
     assert tenant.send("POST", MEMORIES, request, once="key").status == 409
     tenant.send("DELETE", f"{MEMORIES}/{known}")
@@ -199,7 +199,7 @@ def test_a_conflict_is_not_remembered(tenant: Tenant, known: str) -> None:
     assert tenant.send("POST", MEMORIES, request, once="key").status == 201
 
 
-def test_a_request_that_was_not_allowed_is_not_remembered(in_process: InProcess, tenant: Tenant) -> None:
+def test_key_of_a_forbidden_request_can_be_used_again(in_process: InProcess, tenant: Tenant) -> None:
     reader = Tenant(in_process.core, tenants.create_key(in_process.store, "ours", "reader", ""))
     nobody = Tenant(in_process.core, "mtk_" + "0" * 64)
     assert nobody.send("POST", MEMORIES, ONE, once="key").status == 401
@@ -214,24 +214,24 @@ def test_simultaneous_writes_with_one_key_are_one_write(
 ) -> None:
     requests = [post(MEMORIES, tenant_key, msgspec.json.encode(body), once="key")] * MANY
 
-    answers = send_at_once(live_server.url, requests)
+    responses = send_at_once(live_server.url, requests)
 
-    assert {(a.status, a.body) for a in answers} == {(201, answers[0].body)}
-    replayed = Counter(a.headers.get("idempotent-replayed") for a in answers)
+    assert {(a.status, a.body) for a in responses} == {(201, responses[0].body)}
+    replayed = Counter(a.headers.get("idempotent-replayed") for a in responses)
     assert replayed == {None: 1, "true": MANY - 1}
-    stored = answers[0].json.get("memories", [answers[0].json])
+    stored = responses[0].json.get("memories", [responses[0].json])
     assert _ids(live_server, tenant_key) == {memory["id"] for memory in stored}
 
 
-def test_of_simultaneous_requests_with_one_key_one_is_done(live_server: LiveServer, tenant_key: str) -> None:
+def test_one_of_simultaneous_requests_with_one_key_is_done(live_server: LiveServer, tenant_key: str) -> None:
     bodies = [{"agent_id": "a", "content": f"one of two: {n % 2}"} for n in range(MANY)]
     requests = [post(MEMORIES, tenant_key, msgspec.json.encode(body), once="key") for body in bodies]
 
-    answers = send_at_once(live_server.url, requests)
+    responses = send_at_once(live_server.url, requests)
 
-    assert Counter(a.status for a in answers) == {201: MANY // 2, 409: MANY // 2}
-    assert {a.json["code"] for a in answers if a.status == 409} == {"idempotency_key_reused"}
-    assert _ids(live_server, tenant_key) == {a.json["id"] for a in answers if a.status == 201}
+    assert Counter(a.status for a in responses) == {201: MANY // 2, 409: MANY // 2}
+    assert {a.json["code"] for a in responses if a.status == 409} == {"idempotency_key_reused"}
+    assert _ids(live_server, tenant_key) == {a.json["id"] for a in responses if a.status == 201}
     assert len(_ids(live_server, tenant_key)) == 1
 
 
@@ -247,7 +247,7 @@ def _assert_reused(response: Response) -> None:
 
 
 def _state(server: InProcess) -> list[object]:
-    """All that writes change, but for what is remembered of the writes themselves."""
+    """Return all that writes change, except their kept responses."""
     tables = {"memories", "labels", "agents", "agent_counts", "counts", "sessions", "duplicates", "originals"}
     return [rows for name, rows in sorted(server.tables().items()) if name in tables]
 

@@ -1,4 +1,4 @@
-"""Memories that take long enter and leave the full-text index in parts, each in a transaction of its own."""
+"""Long memories enter and leave the full-text index in parts, each in its own transaction."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def process(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
-    """A server that neither indexes by itself nor takes anything out of its index."""
+    """Return a server that neither adds to its index nor removes from it in the background."""
     monkeypatch.setattr(indexing, "WAKES", 1 << 30)
     monkeypatch.setattr(Indexer, "merge", lambda *_: None)
     monkeypatch.setattr(Indexer, "_merge", lambda *_: None)
@@ -54,7 +54,7 @@ def process(file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
 
 
 class Stop(Exception):  # noqa: N818 - no error
-    """The process is gone."""
+    """The process has ended."""
 
 
 def connected(file: Path) -> closing[sqlite3.Connection]:
@@ -62,7 +62,7 @@ def connected(file: Path) -> closing[sqlite3.Connection]:
 
 
 def indexer(file: Path, after: Callable[[], None] = lambda: None) -> Indexer:
-    """An indexer of a store, which does something after each transaction."""
+    """Return an indexer of a store that calls a function after each transaction."""
 
     @contextmanager
     def connect() -> Iterator[sqlite3.Connection]:
@@ -76,14 +76,14 @@ def indexer(file: Path, after: Callable[[], None] = lambda: None) -> Indexer:
 
 
 def parts(file: Path) -> int:
-    """Take steps until there is nothing left; return how many transactions that took."""
+    """Take steps until nothing is left, and return the number of transactions."""
     taken: list[None] = []
     steps(indexer(file, lambda: taken.append(None)))
     return len(taken)
 
 
 def stop(file: Path, number: int) -> None:
-    """Take steps until so many transactions are done, of which none is the last."""
+    """Take steps for some transactions, of which none is the last."""
     left = [None] * number
 
     def after() -> None:
@@ -102,14 +102,12 @@ def steps(indexer: Indexer) -> None:
 
 
 def found(tenant: Tenant) -> list[list[str]]:
-    answers = [
-        json_of(tenant.send("POST", "/api/v1/search", {"limit": 100, **search})) for search in SEARCHES
-    ]
-    return [[memory["content"] for memory in answer["results"]] for answer in answers]
+    pages = [json_of(tenant.send("POST", "/api/v1/search", {"limit": 100, **search})) for search in SEARCHES]
+    return [[memory["content"] for memory in page["results"]] for page in pages]
 
 
 def waits(file: Path) -> tuple[int, int]:
-    """How many memories are to enter the index, and to leave it."""
+    """Return the number of memories that are to enter the index, and to leave it."""
     with closing(sqlite3.connect(file)) as store:
         sql = "SELECT (SELECT count(*) FROM unindexed), (SELECT count(*) FROM leaving)"
         entering, leaving = store.execute(sql).fetchone()
@@ -156,7 +154,7 @@ def test_a_search_finds_the_same_between_any_two_parts(
     assert [memory["id"] for memory in tenant.memories()] == [first["id"]]
 
 
-def test_a_memory_that_is_forgotten_at_any_part_of_its_indexing_leaves_nothing(
+def test_memory_forgotten_at_any_part_of_its_indexing_leaves_nothing(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
@@ -187,9 +185,7 @@ def test_a_memory_that_is_forgotten_at_any_part_of_its_indexing_leaves_nothing(
         assert b"zanzibar" not in path.read_bytes()
 
 
-def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
-    process: InProcess, file: Path
-) -> None:
+def test_entry_is_not_reused_before_its_memory_has_left_the_index(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     memory = json_of(tenant.add(content="red fox"))
     parts(file)
@@ -205,7 +201,7 @@ def test_an_entry_is_not_given_again_before_its_memory_has_left_the_index(
 
 @pytest.mark.parametrize("most", [entries.MAX_WORK, LITTLE], ids=["at once", "in parts"])
 @pytest.mark.parametrize("newer", [0, 1], ids=["the newest", "an older one"])
-def test_an_id_that_is_imported_again_while_it_is_indexed_has_its_new_words(
+def test_id_imported_again_while_it_is_indexed_has_its_new_words(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, most: float, newer: int
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", most)
@@ -230,9 +226,7 @@ def test_an_id_that_is_imported_again_while_it_is_indexed_has_its_new_words(
     assert results(tenant, "zebra") == [memory["id"]]
 
 
-def test_an_id_that_is_imported_again_leaves_the_index_though_its_first_memory_is_still_in_it(
-    process: InProcess, file: Path
-) -> None:
+def test_id_imported_twice_leaves_the_index_with_both_memories(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     memory = json_of(tenant.add(content=TEXTS["words"]))
     parts(file)
@@ -276,9 +270,7 @@ DELETE FROM migrations WHERE name = '0019-entries-used-once';
 """
 
 
-def test_memories_that_are_leaving_the_index_of_an_older_store_leave_it(
-    process: InProcess, file: Path
-) -> None:
+def test_memories_leaving_the_index_of_an_older_store_leave_it(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     for content in ("red fox", "red fox " * 1_000):
         assert tenant.add(content=content).status == 201
@@ -312,7 +304,7 @@ def results(tenant: Tenant, query: str) -> list[str]:
     return [memory["id"] for memory in found]
 
 
-def test_a_store_whose_index_a_long_memory_is_to_leave_is_whole(process: InProcess, file: Path) -> None:
+def test_store_with_a_long_memory_leaving_the_index_is_consistent(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     memory = json_of(tenant.add(content="red fox " * 1_000))
     parts(file)
@@ -322,7 +314,7 @@ def test_a_store_whose_index_a_long_memory_is_to_leave_is_whole(process: InProce
 
 
 @pytest.mark.parametrize("which", ["that is stored", "that is forgotten"])
-def test_two_processes_do_no_part_twice_of_a_memory(
+def test_two_processes_index_no_part_of_a_memory_twice(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
@@ -335,7 +327,7 @@ def test_two_processes_do_no_part_twice_of_a_memory(
     turns: list[None] = []
 
     def other() -> None:
-        if len(turns) < 2:  # after a part of ours, a part of theirs; then all that is left
+        if len(turns) < 2:  # after a part of one process, a part of the other; then the rest
             turns.append(None)
             if len(turns) == 1:
                 stop(file, 1)
@@ -348,7 +340,7 @@ def test_two_processes_do_no_part_twice_of_a_memory(
     assert_consistent(file)
 
 
-def test_what_a_killed_process_left_in_the_index_leaves_it_when_the_store_is_opened(
+def test_next_process_removes_what_a_killed_one_left_in_the_index(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", LITTLE)
@@ -364,7 +356,7 @@ def test_what_a_killed_process_left_in_the_index_leaves_it_when_the_store_is_ope
     assert_consistent(file)
 
 
-def test_what_was_forgotten_has_left_the_index_when_a_store_is_closed(process: InProcess, file: Path) -> None:
+def test_forgotten_memories_have_left_the_index_of_a_closed_store(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     for n in range(3):
         assert tenant.add(content=f"{n} {TEXTS['words']}").status == 201
@@ -376,8 +368,8 @@ def test_what_was_forgotten_has_left_the_index_when_a_store_is_closed(process: I
     assert_consistent(file)
 
 
-# Stores a memory and forgets it, which both take the index several transactions; and kills itself before or
-# after the one whose number it is told.
+# Stores a memory and forgets it, each in several transactions of the index, and kills itself before or after
+# one of them.
 LIVE = f"""
 from contextlib import contextmanager
 from durability.in_process import MEMORIES, InProcess
@@ -404,10 +396,10 @@ with InProcess(Path(sys.argv[1])) as process:
     assert tenant.send("DELETE", MEMORIES, query="agent_id=a").status == 200
     while waits():
         pass
-"""  # noqa: S608 - no SQL of ours
+"""  # noqa: S608 - not SQL
 
 
-def test_a_memory_is_indexed_and_forgotten_once_whenever_the_process_is_killed(tmp_path: Path) -> None:
+def test_memory_is_indexed_and_forgotten_once_despite_any_kill(tmp_path: Path) -> None:
     kept: list[int] = []
     for file in killed_at_each_step(LIVE, tmp_path):
         kept.append(len(assert_consistent(file)))
@@ -422,7 +414,7 @@ def test_a_memory_is_indexed_and_forgotten_once_whenever_the_process_is_killed(t
     assert min(kept.count(0), kept.count(1)) > 3
 
 
-def test_a_part_that_another_process_prevents_is_done_later(
+def test_part_that_another_process_blocks_is_done_later(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries, "MAX_WORK", LITTLE)

@@ -1,4 +1,4 @@
-"""The full-text index follows the memories in the background; a search finds each at once all the same."""
+"""The full-text index follows in the background; a search finds each memory at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FEW = indexing.WAKES // 2
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The store's file."""
+    """Return the store's file."""
     return tmp_path / "memtrace.db"
 
 
@@ -36,7 +36,7 @@ def unindexed(file: Path) -> int:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another process writes, and does not finish."""
+    """Hold another process's write open."""
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -53,9 +53,9 @@ def add(tenant: Tenant, number: int, word: str = "red") -> None:
 
 
 def contents(tenant: Tenant, **search: object) -> set[str]:
-    answer = tenant.send("POST", "/api/v1/search", {"limit": 1000, **search})
-    assert answer.status == 200, answer.body
-    return {memory["content"] for memory in json_of(answer)["results"]}
+    response = tenant.send("POST", "/api/v1/search", {"limit": 1000, **search})
+    assert response.status == 200, response.body
+    return {memory["content"] for memory in json_of(response)["results"]}
 
 
 SEARCHES = pytest.mark.parametrize(
@@ -69,12 +69,20 @@ SEARCHES = pytest.mark.parametrize(
         {"content_contains": "RED 1"},
         {"query": "red", "content_contains": "RED 1"},
     ],
-    ids=["a word", "in order", "not a word", "a phrase", "of an agent", "a piece", "a word and a piece"],
+    ids=[
+        "a word",
+        "in order",
+        "not a word",
+        "a phrase",
+        "of an agent",
+        "a substring",
+        "a word and a substring",
+    ],
 )
 
 
 @SEARCHES
-def test_a_search_finds_what_is_not_indexed_and_writes_nothing(
+def test_search_finds_unindexed_memories_and_writes_nothing(
     tenant: Tenant, file: Path, search: dict[str, object]
 ) -> None:
     for content in ("red 1", "blue 2", "blue red 1 red"):
@@ -121,18 +129,18 @@ def test_a_search_is_complete_up_to_100_matches_indexed_or_not(
     assert tenant.send("POST", MEMORIES, {"memories": batch}).status == 201
     search = {"query": "red", "min_importance": 1, "limit": 1_000}
 
-    def answer() -> tuple[int, bool]:
+    def outcome() -> tuple[int, bool]:
         page = json_of(tenant.send("POST", "/api/v1/search", search))
         return page["count"], page["is_complete"]
 
     assert unindexed(file) == 2 * number
-    assert answer() == (min(number, 100), number <= 100)
+    assert outcome() == (min(number, 100), number <= 100)
     in_process.store.tend()
     wait_until(lambda: unindexed(file) == 0)
-    assert answer() == (min(number, 100), number <= 100)
+    assert outcome() == (min(number, 100), number <= 100)
 
 
-def test_scores_follow_from_the_memories_of_the_own_organisation_alone(
+def test_scores_depend_on_the_own_organisation_alone(
     tenant: Tenant, in_process: InProcess, file: Path
 ) -> None:
     in_process.store.tend()
@@ -163,7 +171,7 @@ def test_a_search_finds_what_another_process_stored(tenant: Tenant, file: Path) 
     assert_consistent(file)
 
 
-def test_what_was_not_indexed_when_a_store_closed_is_indexed_by_the_next(file: Path) -> None:
+def test_next_process_indexes_what_a_closed_store_left_unindexed(file: Path) -> None:
     with InProcess(file) as process:
         add(process.tenant(), FEW)
         process.restart()
@@ -174,13 +182,13 @@ def test_what_was_not_indexed_when_a_store_closed_is_indexed_by_the_next(file: P
     assert_consistent(file)
 
 
-def test_many_are_indexed_without_a_search(tenant: Tenant, file: Path) -> None:
+def test_many_memories_are_indexed_without_a_search(tenant: Tenant, file: Path) -> None:
     add(tenant, 2 * indexing.BEHIND)
     wait_until(lambda: unindexed(file) == 0)
     assert_consistent(file)
 
 
-def test_what_is_forgotten_before_it_is_indexed_never_is(
+def test_memory_forgotten_before_it_is_indexed_never_is(
     tenant: Tenant, in_process: InProcess, file: Path
 ) -> None:
     first = json_of(tenant.add(content="red 1"))
@@ -202,7 +210,7 @@ def test_what_is_forgotten_before_it_is_indexed_never_is(
     assert not {"1", "2"} & terms
 
 
-def test_a_server_indexes_by_itself(file: Path) -> None:
+def test_server_indexes_in_the_background(file: Path) -> None:
     with InProcess(file) as process:
         process.store.tend()
         add(process.tenant(), 10)
@@ -210,7 +218,7 @@ def test_a_server_indexes_by_itself(file: Path) -> None:
     assert_consistent(file)
 
 
-def test_what_is_submitted_is_indexed_by_itself_when_it_is_much(
+def test_large_submitted_write_is_indexed_in_the_background(
     in_process: InProcess, tenant: Tenant, file: Path
 ) -> None:
     memories = [{"agent_id": "a", "content": f"red {n}"} for n in range(indexing.WAKES)]
@@ -247,7 +255,7 @@ def test_a_search_ends_while_others_go_on_writing(tenant: Tenant, file: Path) ->
     assert_consistent(file)
 
 
-def test_a_step_that_another_process_prevents_is_done_later(
+def test_step_that_another_process_blocks_is_done_later(
     tenant: Tenant, in_process: InProcess, file: Path
 ) -> None:
     add(tenant, FEW)
@@ -270,10 +278,12 @@ def test_processes_index_together_what_each_stored(file: Path) -> None:
     assert_consistent(file)
 
 
-def test_a_search_says_what_it_did_not_reach(tenant: Tenant, in_process: InProcess, file: Path) -> None:
+def test_search_reports_unindexed_memories_that_it_did_not_reach(
+    tenant: Tenant, in_process: InProcess, file: Path
+) -> None:
     add(tenant, queries.TAIL + 10)
     wait_until(lambda: unindexed(file) == 0)
-    with closing(sqlite3.connect(file)) as connection:  # as after an upgrade that makes the index anew
+    with closing(sqlite3.connect(file)) as connection:  # as after an upgrade that rebuilds the index
         for table in ("words_1", "stems_1", "pieces_1"):
             connection.execute(f"INSERT INTO {table} ({table}) VALUES ('delete-all')")  # noqa: S608
         connection.execute("DELETE FROM terms")
@@ -282,15 +292,15 @@ def test_a_search_says_what_it_did_not_reach(tenant: Tenant, in_process: InProce
 
     with locked(file):
         for search in ({"query": "red"}, {"content_contains": "red"}, {"query": "red", "order": "asc"}):
-            answer = json_of(tenant.send("POST", "/api/v1/search", search))
-            assert (answer["unindexed_count"], answer["is_complete"]) == (10, False), search
-        answer = json_of(tenant.send("POST", "/api/v1/search", {"query": "2009"}))
-        assert [memory["content"] for memory in answer["results"]] == ["red 2009"]
-        assert (answer["unindexed_count"], answer["is_complete"]) == (10, False)
+            response = json_of(tenant.send("POST", "/api/v1/search", search))
+            assert (response["unindexed_count"], response["is_complete"]) == (10, False), search
+        response = json_of(tenant.send("POST", "/api/v1/search", {"query": "2009"}))
+        assert [memory["content"] for memory in response["results"]] == ["red 2009"]
+        assert (response["unindexed_count"], response["is_complete"]) == (10, False)
         assert json_of(tenant.send("POST", "/api/v1/search", {}))["unindexed_count"] == 0
 
     in_process.store.tend()
     wait_until(lambda: unindexed(file) == 0)
-    answer = json_of(tenant.send("POST", "/api/v1/search", {"content_contains": "red"}))
-    assert (answer["unindexed_count"], answer["is_complete"]) == (0, True)
+    response = json_of(tenant.send("POST", "/api/v1/search", {"content_contains": "red"}))
+    assert (response["unindexed_count"], response["is_complete"]) == (0, True)
     assert_consistent(file)

@@ -1,4 +1,4 @@
-"""A server is killed in the middle of concurrent writes, again and again, on one store: nothing is lost."""
+"""A server is killed during concurrent writes, again and again, on one store: nothing is lost."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "Straße,", "naïve", 
 
 @define
 class Write:
-    """A write, and what became of it.
+    """A write, and its outcome.
 
     Attributes:
-        api_key: Of the tenant that it is for; None for the server's own, which is another after each start.
-        body: What is sent.
-        contents: What it stores; each content is like no other.
+        api_key: The key of its tenant; None for the server's own, which differs after each start.
+        body: The body of the request.
+        contents: The contents that it stores; each is unique.
         forgets: The content that it deletes.
-        path: Where it is sent.
+        path: The path of the request.
         once: Its Idempotency-Key.
-        answer: Status and body; None if they never came.
+        response: Status and body of the response; None without one.
     """
 
     api_key: str | None = None
@@ -51,10 +51,10 @@ class Write:
     forgets: str | None = None
     path: str = MEMORIES
     once: str | None = None
-    answer: tuple[int, bytes] | None = None
+    response: tuple[int, bytes] | None = None
 
     def send(self, client: httpx.Client) -> tuple[int, bytes]:
-        """Send it, once more perhaps."""
+        """Send the request, the first time or again."""
         headers = {"Content-Type": "application/json"} if self.body else {}
         headers |= {"x-api-key": self.api_key} if self.api_key else {}
         headers |= {"Idempotency-Key": self.once} if self.once else {}
@@ -64,36 +64,36 @@ class Write:
 
     @property
     def stored(self) -> list[dict[str, Any]]:
-        """The memories that the answer names."""
-        assert self.answer is not None
-        status, body = self.answer
+        """Return the memories of the response."""
+        assert self.response is not None
+        status, body = self.response
         assert status in {200, 201}, body
-        answer = msgspec.json.decode(body)
-        return list(answer["memories"]) if "memories" in answer else [answer]
+        decoded = msgspec.json.decode(body)
+        return list(decoded["memories"]) if "memories" in decoded else [decoded]
 
 
 @define
 class Ledger:
-    """Every write that was sent, and how many were answered."""
+    """Every write that was sent, and the number of responses."""
 
     writes: list[Write] = field(factory=list)
-    answered: int = 0
+    responded: int = 0
     _changed: threading.Condition = field(factory=threading.Condition)
 
     def send(self, write: Write, client: httpx.Client) -> Write:
-        """Send a write and note what happens to it."""
+        """Send a write, and record its outcome."""
         self.writes.append(write)
-        write.answer = write.send(client)
+        write.response = write.send(client)
         with self._changed:
-            self.answered += 1
+            self.responded += 1
             self._changed.notify_all()
         return write
 
-    def wait_for_answers(self, number: int) -> None:
-        """Wait until so many more writes were answered."""
+    def wait_for_responses(self, number: int) -> None:
+        """Wait for a number of further responses."""
         with self._changed:
-            target = self.answered + number
-            assert self._changed.wait_for(lambda: self.answered >= target, PATIENCE)
+            target = self.responded + number
+            assert self._changed.wait_for(lambda: self.responded >= target, PATIENCE)
 
 
 @define
@@ -101,7 +101,7 @@ class Neighbour:
     """An embedded client on the same store.
 
     Attributes:
-        stored: The ids of what it stored, by content.
+        stored: The ids of its memories, by content.
     """
 
     _url: str
@@ -110,12 +110,12 @@ class Neighbour:
     _is_over: bool = False
 
     def go_on(self) -> None:
-        """Write some more."""
+        """Allow some more writes."""
         self._may_write.release(100)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Write in a thread, whenever it may."""
+        """Write in a thread, whenever writes are allowed."""
         with ThreadPoolExecutor(1) as threads:
             writer = threads.submit(self._write)
             try:
@@ -139,18 +139,18 @@ class Neighbour:
     ("store_url", "rounds", "has_neighbour"),
     [
         pytest.param("sqlite", 3, False, id="SQLite"),
-        # Somebody has the file open all the time: what the dead leave is not recovered, but passed over.
+        # The file is always open: the remains of killed processes are skipped rather than recovered.
         pytest.param("sqlite", 2, True, id="SQLite, beside an embedded client"),
         pytest.param("postgres", 2, True, id="PostgreSQL, beside an embedded client"),
     ],
     indirect=["store_url"],
 )
-def test_what_was_acknowledged_outlives_a_killed_server(
+def test_acknowledged_writes_survive_a_killed_server(
     tmp_path: Path, *, store_url: str, rounds: int, has_neighbour: bool, seed: int
 ) -> None:
     importer = _make_tenant(store_url)
     ledger = Ledger()
-    dice = random.Random(seed)  # noqa: S311 - nothing here is secret
+    dice = random.Random(seed)  # noqa: S311 - not a secret
     with ExitStack() as stack:
         neighbour = Neighbour(store_url)
         if has_neighbour:
@@ -163,7 +163,7 @@ def test_what_was_acknowledged_outlives_a_killed_server(
                     neighbour.go_on()
                     _kill_while_writing(server, ledger, importer, dice)
     _assert_kept(store_url, ledger.writes, neighbour.stored)
-    assert all(write.answer for write in ledger.writes)
+    assert all(write.response for write in ledger.writes)
     assert bool(neighbour.stored) == has_neighbour
 
 
@@ -188,7 +188,7 @@ def _kill_while_writing(server: LiveServer, ledger: Ledger, importer: str, dice:
     with ThreadPoolExecutor(len(works)) as threads:
         writers = [threads.submit(write_until_killed, work, dice.getrandbits(64)) for work in works]
         try:
-            ledger.wait_for_answers(dice.randint(5, 100))
+            ledger.wait_for_responses(dice.randint(5, 100))
         finally:
             server.kill()
         for writer in writers:
@@ -224,7 +224,7 @@ def _single(dice: random.Random) -> Write:
 
 def _batch(dice: random.Random, requests: Sequence[dict[str, Any]], api_key: str | None = None) -> Write:
     once = _name(dice) if dice.random() < 0.7 else None
-    if once is None:  # so that what was stored is returned when it is sent again
+    if once is None:  # makes a repeated request return what was stored
         requests = [request | {"on_duplicate": "return"} for request in requests]
     body = msgspec.json.encode({"memories": requests})
     return Write(api_key=api_key, body=body, contents=[r["content"] for r in requests], once=once)
@@ -255,25 +255,25 @@ def _name(dice: random.Random) -> str:
 
 
 def _retry(server: LiveServer, writes: Sequence[Write], dice: random.Random, *, is_first: bool) -> None:
-    """Send what was not answered once more, and some of what was."""
-    lost = [write for write in writes if write.answer is None]
+    """Send again all writes without a response, and some of the others."""
+    lost = [write for write in writes if write.response is None]
     assert lost or is_first
     forgotten = {write.forgets for write in writes}
-    answered = [w for w in writes if w.answer and w.once and not forgotten.intersection(w.contents)]
+    done = [w for w in writes if w.response and w.once and not forgotten.intersection(w.contents)]
     with _client(server) as client:
         for write in lost:
-            write.answer = write.send(client)
-            status, body = write.answer
-            if status == 409:  # it had landed, and there is no key to tell that this is the same write
+            write.response = write.send(client)
+            status, body = write.response
+            if status == 409:  # already applied, without a key by which the server could tell
                 assert write.once is None
                 path = f"{MEMORIES}/{msgspec.json.decode(body)['existing_id']}"
-                write.answer = (201, client.get(path).content)
-        for write in dice.sample(answered, min(20, len(answered))):
-            assert write.send(client) == write.answer
+                write.response = (201, client.get(path).content)
+        for write in dice.sample(done, min(20, len(done))):
+            assert write.send(client) == write.response
 
 
 def _assert_kept(store_url: str, writes: Sequence[Write], neighbour: Mapping[str, str]) -> None:
-    """Compare the store with all that was sent and answered."""
+    """Compare the store with all requests and responses."""
     rows = assert_consistent_at(store_url)
     if store_url.startswith("sqlite:"):
         _assert_order(store_url.removeprefix("sqlite:///"), rows)
@@ -284,9 +284,9 @@ def _assert_kept(store_url: str, writes: Sequence[Write], neighbour: Mapping[str
     forgotten = {write.forgets for write in writes if write.forgets}
     for write in writes:
         if write.forgets:
-            assert write.answer in {None, (204, b"")}
-            assert write.answer is None or write.forgets not in found
-        elif write.answer is None:
+            assert write.response in {None, (204, b"")}
+            assert write.response is None or write.forgets not in found
+        elif write.response is None:
             assert sum(content in found for content in write.contents) in {0, len(write.contents)}
         else:
             assert [memory["content"] for memory in write.stored] == write.contents
@@ -296,12 +296,12 @@ def _assert_kept(store_url: str, writes: Sequence[Write], neighbour: Mapping[str
         assert [memory["id"] for memory in found[content]] == [memory_id]
     superseded = {memory["supersedes"] for [memory] in found.values() if "supersedes" in memory}
     assert superseded == {row.doc["id"] for row in rows if row.is_superseded}
-    heard_of = {content for write in writes for content in write.contents}
-    assert all(content in heard_of or content.startswith("neighbour ") for content in found)
+    sent = {content for write in writes for content in write.contents}
+    assert all(content in sent or content.startswith("neighbour ") for content in found)
 
 
 def _assert_order(file: str, rows: Sequence[Row]) -> None:
-    """Nothing that came late is forgotten here, so what an organisation notes of it is exact."""
+    """Check `in_order`, which is exact, as no late memory is forgotten here."""
     with closing(sqlite3.connect(file)) as store:
         for org, in_order in store.execute("SELECT number, in_order FROM orgs"):
             moments = [row.time for row in rows if row.org == org]

@@ -28,7 +28,7 @@ from memtrace_server.store.records import Filter
 from memtrace_server.store.sqlite import texts, tidying
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
-STEP = 100_000  # characters, in these tests
+STEP = 100_000  # characters
 SECRET = "nobody heard of a zanzibarquokka"
 LARGE = [f"{n} {SECRET} " + "x" * 20_000 for n in range(20)]
 
@@ -54,7 +54,7 @@ def batch(contents: list[str] = LARGE, **fields: Any) -> dict[str, Any]:
 
 
 def give_up(process: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin to store a batch whose client leaves when some of it is staged."""
+    """Begin to store a batch whose client leaves when a part of it is staged."""
     work = process.tenant().begin("POST", MEMORIES, batch()).todo
     assert isinstance(work, Work)
     deadline = Deadline()
@@ -76,7 +76,7 @@ def staged(file: Path) -> int:
 
 
 def between_steps(process: InProcess, tenant: Tenant, body: object, *others: Write) -> list[str]:
-    """Store a batch, and other writes that come once it has begun; return in which order they were told."""
+    """Store a batch, and submit other writes once it has begun; return the order of the outcomes."""
     work = tenant.begin("POST", MEMORIES, body).todo
     assert isinstance(work, Work)
     order: list[str] = []
@@ -84,11 +84,11 @@ def between_steps(process: InProcess, tenant: Tenant, body: object, *others: Wri
 
     def run(transaction: Transaction) -> Any:
         order.append("attempted")
-        process.store.submit(waiting, tell)
+        process.store.submit(waiting, record)
         waiting.clear()
         return work.run(transaction)
 
-    def tell(outcomes: Sequence[tuple[Any, Outcome[Any]]]) -> None:
+    def record(outcomes: Sequence[tuple[Any, Outcome[Any]]]) -> None:
         for write, (_, failure) in outcomes:
             assert failure is None
             order.append(f"other {write.org}")
@@ -134,7 +134,7 @@ def test_no_transaction_of_a_large_batch_writes_more_than_a_step(
 
 
 @pytest.mark.parametrize("on_duplicate", ["reject", "return"])
-def test_what_others_store_between_the_steps_is_a_duplicate(
+def test_equal_memory_stored_between_the_steps_is_a_duplicate(
     process: InProcess, file: Path, on_duplicate: str
 ) -> None:
     tenant = process.tenant()
@@ -153,7 +153,7 @@ def test_what_others_store_between_the_steps_is_a_duplicate(
     assert_consistent(file)
 
 
-def test_what_was_staged_for_nothing_is_removed_soon(process: InProcess, file: Path) -> None:
+def test_staged_texts_of_a_failed_batch_are_removed(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     same = other(tenant, 2, {"agent_id": "a", "content": LARGE[3]})
     with pytest.raises(Problem):
@@ -164,7 +164,7 @@ def test_what_was_staged_for_nothing_is_removed_soon(process: InProcess, file: P
     assert_consistent(file)
 
 
-def test_what_was_staged_for_a_write_that_came_late_is_removed_soon(
+def test_staged_texts_of_an_abandoned_write_are_removed(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_up(process, monkeypatch)
@@ -173,7 +173,9 @@ def test_what_was_staged_for_a_write_that_came_late_is_removed_soon(
 
 
 @pytest.mark.parametrize("seconds_ahead", [-3_600, 3_600], ids=["long ago", "while the clock was ahead"])
-def test_what_a_killed_process_staged_is_removed(process: InProcess, file: Path, seconds_ahead: int) -> None:
+def test_staged_texts_of_a_killed_process_are_removed(
+    process: InProcess, file: Path, seconds_ahead: int
+) -> None:
     def stage(transaction: Any) -> None:
         transaction.stage(1, LARGE, times.now() + seconds_ahead * times.SECOND)
 
@@ -184,13 +186,13 @@ def test_what_a_killed_process_staged_is_removed(process: InProcess, file: Path,
     wait_until(lambda: not staged(file))
 
 
-def test_nothing_is_left_after_a_vacuum_of_what_was_staged(process: InProcess, file: Path) -> None:
+def test_vacuum_removes_staged_texts_from_all_files(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
 
     def stage(transaction: Any) -> None:
         transaction.stage(1, LARGE, times.now())
 
-    process.store.write(stage)  # as a process does that is killed then
+    process.store.write(stage)  # like a process that is killed then
     assert tenant.send("POST", MEMORIES, batch()).status == 201
     assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
     process.store.vacuum()
@@ -198,7 +200,7 @@ def test_nothing_is_left_after_a_vacuum_of_what_was_staged(process: InProcess, f
         assert SECRET.encode() not in path.read_bytes()
 
 
-def test_what_was_staged_for_nothing_leaves_all_files(
+def test_staged_texts_of_an_abandoned_write_leave_all_files(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     give_up(process, monkeypatch)
@@ -214,7 +216,7 @@ def test_a_write_in_progress_survives_a_vacuum(process: InProcess, file: Path) -
 
     def run(transaction: Any) -> Any:
         attempts.append(staged(file))
-        if len(attempts) == 2:  # all is staged; the vacuum queues for the lock that is held now
+        if len(attempts) == 2:  # all texts are staged; the vacuum waits for the lock that this write holds
             vacuum.start()
             wait_until(cast("Any", process.store)._writing._lock._next.locked)  # noqa: SLF001
             raise texts.Unstaged(1, ["one more"])
@@ -228,7 +230,7 @@ def test_a_write_in_progress_survives_a_vacuum(process: InProcess, file: Path) -
     assert_consistent(file)
 
 
-def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, file: Path) -> None:
+def test_text_that_was_removed_too_early_is_staged_again(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     work = tenant.begin("POST", MEMORIES, batch()).todo
     assert isinstance(work, Work)
@@ -244,7 +246,7 @@ def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, f
             pass
 
     def first(transaction: Any) -> Any:
-        if attempts == 1:  # all is staged
+        if attempts == 1:  # all texts are staged
             process.store.submit([Write(run=sweep, org=9)])
         return run(transaction)
 
@@ -255,7 +257,7 @@ def test_a_text_that_was_removed_too_early_is_staged_again(process: InProcess, f
     assert_consistent(file)
 
 
-def test_equal_long_texts_of_a_batch_are_stored_each(process: InProcess, file: Path) -> None:
+def test_equal_long_texts_of_a_batch_are_all_stored(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     same = [LARGE[0]] * 12
     assert tenant.send("POST", MEMORIES, batch(same, on_duplicate="store")).status == 201
@@ -263,7 +265,7 @@ def test_equal_long_texts_of_a_batch_are_stored_each(process: InProcess, file: P
     assert_consistent(file)
 
 
-def test_a_large_batch_is_replayed(process: InProcess, file: Path) -> None:
+def test_retry_of_a_large_batch_gets_the_first_response(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     first = tenant.send("POST", MEMORIES, batch(), once="the-same")
     again = tenant.send("POST", MEMORIES, batch(), once="the-same")
@@ -284,7 +286,7 @@ def test_a_large_import_is_stored_in_steps(tmp_path: Path, file: Path) -> None:
         assert len(assert_consistent(store)) == len(LARGE)
 
 
-def test_of_long_memories_that_are_forgotten_nothing_is_left(process: InProcess, file: Path) -> None:
+def test_forgotten_long_memories_leave_no_text(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     assert tenant.send("POST", MEMORIES, batch()).status == 201
     assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": len(LARGE)}
@@ -318,7 +320,7 @@ def test_others_write_while_long_memories_are_forgotten(process: InProcess, file
     assert_consistent(file)
 
 
-def test_writes_that_wait_together_forget_long_memories_in_turns(
+def test_queued_writes_forget_long_memories_in_several_transactions(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = process.tenant()
@@ -328,7 +330,7 @@ def test_writes_that_wait_together_forget_long_memories_in_turns(
     real = SqliteTransaction.finish
 
     def finish(transaction: Any) -> None:
-        removed.append(transaction._long_forgotten)  # noqa: SLF001 - what takes long
+        removed.append(transaction._long_forgotten)  # noqa: SLF001 - the slow part
         real(transaction)
 
     monkeypatch.setattr(SqliteTransaction, "finish", finish)
@@ -338,12 +340,12 @@ def test_writes_that_wait_together_forget_long_memories_in_turns(
     outcomes: list[Outcome[Any]] = []
     done = threading.Event()
 
-    def tell(some: Sequence[tuple[Any, Outcome[Any]]]) -> None:
+    def record(some: Sequence[tuple[Any, Outcome[Any]]]) -> None:
         outcomes.extend(outcome for _, outcome in some)
         if len(outcomes) == len(works):
             done.set()
 
-    process.store.submit([Write(run=work.run, org=2) for work in works if isinstance(work, Work)], tell)
+    process.store.submit([Write(run=work.run, org=2) for work in works if isinstance(work, Work)], record)
     assert done.wait(60)
     assert [failure for _, failure in outcomes] == [None] * len(stored)
     assert [number for number in removed if number] == [texts.FORGOTTEN] * 3
@@ -361,7 +363,7 @@ def test_long_memories_that_expired_are_swept_some_at_a_time(process: InProcess,
         assert len(assert_consistent(file)) == left
 
 
-def test_short_memories_that_expired_wait_for_no_long_ones(process: InProcess, file: Path) -> None:
+def test_expired_short_memories_are_swept_before_long_ones(process: InProcess, file: Path) -> None:
     tenant = process.tenant()
     many = batch([*[f"{n} {'x' * texts.LONG}" for n in range(40)], "short"], ttl=1)
     assert tenant.send("POST", MEMORIES, many).status == 201
@@ -369,7 +371,7 @@ def test_short_memories_that_expired_wait_for_no_long_ones(process: InProcess, f
     assert len(assert_consistent(file)) == 40
 
 
-def test_a_sweep_goes_on_with_long_memories_as_long_as_it_may(
+def test_sweep_continues_with_long_memories_for_its_time(
     process: InProcess, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "_TIDY_EVERY", 3_600 * times.SECOND)
@@ -394,7 +396,7 @@ def test_long_memories_are_swept_faster_when_more_are_added(
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("UPDATE memories SET expires_at = 1")
     store: Any = process.store
-    with store._writing.held(math.inf):  # noqa: SLF001 - as the thread tidies
+    with store._writing.held(math.inf):  # noqa: SLF001 - like the thread that tidies
         rests = [store._tidy(times.now(), sweeps=True) for _ in range(2)]  # noqa: SLF001
     process.restart()
     store = process.store
@@ -404,7 +406,7 @@ def test_long_memories_are_swept_faster_when_more_are_added(
     assert rests == [0.0, 0.0, 1.0]
 
 
-# Stores a batch, and kills itself before or after the transaction whose number it is told.
+# Stores a batch, and kills itself before or after one of its transactions.
 STORE = f"""
 from durability.in_process import MEMORIES, InProcess
 from memtrace_server.store.sqlite import store, texts
@@ -423,7 +425,7 @@ with InProcess(Path(sys.argv[1])) as process:
 """
 
 
-def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
+def test_large_batch_killed_at_any_step_is_stored_fully_or_not_at_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes: list[int] = []
@@ -443,7 +445,7 @@ def test_a_large_batch_that_is_killed_at_any_step_is_stored_whole_or_not_at_all(
     assert len(outcomes) > 2 * len(LARGE) * 20_000 // (2 * STEP) + 4  # the batch is attempted twice
 
 
-def test_long_memories_of_an_older_store_are_laid_apart(file: Path) -> None:
+def test_long_texts_of_an_older_store_are_moved_out_of_their_rows(file: Path) -> None:
     with InProcess(file) as process:
         tenant = process.tenant()
         for fields in ({}, {"ttl": 9_999}, {"time": "2026-01-01T00:00:00Z"}, {"tags": ["a, b"]}):

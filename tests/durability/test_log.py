@@ -1,4 +1,4 @@
-"""The write-ahead log: kept short beside the writer, whoever reads or writes."""
+"""The write-ahead log: kept short in the background, whoever reads or writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from memtrace_server.store.sqlite.file import StoreFile
 from memtrace_server.store.sqlite.transaction import SqliteTransaction
 
 PAGE, HEAD = 4_096, 24
-LONG = 100  # pages, in these tests
+LONG = 100  # pages
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,7 @@ def pages_written(file: Path) -> int:
     return file.with_name(f"{file.name}-wal").stat().st_size // (PAGE + HEAD)
 
 
-def test_a_log_begins_anew_while_writes_go_on(file: Path) -> None:
+def test_log_restarts_while_writes_go_on(file: Path) -> None:
     with InProcess(file) as process:
         tenant = process.tenant()
         for n in range(400):  # some 4,000 pages
@@ -47,9 +47,7 @@ def test_a_log_begins_anew_while_writes_go_on(file: Path) -> None:
     assert len(assert_consistent(file)) == 400
 
 
-def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_log_is_shortened_once_its_last_reader_has_ended(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tidying, "_LONGEST_LOG", 2 * LONG * PAGE)
     with InProcess(file) as process:
         tenant = process.tenant()
@@ -66,7 +64,7 @@ def test_a_log_that_somebody_reads_is_shortened_when_they_have_gone(
     assert len(assert_consistent(file)) == 100
 
 
-def test_a_log_is_as_long_as_what_was_written_since_it_began_anew(file: Path) -> None:
+def test_length_of_a_log_counts_pages_since_its_restart(file: Path) -> None:
     with InProcess(file) as process:
         process.tenant()
     with closing(sqlite3.connect(file, isolation_level=None)) as store:
@@ -77,7 +75,7 @@ def test_a_log_is_as_long_as_what_was_written_since_it_began_anew(file: Path) ->
         ours = StoreFile(str(file))
         assert [ours.has_long_log(pages) for pages in (size - 1, size, size + 1)] == [True, False, False]
         store.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        store.execute("INSERT INTO other VALUES (1)")  # which begins it anew, in the same file
+        store.execute("INSERT INTO other VALUES (1)")  # restarts the log, in the same file
         assert pages_written(file) == size
         assert not ours.has_long_log(size // 2)
         assert ours.has_long_log(0)
@@ -96,7 +94,7 @@ def test_a_log_is_shortened_though_sweeps_fail(file: Path, monkeypatch: pytest.M
         assert pages_written(file) < 2_000
 
 
-def test_a_log_that_cannot_be_emptied_is_let_rest(
+def test_log_that_cannot_be_emptied_is_retried_rarely(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(checkpoints, "_RETRY", 1e-9)

@@ -33,7 +33,7 @@ class Fleet:
         self.servers = [self.start(workers) for workers in (1, 2, 2)]
 
     def start(self, workers: int) -> LiveServer:
-        """Start a server more."""
+        """Start another server."""
         self._number += 1
         folder = self._folder / str(self._number)
         folder.mkdir()
@@ -41,7 +41,7 @@ class Fleet:
         return self._stack.enter_context(server)
 
     def create_key(self) -> tuple[str, str]:
-        """Create an organisation; return a key of it, and the key's id."""
+        """Create an organisation, and return a key of it and the key's id."""
         with closing(open_store(self.store)) as store:
             org = tenants.create_org(store, f"org {len(tenants.list_orgs(store))}")
             key = tenants.create_key(store, org.id, "admin", "")
@@ -54,7 +54,7 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(postgres_schemas: Schemas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Servers of all tests of this module."""
+    """Return the servers of all tests of this module."""
     schema = postgres_schemas.take()
     store = postgres_schemas.cluster.url_of("postgres", f"?options=-csearch_path%3D{schema},public")
     with closing(Fleet(tmp_path_factory.mktemp("fleet"), store)) as fleet:
@@ -64,7 +64,7 @@ def fleet(postgres_schemas: Schemas, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def clients(fleet: Fleet) -> Iterator[Sequence[Memtrace]]:
-    """Clients with one key, of which each leads to a server of its own."""
+    """Return clients with one key, each of a different server."""
     key, _ = fleet.create_key()
     with ExitStack() as stack:
         yield [
@@ -74,7 +74,7 @@ def clients(fleet: Fleet) -> Iterator[Sequence[Memtrace]]:
 
 
 class Balanced(httpx.BaseTransport):
-    """Sends each request to the next of the servers, as a load balancer does."""
+    """Send each request to the next server, like a load balancer."""
 
     def __init__(self, servers: Callable[[], Sequence[LiveServer]]) -> None:
         self._servers = servers
@@ -93,7 +93,7 @@ def contents(client: Memtrace) -> list[str]:
     return [memory.content for memory in client.iter_memories()]
 
 
-def test_of_equal_writes_over_all_servers_one_is_stored(clients: Sequence[Memtrace]) -> None:
+def test_one_of_equal_writes_over_all_servers_is_stored(clients: Sequence[Memtrace]) -> None:
     for number in range(3):
         start = threading.Barrier(MANY)
 
@@ -107,9 +107,9 @@ def test_of_equal_writes_over_all_servers_one_is_stored(clients: Sequence[Memtra
                 return f"existing {conflict.existing_id}"
 
         with ThreadPoolExecutor(MANY) as threads:
-            told = Counter(threads.map(store, [clients[n % 3] for n in range(MANY)], timeout=PATIENCE))
-        (stored,) = [memory_id for memory_id in told if not str(memory_id).startswith("existing ")]
-        assert told == {stored: 1, f"existing {stored}": MANY - 1}
+            outcomes = Counter(threads.map(store, [clients[n % 3] for n in range(MANY)], timeout=PATIENCE))
+        (stored,) = [memory_id for memory_id in outcomes if not str(memory_id).startswith("existing ")]
+        assert outcomes == {stored: 1, f"existing {stored}": MANY - 1}
     assert len(contents(clients[0])) == 3
 
 
@@ -140,18 +140,18 @@ def test_a_tail_through_one_server_sees_what_others_store(clients: Sequence[Memt
     assert [memory.content for memory in page.memories] == ["through the third"]
 
 
-def test_a_killed_server_loses_nothing_that_it_acknowledged(fleet: Fleet) -> None:
+def test_killed_server_loses_no_acknowledged_write(fleet: Fleet) -> None:
     key, _ = fleet.create_key()
     doomed = fleet.start(1)
-    told: list[str] = []
+    outcomes: list[str] = []
     enough = threading.Event()
 
     def write(writer: int) -> None:
         with Memtrace(doomed.url, key, max_retries=0) as client, suppress(APIConnectionError):
             for number in range(10_000):
                 client.remember("a", f"{writer} {number}")
-                told.append(f"{writer} {number}")
-                if len(told) > 100:
+                outcomes.append(f"{writer} {number}")
+                if len(outcomes) > 100:
                     enough.set()
 
     with ThreadPoolExecutor(8) as threads:
@@ -162,9 +162,9 @@ def test_a_killed_server_loses_nothing_that_it_acknowledged(fleet: Fleet) -> Non
             each.result(PATIENCE)
     with Memtrace(fleet.servers[1].url, key) as client:
         stored = contents(client)
-    assert set(told) <= set(stored)
+    assert set(outcomes) <= set(stored)
     assert len(stored) == len(set(stored))
-    assert len(set(stored) - set(told)) <= 8
+    assert len(set(stored) - set(outcomes)) <= 8
 
 
 def test_a_rolling_restart_drops_no_request_of_a_client_that_retries(fleet: Fleet) -> None:
@@ -173,16 +173,16 @@ def test_a_rolling_restart_drops_no_request_of_a_client_that_retries(fleet: Flee
     stop = threading.Event()
 
     def write(writer: int) -> list[str]:
-        told: list[str] = []
+        outcomes: list[str] = []
         transport = Balanced(lambda: servers)
         with (
             httpx.Client(transport=transport) as http_client,
             Memtrace("http://balanced", key, http_client=http_client, max_retries=10) as client,
         ):
             while not stop.is_set():
-                client.remember("a", f"{writer} {len(told)}")
-                told.append(f"{writer} {len(told)}")
-        return told
+                client.remember("a", f"{writer} {len(outcomes)}")
+                outcomes.append(f"{writer} {len(outcomes)}")
+        return outcomes
 
     with ThreadPoolExecutor(4) as threads:
         writing = [threads.submit(write, writer) for writer in range(4)]
@@ -191,6 +191,6 @@ def test_a_rolling_restart_drops_no_request_of_a_client_that_retries(fleet: Flee
             servers[at] = fleet.start(1)
             old.__exit__(None, None, None)
         stop.set()
-        told = [said for each in writing for said in each.result(PATIENCE)]
+        outcomes = [said for each in writing for said in each.result(PATIENCE)]
     with Memtrace(fleet.servers[1].url, key) as client:
-        assert sorted(contents(client)) == sorted(told)
+        assert sorted(contents(client)) == sorted(outcomes)

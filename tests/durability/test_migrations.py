@@ -1,4 +1,4 @@
-"""A store that an older version wrote is opened by this one, with all that is in it."""
+"""Stores of older versions are opened by this one, with all their data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STORES = Path(__file__).parent.parent / "data" / "stores"
 DAY = 86_400
 AT_ONCE = 4
 
-# As a process of its own: opens a store whose schema lacks a step, when it is told to.
+# Runs in its own process: opens a store whose schema lacks a step, once it reads a line.
 OPEN = """
 import sys
 from contextlib import closing
@@ -55,10 +55,10 @@ SELECT n FROM numbers;
 
 @frozen
 class Old:
-    """A copy of a store that an older version wrote, and what that version answered of it.
+    """A copy of a store that an older version wrote, and the recorded responses of that version.
 
     Attributes:
-        keys: Texts of its keys, by who has them; they are made for each copy.
+        keys: Texts of its keys, by their owner; they are made for each copy.
     """
 
     file: Path
@@ -67,11 +67,11 @@ class Old:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Return the URL of the copy."""
         return f"sqlite:///{self.file}"
 
     def key(self, recorded: dict[str, Any]) -> str:
-        """The key that a request was sent with."""
+        """Return the key of a recorded request."""
         return self.keys[recorded["who"]]
 
 
@@ -85,7 +85,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Old:
 
 
 def _add_keys(file: Path, rows: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Give a store the keys that it had, with new texts: no store that is kept has any."""
+    """Give a store its keys with new texts: stored files have none."""
     texts = {who: auth.new_key() for who in rows}
     with closing(sqlite3.connect(file)) as database, database:
         database.executemany(
@@ -98,7 +98,7 @@ def _add_keys(file: Path, rows: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, old: Old) -> Clock:
-    """The clock stands where it stood when the answers were recorded."""
+    """Stop the clock at the time of the recording."""
     clock = Clock(times.parse(old.expected["read_at"]))
     monkeypatch.setattr(times, "now", lambda: clock.now)
     monkeypatch.setattr(times, "uptime", lambda: clock.uptime)
@@ -124,15 +124,15 @@ def send(server: InProcess, old: Old, recorded: dict[str, Any]) -> tuple[int, An
     return response.status, json_of(response) if response.body else None
 
 
-def assert_answered(recorded: dict[str, Any], status: int, answer: Any) -> None:
-    """What an older version said is still said; a newer one may say more."""
-    asked = {name: recorded[name] for name in ("who", "method", "path", "query", "body", "once")}
-    assert status == recorded["status"], (asked, answer)
+def assert_same_response(recorded: dict[str, Any], status: int, answer: Any) -> None:
+    """Check that a response has all that the older version's had; it may have more."""
+    request = {name: recorded[name] for name in ("who", "method", "path", "query", "body", "once")}
+    assert status == recorded["status"], (request, answer)
     if status < 400:
-        assert _holds(recorded["answer"], answer), (asked, recorded["answer"], answer)
+        assert _holds(recorded["answer"], answer), (request, recorded["answer"], answer)
     else:
-        assert answer["code"] == recorded["answer"]["code"], asked
-        assert answer.get("existing_id") == recorded["answer"].get("existing_id"), asked
+        assert answer["code"] == recorded["answer"]["code"], request
+        assert answer.get("existing_id") == recorded["answer"].get("existing_id"), request
 
 
 def _holds(old: Any, new: Any) -> bool:
@@ -143,26 +143,26 @@ def _holds(old: Any, new: Any) -> bool:
     return bool(old == new)
 
 
-def test_the_first_released_schema_is_among_them() -> None:
+def test_store_of_the_first_released_schema_is_kept() -> None:
     assert (STORES / "0001-memories.sqlite3").exists()
 
 
-def test_a_kept_store_is_as_a_server_leaves_it(old: Old) -> None:
+def test_kept_store_is_in_wal_mode_and_has_known_steps(old: Old) -> None:
     assert old.file.read_bytes()[18:20] == b"\2\2", "in WAL mode"
     with closing(sqlite3.connect(old.file)) as store:
         steps = [name for (name,) in store.execute("SELECT name FROM migrations ORDER BY name")]
-    assert steps == list(migrations._STEPS)[: len(steps)]  # noqa: SLF001 - what is released is not renamed
+    assert steps == list(migrations._STEPS)[: len(steps)]  # noqa: SLF001 - released steps keep their names
 
 
-def test_every_read_answers_as_it_did(old: Old, server: InProcess) -> None:
+def test_every_read_has_its_recorded_response(old: Old, server: InProcess) -> None:
     for recorded in old.expected["reads"]:
-        assert_answered(recorded, *send(server, old, recorded))
+        assert_same_response(recorded, *send(server, old, recorded))
 
 
-def test_every_read_answers_as_it_did_over_http(old: Old) -> None:
+def test_every_read_over_http_has_its_recorded_response(old: Old) -> None:
     with LiveServer(old.file.parent) as server, httpx.Client(base_url=server.url) as client:
         for recorded in old.expected["reads"]:
-            if recorded["path"].endswith("/stats"):  # they count the last 24 hours
+            if recorded["path"].endswith("/stats"):  # statistics count the last 24 hours
                 continue
             response = client.request(
                 recorded["method"],
@@ -170,11 +170,11 @@ def test_every_read_answers_as_it_did_over_http(old: Old) -> None:
                 json=recorded["body"],
                 headers={"x-api-key": old.key(recorded)},
             )
-            assert_answered(recorded, response.status_code, response.json())
+            assert_same_response(recorded, response.status_code, response.json())
     assert server.returncode == 0, "".join(server.log)
 
 
-def test_every_memory_is_there_for_an_embedded_client(old: Old) -> None:
+def test_embedded_client_finds_every_memory(old: Old) -> None:
     [everything] = [
         read["answer"]["memories"]
         for read in old.expected["reads"]
@@ -187,30 +187,34 @@ def test_every_memory_is_there_for_an_embedded_client(old: Old) -> None:
     ]
 
 
-def test_what_was_written_before_is_not_written_again(old: Old, server: InProcess) -> None:
+def test_recorded_writes_are_replayed_or_found_as_duplicates(old: Old, server: InProcess) -> None:
     keys = old.keys
     everybody = [Tenant(server.core, keys[who]) for who in ("default", "writer")]
     before = [tenant.memories() for tenant in everybody]
     for recorded in (*old.expected["replays"], *old.expected["duplicates"]):
-        assert_answered(recorded, *send(server, old, recorded))
+        assert_same_response(recorded, *send(server, old, recorded))
     assert [tenant.memories() for tenant in everybody] == before
 
 
-def test_a_key_of_before_is_refused_for_another_request(old: Old, server: InProcess) -> None:
+def test_recorded_key_with_another_request_is_a_conflict(old: Old, server: InProcess) -> None:
     [recorded] = [r for r in old.expected["replays"] if (r["who"], r["once"]) == ("default", "single")]
     body = {**recorded["body"], "content": "another"}
     status, answer = send(server, old, {**recorded, "body": body})
     assert (status, answer["code"]) == (409, "idempotency_key_reused")
 
 
-def test_what_is_no_duplicate_any_more_is_stored(old: Old, server: InProcess, clock: Clock) -> None:
+def test_recorded_duplicates_are_stored_again_after_24_hours(
+    old: Old, server: InProcess, clock: Clock
+) -> None:
     clock.advance(DAY)
     for recorded in old.expected["duplicates"]:
         assert send(server, old, recorded)[0] == 201
     assert_consistent(old.file)
 
 
-def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, command: Commands) -> None:
+def test_migrated_store_takes_writes_searches_and_deletions(
+    old: Old, server: InProcess, command: Commands
+) -> None:
     tenant = Tenant(server.core, old.keys["default"])
     names = old.expected["names"]
     added = json_of(tenant.add(content="Written by a newer version: Timbuktu", tags=["ui"], ttl=DAY))
@@ -236,17 +240,17 @@ def test_it_goes_on_as_a_store_of_this_version(old: Old, server: InProcess, comm
     assert command("check", "--store", old.url) == "The store is consistent.\n"
 
 
-def test_check_finds_it_consistent(old: Old, command: Commands) -> None:
+def test_check_finds_a_migrated_store_consistent(old: Old, command: Commands) -> None:
     assert command("check", "--store", old.url) == "The store is consistent.\n"
 
 
-def test_its_index_is_made_anew_in_the_background(old: Old, server: InProcess) -> None:
-    def answers() -> list[Any]:
+def test_index_of_a_migrated_store_is_rebuilt_in_the_background(old: Old, server: InProcess) -> None:
+    def results() -> list[Any]:
         searches = [recorded for recorded in old.expected["reads"] if recorded["path"] == "/api/v1/search"]
         found = [send(server, old, recorded)[1]["results"] for recorded in searches]
-        return [[(memory["id"], memory.get("score")) for memory in results] for results in found]
+        return [[(memory["id"], memory.get("score")) for memory in memories] for memories in found]
 
-    before = answers()
+    before = results()
     server.store.tend()
     deadline = time.monotonic() + 60
     with closing(sqlite3.connect(old.file)) as store:
@@ -254,11 +258,11 @@ def test_its_index_is_made_anew_in_the_background(old: Old, server: InProcess) -
         while store.execute("SELECT count(*) FROM unindexed").fetchone()[0]:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-    assert answers() == before
+    assert results() == before
     assert_consistent(old.file)
 
 
-def test_opening_it_again_changes_nothing(old: Old, caplog: pytest.LogCaptureFixture) -> None:
+def test_opening_a_migrated_store_again_changes_nothing(old: Old, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     _open(old.url)
     first = _dump(old.file)
@@ -288,7 +292,7 @@ def test_a_store_of_a_newer_version_is_refused_and_left_alone(old: Old, command:
     assert old.file.read_bytes() == before
 
 
-def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_step_leaves_the_store_as_it_was(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     _open(old.url)
     before = old.file.read_bytes()
     step = """
@@ -297,12 +301,12 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pyt
     DROP TABLE labels;
     INSERT INTO more VALUES ('no number');
     """
-    monkeypatch.setitem(migrations._STEPS, "9999-fails", step)  # noqa: SLF001 - what it is about
+    monkeypatch.setitem(migrations._STEPS, "9999-fails", step)  # noqa: SLF001 - the subject of the test
     with pytest.raises(sqlite3.IntegrityError):
         _open(old.url)
     assert old.file.read_bytes() == before
 
-    # And the step that was mended is made.
+    # The corrected step is applied.
     mended = step.replace("'no number'", "1").replace("DROP TABLE labels;", "")
     monkeypatch.setitem(migrations._STEPS, "9999-fails", mended)  # noqa: SLF001
     _open(old.url)
@@ -310,15 +314,15 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(old: Old, monkeypatch: pyt
         assert store.execute("SELECT n FROM more").fetchall() == [(1,)]
 
 
-def test_a_store_is_brought_up_to_date_whole_or_not_at_all(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two steps, an older process would store what the later one does not expect."""
+def test_migration_applies_all_steps_or_none(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check that no older process can write between two steps."""
     before = _dump(old.file)
 
     def fail(_: sqlite3.Connection) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setitem(migrations._STEPS, "9999-fails", ("", fail))  # noqa: SLF001 - what it is about
+        patched.setitem(migrations._STEPS, "9999-fails", ("", fail))  # noqa: SLF001 - the subject of the test
         with pytest.raises(KeyboardInterrupt):
             _open(old.url)
     assert _dump(old.file) == before
@@ -327,20 +331,20 @@ def test_a_store_is_brought_up_to_date_whole_or_not_at_all(old: Old, monkeypatch
     assert_consistent(old.file)
 
 
-def test_a_disk_too_full_for_a_step_is_told_as_that(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_too_full_for_a_step_is_reported_as_full(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
     _open(old.url)
-    step = "INSERT INTO secrets VALUES (zeroblob(1000000));"  # when this fails, SQLite rolls all back
+    step = "INSERT INTO secrets VALUES (zeroblob(1000000));"  # when this fails, SQLite rolls everything back
     with closing(sqlite3.connect(old.file, isolation_level=None)) as store, monkeypatch.context() as patched:
         (pages,) = store.execute("PRAGMA page_count").fetchone()
         store.execute(f"PRAGMA max_page_count = {pages}")
-        patched.setitem(migrations._STEPS, "9999-large", step)  # noqa: SLF001 - what it is about
+        patched.setitem(migrations._STEPS, "9999-large", step)  # noqa: SLF001 - the subject of the test
         with pytest.raises(sqlite3.OperationalError, match="disk is full"):
             migrations.migrate(store, times.now())
     _open(old.url)
     assert_consistent(old.file)
 
 
-def test_of_processes_that_open_it_at_once_one_makes_each_step(old: Old) -> None:
+def test_one_of_several_processes_applies_each_step(old: Old) -> None:
     opening = [
         subprocess.Popen(
             [sys.executable, "-I", "-c", OPEN, old.url, SLOW_STEP],
@@ -359,8 +363,8 @@ def test_of_processes_that_open_it_at_once_one_makes_each_step(old: Old) -> None
         process.stdin.write("\n")
         process.stdin.flush()
     for process in opening:
-        _, told_wrong = process.communicate(timeout=60)
-        assert process.returncode == 0, told_wrong
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
     with closing(sqlite3.connect(old.file)) as store:
         assert store.execute("SELECT count(*), count(DISTINCT n) FROM more").fetchone() == (200_000, 200_000)
         steps = [name for (name,) in store.execute("SELECT name FROM migrations ORDER BY name")]
@@ -377,15 +381,15 @@ def _dump(file: Path) -> dict[str, list[Any]]:
         sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
         tables = dict(store.execute(sql).fetchall())
         return {
-            sql: store.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608 - a name that SQLite gave
+            sql: store.execute(f'SELECT * FROM "{name}"').fetchall()  # noqa: S608 - a name from SQLite
             for name, sql in tables.items()
         }
 
 
-def test_a_store_of_this_version_can_be_made_for_later_ones(tmp_path: Path) -> None:
-    """As docs/contributing.md has it done before a release."""
+def test_store_of_this_version_can_be_made_for_later_tests(tmp_path: Path) -> None:
+    """Run the command that docs/contributing.md describes."""
     make = [sys.executable, str(STORES / "make.py"), str(tmp_path)]
     subprocess.run(make, check=True, capture_output=True, timeout=300)
 
-    last = max(migrations._STEPS)  # noqa: SLF001 - the name is nowhere else
+    last = max(migrations._STEPS)  # noqa: SLF001 - no public name has it
     assert {path.name for path in tmp_path.iterdir()} == {f"{last}.json", f"{last}.sqlite3"}

@@ -1,4 +1,4 @@
-"""How long a client waits, and when it comes back, measured at a server that is slow, busy or gone."""
+"""How long a client waits, and when it retries, measured at a server that is slow, busy or gone."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ NOTHING = response(200, b'{"memories": [], "count": 0, "has_more": false}', cont
 CROWD = 32
 FIRST_DELAY = 0.5  # seconds; the longest delay before a first retry
 WINDOW = 0.05  # seconds
-SLACK = 3.0  # seconds that a busy machine may add; what does not end in time takes longer
-MOST_IN_A_WINDOW = CROWD * 5 // 8  # with jitter over 0.5 s, a tenth of them are to be expected there
+SLACK = 3.0  # seconds that a busy machine may add; less than a call without its timeout would take
+MOST_IN_A_WINDOW = CROWD * 5 // 8  # with jitter over 0.5 s, a tenth of them are expected there
 
 in_threads_and_tasks = pytest.mark.parametrize("kind", ["threads", "tasks"])
 
 
 def recall(kind: str, url: str, times: int = 1, **settings: Any) -> list[MemtraceError | None]:
-    """Recall with one client, as often at once as is wanted; tell what each call raised."""
+    """Call `recall` of one client, several times at once, and return what each call raised."""
     if kind == "tasks":
         return asyncio.run(_recall_in_tasks(url, times, settings))
     with Memtrace(url, **settings) as client, ThreadPoolExecutor(times) as threads:
@@ -64,8 +64,8 @@ async def _recall_in_tasks(url: str, times: int, settings: dict[str, Any]) -> li
         return await asyncio.gather(*(recall() for _ in range(times)))
 
 
-def in_turn(*answers: bytes) -> Play:
-    remaining = iter(answers)
+def in_turn(*responses: bytes) -> Play:
+    remaining = iter(responses)
     return lambda: [next(remaining)]
 
 
@@ -73,7 +73,7 @@ def in_turn(*answers: bytes) -> Play:
 
 
 @in_threads_and_tasks
-def test_a_server_that_asks_for_a_second_is_given_it(kind: str) -> None:
+def test_retry_waits_for_the_seconds_of_retry_after(kind: str) -> None:
     with Stage(in_turn(response(429, retry_after="1"), NOTHING)) as stage:
         assert recall(kind, stage.url) == [None]
 
@@ -82,7 +82,7 @@ def test_a_server_that_asks_for_a_second_is_given_it(kind: str) -> None:
 
 
 @in_threads_and_tasks
-def test_a_server_that_names_a_time_is_left_alone_until_then(kind: str) -> None:
+def test_retry_waits_for_the_date_of_retry_after(kind: str) -> None:
     named = ceil(time.time()) + 1
     with Stage(in_turn(response(503, retry_after=formatdate(named, usegmt=True)), NOTHING)) as stage:
         started = time.time() - perf_counter()
@@ -94,9 +94,9 @@ def test_a_server_that_names_a_time_is_left_alone_until_then(kind: str) -> None:
 # Total time
 
 
-def _drip(answer: Iterable[bytes]) -> Iterator[bytes | float]:
-    for piece in answer:
-        yield piece
+def _drip(chunks: Iterable[bytes]) -> Iterator[bytes | float]:
+    for chunk in chunks:
+        yield chunk
         yield 0.03
 
 
@@ -108,12 +108,12 @@ DROPS = 150
 ENDLESS = b'HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{"memories":'
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 SLOW: dict[str, Play] = {
-    "no answer": lambda: [5.0],
+    "no response": lambda: [5.0],
     "a head byte by byte": lambda: _drip(_bytes(b"HTTP/1.1 200 OK\r\nX-Padding: " + b"x" * DROPS)),
     "a body byte by byte": lambda: _drip([ENDLESS, *repeat(b" ", DROPS)]),
     "a body in small chunks": lambda: _drip([CHUNKED, *repeat(b"1\r\n \r\n", DROPS)]),
     "early hints without end": lambda: _drip(repeat(b"HTTP/1.1 103 Early Hints\r\n\r\n", DROPS)),
-    "an answer cut after a while": lambda: [ENDLESS, 0.2],
+    "a response cut after a while": lambda: [ENDLESS, 0.2],
     "an error after a while": lambda: [0.2, response(500)],
     "an error byte by byte": lambda: _drip(_bytes(response(503, b"x" * DROPS))),
     "a busy server": lambda: [response(503)],
@@ -122,7 +122,8 @@ SLOW: dict[str, Play] = {
 TIMEOUT = 0.5  # seconds
 
 
-# httpx reads a head in one step, each read of which may take what is left; only a task can be cancelled.
+# httpx reads a head in one step, each read of which may take the rest of the timeout; only a task can be
+# cancelled.
 HEADS_THAT_DRIP = {"a head byte by byte", "early hints without end", "an error byte by byte"}
 PATIENT = [
     pytest.param(kind, play, id=f"{name}-{kind}")
@@ -133,7 +134,7 @@ PATIENT = [
 
 
 @pytest.mark.parametrize(("kind", "play"), PATIENT)
-def test_a_call_takes_no_longer_than_its_timeout(kind: str, play: Play) -> None:
+def test_call_takes_no_longer_than_its_timeout(kind: str, play: Play) -> None:
     with Stage(play) as stage:
         started = perf_counter()
         [error] = recall(kind, stage.url, timeout=TIMEOUT, max_retries=100)
@@ -144,7 +145,7 @@ def test_a_call_takes_no_longer_than_its_timeout(kind: str, play: Play) -> None:
 
 
 @in_threads_and_tasks
-def test_a_request_that_nobody_reads_is_given_up_in_time(kind: str) -> None:
+def test_request_that_nobody_reads_ends_at_the_timeout(kind: str) -> None:
     batch = [{"agent_id": "a", "content": "x" * 60_000} for _ in range(300)]
     with Stage(lambda: [5.0], listens=False) as stage:
         started = perf_counter()
@@ -168,7 +169,7 @@ def _add(kind: str, url: str, batch: list[dict[str, Any]]) -> None:
 
 
 @in_threads_and_tasks
-def test_a_pause_beyond_the_timeout_is_not_begun(kind: str) -> None:
+def test_delay_beyond_the_timeout_is_not_begun(kind: str) -> None:
     with Stage(lambda: [response(503, retry_after="30")]) as stage:
         started = perf_counter()
         [error] = recall(kind, stage.url, timeout=10.0)
@@ -185,7 +186,7 @@ def test_a_pause_beyond_the_timeout_is_not_begun(kind: str) -> None:
 
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """When the clients mean to come back; they do as soon as all mean to, so that no busy machine counts."""
+    """Return the planned times of retries, which are made as soon as all are planned, whatever the load."""
     planned: list[float] = []
     numbers = count()
     sleep, sleep_async = time.sleep, anyio.sleep
@@ -213,20 +214,18 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 @pytest.mark.parametrize(
     "play", [lambda: [response(503)], lambda: [response(429)], list], ids=["is busy", "limits", "is dead"]
 )
-def test_a_server_that_is_down_gets_no_stampede(kind: str, play: Play, planned: list[float]) -> None:
+def test_retries_of_many_clients_are_spread(kind: str, play: Play, planned: list[float]) -> None:
     with Stage(play) as stage:
         errors = recall(kind, stage.url, CROWD, max_retries=2)
 
     assert all(isinstance(error, MemtraceError) for error in errors)
-    assert len(stage.arrivals) == CROWD * 3, "nobody tries more often than he may"
+    assert len(stage.arrivals) == CROWD * 3, "no client attempts more often than max_retries allows"
     assert len(planned) == CROWD * 2
     _assert_spread(planned)
 
 
 @in_threads_and_tasks
-def test_those_who_are_told_to_come_back_at_one_time_come_back_one_by_one(
-    kind: str, planned: list[float]
-) -> None:
+def test_retries_after_one_date_are_spread(kind: str, planned: list[float]) -> None:
     named = ceil(time.time()) + 20
     later = formatdate(named, usegmt=True)
     with Stage(in_turn(*repeat(response(503, retry_after=later), CROWD), *repeat(NOTHING, CROWD))) as stage:
@@ -239,8 +238,8 @@ def test_those_who_are_told_to_come_back_at_one_time_come_back_one_by_one(
 
 
 def _assert_spread(planned: list[float]) -> None:
-    """See to it that no moment is much busier than others."""
+    """Check that no moment is much busier than others."""
     arrivals = sorted(planned)
-    busiest = max(bisect_left(arrivals, at + WINDOW) - place for place, at in enumerate(arrivals))
+    busiest = max(bisect_left(arrivals, at + WINDOW) - index for index, at in enumerate(arrivals))
     assert busiest <= MOST_IN_A_WINDOW
     assert arrivals[-1] - arrivals[0] > FIRST_DELAY / 2

@@ -1,4 +1,4 @@
-"""A backup in the place of a store: verified, never half done, and the old store is kept."""
+"""Restoring a backup in place of a store: verified, atomic, and the old store is kept."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from memtrace_server.store import restore_store
 OLD, OLD_3, NEW = ["old 1", "old 2"], "old 3", ["new 1", "new 2", "new 3"]
 EXPECTED = {"closed": OLD, "crashed": [*OLD, OLD_3], "spoilt": []}
 
-# Restores for each line that it reads, in a process that kills itself at the step that the line names. A
-# step is whenever a file in the store's folder is opened, linked, renamed or removed. It forks, because to
-# start an interpreter takes longer than to restore.
+# Restores for each line that it reads, in a process that kills itself at the step that the line names. A step
+# is an open, a link, a rename or a removal of a file in the store's folder. The process is forked, as
+# starting an interpreter takes longer than restoring.
 RESTORE = """
 import os, signal, sys
 import memtrace.cli._program, memtrace_server.store.sqlite
@@ -58,7 +58,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def backup(tmp_path: Path, file: Path, command: Commands) -> Path:
-    """A backup of the store as it was before its last memories came."""
+    """Return a backup of a store with other memories."""
     backup = tmp_path / "backups" / "monday.db"
     backup.parent.mkdir()
     store = tmp_path / "other.db"
@@ -81,7 +81,7 @@ def contents(file: Path) -> list[str]:
 
 
 def crash(file: Path, text: str) -> None:
-    """Write a memory and leave it in the write-ahead log, as a killed process does."""
+    """Write a memory and leave it in the write-ahead log, like a killed process."""
     code = (
         "import os, sys; from memtrace import Memtrace; client = Memtrace(sys.argv[1]);"
         "client.remember('agent_1', sys.argv[2]); os._exit(0)"
@@ -94,7 +94,7 @@ def asides(file: Path) -> list[Path]:
     return [path for path in file.parent.glob(f"{file.name}.before-*") if not path.name.endswith("-wal")]
 
 
-def test_a_backup_says_how_many_memories_it_holds(tmp_path: Path, file: Path, command: Commands) -> None:
+def test_backup_reports_the_number_of_its_memories(tmp_path: Path, file: Path, command: Commands) -> None:
     write(file, OLD)
     copy = tmp_path / "copy.db"
 
@@ -103,9 +103,7 @@ def test_a_backup_says_how_many_memories_it_holds(tmp_path: Path, file: Path, co
     assert printed == f"{copy} holds 2 memories and was verified.\n"
 
 
-def test_a_backup_that_is_not_what_it_should_be_is_removed(
-    tmp_path: Path, file: Path, command: Commands
-) -> None:
+def test_inconsistent_backup_is_removed(tmp_path: Path, file: Path, command: Commands) -> None:
     write(file, OLD)
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE agent_counts SET memories = memories + 1")
@@ -116,7 +114,7 @@ def test_a_backup_that_is_not_what_it_should_be_is_removed(
     assert not list(tmp_path.glob("copy.db*"))
 
 
-def test_a_backup_is_on_the_disk_before_it_has_its_name(
+def test_backup_is_synced_before_it_is_renamed(
     tmp_path: Path, file: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(file, OLD)
@@ -131,7 +129,7 @@ def test_a_backup_is_on_the_disk_before_it_has_its_name(
     assert synced == [("copy.db.part", False), (tmp_path.name, True)]
 
 
-def test_a_restore_puts_the_backup_in_place_and_keeps_the_old_store(
+def test_restore_replaces_the_store_and_keeps_the_old_one(
     backup: Path, file: Path, command: Commands
 ) -> None:
     crash(file, OLD_3)
@@ -147,7 +145,7 @@ def test_a_restore_puts_the_backup_in_place_and_keeps_the_old_store(
     assert "consistent" in command("check", "--store", f"sqlite:///{file}")
 
 
-def test_a_restore_where_no_store_was_says_only_what_it_did(
+def test_restore_without_an_earlier_store_reports_no_kept_store(
     backup: Path, tmp_path: Path, command: Commands
 ) -> None:
     fresh = tmp_path / "fresh.db"
@@ -185,7 +183,7 @@ def test_a_restore_is_refused_while_a_server_has_the_store_open(
     assert asides(tmp_path / "memtrace.db") == []
 
 
-def test_a_restore_is_refused_while_an_embedded_client_has_the_store_open(backup: Path, file: Path) -> None:
+def test_restore_is_refused_while_an_embedded_client_is_open(backup: Path, file: Path) -> None:
     with Memtrace(f"sqlite:///{file}") as client:
         client.remember("agent_1", OLD_3)
         command = [
@@ -231,7 +229,7 @@ def newer(backup: Path) -> None:
     ],
     ids=["damaged", "foreign", "newer", "text"],
 )
-def test_a_backup_that_cannot_be_used_leaves_the_store_as_it_was(
+def test_unusable_backup_leaves_the_store_as_it_was(
     spoil: Callable[[Path], object], message: str, backup: Path, file: Path, command: Commands
 ) -> None:
     spoil(backup)
@@ -270,7 +268,7 @@ def spoilt(file: Path) -> None:
 
 
 @pytest.mark.parametrize("leave", [closed, crashed, spoilt])
-def test_a_restore_that_is_killed_at_any_step_leaves_one_whole_store(
+def test_restore_killed_at_any_step_leaves_one_complete_store(
     leave: Callable[[Path], None], backup: Path, file: Path, tmp_path: Path
 ) -> None:
     leave(file)
@@ -290,7 +288,7 @@ def test_a_restore_that_is_killed_at_any_step_leaves_one_whole_store(
 def outcomes_of(
     process: subprocess.Popen[str], leave: Callable[[Path], None], backup: Path, file: Path, kept: Path
 ) -> list[list[str]]:
-    """Restore again and again, killed one step later each time; return what is then in the store."""
+    """Restore repeatedly, killed one step later each time; return the contents of the store after each."""
     assert process.stdin is not None
     assert process.stdout is not None
     outcomes: list[list[str]] = []

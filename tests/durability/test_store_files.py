@@ -1,4 +1,4 @@
-"""The file of a store: which one it is, whose it is, who may read it, and what happens when it is gone."""
+"""The file of a store: its path, its owner, its permissions, and its loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MODE = 0o777
 STRANGER = 65_534  # nobody
 PATIENCE = 20.0  # seconds
 
-# Root may do everything, and a stranger may not even import: so what is needed is imported first.
+# Root has all permissions, and other users may lack those to import, so imports come first.
 READ_AS_STRANGER = """
 import os, sys
 from memtrace import Memtrace
@@ -44,7 +44,7 @@ with Memtrace(sys.argv[1], max_retries=0) as client:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A store with one memory."""
+    """Return a store with one memory."""
     path = tmp_path / "agent.db"
     with Memtrace(f"sqlite:///{path}") as client:
         client.remember("agent_1", "likes dark mode")
@@ -59,7 +59,7 @@ def contents(url: str) -> list[str]:
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Another process's write, which does not end."""
+    """Hold another process's write open."""
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -69,7 +69,7 @@ def locked(file: Path) -> Iterator[None]:
 # --- which file
 
 
-def test_a_relative_path_stays_what_it_was_when_the_client_was_made(
+def test_relative_path_is_resolved_when_a_client_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
@@ -86,10 +86,10 @@ def test_a_relative_path_stays_what_it_was_when_the_client_was_made(
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_server_keeps_its_file_whatever_becomes_the_working_folder(
+def test_store_keeps_its_file_when_the_working_folder_changes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memtrace_server.store import open_store  # noqa: PLC0415 - beside the code it is about
+    from memtrace_server.store import open_store  # noqa: PLC0415 - for this test alone
 
     monkeypatch.chdir(tmp_path)
     with closing(open_store("sqlite:///x.db")) as store:
@@ -106,7 +106,7 @@ def test_a_server_keeps_its_file_whatever_becomes_the_working_folder(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["copy.db", "elsewhere", "x.db"]
 
 
-def test_a_symbolic_link_is_followed_once_and_the_log_is_beside_the_file(file: Path, tmp_path: Path) -> None:
+def test_symbolic_link_is_resolved_once(file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "links"
     folder.mkdir()
     link = folder / "current.db"
@@ -134,7 +134,7 @@ def test_a_symbolic_link_is_followed_once_and_the_log_is_beside_the_file(file: P
     ],
     ids=["mode", "cache", "empty", "memory", "memory by name", "NUL"],
 )
-def test_an_option_that_a_url_cannot_have_is_refused(url: str, message: str, command: Commands) -> None:
+def test_unknown_option_of_a_url_is_refused(url: str, message: str, command: Commands) -> None:
     with pytest.raises(ValueError, match=message):
         Memtrace(url)
     assert message in command.fail("check", "--store", url, code=2)
@@ -173,7 +173,7 @@ def test_a_read_only_url_creates_no_file(tmp_path: Path, name: str) -> None:
 
 
 def test_a_read_only_file_in_a_read_only_folder_can_be_read() -> None:
-    folder = Path("/tmp") / f"memtrace-read-only-{os.getpid()}"  # noqa: S108 - which strangers can enter
+    folder = Path("/tmp") / f"memtrace-read-only-{os.getpid()}"  # noqa: S108 - other users can enter it
     folder.mkdir()
     try:
         file = folder / "agent.db"
@@ -215,8 +215,8 @@ except Exception as error:
     ],
     ids=["file", "folder"],
 )
-def test_what_may_not_be_opened_is_an_error_with_path_and_remedy(name: str, message: str) -> None:
-    folder = Path("/tmp") / f"memtrace-forbidden-{os.getpid()}"  # noqa: S108 - which strangers can enter
+def test_missing_permission_is_an_error_with_path_and_remedy(name: str, message: str) -> None:
+    folder = Path("/tmp") / f"memtrace-forbidden-{os.getpid()}"  # noqa: S108 - other users can enter it
     folder.mkdir()
     try:
         with Memtrace(f"sqlite:///{folder}/theirs.db") as client:
@@ -233,7 +233,7 @@ def test_what_may_not_be_opened_is_an_error_with_path_and_remedy(name: str, mess
         shutil.rmtree(folder)
 
 
-# --- commands invent no store
+# --- commands create no store
 
 
 COMMANDS = [["check"], ["vacuum"], ["backup", "copy.db"], ["key", "list"], ["key", "create"],
@@ -241,7 +241,7 @@ COMMANDS = [["check"], ["vacuum"], ["backup", "copy.db"], ["key", "list"], ["key
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_command_on_a_missing_file_ends_with_2_and_its_absolute_path(
+def test_command_on_a_missing_file_fails_with_its_absolute_path(
     words: list[str], tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -253,10 +253,10 @@ def test_a_command_on_a_missing_file_ends_with_2_and_its_absolute_path(
     assert list(tmp_path.iterdir()) == []
 
 
-# --- whose file
+# --- the owner of a file
 
 
-def test_a_store_is_marked_as_ours_with_its_schema_version(file: Path) -> None:
+def test_store_has_the_application_id_and_a_schema_version(file: Path) -> None:
     with closing(sqlite3.connect(file)) as database:
         assert database.execute("PRAGMA application_id").fetchone() == (int.from_bytes(b"Mtrc"),)
         (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -317,7 +317,7 @@ def test_a_newer_schema_is_refused_with_the_version_that_wrote_it(file: Path, co
     assert "upgrade memtrace-sdk" in error
 
 
-def test_store_log_and_backup_are_made_for_their_owner_alone(tmp_path: Path, command: Commands) -> None:
+def test_store_log_and_backup_are_readable_by_their_owner_alone(tmp_path: Path, command: Commands) -> None:
     file = tmp_path / "agent.db"
     before = os.umask(0)
     try:
@@ -389,7 +389,7 @@ def test_a_server_that_cannot_write_is_not_ready(tmp_path: Path) -> None:
             answer = httpx.get(f"{server.url}/ready", timeout=60)
             assert answer.status_code == 503
             assert "another process holds its lock" in answer.json()["error"]
-        # An outcome is kept for a second.
+        # An outcome is cached for a second.
         wait_until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
 
 
@@ -412,7 +412,7 @@ def test_a_server_on_a_full_disk_is_not_ready(file: Path, monkeypatch: pytest.Mo
             client.ready()
 
 
-def test_a_damage_that_was_found_is_reported_by_ready(file: Path) -> None:
+def test_ready_reports_damage_that_a_request_found(file: Path) -> None:
     with closing(sqlite3.connect(file)) as database:
         (page,) = database.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'sessions'").fetchone()
         (size,) = database.execute("PRAGMA page_size").fetchone()
@@ -447,7 +447,7 @@ def test_an_embedded_write_to_a_locked_file_gives_up_at_its_timeout(file: Path, 
             before = monotonic()
             with pytest.raises(APITimeoutError, match="others write to it all the time"):
                 writes(client)
-            assert monotonic() - before < 10.0  # the store's own patience is 60
+            assert monotonic() - before < 10.0  # the store's own limit is 60
         client.remember("agent_1", "afterwards")
     assert contents(f"sqlite:///{file}") == ["likes dark mode", "afterwards"]
 
@@ -468,7 +468,7 @@ def test_an_embedded_read_gives_up_at_its_timeout_while_the_file_is_held(file: P
 
 
 @pytest.mark.parametrize("first", ["hasty", "patient"])
-def test_each_of_several_threads_gives_up_at_its_own_timeout(file: Path, first: str) -> None:
+def test_each_thread_gives_up_at_its_own_timeout(file: Path, first: str) -> None:
     waiting = {"hasty": threading.Event(), "patient": threading.Event()}
 
     def write(name: str, timeout: float) -> str:
@@ -492,7 +492,7 @@ def test_each_of_several_threads_gives_up_at_its_own_timeout(file: Path, first: 
 def test_a_thread_waits_while_another_creates_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To close a file drops the locks that any connection of the process has on it."""
+    """Check the first opening: closing a file drops all locks that the process has on it."""
     file = tmp_path / "agent.db"
     early: list[bool] = []
     close = os.close
