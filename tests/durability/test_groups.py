@@ -37,7 +37,7 @@ STATE = {  # without random columns: a fingerprint depends on an id, an entry on
     "agents": "org, id, is_registered, is_deleted, description, config, created_at",
     "sessions": "*",
     "duplicates": "org, seq, stored_at",
-    "responses": "org, key, answered_at, status, body, location, memories",
+    "answers": "org, key, answered_at, status, body, location, memories",
 }
 
 
