@@ -79,7 +79,7 @@ def test_of_what_is_neither_rare_nor_common_a_part_is_read(
     wanted: dict[str, Any],
 ) -> None:
     client, connection = grown
-    for name in ("queries.FEW", "queries.NEAREST", "windows.NEAREST", "transaction._COUNTED"):
+    for name in ("queries.FEW", "queries.NEAREST", "windows.NEAREST", "ranked._COUNTED"):
         monkeypatch.setattr(f"memtrace_server.store.postgres.{name}", 100)  # as if there were a million
     assert len(client.search_memories(limit=PAGE, **wanted).results) == PAGE
     ((text, values),) = [each for each in statements.seen.items() if "&&" in each[0]]
@@ -90,7 +90,7 @@ def test_a_memory_with_an_early_time_that_was_stored_last_ranks_first(
     grown: tuple[Memtrace, psycopg.Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, connection = grown
-    monkeypatch.setattr("memtrace_server.store.postgres.transaction._COUNTED", 100)
+    monkeypatch.setattr("memtrace_server.store.postgres.ranked._COUNTED", 100)
     date = (
         "UPDATE memories SET time = time + %s, doc = replace(doc, %s, %s)"
         " WHERE seq = (SELECT max(seq) FROM memories WHERE folded LIKE '%%needle%%')"

@@ -681,7 +681,7 @@ def test_the_newest_of_many_with_one_word_are_ranked(many: Memtrace, monkeypatch
 
     expected = ranked()
     assert [len(each) for each in expected] == [number for number, _ in questions]
-    monkeypatch.setattr("memtrace_server.store.postgres.transaction._COUNTED", 30)  # as if many more had it
+    monkeypatch.setattr("memtrace_server.store.postgres.ranked._COUNTED", 30)  # as if many more had it
     assert ranked() == expected
 
 

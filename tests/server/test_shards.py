@@ -154,7 +154,7 @@ def test_each_statement_of_a_request_stays_in_one_partition(
         for name in ("queries.FEW", "queries.NEAREST", "windows.NEAREST"):
             monkeypatch.setattr(f"memtrace_server.store.postgres.{name}", 1)
         for name in ("_COUNTED", "_RARE"):
-            monkeypatch.setattr(f"memtrace_server.store.postgres.transaction.{name}", 0)
+            monkeypatch.setattr(f"memtrace_server.store.postgres.ranked.{name}", 0)
     with Memtrace(sharded_url) as client:
         client.remember("first", "so that the store is open")
         statements.seen.clear()

@@ -41,6 +41,7 @@ from memtrace_server.store.postgres.connecting import (
     is_lost,
     reason_of,
 )
+from memtrace_server.store.postgres.executing import Executor
 from memtrace_server.store.postgres.transaction import Clock, PostgresTransaction
 from memtrace_server.store.postgres.writing import LARGE, Conflict
 from memtrace_server.store.probing import Probes
@@ -242,11 +243,12 @@ class PostgresStore:
             return work(self._transaction(connection, is_writing=False))
 
     def _transaction(self, connection: Connection, *, is_writing: bool) -> PostgresTransaction:
-        slot = self._slot.number
-        return PostgresTransaction(
-            connection, self._clock, slot, is_writing=is_writing, is_distributed=self._is_distributed,
+        executor = Executor(
+            connection,
+            is_distributed=self._is_distributed,
             has_pieces=self._pieces is migrations.Pieces.INDEXED,
-        )  # fmt: skip
+        )
+        return PostgresTransaction(executor, self._clock, self._slot.number, is_writing=is_writing)
 
     def _probe(self, ends_at: float) -> None:
         with self._translated(None):
@@ -566,7 +568,7 @@ def _do_carefully(
     connection: Connection, transaction: PostgresTransaction, work: _Run, *, blames: bool
 ) -> Outcome[Any]:
     """Return the result of a work, or its exception after its writes have been undone."""
-    transaction.begin()
+    transaction.executor.begin()
     connection.execute("SAVEPOINT one")
     outcome: Outcome[Any]
     try:

@@ -5,23 +5,21 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import accumulate
 from operator import attrgetter
 from typing import Any
 
 import msgspec
 import psycopg
-from attrs import define, evolve
+from attrs import define
 
 from memtrace_server import times
-from memtrace_server.deadlines import check_observed
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS, add
 from memtrace_server.store.facts import Asked, Facts, Learned, Original, id_of
 from memtrace_server.store.pending import Gone, Kept, Link, Pending
-from memtrace_server.store.postgres import lexemes, periods, queries
-from memtrace_server.store.postgres.connecting import Connection
-from memtrace_server.store.postgres.queries import Page, Query
-from memtrace_server.store.postgres.windows import Windows
+from memtrace_server.store.postgres import lexemes, queries, windows
+from memtrace_server.store.postgres.executing import Executor, memories_of
+from memtrace_server.store.postgres.queries import Page
+from memtrace_server.store.postgres.ranked import Ranked
 from memtrace_server.store.postgres.writing import (
     FIRST_PLACE,
     MEMORIES,
@@ -47,19 +45,7 @@ from memtrace_server.store.records import (
 from memtrace_server.store.tables import KEY, SESSION, Row, answer_of, encoded, key_of
 
 _LOOKED_THROUGH = 10_000  # memories that a page of a tail reads
-_RARE = 5_000  # maximum number of memories with the stems by which rows are found
-_PASSED = 250  # memories that may be skipped for each one found
-_NEWEST = 1_000
-_LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
-_PHRASES = 1_000  # maximum number of memories with a phrase that are all ranked
-_COUNTED = 2_000  # maximum number of memories with a stem that are counted exactly
-_ALL_COUNTED = 64  # stems; of more, other spellings of a word, those are counted that are found at once
-_ROOM = 2  # factor for the expected number of memories to read
-_SAMPLE = 2_000  # memories of the sample that estimates larger counts of a stem
-_NOTHING = 1e-9
 _AHEAD = 60 * times.SECOND  # clocks of servers must differ by less
-
-
 _A_KEY, _AN_ANSWER, _AN_ORIGINAL = range(3)
 # Row by row, by unique indexes: a plan is made when a store is new, and kept. One that reads all rows of an
 # organisation is cheap then, and took half of PostgreSQL's time when there were five thousand.
@@ -112,12 +98,10 @@ class PostgresTransaction(Facts):
     statement, and write in another, which is a transaction by itself.
 
     Args:
-        connection: The connection.
+        executor: The executor of its statements.
         clock: The source of row numbers.
         slot: The slot in which this thread counts.
         is_writing: Whether the transaction may write.
-        is_distributed: Whether memories lie in several places, which a query must name.
-        has_pieces: Whether there is an index of trigrams.
     """
 
     AGENT = (
@@ -125,22 +109,10 @@ class PostgresTransaction(Facts):
         " (SELECT max(c.active_at) FROM counts c WHERE c.org = ? AND c.agent_id = a.id))"
     )
 
-    def __init__(  # noqa: PLR0913 - facts of the store
-        self,
-        connection: Connection,
-        clock: Clock,
-        slot: int,
-        *,
-        is_writing: bool,
-        is_distributed: bool,
-        has_pieces: bool,
-    ) -> None:
+    def __init__(self, executor: Executor, clock: Clock, slot: int, *, is_writing: bool) -> None:
         super().__init__()
         self.lock = " FOR NO KEY UPDATE" if is_writing else ""
-        self._connection = connection
-        self._is_begun = connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE
-        self._is_distributed = is_distributed
-        self._has_pieces = has_pieces
+        self.executor = executor
         self._clock = clock
         self._slot = slot
         self._is_finishing = False
@@ -150,56 +122,29 @@ class PostgresTransaction(Facts):
         self._counted: dict[int, int] = {}
         self._with_future: dict[int, bool] = {}
 
-    def begin(self) -> None:
-        """Begin the transaction, unless it has begun."""
-        if not self._is_begun:
-            self._connection.execute(b"BEGIN")
-            self._is_begun = True
-
     def finish(self) -> Callable[[], object]:
         """Write pending changes, and return the function that commits: the only statement, or COMMIT."""
         self._is_finishing = True
         self.flush()
-        if self._is_begun:
+        if self.executor.is_begun:
             self._run_last()
-            return partial(self._connection.execute, b"COMMIT")
-        return (lambda: None) if self._last is None else partial(self._last.run, self._connection)
+            return partial(self.executor.connection.execute, b"COMMIT")
+        return (lambda: None) if self._last is None else partial(self._last.run, self.executor.connection)
 
     def forget_what_is_known(self) -> None:
         super().forget_what_is_known()
         self._with_future.clear()
 
     def _rows(self, sql: str, *values: object) -> list[Row]:
-        return self._read(sql.replace("?", "%s"), *values)
+        return self.executor.execute(sql.replace("?", "%s"), *values).fetchall()
 
     def _execute(self, sql: str, *values: object) -> int:
-        return self._send(sql.replace("?", "%s"), values).rowcount
+        return self.executor.execute(sql.replace("?", "%s"), *values).rowcount
 
-    def _read(self, sql: str, *values: object) -> list[Row]:
-        return self._send(sql, values).fetchall()
-
-    def _ask(self, query: Query) -> list[Row]:
-        return self._send(query.sql, query.values).fetchall()
-
-    def _plan(self, query: Query) -> list[Row]:
-        """Run a query that must be planned for its values, as these determine the number of rows."""
-        check_observed()
-        self.begin()
-        with psycopg.ClientCursor(self._connection) as cursor:
-            return cursor.execute(query.sql.encode(), query.values).fetchall()
-
-    def _one(self, sql: str, *values: object) -> Row | None:
-        return self._send(sql, values).fetchone()
-
-    def _change(self, sql: str, *values: object) -> psycopg.Cursor[Any]:
+    def _change(self, sql: str, *values: object) -> psycopg.Cursor[Row]:
         self.flush()
         self.changes += 1
-        return self._send(sql, values)
-
-    def _send(self, sql: str, values: Sequence[object]) -> psycopg.Cursor[Row]:
-        check_observed()
-        self.begin()
-        return self._connection.execute(sql.encode(), values)
+        return self.executor.execute(sql, *values)
 
     # --- organisations, and what is read for a group of writes
 
@@ -225,7 +170,7 @@ class PostgresTransaction(Facts):
         values = [
             list(asked.digests), list(asked.keys), org, org, fingerprints, org, org, org, since, now, org,
         ]  # fmt: skip
-        rows = self._connection.execute(_LOOK_UP.encode(), values).fetchall()
+        rows = self.executor.connection.execute(_LOOK_UP.encode(), values).fetchall()
         for what, name, body, facts in rows:
             found = msgspec.json.decode(facts)
             if what == _A_KEY:
@@ -235,7 +180,7 @@ class PostgresTransaction(Facts):
                 learned.answers[key] = Kept(answer_of((name, status, body, *rest)), at)
             else:
                 seq, is_original, stored_at, time, doc, newer, expires_at = found
-                memory = None if doc is None else _found(seq, time, doc, newer)
+                memory = None if doc is None else memories_of([(seq, time, doc, newer)])[0]
                 original = Original(seq, stored_at, memory, expires_at, is_original)
                 learned.originals.setdefault(name, []).append(original)
         for originals in learned.originals.values():
@@ -255,19 +200,19 @@ class PostgresTransaction(Facts):
 
     def last_seq(self, org: int) -> int:
         self.flush()
-        row = self._one("SELECT max(seq) FROM memories WHERE org = %s", org)
+        row = self.executor.row("SELECT max(seq) FROM memories WHERE org = %s", org)
         return (row and row[0]) or 0
 
     def memory_ids(self, org: int, rows: Sequence[int]) -> Mapping[int, str | None]:
         self.flush()
-        found = self._read("SELECT seq, doc FROM memories WHERE org = %s AND seq = ANY(%s)", org, list(rows))
+        found = self._rows("SELECT seq, doc FROM memories WHERE org = %s AND seq = ANY(%s)", org, list(rows))
         return {seq: id_of(doc) for seq, doc in found}
 
     def _read_memories(self, org: int, rows: Sequence[int], wanted: Filter, now: int | None) -> list[Found]:
         query = queries.these(org, rows, wanted)
         if now is not None:
             query.add("(m.expires_at IS NULL OR m.expires_at > %s)", now)
-        return [_found(*row) for row in self._ask(query)]
+        return memories_of(self.executor.rows(query))
 
     def _write(self, pending: Pending) -> None:
         for org, memories in pending.by_org().items():
@@ -284,10 +229,10 @@ class PostgresTransaction(Facts):
 
     def _run_last(self) -> None:
         """Run the last statement of pending changes, as one of several."""
-        self.begin()
+        self.executor.begin()
         last, self._last = self._last, None
         if last is not None:
-            last.run(self._connection)
+            last.run(self.executor.connection)
 
     def _add_agents(self, org: int, agents: Sequence[Agent]) -> int:
         return self._change(
@@ -310,7 +255,7 @@ class PostgresTransaction(Facts):
     def count_memories(self, org: int) -> int:
         if self._is_writing or org not in self._counted:
             self.flush()
-            row = self._one(
+            row = self.executor.row(
                 "SELECT sum(number) FROM counts WHERE org = %s AND agent_id = '' AND kind = %s", org, MEMORIES
             )
             self._counted[org] = int((row and row[0]) or 0)
@@ -319,75 +264,8 @@ class PostgresTransaction(Facts):
     def count_terms(self, org: int, stems: Sequence[str]) -> Mapping[str, int]:
         self.flush()
         by_lexeme = {lexemes.stem_lexeme(org, stem): stem for stem in stems}
-        counts = self._count_lexemes(org, list(by_lexeme))
+        counts = self._ranked(org).count_lexemes(list(by_lexeme))
         return {by_lexeme[lexeme]: count for lexeme, count in counts.items()}
-
-    def _count_lexemes(self, org: int, wanted: Sequence[str]) -> Mapping[str, int]:
-        """Return the number of memories with each lexeme: exact if small, otherwise from a sample."""
-        if not wanted:
-            return {}
-        if len(wanted) == 1 and self._is_common(org, wanted):
-            sampled = self._sample(org, wanted[0])
-            if sampled > _COUNTED:  # statistics are not precise for rare lexemes
-                return {wanted[0]: sampled}
-        condition, value = queries.of_org(org, is_found=not self._is_distributed)
-        hits = Query(
-            "WITH hits AS MATERIALIZED (SELECT m.lexemes FROM memories m"
-            f" WHERE {condition} AND m.lexemes @@ %s::tsquery LIMIT {_COUNTED + 1})",
-            [value, lexemes.query([], wanted)],
-        )
-        if len(wanted) <= _ALL_COUNTED:
-            hits.then(
-                " SELECT t.l, (SELECT count(*) FROM hits WHERE lexemes @@ t.q::tsquery),"
-                " (SELECT count(*) FROM hits) FROM unnest(%s::text[], %s::text[]) t (l, q)",
-                list(wanted), [lexemes.query([lexeme]) for lexeme in wanted],
-            )  # fmt: skip
-        else:
-            hits.then(
-                " SELECT lexeme, count(*), (SELECT count(*) FROM hits)"
-                " FROM hits, unnest(tsvector_to_array(lexemes)) AS lexeme WHERE lexeme = ANY(%s)"
-                " GROUP BY lexeme",
-                list(wanted),
-            )
-        if 1 < len(wanted) <= _ALL_COUNTED and self._is_common(org, wanted):
-            return {
-                lexeme: count for each in wanted for lexeme, count in self._count_lexemes(org, [each]).items()
-            }
-        rows = [row for row in self._plan(hits) if row[1]]
-        if not rows or rows[0][2] <= _COUNTED:
-            return {lexeme: count for lexeme, count, _ in rows}
-        if len(wanted) == 1:
-            return {wanted[0]: max(_COUNTED + 1, self._sample(org, wanted[0]))}
-        counts: dict[str, int] = {}
-        for lexeme in wanted if len(wanted) <= _ALL_COUNTED else [row[0] for row in rows]:
-            counts.update(self._count_lexemes(org, [lexeme]))
-        return counts
-
-    def _is_common(self, org: int, wanted: Sequence[str]) -> bool:
-        """Return whether lexemes are, by PostgreSQL's statistics, too common to be counted exactly.
-
-        Counting would read the index for all of their memories.
-        """
-        if self.count_memories(org) <= _COUNTED:
-            return False
-        condition, value = queries.of_org(org, is_found=False)
-        query = Query(
-            f"EXPLAIN (FORMAT JSON) SELECT 1 FROM memories m WHERE {condition} AND m.lexemes @@ %s::tsquery",
-            [value, lexemes.query([], wanted)],
-        )
-        ((found,),) = self._plan(query)
-        return bool(found[0]["Plan"]["Plan Rows"] > _COUNTED)
-
-    def _sample(self, org: int, lexeme: str) -> int:
-        """Return an estimate of the number of memories with a lexeme, from the newest memories."""
-        row = self._one(
-            "SELECT count(*) FILTER (WHERE lexemes @@ %s::tsquery), count(*)"
-            " FROM (SELECT lexemes FROM memories"
-            f" WHERE org = %s ORDER BY seq DESC LIMIT {_SAMPLE}) s",
-            lexemes.query([lexeme]), org,
-        )  # fmt: skip
-        found, looked_at = row or (0, 1)
-        return int(found * self.count_memories(org) // max(looked_at, 1))
 
     def unindexed(self, org: int, wanted: Filter, now: int, before: int) -> Unindexed:  # noqa: ARG002
         return Unindexed()
@@ -399,87 +277,16 @@ class PostgresTransaction(Facts):
         self, org: int, wanted: Filter, now: int, terms: Sequence[Term], *, before: int, limit: int
     ) -> Candidates:
         self.flush()
-        is_found = not self._is_distributed and wanted.since is None and wanted.until is None
-        ordered = sorted((term for term in terms if term.count), key=lambda term: (term.count, term.stem))
-        ranked = partial(queries.ranked, org, wanted, now, ordered, before=before)
-        if wanted.words is not None and wanted.words.phrases:
-            rows = self._plan(ranked((), limit=_PHRASES + 1, newest=None, is_found=is_found))
-            if len(rows) <= _PHRASES:
-                return Candidates(found=[_found(*row) for row in rows], is_complete=True)
-        if not ordered:
-            return Candidates(found=[], is_complete=True)
-        rare = self._rare(org, wanted, ordered)
-        newest = self._newest(org, ordered, limit)
-        ranked = partial(ranked, rare, limit=limit + 1, newest=newest)
-        span = None if newest else self._span_of(org, wanted, ordered, before=before, limit=limit)
-        rows = []
-        if span is not None:
-            rows = self._plan(ranked(is_found=self._is_close(*span), after=span[0], before=span[1] + 1))
-        if len(rows) <= limit:
-            rows = self._plan(ranked(is_found=is_found and newest is None))
-        is_complete = len(rare) == len(ordered) and newest is None and len(rows) <= limit
-        return Candidates(found=[_found(*row) for row in rows[:limit]], is_complete=is_complete)
+        return self._ranked(org).candidates(wanted, now, terms, before=before, limit=limit)
 
-    def _newest(self, org: int, ordered: Sequence[Term], limit: int) -> int | None:
-        """Return the number of the newest rows to weigh, if scanning them in order is faster.
-
-        A row from the index takes four times as long as a skipped row.
-        """
-        rarest = ordered[0].count
-        if rarest <= _RARE or rarest**2 < _PASSED * self.count_memories(org):
-            return None
-        return limit + 1 if len(ordered) == 1 else _NEWEST
-
-    def _span_of(
-        self, org: int, wanted: Filter, ordered: Sequence[Term], *, before: int, limit: int
-    ) -> tuple[int, int] | None:
-        """Return the rows before and at the end of those with enough memories of the only term; None for all.
-
-        They weigh the same, so that the newest are wanted.
-        """
-        if len(ordered) > 1 or ordered[0].count <= _COUNTED or lexemes.is_narrow(org, wanted):
-            return None
-        passed = int(_ROOM * limit * self.count_memories(org) / ordered[0].count)
-        rows = "SELECT seq FROM memories WHERE org = %s AND seq < %s ORDER BY seq DESC"
-        row = self._one(
-            f"SELECT ({rows} OFFSET %s LIMIT 1), ({rows} LIMIT 1)", org, before, passed, org, before
-        )
-        return None if row is None or row[0] is None else (int(row[0]), int(row[1]))
-
-    def _rare(self, org: int, wanted: Filter, ordered: Sequence[Term]) -> Sequence[Term]:
-        """Return the terms by which rows are found, from terms in order of their count."""
-        sums = list(accumulate(term.count for term in ordered))
-        if sums[-1] <= _RARE:
-            return ordered
-        most = _RARE / self._share(org, wanted)
-        return ordered[: max(1, sum(count <= most for count in sums))]
-
-    def _share(self, org: int, wanted: Filter) -> float:
-        """Return the fraction of memories that pass the filter; 0 if all of them can be read."""
-        total = left = self.count_memories(org) or 1
-        if wanted.agent_id is not None:
-            row = self._one(
-                "SELECT sum(number) FROM counts WHERE org = %s AND agent_id = %s AND kind NOT LIKE '#%%'",
-                org, wanted.agent_id,
-            )  # fmt: skip
-            left = min(left, int((row and row[0]) or 0))
-        facets = [*lexemes.wanted_facets(org, wanted), *lexemes.owners(org, wanted)]
-        if facets or wanted.since is not None or wanted.until is not None:
-            query = Query("SELECT count(*) FROM (SELECT 1 FROM memories m WHERE m.org = %s", [org])
-            if facets:
-                query.add("m.lexemes @@ %s::tsquery", lexemes.query(facets))
-            for bound, sign in ((wanted.since, ">="), (wanted.until, "<")):
-                if bound is not None:  # an index of times stores superseded memories separately
-                    query.add(f"m.is_superseded = ANY('{{false,true}}') AND m.time {sign} %s", bound)
-            ((count,),) = self._plan(query.then(f" LIMIT {_RARE + 1}) s"))
-            left = min(left, count) if count <= _RARE else left
-        return _NOTHING if left <= _RARE else left / total
+    def _ranked(self, org: int) -> Ranked:
+        return Ranked(self.executor, org, partial(self.count_memories, org))
 
     def following(
         self, org: int, wanted: Filter, now: int, found: Sequence[Found], before: int
     ) -> Mapping[int, int]:
         query = queries.following(org, [memory.seq for memory in found], wanted, now, before)
-        return {seq: later for seq, later in self._ask(query) if later is not None}
+        return {seq: later for seq, later in self.executor.rows(query) if later is not None}
 
     # --- pages, and forgetting
 
@@ -498,52 +305,9 @@ class PostgresTransaction(Facts):
         if wanted.as_of is not None and not self._has_future(org):
             wanted = wanted.without_future()
         asked = Page(org=org, wanted=wanted, now=now, order=order, limit=limit, after=after, offset=offset)
-        rows = self._search(asked) if queries.is_search(wanted) else self._ask(queries.page(asked))
-        return [_found(*row) for row in rows]
-
-    def _search(self, asked: Page) -> list[tuple[Any, ...]]:
-        """Find a page in windows of time, each longer than the last; rare results are found at once."""
-        asked, offset = evolve(asked, limit=asked.limit + asked.offset, offset=0), asked.offset
-        windows = Windows.of(asked.wanted, asked.order, self._ask(queries.nearest(asked))[0])
-        if windows is None:  # few memories are left
-            return self._found(asked)[offset:]
-        rows = self._ask(queries.page(evolve(asked, wanted=windows.first())))
-        left = asked.limit - len(rows)
-        if left and len(rows) * self.count_memories(asked.org) <= queries.FEW * queries.NEAREST:
-            rest = evolve(asked, wanted=windows.rest(), limit=left)
-            few = self._few(rest, is_found=self._is_found(asked.org, asked.wanted))
-            if few is not None:
-                return (rows + few)[offset:]
-        while len(rows) < asked.limit and not windows.is_done:
-            wanted = windows.next(len(rows), asked.limit)
-            window = evolve(asked, wanted=wanted, limit=asked.limit - len(rows))
-            is_walk = windows.is_short and not windows.is_done
-            rows += self._ask(queries.page(window)) if is_walk else self._found(window)
-        return rows[offset:]
-
-    def _is_found(self, org: int, wanted: Filter) -> bool:
-        """Return whether an index of text finds fewer rows than the organisation has."""
-        if self._is_distributed or queries.has_lexemes(wanted):
-            return not self._is_distributed
-        row = self._one("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('memories')")
-        return row is not None and self.count_memories(org) * _LARGE_SHARE >= row[0]
-
-    def _is_close(self, since: int | None, until: int | None) -> bool:
-        """Return whether the index of words covers a time span, so that no index of times is needed."""
-        return not self._is_distributed and periods.are_close(since, until)
-
-    def _found(self, asked: Page) -> list[tuple[Any, ...]]:
-        """Return a page of the full-text index's results, or scan in order if there are many."""
-        wanted = asked.wanted
-        is_indexed = self._has_pieces or queries.has_lexemes(wanted)
-        is_found = is_indexed and self._is_close(wanted.since, wanted.until)
-        few = self._few(asked, is_found=is_found)
-        return self._ask(queries.page(asked)) if few is None else few
-
-    def _few(self, asked: Page, *, is_found: bool) -> list[tuple[Any, ...]] | None:
-        """Return a page of the full-text index's results, or None if there are many."""
-        rows = self._plan(queries.found(asked, is_found=is_found))
-        return None if rows and rows[0][-1] > queries.FEW else [row[:-1] for row in rows]
+        if queries.is_search(wanted):
+            return memories_of(windows.search(self.executor, asked, partial(self.count_memories, org)))
+        return memories_of(self.executor.rows(queries.page(asked)))
 
     def tail_end(self, org: int) -> int:
         self.flush()
@@ -556,7 +320,7 @@ class PostgresTransaction(Facts):
         The horizon itself is never returned to clients: after a crash, PostgreSQL reuses transaction numbers
         that were not durable, and memories of these transactions would precede it.
         """
-        row = self._one(
+        row = self.executor.row(
             "SELECT h, (SELECT max(place) FROM memories WHERE org = %s AND place <= h)"
             f" FROM (SELECT first + pg_snapshot_xmin(pg_current_snapshot())::text::bigint * {PLACES} - 1 AS h"
             " FROM places) s",
@@ -568,15 +332,15 @@ class PostgresTransaction(Facts):
     def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
         self.flush()
         horizon, last = self._last_place(org)
-        row = self._one(
+        row = self.executor.row(
             "SELECT place FROM memories WHERE org = %s AND place > %s AND place <= %s"
             f" ORDER BY place OFFSET {_LOOKED_THROUGH} LIMIT 1",
             org, after, horizon,
         )  # fmt: skip
         looked = row[0] if row else max(after, last, FIRST_PLACE)
-        rows = self._ask(queries.tail(org, wanted, now, after=after, end=looked, limit=limit))
+        rows = self.executor.rows(queries.tail(org, wanted, now, after=after, end=looked, limit=limit))
         return Tail(
-            found=[_found(*row[:-1]) for row in rows],
+            found=memories_of(rows),
             positions=[row[-1] for row in rows],
             end=rows[-1][-1] if len(rows) == limit else looked,
             last=last,
@@ -584,11 +348,11 @@ class PostgresTransaction(Facts):
 
     def matching(self, org: int, wanted: Filter, now: int) -> Sequence[int]:
         self.flush()
-        return array("q", [seq for (seq,) in self._ask(queries.matching(org, wanted, now))])
+        return array("q", [seq for (seq,) in self.executor.rows(queries.matching(org, wanted, now))])
 
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
         """Remove some expired memories, and some data that is kept for a day."""
-        expired = self._read(
+        expired = self._rows(
             "SELECT org, seq FROM memories WHERE expires_at <= %s ORDER BY expires_at LIMIT %s"
             " FOR UPDATE SKIP LOCKED",
             now, limit,
@@ -731,7 +495,7 @@ class PostgresTransaction(Facts):
 
     def _has_future(self, org: int) -> bool:
         if org not in self._with_future:
-            row = self._one("SELECT has_future FROM orgs WHERE number = %s", org)
+            row = self.executor.row("SELECT has_future FROM orgs WHERE number = %s", org)
             self._with_future[org] = bool(row and row[0])
         return self._with_future[org]
 
@@ -744,7 +508,7 @@ class PostgresTransaction(Facts):
         )
         errors = " AND m.event_type = 'error' AND m.event_type <> 'general'"
         edges = [edge.format(part, kind) for kind in ("", errors) for part in ("false", "true")]
-        row = self._one(
+        row = self.executor.row(
             f"SELECT coalesce(sum(r.memories), 0) + {edges[0]} + {edges[1]},"
             f" coalesce(sum(r.errors), 0) + {edges[2]} + {edges[3]}"
             " FROM recent_counts r WHERE r.org = %s AND r.agent_id = %s AND r.period >= %s",
@@ -754,7 +518,7 @@ class PostgresTransaction(Facts):
         return int(found[0]), int(found[1])
 
     def _read_gone(self, org: int, rows: Sequence[int]) -> Sequence[Gone]:
-        found = self._read(
+        found = self._rows(
             "SELECT seq, agent_id, memory_type, event_type, time, supersedes, superseded_by FROM memories"
             " WHERE org = %s AND seq = ANY(%s) ORDER BY seq FOR UPDATE",
             org, list(rows),
@@ -762,7 +526,7 @@ class PostgresTransaction(Facts):
         return [Gone(*row) for row in found]
 
     def _read_moments(self, org: int, rows: Sequence[int]) -> Mapping[int, int]:
-        found: list[Any] = self._read(
+        found = self._rows(
             "SELECT seq, created_at FROM memories WHERE org = %s AND seq = ANY(%s) ORDER BY seq FOR UPDATE",
             org, list(rows),
         )  # fmt: skip
@@ -772,7 +536,7 @@ class PostgresTransaction(Facts):
 
     def _delete(self, org: int, gone: Sequence[Gone]) -> None:
         listed = [each.seq for each in gone]
-        condition, value = queries.of_org(org, is_found=not self._is_distributed)
+        condition, value = queries.of_org(org, is_found=not self.executor.is_distributed)
         for table, of_org in (
             ("memories", "m.org = %s"), ("duplicates", condition), ("originals", condition)
         ):  # fmt: skip
@@ -785,7 +549,3 @@ class PostgresTransaction(Facts):
         if link.older is not None:
             sql = "UPDATE memories SET superseded_by = ?, superseded_at = ? WHERE org = ? AND seq = ?"
             self._run(sql, link.newer, superseded_at, org, link.older)
-
-
-def _found(seq: int, time: int, doc: str, newer: str | None) -> Found:
-    return Found(seq=seq, time=time, doc=doc, superseded_by=None if newer is None else id_of(newer))

@@ -1,4 +1,4 @@
-"""Windows of time for a page of memories with certain words.
+"""Pages of memories with certain words, which are found in windows of time.
 
 An index of words finds rows without order, and an index of times reads rows without the words. The index of
 words also has periods of time (see `periods`), so that it finds the memories of a window and reads little
@@ -7,19 +7,74 @@ else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Self
 
 import attrs
-from attrs import define, field
+from attrs import define, evolve, field
 
-from memtrace_server.store.postgres.queries import NEAREST
+from memtrace_server.store.postgres import periods, queries
+from memtrace_server.store.postgres.executing import Executor
+from memtrace_server.store.postgres.queries import NEAREST, Page
 from memtrace_server.store.records import Direction, Filter
+from memtrace_server.store.tables import Row
 
+_LARGE_SHARE = 8  # an organisation that has this part of all memories has no fewer than an index finds
 _LAST = 2**63 - 1
 _MAX_GROWTH = 60.0  # factor for the total length of all earlier windows
 _GROWTH = 1.5  # factor for the minimum length with each window
 _SHORT = 3.0  # factor for the length of the first window
 _ROOM = 2.0  # factor for the expected length
+
+
+def search(executor: Executor, asked: Page, count: Callable[[], int]) -> list[Row]:
+    """Return a page from windows of time, each longer than the last; rare results are found at once.
+
+    Args:
+        executor: The executor of the transaction.
+        asked: The page.
+        count: Returns the number of the organisation's memories.
+    """
+    asked, offset = evolve(asked, limit=asked.limit + asked.offset, offset=0), asked.offset
+    windows = Windows.of(asked.wanted, asked.order, executor.rows(queries.nearest(asked))[0])
+    if windows is None:  # few memories are left
+        return _found(executor, asked)[offset:]
+    rows = executor.rows(queries.page(evolve(asked, wanted=windows.first())))
+    left = asked.limit - len(rows)
+    if left and len(rows) * count() <= queries.FEW * queries.NEAREST:
+        rest = evolve(asked, wanted=windows.rest(), limit=left)
+        few = _few(executor, rest, is_found=_is_found(executor, asked.wanted, count))
+        if few is not None:
+            return (rows + few)[offset:]
+    while len(rows) < asked.limit and not windows.is_done:
+        wanted = windows.next(len(rows), asked.limit)
+        window = evolve(asked, wanted=wanted, limit=asked.limit - len(rows))
+        is_walk = windows.is_short and not windows.is_done
+        rows += executor.rows(queries.page(window)) if is_walk else _found(executor, window)
+    return rows[offset:]
+
+
+def _is_found(executor: Executor, wanted: Filter, count: Callable[[], int]) -> bool:
+    """Return whether an index of text finds fewer rows than the organisation has."""
+    if executor.is_distributed or queries.has_lexemes(wanted):
+        return not executor.is_distributed
+    row = executor.row("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass('memories')")
+    return row is not None and count() * _LARGE_SHARE >= row[0]
+
+
+def _found(executor: Executor, asked: Page) -> list[Row]:
+    """Return a page of the full-text index's results, or scan in order if there are many."""
+    wanted = asked.wanted
+    is_indexed = executor.has_pieces or queries.has_lexemes(wanted)
+    is_close = not executor.is_distributed and periods.are_close(wanted.since, wanted.until)
+    few = _few(executor, asked, is_found=is_indexed and is_close)
+    return executor.rows(queries.page(asked)) if few is None else few
+
+
+def _few(executor: Executor, asked: Page, *, is_found: bool) -> list[Row] | None:
+    """Return a page of the full-text index's results, or None if there are many."""
+    rows = executor.plan(queries.found(asked, is_found=is_found))
+    return None if rows and rows[0][-1] > queries.FEW else [row[:-1] for row in rows]
 
 
 @define
