@@ -6,9 +6,10 @@ Half of the questions are held out. Tune on the others (`--tune`); the report sh
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 from statistics import mean, quantiles
@@ -17,7 +18,8 @@ from unittest.mock import patch
 from attrs import evolve
 from evaluation import log, peers
 
-from memtrace_server.search import analysis, dates, documents, plan, ranking
+from memtrace_server import folding
+from memtrace_server.search import analysis, dates, documents, plan, query, ranking
 
 ROOT = Path(__file__).parent.parent
 PARTS = 24
@@ -40,6 +42,7 @@ def main() -> int:
             print(quality(sets))
             print(rules(sets))
             print(kinds(sets))
+            print(of_agents(is_tuning=options.tune))
         report, is_met = speed(sets) if options.only != "quality" else ("", True)
         print(report)
     return 0 if is_met else 1
@@ -97,6 +100,29 @@ def rules(sets: Mapping[str, Sequence[log.Question]]) -> str:
         with without(), stores() as (memtrace, small):
             found = means(memtrace, small, sets)
         lines.append(row(rule, *(f"{a - b:+.4f}" for a, b in zip(whole, found, strict=True))))
+    return "\n" + "\n".join(lines)
+
+
+def of_agents(*, is_tuning: bool) -> str:
+    """Compare the searches on the notes of agents, with their names of code."""
+    whole = log.of_agents()
+    sessions = {memory["dedup_key"]: memory["session_id"] for memory in whole.memories}
+    halves = {"tuned on": False} if is_tuning else {"tuned on": False, "held out": True}
+    lines = [
+        f"{len(whole.memories):,} notes of coding, operations and support agents.\n",
+        table_head("questions", "search", *peers.MEASURES),
+    ]
+
+    def measure(name: str, peer: peers.Peer) -> None:
+        for half, is_held_out in halves.items():
+            questions = [q for q in whole.questions if q.is_held_out == is_held_out]
+            found = peers.scores(peer, questions, sessions)
+            lines.append(measured(f"{len(questions)} {half}", name, found))
+
+    measure("FTS5, porter, any word, bm25()", peers.FullText(whole.memories))
+    for name, without in IN_NAMES.items():
+        with without(), search(whole.memories) as memtrace:
+            measure(name, memtrace)
     return "\n" + "\n".join(lines)
 
 
@@ -203,6 +229,12 @@ IN_INDEX: Mapping[str, Without] = {
     "stemming": analysing(_porter=_NoStemmer),
     "irregular forms": analysing(_bases=dict[str, str]),
     "labels and metadata": setting(documents.Document, labels=property(lambda _: "")),
+}
+IN_NAMES: Mapping[str, Without] = {
+    "Memtrace": nullcontext,
+    "without parts of names": setting(analysis, part_stems=lambda _text: []),
+    "without words written together or apart": setting(query, forms=lambda _text: []),
+    "without letters as a keyboard has them": setting(folding, _STROKED=re.compile("(?!)")),
 }
 
 

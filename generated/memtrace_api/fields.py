@@ -562,8 +562,9 @@ class SearchConditions(TypedDict, total=False):
             100. Memories without a session are all returned.
         order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
             `desc`.
-        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
-            The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB. By
+            `relevance`, all pages together have the best 100 matches and the memories that follow
+            questions, whatever the limit (see `is_complete`). The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
             `limit` may change.
     """
@@ -652,8 +653,9 @@ class SessionSearchConditions(TypedDict, total=False):
             100. Memories without a session are all returned.
         order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
             `desc`.
-        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
-            The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB. By
+            `relevance`, all pages together have the best 100 matches and the memories that follow
+            questions, whatever the limit (see `is_complete`). The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
             `limit` may change.
     """

@@ -261,13 +261,14 @@ class AsyncMethods:
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"). The best matches come first. Case, accents and width do not matter. The content
-                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
-                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
-                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
-                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
-                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
-                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                "running"). The best matches come first. Case, accents and width do not matter. Names have
+                the words of their parts: "session" matches `UserSessionManager`. The content must contain
+                each `"phrase in quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a
+                hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If the query
+                names a time ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given), memories of that time rank higher. A query about a time alone
+                ("What happened yesterday?"), or whose other words no memory has, returns the memories of
+                exactly that time, newest first and without scores. The 64 rarest words, the first 16
                 phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
                 `SearchQuery`.
 
@@ -900,13 +901,14 @@ class AsyncSessionMethods:
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"). The best matches come first. Case, accents and width do not matter. The content
-                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
-                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
-                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
-                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
-                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
-                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                "running"). The best matches come first. Case, accents and width do not matter. Names have
+                the words of their parts: "session" matches `UserSessionManager`. The content must contain
+                each `"phrase in quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a
+                hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If the query
+                names a time ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given), memories of that time rank higher. A query about a time alone
+                ("What happened yesterday?"), or whose other words no memory has, returns the memories of
+                exactly that time, newest first and without scores. The 64 rarest words, the first 16
                 phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
                 `SearchQuery`.
 
@@ -1296,13 +1298,14 @@ class Methods:
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"). The best matches come first. Case, accents and width do not matter. The content
-                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
-                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
-                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
-                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
-                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
-                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                "running"). The best matches come first. Case, accents and width do not matter. Names have
+                the words of their parts: "session" matches `UserSessionManager`. The content must contain
+                each `"phrase in quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a
+                hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If the query
+                names a time ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given), memories of that time rank higher. A query about a time alone
+                ("What happened yesterday?"), or whose other words no memory has, returns the memories of
+                exactly that time, newest first and without scores. The 64 rarest words, the first 16
                 phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
                 `SearchQuery`.
 
@@ -1933,13 +1936,14 @@ class SessionMethods:
         Args:
             query: A question, or words. A memory matches if its content, its tags, its event type or
                 the strings in its metadata have any of the words, in any form of English ("ran" matches
-                "running"). The best matches come first. Case, accents and width do not matter. The content
-                must contain each `"phrase in quotes"` word by word, and must not contain a `-word` or
-                `-"phrase"`; a hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If
-                the query names a time ("in March 2025", "yesterday", "the last three days", in English and
-                UTC; relative to `as_of` if given), memories of that time rank higher. A query about a time
-                alone ("What happened yesterday?"), or whose other words no memory has, returns the memories
-                of exactly that time, newest first and without scores. The 64 rarest words, the first 16
+                "running"). The best matches come first. Case, accents and width do not matter. Names have
+                the words of their parts: "session" matches `UserSessionManager`. The content must contain
+                each `"phrase in quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a
+                hyphen inside a word, or of an option (`-f`, `--force`), excludes nothing. If the query
+                names a time ("in March 2025", "yesterday", "the last three days", in English and UTC;
+                relative to `as_of` if given), memories of that time rank higher. A query about a time alone
+                ("What happened yesterday?"), or whose other words no memory has, returns the memories of
+                exactly that time, newest first and without scores. The 64 rarest words, the first 16
                 phrases and the first 16 exclusions count. Other conditions are keywords. Or a whole
                 `SearchQuery`.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from evaluation import facts
+from evaluation import facts, names
 
 SEED = 4711
 START = datetime(2025, 1, 6, 8, tzinfo=UTC)
@@ -59,6 +59,12 @@ def make() -> Log:
     return _Maker(random.Random(SEED)).log()  # noqa: S311 - the same each time
 
 
+@functools.cache
+def of_agents() -> Log:
+    """Return a log of coding, operations and support agents with many names of code; the same each time."""
+    return _Maker(random.Random(SEED + 2)).notes()  # noqa: S311 - the same each time
+
+
 class _Maker:
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
@@ -77,6 +83,22 @@ class _Maker:
         self._outputs()
         self._languages()
         self._typos()
+        return self._mixed()
+
+    def notes(self) -> Log:
+        """Make the logs of agents that note names of code, and mix them."""
+        for agent, noted in (
+            ("coder", names.CODING),
+            ("ops", names.OPERATIONS),
+            ("support", names.SUPPORT),
+        ):
+            for text, question in noted:
+                memory = self._memory(text, agent)
+                self._session("names", memory, 14)
+                self._ask(question, agent, [memory])
+        return self._mixed()
+
+    def _mixed(self) -> Log:
         for session in self._sessions:
             self._log.memories += session
         self._log.memories.sort(key=lambda memory: memory["time"])
@@ -221,6 +243,9 @@ class _Maker:
             return self._say(
                 self._dice.choice(facts.CHATTER).format(w=mood, t=topic), self._dice.choice(facts.PEOPLE)
             )
+        if kind == "names":
+            text = self._dice.choice(names.OTHERS)
+            return self._memory(self._filled(text), memory["agent_id"])
         if kind == "support":
             customer = self._dice.choice(facts.CUSTOMERS)
             texts = [
@@ -233,7 +258,10 @@ class _Maker:
         return self._memory(self._step(), memory["agent_id"], event_type="action")
 
     def _step(self) -> str:
-        return self._dice.choice(facts.STEPS).format(
+        return self._filled(self._dice.choice(facts.STEPS))
+
+    def _filled(self, text: str) -> str:
+        return text.format(
             s=self._dice.choice(facts.SERVICES),
             t=self._dice.choice(facts.TOPICS),
             n=self._dice.randint(2, 999),

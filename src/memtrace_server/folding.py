@@ -17,6 +17,12 @@ _DROPPED = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u0652\u0670"
     "\u00ad\u200b\u2060\ufeff\u20d0-\u20ff\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
+# Latin letters that Unicode does not decompose, as people write them whose keyboard lacks them.
+_PLAIN = {
+    "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ħ": "h", "ŧ": "t",
+    "\u0131": "i",  # of Turkish
+}  # fmt: skip
+_STROKED = re.compile(f"[{''.join(_PLAIN)}]")
 _PIECE = 500  # characters, of which some take 4 µs each
 _MARKS = 100  # characters after a letter that stay with it, if they belong to it
 _JOINING_JAMO = range(0x1160, 0x1200)  # vowels and finals, which complete the syllable before them
@@ -43,7 +49,8 @@ def _folded(text: str) -> str:
 def _plain(text: str) -> str:
     parts = unicodedata.normalize("NFKD", text).casefold()
     # Case folding may bring new compatibility characters, and accents (that of İ).
-    return unicodedata.normalize("NFC", _DROPPED.sub("", unicodedata.normalize("NFKD", parts)))
+    parts = _DROPPED.sub("", unicodedata.normalize("NFKD", parts))
+    return unicodedata.normalize("NFC", _STROKED.sub(lambda match: _PLAIN[match[0]], parts))
 
 
 def _pieces(text: str) -> Iterator[str]:

@@ -110,6 +110,61 @@ async def test_numbers_and_stop_words_are_not_written_together(
     assert await found(client, query) == []
 
 
+async def test_names_in_code_are_found_by_their_words(client: AsyncMemtrace) -> None:
+    names = {
+        "UserSessionManager leaks": ["session manager", "the user's sessions", "SessionManager"],
+        "HTTPServerError again": ["http server error", "server errors"],
+        "parseConfigFile2 is new": ["parsed config files", "parseConfig", "parse_config_file2"],
+        "getURLs, utf8Decode": ["decode", "urls"],
+        "see src/auth/token_store.py": ["token store", "src/auth/token_store.py", "tokenStore"],
+        "auth.oauth.GrantCache hit": ["grant cache", "auth.oauth.GrantCache", "oauth"],
+        "use --dry-run": ["dry run", "--dry-run", "dryRun"],
+        "ERR_CONN_RESET on port 80": ["ERR_CONN_RESET", "conn reset", "errConnReset"],
+        "closes #4711": ["#4711", "4711"],
+        "pinned to v1.2.3": ["v1.2.3", "1.2.3"],
+        "PostgreSQL is down": ["postgres", "PostgreSQL", "sql"],
+    }
+    await remember(client, *names, "another thing", "userland manages sessionless parsers", "a v2, 12.3")
+
+    for content, queries in names.items():
+        for query in queries:
+            assert (await found(client, query))[:1] == [content], query
+    assert await found(client, '"session manager"') == []
+    assert "UserSessionManager leaks" in await found(client, "-session")
+
+
+async def test_word_ranks_above_the_same_part_of_a_name(client: AsyncMemtrace) -> None:
+    await remember(client, "Written in Java", "Written in JavaScript", "Pushed with git", "Pushed to GitHub")
+
+    assert await found(client, "java") == ["Written in Java", "Written in JavaScript"]
+    assert await found(client, "git") == ["Pushed with git", "Pushed to GitHub"]
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("Łódź", "lodz"),
+        ("Søren Ødegård", "Soren Odegard"),
+        ("Đorđe", "dorde"),
+        ("Straße", "strasse"),
+        ("Æbleskiver, Cœur", "aebleskiver coeur"),
+        ("Diyarbakır", "diyarbakir"),
+        ("Þórður", "thordur"),
+    ],
+    ids=lambda text: text.encode("unicode_escape").decode()[:40],
+)
+async def test_letters_without_decomposition_match_ascii_letters(
+    client: AsyncMemtrace, text: str, plain: str
+) -> None:
+    await remember(client, text, "something else")
+
+    for query in (text, text.upper(), plain, f'"{plain}"'):
+        assert await found(client, query) == [text], query
+    assert await found(client, f"-{plain.split(maxsplit=1)[0]}") == ["something else"]
+    await remember(client, plain)
+    assert set(await found(client, text)) == {text, plain}
+
+
 async def test_word_is_not_split_if_a_memory_has_it(client: AsyncMemtrace) -> None:
     await remember(client, "Called parseConfig", "parse_config() raises a KeyError")
 

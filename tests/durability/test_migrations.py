@@ -21,12 +21,15 @@ from durability.in_process import MEMORIES, InProcess, Tenant, json_of
 from durability.store_audit import assert_consistent
 from helpers.clock import Clock
 from helpers.commands import Commands
+from helpers.waiting import wait_until
 from live import LiveServer
 
 from memtrace import APIConnectionError, Memtrace
 from memtrace_server import auth, times
+from memtrace_server.search import analysis
 from memtrace_server.store import open_store
 from memtrace_server.store.sqlite import migrations
+from memtrace_server.store.sqlite.indexing import Indexer
 
 STORES = Path(__file__).parent.parent / "data" / "stores"
 DAY = 86_400
@@ -36,8 +39,10 @@ AT_ONCE = 4
 OPEN = """
 import sys
 from contextlib import closing
+from memtrace_server.search import analysis
 from memtrace_server.store import open_store
 from memtrace_server.store.sqlite import migrations
+from memtrace_server.store.sqlite.indexing import Indexer
 
 migrations._STEPS["9999-more"] = sys.argv[2]
 print("ready", flush=True)
@@ -262,6 +267,38 @@ def test_index_of_a_migrated_store_is_rebuilt_in_the_background(old: Old, server
     assert_consistent(old.file)
 
 
+def test_index_without_parts_of_names_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "memtrace.db"
+    with monkeypatch.context() as older, InProcess(file) as server:
+        older.setattr(analysis, "part_stems", lambda _: [])
+        tenant = server.tenant()
+        names = [json_of(tenant.add(content=f"{n} HTTPServer of Łódź"))["id"] for n in range(20)]
+        long = json_of(tenant.add(content="HTTPServer " * 5_000))["id"]
+        server.store.tend()
+        wait_until(lambda: _rows(file, "unindexed") == 0)
+        older.setattr(Indexer, "step", lambda _: False)
+        older.setattr(Indexer, "drain", lambda _: None)
+        for name in (names.pop(), long):
+            assert tenant.send("DELETE", f"{MEMORIES}/{name}").status == 204
+    with closing(sqlite3.connect(file)) as store, store:
+        assert _rows(file, "leaving") == 2
+        store.execute("DELETE FROM migrations WHERE name = '0021-parts-of-names'")
+
+    with InProcess(file) as server:
+        now = Tenant(server.core, tenant.key)
+
+        def found(query: str) -> list[str]:
+            results = json_of(now.send("POST", "/api/v1/search", {"query": query, "limit": 100}))["results"]
+            return sorted(memory["id"] for memory in results)
+
+        assert found("server") == names
+        assert [_rows(file, table) for table in ("leaving", "texts")] == [0, 0]
+        server.store.tend()
+        wait_until(lambda: _rows(file, "unindexed") == 0)
+        assert found("server") == found("lodz") == names
+    assert_consistent(file)
+
+
 def test_opening_a_migrated_store_again_changes_nothing(old: Old, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     _open(old.url)
@@ -374,6 +411,12 @@ def test_one_of_several_processes_applies_each_step(old: Old) -> None:
 def _open(url: str) -> None:
     with closing(open_store(url)) as store:
         store.write(lambda transaction: transaction.orgs())
+
+
+def _rows(file: Path, table: str) -> int:
+    with closing(sqlite3.connect(file)) as store:
+        (count,) = store.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - a name of ours
+    return int(count)
 
 
 def _dump(file: Path) -> dict[str, list[Any]]:

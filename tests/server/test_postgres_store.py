@@ -335,6 +335,26 @@ def test_a_store_of_an_older_version_is_migrated_under_its_clients(
                 assert [m.content for m in (*phrase.results, *piece.results)] == ["two deployments"] * 2
 
 
+def test_memories_of_an_older_version_are_found_by_parts_of_names(
+    postgres_cluster: Cluster, database: Callable[..., str], command: Commands
+) -> None:
+    url = postgres_cluster.url_of(database())
+    texts = ("HTTPServer", "Łódź", "plain")
+    with Memtrace(url) as older:
+        older.add_memories({"agent_id": name, "content": text} for text in texts for name in ("one", "other"))
+    with psycopg.connect(url, autocommit=True, options="-csearch_path=memtrace,public") as connection:
+        connection.execute(
+            "UPDATE memories SET words = replace(words, 'lodz', 'łodz'), lexemes = ts_delete("
+            "lexemes, ARRAY[org || 'slodz', org || 'shttp', org || 'sserver']) WHERE words <> ' plain '"
+        )
+        assert "4 faults" in command.fail("check", "--store", url)
+        connection.execute("DELETE FROM migrations WHERE name = '0007-parts-of-names'")
+    with Memtrace(url) as newer:
+        for query, content in {"server": "HTTPServer", "lodz": "Łódź", '"łódź"': "Łódź"}.items():
+            assert [m.content for m in newer.search_memories(query).results] == [content] * 2, query
+    assert command("check", "--store", url) == "The store is consistent.\n"
+
+
 def test_stores_that_open_at_once_make_the_tables_once(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:

@@ -35,3 +35,15 @@ def test_ranked_search_finds_more_answers_than_full_text_alone(tmp_path: Path) -
     for measure in peers.MEASURES:
         assert ours[measure] > theirs[measure], measure
     assert ours["MRR"] > theirs["MRR"] + 0.15
+
+
+def test_notes_of_agents_are_found_by_the_words_of_their_names(tmp_path: Path) -> None:
+    whole = log.of_agents()
+    sessions = {memory["dedup_key"]: memory["session_id"] for memory in whole.memories}
+
+    with peers.clock(), closing(peers.Memtrace(tmp_path, whole.memories)) as memtrace:
+        ours = peers.scores(memtrace, whole.questions, sessions)
+
+    assert len(whole.questions) > 60
+    assert ours["recall@1"] > 0.95
+    assert ours["recall@5"] > 0.98

@@ -37,6 +37,10 @@ NOW = times.parse("2026-11-25T12:00:00Z")  # a Wednesday
         ("می‌خواهم", ["میخواهم"]),
         ("ok 👍🏽❤️🇩🇪", ["ok", "👍🏽", "❤", "🇩🇪"]),
         ("→ ─── ✓", ["✓"]),
+        (
+            "Łódź, Ødegård; Đorđe: Æble ǿ Cœur ðÞı",
+            ["lodz", "odegard", "dorde", "aeble", "o", "coeur", "dthi"],
+        ),
         ("", []),
     ],
     ids=lambda value: ascii(value)[:30],
@@ -59,6 +63,28 @@ def test_a_word_of_any_length_keeps_a_bounded_part() -> None:
 )  # fmt: skip
 def test_forms_of_a_word_have_one_stem(forms: str) -> None:
     assert len(set(analysis.stems(forms))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("UserSessionManager", ["user", "session", "manag"]),
+        ("HTTPServerError, XMLHttpRequest", ["http", "server", "error", "xml", "http", "request"]),
+        ("parseConfigFile2", ["pars", "config", "file2", "file"]),
+        ("oauth2Client utf8Decode", ["oauth2", "oauth", "client", "utf8", "utf", "decod"]),
+        ("getURLs of APIs, IDs and PDFs", ["get", "url"]),
+        ("Plain Words, ALL CAPS, e-mail, 3FA9C2B7, 01KB4TNC", []),
+        ("snake_case kebab-case a.b/c", []),
+        ("x" * 64 + "Y", []),
+        ("ArtikelGröße Größe", ["artikel", "gross"]),
+        ("iPhone", ["phone"]),
+        ("", []),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_capitals_divide_a_name_into_parts(text: str, parts: list[str]) -> None:
+    assert analysis.part_stems(text) == parts
+    assert analysis.found_by(text) == {*analysis.stems(text), *parts}
 
 
 def test_the_stems_of_a_script_without_spaces_are_pairs_and_characters() -> None:

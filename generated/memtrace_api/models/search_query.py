@@ -31,14 +31,14 @@ class SearchQuery:
     Attributes:
         query: A question, or words. A memory matches if its content, its tags, its event type or the
             strings in its metadata have any of the words, in any form of English ("ran" matches "running").
-            The best matches come first. Case, accents and width do not matter. The content must contain
-            each `"phrase in quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a hyphen
-            inside a word, or of an option (`-f`, `--force`), excludes nothing. If the query names a time
-            ("in March 2025", "yesterday", "the last three days", in English and UTC; relative to `as_of` if
-            given), memories of that time rank higher. A query about a time alone ("What happened
-            yesterday?"), or whose other words no memory has, returns the memories of exactly that time,
-            newest first and without scores. The 64 rarest words, the first 16 phrases and the first 16
-            exclusions count.
+            The best matches come first. Case, accents and width do not matter. Names have the words of
+            their parts: "session" matches `UserSessionManager`. The content must contain each `"phrase in
+            quotes"` word by word, and must not contain a `-word` or `-"phrase"`; a hyphen inside a word, or
+            of an option (`-f`, `--force`), excludes nothing. If the query names a time ("in March 2025",
+            "yesterday", "the last three days", in English and UTC; relative to `as_of` if given), memories
+            of that time rank higher. A query about a time alone ("What happened yesterday?"), or whose
+            other words no memory has, returns the memories of exactly that time, newest first and without
+            scores. The 64 rarest words, the first 16 phrases and the first 16 exclusions count.
         content_contains: A part of the text that the content must contain; case, width and Unicode
             composition do not matter.
         agent_id: Only results of this agent.
@@ -60,8 +60,9 @@ class SearchQuery:
             100. Memories without a session are all returned.
         order: Order of the results. Default: `relevance` if `query` has words to rank by, otherwise
             `desc`.
-        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB.
-            The server's default: 100.
+        limit: Maximum number of memories to return. A page ends early, with `next_cursor`, at 8 MiB. By
+            `relevance`, all pages together have the best 100 matches and the memories that follow
+            questions, whatever the limit (see `is_complete`). The server's default: 100.
         cursor: `next_cursor` of the previous page, requested with the same conditions and order; only
             `limit` may change.
     """

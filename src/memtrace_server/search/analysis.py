@@ -37,6 +37,10 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+(?:'[a-z0-9]+)*")
 # Matches Latin, Greek and Cyrillic words without checking marks and scripts, in an eighth of the time.
 _SPACED_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _OTHER_SCRIPT = re.compile("[^\x00-\u0482\u048a-\u0590\u1e00-\u2319\u2320-\u23e8]")
+_RUN = re.compile(r"[^\W_]+")
+# A capital that begins a part of a name: that of Config in parseConfig, and of Server in HTTPServer.
+_SEAM = re.compile(r"[A-Z](?:(?<=[a-z].)|(?<=[A-Z0-9].)(?=[a-z]{2}))")
+_MIN_PART = 3  # letters
 # Scripts that are split into characters: Thai, Lao, Burmese, Khmer, Han, kana, bopomofo, Hangul.
 _UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u1099\u1780-\u17d3\u1100-\u11ff"
@@ -74,15 +78,42 @@ def stems(text: str) -> list[str]:
     return _stems(*_apart(text))
 
 
-def words_and_stems(text: str) -> tuple[list[str], list[str]]:
-    """Return the words and the stems of a text, which is split once.
+def part_stems(text: str) -> list[str]:
+    """Return the stems of the parts of names such as `parseConfig2`, with and without digits at their ends.
+
+    Only capitals divide a name here: other signs divide words. Short parts and long names do not count.
 
     Example:
-        >>> words_and_stems("She ran")
-        (['she', 'ran'], ['she', 'run'])
+        >>> part_stems("parseConfig2 raised an HTTPServerError, as the APIs of GitHub do")
+        ['pars', 'config2', 'config', 'http', 'server', 'error', 'git', 'hub']
+    """
+    if not _SEAM.search(text):
+        return []
+    names = (run for run in _RUN.findall(text) if len(run) <= _MAX_LENGTH and _SEAM.search(run))
+    parts = (part for name in names for part in _SEAM.sub(r" \g<0>", name).split())
+    forms = (form for part in parts for form in dict.fromkeys((part, part.rstrip("0123456789"))))
+    return [_stem(plain(form)) for form in forms if len(form) >= _MIN_PART]
+
+
+def found_by(text: str) -> set[str]:
+    """Return the stems by which a text is found: those of its words, and of the parts of its names.
+
+    Example:
+        >>> sorted(found_by("She ran parseConfig"))
+        ['config', 'pars', 'parseconfig', 'run', 'she']
+    """
+    return {*stems(text), *part_stems(text)}
+
+
+def words_and_found_by(text: str) -> tuple[list[str], set[str]]:
+    """Return the words of a text, and the stems by which it is found; the text is split once.
+
+    Example:
+        >>> words_and_found_by("We ran")[0]
+        ['we', 'ran']
     """
     runs, is_plain = _apart(text)
-    return _words(runs, is_plain), _stems(runs, is_plain)
+    return _words(runs, is_plain), {*_stems(runs, is_plain), *part_stems(text)}
 
 
 def question_stems(text: str) -> list[tuple[str, bool]]:

@@ -15,7 +15,7 @@ def has_words(
     unwanted: Sequence[Sequence[str]],
 ) -> bool:
     """Return whether a memory has any of the stems, every phrase, and no unwanted word or phrase."""
-    if stems is not None and not phrases and not set(stems) & set(analysis.stems(document.text)):
+    if stems is not None and not phrases and analysis.found_by(document.text).isdisjoint(stems):
         return False
     if not phrases and not unwanted:
         return True

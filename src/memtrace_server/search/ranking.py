@@ -35,6 +35,7 @@ _COORDINATION = 0.5  # exponent of the fraction of the question's weight that a 
 _LENGTH_WEIGHT = 0.4  # BM25's b; its k1 is 1
 _USUAL_LENGTH = 20  # words
 _MAX_SCORED = 2_000  # words of a memory that are scored
+_PART = 0.5  # of a name, beside a word
 _WIDENED = 30  # of the best memories: those that follow a question among them are added
 _ANSWER = 0.3
 _SHORT = 30  # words: a longer memory gains less from the question before it, and gives less
@@ -99,7 +100,7 @@ def rank(  # noqa: PLR0913 - a search has many parameters
         wanted = attrs.evolve(wanted, words=attrs.evolve(wanted.words, stems=None))
     tail = transaction.unindexed(org, wanted, now, before)
     documents = {memory.seq: Document.read(memory.doc) for memory in tail.found}
-    sets = {seq: set(analysis.stems(document.text)) for seq, document in documents.items()}
+    sets = {seq: analysis.found_by(document.text) for seq, document in documents.items()}
     if known is None:
         unindexed = Counter(stem for stems in sets.values() for stem in stems)
         as_of = now if wanted.as_of is None else wanted.as_of
@@ -201,17 +202,18 @@ class _Scorer:
     def entry(self, memory: Found, document: Document | None = None) -> _Entry:
         """Return a memory with its score."""
         document = document or Document.read(memory.doc)
-        stems = analysis.stems(document.scored_text)
-        if len(stems) > _MAX_SCORED or self.stems.isdisjoint(stems):  # the rest of the text may have a word
-            stems = analysis.stems(document.text)
-            rest = set(stems[_MAX_SCORED:])
+        stems, parts = analysis.stems(document.scored_text), analysis.part_stems(document.scored_text)
+        if len(stems) > _MAX_SCORED or self.stems.isdisjoint(stems + parts):
+            # The rest of the text may have a word.
+            found = self.stems & analysis.found_by(document.text)
             stems = stems[:_MAX_SCORED]
-            stems += sorted(self.stems & rest - set(stems))
+            stems += sorted(found.difference(stems, parts))
         length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(stems) / _USUAL_LENGTH
         counts = Counter(stems)
+        of_parts = Counter(parts)
         weight = score = 0.0
         for stem, value, origin in self._weights:
-            frequency = counts[stem]
+            frequency = counts[stem] + _PART * of_parts[stem]
             if frequency:
                 self.answered.add(origin)
                 weight += value

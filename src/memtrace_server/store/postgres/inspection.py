@@ -57,16 +57,27 @@ def inspect(connection: Connection) -> Iterator[str]:
         for org, name in connection.execute(missing.encode()).fetchall():
             yield f"organisation {org}: memories name the {kind} {name}, which is missing"
     for (org,) in connection.execute("SELECT number FROM orgs ORDER BY number").fetchall():
-        yield from _texts(connection, org)
+        for seq, *_ in outdated_texts(connection, org):
+            yield f"organisation {org}: the texts of memory {seq} are not what it says"
 
 
-def _texts(connection: Connection, org: int) -> Iterator[str]:
-    """Compare the searched texts of an organisation's memories with their documents."""
+def outdated_texts(
+    connection: Connection, org: int, condition: str = "true"
+) -> Iterator[tuple[int, str, str, str]]:
+    """Yield the rows of an organisation's memories whose searched texts do not follow from their documents.
+
+    Each row comes with the folded content, the words and the lexemes that it should have.
+
+    Args:
+        connection: The connection.
+        org: The organisation.
+        condition: SQL for the memories `m` that are compared.
+    """
     after = -1
     while True:
         rows = connection.execute(
             f"SELECT m.folded, m.words, m.lexemes::text, {_MEMORY} FROM memories m"
-            " WHERE m.org = %s AND m.seq > %s ORDER BY m.seq LIMIT %s".encode(),
+            f" WHERE m.org = %s AND m.seq > %s AND ({condition}) ORDER BY m.seq LIMIT %s".encode(),
             [org, after, _STEP],
         ).fetchall()
         for row_folded, row_words, row_lexemes, *row in rows:
@@ -80,7 +91,7 @@ def _texts(connection: Connection, org: int) -> Iterator[str]:
             folded, words, found_by = texts(org, memory, document)
             (expected,) = connection.execute("SELECT %s::tsvector::text", [found_by]).fetchone() or ("",)
             if (row_folded, row_words, row_lexemes) != (folded, words, expected):
-                yield f"organisation {org}: the texts of memory {seq} are not what it says"
+                yield seq, folded, words, found_by
         if len(rows) < _STEP:
             return
         after = rows[-1][3]

@@ -12,25 +12,40 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from psycopg import errors
 
 from memtrace import __version__
-from memtrace_server.store.postgres import periods
+from memtrace_server.store.postgres import inspection, periods
 from memtrace_server.store.postgres.connecting import SCHEMA, Connection
 from memtrace_server.store.postgres.writing import FIRST_PLACE
 from memtrace_server.store.protocol import StoreUnavailable
 
 _LOG = logging.getLogger("memtrace_server")
 
+_STROKED = "æÆœŒøØłŁđĐðÐþÞħĦŧŦı"
+
 _IMPORTANT = (
     "importance >= 0.7 OR (importance IS NULL AND"
     " (memory_type IN ('decision', 'entity') OR event_type IN ('decision', 'error')))"
 )
 
-_STEPS: Mapping[str, str] = {
+
+def _find_by_parts(connection: Connection) -> None:
+    """Write the words of memories again that have names in camelCase or letters such as ł."""
+    condition = f"m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{{2}}|[{_STROKED}]'"
+    sql = "UPDATE memories SET folded = %s, words = %s, lexemes = %s::tsvector WHERE org = %s AND seq = %s"
+    for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+        for seq, *texts in inspection.outdated_texts(connection, org, condition):
+            connection.execute(sql, [*texts, org, seq])
+
+
+_Step = str | Callable[[Connection], None]
+"""Statements, or what cannot be said in any."""
+
+_STEPS: Mapping[str, _Step] = {
     "0001-memories": f"""
         CREATE TABLE secrets (secret bytea NOT NULL);
 
@@ -221,6 +236,7 @@ _STEPS: Mapping[str, str] = {
         CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
             WHERE closed_at IS NOT NULL;
     """,
+    "0007-parts-of-names": _find_by_parts,
 }
 
 
@@ -288,7 +304,11 @@ def migrate(connection: Connection, now: int, secret: bytes) -> None:
         if is_old:
             _LOG.info("An older Memtrace wrote the store, which is migrated now; requests wait until then")
         for name in names:
-            connection.execute(_STEPS[name].encode())
+            step = _STEPS[name]
+            if isinstance(step, str):
+                connection.execute(step.encode())
+            else:
+                step(connection)
             connection.execute("INSERT INTO migrations VALUES (%s, %s, %s)", [name, now, __version__])
         connection.execute("INSERT INTO secrets SELECT %s WHERE NOT EXISTS (SELECT 1 FROM secrets)", [secret])
     if is_old:

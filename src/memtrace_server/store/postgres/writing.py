@@ -233,10 +233,10 @@ def texts(org: int, memory: NewMemory, document: Document) -> tuple[str, str, st
         The folded content, in which parts of texts are searched; the words of the content, each between
         spaces; and the lexemes, as the text of a `tsvector`.
     """
-    words, stems = analysis.words_and_stems(document.content)
+    words, stems = analysis.words_and_found_by(document.content)
     labels = document.labels
     if labels:
-        stems += analysis.stems(labels)
+        stems |= analysis.found_by(labels)
     folded = storable(fold(document.content))
     return folded, f" {' '.join(words)} ", lexemes.of(org, memory, document.metadata, stems)
 

@@ -56,11 +56,11 @@ class Entry(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, number: int, document: Document) -> Entry:
         """Make the entry of a memory."""
-        words, stems = analysis.words_and_stems(document.content)
+        words, stems = analysis.words_and_found_by(document.content)
         return cls(
             number,
             " ".join([agent_word(document.agent_id), *words]),
-            " ".join({*stems, *analysis.stems(document.labels), *facets(document)}),
+            " ".join(stems.union(analysis.found_by(document.labels), facets(document))),
             fold(document.content),
         )
 

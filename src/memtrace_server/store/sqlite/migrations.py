@@ -502,6 +502,17 @@ _STEPS: Mapping[str, _Step] = {
         CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
             WHERE closed_at IS NOT NULL;
     """,
+    # Memories are found by the parts of names such as parseConfig, and by "lodz" for Łódź.
+    "0021-parts-of-names": (
+        """
+        DELETE FROM terms;
+        DELETE FROM texts WHERE id IN (SELECT text FROM leaving WHERE text IS NOT NULL);
+        DELETE FROM leaving;
+        UPDATE unindexed SET entered = 0;
+        INSERT OR IGNORE INTO unindexed (org, seq) SELECT org, seq FROM memories;
+        """,
+        _make_index_anew,
+    ),
 }
 
 
