@@ -1,4 +1,4 @@
-"""Raw HTTP to the live server, as a tenant of its own for each test."""
+"""Raw HTTP requests to the live server, with a new tenant for each test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memtrace_server.store import Store
 
 @frozen
 class Api:
-    """Sends requests with one key."""
+    """Send requests with one key."""
 
     http: httpx.Client
     store: Store
@@ -57,7 +57,7 @@ def http(live_server: LiveServer) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="session")
 def new_api(http: httpx.Client, live_store: Store) -> Callable[[str], Api]:
-    """A function that creates an organisation and returns a client with its admin's key."""
+    """Return a function that creates an organisation and returns a client with its admin's key."""
 
     def new(name: str) -> Api:
         org = tenants.create_org(live_store, name)
@@ -68,11 +68,11 @@ def new_api(http: httpx.Client, live_store: Store) -> Callable[[str], Api]:
 
 @pytest.fixture
 def api(new_api: Callable[[str], Api], request: pytest.FixtureRequest) -> Api:
-    """An admin of an organisation that no other test sees."""
+    """Return an admin of an organisation that no other test uses."""
     return new_api(request.node.nodeid)
 
 
 @pytest.fixture(scope="module")
 def shared_api(new_api: Callable[[str], Api], request: pytest.FixtureRequest) -> Api:
-    """An admin of an organisation that the tests of one module share."""
+    """Return an admin of an organisation that the tests of one module share."""
     return new_api(request.node.nodeid)

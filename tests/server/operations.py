@@ -1,4 +1,4 @@
-"""Every operation of the contract, with a valid request of each."""
+"""Every operation of the contract, with a valid request for each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Operation:
     """One operation.
 
     Attributes:
-        role: What its `x-role` says; None when no key is needed.
-        is_page: Whether it is a page of the server's own, which the SDK has no method for.
+        role: Its `x-role`; None if it needs no key.
+        is_page: Whether it is a page of the server, for which the SDK has no method.
         names: The path's parameters.
         query: The query parameters that are required, from the contract's examples; one if any will do.
         bodies: The contract's examples of its body.
@@ -36,7 +36,7 @@ class Operation:
     bodies: tuple[Any, ...] = field(repr=False)
 
     def request(self, **ids: str) -> dict[str, Any]:
-        """Arguments of httpx's `request`, where ids stand in for those of the contract's examples."""
+        """Return arguments of httpx's `request`, with ids in place of those of the contract's examples."""
         values = {**{name: _example(name) for name in self.names}, **ids}
         body = copy.deepcopy(self.bodies[0]) if self.bodies else None
         if isinstance(body, dict):

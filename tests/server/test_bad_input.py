@@ -24,7 +24,7 @@ MANY = dict.fromkeys(map(str, range(101)), 1)
 
 @pytest.fixture(scope="module")
 def tenant(shared_api: Api) -> Iterator[Api]:
-    """One for all these tests, since none of them may change anything."""
+    """Return a tenant for all tests of this module, none of which may change anything."""
     shared_api.add(agent_id="known", content="kept", session_id="s")
     yield shared_api
     assert shared_api.contents() == ["kept"]
@@ -32,19 +32,19 @@ def tenant(shared_api: Api) -> Iterator[Api]:
     assert [session["id"] for session in shared_api.get(SESSIONS)["sessions"]] == ["s"]
 
 
-def assert_refused(response: httpx.Response, status: int, place: str, *fields: str) -> None:
-    told = response.json()
-    assert (response.status_code, told["request_id"]) == (status, response.headers["x-request-id"]), told
+def assert_refused(response: httpx.Response, status: int, location: str, *fields: str) -> None:
+    error = response.json()
+    assert (response.status_code, error["request_id"]) == (status, response.headers["x-request-id"]), error
     assert response.headers["content-type"] == "application/json"
-    assert {(d["field"], d["location"]) for d in told["details"]} == {(field, place) for field in fields}, (
-        told
-    )
-    assert all(detail["message"] for detail in told["details"])
-    assert len({(d["field"], d["message"]) for d in told["details"]}) == len(told["details"]), told
+    assert {(d["field"], d["location"]) for d in error["details"]} == {
+        (field, location) for field in fields
+    }, error
+    assert all(detail["message"] for detail in error["details"])
+    assert len({(d["field"], d["message"]) for d in error["details"]}) == len(error["details"]), error
     assert len(response.content) < 2_000
 
 
-# Each: what is wrong, the body of addMemory, the fields that are named.
+# Each: the fault, the body of addMemory, the named fields.
 BAD_MEMORIES: list[tuple[str, Any, str]] = [
     ("no object", ["a"], "body"),
     ("a string", "a", "body"),
@@ -116,7 +116,7 @@ BAD_MEMORIES: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(
     ("body", "fields"), [bad[1:] for bad in BAD_MEMORIES], ids=[b[0] for b in BAD_MEMORIES]
 )
-def test_a_bad_memory_is_refused_by_its_field(tenant: Api, body: Any, fields: str) -> None:
+def test_invalid_memory_is_refused_by_its_field(tenant: Api, body: Any, fields: str) -> None:
     content = msgspec.json.encode(body)
 
     response = tenant("POST", MEMORIES, content=content, headers={"content-type": "application/json"})
@@ -124,7 +124,7 @@ def test_a_bad_memory_is_refused_by_its_field(tenant: Api, body: Any, fields: st
     assert_refused(response, 400, "body", *fields.split())
 
 
-def test_a_bad_key_of_metadata_is_named(tenant: Api) -> None:
+def test_invalid_key_of_metadata_is_named(tenant: Api) -> None:
     for key in ("a\0b", "k" * 257):
         response = tenant("POST", MEMORIES, json={**VALID, "metadata": {"deep": {key: 1}}})
         assert_refused(response, 400, "body", "metadata.deep")
@@ -138,7 +138,7 @@ def test_ten_to_the_power_of_four_hundred_is_refused(tenant: Api) -> None:
         assert_refused(response, 400, "body", field)
 
 
-def test_all_that_is_wrong_is_told_at_once_up_to_twenty(tenant: Api) -> None:
+def test_error_names_up_to_twenty_invalid_fields(tenant: Api) -> None:
     response = tenant("POST", MEMORIES, json={"memories": [{"agent_id": "a"}] * 30})
 
     assert_refused(response, 400, "body", *(f"memories.{n}.content" for n in range(20)))
@@ -169,7 +169,7 @@ NO_JSON: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", NO_JSON.values(), ids=NO_JSON)
-def test_what_is_no_json_is_refused(tenant: Api, body: bytes) -> None:
+def test_body_that_is_not_json_is_refused(tenant: Api, body: bytes) -> None:
     response = tenant("POST", MEMORIES, content=body, headers={"content-type": "application/json"})
 
     assert_refused(response, 400, "body", "body")
@@ -198,7 +198,7 @@ def test_json_nested_too_deeply_is_refused(tenant: Api, depth: int, opening: str
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
-def test_nesting_that_is_accepted_can_be_read_searched_and_merged(api: Api, opening: str) -> None:
+def test_accepted_nesting_can_be_read_searched_and_merged(api: Api, opening: str) -> None:
     closing = {"[": "]", '{"a":': "}"}[opening]
     deep = {"n": msgspec.json.decode(f"{opening * 98}1{closing * 98}")}
     memory = api.add(content="c", metadata=deep)
@@ -211,7 +211,7 @@ def test_nesting_that_is_accepted_can_be_read_searched_and_merged(api: Api, open
 
 
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS.values() if o.bodies], ids=lambda o: o.id)
-def test_every_body_that_is_no_object_or_has_an_unknown_field_is_refused(tenant: Api, operation: Any) -> None:
+def test_body_with_an_unknown_field_or_of_another_type_is_refused(tenant: Api, operation: Any) -> None:
     request = operation.request()
     for wrong in ("text", 1, True, [1]):
         assert_refused(tenant(**{**request, "json": wrong}), 400, "body", "body")
@@ -237,7 +237,7 @@ def test_every_body_that_is_no_object_or_has_an_unknown_field_is_refused(tenant:
     ],
     ids=str,
 )  # fmt: skip
-def test_a_body_is_json_by_its_content_type(tenant: Api, content_type: str | None, is_json: bool) -> None:  # noqa: FBT001 - it is a table
+def test_a_body_is_json_by_its_content_type(tenant: Api, content_type: str | None, is_json: bool) -> None:  # noqa: FBT001 - a column of the table
     headers = {} if content_type is None else {"content-type": content_type}
 
     response = tenant("POST", SEARCH, content=b"{}", headers=headers)
@@ -251,21 +251,21 @@ def test_a_body_is_json_by_its_content_type(tenant: Api, content_type: str | Non
 @pytest.mark.parametrize(
     "coding", ["gzip", "br", "identity, gzip", "x" * 5_000, ""], ids=lambda coding: coding[:9] or "nothing"
 )
-def test_a_body_that_is_compressed_is_refused(tenant: Api, coding: str) -> None:
-    """Also one that is JSON all the same: what is meant by it is not known."""
+def test_compressed_body_is_refused(tenant: Api, coding: str) -> None:
+    """Refuse JSON, too, if its content-encoding says that it is compressed."""
     response = tenant("POST", SEARCH, content=b"{}", headers={**JSON, "content-encoding": coding})
 
     assert_refused(response, 415, "header", "content-encoding")
     assert response.headers["accept-encoding"] == "identity"
 
 
-def test_a_body_may_say_that_it_is_not_compressed(tenant: Api) -> None:
+def test_content_encoding_identity_is_accepted(tenant: Api) -> None:
     headers = {**JSON, "content-encoding": "Identity"}
 
     assert tenant("POST", SEARCH, content=b"{}", headers=headers).status_code == 200
 
 
-# Each: what is wrong with listMemories' query, and the field that is named.
+# Each: the query of listMemories, and the named field.
 BAD_QUERIES: list[tuple[str, str]] = [
     ("limit=0", "limit"),
     ("limit=1001", "limit"),
@@ -320,7 +320,7 @@ BAD_QUERIES: list[tuple[str, str]] = [
 
 
 @pytest.mark.parametrize(("query", "field"), BAD_QUERIES, ids=[q[:40] for q, _ in BAD_QUERIES])
-def test_a_bad_query_is_refused_by_its_parameter(tenant: Api, query: str, field: str) -> None:
+def test_invalid_query_is_refused_by_its_parameter(tenant: Api, query: str, field: str) -> None:
     assert_refused(tenant("GET", f"{MEMORIES}?{query}"), 400, "query", field)
 
 
@@ -333,13 +333,13 @@ def test_every_operation_refuses_an_unknown_parameter(tenant: Api, operation: An
     )
 
 
-def test_a_bad_idempotency_key_is_refused(tenant: Api) -> None:
+def test_invalid_idempotency_key_is_refused(tenant: Api) -> None:
     for key in ("", "k" * 256, "with space", "ü"):
         response = tenant("POST", MEMORIES, json=VALID, headers={"idempotency-key": key.encode("latin-1")})
         assert_refused(response, 400, "header", "Idempotency-Key")
 
 
-def test_a_header_that_is_sent_twice_is_no_choice_of_ours(tenant: Api, http: httpx.Client) -> None:
+def test_key_header_that_is_sent_twice_is_refused(tenant: Api, http: httpx.Client) -> None:
     valid = [("content-type", "application/json"), ("x-api-key", tenant.key), ("idempotency-key", "one")]
 
     twice = http.post(MEMORIES, json=VALID, headers=[*valid, ("idempotency-key", "two")])
@@ -355,7 +355,7 @@ def test_forgetting_without_a_filter_is_refused(tenant: Api) -> None:
     assert_refused(tenant("DELETE", f"{MEMORIES}?limit=1"), 400, "query", "limit")
 
 
-# Each: a path as it is sent, the status, and the path's parameter that is named.
+# Each: the path as it is sent, the status, and the named parameter.
 BAD_PATHS: list[tuple[bytes, int, str]] = [
     (b"/api/v1/agents/..", 400, "agent_id"),
     (b"/api/v1/agents/.", 400, "agent_id"),
@@ -399,7 +399,7 @@ BAD_PATHS: list[tuple[bytes, int, str]] = [
 
 
 @pytest.mark.parametrize(("path", "status", "field"), BAD_PATHS, ids=[repr(p[:40]) for p, _, _ in BAD_PATHS])
-def test_a_bad_path_leads_nowhere(
+def test_invalid_path_is_400_or_404(
     tenant: Api, live_server: LiveServer, path: bytes, status: int, field: str
 ) -> None:
     with connect(live_server.url) as connection:
@@ -413,7 +413,7 @@ def test_a_bad_path_leads_nowhere(
 
 
 @pytest.mark.parametrize("query", [b"tags=%ff", b"tags=%c3", b"%ff=1", b"since=%ed%a0%80"], ids=repr)
-def test_a_query_that_is_no_utf_8_is_refused(tenant: Api, live_server: LiveServer, query: bytes) -> None:
+def test_query_that_is_not_utf_8_is_refused(tenant: Api, live_server: LiveServer, query: bytes) -> None:
     with connect(live_server.url) as connection:
         connection.sendall(
             b"GET /api/v1/memories?"
@@ -429,7 +429,7 @@ def test_a_query_that_is_no_utf_8_is_refused(tenant: Api, live_server: LiveServe
 
 
 @pytest.mark.parametrize("path", CONTRACT["paths"])
-def test_a_method_that_a_path_does_not_take_is_405_and_told_which_it_takes(tenant: Api, path: str) -> None:
+def test_unknown_method_is_405_with_the_allowed_ones(tenant: Api, path: str) -> None:
     takes = {method.upper() for method in METHODS if method in CONTRACT["paths"][path]}
     ids = {"memory_id": "mem_01JD5P8E6W3M9V2QXA7RKB4TNC", "agent_id": "a", "session_id": "s"}
     url = path.format(**ids, file="page.css")
@@ -445,7 +445,7 @@ def test_a_method_that_a_path_does_not_take_is_405_and_told_which_it_takes(tenan
 @pytest.mark.parametrize(
     "operation", [o for o in OPERATIONS.values() if o.method == "GET"], ids=lambda o: o.id
 )
-def test_head_answers_as_get_without_the_body(api: Api, operation: Any) -> None:
+def test_head_has_the_response_of_get_without_the_body(api: Api, operation: Any) -> None:
     for ids in ({}, {"agent_id": "..", "session_id": "-", "memory_id": "x"}):
         request = operation.request(**ids)
         full = api(**request)
@@ -456,7 +456,7 @@ def test_head_answers_as_get_without_the_body(api: Api, operation: Any) -> None:
         assert head.headers["content-type"] == full.headers["content-type"]
 
 
-def test_head_of_what_only_takes_a_post_is_405(api: Api) -> None:
+def test_head_of_a_path_for_post_alone_is_405(api: Api) -> None:
     response = api("HEAD", SEARCH)
 
     assert (response.status_code, response.headers["allow"], response.content) == (405, "POST", b"")
@@ -476,7 +476,7 @@ def test_a_body_of_100_mb_is_refused_before_it_is_sent(tenant: Api, live_server:
     assert response.json["request_id"] == response.headers["x-request-id"]
 
 
-def test_a_body_of_100_mb_that_is_sent_anyway_is_refused(tenant: Api) -> None:
+def test_body_of_100_mb_that_is_sent_is_refused(tenant: Api) -> None:
     response = tenant(
         "POST", MEMORIES, content=bytes(100 << 20), headers={"content-type": "application/json"}
     )
@@ -484,7 +484,7 @@ def test_a_body_of_100_mb_that_is_sent_anyway_is_refused(tenant: Api) -> None:
     assert_refused(response, 413, "body", "body")
 
 
-def test_a_body_without_a_length_is_refused_when_it_gets_too_large(tenant: Api) -> None:
+def test_chunked_body_is_refused_once_it_is_too_large(tenant: Api) -> None:
     chunks = (bytes(1 << 20) for _ in range(82))
 
     response = tenant("POST", MEMORIES, content=chunks, headers={"content-type": "application/json"})
@@ -510,13 +510,13 @@ def test_a_body_without_a_length_is_refused_when_it_gets_too_large(tenant: Api) 
     ],
     ids=lambda b: repr(b[:50]),
 )
-def test_what_is_no_http_gets_a_4xx(live_server: LiveServer, request_bytes: bytes) -> None:
+def test_invalid_http_gets_a_4xx(live_server: LiveServer, request_bytes: bytes) -> None:
     with connect(live_server.url) as connection:
         connection.sendall(request_bytes)
         assert 400 <= read_response(connection).status < 500
 
 
-def test_a_request_to_upgrade_the_connection_is_no_500(tenant: Api) -> None:
+def test_request_to_upgrade_the_connection_is_no_server_error(tenant: Api) -> None:
     headers = {
         "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",

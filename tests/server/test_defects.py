@@ -1,4 +1,4 @@
-"""A defect, which a client sees as a bare 500, is in the log with its traceback."""
+"""Defects: a bare 500 for the client, and a traceback in the log."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from live import LiveServer
 
 from memtrace import Memtrace, ServerError
 
-SECRET = "xyzzy-secret"  # in the store, and never to be in a response
+SECRET = "xyzzy-secret"  # stored, and never to be in a response
 NO_JSON = "UPDATE sessions SET metadata = ?", ["{" + SECRET]
 NO_TEXT = "UPDATE sessions SET metadata = CAST(? AS TEXT)", [SECRET.encode() + b"\xff"]
 
 
 def damage(file: Path, statement: tuple[str, list[str] | list[bytes]]) -> None:
-    """Write what no server writes, so that it fails to read it."""
+    """Write to the file what no server writes, so that reading fails."""
     with closing(sqlite3.connect(file)) as database, database:
         assert database.execute(*statement).rowcount == 1
 

@@ -1,4 +1,4 @@
-"""Text as it is compared: normalised piece by piece, with the outcome that the whole would have."""
+"""Folding of texts for comparison, in chunks with the same result as in one."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ PARTS = [
     "ᾳ", "Σ", "ŉ", "ﬃ", "क\u093c", "\u0bc6\u0bbe", "か\u00ad\u3099", "\u0f71\u0f73", "\U00011131\U00011127",
     "x", " ", "Å",
 ]  # fmt: skip
-DICE = random.Random(7)  # noqa: S311 - nothing here is secret
+DICE = random.Random(7)  # noqa: S311 - not a secret
 
 
-def folded_whole(text: str) -> str:
+def folded_at_once(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
 
 
-def test_long_text_is_folded_as_if_it_were_whole() -> None:
+def test_long_text_is_folded_in_chunks_as_at_once() -> None:
     for _ in range(30):
         text = "".join(DICE.choices(PARTS, k=1_000))
-        assert fold(text) == folded_whole(text)
+        assert fold(text) == folded_at_once(text)
 
 
-def test_long_plain_text_is_that_of_its_words() -> None:
+def test_long_plain_text_is_folded_to_its_words() -> None:
     for _ in range(30):
         words = ["".join(DICE.choices(PARTS, k=5)).replace(" ", "") for _ in range(300)]
         assert plain(" ".join(words)) == " ".join(map(plain, words))

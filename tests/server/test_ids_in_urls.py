@@ -1,4 +1,4 @@
-"""Ids in URLs: percent-encoded by the server as it expects them itself."""
+"""Ids in URLs: the server percent-encodes them as it decodes them."""
 
 from __future__ import annotations
 

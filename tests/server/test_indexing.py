@@ -1,4 +1,4 @@
-"""The indexer: organisations take turns, steps are short, and only those who are behind wait."""
+"""The indexer: organisations take turns, steps are short, and only writers with a backlog wait."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SEARCH = "/api/v1/search"
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """The store's file."""
+    """Return the store's file."""
     return tmp_path / "memtrace.db"
 
 
 @pytest.fixture
 def tenants(file: Path) -> Iterator[list[Tenant]]:
-    """Two organisations, whose memories nobody indexes."""
+    """Return two organisations, whose memories no thread indexes."""
     with pytest.MonkeyPatch.context() as patch, InProcess(file) as process:
         patch.setattr(indexing, "WAKES", 1 << 30)
         yield [process.tenant("ours"), process.tenant("theirs")]
@@ -41,7 +41,7 @@ def tenants(file: Path) -> Iterator[list[Tenant]]:
 
 @pytest.fixture
 def indexer(tenants: list[Tenant], file: Path) -> Iterator[Indexer]:
-    """An indexer of the store, whose steps a test takes."""
+    """Return an indexer of the store, whose steps a test takes."""
     assert tenants
     with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as connection:
 
@@ -119,11 +119,11 @@ def test_a_short_memory_takes_at_most_1300_bytes_with_its_indexes(
 
 
 @pytest.mark.parametrize("query", ["red", '"red"'], ids=["word", "phrase"])
-def test_later_pages_have_what_the_first_search_ranked(
+def test_later_pages_keep_the_ranking_of_the_first_search(
     tenants: list[Tenant], indexer: Indexer, query: str
 ) -> None:
     ours = tenants[0]
-    add(tenants[1], 5)  # so that neither rows nor entries of the two are alike
+    add(tenants[1], 5)  # so that rows and entries of the two organisations differ
     add(ours, 9)
     while indexer.step():
         pass
@@ -144,7 +144,7 @@ def test_later_pages_have_what_the_first_search_ranked(
 
 
 @pytest.mark.parametrize("seconds", [0.02, 0.002], ids=["long", "short"])
-def test_a_step_is_as_large_as_the_last_one_took_time(
+def test_step_size_follows_the_time_of_the_last_step(
     tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
 ) -> None:
     add(tenants[0], 1_000)
@@ -166,8 +166,8 @@ def test_long_memories_make_small_steps(tenants: list[Tenant], indexer: Indexer,
     assert left(file)[1] >= 16
 
 
-def test_what_is_taken_out_costs_as_much_as_to_put_it_in(tenants: list[Tenant], file: Path) -> None:
-    """Also of thousands of different words, as in logs: each was looked for among all of them once."""
+def test_removing_entries_costs_as_much_as_adding_them(tenants: list[Tenant], file: Path) -> None:
+    """Compare the cost for thousands of different words, as in logs."""
     assert tenants
     documents = [Document(agent_id="a", content=" ".join(f"{n}w{m}" for m in range(2_000))) for n in range(6)]
     entries = Entries.of([Entry.of(n, document) for n, document in enumerate(documents, start=1)])
@@ -183,13 +183,13 @@ def test_what_is_taken_out_costs_as_much_as_to_put_it_in(tenants: list[Tenant], 
 
 
 def segments(file: Path) -> int:
-    """How many segments the index of the first organisation has, in its fullest table."""
+    """Return the number of segments in the fullest index table of the first organisation."""
     with closing(sqlite3.connect(file)) as connection:
         sql = "SELECT count(DISTINCT segid) FROM {}_1_idx"
         return max(int(connection.execute(sql.format(name)).fetchone()[0]) for name in fulltext.TABLES)
 
 
-def test_steps_merge_the_index_in_transactions_of_their_own(
+def test_steps_merge_the_index_outside_of_transactions(
     tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(indexing, "_MAX_SIZE", 8)
@@ -204,7 +204,7 @@ def test_steps_merge_the_index_in_transactions_of_their_own(
 
     monkeypatch.setattr(fulltext, "merge", merge)
     for _ in range(4):
-        add(tenants[0], 200, f"{random.random()}")  # noqa: S311 - no secret
+        add(tenants[0], 200, f"{random.random()}")  # noqa: S311 - not a secret
     steps = 0
     while indexer.step():
         steps += 1
@@ -216,7 +216,7 @@ def test_steps_merge_the_index_in_transactions_of_their_own(
     assert_consistent(file)
 
 
-def test_an_index_is_merged_though_memories_are_only_forgotten(
+def test_index_is_merged_if_memories_are_only_forgotten(
     tenants: list[Tenant], indexer: Indexer, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fulltext, "is_small", lambda *_: False)
@@ -234,7 +234,9 @@ def test_an_index_is_merged_though_memories_are_only_forgotten(
     assert_consistent(file)
 
 
-def test_only_the_writes_of_who_is_behind_wait(tenants: list[Tenant], indexer: Indexer, file: Path) -> None:
+def test_only_writes_of_an_organisation_with_a_backlog_wait(
+    tenants: list[Tenant], indexer: Indexer, file: Path
+) -> None:
     add(tenants[0], 1_000)
     indexer.note({1: indexing.BEHIND + 1, 2: indexing.BEHIND})
 
@@ -252,7 +254,7 @@ def test_only_the_writes_of_who_is_behind_wait(tenants: list[Tenant], indexer: I
     assert left(file).get(1, 0) < 1_000
 
 
-def test_closing_acknowledges_what_waits(indexer: Indexer) -> None:
+def test_closing_acknowledges_waiting_writes(indexer: Indexer) -> None:
     indexer.note({1: indexing.BEHIND + 1})
     late, _ = indexer.in_time(("stored", None), 1)
     indexer.close()

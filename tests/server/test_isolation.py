@@ -1,4 +1,4 @@
-"""What one organisation deletes leaves another one alone, though it has the same ids."""
+"""Deletions of one organisation leave another one alone, though it has the same ids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = {"idempotency-key": "the same in both"}
 
 @pytest.fixture
 def other(new_api: Callable[[str], Api], request: pytest.FixtureRequest) -> Api:
-    """An admin of a second organisation."""
+    """Return an admin of a second organisation."""
     return new_api(f"{request.node.nodeid} other")
 
 

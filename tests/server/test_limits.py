@@ -26,7 +26,7 @@ class Clock:
         return self.seconds
 
 
-def test_a_key_may_send_as_many_requests_a_second_as_it_is_allowed() -> None:
+def test_rate_limit_counts_requests_of_a_key_per_second() -> None:
     clock = Clock()
     limit = limits.RateLimit(2, clock)
     limit.check("key_1")
@@ -63,7 +63,7 @@ def test_buckets_are_bounded_and_the_least_recently_used_go_first(monkeypatch: p
     ],
     ids=["IPv4", "one IPv6 network", "two IPv6 networks", "IPv4 as IPv6", "two IPv4 as IPv6", "no address"],
 )
-def test_failures_are_counted_by_what_one_client_can_have(addresses: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001 - what is expected
+def test_failures_are_counted_by_address_or_ipv6_network(addresses: tuple[str, str], is_one: bool) -> None:  # noqa: FBT001 - a column of the table
     limit = limits.FailureLimit(1, Clock())
     limit.count(addresses[0])
     refused = pytest.raises(Problem, match="Too many failed authentications")
@@ -84,8 +84,8 @@ def measured_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveSe
         yield server
 
 
-def test_too_many_requests_are_answered_with_429_and_the_seconds_to_wait(limited_server: LiveServer) -> None:
-    def ask_too_often(client: Memtrace) -> None:
+def test_too_many_requests_get_429_and_retry_after(limited_server: LiveServer) -> None:
+    def request_too_often(client: Memtrace) -> None:
         for _ in range(100):
             client.list_agents()
 
@@ -93,12 +93,12 @@ def test_too_many_requests_are_answered_with_429_and_the_seconds_to_wait(limited
         Memtrace(limited_server.url, limited_server.key, max_retries=0) as client,
         pytest.raises(RateLimitError) as refused,
     ):
-        ask_too_often(client)
+        request_too_often(client)
     assert refused.value.retry_after == 1
     assert refused.value.code == "rate_limited"
 
 
-def test_metrics_count_requests_by_operation_and_tell_no_tenant(limited_server: LiveServer) -> None:
+def test_metrics_count_requests_by_operation_without_tenants(limited_server: LiveServer) -> None:
     httpx.get(f"{limited_server.url}/health").raise_for_status()
     metrics = httpx.get(f"{limited_server.url}/metrics").raise_for_status()
     assert metrics.headers["content-type"].startswith("text/plain")
@@ -108,7 +108,7 @@ def test_metrics_count_requests_by_operation_and_tell_no_tenant(limited_server: 
     assert "mtk_" not in metrics.text
 
 
-def test_metrics_are_off_unless_asked_for(live_server: LiveServer) -> None:
+def test_metrics_are_off_by_default(live_server: LiveServer) -> None:
     response = httpx.get(f"{live_server.url}/metrics")
 
     assert (response.status_code, response.json()["code"]) == (404, "not_found")
@@ -124,7 +124,7 @@ def test_metrics_are_off_unless_asked_for(live_server: LiveServer) -> None:
         ("/metrics", "text/plain; version=1.0.0; charset=utf-8"),
     ],
 )
-def test_each_page_of_the_server_keeps_to_the_contract(
+def test_each_page_has_its_media_type_and_refuses_other_requests(
     measured_server: LiveServer, path: str, media_type: str
 ) -> None:
     with httpx.Client(base_url=measured_server.url) as client:
@@ -138,7 +138,7 @@ def test_each_page_of_the_server_keeps_to_the_contract(
     assert (posted.status_code, posted.headers["allow"]) == (405, "GET")
 
 
-def test_the_contract_is_served_as_it_is(live_server: LiveServer) -> None:
+def test_openapi_json_is_the_contract(live_server: LiveServer) -> None:
     contract = compatibility.load(compatibility.OPENAPI)
 
     assert httpx.get(f"{live_server.url}/openapi.json").json() == contract
@@ -156,7 +156,7 @@ def test_connections_beyond_the_limit_are_refused_until_others_end(limited_serve
         assert client.recall("nobody").count == 0
 
 
-def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
+def test_body_that_does_not_arrive_gets_408(tmp_path: Path) -> None:
     application = app.create_app(f"sqlite:///{tmp_path / 'memtrace.sqlite'}", auth=False, client_timeout=0.05)
     chunks: list[dict[str, Any]] = [{"type": "http.request", "body": b'{"agent_id":', "more_body": True}]
     sent: list[dict[str, Any]] = []
@@ -190,8 +190,8 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
     assert msgspec.json.decode(sent[1]["body"])["code"] == "request_timeout"
 
 
-def test_a_head_that_does_not_come_is_given_up(tmp_path: Path) -> None:
-    # Half a request line, and then nothing: the server must hang up by itself.
+def test_connection_with_half_a_request_line_is_closed(tmp_path: Path) -> None:
+    # The server must close the connection without further input.
     with LiveServer(tmp_path, "--client-timeout", "1") as server:
         host, port = server.url.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=30) as connection:

@@ -1,4 +1,4 @@
-"""What PostgreSQL does for a read that nobody waits for any more: nothing, from that moment on."""
+"""Reads on PostgreSQL that nobody waits for any more: they are cancelled at once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTAINED = "a b"
 
 @frozen
 class Database:
-    """A store in whose schema the comparison of a search takes for ever, while that is wished."""
+    """A store in whose schema the comparison of a search can be made to run forever."""
 
     url: str
     schema: str
@@ -43,7 +43,7 @@ class Database:
 
     @contextmanager
     def endless(self) -> Iterator[None]:
-        """Let each search take for ever."""
+        """Make each search run forever."""
         self._run(
             "CREATE FUNCTION {}.endless(text, text) RETURNS boolean LANGUAGE sql"
             " AS 'SELECT pg_sleep(1000000) IS NULL'",
@@ -55,19 +55,19 @@ class Database:
             self._run("DROP OPERATOR {}.~~ (text, text)", "DROP FUNCTION {}.endless")
 
     def running(self) -> set[int]:
-        """The processes of PostgreSQL that search now."""
+        """Return the PostgreSQL processes that run a search."""
         found = self.watching.execute("SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
         return {pid for (pid,) in found}
 
     def connected(self) -> set[int]:
-        """The processes of PostgreSQL that work for a store."""
+        """Return the PostgreSQL processes that serve a store."""
         found = self.watching.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'memtrace'")
         return {pid for (pid,) in found}
 
 
 @pytest.fixture
 def database(postgres_schemas: Schemas, postgres_cluster: Cluster) -> Iterator[Database]:
-    """A store of a test's own, in which a search can take for ever."""
+    """Return a store in which a search can run forever."""
     schema = postgres_schemas.take()
     url = postgres_schemas.url_of(schema).replace(f"{schema},", f"{schema},pg_catalog,")
     with psycopg.connect(postgres_cluster.url, autocommit=True) as watching:
@@ -110,7 +110,7 @@ def test_a_search_of_an_embedded_client_is_cancelled_at_its_deadline(database: D
         assert database.connected() == before
 
 
-def test_a_search_whose_async_caller_is_cancelled_is_cancelled_at_once(database: Database) -> None:
+def test_search_of_a_cancelled_async_caller_is_cancelled_at_once(database: Database) -> None:
     async def run() -> None:
         async with AsyncMemtrace(database.url, timeout=100_000.0) as client:
             await client.remember("a", CONTAINED)
@@ -127,10 +127,10 @@ def test_a_search_whose_async_caller_is_cancelled_is_cancelled_at_once(database:
 
 
 @pytest.mark.parametrize("arrives", ["late", "never"])
-def test_a_late_cancel_hits_no_query_of_another(
+def test_late_cancel_does_not_hit_the_next_query(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch, arrives: str
 ) -> None:
-    """The first read ends by itself while its cancel is on its way; the next one is to be left alone."""
+    """Let the first read end while its cancel request is under way, which must not hit the next read."""
     begun, go_on, sent = threading.Event(), threading.Event(), threading.Event()
     cancel = psycopg.Connection.cancel_safe
 
@@ -157,7 +157,7 @@ def test_a_late_cancel_hits_no_query_of_another(
     def second(transaction: Any) -> int:
         go_on.set()
         assert sent.wait(PATIENCE)
-        transaction._connection.execute("SELECT pg_sleep(0.2)")  # noqa: SLF001 - which a cancel would end
+        transaction.executor.connection.execute("SELECT pg_sleep(0.2)")  # a cancel would end it
         return process_of(transaction)
 
     def both(transaction: Any) -> set[int]:
@@ -175,8 +175,8 @@ def test_a_late_cancel_hits_no_query_of_another(
 
 
 def process_of(transaction: Any) -> int:
-    """The process of PostgreSQL that works for a transaction."""
-    process: int = transaction._connection.info.backend_pid  # noqa: SLF001
+    """Return the PostgreSQL process that runs a transaction."""
+    process: int = transaction.executor.connection.info.backend_pid
     return process
 
 

@@ -1,4 +1,4 @@
-"""What becomes of requests when PostgreSQL, or the way to it, fails half way."""
+"""Faults of PostgreSQL, or of the connection to it, in the middle of a request."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ PATIENCE = 60.0
 
 
 class Proxy:
-    """Passes bytes to a cluster, and cuts all connections when a response has certain bytes.
+    """Pass bytes to a cluster, and cut all connections when a response has certain bytes.
 
     Attributes:
         cuts_at: The bytes; None for never.
-        accepted: How many connections were made.
+        accepted: The number of connections.
     """
 
     def __init__(self, port: int) -> None:
@@ -56,12 +56,12 @@ class Proxy:
 
     @property
     def port(self) -> int:
-        """The port at which it listens."""
+        """Return the port at which it listens."""
         port: int = self._listener.getsockname()[1]
         return port
 
     def through(self, url: str) -> str:
-        """Return a URL of the cluster, as one that leads through this."""
+        """Return a URL of the cluster that leads through the proxy."""
         return url.replace(f":{self._to}/", f":{self.port}/")
 
     def __enter__(self) -> Self:
@@ -114,13 +114,13 @@ class Proxy:
 
 @pytest.fixture
 def proxy(postgres_cluster: Cluster) -> Iterator[Proxy]:
-    """What lies between a store and its database."""
+    """Return a proxy between a store and its database."""
     with Proxy(postgres_cluster.port) as proxy:
         yield proxy
 
 
 def keep(transaction: Transaction, *, org: int, key: str, looks: bool = False) -> str:
-    """Keep an answer, or tell that there is one; a transaction that looks at more has several statements."""
+    """Keep a response, or return that there is one; `looks` makes the transaction several statements."""
     if looks:
         transaction.count_memories(org)
     if transaction.answer(org, key, 0) is not None:
@@ -130,13 +130,13 @@ def keep(transaction: Transaction, *, org: int, key: str, looks: bool = False) -
 
 
 @pytest.mark.parametrize("is_alone", [True, False], ids=["one statement", "several"])
-def test_a_lost_commit_leaves_replays_of_its_group_unknown(
+def test_lost_commit_makes_replays_of_its_group_unknown(
     postgres_url: str, proxy: Proxy, *, is_alone: bool
 ) -> None:
     with closing(open_store(proxy.through(postgres_url))) as store:
         org = tenants.local_principal(store).org
         store.write(partial(keep, org=org, key="earlier"))
-        # In the response to what is committed: to the statement that commits itself, or to COMMIT.
+        # Cuts the response to the commit: of the statement that commits itself, or of COMMIT.
         proxy.cuts_at = b"is_written\0" if is_alone else b"COMMIT\0"
         works = [
             partial(keep, org=org, key=key, looks=not is_alone)
@@ -179,16 +179,16 @@ def test_a_commit_whose_standby_does_not_confirm_is_unknown(
 
 @pytest.fixture(scope="module")
 def young_cluster(postgres_binaries: Path) -> Iterator[Cluster]:
-    """A cluster that has done little, so that its transactions have small numbers."""
+    """Return a new cluster, whose transactions have small numbers."""
     with Cluster(postgres_binaries, is_durable=True, wal_writer_delay="10s") as cluster:
         yield cluster
 
 
-def test_a_tail_goes_on_after_a_crash_that_gives_numbers_again(young_cluster: Cluster) -> None:
+def test_tail_continues_after_a_crash_that_reuses_numbers(young_cluster: Cluster) -> None:
     cluster = young_cluster
     with Memtrace(cluster.url) as client, psycopg.connect(cluster.url, autocommit=True) as connection:
         client.remember("a", "before")
-        for _ in range(20):  # numbers of which nothing is durable
+        for _ in range(20):  # numbers that do not become durable
             connection.execute("BEGIN")
             connection.execute("SELECT pg_current_xact_id()")
             connection.execute("ROLLBACK")
@@ -203,7 +203,7 @@ def test_a_tail_goes_on_after_a_crash_that_gives_numbers_again(young_cluster: Cl
     assert [[memory.content for memory in each] for each in found] == [["after"]] * 2
 
 
-def test_a_tail_goes_on_where_a_dump_is_restored_in_another_cluster(
+def test_tail_continues_on_a_dump_restored_in_another_cluster(
     postgres_cluster: Cluster, young_cluster: Cluster
 ) -> None:
     dump = str(postgres_cluster.folder / "dump")
@@ -214,7 +214,7 @@ def test_a_tail_goes_on_where_a_dump_is_restored_in_another_cluster(
             Memtrace(postgres_cluster.url_of("restored")) as client,
             psycopg.connect(postgres_cluster.url, autocommit=True) as connection,
         ):
-            for _ in range(2_000):  # so that numbers are larger than those of the other cluster
+            for _ in range(2_000):  # makes numbers larger than those of the other cluster
                 connection.execute("SELECT pg_current_xact_id()")
             client.remember("a", "one")
             first = client.tail_memories(start="beginning").next_cursor
@@ -234,7 +234,7 @@ def test_a_tail_goes_on_where_a_dump_is_restored_in_another_cluster(
 
 
 def contents(page: MemoryTail) -> list[str]:
-    """What the memories of a page say."""
+    """Return the contents of the memories of a page."""
     return [memory.content for memory in page.memories]
 
 
@@ -257,13 +257,13 @@ def test_a_cluster_ends_with_the_process_that_started_it(postgres_binaries: Path
 
 
 @pytest.mark.parametrize("is_read", [True, False], ids=["read", "write"])
-def test_what_loses_each_connection_is_repeated_twice(
+def test_statement_that_loses_its_connection_is_retried_twice(
     postgres_url: str, proxy: Proxy, *, is_read: bool
 ) -> None:
     with closing(open_store(proxy.through(postgres_url))) as store:
         org = tenants.local_principal(store).org
         before = proxy.accepted
-        proxy.cuts_at = b"BEGIN\0" if is_read else b"SELECT 0\0"  # which is the first response
+        proxy.cuts_at = b"BEGIN\0" if is_read else b"SELECT 0\0"  # the first response
         do = store.read if is_read else store.write
         with pytest.raises(StoreUnavailable):
             do(partial(keep, org=org, key="k"))
@@ -278,7 +278,7 @@ def test_a_write_on_a_connection_that_ended_idle_is_stored(postgres_url: str, pr
         store.write(partial(remember, org=org, agent_id="b"))
 
 
-def test_a_write_that_postgresql_refuses_fails_alone(postgres_url: str) -> None:
+def test_write_that_postgresql_refuses_fails_alone(postgres_url: str) -> None:
     with Memtrace(postgres_url) as client, psycopg.connect(postgres_url, autocommit=True) as connection:
         client.remember("a", "before")
         for statement in (
@@ -322,7 +322,7 @@ def remember(
     transaction.add_memories(org, [(agent_id.encode(), memory)], now)
 
 
-def test_a_text_of_endless_marks_is_stored_and_found(postgres_url: str) -> None:
+def test_text_of_thousands_of_marks_is_stored_and_found(postgres_url: str) -> None:
     with Memtrace(postgres_url) as client:
         stored = client.remember("a", "\u0e01" + "\u0e48" * 3_000)
         assert [memory.id for memory in client.search_memories(query="\u0e01\u0e48").results] == []
@@ -331,10 +331,10 @@ def test_a_text_of_endless_marks_is_stored_and_found(postgres_url: str) -> None:
         ]
 
 
-def test_a_text_of_most_chinese_characters_is_stored_and_found(postgres_url: str) -> None:
+def test_text_of_65536_random_ideographs_is_stored_and_found(postgres_url: str) -> None:
     with Memtrace(postgres_url) as client, psycopg.connect(postgres_url, autocommit=True) as connection:
         with closing(open_store(postgres_url)) as store:
-            store.read(lambda transaction: transaction.orgs())  # which makes the tables
+            store.read(lambda transaction: transaction.orgs())  # creates the tables
         connection.execute("ALTER TABLE orgs ALTER number RESTART WITH 1000000000")
         try:
             signs = random.Random(7).choices(range(0x20000, 0x2A6DF), k=65_536)  # noqa: S311 - any will do
@@ -346,7 +346,7 @@ def test_a_text_of_most_chinese_characters_is_stored_and_found(postgres_url: str
     assert [memory.id for memory in found] == [stored.id]
 
 
-def test_a_server_that_only_reads_is_named(postgres_url: str) -> None:
+def test_read_only_server_is_an_error_with_the_remedy(postgres_url: str) -> None:
     with closing(open_store(postgres_url)) as store:
         org = tenants.local_principal(store).org
     url = postgres_url.replace("options=", "options=-cdefault_transaction_read_only%3Don%20")
@@ -357,7 +357,7 @@ def test_a_server_that_only_reads_is_named(postgres_url: str) -> None:
         store.write(partial(keep, org=org, key="k"))
 
 
-def test_a_read_that_a_standby_ends_is_repeated(postgres_url: str) -> None:
+def test_read_that_a_standby_ends_is_retried(postgres_url: str) -> None:
     ended = iter([True, False, True, True, True])
 
     def read(transaction: Transaction) -> int:
@@ -372,7 +372,7 @@ def test_a_read_that_a_standby_ends_is_repeated(postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize("works", [1, 4], ids=["one work", "a group"])
-def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: str, works: int) -> None:
+def test_large_write_takes_several_statements_of_a_transaction(postgres_url: str, works: int) -> None:
     content = "x" * (3 << 20)
 
     def remember_some(transaction: Transaction, *, first: int) -> None:
@@ -389,15 +389,15 @@ def test_much_is_written_in_several_statements_of_a_transaction(postgres_url: st
     assert statements > 1
 
 
-def test_what_was_read_is_compared_though_a_group_is_written_meanwhile(postgres_url: str) -> None:
-    """Or another server could store the same at the same moment, and an old answer never be replaced."""
+def test_reads_are_compared_again_though_a_group_is_written_between(postgres_url: str) -> None:
+    """Check against another server that stores the same memory, or an old response, at that moment."""
     answer = Answer(request=b"r", status=201)
     wanted = Filter(include_superseded=True)
 
     def add(transaction: Transaction) -> None:
         transaction.originals(org, [b"b"], 0, times.now())
         assert transaction.answer(org, "key", times.now() - 2 * times.DAY) is None
-        transaction.page(org, wanted, times.now(), order="asc", limit=1)  # which writes what waits
+        transaction.page(org, wanted, times.now(), order="asc", limit=1)  # writes the pending rows
         remember(transaction, org=org, agent_id="b")
         transaction.keep_answer(org, "key", answer, times.now())
 
@@ -410,7 +410,7 @@ def test_what_was_read_is_compared_though_a_group_is_written_meanwhile(postgres_
         assert connection.execute("SELECT count(*) FROM answers WHERE answered_at > 1").fetchone() == (1,)
 
 
-def test_a_row_that_a_work_adds_twice_spoils_no_other_of_its_group(postgres_url: str) -> None:
+def test_work_that_adds_a_row_twice_fails_alone_in_its_group(postgres_url: str) -> None:
     def fail(transaction: Transaction) -> None:
         for _ in range(2):
             transaction.add_key(b"the same", key)
@@ -425,17 +425,17 @@ def test_a_row_that_a_work_adds_twice_spoils_no_other_of_its_group(postgres_url:
     assert [type(failure) for _, failure in outcomes] == [type(None), UniqueViolation, type(None)]
 
 
-def test_strangers_are_not_told_where_the_database_is(
+def test_error_response_hides_the_address_of_the_database(
     postgres_url: str, postgres_cluster: Cluster, proxy: Proxy, tmp_path: Path
 ) -> None:
     with LiveServer(tmp_path, "--store", proxy.through(postgres_url)) as server:
         port = proxy.port
         proxy.close()
-        asked = httpx.get(f"{server.url}/api/v1/memories", headers={"x-api-key": server.key})
+        requested = httpx.get(f"{server.url}/api/v1/memories", headers={"x-api-key": server.key})
         ends_at = time.monotonic() + PATIENCE
-        while (probed := httpx.get(f"{server.url}/ready")).is_success:  # it holds for a second
+        while (probed := httpx.get(f"{server.url}/ready")).is_success:  # cached for a second
             assert time.monotonic() < ends_at
-    for response in (asked, probed):
+    for response in (requested, probed):
         assert response.status_code == 503
         assert response.json()["error"] == "The storage is not available: cannot connect", response.text
     log = "".join(server.log)
@@ -443,7 +443,7 @@ def test_strangers_are_not_told_where_the_database_is(
     assert postgres_cluster.password not in log
 
 
-def test_a_server_commits_while_a_group_waits_for_another_program(postgres_url: str) -> None:
+def test_server_commits_while_a_group_waits_for_a_lock(postgres_url: str) -> None:
     with (
         closing(open_store(postgres_url)) as store,
         psycopg.connect(postgres_url) as other,
@@ -468,19 +468,19 @@ def test_a_server_commits_while_a_group_waits_for_another_program(postgres_url: 
         assert waiting.result(PATIENCE) == "replayed"
 
 
-def test_a_server_that_stops_commits_what_it_has_accepted(postgres_url: str) -> None:
-    told: list[object] = []
+def test_closing_a_store_commits_accepted_writes(postgres_url: str) -> None:
+    outcomes: list[object] = []
     with closing(open_store(postgres_url)) as store:
         org = tenants.local_principal(store).org
         store.tend()
         for number in range(100):
-            store.submit([Write(run=partial(keep, org=org, key=f"k{number}"))], told.extend)
+            store.submit([Write(run=partial(keep, org=org, key=f"k{number}"))], outcomes.extend)
     with psycopg.connect(postgres_url) as connection:
         assert connection.execute("SELECT count(*) FROM answers").fetchone() == (100,)
-    assert len(told) == 100
+    assert len(outcomes) == 100
 
 
-def test_a_server_keeps_nothing_of_what_it_has_committed(postgres_url: str) -> None:
+def test_results_of_committed_writes_are_released(postgres_url: str) -> None:
     made: list[weakref.ref[set[int]]] = []
 
     def make(_: Transaction) -> set[int]:
@@ -497,7 +497,7 @@ def test_a_server_keeps_nothing_of_what_it_has_committed(postgres_url: str) -> N
             assert time.monotonic() < ends_at
 
 
-def test_more_is_swept_where_more_is_added(postgres_url: str) -> None:
+def test_sweep_keeps_up_with_added_memories(postgres_url: str) -> None:
     with closing(open_store(postgres_url)) as store:
         org = tenants.local_principal(store).org
 
@@ -510,13 +510,13 @@ def test_more_is_swept_where_more_is_added(postgres_url: str) -> None:
         assert connection.execute("SELECT count(*) FROM memories").fetchone() == (0,)
 
 
-def test_a_group_that_no_thread_takes_leaves_its_lane_to_others() -> None:
+def test_group_that_no_thread_takes_fails_and_frees_its_lane() -> None:
     store: Any = open_store("postgresql://nobody@127.0.0.1:1/x")
     store.tend()
     store._lanes.shutdown()  # noqa: SLF001 - as at the interpreter's end
     for _ in range(4):
-        heard: Future[Any] = Future()
-        store.submit([Write(run=lambda _: None)], heard.set_result)
-        ((_, (_, failure)),) = heard.result(PATIENCE)
+        done: Future[Any] = Future()
+        store.submit([Write(run=lambda _: None)], done.set_result)
+        ((_, (_, failure)),) = done.result(PATIENCE)
         assert isinstance(failure, RuntimeError)
     store.close()

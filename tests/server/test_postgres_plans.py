@@ -1,4 +1,4 @@
-"""What PostgreSQL reads for a page of many: the plan of a statement, with the rows that each step gives."""
+"""Plans of statements for a page of many memories, with the rows that each step returns."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SAME = (
 )  # fmt: skip
 PAGE = 20
 FINEST, COARSEST = 1 << 38, 1 << 54  # ns
-MOST = 16  # periods, if a while begins with one
+MOST = 16  # periods, if the window begins with one
 
 
 @pytest.fixture(scope="module")
 def grown(postgres_schemas: Schemas) -> Iterator[tuple[Memtrace, psycopg.Connection]]:
-    """A client of a store with the memories of a day, of which 1 in 50 has a needle; and a connection."""
+    """Return a client of a store with a day of memories, 1 in 50 of which has a needle, and a connection."""
     schema = postgres_schemas.take()
     url = postgres_schemas.url_of(schema)
     with Memtrace(url) as client, psycopg.connect(url, autocommit=True) as connection:
@@ -56,7 +56,7 @@ def explained(connection: psycopg.Connection, text: str, values: Any) -> dict[st
 
 
 def most(plan: dict[str, Any]) -> int:
-    """Return the most rows, or entries of an index, that a step of a plan reads."""
+    """Return the highest number of rows, or entries of an index, that a step of a plan reads."""
     own: int = plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
     return max([own, *map(most, plan.get("Plans", ()))])
 
@@ -72,7 +72,7 @@ def most(plan: dict[str, Any]) -> int:
     ],
     ids=["newest", "oldest", "of-an-agent", "ranked", "substring"],
 )
-def test_of_what_is_neither_rare_nor_common_a_part_is_read(
+def test_search_of_a_fairly_common_word_reads_a_part_of_its_rows(
     grown: tuple[Memtrace, psycopg.Connection],
     statements: Statements,
     monkeypatch: pytest.MonkeyPatch,
@@ -124,7 +124,7 @@ def test_a_page_of_sessions_of_a_status_passes_no_others(
 @pytest.mark.parametrize(
     "length", [1, FINEST, MOST * FINEST, MOST * FINEST + 1, 10**15, MOST * COARSEST], ids=str
 )
-def test_periods_cover_a_while(postgres_url: str, start: int, length: int) -> None:
+def test_periods_cover_a_window(postgres_url: str, start: int, length: int) -> None:
     end = start + length
     covering = periods.covering(7, start, end)
     assert covering is not None
@@ -144,5 +144,5 @@ def test_periods_cover_a_while(postgres_url: str, start: int, length: int) -> No
 @pytest.mark.parametrize(
     "bounds", [(None, 1), (1, None), (0, (MOST + 2) * COARSEST)], ids=["no-beginning", "no-end", "too-long"]
 )
-def test_a_long_while_has_too_many_periods(bounds: tuple[int | None, int | None]) -> None:
+def test_long_window_has_too_many_periods(bounds: tuple[int | None, int | None]) -> None:
     assert periods.covering(7, *bounds) is None

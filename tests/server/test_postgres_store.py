@@ -1,4 +1,4 @@
-"""What is particular to PostgreSQL: how a store is opened, and what several servers on one database do."""
+"""PostgreSQL's own: opening a store, and several servers on one database."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SERVERS = 4
 
 @pytest.fixture
 def database(postgres_cluster: Cluster) -> Iterator[Callable[..., str]]:
-    """Makes databases, each as SQL says after its name."""
+    """Return a function that creates a database with SQL options, and returns its name."""
     made: list[str] = []
     with psycopg.connect(postgres_cluster.url, autocommit=True) as connection:
 
@@ -58,18 +58,18 @@ def database(postgres_cluster: Cluster) -> Iterator[Callable[..., str]]:
 
 @pytest.fixture
 def clients(postgres_url: str) -> Iterator[list[Memtrace]]:
-    """Clients that share a database, each with a store of its own, as servers have."""
+    """Return clients that share a database, each with its own store."""
     with ExitStack() as stack:
         yield [stack.enter_context(Memtrace(postgres_url)) for _ in range(SERVERS)]
 
 
-def refusal(url: str) -> str:
-    """What is said of a store that cannot be opened: one line."""
+def error_of(url: str) -> str:
+    """Return the error of a store that cannot be opened: one line."""
     with closing(open_store(url)) as store, pytest.raises(StoreUnavailable) as refused:
         tenants.list_orgs(store)
-    said = str(refused.value)
-    assert "\n" not in said
-    return said
+    error = str(refused.value)
+    assert "\n" not in error
+    return error
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,16 @@ def refusal(url: str) -> str:
         "user:s3cret@host",
     ],
 )
-def test_a_url_that_is_no_stores_is_refused_without_its_password(url: str) -> None:
+def test_invalid_url_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError, match=r"no valid URL|names no store|only mode") as refused:
         open_store(url)
     assert "s3cret" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_password_is_shown_nowhere(postgres_cluster: Cluster, caplog: pytest.LogCaptureFixture) -> None:
+def test_password_is_in_no_repr_error_or_log(
+    postgres_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     password = postgres_cluster.password
     url = postgres_cluster.url_of("postgres", f"?password={password}&connect_timeout=7")
@@ -106,13 +108,13 @@ def test_a_password_is_shown_nowhere(postgres_cluster: Cluster, caplog: pytest.L
     wrong = url.replace(password, "wr0ng")
     with Memtrace(wrong, max_retries=0) as client, pytest.raises(Exception, match="authentication") as failed:
         client.recall("a")
-    told = f"{failed.value!r} {failed.value} {caplog.text}"
-    assert "wr0ng" not in told
-    assert password not in told
+    shown = f"{failed.value!r} {failed.value} {caplog.text}"
+    assert "wr0ng" not in shown
+    assert password not in shown
 
 
-def test_a_wrong_password_is_told_in_one_line(postgres_cluster: Cluster) -> None:
-    said = refusal(f"postgresql://memtrace:wr0ng@127.0.0.1:{postgres_cluster.port}/postgres")
+def test_wrong_password_is_an_error_of_one_line(postgres_cluster: Cluster) -> None:
+    said = error_of(f"postgresql://memtrace:wr0ng@127.0.0.1:{postgres_cluster.port}/postgres")
     assert 'password authentication failed for user "memtrace"' in said
     assert said.startswith(
         f"postgresql://memtrace@127.0.0.1:{postgres_cluster.port}/postgres: cannot connect: "
@@ -120,36 +122,36 @@ def test_a_wrong_password_is_told_in_one_line(postgres_cluster: Cluster) -> None
     assert "wr0ng" not in said
 
 
-def test_hosts_that_do_not_answer_are_told_in_one_line() -> None:
-    said = refusal("postgresql://memtrace:s3cret@127.0.0.1:1,127.0.0.1:2/postgres")
+def test_unreachable_hosts_are_an_error_of_one_line() -> None:
+    said = error_of("postgresql://memtrace:s3cret@127.0.0.1:1,127.0.0.1:2/postgres")
     assert "port 1" in said
     assert "port 2" in said
     assert "s3cret" not in said
 
 
-def test_what_failed_is_told_once() -> None:
+def test_message_names_url_and_cause_once() -> None:
     url = "postgresql://memtrace@127.0.0.1:1/postgres"
     with Memtrace(url, max_retries=0) as client, pytest.raises(APIConnectionError) as failed:
         client.recall("a")
-    told = str(failed.value)
-    assert told.startswith(f"GET /api/v1/memories at {url}: cannot connect: ")
-    assert (told.count(url), told.count("cannot connect")) == (1, 1)
+    message = str(failed.value)
+    assert message.startswith(f"GET /api/v1/memories at {url}: cannot connect: ")
+    assert (message.count(url), message.count("cannot connect")) == (1, 1)
 
 
-def test_an_old_server_is_told_in_one_line(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No server that is too old can be had; the private module is where the oldest is set.
+def test_old_server_is_an_error_of_one_line(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # No server that is too old is available; the private module has the oldest version.
     monkeypatch.setattr("memtrace_server.store.postgres.connecting.OLDEST", 99)
-    assert "it must be 99 or newer" in refusal(postgres_url)
+    assert "it must be 99 or newer" in error_of(postgres_url)
 
 
-def test_a_database_in_another_encoding_is_told_in_one_line(
+def test_database_in_another_encoding_is_an_error_of_one_line(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
     name = database("TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
-    assert "ENCODING 'UTF8'" in refusal(postgres_cluster.url_of(name))
+    assert "ENCODING 'UTF8'" in error_of(postgres_cluster.url_of(name))
 
 
-def test_without_trigrams_pieces_are_found_and_one_line_says_what_is_missing(
+def test_store_without_pg_trgm_finds_substrings_and_logs_one_line(
     postgres_cluster: Cluster, database: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     name = database()
@@ -172,7 +174,7 @@ INDEXED = "SELECT count(*) FROM pg_index WHERE indexrelid = to_regclass('memorie
 
 @contextmanager
 def held_up(url: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
-    """Drop the index of trigrams; who makes it anew waits for the first connection's transaction to end."""
+    """Drop the index of trigrams; its creation waits for the end of the first connection's transaction."""
     with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
         client.remember("a", "one")
         now.execute("DROP INDEX memories_by_piece")
@@ -185,7 +187,7 @@ def test_a_server_indexes_trigrams_while_others_write(postgres_url: str) -> None
     with Memtrace(url) as client, psycopg.connect(url) as older, psycopg.connect(url, autocommit=True) as now:
         client.remember("a", "A needle in 100% hay")
         now.execute("DROP INDEX memories_by_piece")
-        older.execute("DELETE FROM memories WHERE seq = 0")  # for whose end an index waits
+        older.execute("DELETE FROM memories WHERE seq = 0")  # the creation of an index waits for its end
         with closing(open_store(url)) as store:
             store.tend()
             tenants.list_orgs(store)
@@ -197,7 +199,7 @@ def test_a_server_indexes_trigrams_while_others_write(postgres_url: str) -> None
             wait_for(now, INDEXED, 1)
 
 
-def test_an_index_that_was_cut_off_is_made_by_the_next_server(postgres_url: str) -> None:
+def test_interrupted_index_is_created_by_the_next_server(postgres_url: str) -> None:
     url = postgres_url
     with held_up(url) as (older, now):
         with closing(open_store(url)) as store:
@@ -214,7 +216,7 @@ def test_an_index_that_was_cut_off_is_made_by_the_next_server(postgres_url: str)
             wait_for(now, INDEXED, 1)
 
 
-def test_servers_that_start_at_once_make_one_index(
+def test_servers_that_start_at_once_create_one_index(
     postgres_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = postgres_url
@@ -234,7 +236,7 @@ def test_servers_that_start_at_once_make_one_index(
         assert not [record for record in caplog.records if "is not made" in record.message]
 
 
-def test_an_index_that_somebody_cancelled_leaves_no_connection_and_is_made_by_the_next_server(
+def test_cancelled_index_frees_its_connection_and_is_created_later(
     postgres_url: str,
 ) -> None:
     url = postgres_url
@@ -247,7 +249,7 @@ def test_an_index_that_somebody_cancelled_leaves_no_connection_and_is_made_by_th
             now.execute("SELECT pg_cancel_backend(pid) FROM indexers")
             wait_for(now, "SELECT count(*) FROM pg_stat_activity JOIN indexers USING (pid)", 0)
         older.rollback()
-        now.execute("DELETE FROM memories")  # as if it were a new store, but for the index
+        now.execute("DELETE FROM memories")  # like a new store, except for the index
         with closing(open_store(url)) as store:
             store.tend()
             tenants.list_orgs(store)
@@ -255,14 +257,14 @@ def test_an_index_that_somebody_cancelled_leaves_no_connection_and_is_made_by_th
 
 
 def wait_for(connection: psycopg.Connection[tuple[int]], query: str, count: int) -> None:
-    """Wait until a query counts so many."""
+    """Wait until a query returns a count."""
     ends_at = time.monotonic() + PATIENCE
     while connection.execute(query.encode()).fetchone() != (count,):
         assert time.monotonic() < ends_at
         connection.execute("SELECT pg_sleep(0.01)")
 
 
-def test_tables_lie_in_a_schema_of_their_own(postgres_cluster: Cluster, database: Callable[..., str]) -> None:
+def test_tables_are_in_their_own_schema(postgres_cluster: Cluster, database: Callable[..., str]) -> None:
     url = postgres_cluster.url_of(database())
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE TABLE migrations (of_another_program text)")
@@ -276,7 +278,7 @@ def test_tables_lie_in_a_schema_of_their_own(postgres_cluster: Cluster, database
     assert {("memtrace", "migrations"), ("memtrace", "memories")} < set(tables)
 
 
-def test_a_role_with_a_schema_of_its_own_is_enough(
+def test_role_that_owns_a_schema_can_use_a_store(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
     name = database()
@@ -288,7 +290,7 @@ def test_a_role_with_a_schema_of_its_own_is_enough(
         client.remember("a", "one")
 
 
-def test_a_schema_that_cannot_be_made_or_found_is_told_in_one_line(
+def test_missing_schema_is_an_error_of_one_line(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
     name = database()
@@ -296,21 +298,21 @@ def test_a_schema_that_cannot_be_made_or_found_is_told_in_one_line(
     with psycopg.connect(postgres_cluster.url_of(name), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'p'").format(sql.Identifier(role)))
     login = f"postgresql://{role}:p@127.0.0.1:{postgres_cluster.port}/{name}"
-    assert f"permission denied for database {name}" in refusal(login)
-    assert "no schema of search_path=mine exists" in refusal(f"{login}?options=-csearch_path%3Dmine")
+    assert f"permission denied for database {name}" in error_of(login)
+    assert "no schema of search_path=mine exists" in error_of(f"{login}?options=-csearch_path%3Dmine")
 
 
-def test_a_store_of_a_newer_version_is_left_alone(postgres_url: str) -> None:
+def test_store_of_a_newer_version_is_refused(postgres_url: str) -> None:
     with Memtrace(postgres_url) as client:
         client.remember("a", "one")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("INSERT INTO migrations VALUES ('9999-future', 1, '99.0')")
-    assert "a newer Memtrace wrote the store (99.0" in refusal(postgres_url)
+    assert "a newer Memtrace wrote the store (99.0" in error_of(postgres_url)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("DELETE FROM migrations WHERE name = '9999-future'")
 
 
-def test_a_store_of_an_older_version_is_migrated_under_its_clients(
+def test_store_of_an_older_version_is_migrated_under_its_clients(
     postgres_cluster: Cluster, database: Callable[..., str], caplog: pytest.LogCaptureFixture
 ) -> None:
     url = postgres_cluster.url_of(database())
@@ -355,7 +357,7 @@ def test_memories_of_an_older_version_are_found_by_parts_of_names(
     assert command("check", "--store", url) == "The store is consistent.\n"
 
 
-def test_stores_that_open_at_once_make_the_tables_once(
+def test_stores_that_open_at_once_create_the_tables_once(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
     url = postgres_cluster.url_of(database())
@@ -365,7 +367,7 @@ def test_stores_that_open_at_once_make_the_tables_once(
     assert len({principal.org for principal in found}) == 1
 
 
-def test_a_store_that_may_not_be_written_is_read(postgres_url: str) -> None:
+def test_read_only_store_can_be_read(postgres_url: str) -> None:
     with Memtrace(postgres_url) as client:
         client.remember("a", "one")
     read_only = f"{postgres_url}&mode=ro"
@@ -375,7 +377,7 @@ def test_a_store_that_may_not_be_written_is_read(postgres_url: str) -> None:
             client.remember("a", "two")
 
 
-def test_writes_with_one_idempotency_key_through_several_servers_are_one(clients: list[Memtrace]) -> None:
+def test_writes_with_one_key_through_several_servers_are_one(clients: list[Memtrace]) -> None:
     for number in range(5):
         start = threading.Barrier(MANY)
 
@@ -388,16 +390,16 @@ def test_writes_with_one_idempotency_key_through_several_servers_are_one(clients
             ).id
 
         with ThreadPoolExecutor(MANY) as threads:
-            told = set(threads.map(store, [clients[n % SERVERS] for n in range(MANY)], timeout=PATIENCE))
-        assert len(told) == 1
+            ids = set(threads.map(store, [clients[n % SERVERS] for n in range(MANY)], timeout=PATIENCE))
+        assert len(ids) == 1
     assert len(clients[0].recall("a").memories) == 5
 
 
-def test_a_write_reads_no_more_of_a_new_store_that_has_grown(
+def test_write_to_a_grown_store_reads_few_rows(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
     url = postgres_cluster.url_of(database())
-    with Memtrace(url) as client:  # whose plans are made while there is nothing
+    with Memtrace(url) as client:  # its plans are made while tables are empty
         for start in ("first", "second"):
             client.remember("a", f"the {start} memory of all", on_duplicate="return")
         client.add_memories([
@@ -413,11 +415,11 @@ def test_a_write_reads_no_more_of_a_new_store_that_has_grown(
             " WHERE relname IN ('agents', 'originals', 'memories')"
         ).fetchone()
         assert row is not None
-        assert row[0] < 1_000  # all of them once
+        assert row[0] < 1_000  # each row once
 
 
 def write_until_analysed(client: Memtrace, url: str, *tables: str) -> int:
-    """Write until PostgreSQL has looked at tables of more than a thousand rows; return how often."""
+    """Write until PostgreSQL has analysed large tables; return the number of writes."""
     until = time.monotonic() + PATIENCE
     with psycopg.connect(url, autocommit=True) as connection:
         for number in count():
@@ -432,7 +434,7 @@ def write_until_analysed(client: Memtrace, url: str, *tables: str) -> int:
     raise AssertionError
 
 
-def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
+def test_search_of_a_grown_store_reads_few_rows(
     postgres_cluster: Cluster, database: Callable[..., str]
 ) -> None:
     url = postgres_cluster.url_of(database())
@@ -445,7 +447,7 @@ def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
             for memory in (first, second):
                 client.forget(memory)
 
-        for _ in range(10):  # plans are made while there is nothing
+        for _ in range(10):  # plans are made while tables are empty
             use()
         for batch in range(3):
             client.add_memories([
@@ -463,12 +465,10 @@ def test_a_new_store_that_has_grown_finds_memories_without_reading_all(
             {"names": ["duplicates", "memories", "originals"]},
         ).fetchone()
         assert row is not None
-        assert row[0] < 3_000  # all of them once
+        assert row[0] < 3_000  # each row once
 
 
-def test_a_page_of_a_new_store_that_has_grown_reads_a_page(
-    postgres_cluster: Cluster, database: Callable[..., str]
-) -> None:
+def test_page_of_a_grown_store_reads_a_page(postgres_cluster: Cluster, database: Callable[..., str]) -> None:
     url = postgres_cluster.url_of(database())
     with Memtrace(url) as client:
 
@@ -485,7 +485,7 @@ def test_a_page_of_a_new_store_that_has_grown_reads_a_page(
                 client.list_sessions(limit=2, **filters)
 
         client.remember("a", "first", session_id="s")
-        turn_pages()  # whose plans are made while there is nothing
+        turn_pages()  # its plans are made while tables are empty
         for start in range(0, 3_000, 1_000):
             client.add_memories([
                 {"agent_id": f"a{n}", "session_id": f"s{n}", "content": f"memory {n}"}
@@ -503,7 +503,7 @@ def test_a_page_of_a_new_store_that_has_grown_reads_a_page(
             {"names": ["agents", "sessions"]},
         ).fetchone()
         assert row is not None
-        assert row[0] < 3_000  # all of them once
+        assert row[0] < 3_000  # each row once
 
 
 def test_one_of_many_servers_supersedes_a_memory(clients: list[Memtrace]) -> None:
@@ -520,9 +520,9 @@ def test_one_of_many_servers_supersedes_a_memory(clients: list[Memtrace]) -> Non
             return conflict.code or ""
 
     with ThreadPoolExecutor(SERVERS) as threads:
-        told = Counter(threads.map(supersede, clients, timeout=PATIENCE))
+        outcomes = Counter(threads.map(supersede, clients, timeout=PATIENCE))
     (stored,) = [memory.id for memory in clients[0].recall("a").memories]
-    assert told == {stored: 1, "already_superseded": SERVERS - 1}
+    assert outcomes == {stored: 1, "already_superseded": SERVERS - 1}
 
 
 def test_one_of_many_servers_registers_an_agent(clients: list[Memtrace]) -> None:
@@ -578,7 +578,7 @@ def _store_slowly(
         importance=None, created_at=1, expires_at=None, tags=(),
     )  # fmt: skip
     transaction.add_memories(org, [(b"late", memory)], 1)
-    transaction.memories(org, [seq], Filter())  # which writes it out
+    transaction.memories(org, [seq], Filter())  # writes the pending row
     written.set()
     go_on.wait(PATIENCE)
 
@@ -630,7 +630,7 @@ def test_both_stores_rank_alike(postgres_url: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def url_of_many(postgres_schemas: Schemas) -> Iterator[str]:
-    """The URL of a store with words that are common, rare, and neither, over times that are uneven."""
+    """Return the URL of a store with common, rare and other words, unevenly distributed over time."""
     schema = postgres_schemas.take()
     seconds = 0
     memories: list[dict[str, Any]] = []
@@ -656,14 +656,14 @@ def url_of_many(postgres_schemas: Schemas) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def many(url_of_many: str) -> Iterator[Memtrace]:
-    """A client of the store with many memories."""
+    """Return a client of the store with many memories."""
     with Memtrace(url_of_many) as client:
         yield client
 
 
 @pytest.mark.parametrize("is_much", [False, True], ids=["few", "much"])
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_what_is_found_of_many_comes_in_order(
+def test_matches_of_many_memories_are_in_order(
     many: Memtrace, order: Literal["asc", "desc"], monkeypatch: pytest.MonkeyPatch, *, is_much: bool
 ) -> None:
     if is_much:  # as if there were hundreds of thousands
@@ -719,7 +719,7 @@ def test_the_newest_with_one_word_are_ranked_however_tables_are_joined(
 
 
 @pytest.mark.parametrize("order", ["asc", "desc"])
-def test_what_is_superseded_is_found_at_the_ends_of_many(
+def test_superseded_memories_are_found_at_the_ends_of_many(
     postgres_url: str, order: Literal["asc", "desc"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("queries", "windows"):
@@ -773,7 +773,7 @@ def test_memories_are_copied_between_stores(postgres_url: str, tmp_path: Path, c
         assert command("check", "--store", url) == "The store is consistent.\n"
 
 
-def test_a_store_is_checked(postgres_url: str, command: Commands) -> None:
+def test_check_reports_inconsistent_rows(postgres_url: str, command: Commands) -> None:
     with Memtrace(postgres_url) as client:
         session = client.create_session(agent_id="a")
         first = client.remember(
@@ -801,13 +801,13 @@ def test_a_store_is_checked(postgres_url: str, command: Commands) -> None:
     ],
     ids=["backup", "restore", "vacuum"],
 )
-def test_what_postgresql_does_itself_is_named(
+def test_backup_and_vacuum_name_the_tools_of_postgresql(
     postgres_url: str, command: Commands, arguments: list[str], named: str
 ) -> None:
     assert named in command.fail(*arguments, "--store", postgres_url, code=1)
 
 
-def test_without_its_driver_a_store_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_driver_is_an_error_that_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("memtrace_server.store.postgres")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "psycopg", None)

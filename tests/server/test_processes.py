@@ -1,4 +1,4 @@
-"""`memtrace serve` as processes: where it listens, and what its workers are told."""
+"""`memtrace serve` as processes: the address that it prints, and the environment of its workers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,14 @@ def test_workers_do_not_inherit_the_bootstrap_key(tmp_path: Path, monkeypatch: p
         ready = httpx.get(f"{server.url}/ready", headers={"x-api-key": key}, timeout=60)
         assert ready.status_code == 200
         workers = descendants(server.pid)
-        told = b"".join((Path("/proc") / str(pid) / name).read_bytes() for pid in workers for name in TOLD)
+        readable = b"".join(
+            (Path("/proc") / str(pid) / name).read_bytes() for pid in workers for name in READABLE
+        )
 
     assert len(workers) >= 2
-    assert b"MEMTRACE_WORKER_OPTIONS" in told
-    assert key.encode() not in told
-    assert server.key.encode() not in told
+    assert b"MEMTRACE_WORKER_OPTIONS" in readable
+    assert key.encode() not in readable
+    assert server.key.encode() not in readable
 
 
-TOLD = ("environ", "cmdline")
+READABLE = ("environ", "cmdline")

@@ -1,4 +1,4 @@
-"""No request makes SQLite walk a whole table: EXPLAIN QUERY PLAN for each statement that one can reach."""
+"""No request makes SQLite scan a whole table: EXPLAIN QUERY PLAN of each statement that a request reaches."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ORG, NOW = 1, 10**18
 
-# What each field of a Filter can be, as far as the SQL depends on it.
+# The values of each field of a Filter, as far as the SQL depends on them.
 FIELDS: dict[str, Sequence[Any]] = {
     "agent_id": (None, "a"),
     "session_id": (None, "s"),
@@ -55,20 +55,20 @@ FIELDS: dict[str, Sequence[Any]] = {
         Words(unwanted=[["y"]]),
     ),
 }
-# Fields that decide which index is walked, unless the full-text index is.
+# Fields that select the index that is walked, unless the full-text index is.
 CHOOSING = (
     "agent_id", "session_id", "memory_types", "event_types", "tags", "since", "until", "min_importance",
     "is_important",
 )  # fmt: skip
-# An order, a cursor, and whether the organisation's entries rise with times. What the two orders and the
-# cursor lead to is independent of the rest, so pairs of them do.
+# An order, a cursor, and whether the organisation's entries rise with times. Their effects are independent of
+# the rest, so pairs suffice.
 PAGES: Sequence[tuple[Direction, tuple[int, int] | None, bool]] = (
     ("desc", None, True),
     ("asc", (1, 1), True),
     ("desc", (1, 1), False),
 )
 FULLTEXT = re.compile(r"SCAN \w+ VIRTUAL TABLE INDEX \d+:\S*(M\d|=)")  # matched, or looked up by its row
-# An index of memories that is bounded by the organisation alone is all of the organisation.
+# A walk of an index that is bounded by the organisation alone reads all of the organisation.
 LOOKUP = re.compile(
     r"SEARCH \w+ USING (?!.* memories_by_\w+ \(org=\?\))(INTEGER PRIMARY KEY \(|.*?\((org|digest|seq)=\?)"
 )
@@ -98,7 +98,7 @@ SEARCHES = [
 
 @pytest.fixture
 def database() -> Iterator[sqlite3.Connection]:
-    """The schema, empty, with one organisation."""
+    """Return an empty database with the schema and one organisation."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         connection.create_function("matches", 2, queries.matches, deterministic=True)
         connection.create_function("contains", 2, queries.contains, deterministic=True)
@@ -116,7 +116,7 @@ def walks_a_table(step: str) -> bool:
     return not (FULLTEXT.match(step) or LOOKUP.match(step) or KNOWN.match(step))
 
 
-def test_a_walk_is_told_from_a_lookup(database: sqlite3.Connection) -> None:
+def test_walks_a_table_distinguishes_a_walk_from_a_lookup(database: sqlite3.Connection) -> None:
     def walks(sql: str) -> bool:
         return any(map(walks_a_table, plan(database, sql)))
 
@@ -131,12 +131,12 @@ def test_a_walk_is_told_from_a_lookup(database: sqlite3.Connection) -> None:
 
 
 def filters() -> Iterator[Filter]:
-    """Filters with every choice of an index, and with every pair of values; the rest at rest, and all set."""
+    """Yield filters with every index, and with every pair of values; the other fields unset, and all set."""
     unset = {name: values[0] for name, values in FIELDS.items()}
     every = {name: values[-1] for name, values in FIELDS.items()}
     for values in itertools.product(*(FIELDS[name] for name in CHOOSING)):
         chosen = dict(zip(CHOOSING, values, strict=True))
-        for base in (unset, every | {"contains": "ab"}):  # too short to be looked up
+        for base in (unset, every | {"contains": "ab"}):  # too short for a lookup
             yield Filter(**base | chosen)
     for one, other in itertools.combinations(FIELDS, 2):
         for pair in itertools.product(FIELDS[one], FIELDS[other]):
@@ -183,7 +183,7 @@ def test_a_page_with_superseded_memories_walks_indexes_in_order(
             if "MATCH" not in query.sql:
                 walked = [step for step in steps if re.match(r"SEARCH [ml] USING (COVERING )?INDEX", step)]
                 assert all(re.search(r"is_superseded=\?|superseded_at>\?", step) for step in walked), walked
-                # Only what has been superseded since then is sorted.
+                # Only memories superseded since then are sorted.
                 is_sorted = any("USE TEMP B-TREE" in step for step in steps)
                 assert is_sorted == any("superseded_at>?" in step for step in walked), (query.sql, steps)
 
@@ -193,7 +193,7 @@ def test_a_page_with_superseded_memories_walks_indexes_in_order(
     [{}, {"agent_id": "a"}, {"session_id": "s"}, {"until": 2}],
     ids=["all", "agent", "session", "time"],
 )
-def test_what_was_superseded_since_is_sorted_without_its_rows(
+def test_memories_superseded_since_are_sorted_without_their_rows(
     database: sqlite3.Connection, chosen: dict[str, Any]
 ) -> None:
     query = queries.page(ORG, Filter(**chosen, as_of=5), NOW, order="desc", limit=10)
@@ -230,7 +230,7 @@ def test_no_other_statement_of_a_request_walks_a_table(database: sqlite3.Connect
 
 
 def call_everything(transaction: SqliteTransaction) -> set[str]:
-    """Call each method of a transaction, with what makes it run all of its statements."""
+    """Call each method of a transaction so that it runs all of its statements."""
     memory = NewMemory(
         seq=NOW, agent_id="a", session_id="s", memory_type="decision", event_type="error", time=5,
         importance=None, created_at=NOW, expires_at=NOW - 1, tags=["x"],

@@ -1,4 +1,4 @@
-"""Who may do what: keys, roles and tenants, for every operation of the contract."""
+"""Keys, roles and tenants: what each may do, for every operation of the contract."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def by_role(shared_api: Api) -> dict[str, Api]:
     return {role: shared_api.as_role(role) for role in ROLES}
 
 
-def test_the_contracts_roles_are_the_servers() -> None:
+def test_roles_of_the_contract_are_those_of_the_server() -> None:
     assert {operation.role for operation in GUARDED} <= set(ROLES) == set(auth.ROLES)
 
 
@@ -40,13 +40,13 @@ def test_every_operation_has_a_handler_and_every_handler_an_operation() -> None:
     assert HANDLERS.keys() | STORELESS.keys() == OPERATIONS.keys()
 
 
-OF_THE_OPERATOR = {"vacuumStore"}  # which is about all organisations
+OF_THE_OPERATOR = {"vacuumStore"}  # affects all organisations
 
 
 @pytest.mark.both_stores
 @pytest.mark.parametrize("role", ROLES)
 @every_guarded_operation
-def test_a_role_may_do_what_the_contract_says_and_no_more(
+def test_role_may_call_the_operations_of_the_contract_alone(
     operation: Operation, role: str, by_role: dict[str, Api]
 ) -> None:
     assert operation.role is not None
@@ -85,7 +85,7 @@ def test_access_of_a_key_names_the_agent_that_it_is_limited_to(api: Api) -> None
 
 
 @pytest.mark.both_stores
-def test_a_reader_and_a_writer_change_nothing_that_they_may_not(api: Api) -> None:
+def test_forbidden_requests_change_nothing(api: Api) -> None:
     memory = api.add(agent_id="support-bot", content="Kept")
     for operation in GUARDED:
         if operation.role == "writer":
@@ -114,7 +114,7 @@ def test_a_reader_and_a_writer_change_nothing_that_they_may_not(api: Api) -> Non
     ],
     ids=lambda headers: " ".join(headers.values())[:20] or "none",
 )
-def test_without_a_key_that_is_known_nothing_is_answered(http: httpx.Client, headers: dict[str, str]) -> None:
+def test_request_without_a_known_key_is_401(http: httpx.Client, headers: dict[str, str]) -> None:
     encoded = {name.encode(): value.encode() for name, value in headers.items()}
 
     response = http.get("/api/v1/memories", headers=encoded)
@@ -125,9 +125,7 @@ def test_without_a_key_that_is_known_nothing_is_answered(http: httpx.Client, hea
 
 @pytest.mark.both_stores
 @every_guarded_operation
-def test_every_operation_asks_for_a_key_before_anything_else(
-    operation: Operation, http: httpx.Client
-) -> None:
+def test_every_operation_checks_the_key_before_the_request(operation: Operation, http: httpx.Client) -> None:
     valid = operation.request()
     wrong = {**valid, "params": {"unknown": "1"}, "json": ["wrong"] if valid["json"] else None}
 
@@ -137,9 +135,7 @@ def test_every_operation_asks_for_a_key_before_anything_else(
 
 @pytest.mark.both_stores
 @every_guarded_operation
-def test_a_role_is_asked_for_before_the_request_is_looked_at(
-    operation: Operation, by_role: dict[str, Api]
-) -> None:
+def test_role_is_checked_before_the_request(operation: Operation, by_role: dict[str, Api]) -> None:
     request = {**operation.request(), "params": {"unknown": "1"}}
     lower = [role for role in ROLES if ROLES.index(role) < ROLES.index(operation.role or "")]
 
@@ -148,16 +144,14 @@ def test_a_role_is_asked_for_before_the_request_is_looked_at(
 
 
 @pytest.mark.both_stores
-def test_a_key_is_taken_as_a_bearer_token_too(api: Api, http: httpx.Client) -> None:
+def test_key_is_accepted_as_a_bearer_token(api: Api, http: httpx.Client) -> None:
     for scheme in ("Bearer", "bearer", "BEARER"):
         response = http.get("/api/v1/memories", headers={"authorization": f"{scheme} {api.key}"})
         assert response.status_code == 200
 
 
 @pytest.mark.both_stores
-def test_health_readiness_and_the_reference_need_no_key_and_name_no_tenant(
-    http: httpx.Client, api: Api
-) -> None:
+def test_public_pages_need_no_key_and_name_no_tenant(http: httpx.Client, api: Api) -> None:
     for path in ("/health", "/ready"):
         response = http.get(path)
         assert (response.status_code, response.json()["status"]) == (200, "ok")
@@ -201,7 +195,7 @@ def test_no_file_of_the_store_has_a_key_in_it(api: Api, live_server: LiveServer)
 
 @pytest.fixture
 def victim(api: Api) -> Any:
-    """A tenant that has one of everything, equal to what the contract's examples ask for."""
+    """Return a tenant with one record of each kind, equal to those of the contract's examples."""
     api("POST", "/api/v1/agents", json={"name": "support-bot", "config": {"secret": "victim's"}})
     session = api(
         "POST", "/api/v1/sessions", json={"agent_id": "support-bot", "metadata": {"secret": "victim's"}}
@@ -220,7 +214,7 @@ def victim(api: Api) -> Any:
 
 @pytest.mark.both_stores
 @every_guarded_operation
-def test_another_organisations_ids_are_unknown_and_nothing_of_it_changes(
+def test_ids_of_another_organisation_are_unknown_and_unchanged(
     operation: Operation, api: Api, victim: Any, new_api: Callable[[str], Api], request: pytest.FixtureRequest
 ) -> None:
     thief = new_api(f"thief: {request.node.nodeid}")
@@ -233,7 +227,7 @@ def test_another_organisations_ids_are_unknown_and_nothing_of_it_changes(
     elif operation.id in OF_THE_OPERATOR:
         assert response.status_code == 403
     else:
-        # What the example imports may be another test's already.
+        # Another test may have imported the example already.
         assert response.is_success or response.json()["code"] == "id_taken", response.text
         for secret in (victim["memory_id"], api.org_id, "victim's"):
             assert secret not in response.text
@@ -247,13 +241,13 @@ def test_another_organisations_ids_are_unknown_and_nothing_of_it_changes(
 
 
 def everything(api: Api, ids: dict[str, str]) -> list[Any]:
-    """All that an organisation can read of itself."""
+    """Return all that an organisation can read of itself."""
     reads = [
         operation
         for operation in GUARDED
         if operation.method == "GET" or operation.id in {"getSessionContext", "getAgentContext"}
     ]
-    told = [api(**operation.request(**ids)).json() for operation in reads]
-    for one in told:
-        one.pop("next_cursor", None)  # a tail hides its position anew each time
-    return told
+    responses = [api(**operation.request(**ids)).json() for operation in reads]
+    for one in responses:
+        one.pop("next_cursor", None)  # a tail encrypts its position with a new nonce each time
+    return responses

@@ -1,4 +1,4 @@
-"""Every operation of the contract has a public method on both clients, which asks for that operation."""
+"""Every operation of the contract has a public method on both clients, which requests it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.operations import OPERATIONS, Operation
 
 from memtrace import AsyncMemtrace, Memtrace, MemtraceError
 
-# Where the method is not called as the operation is.
+# Methods with another name than their operation.
 NAMES = {
     "getHealth": "health",
     "getReady": "ready",
@@ -31,7 +31,7 @@ def method_name(operation: Operation) -> str:
 
 
 def arguments(method: Any, operation: Operation) -> dict[str, Any]:
-    """What the contract's examples have for the method's parameters, by name; ids for those that must be."""
+    """Return arguments for a method from the contract's examples; ids for those that are required."""
     request = operation.request()
     examples = {**(request["json"] or {}), **request["params"]}
     parameters = inspect.signature(method).parameters.values()
@@ -43,12 +43,12 @@ def arguments(method: Any, operation: Operation) -> dict[str, Any]:
     return required | {p.name: examples[p.name] for p in parameters if p.name in examples}
 
 
-IN_A_URL = {"forgetMemories"}  # what forgetMatching does, for clients that write a URL by hand
+IN_A_URL = {"forgetMemories"}  # does what forgetMatching does, for clients that write a URL by hand
 OF_THE_SDK = [o for o in OPERATIONS.values() if not o.is_page and o.id not in IN_A_URL]
 
 
 @pytest.mark.parametrize("operation", OF_THE_SDK, ids=lambda o: o.id)
-def test_every_operation_has_a_method_that_asks_for_it(operation: Operation) -> None:
+def test_every_operation_has_a_method_that_requests_it(operation: Operation) -> None:
     sent: list[httpx.Request] = []
 
     def refuse(request: httpx.Request) -> httpx.Response:
@@ -77,5 +77,5 @@ def test_every_operation_has_a_method_that_asks_for_it(operation: Operation) -> 
         assert re.fullmatch(path, request.url.path)
 
 
-def test_the_names_that_differ_are_of_operations_that_there_are() -> None:
+def test_every_exception_names_an_existing_operation() -> None:
     assert NAMES.keys() <= OPERATIONS.keys()

@@ -1,4 +1,4 @@
-"""The cursor of a ranked search, at its longest."""
+"""Cursors of ranked searches: their length, and the pages that they lead to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memtrace_server import times
 pytestmark = pytest.mark.both_stores
 
 
-ALPHABET = "абвгдежзиклмнопрстуфхцчшщъыьэюя"  # й is и to a search
+ALPHABET = "абвгдежзиклмнопрстуфхцчшщъыьэюя"  # a search takes й for и
 
 
 def word(number: int) -> str:
@@ -22,18 +22,18 @@ def word(number: int) -> str:
 
 
 def misspelt(number: int) -> list[str]:
-    """Three words one letter away from a word that is nowhere."""
+    """Return three words one letter away from a word that no memory has."""
     return [word(number)[:-1] + letter for letter in "эюя"]
 
 
 @pytest.fixture
 def tenant(store_url: str) -> Iterator[Tenant]:
-    """An organisation, as its admin."""
+    """Return an organisation, as its admin."""
     with InProcess(store_url) as process:
         yield process.tenant()
 
 
-def test_the_longest_cursor_keeps_to_the_contract_and_repeats_nothing(tenant: Tenant) -> None:
+def test_longest_cursor_fits_the_contract_and_repeats_nothing(tenant: Tenant) -> None:
     known, wrong = [word(n) for n in range(58)], range(1_000, 1_006)
     together = " ".join(left + right for left, right in pairwise(known[:9]))
     memories: list[dict[str, Any]] = [{"agent_id": "a", "content": together}]
@@ -60,17 +60,17 @@ def test_the_longest_cursor_keeps_to_the_contract_and_repeats_nothing(tenant: Te
     assert seen == [memory["id"] for memory in whole["results"]]
 
 
-def test_of_too_many_words_the_rarest_count(tenant: Tenant) -> None:
+def test_query_of_too_many_words_uses_the_rarest(tenant: Tenant) -> None:
     words = [word(n) for n in range(65)]
     memories = [{"agent_id": "a", "content": each} for each in [*words, f"{words[0]} ещё"]]
     assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
 
-    def answers(query: list[str]) -> tuple[int, bool]:
+    def result_of(query: list[str]) -> tuple[int, bool]:
         page = json_of(tenant.send("POST", "/api/v1/search", {"query": " ".join(query)}))
         return page["count"], page["is_complete"]
 
-    assert answers(words[1:]) == (64, True)
-    assert answers(words) == (64, False)
+    assert result_of(words[1:]) == (64, True)
+    assert result_of(words) == (64, False)
 
 
 @pytest.mark.parametrize("second", [3, 10])  # with two bytes, these came again
@@ -95,7 +95,7 @@ def test_pages_of_one_memory_repeat_none_whenever_it_was_stored(
 @pytest.mark.parametrize(
     "search", [{"query": "dark mode"}, {"group_by": "session"}], ids=["ranked", "newest"]
 )
-def test_what_is_stored_between_pages_pushes_none_off_them(tenant: Tenant, search: dict[str, str]) -> None:
+def test_memories_stored_between_pages_displace_no_match(tenant: Tenant, search: dict[str, str]) -> None:
     old = [{"agent_id": "a", "content": f"dark {n}", "session_id": f"s{n}"} for n in range(100)]
     assert tenant.send("POST", MEMORIES, {"memories": old}).status == 201
     first = json_of(tenant.send("POST", "/api/v1/search", search | {"limit": 50}))

@@ -1,4 +1,4 @@
-"""The labelled log of `make eval` is large enough, and the ranking finds its answers."""
+"""The labelled log of `make eval` is large enough, and the ranked search finds its answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_labelled_log_is_large_and_half_of_its_questions_are_held_out() -> None:
 
 
 def test_ranked_search_finds_more_answers_than_full_text_alone(tmp_path: Path) -> None:
-    """In a quarter of the log, without the questions that are held out; `make eval` measures the whole."""
+    """Search a quarter of the log, without the held-out questions; `make eval` measures all of it."""
     part = max(log.make().parts(4), key=lambda part: len(part.questions))
     sessions = {memory["dedup_key"]: memory["session_id"] for memory in part.memories}
     there = set(sessions)

@@ -1,5 +1,5 @@
-# ruff: noqa: RUF001 - letters that look alike are what some of it is about
-"""What a text is taken apart into, what a query means, and which times it names."""
+# ruff: noqa: RUF001 - some of these texts have letters that look alike
+"""The words of a text, the meaning of a query, and the times that a query names."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_stems_of_a_script_without_spaces_are_pairs_and_characters() -> None
     ],
     ids=lambda value: ascii(value)[:30],
 )
-def test_a_query_is_taken_apart(
+def test_query_is_split_into_words_phrases_and_exclusions(
     query: str, stems: list[str], phrases: list[list[str]], unwanted: list[list[str]]
 ) -> None:
     question = parse(query)
@@ -124,7 +124,7 @@ def test_a_blank_query_asks_for_nothing(blank: str) -> None:
     assert parse(blank) is None
 
 
-def test_phrases_and_exclusions_that_do_not_count_are_reported() -> None:
+def test_ignored_phrases_and_exclusions_are_reported() -> None:
     whole = parse(" ".join(f'"a{n} b" -c{n}' for n in range(MAX_PHRASES)))
     more = parse(" ".join(f'"a{n} b" -c{n}' for n in range(MAX_PHRASES + 1)))
 
@@ -177,13 +177,13 @@ def test_phrases_and_exclusions_that_do_not_count_are_reported() -> None:
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_a_question_names_times(text: str, spans: Sequence[tuple[str, str]]) -> None:
+def test_query_names_times(text: str, spans: Sequence[tuple[str, str]]) -> None:
     found = dates.named(text, NOW)
 
     assert [(times.render(p.start)[:10], times.render(p.end)[:10]) for p in found] == list(spans)
 
 
-def test_letters_that_look_like_those_of_a_time_are_read_as_these() -> None:
+def test_letters_that_resemble_those_of_a_time_are_read_as_such() -> None:
     for text, plain in (
         ("last \u017funday", "last sunday"),
         ("\u017fix days ago", "six days ago"),
@@ -195,7 +195,7 @@ def test_letters_that_look_like_those_of_a_time_are_read_as_these() -> None:
         assert dates.named(text, NOW) == dates.named(plain, NOW) != [], text
 
 
-def test_hours_and_minutes_are_told_from_the_moment() -> None:
+def test_hours_and_minutes_are_relative_to_the_moment() -> None:
     for text, start, end in (
         ("the last 2 hours", "10:00", "24:00"),
         ("the past hour", "11:00", "24:00"),
@@ -289,7 +289,7 @@ def test_memories_near_a_named_day_count_more() -> None:
     ],
     ids=lambda value: ascii(value)[:45],
 )
-def test_a_question_about_nothing_but_a_time_has_its_bounds(text: str, span: str | None) -> None:
+def test_query_of_a_time_alone_has_its_bounds(text: str, span: str | None) -> None:
     found = dates.asked(text, NOW)
     if found is not None and found.others:
         found = None
@@ -312,7 +312,7 @@ def test_phrases_and_exclusions_name_no_time() -> None:
         assert (span is not None and not span.others) == is_of_time, query
 
 
-def test_a_question_about_a_time_says_what_else_it_asks() -> None:
+def test_query_of_a_time_keeps_its_other_words() -> None:
     for text, others in {
         "which tests failed yesterday": ["test", "fail"],
         "What was decided from Monday to today?": ["decid"],
@@ -350,7 +350,7 @@ def test_times_are_named_at_any_moment(year: str) -> None:
         "and Monday " * 700,
     ],
 )
-def test_looking_for_times_takes_time_in_proportion_to_the_text(text: str) -> None:
+def test_looking_for_times_is_linear_in_the_text(text: str) -> None:
     def cost(text: str) -> float:
         started = time.thread_time()
         dates.asked(text, NOW)
@@ -370,8 +370,8 @@ def test_spellings_are_one_letter_away_and_begin_alike() -> None:
     assert "елки" in spelling.neighbours("елка")
 
 
-def test_threads_that_stem_at_once_do_not_mix_up_their_words() -> None:
-    """The indexer stems in a thread of its own, and each search in another."""
+def test_simultaneous_threads_stem_their_own_words() -> None:
+    """Stem in several threads: the indexer has its own, and each search another."""
     letters = "bcdfghjklm"
     made = [
         [f"{a}o{b}i{c}{end}" for a in letters for b in letters for c in letters]

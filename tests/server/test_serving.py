@@ -1,4 +1,4 @@
-"""`memtrace serve` as a process: its log, its end, and what it serves beside the API."""
+"""`memtrace serve` as a process: its log, its end, and several workers."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from memtrace import Memtrace
 
 MEMORIES = "/api/v1/memories"
 WRONG_KEY = "mtk_" + "7" * 64
-SECRET = "xyzzy-secret"  # never to be found in a log
+SECRET = "xyzzy-secret"  # must never be in a log
 
 
 @define
 class Finished:
-    """A server that has ended, and what it was asked.
+    """A server that has ended, and its requests.
 
     Attributes:
-        log: What it wrote, line by line.
-        answered: Each request's method, raw path, status and X-Request-Id.
+        log: The lines of its log.
+        requests: Each request's method, raw path, status and X-Request-Id.
     """
 
     server: LiveServer
     log: list[str] = field(factory=list)
-    answered: list[tuple[str, str, int, str]] = field(factory=list)
+    requests: list[tuple[str, str, int, str]] = field(factory=list)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A server's whole life: requests that go well, that are refused, and that have a secret in them."""
+    """Run a server with requests that succeed, that fail, and that have a secret in them, to its end."""
     with LiveServer(tmp_path_factory.mktemp("serving")) as server:
         done = Finished(server)
         with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
@@ -71,7 +71,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
                 arguments.setdefault("headers", {})["content-type"] = "application/json"
                 response = client.request(method, path, **arguments)
                 request_id = response.headers["x-request-id"]
-                done.answered.append((method, path.partition("?")[0], response.status_code, request_id))
+                done.requests.append((method, path.partition("?")[0], response.status_code, request_id))
     done.log = server.log
     return done
 
@@ -82,11 +82,11 @@ def requests_in(log: list[str]) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def test_there_is_one_json_line_a_request_with_its_request_id(finished: Finished) -> None:
+def test_each_request_is_one_json_line_with_its_request_id(finished: Finished) -> None:
     lines = list(requests_in(finished.log))
 
-    told = [(line["method"], line["path"], line["status"], line["request_id"]) for line in lines]
-    assert told == finished.answered
+    logged = [(line["method"], line["path"], line["status"], line["request_id"]) for line in lines]
+    assert logged == finished.requests
     assert len({line["request_id"] for line in lines}) == len(lines)
     for line in lines:
         assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["time"])
@@ -104,14 +104,14 @@ def test_the_log_of_a_server_without_a_terminal_is_json(finished: Finished) -> N
     assert {json.loads(line)["level"] for line in finished.log} <= {"info", "warning"}
 
 
-def test_no_key_and_nothing_that_was_remembered_is_in_the_log(finished: Finished) -> None:
+def test_log_has_no_key_and_no_content(finished: Finished) -> None:
     log = "".join(finished.log)
 
     for secret in (finished.server.key, finished.server.key[4:], WRONG_KEY, WRONG_KEY[4:], SECRET):
         assert secret not in log
 
 
-def test_a_stopped_server_has_ended_with_0_and_left_one_whole_file(finished: Finished) -> None:
+def test_stopped_server_exits_with_0_and_leaves_one_consistent_file(finished: Finished) -> None:
     assert finished.server.returncode == 0
     file = Path(finished.server.store_url[10:])
     assert [path.name for path in file.parent.iterdir()] == [file.name]
@@ -154,11 +154,11 @@ def test_sigterm_under_concurrent_writes_loses_no_acknowledged_write(tmp_path: P
     with closing(sqlite3.connect(server.store_url[10:])) as database:
         stored = {f"mem_{ulid}" for (ulid,) in database.execute("SELECT ulid FROM memories")}
     assert set(acknowledged) <= stored
-    assert len(stored) - len(acknowledged) <= 8  # committed, with the answer lost to a closed connection
+    assert len(stored) - len(acknowledged) <= 8  # committed, while the response was lost with its connection
     assert not any('"traceback"' in line for line in server.log)
 
 
-def test_a_request_that_was_begun_before_sigterm_is_answered(tmp_path: Path) -> None:
+def test_request_begun_before_sigterm_gets_a_response(tmp_path: Path) -> None:
     body = b'{"agent_id": "a", "content": "Finished"}'
     with LiveServer(tmp_path) as server, connect(server.url) as connection:
         head = (
@@ -166,7 +166,7 @@ def test_a_request_that_was_begun_before_sigterm_is_answered(tmp_path: Path) -> 
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         connection.sendall(head.encode())
-        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the server has begun with it
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")  # the server has begun the request
         ending = threading.Thread(target=server.__exit__, args=(None, None, None))
         ending.start()
         while ending.is_alive() and listens(server.url):
@@ -183,13 +183,13 @@ def listens(url: str) -> bool:
     except ConnectionRefusedError:
         return False
     except ConnectionResetError:
-        pass  # it waited in the queue that was just closed
+        pass  # it was in the queue that was just closed
     return True
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
-    # A worker that is busy for long hangs up on nobody: the client would come back to any of them.
+    # A worker that is busy for long closes no connection: its clients would reconnect to any worker.
     arguments = ("--workers", "2", "--client-timeout", "600")
     with LiveServer(tmp_path, *arguments) as server, ExitStack() as stack:
 
@@ -209,7 +209,7 @@ def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
         for n in range(10):
             for client in (one, other):
                 response = client.post(MEMORIES, json={"agent_id": "a", "content": f"Item {n}"})
-                # What one worker stored, the other knows at once.
+                # What one worker has stored, the other finds at once.
                 assert response.status_code == (201 if client is one else 409)
         by_other = other.post(MEMORIES, json={"agent_id": "a", "content": "By the other"}).json()
         assert one.get(f"{MEMORIES}/{by_other['id']}").json() == by_other
@@ -234,7 +234,7 @@ def test_two_workers_serve_one_file_and_stay_consistent(tmp_path: Path) -> None:
     assert server.returncode == 0, "".join(server.log)[-2_000:]
 
 
-def test_without_auth_everybody_is_org_defaults_admin(tmp_path: Path) -> None:
+def test_every_client_of_a_server_without_auth_is_an_admin(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--no-auth") as server:
         with httpx.Client(base_url=server.url) as client:
             memory = client.post(MEMORIES, json={"agent_id": "a", "content": "c"})
@@ -247,7 +247,7 @@ def test_without_auth_everybody_is_org_defaults_admin(tmp_path: Path) -> None:
     assert server.returncode == 0
 
 
-def test_every_answer_names_its_request(live_server: LiveServer) -> None:
+def test_every_response_names_its_request(live_server: LiveServer) -> None:
     for path in ("/health", "/nowhere", MEMORIES):
         ids = {httpx.get(live_server.url + path).headers["x-request-id"] for _ in range(3)}
         assert len(ids) == 3

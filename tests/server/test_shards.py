@@ -1,4 +1,4 @@
-"""PostgreSQL's tables can be sharded by organisation: each query a request can reach stays within one."""
+"""PostgreSQL's tables can be sharded by organisation: each query of a request stays within one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SHARED = {
 
 @pytest.fixture
 def sharded_url(make_postgres_url: Callable[[], str], postgres_cluster: Cluster) -> Iterator[str]:
-    """A store with the same tables, in partitions by the organisation."""
+    """Return a store with the same tables, partitioned by the organisation."""
     whole = make_postgres_url()
     with Memtrace(whole) as client:
         client.remember("a", "so that there are tables")
@@ -76,7 +76,7 @@ def sharded_url(make_postgres_url: Callable[[], str], postgres_cluster: Cluster)
 
 
 def use_everything(client: Memtrace) -> None:
-    """Do all that a request can ask of a store."""
+    """Send requests for all operations of a store."""
     session = client.create_session(agent_id="a", metadata={"k": 1})
     said: dict[str, Any] = {
         "agent_id": "a",
@@ -131,7 +131,7 @@ def use_everything(client: Memtrace) -> None:
 
 
 def partitions(plan: Any) -> Iterator[str]:
-    """The tables and partitions that a plan reads."""
+    """Return the tables and partitions that a plan reads."""
     if isinstance(plan, list):
         for each in plan:
             yield from partitions(each)
@@ -139,7 +139,7 @@ def partitions(plan: Any) -> Iterator[str]:
         name = plan.get("Relation Name")
         if (
             name is not None and plan.get("Node Type", "ModifyTable") != "ModifyTable"
-        ):  # it names the whole table
+        ):  # names the parent table
             yield name
         for value in plan.values():
             if isinstance(value, dict | list):
@@ -159,7 +159,10 @@ def test_each_statement_of_a_request_stays_in_one_partition(
         client.remember("first", "so that the store is open")
         statements.seen.clear()
         use_everything(client)
-    swept = ("FOR UPDATE SKIP LOCKED", "pg_current_snapshot()::text")  # in the background, for all
+    swept = (
+        "FOR UPDATE SKIP LOCKED",
+        "pg_current_snapshot()::text",
+    )  # in the background, for all
     reached = {
         text.removeprefix("EXPLAIN (FORMAT JSON) "): values
         for text, values in statements.seen.items()

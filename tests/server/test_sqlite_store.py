@@ -1,4 +1,4 @@
-"""The SQLite store: writes that share a commit, closing, migrations, and what forgetting leaves."""
+"""The SQLite store: writes that share a commit, closing, migrations, and deletion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from durability.store_audit import assert_consistent
 from helpers.files import opened_below
-from server.writers import submit, together, writer_held
+from server.writers import submit, together, writer_busy
 
 from memtrace import ConflictError, Memtrace
 from memtrace_server import tenants, times
@@ -50,7 +50,7 @@ def org(store: Store) -> int:
     return tenants.create_org(store, "ours").number
 
 
-class Refused(Exception):  # noqa: N818 - it is no error of ours
+class Refused(Exception):  # noqa: N818 - an outcome, not an error
     pass
 
 
@@ -74,14 +74,14 @@ def names(store: Store, org: int) -> set[str]:
     return {agent.id for agent in store.read(lambda transaction: transaction.agents(org, None, 10_000))}
 
 
-def test_a_write_returns_what_its_work_returns_and_is_read_at_once(store: Store, org: int) -> None:
+def test_write_returns_the_result_of_its_work_and_is_read_at_once(store: Store, org: int) -> None:
     assert store.write(register(org, "one")) == "one"
     assert submit(store, register(org, "two")).result(PATIENCE) == "two"
 
     assert names(store, org) == {"one", "two"}
 
 
-def test_a_work_that_fails_leaves_nothing_and_its_error_is_told(store: Store, org: int) -> None:
+def test_failing_work_changes_nothing_and_raises_its_error(store: Store, org: int) -> None:
     with pytest.raises(Refused, match="my own"):
         store.write(register_and_fail(org, "one", Refused("my own")))
 
@@ -90,7 +90,7 @@ def test_a_work_that_fails_leaves_nothing_and_its_error_is_told(store: Store, or
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "raised"),
     [
         (Refused(), Refused),
         (sqlite3.IntegrityError("UNIQUE"), sqlite3.IntegrityError),
@@ -98,10 +98,10 @@ def test_a_work_that_fails_leaves_nothing_and_its_error_is_told(store: Store, or
     ],
     ids=["of its own", "a constraint", "the disk"],
 )
-def test_in_a_group_one_failing_work_never_harms_its_neighbours(
-    store: Store, org: int, failure: Exception, told: type[Exception]
+def test_failing_works_of_a_group_do_not_affect_others(
+    store: Store, org: int, failure: Exception, raised: type[Exception]
 ) -> None:
-    with writer_held(store):
+    with writer_busy(store):
         futures = [
             submit(
                 store, register_and_fail(org, f"bad_{n}", failure) if n % 3 == 1 else register(org, f"{n}")
@@ -111,11 +111,11 @@ def test_in_a_group_one_failing_work_never_harms_its_neighbours(
 
     good = {n for n in range(30) if n % 3 != 1}
     assert {n for n, future in enumerate(futures) if future.exception(PATIENCE) is None} == good
-    assert {type(futures[n].exception()) for n in range(30) if n not in good} == {told}
+    assert {type(futures[n].exception()) for n in range(30) if n not in good} == {raised}
     assert names(store, org) == {str(n) for n in good}
 
 
-def test_of_many_threads_each_gets_its_own_outcome(store: Store, org: int) -> None:
+def test_each_of_many_threads_gets_its_own_outcome(store: Store, org: int) -> None:
     def write(n: int) -> str:
         name = f"agent_{n}"
         work = register_and_fail(org, name, Refused(name)) if n % 4 == 0 else register(org, name)
@@ -125,13 +125,13 @@ def test_of_many_threads_each_gets_its_own_outcome(store: Store, org: int) -> No
             return f"refused {refused}"
 
     with ThreadPoolExecutor(16) as threads:
-        told = list(threads.map(write, range(400)))
+        outcomes = list(threads.map(write, range(400)))
 
-    assert told == [f"refused agent_{n}" if n % 4 == 0 else f"agent_{n}" for n in range(400)]
+    assert outcomes == [f"refused agent_{n}" if n % 4 == 0 else f"agent_{n}" for n in range(400)]
     assert names(store, org) == {f"agent_{n}" for n in range(400) if n % 4}
 
 
-def test_every_write_is_done_however_many_wait(
+def test_every_one_of_many_waiting_writes_is_done(
     store: Store, org: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writing, "GROUP", 1)
@@ -150,8 +150,8 @@ def test_every_write_is_done_however_many_wait(
     assert len(names(store, org)) == 240
 
 
-def test_a_write_that_nobody_waits_for_any_more_harms_no_other(store: Store, org: int) -> None:
-    with writer_held(store):
+def test_abandoned_write_does_not_affect_others(store: Store, org: int) -> None:
+    with writer_busy(store):
         deadline = Deadline()
         given_up = submit(store, register(org, "given up"), deadline)
         deadline.cancel()
@@ -163,8 +163,8 @@ def test_a_write_that_nobody_waits_for_any_more_harms_no_other(store: Store, org
     assert names(store, org) == {"neighbour", "later"}
 
 
-def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) -> None:
-    with writer_held(store):
+def test_later_works_of_a_group_see_earlier_writes(store: Store, org: int) -> None:
+    with writer_busy(store):
         first = submit(store, register(org, "one"))
         second = submit(store, lambda transaction: transaction.agent(org, "one") is not None)
 
@@ -172,7 +172,7 @@ def test_what_a_group_writes_is_seen_by_its_later_works(store: Store, org: int) 
 
 
 def commit(store: Store, works: Sequence[Callable[[Transaction], str]]) -> list[str]:
-    """Submit works together: what each returned, or the name of what it raised."""
+    """Submit works together, and return the result of each, or the name of its exception."""
     return [result or type(error).__name__ for result, error in together(store, works)]
 
 
@@ -181,19 +181,19 @@ def commit(store: Store, works: Sequence[Callable[[Transaction], str]]) -> list[
     [Refused(), sqlite3.IntegrityError("UNIQUE"), sqlite3.OperationalError("disk I/O error")],
     ids=repr,
 )
-def test_a_failing_work_harms_none_that_is_submitted_with_it(
+def test_failing_work_does_not_affect_works_submitted_with_it(
     store: Store, org: int, failure: Exception
 ) -> None:
     works = [
         register_and_fail(org, f"bad_{n}", failure) if n == 3 else register(org, f"{n}") for n in range(9)
     ]
-    told = "StoreUnavailable" if isinstance(failure, sqlite3.OperationalError) else type(failure).__name__
+    raised = "StoreUnavailable" if isinstance(failure, sqlite3.OperationalError) else type(failure).__name__
 
-    assert commit(store, works) == [told if n == 3 else f"{n}" for n in range(9)]
+    assert commit(store, works) == [raised if n == 3 else f"{n}" for n in range(9)]
     assert names(store, org) == {f"{n}" for n in range(9) if n != 3}
 
 
-def test_a_refusal_that_wrote_nothing_does_not_repeat_the_other_works(store: Store, org: int) -> None:
+def test_work_that_fails_before_writing_repeats_no_other_work(store: Store, org: int) -> None:
     done: list[str] = []
 
     def work(_: Transaction) -> str:
@@ -205,7 +205,7 @@ def test_a_refusal_that_wrote_nothing_does_not_repeat_the_other_works(store: Sto
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_what_cannot_be_written_together_is_tried_one_by_one(
+def test_works_that_fail_together_are_attempted_one_by_one(
     store: Store, org: int, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     finish, failures = SqliteTransaction.finish, 1
@@ -218,12 +218,12 @@ def test_what_cannot_be_written_together_is_tried_one_by_one(
         finish(transaction)
 
     monkeypatch.setattr(SqliteTransaction, "finish", fail)
-    told = [f"{n}" for n in range(number)]
+    expected = [f"{n}" for n in range(number)]
 
-    assert commit(store, [register(org, name) for name in told]) == (
-        told if number > 1 else ["StoreUnavailable"]
+    assert commit(store, [register(org, name) for name in expected]) == (
+        expected if number > 1 else ["StoreUnavailable"]
     )
-    assert names(store, org) == (set(told) if number > 1 else set())
+    assert names(store, org) == (set(expected) if number > 1 else set())
 
 
 def test_a_submitted_write_waits_for_another_process(file: Path) -> None:
@@ -237,23 +237,23 @@ def test_a_submitted_write_waits_for_another_process(file: Path) -> None:
         assert waiting.result(PATIENCE) == "one"
 
 
-def test_a_group_on_a_full_disk_is_refused_and_leaves_the_store_usable(file: Path) -> None:
+def test_group_on_a_full_disk_fails_and_leaves_the_store_usable(file: Path) -> None:
     with closing(SqliteStore(str(file))) as store:
         org = tenants.create_org(store, "ours").number
-        assert store._writer is not None  # noqa: SLF001 - there is no other way to fill a disk
+        assert store._writer is not None  # noqa: SLF001 - no other way to fill a disk
         pages = store._writer.execute("PRAGMA page_count").fetchone()[0]  # noqa: SLF001
         store._writer.execute(f"PRAGMA max_page_count = {pages}")  # noqa: SLF001
         many = [register(org, f"{n:04d}" * 60) for n in range(200)]
-        told = commit(store, many)
-        assert told[-1] == "StoreUnavailable"
-        assert {name for name in told if name != "StoreUnavailable"} == names(store, org)
+        outcomes = commit(store, many)
+        assert outcomes[-1] == "StoreUnavailable"
+        assert {name for name in outcomes if name != "StoreUnavailable"} == names(store, org)
         store._writer.execute("PRAGMA max_page_count = 1000000")  # noqa: SLF001
         assert commit(store, many) == [f"{n:04d}" * 60 for n in range(200)]
     assert_consistent(file)
 
 
 class Interrupted:
-    """A connection whose user is interrupted, as by Ctrl-C, when its first transaction has just begun."""
+    """A connection that Ctrl-C interrupts when its first transaction has just begun."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -278,7 +278,7 @@ def assert_usable(store: Store, org: int, file: Path) -> None:
     assert names(store, org) == {"one"}
 
 
-def test_a_write_that_is_interrupted_as_it_begins_is_in_nobodys_way(
+def test_write_interrupted_as_it_begins_leaves_the_store_usable(
     store: SqliteStore, org: int, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert store._writer is not None  # noqa: SLF001 - no other way to interrupt it there
@@ -288,7 +288,7 @@ def test_a_write_that_is_interrupted_as_it_begins_is_in_nobodys_way(
     assert_usable(store, org, file)
 
 
-def test_a_read_that_is_interrupted_as_it_begins_is_in_nobodys_way(
+def test_read_interrupted_as_it_begins_leaves_the_store_usable(
     store: SqliteStore, org: int, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert names(store, org) == set()
@@ -327,7 +327,7 @@ def test_a_transaction_that_was_left_open_is_rolled_back(
     assert names(store, org) == ({"one", "two"} if use == "write" else {"two"})
 
 
-def test_what_one_thread_began_to_use_another_may_leave() -> None:
+def test_use_that_one_thread_began_can_end_in_another() -> None:
     users = Users()
     used = users.one()
     with ThreadPoolExecutor(1) as elsewhere:
@@ -358,7 +358,7 @@ def test_a_reader_cannot_write(file: Path) -> None:
         assert names(store, org) == set()
 
 
-def test_closing_finishes_what_was_submitted(file: Path) -> None:
+def test_closing_completes_submitted_writes(file: Path) -> None:
     store = open_store(f"sqlite:///{file}")
     org = tenants.create_org(store, "ours").number
     begun, go_on = threading.Event(), threading.Event()
@@ -380,7 +380,7 @@ def test_closing_finishes_what_was_submitted(file: Path) -> None:
         assert len(names(again, org)) == 700
 
 
-def test_a_closed_store_says_so_and_closing_twice_is_fine(store: Store) -> None:
+def test_closed_store_raises_and_can_be_closed_again(store: Store) -> None:
     store.write(lambda _: None)
     store.close()
     store.close()
@@ -427,7 +427,7 @@ def test_a_store_that_was_never_used_makes_no_file_and_can_be_closed(file: Path)
 
 
 def refuse_to_turn_on_the_wal(monkeypatch: pytest.MonkeyPatch, code: int, times: int) -> list[int]:
-    """What SQLite does, seldom, when two turn on the WAL of a file; each item stands for a time to come."""
+    """Fail to turn on the WAL of a file, as SQLite may when two processes do so; return the failures left."""
     to_come = [code] * times
     connect = sqlite3.connect
 
@@ -452,7 +452,7 @@ def test_a_new_file_may_be_opened_by_several_at_once(file: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("code", [sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY], ids=["error", "busy"])
-def test_what_keeps_a_file_from_being_opened_is_told(
+def test_failure_to_open_a_file_is_store_unavailable(
     file: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(writing, "PATIENCE", 0.05)
@@ -468,7 +468,7 @@ def test_what_keeps_a_file_from_being_opened_is_told(
         store.write(lambda _: None)
 
 
-def test_a_lost_write_ahead_log_is_none_after_closing(file: Path) -> None:
+def test_closing_removes_the_write_ahead_log(file: Path) -> None:
     with closing(open_store(f"sqlite:///{file}")) as store:
         tenants.create_org(store, "ours")
 
@@ -495,7 +495,7 @@ print(tenants.list_keys(store))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no forks")
-def test_a_process_that_was_forked_amid_a_read_is_told_and_harms_nobody(file: Path) -> None:
+def test_process_forked_during_a_read_gets_an_error_and_the_parent_none(file: Path) -> None:
     arguments = [sys.executable, "-I", "-c", FORK_WITHIN_A_READ, str(file)]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
 
@@ -507,13 +507,13 @@ def test_a_process_that_was_forked_amid_a_read_is_told_and_harms_nobody(file: Pa
 def test_writes_are_durable_when_they_are_acknowledged(file: Path) -> None:
     with closing(SqliteStore(str(file))) as store:
         tenants.create_org(store, "ours")
-        writer = store._writer  # noqa: SLF001 - durability shows nowhere but in a power cut
+        writer = store._writer  # noqa: SLF001 - durability shows only after a power cut
         assert writer is not None
         assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_a_fresh_file_has_the_whole_schema_and_says_which(file: Path) -> None:
+def test_new_file_has_all_tables_and_its_migrations(file: Path) -> None:
     with closing(open_store(f"sqlite:///{file}")) as store:
         store.write(lambda _: None)
 
@@ -524,7 +524,7 @@ def test_a_fresh_file_has_the_whole_schema_and_says_which(file: Path) -> None:
         assert {"orgs", "keys", "memories", "agents", "sessions"} <= tables
 
 
-def test_a_file_is_migrated_once_by_however_many_open_it_at_once(file: Path) -> None:
+def test_file_is_migrated_once_by_simultaneous_openers(file: Path) -> None:
     stores = [open_store(f"sqlite:///{file}") for _ in range(8)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda store: store.write(lambda _: None), stores))
@@ -552,7 +552,7 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(file: Path) -> None
         store.write(lambda _: None)
 
 
-def test_what_is_no_database_is_told_and_left_alone(file: Path) -> None:
+def test_file_that_is_no_database_is_refused_and_unchanged(file: Path) -> None:
     file.write_text("no database at all, but a text of some length\n" * 100)
     before = file.read_bytes()
 
@@ -562,7 +562,7 @@ def test_what_is_no_database_is_told_and_left_alone(file: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_a_store_that_could_not_be_opened_is_opened_when_it_can_be(tmp_path: Path) -> None:
+def test_store_is_opened_once_its_folder_exists(tmp_path: Path) -> None:
     folder = tmp_path / "later"
     with closing(open_store(f"sqlite:///{folder / 'x.db'}")) as store:
         with pytest.raises(StoreUnavailable):
@@ -596,23 +596,23 @@ def test_forgotten_content_is_in_no_table(file: Path) -> None:
                 "SELECT 1 FROM sqlite_schema WHERE name = ? AND sql LIKE 'CREATE VIRTUAL%'", (table,)
             ).fetchone():
                 rows = database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608 - from the schema
-                told = repr(rows).lower()
-                assert "xyzzy plugh" not in told, table
-                assert "raven" not in told or table.endswith("_data"), table
+                shown = repr(rows).lower()
+                assert "xyzzy plugh" not in shown, table
+                assert "raven" not in shown or table.endswith("_data"), table
     assert_consistent(file)
 
 
 def test_a_read_whose_client_left_keeps_no_connection(store: Store) -> None:
-    for _ in range(2_000):  # SQLite looks at a deadline once in some 700 ends of a transaction
+    for _ in range(2_000):  # SQLite checks a deadline once in some 700 ends of a transaction
         deadline = Deadline(PATIENCE)
         with suppress(DeadlineExceeded):
             store.read(lambda _, deadline=deadline: deadline.cancel(), deadline)  # type: ignore[misc]
     assert store.read(lambda transaction: transaction.secret())
 
 
-def test_what_another_process_deleted_is_made_anew(file: Path) -> None:
+def test_agent_and_session_deleted_by_another_process_are_recreated(file: Path) -> None:
     with Memtrace(f"sqlite:///{file}") as one, Memtrace(f"sqlite:///{file}") as other:
-        for content in ("1", "2"):  # one knows them then
+        for content in ("1", "2"):  # one has cached them then
             one.remember("agent_1", content, session_id="s1")
         other.delete_session("s1")
         other.delete_agent("agent_1")
@@ -624,7 +624,7 @@ def test_what_another_process_deleted_is_made_anew(file: Path) -> None:
     assert_consistent(file)
 
 
-def test_a_memory_is_late_if_another_process_stored_a_later_one(file: Path) -> None:
+def test_memory_is_late_after_a_later_one_of_another_process(file: Path) -> None:
     with Memtrace(f"sqlite:///{file}") as one, Memtrace(f"sqlite:///{file}") as other:
         for content in ("1", "2"):
             one.remember("agent_1", f"word {content}")
@@ -677,7 +677,7 @@ def test_a_memory_that_supersedes_has_the_fingerprint_of_its_request(file: Path)
         assert database.execute("SELECT count(*) FROM duplicates").fetchone() == (0,)
 
 
-def test_memories_whose_short_fingerprints_collide_are_told_apart(
+def test_memories_with_colliding_short_fingerprints_stay_distinct(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicates, "short", lambda _: 7)

@@ -1,4 +1,4 @@
-"""Whatever is added, forgotten or expires: every query finds what a plain list of memories would."""
+"""Every query finds what a plain list of memories would, whatever is added, forgotten or expires."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEEDS = range(20260, 20360 if os.environ.get("MEMTRACE_LONG") else 20262)  # one
 STEPS = 60
 START = datetime(2026, 1, 10, tzinfo=UTC)
 
-# What a memory may have, by field; `age` is how many seconds before now it happened.
+# The fields of a memory; `age` is its time in seconds before now.
 FIELDS: Mapping[str, list[Any]] = {
     "agent_id": ["a", "a", "b"],
     "session_id": [None, "s", "t"],
@@ -37,7 +37,7 @@ FIELDS: Mapping[str, list[Any]] = {
     "ttl": [None, None, None, 20, 30_000],
     "age": [None, None, None, 0, 10, 30_000, 60_000, 86_400],
 }
-# What a list may be narrowed by.
+# The filters of a list.
 FILTERS: Mapping[str, list[Any]] = {
     "agent_id": ["a", "b"],
     "session_id": ["s", "t"],
@@ -47,7 +47,7 @@ FILTERS: Mapping[str, list[Any]] = {
     "since": [0, 10, 30_000, 86_400],
     "until": [0, 10, 30_000, 86_400],
 }
-# What a search may be narrowed by, beside.
+# The filters that only a search has.
 CONDITIONS: Mapping[str, list[Any]] = {
     "query": ["red", "apple", "red apple", "apple -red", "-apple", '"red apple"', "apfel", "apple !"],
     "content_contains": ["app", "APPLE", "e", "d a", "äpf", "nothing"],
@@ -60,12 +60,12 @@ IN_SEARCHES = {**{n: v for n, v in FILTERS.items() if n not in {"memory_type", "
 
 
 class Run:
-    """A client on a store, beside a list of the memories that it should have."""
+    """A client on a store, and a list of the memories that it should have."""
 
     def __init__(self, url: str, seed: int) -> None:
         self.client = Memtrace(url, max_retries=0)
         self.random = random.Random(seed)  # noqa: S311 - the same run for the same seed
-        self.is_backfilled = seed % 2 == 0  # where nothing is, rows rise with times
+        self.is_backfilled = seed % 2 == 0  # in an empty store, rows rise with times
         self.seconds = 0
         self.memories: list[Memory] = []
         self.stored = 0
@@ -92,16 +92,16 @@ class Run:
         self.memories += self.client.add_memories(requests)
 
     def forget(self) -> None:
-        there = self.there({})
-        if there:
-            memory = self.random.choice(there)
+        matching = self.matching({})
+        if matching:
+            memory = self.random.choice(matching)
             self.client.forget(memory)
             self.memories.remove(memory)
 
     def forget_all(self) -> None:
-        chosen = self.choose(FILTERS, least=1)
-        gone = self.there(chosen)
-        assert self.client.forget_all(**self.named(chosen)) == len(gone), chosen
+        filters = self.choose(FILTERS, least=1)
+        gone = self.matching(filters)
+        assert self.client.forget_all(**self.named(filters)) == len(gone), filters
         self.memories = [memory for memory in self.memories if memory not in gone]
 
     def delete_agent(self) -> None:
@@ -116,30 +116,30 @@ class Run:
         self.seconds += self.random.choice([1, 10, 10, 20, 30_000])
 
     def compare_list(self) -> None:
-        chosen, order = self.choose(FILTERS), self.random.choice(["asc", "desc"])
+        filters, order = self.choose(FILTERS), self.random.choice(["asc", "desc"])
         limit = self.random.randint(1, 9)
-        found = self.client.iter_memories(**self.named(chosen), order=order, page_size=limit)  # type: ignore[arg-type] # one of two
-        assert list(found) == self.ordered(chosen, order), (chosen, order)
+        found = self.client.iter_memories(**self.named(filters), order=order, page_size=limit)  # type: ignore[arg-type] # one of two
+        assert list(found) == self.ordered(filters, order), (filters, order)
 
     def compare_search(self) -> None:
-        chosen = self.choose(IN_SEARCHES)
+        filters = self.choose(IN_SEARCHES)
         order: Any = self.random.choice(["asc", "desc", "relevance"])
         limit = self.random.randint(1, 9)
-        found = list(self.client.iter_search(**self.named(chosen), order=order, page_size=limit))
-        expected = self.ordered(chosen, order)
-        if order == "relevance" and "query" in chosen and not chosen["query"].startswith("-"):
+        found = list(self.client.iter_search(**self.named(filters), order=order, page_size=limit))
+        expected = self.ordered(filters, order)
+        if order == "relevance" and "query" in filters and not filters["query"].startswith("-"):
             scores = [memory.score or 0.0 for memory in found]
-            assert scores == sorted(scores, reverse=True), chosen
+            assert scores == sorted(scores, reverse=True), filters
             without = (msgspec.structs.replace(memory, score=None) for memory in found)
-            found = sorted(without, key=place_of, reverse=True)
+            found = sorted(without, key=position_of, reverse=True)
             if len(expected) > BEST:
                 assert BEST <= len(found) < len(expected)
                 expected = [memory for memory in expected if memory in found]
-        assert found == expected, (chosen, order)
+        assert found == expected, (filters, order)
 
     def compare_stats(self) -> None:
         for agent in ("a", "b"):
-            memories = self.there({"agent_id": agent})
+            memories = self.matching({"agent_id": agent})
             try:
                 stats = self.client.get_agent_stats(agent)
             except NotFoundError:
@@ -158,16 +158,16 @@ class Run:
     def moment(self, seconds_ago: int) -> datetime:
         return START + timedelta(seconds=self.seconds - seconds_ago)
 
-    def named(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """The same filters, as arguments of the client."""
+    def named(self, filters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the same filters, as arguments of the client."""
         moments = {"since", "until"}
-        return {name: self.moment(value) if name in moments else value for name, value in chosen.items()}
+        return {name: self.moment(value) if name in moments else value for name, value in filters.items()}
 
-    def ordered(self, chosen: Mapping[str, Any], order: str) -> list[Memory]:
-        return sorted(self.there(chosen), key=place_of, reverse=order != "asc")
+    def ordered(self, filters: Mapping[str, Any], order: str) -> list[Memory]:
+        return sorted(self.matching(filters), key=position_of, reverse=order != "asc")
 
-    def there(self, chosen: Mapping[str, Any]) -> list[Memory]:
-        """The memories that match and have not expired."""
+    def matching(self, filters: Mapping[str, Any]) -> list[Memory]:
+        """Return the memories that match and have not expired."""
         tests: dict[str, Callable[[Memory, Any], bool]] = {
             "memory_types": lambda m, wanted: not wanted or m.memory_type in wanted,
             "event_types": lambda m, wanted: not wanted or m.event_type in wanted,
@@ -190,11 +190,11 @@ class Run:
             memory
             for memory in self.memories
             if (memory.expires_at is None or memory.expires_at > self.moment(0))
-            and all(is_wanted(memory, name, value) for name, value in chosen.items())
+            and all(is_wanted(memory, name, value) for name, value in filters.items())
         ]
 
 
-def place_of(memory: Memory) -> tuple[datetime, str]:
+def position_of(memory: Memory) -> tuple[datetime, str]:
     return memory.time, memory.id or ""
 
 

@@ -52,21 +52,21 @@ def test_a_tail_through_one_worker_sees_what_another_stores(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 30])
-def test_a_tail_waits_as_long_as_it_is_asked_to(tmp_path: Path, seconds: int) -> None:
+def test_tail_waits_as_long_as_its_wait(tmp_path: Path, seconds: int) -> None:
     with InProcess(tmp_path / "x.db") as process:
         work = process.tenant().begin("GET", "/api/v1/tail", query=f"wait={seconds}").todo
     assert isinstance(work, Work)
     assert work.wait == seconds
 
 
-def test_a_server_that_stops_answers_those_who_wait_at_once(tmp_path: Path) -> None:
-    """With a second to end, it would cut off a request that waits for thirty."""
+def test_stopping_server_responds_to_waiting_tails_at_once(tmp_path: Path) -> None:
+    """Stop a server with a second to end: it would cut off a request that waits for thirty."""
     with (
         LiveServer(tmp_path, "--client-timeout", "1") as server,
         Memtrace(server.url, server.key, max_retries=0) as client,
         ThreadPoolExecutor(1) as threads,
     ):
         waiting = threads.submit(client.tail_memories, wait=30)
-        time.sleep(1)  # so that it waits; if it does not yet, the test is weaker
+        time.sleep(1)  # lets it wait first; otherwise the test proves less
         os.kill(server.pid, signal.SIGTERM)
         assert waiting.result().memories == []

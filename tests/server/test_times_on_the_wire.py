@@ -1,4 +1,4 @@
-"""Times as they are written in JSON: RFC 3339 up to nanoseconds, in any zone."""
+"""Times in JSON: RFC 3339 up to nanoseconds, in any zone."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_nanoseconds_order_memories(api: Api) -> None:
     assert api.contents(since="2026-01-01T00:00:00.000000002Z", order="asc") == ["2", "3"]
 
 
-def test_one_moment_is_one_time_however_it_is_written(api: Api) -> None:
+def test_one_moment_in_any_notation_is_one_time(api: Api) -> None:
     first = api.add(content="c", time="2026-01-01T00:00:00Z")
 
     for same in ("2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00+00:00", "2026-01-01T01:00:00+01:00"):

@@ -1,4 +1,4 @@
-"""Whatever is added, superseded or forgotten, and however the clock goes: reads are those of a plain list."""
+"""Reads are those of a plain list, whatever is added, superseded or forgotten, and however the clock goes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ requests = st.fixed_dictionaries(
 
 @define(eq=False)
 class Known:
-    """A memory as the model has it."""
+    """A memory in the model."""
 
     id: str
     request: dict[str, Any]
@@ -67,9 +67,9 @@ class Known:
     time: datetime
     created_at: datetime
     expires_at: datetime | None
-    earliest: datetime  # that the clock has shown since it was stored
+    earliest: datetime  # latest time of the clock since it was stored
     latest: datetime
-    highest: datetime  # that the clock had shown when it was stored
+    highest: datetime  # latest time of the clock when it was stored
     supersedes: Known | None = None
     superseded_by: Known | None = None
 
@@ -86,11 +86,11 @@ def identity(request: dict[str, Any]) -> object:
 
 
 class _UnsureError(Exception):
-    """Whether a memory is a duplicate depends on what has been swept."""
+    """The model cannot tell whether a memory is a duplicate, as that depends on what has been swept."""
 
 
 class Machine(RuleBasedStateMachine):
-    """Does what can be done to a store of its own, and compares what is read with a list."""
+    """Change a store and a list alike, and compare what is read of both."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Machine(RuleBasedStateMachine):
     def _open(self) -> Memtrace:
         return Memtrace(self._url, max_retries=0)
 
-    # --- what changes it
+    # --- changes
 
     @initialize(count=st.integers(0, 3))
     def begin(self, count: int) -> None:
@@ -169,7 +169,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(by=st.sampled_from([1, 60, 3_600, 90_000]))
     def set_the_clock_back(self, by: float) -> None:
-        # What has expired may be swept at any time, so the clock is not set back before its end.
+        # Expired memories may be swept at any time, so the clock is not set back before the end of one.
         ends = [m.expires_at for m in self.memories if m.expires_at and m.expires_at <= self.now]
         self._set(max(START, self.now - timedelta(seconds=by), *ends))
 
@@ -189,7 +189,7 @@ class Machine(RuleBasedStateMachine):
         self.client.close()
         self.client = self._open()
 
-    # --- what is seen of it
+    # --- reads
 
     @rule(
         as_of=st.none() | moments,
@@ -330,7 +330,7 @@ class Machine(RuleBasedStateMachine):
                 assert memory.id == found[known].id
 
     def _decide(self, several: list[dict[str, Any]]) -> str | list[Known | int | None]:
-        """The code of an error; or for each request its first memory, an earlier index, or None if new."""
+        """Return an error code, or for each request its first memory, an earlier index, or None if new."""
         outcome: list[Known | int | None] = []
         fresh: dict[object, int] = {}
         superseded: set[str] = set()
@@ -360,8 +360,8 @@ class Machine(RuleBasedStateMachine):
         for known in self.memories:
             if known.identity() != key or not self._is_alive(known):
                 continue
-            # What was stored while the clock was ahead or behind is dated back some time later, and what once
-            # was older than a day may be swept.
+            # A memory stored while the clock was ahead or behind is dated back later, and one that was older
+            # than a day may have been swept.
             if known.earliest >= known.latest - DAY:
                 return known
             if known.highest >= self.now - DAY:
@@ -402,7 +402,7 @@ NewMachine = tuple[Callable[[], Machine], int]
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def new_machine(request: pytest.FixtureRequest, tmp_path: Path) -> NewMachine:
-    """Makes machines, each with a store that is empty; and how many of them are to be made."""
+    """Return a function that makes machines, each with an empty store, and the number of examples."""
     if request.param == "sqlite":
         return lambda: Machine(f"sqlite:///{tmp_path / secrets.token_hex()}.db"), 25
     schemas: Schemas = request.getfixturevalue("postgres_schemas")
@@ -410,7 +410,7 @@ def new_machine(request: pytest.FixtureRequest, tmp_path: Path) -> NewMachine:
 
 
 class PostgresMachine(Machine):
-    """The same on PostgreSQL, whose tables are used again."""
+    """The same on PostgreSQL, whose tables are reused."""
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
@@ -425,7 +425,7 @@ class PostgresMachine(Machine):
 def test_reads_are_those_of_a_plain_list(new_machine: NewMachine) -> None:
     new, number = new_machine
     run_state_machine_as_test(
-        new,  # type: ignore[arg-type] # whatever makes one will do
+        new,  # type: ignore[arg-type] # any callable will do
         settings=settings(
             max_examples=500 if IS_LONG else number,
             stateful_step_count=40,

@@ -1,4 +1,4 @@
-"""What users of Memtrace 0.x put up with, and ours must not: one test for each weakness."""
+"""Weaknesses of Memtrace 0.x that this server must not have: one test for each."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_paging_is_stable_under_writes(api: Api) -> None:
 
 
 @pytest.mark.both_stores
-def test_a_limit_above_1000_does_not_silently_become_100(api: Api) -> None:
+def test_limit_above_1000_is_refused_and_not_replaced(api: Api) -> None:
     response = api("GET", MEMORIES, params={"limit": 1001})
 
     assert (response.status_code, response.json()["details"][0]["field"]) == (400, "limit")
@@ -79,7 +79,7 @@ def test_a_tag_is_not_found_by_a_part_of_it(api: Api) -> None:
     ],
     ids=repr,
 )
-def test_an_encoded_comma_parts_tags_only_into_valid_ones(api: Api, query: str, tags: list[str]) -> None:
+def test_encoded_comma_splits_tags_only_into_valid_ones(api: Api, query: str, tags: list[str]) -> None:
     body = {"agent_id": "commas", "content": repr(tags), "tags": tags}
     stored = api("POST", MEMORIES, json=body).json()
     found = api("GET", f"{MEMORIES}?tags={query}").json()["memories"]
@@ -87,7 +87,7 @@ def test_an_encoded_comma_parts_tags_only_into_valid_ones(api: Api, query: str, 
 
 
 @pytest.mark.both_stores
-def test_looking_for_content_does_not_depend_on_case(api: Api) -> None:
+def test_content_contains_ignores_case(api: Api) -> None:
     api.add(content="User prefers DARK Mode in Zürich")
 
     for piece in ("dark mode", "ZÜRICH", "Üri"):
@@ -106,7 +106,7 @@ def test_an_unreadable_since_is_neither_24_hours_nor_a_database_error(api: Api, 
 
 
 @pytest.mark.both_stores
-def test_max_tokens_is_obeyed(api: Api) -> None:
+def test_context_stays_within_max_tokens(api: Api) -> None:
     for n in range(50):
         api.add(content=f"Memory {n} has a number of words to fill the context with", session_id="s")
 
@@ -139,7 +139,7 @@ def test_a_decisions_reasoning_is_in_the_context(api: Api) -> None:
 
 
 @pytest.mark.both_stores
-def test_errors_do_not_land_among_the_actions_of_a_context(api: Api) -> None:
+def test_errors_of_a_context_are_not_among_its_actions(api: Api) -> None:
     api.add(content="Clicked the button", event_type="action", session_id="s")
     api.add(content="The payment failed", event_type="error", session_id="s")
 
@@ -151,7 +151,7 @@ def test_errors_do_not_land_among_the_actions_of_a_context(api: Api) -> None:
 
 
 @pytest.mark.both_stores
-def test_duplicates_are_not_told_by_the_first_200_bytes_only(api: Api) -> None:
+def test_memories_that_differ_after_200_bytes_are_no_duplicates(api: Api) -> None:
     api.add(content="x" * 5_000 + "1")
     api.add(content="x" * 5_000 + "2")
 
@@ -159,7 +159,7 @@ def test_duplicates_are_not_told_by_the_first_200_bytes_only(api: Api) -> None:
 
 
 @pytest.mark.both_stores
-def test_one_yes_in_two_sessions_is_no_conflict(api: Api) -> None:
+def test_same_content_in_two_sessions_is_no_conflict(api: Api) -> None:
     api.add(content="yes", session_id="s1")
     api.add(content="yes", session_id="s2")
 
@@ -167,13 +167,13 @@ def test_one_yes_in_two_sessions_is_no_conflict(api: Api) -> None:
 
 
 @pytest.mark.both_stores
-def test_looking_for_duplicates_does_not_race(api: Api) -> None:
+def test_lookup_of_duplicates_does_not_race(api: Api) -> None:
     with ThreadPoolExecutor(16) as threads:
         memory = {"agent_id": "a", "content": "the same"}
-        answers = list(threads.map(lambda _: api("POST", MEMORIES, json=memory), range(64)))
+        responses = list(threads.map(lambda _: api("POST", MEMORIES, json=memory), range(64)))
 
-    stored = [answer.json()["id"] for answer in answers if answer.status_code == 201]
-    refused = [answer.json()["existing_id"] for answer in answers if answer.status_code == 409]
+    stored = [response.json()["id"] for response in responses if response.status_code == 201]
+    refused = [response.json()["existing_id"] for response in responses if response.status_code == 409]
     assert (len(stored), refused) == (1, stored * 63)
 
 
@@ -224,13 +224,13 @@ def test_a_batch_that_fails_half_way_is_not_half_written(
 
     batch = [{"agent_id": f"agent_{n}", "session_id": f"s_{n}", "content": "word"} for n in range(5)]
     client = memtrace.with_options(max_retries=0)
-    places: list[tuple[object, str, object]] = [
+    faults: list[tuple[object, str, object]] = [
         (bulk, "insert", fail_at_the_third),
         (SqliteTransaction, "add_memories", fail_at_the_end),
     ]
-    for place, name, broken in places:
+    for target, name, broken in faults:
         with monkeypatch.context() as patched:
-            patched.setattr(place, name, broken)
+            patched.setattr(target, name, broken)
             with pytest.raises(ServerError):
                 client.add_memories(batch)
         assert client.list_memories().count == 0
@@ -263,7 +263,7 @@ def test_a_session_needs_no_registered_agent(api: Api) -> None:
 
 
 @pytest.mark.both_stores
-def test_deleting_an_agent_can_take_its_memories_along(api: Api) -> None:
+def test_deleting_an_agent_can_delete_its_memories(api: Api) -> None:
     api.add(content="Hello")
 
     assert api("DELETE", f"{AGENTS}/a", params={"delete_memories": "true"}).status_code == 204
@@ -294,17 +294,17 @@ def test_a_keys_permissions_are_checked(api: Api) -> None:
 
 
 @pytest.fixture
-def answering(no_delays: None) -> Iterator[Callable[..., Memtrace]]:  # noqa: ARG001  # it must not wait
-    """Makes a client of a server that gives these answers, the last one for ever."""
+def responding(no_delays: None) -> Iterator[Callable[..., Memtrace]]:  # noqa: ARG001  # it must not sleep
+    """Return a function that makes a client of a server with these responses, the last one repeated."""
     clients: list[httpx.Client] = []
 
-    def answer(*responses: httpx.Response) -> Memtrace:
+    def make(*responses: httpx.Response) -> Memtrace:
         left = list(responses)
         transport = httpx.MockTransport(lambda _: left.pop(0) if len(left) > 1 else left[0])
         clients.append(httpx.Client(transport=transport))
         return Memtrace("http://0x.example", "mtk_x", http_client=clients[-1])
 
-    yield answer
+    yield make
     for client in clients:
         client.close()
 
@@ -323,35 +323,35 @@ def test_no_connect_error_of_httpx_escapes_the_sdk() -> None:
         client.list_memories()
 
 
-def test_no_json_decode_error_escapes_the_sdk(answering: Callable[..., Memtrace]) -> None:
+def test_no_json_decode_error_escapes_the_sdk(responding: Callable[..., Memtrace]) -> None:
     with pytest.raises(ResponseValidationError):
-        answering(httpx.Response(200, html="<html>Welcome to nginx!</html>")).list_memories()
+        responding(httpx.Response(200, html="<html>Welcome to nginx!</html>")).list_memories()
 
 
-def test_the_sdk_retries(answering: Callable[..., Memtrace]) -> None:
+def test_the_sdk_retries(responding: Callable[..., Memtrace]) -> None:
     page = {"memories": [MEMORY], "count": 1, "has_more": False}
     failures = [httpx.Response(status, text="try again") for status in (502, 503)]
 
-    assert answering(*failures, httpx.Response(200, json=page)).list_memories().count == 1
+    assert responding(*failures, httpx.Response(200, json=page)).list_memories().count == 1
 
 
-def test_the_sdk_has_iterators(answering: Callable[..., Memtrace]) -> None:
+def test_the_sdk_has_iterators(responding: Callable[..., Memtrace]) -> None:
     pages = [
         httpx.Response(200, json={"memories": [MEMORY], "count": 1, "has_more": more})
         for more in (True, False)
     ]
 
-    assert len(list(answering(*pages).iter_memories())) == 2
+    assert len(list(responding(*pages).iter_memories())) == 2
 
 
 def test_the_sdk_has_a_type_marker() -> None:
     assert files("memtrace").joinpath("py.typed").is_file()
 
 
-def test_the_sdk_reads_a_list_with_an_unknown_memory_type(answering: Callable[..., Memtrace]) -> None:
+def test_the_sdk_reads_a_list_with_an_unknown_memory_type(responding: Callable[..., Memtrace]) -> None:
     page = {"memories": [{**MEMORY, "memory_type": "dream"}, MEMORY], "count": 2, "has_more": False}
 
-    listed = answering(httpx.Response(200, json=page)).list_memories()
+    listed = responding(httpx.Response(200, json=page)).list_memories()
 
     assert [memory.memory_type for memory in listed.memories] == ["dream", "episodic"]
     assert abs(listed.memories[0].time - datetime(2026, 11, 1, 9, 30, tzinfo=UTC)) < timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""Writes as the ASGI application does them: together, and with an outcome for everyone."""
+"""Writes of the ASGI application: committed together, with an outcome for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from server.writers import writer_held
+from server.writers import writer_busy
 
 from memtrace_server import tenants
 from memtrace_server.app import Api
@@ -35,10 +35,10 @@ def client(store: Store) -> httpx.AsyncClient:
 
 
 async def remember(client: httpx.AsyncClient, *contents: str) -> list[int]:
-    """Remember all at once: the statuses of the answers."""
+    """Store memories at once, and return the statuses of the responses."""
     bodies = [{"agent_id": "a", "content": content} for content in contents]
-    answers = await asyncio.gather(*[client.post(MEMORIES, json=body) for body in bodies])
-    return [answer.status_code for answer in answers]
+    responses = await asyncio.gather(*[client.post(MEMORIES, json=body) for body in bodies])
+    return [response.status_code for response in responses]
 
 
 async def contents(client: httpx.AsyncClient) -> set[str]:
@@ -47,21 +47,21 @@ async def contents(client: httpx.AsyncClient) -> set[str]:
 
 
 class Groups:
-    """Counts how many writes the event loop is told of at once."""
+    """Record how many outcomes the event loop gets at once."""
 
     def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
         submit = store.submit
 
-        def counted(writes: Any, told: Any) -> None:
-            self._told = told
-            submit(writes, self._tell)
+        def counted(writes: Any, report: Any) -> None:
+            self._report = report
+            submit(writes, self._count)
 
         monkeypatch.setattr(store, "submit", counted)
 
-    def _tell(self, done: Any) -> None:
+    def _count(self, done: Any) -> None:
         self.sizes.append(len(done))
-        self._told(done)
+        self._report(done)
 
 
 def test_writes_that_arrive_together_are_committed_together(
@@ -83,34 +83,34 @@ def test_a_write_that_its_index_delays_is_acknowledged_later_and_alone(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submit = store.submit
-    heard: list[Any] = []
-    told: list[Any] = []
+    outcomes: list[Any] = []
+    callbacks: list[Any] = []
 
-    def delayed(writes: Any, tell: Any) -> None:
-        """Let the first write be heard of later."""
-        told.append(tell)
-        submit(writes, tell if len(told) > 1 else heard.append)
+    def delayed(writes: Any, report: Any) -> None:
+        """Delay the outcome of the first write."""
+        callbacks.append(report)
+        submit(writes, report if len(callbacks) > 1 else outcomes.append)
 
     monkeypatch.setattr(store, "submit", delayed)
 
     async def run() -> None:
         first = asyncio.create_task(remember(client, "late"))
-        while not heard:  # noqa: ASYNC110 - the store's thread cannot set an event of the loop
+        while not outcomes:  # noqa: ASYNC110 - the store's thread cannot set an event of the loop
             await asyncio.sleep(0)
         assert await contents(client) == {"late"}
         assert await remember(client, "in time") == [201]
         assert not first.done()
-        told[0](heard[0])
+        callbacks[0](outcomes[0])
         assert await first == [201]
 
     asyncio.run(run())
 
 
-def test_while_another_thread_writes_they_wait_without_the_event_loop(
+def test_writes_wait_for_another_thread_without_the_event_loop(
     store: Store, client: httpx.AsyncClient
 ) -> None:
     async def run() -> None:
-        with writer_held(store):
+        with writer_busy(store):
             writing = asyncio.create_task(remember(client, "one", "two"))
             for _ in range(20):
                 assert (await client.get("http://server/nowhere")).status_code == 404
@@ -120,9 +120,11 @@ def test_while_another_thread_writes_they_wait_without_the_event_loop(
     asyncio.run(run())
 
 
-def test_who_gives_up_has_written_nothing_and_harms_nobody(store: Store, client: httpx.AsyncClient) -> None:
+def test_cancelled_request_writes_nothing_and_affects_no_other(
+    store: Store, client: httpx.AsyncClient
+) -> None:
     async def run() -> None:
-        with writer_held(store):
+        with writer_busy(store):
             given_up = asyncio.create_task(remember(client, "given up", "too"))
             others = asyncio.create_task(remember(client, "one", "two"))
             await asyncio.sleep(0.05)
@@ -135,23 +137,21 @@ def test_who_gives_up_has_written_nothing_and_harms_nobody(store: Store, client:
 
 
 @pytest.mark.parametrize("number", [1, 5])
-def test_when_the_store_has_been_closed_everybody_is_told(
-    store: Store, client: httpx.AsyncClient, number: int
-) -> None:
+def test_every_write_to_a_closed_store_is_503(store: Store, client: httpx.AsyncClient, number: int) -> None:
     store.close()
 
     async def run() -> None:
-        told = remember(client, *[f"memory {n}" for n in range(number)])
-        assert await asyncio.wait_for(told, PATIENCE) == [503] * number
+        writing = remember(client, *[f"memory {n}" for n in range(number)])
+        assert await asyncio.wait_for(writing, PATIENCE) == [503] * number
 
     asyncio.run(run())
 
 
-def test_when_a_commit_breaks_everybody_is_told(
+def test_every_write_of_a_failed_commit_is_500(
     store: Store, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(writes: Any, told: Any) -> None:
-        told([(write, (None, RuntimeError("no commit"))) for write in writes])
+    def broken(writes: Any, report: Any) -> None:
+        report([(write, (None, RuntimeError("no commit"))) for write in writes])
 
     monkeypatch.setattr(store, "submit", broken)
 

@@ -1,4 +1,4 @@
-"""A store's writer as tests need it: busy for as long as they want, and asked for one thing at a time."""
+"""Control of a store's writer: keep it busy, and submit works to it."""
 
 from __future__ import annotations
 
@@ -18,53 +18,53 @@ _PATIENCE = 60.0  # seconds
 
 
 @contextmanager
-def writer_held(store: Store) -> Iterator[None]:
-    """Keeps the writer busy, so that what is submitted meanwhile waits, to be committed together."""
+def writer_busy(store: Store) -> Iterator[None]:
+    """Keep the writer busy, so that works submitted meanwhile are committed together."""
     begun, go_on = threading.Event(), threading.Event()
 
     def work(_: Transaction) -> None:
         begun.set()
         assert go_on.wait(_PATIENCE)
 
-    held = submit(store, work)
+    busy = submit(store, work)
     assert begun.wait(_PATIENCE)
     try:
         yield
     finally:
         go_on.set()
-        held.result(_PATIENCE)
+        busy.result(_PATIENCE)
 
 
 def submit(store: Store, work: Callable[[Transaction], T], deadline: Deadline | None = None) -> Future[T]:
-    """Submits one work; the future has what it returns or raises."""
+    """Submit one work, and return a future with its result or exception."""
     future: Future[T] = Future()
 
-    def tell(done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
+    def record(done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
         ((_, (result, failure)),) = done
         if failure is None:
             future.set_result(result)  # type: ignore[arg-type] # None only if the work returns that
         else:
             future.set_exception(failure)
 
-    store.submit([Write(run=work, deadline=deadline)], tell)
+    store.submit([Write(run=work, deadline=deadline)], record)
     return future
 
 
 def together(
     store: Store, works: Sequence[Callable[[Transaction], Any]], wants: Sequence[WantsOf | None] = ()
 ) -> list[tuple[Any, BaseException | None]]:
-    """Submits works that are committed together; returns what came of each."""
+    """Submit works that are committed together, and return their outcomes."""
     writes = [
         Write(run=run, wants=each) for run, each in zip(works, wants or [None] * len(works), strict=True)
     ]
     outcomes: dict[Write, tuple[Any, BaseException | None]] = {}
     is_done = threading.Event()
 
-    def tell(done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
+    def record(done: Sequence[tuple[Write, Outcome[Any]]]) -> None:
         outcomes.update(done)
         if len(outcomes) == len(writes):
             is_done.set()
 
-    store.submit(writes, tell)
+    store.submit(writes, record)
     assert is_done.wait(_PATIENCE)
     return [outcomes[write] for write in writes]

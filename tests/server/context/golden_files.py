@@ -1,7 +1,7 @@
-"""Whole contexts in files that can be read and reviewed: `golden/*.yaml`.
+"""Complete contexts in files that can be read and reviewed: `golden/*.yaml`.
 
-Each has the memories, the options and the exact context. To write the contexts again, and then to read the
-difference with care:
+Each has the memories, the options and the exact context. To write the contexts again, before reviewing the
+difference:
 
     .venv/bin/python tests/server/context/golden_files.py
 """
@@ -25,7 +25,7 @@ _CONTEXT = "context: "
 
 
 def load(name: str) -> dict[str, Any]:
-    """Return a golden file; one that has the memories of another one gets them."""
+    """Return a golden file; one that refers to another one gets the memories of that."""
     golden: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_bytes())
     if "memories_of" in golden:
         golden["memories"] = load(golden["memories_of"])["memories"]
@@ -33,7 +33,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def context_of(golden: dict[str, Any]) -> str:
-    """Return the context that an embedded server gives for the memories and options of a golden file."""
+    """Return the context of an embedded server for the memories and options of a golden file."""
     of_session = golden["of"] == "session"
     with Memtrace("sqlite://") as client:
         client.register_agent(AGENT)

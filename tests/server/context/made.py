@@ -1,4 +1,4 @@
-"""Memories as a store gives them, and contexts of them."""
+"""Memories as a store returns them, and contexts of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A context never takes more than its budget, and little of it for anything but what was stored."""
+"""Contexts stay within their budget, and markup takes little of it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_no_budget_from_1_to_900_is_exceeded(options: dict[str, Any]) -> None:
     assert 50 < least < 100
 
 
-def test_headings_that_a_memory_makes_necessary_are_counted_with_it() -> None:
+def test_headings_that_a_memory_needs_are_counted_with_it() -> None:
     memories = [
         memory(f"Number {n}", n=n, session_id=f"session_{n % 2}", importance=0.9 - 0.9 * (n % 2))
         for n in range(60)
@@ -80,7 +80,7 @@ def test_headings_that_a_memory_makes_necessary_are_counted_with_it() -> None:
         assert 0.9 * budget < upper_bound(shown.text) <= budget
 
 
-def test_budget_is_used_when_there_is_more_to_say() -> None:
+def test_nine_tenths_of_a_budget_are_used_if_memories_are_left_out() -> None:
     memories = fixed_set()
 
     for budget in range(300, 3_000, 50):
@@ -122,7 +122,7 @@ def test_budget_is_never_exceeded_and_no_memory_is_lost(
 
 @settings(deadline=None)
 @given(st.lists(words.filter(str.strip), max_size=20))
-def test_everything_is_there_and_whole_when_the_budget_allows(texts: list[str]) -> None:
+def test_all_memories_are_complete_if_the_budget_allows(texts: list[str]) -> None:
     text = context([memory(text, n=n) for n, text in enumerate(texts)], 100_000).text
 
     assert "more characters]" not in text
@@ -131,10 +131,10 @@ def test_everything_is_there_and_whole_when_the_budget_allows(texts: list[str]) 
         assert all(line.strip() in text for line in framing.lines(stored_text)[1:])
 
 
-def test_markup_and_times_take_a_tenth_of_an_ordinary_log_at_the_most() -> None:
+def test_markup_and_times_take_at_most_a_tenth_of_an_ordinary_log() -> None:
     text = context(ordinary_log(), 1_000_000, sessions=True).text
 
-    # Every line is what was stored, with who said it, but for headings, times and the first line.
+    # Each line is stored text with its speaker, except headings, times and the first line.
     words = re.sub(
         r"^\d\d:\d\d ", "", re.sub(r"^(?:#.*|Records.*|)\n", "", text, flags=re.MULTILINE), flags=re.MULTILINE
     )

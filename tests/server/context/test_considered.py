@@ -1,4 +1,4 @@
-"""Which memories a server reads for a context: a bounded number of the newest, and of what is important."""
+"""The memories that a server reads for a context: a bounded number of the newest and of important ones."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_large_memories_are_considered_up_to_16_mib(client: Memtrace) -> None:
     assert "599 large" in context.context
 
 
-def test_match_of_a_question_is_considered_however_old_it_is(client: Memtrace) -> None:
+def test_match_of_a_query_is_considered_however_old_it_is(client: Memtrace) -> None:
     add(client, 2_001)
     client.add_memory(agent_id="a", content="The vault is open", time=START - timedelta(days=900))
 
@@ -100,7 +100,7 @@ def test_match_of_a_question_is_considered_however_old_it_is(client: Memtrace) -
     assert "The vault is open" in context.context
 
 
-def test_of_older_memories_only_important_ones_are_considered(client: Memtrace) -> None:
+def test_only_important_ones_of_older_memories_are_considered(client: Memtrace) -> None:
     kind: dict[str, Any] = {"event_type": "user", "memory_type": "session", "tags": ["x"]}
     add(client, 2_500, **kind)
     old = START - timedelta(days=1)

@@ -1,6 +1,6 @@
-"""What a context costs, as a ratio to a loop whose cost is known; `make bench` has the milliseconds.
+"""The cost of a context, as a ratio to a loop whose cost is known; `make bench` has the milliseconds.
 
-Where the loop takes 15 ms, the worst context that the contract allows may take 1 s, which is 67 loops, and an
+If the loop takes 15 ms, the worst context that the contract allows may take 1 s, which is 67 loops, and an
 ordinary one 50 ms, which is 3.3. A busy machine gets half as much again.
 """
 
@@ -37,7 +37,7 @@ def unit() -> object:
 
 
 def repeat(text: str, number: int) -> list[Found]:
-    """Return memories of the greatest length, each different."""
+    """Return memories of the maximum length, each different."""
     return [memory(f"{n} {text * (LONGEST // len(text))}"[:LONGEST], n=n) for n in range(number)]
 
 
@@ -61,17 +61,17 @@ LARGEST = {
 
 
 @pytest.mark.parametrize("kind", LARGEST)
-def test_worst_that_the_contract_allows_costs_a_second_at_the_most(kind: str) -> None:
+def test_worst_context_of_the_contract_costs_at_most_a_second(kind: str) -> None:
     memories = LARGEST[kind]()
 
-    # One is enough if it is cheap.
+    # One run is enough if it is cheap.
     assert any(
         cost(lambda: context(memories, 1_000_000, sessions=True), runs=1) < WORST * cost(unit)
         for _ in range(2)
     )
 
 
-def test_ordinary_context_costs_a_twentieth_of_that() -> None:
+def test_ordinary_context_costs_at_most_a_twentieth_of_a_second() -> None:
     contents = [content_of(found) for found in ordinary_log()]
     memories = [
         memory(f"{contents[n % 60]} {n}", n=n, event_type="user", session_id=f"s{n // 50}")
@@ -82,7 +82,7 @@ def test_ordinary_context_costs_a_twentieth_of_that() -> None:
 
 
 @pytest.mark.parametrize("max_tokens", [1_000, 1_000_000])
-def test_cost_grows_with_what_is_read_and_no_faster(max_tokens: int) -> None:
+def test_cost_of_a_context_is_linear_in_the_text_read(max_tokens: int) -> None:
     some, more = repeat("ab\u0301 ", 15), repeat("ab\u0301 ", 120)
 
     assert cost(lambda: context(more, max_tokens)) < 2 * 8 * cost(lambda: context(some, max_tokens))

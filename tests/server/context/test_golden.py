@@ -1,4 +1,4 @@
-"""Whole contexts are as they were reviewed, and the documentation shows real ones."""
+"""Complete contexts equal the reviewed ones, and the documentation shows three of them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from server.context.golden_files import DOCS, NAMES, SHOWN, context_of, load
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_context_is_the_one_that_was_reviewed(name: str) -> None:
+def test_context_equals_the_reviewed_one(name: str) -> None:
     golden = load(name)
 
     assert context_of(golden) == golden["context"]
 
 
-def test_documentation_shows_three_of_them_as_they_are() -> None:
+def test_documentation_shows_three_golden_contexts() -> None:
     shown = SHOWN.findall(DOCS.read_text("utf-8"))
 
     assert len(shown) == 3

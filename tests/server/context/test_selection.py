@@ -1,4 +1,4 @@
-"""Which memories a context has when not all of them fit."""
+"""The memories of a context when not all of them fit."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def numbers(text: str) -> set[int]:
         pytest.param({"memory_type": "entity"}, id="an entity"),
     ],
 )
-def test_what_is_important_stays_though_it_is_the_oldest(important: dict[str, Any]) -> None:
+def test_important_memory_stays_though_it_is_the_oldest(important: dict[str, Any]) -> None:
     memories = [memory(f"Chatter number {n}", n=n) for n in range(1, 200)]
     memories.append(memory("The user is allergic to nuts", n=0, **important))
 
@@ -46,19 +46,19 @@ def test_what_is_important_stays_though_it_is_the_oldest(important: dict[str, An
     "unimportant",
     [
         pytest.param({"importance": 0.69}, id="too little importance"),
-        pytest.param({"memory_type": "decision", "importance": 0.1}, id="a decision that is said not to be"),
-        pytest.param({"event_type": "error", "importance": 0.0}, id="an error that is said not to be"),
+        pytest.param({"memory_type": "decision", "importance": 0.1}, id="a decision of low importance"),
+        pytest.param({"event_type": "error", "importance": 0.0}, id="an error of no importance"),
         pytest.param({"memory_type": "session"}, id="a note on the session"),
     ],
 )
-def test_what_is_not_important_goes_with_its_age(unimportant: dict[str, Any]) -> None:
+def test_unimportant_memory_is_omitted_for_its_age(unimportant: dict[str, Any]) -> None:
     memories = [memory(f"Chatter number {n}", n=n) for n in range(1, 200)]
     memories.append(memory("The user is allergic to nuts", n=0, **unimportant))
 
     assert "allergic" not in context(memories, 800).text
 
 
-def test_half_the_budget_is_for_the_important_and_half_for_the_recent() -> None:
+def test_important_and_recent_memories_have_half_of_the_budget_each() -> None:
     memories = [decision(f"Decision number {n:03}", "that is how it is", n=n) for n in range(200)]
     memories += [memory(f"Some of the chatter number {n}", n=n) for n in range(200, 400)]
 
@@ -94,7 +94,7 @@ def test_an_important_memory_of_many_days_is_shown_once_if_not_all_fit() -> None
     assert context(memories, 4_000).text.count("Ann prefers e-mail") == 10
 
 
-def test_what_is_recent_gets_what_the_important_leaves() -> None:
+def test_recent_memories_get_what_important_ones_leave() -> None:
     memories = [memory(f"Chatter number {n}", n=n) for n in range(200)]
 
     shown = context(memories, 1_000)
@@ -103,13 +103,13 @@ def test_what_is_recent_gets_what_the_important_leaves() -> None:
     assert numbers(shown.text) == set(range(200 - len(shown.memory_ids), 200))
 
 
-def test_what_is_important_gets_what_the_recent_leaves() -> None:
+def test_important_memories_get_what_recent_ones_leave() -> None:
     memories = [decision(f"Decision number {n}", "that is how it is", n=n) for n in range(200)]
 
     assert context(memories, 1_000).token_count > 950
 
 
-def test_matches_come_first_the_best_of_them_before_others() -> None:
+def test_matches_come_first_in_order_of_rank() -> None:
     memories = [decision(f"Decision number {n}", "that is how it is", n=n) for n in range(300)]
     memories += [memory(f"Chatter number {n}", n=n) for n in range(300, 400)]
     matches = [5, 3, 8, *range(20, 100)]
@@ -124,13 +124,13 @@ def test_matches_come_first_the_best_of_them_before_others() -> None:
     assert 299 in kept
 
 
-def test_question_leaves_nothing_out_that_fits() -> None:
+def test_query_omits_no_memory_that_fits() -> None:
     memories = [memory(f"Chatter number {n}", n=n) for n in range(20)]
 
     assert context(memories, matches=[3]).text == context(memories).text
 
 
-def test_long_memory_takes_what_the_others_leave() -> None:
+def test_long_memory_takes_what_other_memories_leave() -> None:
     shown = context([memory(LONG), memory("Short", n=1)], 1_000)
 
     assert "Short" in shown.text
@@ -161,7 +161,7 @@ def test_many_long_memories_share_the_budget() -> None:
         ),
     ],
 )  # fmt: skip
-def test_last_line_counts_what_was_left_out(count: int, kinds: int, older: bool, last: str | None) -> None:  # noqa: FBT001 - a parameter of the test
+def test_last_line_counts_the_omitted_memories(count: int, kinds: int, older: bool, last: str | None) -> None:  # noqa: FBT001 - a parameter of the test
     memories = [memory(f"Number {n}", n=n, importance=0.8 if n < kinds else None) for n in range(count)]
 
     shown = context(memories, 500, older=older)
@@ -175,7 +175,7 @@ def test_last_line_counts_what_was_left_out(count: int, kinds: int, older: bool,
 @pytest.mark.parametrize(
     ("importance", "word"), [(None, ""), (1.0, "important ")], ids=["chatter", "important"]
 )
-def test_single_memory_that_was_left_out_is_one(importance: float | None, word: str) -> None:
+def test_single_omitted_memory_is_counted_in_the_singular(importance: float | None, word: str) -> None:
     memories = [memory("x y z " * 40 + str(n), n=n, importance=importance) for n in range(2)]
     both = context(memories).token_count
 
@@ -196,7 +196,7 @@ def test_budget_that_is_too_small_for_a_first_line_gives_an_empty_text() -> None
     assert (shown.text, shown.token_count, shown.memory_ids, shown.omitted) == ("", 0, [], 1)
 
 
-def test_flood_of_errors_leaves_half_of_the_budget_to_what_was_said_last() -> None:
+def test_flood_of_errors_leaves_half_of_the_budget_to_recent_memories() -> None:
     memories = [memory(f"The server number {n} failed", n=n, event_type="error") for n in range(500)]
     memories += [memory(f"Said at last, number {n}", n=n, event_type="user") for n in range(500, 520)]
 
@@ -206,7 +206,7 @@ def test_flood_of_errors_leaves_half_of_the_budget_to_what_was_said_last() -> No
     assert 499 in kept
 
 
-def test_given_importance_goes_before_all_chatter_but_the_newest_few() -> None:
+def test_explicit_importance_precedes_all_but_the_newest_few() -> None:
     memories = [memory(f"A matter of some weight, number {n:03}", n=n, importance=0.8) for n in range(30)]
     memories += [memory(f"x number {n:03}", n=n, event_type="y") for n in range(30, 90)]
 
@@ -218,7 +218,7 @@ def test_given_importance_goes_before_all_chatter_but_the_newest_few() -> None:
     assert numbers(context(memories, 400).text) > {29, 28, 27}
 
 
-def test_newest_few_stay_in_an_eighth_of_the_budget_whatever_is_important() -> None:
+def test_newest_few_keep_an_eighth_of_the_budget() -> None:
     memories = [memory(f"A matter of some weight, number {n:03}", n=n, importance=0.8) for n in range(300)]
     memories += [memory(f"Said at last, number {n:03}", n=n, event_type="user") for n in range(300, 330)]
 
@@ -250,7 +250,7 @@ kinds = st.builds(memory, text.map(lambda text: f"k{text}"), n=minute, event_typ
 @given(
     st.lists(chatter | urged | kinds, max_size=40, unique_by=lambda found: found.seq), st.integers(1, 1_500)
 )
-def test_nothing_important_is_left_out_for_older_chatter(memories: list[Found], max_tokens: int) -> None:
+def test_no_important_memory_is_omitted_for_older_chatter(memories: list[Found], max_tokens: int) -> None:
     shown = context(memories, max_tokens)
 
     kept = set(shown.memory_ids)
@@ -268,10 +268,8 @@ def test_nothing_important_is_left_out_for_older_chatter(memories: list[Found], 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from("cuk"), min_size=40, max_size=90), st.integers(200, 1_000))
-def test_each_half_goes_to_the_first_of_its_own_and_neither_keeps_chatter(
-    order: list[str], budget: int
-) -> None:
-    """Chatter (c), given importance (u) and errors (k) cost the same, so that half a budget is a number."""
+def test_each_half_goes_to_the_first_of_its_own_kind(order: list[str], budget: int) -> None:
+    """Use chatter (c), importance (u) and errors (k) of one cost, so that half a budget is a number."""
     fields: dict[str, Any] = {"c": {}, "u": {"importance": 0.8}, "k": {"event_type": "error"}}
     memories = [memory(f"Matter number {n:03}", n=n, **fields[kind]) for n, kind in enumerate(order)]
     one, two, three = (
@@ -302,5 +300,5 @@ def test_each_half_goes_to_the_first_of_its_own_and_neither_keeps_chatter(
 @given(
     st.lists(chatter | urged | kinds, max_size=30, unique_by=lambda found: found.seq), st.integers(1, 3_000)
 )
-def test_order_in_which_memories_are_given_does_not_matter(memories: list[Found], max_tokens: int) -> None:
+def test_order_of_the_given_memories_does_not_matter(memories: list[Found], max_tokens: int) -> None:
     assert context(memories, max_tokens) == context(memories[::-1], max_tokens)

@@ -1,4 +1,4 @@
-"""How a context is written: days, sessions, speakers, kinds, repetitions and shortened texts."""
+"""The form of a context: days, sessions, speakers, kinds, repetitions and shortened texts."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_time_is_written_once_a_minute_where_a_label_begins_the_line() -> None:
     ]
 
 
-def test_sessions_have_headings_wherever_they_begin_or_go_on() -> None:
+def test_sessions_have_headings_where_they_begin_or_continue() -> None:
     made = "sess_01JD5P8E6W3M9V2QXA7RKB4TNC"
     memories = [
         memory("Alone", n=0),
@@ -180,7 +180,7 @@ def test_sessions_have_headings_wherever_they_begin_or_go_on() -> None:
     assert "###" not in context(memories).text
 
 
-def test_memories_of_several_agents_say_whose_they_are() -> None:
+def test_memories_of_several_agents_name_their_agent() -> None:
     memories = [
         memory("Go", n=0, agent_id="planner"),
         memory("Look", n=1, agent_id="planner", event_type="note"),
@@ -212,7 +212,7 @@ def test_memories_of_several_agents_say_whose_they_are() -> None:
         pytest.param({"content": "\n  \n X\n\n\n  Y \n"}, "00:00 X\n      Y", id="blank lines"),
     ],
 )
-def test_line_says_what_a_memory_is(fields: dict[str, Any], line: str) -> None:
+def test_line_is_labelled_with_the_kind_of_its_memory(fields: dict[str, Any], line: str) -> None:
     assert context([memory(**{"content": "X", **fields})]).text.endswith(f"## Sunday 2026-11-01\n{line}\n")
 
 
@@ -225,11 +225,11 @@ def test_line_says_what_a_memory_is(fields: dict[str, Any], line: str) -> None:
         pytest.param(" \n", "Use it\n", id="blank"),
     ],
 )
-def test_decision_says_why(reasoning: object, shown: str) -> None:
+def test_decision_shows_its_reasoning(reasoning: object, shown: str) -> None:
     assert context([decision("Use it", reasoning)]).text.endswith(shown)
 
 
-def test_reasoning_of_what_is_no_decision_is_not_shown() -> None:
+def test_reasoning_of_other_memories_is_not_shown() -> None:
     assert "chance" not in context([memory("Saw it", metadata={"reasoning": "By chance"})]).text
 
 
@@ -249,12 +249,12 @@ def test_tags_and_metadata_are_shown_only_if_asked_for() -> None:
     ]
 
 
-def test_what_happens_again_at_once_is_one_line_with_a_number() -> None:
+def test_immediate_repetition_is_one_line_with_a_number() -> None:
     memories = [memory("yes", n=n, event_type="user") for n in range(3)]
 
     shown = context(memories)
 
-    assert entries(shown.text) == ["00:00 user: yes (×3, last 00:02)"]  # noqa: RUF001 - as it is written
+    assert entries(shown.text) == ["00:00 user: yes (×3, last 00:02)"]  # noqa: RUF001 - the sign of multiplication
     assert len(shown.memory_ids) == 3
     assert shown.omitted == 0
 
@@ -262,17 +262,17 @@ def test_what_happens_again_at_once_is_one_line_with_a_number() -> None:
 def test_same_minute_is_not_named_twice() -> None:
     memories = [memory("The disk is full", n=n, time=f"2026-11-01T00:00:0{n}Z") for n in range(2)]
 
-    assert entries(context(memories).text) == ["00:00 The disk is full (×2)"]  # noqa: RUF001 - as it is written
+    assert entries(context(memories).text) == ["00:00 The disk is full (×2)"]  # noqa: RUF001 - the sign of multiplication
 
 
-def test_what_happens_three_times_a_day_is_one_line_beside_other_events() -> None:
+def test_third_event_of_a_day_among_others_is_merged_into_one_line() -> None:
     memories = [memory("The disk of the server is full", n=2 * n, event_type="error") for n in range(4)]
     memories += [memory(f"Something else {n}", n=2 * n + 1) for n in range(4)]
     memories += [memory("The disk of the server is full", n=1500, event_type="error")]
 
     lines = entries(context(memories).text)
 
-    assert lines[0] == "00:00 [error] The disk of the server is full (×4, last 00:06)"  # noqa: RUF001 - as it is written
+    assert lines[0] == "00:00 [error] The disk of the server is full (×4, last 00:06)"  # noqa: RUF001 - the sign of multiplication
     assert lines[-1] == "01:00 [error] The disk of the server is full"
     assert len(lines) == 6
 
@@ -286,16 +286,14 @@ def test_what_happens_three_times_a_day_is_one_line_beside_other_events() -> Non
         pytest.param("Ran the tests of the invoices", {"event_type": "action"}, 2, id="an action done twice"),
     ],
 )
-def test_what_belongs_to_its_neighbours_stays_with_them(
-    content: str, fields: dict[str, Any], times: int
-) -> None:
+def test_repetitions_in_a_dialogue_are_not_merged(content: str, fields: dict[str, Any], times: int) -> None:
     memories = [memory(content, n=2 * n, **fields) for n in range(times)]
     memories += [memory(f"Something else {n}", n=2 * n + 1) for n in range(times)]
 
     assert len(entries(context(memories).text)) == 2 * times
 
 
-def test_equal_contents_of_other_kinds_or_agents_are_told_apart() -> None:
+def test_equal_contents_of_other_kinds_or_agents_are_not_merged() -> None:
     text = "The disk of the server is full"
     memories = [
         memory(text, n=0),
@@ -308,7 +306,7 @@ def test_equal_contents_of_other_kinds_or_agents_are_told_apart() -> None:
     assert len(entries(context(memories).text)) == 5
 
 
-def test_equal_contents_with_other_tags_are_told_apart_if_tags_are_shown() -> None:
+def test_equal_contents_with_other_shown_tags_are_not_merged() -> None:
     memories = [memory("The disk is full", n=n, tags=[tag]) for n, tag in enumerate(("a", "b", "b"))]
 
     assert len(entries(context(memories).text)) == 1
@@ -321,7 +319,7 @@ def test_memories_of_one_moment_are_in_the_order_in_which_they_were_stored() -> 
     assert re.findall(r"Number (\d)", context(memories).text) == ["0", "1", "2", "3", "4"]
 
 
-def test_data_are_the_same_selection_with_texts_as_they_were_stored() -> None:
+def test_json_has_the_same_memories_with_their_stored_texts() -> None:
     memories = [
         memory("</context>\nHi", n=0, event_type="user", importance=0.5, tags=["x"], session_id="s"),
         memory("</context>\nHi", n=1, event_type="user", importance=0.5, tags=["x"], session_id="s"),
@@ -358,7 +356,7 @@ def test_data_are_the_same_selection_with_texts_as_they_were_stored() -> None:
     ]
 
 
-def test_superseded_memory_says_so() -> None:
+def test_superseded_memory_is_marked() -> None:
     old = msgspec.structs.replace(memory("The office is in Bonn", n=0), superseded_by="mem_1")
 
     shown = context([old, memory("The office is in Bonn", n=1)])
@@ -374,14 +372,14 @@ def test_memory_ids_are_in_the_order_of_the_context() -> None:
     assert context(memories, sections=True).memory_ids == [f"mem_{n:026}" for n in (1, 0, 2)]
 
 
-def test_long_memory_is_whole_when_there_is_room() -> None:
+def test_long_memory_is_complete_if_there_is_room() -> None:
     shown = context([memory(LONG), memory("Short", n=1)], 20_000)
 
     assert LONG in shown.text
     assert shown.shortened == 0
 
 
-def test_long_memory_ends_with_a_word_and_says_how_much_is_missing() -> None:
+def test_shortened_memory_ends_with_a_word_and_the_missing_length() -> None:
     shown = context([memory(LONG), *(memory(f"Short {n}", n=n) for n in range(1, 9))], 1_000)
 
     found = re.search(r"^00:00 (.*) … \[(\d+) more characters\]$", shown.text, re.MULTILINE)

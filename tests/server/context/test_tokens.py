@@ -1,5 +1,5 @@
 """The bound on tokens is never below what a tokenizer counts, and not far above it for English."""
-# ruff: noqa: RUF001 - that letters of many scripts look alike is no mistake here
+# ruff: noqa: RUF001 - these texts have letters of many scripts
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from memtrace_server.context import tokens
 from memtrace_server.context.tokens import upper_bound
 
 # Texts, each with the tokens that the most wasteful tokenizer makes of it and of twenty such lines, and the
-# name of that tokenizer. Counted once, with the vocabularies that public packages bring along; those of
-# Claude 3 and 4.7 are a reconstruction from counts. Many of these texts broke an earlier bound.
+# name of that tokenizer. Counted once, with the vocabularies in public packages; those of Claude 3 and 4.7
+# are a reconstruction from counts. Many of these texts broke an earlier bound.
 COUNTED = [
     ("User prefers dark mode in every editor, and short answers without small talk.", 21, 458, "Claude 4.7"),
     (
@@ -77,9 +77,11 @@ PROSE = (
 
 
 @pytest.mark.parametrize(("text", "once", "twenty_times", "tokenizer"), COUNTED)
-def test_no_tokenizer_counts_more(text: str, once: int, twenty_times: int, tokenizer: str) -> None:
+def test_no_tokenizer_counts_more_than_the_bound(
+    text: str, once: int, twenty_times: int, tokenizer: str
+) -> None:
     assert upper_bound(text) >= once, tokenizer
-    # Twenty lines, so that what every text is allowed for its edges cannot hide what is too cheap.
+    # Twenty lines, so that the allowance for the ends of a text cannot hide characters that count too low.
     assert upper_bound("\n".join([text] * 20)) >= twenty_times, tokenizer
 
 
@@ -92,15 +94,15 @@ def test_random_letters_cost_as_much_as_their_bytes() -> None:
     assert upper_bound("qxzvkjwq" * 1_000) >= 8_000
 
 
-def test_the_example_is_true() -> None:
+def test_example_of_the_module_is_true() -> None:
     assert doctest.testmod(tokens) == (0, 2)
 
 
-def test_nothing_costs_nothing() -> None:
+def test_empty_text_has_no_tokens() -> None:
     assert upper_bound("") == 0
 
 
-def test_a_lone_surrogate_is_no_error() -> None:
+def test_lone_surrogate_is_counted() -> None:
     assert upper_bound("\ud800") >= 3
 
 
