@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import attrs
@@ -15,10 +16,8 @@ C = TypeVar("C", AgentContext, SessionContext)
 
 _REQUESTS = 3
 _USED = 0.9  # of the budget, if there are enough memories
+_AIM = 0.95  # of the budget: the ratio of bound and tokens differs from one context to the next
 _BOUND_BY_TOKEN = 2.0  # tokens by the server's bound for each that a tokenizer makes of English
-# Shares of the budget to aim at, as the ratio of bound and tokens differs from one context to the next.
-_AIM = 0.95
-_SAFE_AIM = 0.85
 
 
 class Fitting(Generic[C]):
@@ -31,38 +30,33 @@ class Fitting(Generic[C]):
     def __init__(self, options: ContextOptions) -> None:
         self._options = options
         self._most = CONTEXT_OPTIONS_MAX_TOKENS_DEFAULT if options.max_tokens is None else options.max_tokens
-        self._asked: list[tuple[int, int]] = []  # the bounds asked for, and the tokens counted
-        self._responses: list[C] = []
+        self._bound = self._allowed(_BOUND_BY_TOKEN * self._most)
+        self._responses: list[tuple[int, C]] = []  # the tokens counted in each
         self._is_done = False
 
     def next_options(self) -> ContextOptions | None:
         """Return the options of the next request; None if it would gain nothing."""
-        if self._is_done or len(self._asked) == _REQUESTS:
-            return None
-        return attrs.evolve(self._options, max_tokens=self._next_bound())
+        return None if self._is_done else attrs.evolve(self._options, max_tokens=self._bound)
 
     def add(self, context: C, counted: object) -> None:
         """Add a response, and the count of its tokens."""
         tokens = _number(counted)
         if tokens < 0:
             raise ValueError(f"count_tokens: returned {tokens}; return a number of tokens, or a list of them")
-        bound = self._next_bound()
-        is_same = any(context.context == known.context for known in self._responses)
+        is_known = any(context.context == known.context for _, known in self._responses)
         is_all = not context.omitted_count and not (context.omitted and context.omitted.shortened)
-        self._asked.append((bound, tokens))
-        self._responses.append(context)
-        fits = tokens <= self._most
-        self._is_done = is_same or (
-            fits and (is_all or tokens >= _USED * self._most or bound == CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM)
-        )
+        self._responses.append((tokens, context))
+        bound, self._bound = self._bound, self._allowed(self._bound * _AIM * self._most / max(tokens, 1))
+        is_enough = tokens <= self._most and (is_all or tokens >= _USED * self._most)
+        is_last = len(self._responses) == _REQUESTS
+        self._is_done = is_known or is_enough or is_last or bound == self._bound
 
     def best(self) -> C:
         """Return the largest context that fits; one without memories, if none does."""
-        counted = [tokens for _, tokens in self._asked]
-        fitting = [number for number, tokens in enumerate(counted) if tokens <= self._most]
+        fitting = [response for response in self._responses if response[0] <= self._most]
         if fitting:
-            return self._responses[max(fitting, key=counted.__getitem__)]
-        last = self._responses[-1]
+            return max(fitting, key=itemgetter(0))[1]
+        last = self._responses[-1][1]
         omitted = None if last.omitted_count is None else last.omitted_count + last.memory_count
         return replace(
             last,
@@ -75,24 +69,10 @@ class Fitting(Generic[C]):
             entries=last.entries and [],
         )
 
-    def _next_bound(self) -> int:
-        if self._most > CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM or self._most < 1:
+    def _allowed(self, bound: float) -> int:
+        if not 1 <= self._most <= CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM:
             return self._most  # which the server refuses, with the reason
-        return round(min(max(self._estimate(), 1), CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM))
-
-    def _estimate(self) -> float:
-        """Estimate, from the counts so far, the bound at which the text fills its budget."""
-        if not self._asked:
-            return _BOUND_BY_TOKEN * self._most
-        under = max(((b, n) for b, n in self._asked if n <= self._most), default=None)
-        over = min(((b, n) for b, n in self._asked if n > self._most), default=None)
-        if under and over and over[0] > under[0]:
-            slope = (over[0] - under[0]) / (over[1] - under[1])
-            return under[0] + (_AIM * self._most - under[1]) * slope
-        if under:
-            return under[0] * self._most / max(under[1], 1) * _AIM
-        aim = _AIM if len(self._asked) == 1 else _SAFE_AIM
-        return aim * self._most * min(bound / tokens for bound, tokens in self._asked)
+        return round(min(max(bound, 1), CONTEXT_OPTIONS_MAX_TOKENS_MAXIMUM))
 
 
 def _number(counted: object) -> int:

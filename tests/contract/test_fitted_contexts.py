@@ -187,7 +187,14 @@ async def test_no_more_than_three_requests_are_sent(client: AsyncMemtrace) -> No
     context = await client.get_agent_context("a", max_tokens=8_000, count_tokens=counter)
 
     assert len(set(counter.texts)) == len(counter.texts) == 3
-    assert context.context == ""
+    assert (context.context, context.token_count, context.memory_count, context.omitted_count) == (
+        "",
+        0,
+        0,
+        900,
+    )
+    assert context.omitted is not None
+    assert (context.omitted.over_budget, context.omitted.shortened) == (900, 0)
 
 
 @pytest.mark.parametrize("connect", ["async"], indirect=True)
