@@ -495,7 +495,7 @@ def test_unreadable_certificates_are_an_api_connection_error(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
 
-    wanted = "^GET /api/v1/memories at https://localhost:1: cannot be opened: "
+    wanted = "^GET /api/v1/memories at https://localhost:1: cannot be opened: SSL_CERT_FILE or SSL_CERT_DIR: "
     with pytest.raises(APIConnectionError, match=wanted):
         make_client("https://localhost:1").recall("a")
 

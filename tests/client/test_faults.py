@@ -125,10 +125,13 @@ def test_a_host_of_no_proxy_is_reached_past_the_proxy(
     make_client: MakeClient, fake_server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.test:not-a-port")
-    monkeypatch.setenv("NO_PROXY", "fd00::/8,.memtrace.test")
-    fake_server.respond(200, {"status": "ok"})
+    monkeypatch.setenv("NO_PROXY", "fd00::/8,.memtrace.test,other.test:9100")
+    fake_server.respond(200, {"status": "ok"}).respond(200, {"status": "ok"})
 
     assert make_client("http://db.memtrace.test").ready().status == "ok"
+    assert make_client("http://other.test:9100").ready().status == "ok"
+    with pytest.raises(APIConnectionError, match="HTTP_PROXY"):
+        make_client("http://other.test:9101").ready()
 
 
 @pytest.mark.usefixtures("delays")
@@ -332,6 +335,8 @@ def test_the_first_call_of_a_client_does_not_hold_up_the_event_loop(serve: Any, 
         ("http://10.0.0.5:9100", True),
         ("https://memtrace.example", False),
         ("http://localhost:9100", False),
+        ("http://memory.localhost:9100", False),
+        ("http://localhost.example", True),
         ("http://127.0.0.1:9100", False),
         ("http://[::1]:9100", False),
         ("sqlite://", False),
