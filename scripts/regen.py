@@ -32,7 +32,13 @@ _REQUIREMENT = f"{GENERATOR}=={GENERATOR_VERSION}"
 # A model's attribute is called as in the contract. These names could not be: they would hide what annotations
 # speak of, or a method.
 RESERVED_NAMES = {"bool", "datetime", "dict", "float", "from_dict", "int", "list", "str", "to_dict"}
-_LIMITS = {"minimum": "MINIMUM", "maximum": "MAXIMUM", "default": "DEFAULT", "maxItems": "MAX_ITEMS"}
+_LIMITS = {
+    "minimum": "MINIMUM",
+    "maximum": "MAXIMUM",
+    "default": "DEFAULT",
+    "maxItems": "MAX_ITEMS",
+    "maxLength": "MAX_LENGTH",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -255,15 +261,17 @@ def _error_codes(contract: Any) -> str:  # noqa: ANN401 - YAML
 
 
 def _limits(contract: Any) -> str:  # noqa: ANN401 - YAML
-    """Return a module with the limits and defaults of integers and lists in request bodies, by field."""
-    lines = ['"""The limits and defaults of integers and lists in request bodies, by field."""\n\n']
+    """Return a module with the limits and defaults of fields in request bodies."""
+    lines = ['"""The limits and defaults of integers, texts and lists in request bodies, by field."""\n\n']
     for name, schema in contract["components"]["schemas"].items():
         if schema.get("additionalProperties") is not False:
             continue  # of a response, which may have anything
         for field, node in schema.get("properties", {}).items():
-            if "integer" in node.get("type", ()) or "maxItems" in node:
+            if "integer" in node.get("type", ()) or node.keys() & {"maxItems", "maxLength"}:
                 constant = re.sub(r"(?<!^)(?=[A-Z])", "_", f"{name}_").upper() + field.upper()
-                lines += [f"{constant}_{end} = {node[key]}\n" for key, end in _LIMITS.items() if key in node]
+                lines += [
+                    f"{constant}_{end} = {node[key]!r}\n" for key, end in _LIMITS.items() if key in node
+                ]
     return "".join(lines)
 
 

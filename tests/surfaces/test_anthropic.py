@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from anthropic.lib.tools import ToolError
 from anthropic.tools import BetaLocalFilesystemMemoryTool
 
-from memtrace import AsyncMemtrace, BadRequestError, Memtrace
+from memtrace import AsyncMemtrace, Memtrace
 from memtrace.integrations.anthropic import AsyncMemtraceMemoryTool, MemtraceMemoryTool
 
 A, B, C = "/memories/a.md", "/memories/people/ann.md", "/memories/people/old/bob.md"
@@ -79,6 +80,8 @@ CONVERSATIONS = {
         ("rename", {"old_path": A, "new_path": "/memories/new/b.md"}),
         ("view", {"path": A}),
         ("view", {"path": "/memories/new/b.md"}),
+        ("create", {"path": A, "file_text": "again"}),
+        ("view", {"path": A}),
         ("rename", {"old_path": "/memories/people", "new_path": "/memories/friends"}),
         ("view", {"path": "/memories"}),
         ("rename", {"old_path": "/memories", "new_path": "/memories/y"}),
@@ -170,6 +173,37 @@ def test_a_blocking_tool_refuses_an_async_client():
 
 def test_a_file_that_is_too_large_is_an_error_and_changes_nothing(tmp_path):
     tool = MemtraceMemoryTool(f"sqlite:///{tmp_path}/agent.db", agent_id="a")
-    with pytest.raises(BadRequestError):
-        tool.call({"command": "create", "path": A, "file_text": "x" * 70_000})
+    for text, fault in (("x" * 65_537, "65537 characters"), ("a\0b", "NUL")):
+        with pytest.raises(ToolError, match=fault):
+            tool.call({"command": "create", "path": A, "file_text": text})
     assert outcome(lambda: tool.call({"command": "view", "path": A})).startswith("error: The path")
+
+
+def test_lines_inserted_at_once_are_all_in_the_file(no_async_client):
+    tool = MemtraceMemoryTool(no_async_client, agent_id="a")
+    tool.call({"command": "create", "path": A, "file_text": "last\n"})
+
+    def insert(number):
+        tool.call({"command": "insert", "path": A, "insert_line": 0, "insert_text": f"line {number}"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(insert, range(16)))
+    text = tool.call({"command": "view", "path": A})
+    assert all(f"line {number}" in text for number in range(16))
+
+
+def test_a_file_created_at_once_is_created_by_one(async_server_client, run):
+    tool = AsyncMemtraceMemoryTool(async_server_client, agent_id="a")
+
+    async def create(number):
+        return await tool.call({"command": "create", "path": A, "file_text": str(number)})
+
+    async def work():
+        created = await asyncio.gather(*map(create, range(8)), return_exceptions=True)
+        await tool.call({"command": "delete", "path": A})
+        return created, await tool.call({"command": "view", "path": "/memories"})
+
+    created, shown = run(work())
+    assert sum(isinstance(each, str) for each in created) == 1
+    assert sum(isinstance(each, ToolError) for each in created) == 7
+    assert A not in shown

@@ -104,6 +104,12 @@ def test_an_entry_longer_than_a_memory_comes_back_whole(store, run):
     assert loaded[1]["picture"] == picture
 
 
+def test_an_entry_without_a_type_and_with_odd_text_comes_back(store, run):
+    odd = [entry(1, type=""), entry(2, text="a\n\ttab \0 \ud800 \\n \U0001f642")]
+    run(store.append(KEY, odd))
+    assert run(store.load(KEY)) == odd
+
+
 def test_the_sdk_lists_sessions_from_the_store(store, tmp_path, run):
     project = str(tmp_path)
 

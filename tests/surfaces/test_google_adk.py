@@ -138,3 +138,24 @@ def test_an_agent_loads_its_memory_in_a_run(service, run):
     assert events[-1].content.parts[0].text == "You are vegetarian"
     response = request.contents[-1].parts[0].function_response.response["result"]
     assert "The user is vegetarian" in response.model_dump_json()
+
+
+def test_texts_and_queries_of_any_length_are_taken(service, run):
+    long = "word " * 20_000
+
+    async def work():
+        for _ in range(2):
+            await service.add_events_to_memory(**WHO, events=[event(f"{long}tea", id="e")], session_id="s")
+        entry = MemoryEntry(content=Content(parts=[Part(text=f"{long}cake")]))
+        await service.add_memory(**WHO, memories=[entry])
+        return [
+            texts(await service.search_memory(**WHO, query=f"{'other ' * 2_000}{word}?"))
+            for word in ("tea", "cake")
+        ]
+
+    for found, word in zip(run(work()), ("tea", "cake"), strict=True):
+        assert [text for text in found if text.endswith(word)] == [f"{long}{word}"[65_536:]]
+
+
+def test_an_empty_query_finds_nothing(service, run):
+    assert run(service.search_memory(**WHO, query="")).memories == []

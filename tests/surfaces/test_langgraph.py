@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypedDict
 
 import pytest
@@ -238,3 +240,70 @@ def test_a_compiled_graph_remembers_across_threads(url):
         graph = builder.compile(store=MemtraceStore(url))
         answers.append(graph.invoke({"user": "ann", "answer": ""})["answer"])
     assert answers == ["visit 1", "visit 2"]
+
+
+def test_a_search_finds_words_after_line_breaks_and_tabs(store, run):
+    value = {"said": "I like\ntea\tand\r\ncake", "path": "C:\\new\\table", "odd": "\ud800\0"}
+
+    async def work():
+        await store.aput(NS, "k", value)
+        assert (await store.aget(NS, "k")).value == value
+        return [await store.asearch(NS, query=word) for word in ("tea", "and", "cake", "table")]
+
+    assert [len(found) for found in run(work())] == [1, 1, 1, 1]
+
+
+def test_writers_at_once_leave_the_item_of_one_of_them(no_async_client):
+    store = MemtraceStore(no_async_client)
+
+    def write(number):
+        for _ in range(5):
+            store.put(NS, "k", {"by": number})
+        store.put(NS, "expires", {"by": number}, ttl=60)
+        store.delete(NS, "gone")
+        store.put(NS, "gone", {"by": number})
+
+    store.put(NS, "gone", {"by": None})
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert sorted(item.key for item in store.search(NS)) == ["expires", "gone", "k"]
+    for key in ("k", "expires", "gone"):
+        store.delete(NS, key)
+    assert store.search(NS) == []
+
+
+def test_tasks_that_create_an_item_at_once_create_one(async_server_client, run):
+    store = MemtraceStore(async_server_client)
+
+    async def work():
+        await asyncio.gather(*(store.aput(NS, "k", {"by": number}) for number in range(8)))
+        return await store.asearch(NS)
+
+    assert len(run(work())) == 1
+
+
+def test_a_value_longer_than_a_memory_is_kept_and_leaves_nothing(blocking_client):
+    store = MemtraceStore(blocking_client)
+    for length in (65_000, 65_536, 200_000):
+        value = {"text": "\U0001f642" * length}
+        store.put(NS, "k", value)
+        assert store.get(NS, "k").value == value
+        assert [item.value for item in store.search(NS, filter=value)] == [value]
+    store.put(NS, "k", {"text": "short"})
+    assert store.get(NS, "k").value == {"text": "short"}
+    store.delete(NS, "k")
+    assert blocking_client.list_memories(include_superseded=True).count == 0
+
+
+def test_a_query_longer_than_the_contract_allows_is_searched(store, run):
+    async def work():
+        await store.aput(NS, "k", {"likes": "tea"})
+        return await store.asearch(NS, query=f"{'word ' * 4_000} Does Ann like tea?\0")
+
+    assert [item.key for item in run(work())] == ["k"]
+
+
+@pytest.mark.parametrize("value", [{"at": object()}, {"at": {1, 2}}, ["a"]], ids=["object", "set", "list"])
+def test_a_value_that_json_does_not_have_is_named(store, value, run):
+    with pytest.raises(TypeError, match="value"):
+        run(store.aput(NS, "tea", value))

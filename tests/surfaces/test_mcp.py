@@ -199,7 +199,7 @@ def test_resources_and_the_prompt_give_contexts(connect, run):
             data(await client.call_tool("memtrace_remember", nuts))
             templates = (await client.list_resource_templates()).resource_templates
             resource = await client.read_resource("memtrace://agents/a/context")
-            asked = {"agent_id": "a", "question": "May Ann eat this?"}
+            asked = {"agent_id": "a", "question": f"May Ann eat this? {'Lorem ipsum. ' * 1_000}"}
             prompt = await client.get_prompt("memtrace_briefing", asked)
             with pytest.raises(MCPError):
                 await client.read_resource("memtrace://sessions/none/context")

@@ -187,3 +187,17 @@ def test_sessions_do_not_see_one_another(client, run):
         return await MemtraceSession("b", client).get_items()
 
     assert run(work()) == []
+
+
+def test_a_model_is_told_which_argument_of_a_tool_is_wrong(client, ask):
+    model = ScriptedModel(calls("search_memory", question="tea", limit=1_000_000), says("Done"))
+    ask(Agent(name="a", model=model, tools=memtrace_tools(client, "agent")), "?")
+    assert "Nothing was done: limit" in model.inputs[1][-1]["output"]
+
+
+def test_a_search_finds_words_after_line_breaks_of_items(blocking_client, run):
+    item = {"role": "user", "content": "I like\ntea \ud800\0"}
+    session = MemtraceSession("chat", blocking_client)
+    run(session.add_items([item]))
+    assert run(session.get_items()) == [item]
+    assert len(blocking_client.search_memories("tea")) == 1

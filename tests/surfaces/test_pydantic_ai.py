@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
 from pydantic_ai import Agent
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import FunctionModel
@@ -108,3 +109,47 @@ def test_an_agent_without_memories_gets_no_instructions(client, run):
     model, given = scripted(TextPart("Hello"))
     run(Agent(model, capabilities=[MemtraceMemory(client, "new")]).run("Hello"))
     assert not given[0][1].instructions
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "wrong"),
+    [
+        ("search_memory", {"question": "tea", "limit": 1_000_000}, "limit"),
+        ("recall_recent", {"limit": 0}, "limit"),
+        ("remember", {"content": ""}, "content"),
+        ("remember", {"content": "Ann likes tea", "tags": [""]}, "tags"),
+    ],
+    ids=["too many", "none", "no content", "no tag"],
+)
+def test_a_model_is_told_what_is_wrong_and_the_run_goes_on(client, tool, arguments, wrong, run):
+    model, given = scripted(ToolCallPart(tool, arguments), TextPart("Done"))
+    assert run(Agent(model, toolsets=[memtrace_toolset(client, "a")]).run("?")).output == "Done"
+    assert f"Nothing was done: {wrong}" in given[1][0][-1].parts[0].content
+
+
+def test_a_run_with_long_and_odd_texts_is_recorded_whole(client, blocking_client, run):
+    model, _ = scripted(ToolCallPart("fetch", {}), TextPart("Done"))
+    prompt, page = "Read this: " + "word " * 40_000, "\0" + "\U0001f642" * 100_000
+
+    def fetch() -> str:
+        return str(page)
+
+    agent = Agent(model, tools=[fetch], capabilities=[MemtraceMemory(client, "a", session_id="chat")])
+    assert run(agent.run(prompt)).output == "Done"
+    if client is blocking_client:
+        found = list(blocking_client.iter_memories(session_id="chat", order="asc"))
+        said = "".join(each.content for each in found if each.event_type == "user")
+        saw = "".join(each.content for each in found if each.event_type == "observation")
+        assert (said, saw) == (prompt, f"fetch: {page}".replace("\0", "\ufffd"))
+
+
+def test_a_context_is_about_both_ends_of_a_long_prompt(blocking_client, run):
+    blocking_client.remember("a", "Ann is allergic to nuts")
+    blocking_client.remember("a", "Bob likes tea")
+    weather = [{"agent_id": "a", "content": f"The weather of day {each} was fine"} for each in range(100)]
+    blocking_client.add_memories(weather)
+    model, given = scripted(TextPart("Done"))
+    agent = Agent(model, capabilities=[MemtraceMemory(blocking_client, "a", max_tokens=400)])
+    run(agent.run(f"What is Ann allergic to? {'Lorem ipsum. ' * 2_000} And what does Bob like?"))
+    assert "Ann is allergic to nuts" in given[0][1].instructions
+    assert "Bob likes tea" in given[0][1].instructions

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from strands import Agent
 from strands.memory.types import MemoryStore
@@ -143,3 +145,72 @@ def test_an_agent_uses_a_memory_store_through_its_manager(store):
     assert MemoryStore in MemtraceMemoryStore.__mro__
     agent = Agent(model=Scripted("Hello"), memory_manager={"stores": [store]}, callback_handler=None)
     assert any("memory" in name for name in agent.tool_names)
+
+
+def test_a_message_longer_than_a_memory_is_kept_in_its_session(no_async_client):
+    repository = MemtraceSessionRepository(no_async_client)
+    prompt = "Read this: " + "\u00e9" * 200_000
+    for model in (Scripted("Done"), Scripted("Again")):
+        agent = Agent(
+            model=model,
+            agent_id="a",
+            session_manager=RepositorySessionManager("chat", repository),
+            callback_handler=None,
+        )
+        agent(prompt)
+    assert [message.message["content"][0]["text"] for message in repository.list_messages("chat", "a")] == [
+        prompt,
+        "Done",
+        prompt,
+        "Again",
+    ]
+
+
+def test_a_session_created_at_once_is_created_by_one(no_async_client):
+    repository = MemtraceSessionRepository(no_async_client)
+
+    def create(_number):
+        try:
+            return repository.create_session(Session("s", SessionType.AGENT))
+        except SessionException:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(create, range(8)))
+    assert sum(each is not None for each in created) == 1
+
+
+def test_an_agent_updated_at_once_keeps_one_of_the_states(no_async_client):
+    repository = MemtraceSessionRepository(no_async_client)
+    repository.create_agent("s", SessionAgent("a", state={"n": None}, conversation_manager_state={}))
+
+    def update(number):
+        state = SessionAgent("a", state={"n": number}, conversation_manager_state={})
+        repository.update_agent("s", state)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(update, range(8)))
+    assert repository.read_agent("s", "a").state["n"] in range(8)
+
+
+def test_a_message_created_again_replaces_the_first(no_async_client):
+    repository = MemtraceSessionRepository(no_async_client)
+    for text in ("first", "second"):
+        message = SessionMessage.from_message({"role": "user", "content": [{"text": text}]}, 0)
+        repository.create_message("s", "a", message)
+    assert [each.message["content"][0]["text"] for each in repository.list_messages("s", "a")] == ["second"]
+
+
+def test_a_store_takes_texts_and_questions_of_any_length(client, run):
+    store = MemtraceMemoryStore(client, "agent")
+
+    async def work():
+        await store.add("word " * 20_000 + "tea")
+        await store.add_messages([{"role": "user", "content": [{"text": "word " * 20_000 + "cake\0"}]}])
+        return [
+            await store.search(f"{'other ' * 2_000}{word}?") for word in ("tea", "cake")
+        ], await store.search("")
+
+    found, nothing = run(work())
+    assert [entries[0].content.rstrip("\ufffd")[-4:].strip() for entries in found] == ["tea", "cake"]
+    assert nothing == []

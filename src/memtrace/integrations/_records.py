@@ -6,11 +6,11 @@ A record that is longer than a memory may be is split into parts.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Literal
 
 from memtrace import AsyncMemtrace, Memory, NotFoundError, PermissionDeniedError
+from memtrace.integrations._texts import read, written
 
 Record = dict[str, Any]
 
@@ -85,7 +85,7 @@ class Records:
         )
 
     def _requests(self, record: Record, event_type: str, key: str | None) -> list[Record]:
-        text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        text = written(record)
         parts = [text[at : at + _PART] for at in range(0, len(text), _PART)]
         requests = []
         for index, part in enumerate(parts):
@@ -117,6 +117,6 @@ def _joined(memories: Sequence[Memory]) -> list[tuple[list[Memory], Record]]:
             continue
         parts.append(memory)
         if len(parts) == memory.metadata["parts"]:
-            joined.append((parts, json.loads("".join(each.content for each in parts))))
+            joined.append((parts, read("".join(each.content for each in parts))))
             parts = []
     return joined

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from typing import Any
 
-from memtrace import AsyncMemtrace, Memory
+from memtrace import AsyncMemtrace, BadRequestError, Memory
 
 Tool = Callable[..., Coroutine[Any, Any, str]]
 
@@ -52,7 +53,20 @@ def memory_tools(client: AsyncMemtrace, agent_id: str) -> list[Tool]:
         page = await client.recall(agent_id, limit=limit)
         return _listed(page.memories)
 
-    return [remember, decide, search_memory, recall_recent]
+    return [_explained(tool) for tool in (remember, decide, search_memory, recall_recent)]
+
+
+def _explained(tool: Tool) -> Tool:
+    """Return a tool that tells the model what is wrong with its arguments, instead of ending the run."""
+
+    @wraps(tool)
+    async def called(*args: Any, **fields: Any) -> str:  # noqa: ANN401 - whatever the tool takes
+        try:
+            return await tool(*args, **fields)
+        except (BadRequestError, TypeError, ValueError) as error:
+            return f"Nothing was done: {error}"
+
+    return called
 
 
 def _listed(memories: list[Memory]) -> str:

@@ -10,9 +10,11 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from memtrace_api.limits import ADD_MEMORY_REQUEST_CONTENT_MAX_LENGTH
+
 from memtrace import AsyncMemtrace, Memory, Memtrace
 from memtrace.integrations._client import awaitable, blocking, finished, requires
-from memtrace.integrations._documents import Documents
+from memtrace.integrations._documents import Documents, settled
 
 with requires("anthropic"):
     from anthropic.lib.tools import BetaAbstractMemoryTool, BetaAsyncAbstractMemoryTool, ToolError
@@ -31,15 +33,16 @@ _DEPTH = 2  # levels in the view of a directory
 _WIDTH = 6  # of a line's number
 _DIRECTORY = 4096  # the size in bytes that is shown for a directory
 _AROUND = 2  # lines that are shown before and after a change
+_LENGTH = ADD_MEMORY_REQUEST_CONTENT_MAX_LENGTH
 _EMPTY = "\n"  # the content of an empty file, as a memory needs one
 
 
 class MemtraceMemoryTool(BetaAbstractMemoryTool):
     """Claude's memory directory in Memtrace.
 
-    A file is a memory of at most 64 KiB. A changed file supersedes its previous version, so that `as_of`
-    shows the directory as it was. A directory exists as long as a file is in it. Deleting a file forgets all
-    its versions.
+    A file is a memory of at most 65,536 characters. A changed file supersedes its previous version, so that
+    `as_of` shows the directory as it was. A directory exists as long as a file is in it. Deleting a file
+    forgets all its versions.
 
     Args:
         client: The client that stores files; for an `AsyncMemtrace`, use `AsyncMemtraceMemoryTool`.
@@ -160,6 +163,7 @@ class _Files:
             ]
         )
 
+    @settled
     async def create(self, command: BetaMemoryTool20250818CreateCommand) -> str:
         path = _normal(command.path)
         if await self._exists(path):
@@ -167,6 +171,7 @@ class _Files:
         await self._put(path, command.file_text, None)
         return f"File created successfully at: {command.path}"
 
+    @settled
     async def str_replace(self, command: BetaMemoryTool20250818StrReplaceCommand) -> str:
         path = _normal(command.path)
         memory = await self._file(path, command.path)
@@ -192,6 +197,7 @@ class _Files:
             + _with_numbers(lines[first : changed + _AROUND + 1], first + 1)
         )
 
+    @settled
     async def insert(self, command: BetaMemoryTool20250818InsertCommand) -> str:
         path = _normal(command.path)
         memory = await self._file(path, command.path)
@@ -226,18 +232,28 @@ class _Files:
         if await self._exists(new):
             raise ToolError(f"The destination {command.new_path} already exists")
         memory = await self._documents.get(old)
-        moved = {old: memory} if memory is not None else await self._inside(old)
+        moved = [old] if memory is not None else list(await self._inside(old))
         if not moved:
             raise ToolError(f"The path {command.old_path} does not exist")
-        for path, each in moved.items():
-            await self._put(new + path[len(old) :], _text(each), each)
+        for path in moved:
+            await self._move(path, new + path[len(old) :])
         return f"Successfully renamed {command.old_path} to {command.new_path}"
 
     async def clear(self) -> str:
         await self._forget((await self._inside(_ROOT)).values())
         return "All memory cleared"
 
+    @settled
+    async def _move(self, old: str, new: str) -> None:
+        memory = await self._documents.get(old)
+        if memory is not None:
+            await self._put(new, _text(memory), memory)
+
     async def _put(self, path: str, text: str, previous: Memory | None) -> None:
+        if len(text) > _LENGTH:
+            raise ToolError(f"The file would have {len(text)} characters; {_LENGTH} is the maximum")
+        if "\0" in text:
+            raise ToolError("The file would have a NUL character, which is not text")
         metadata = {"path": path, "empty": not text}
         await self._documents.put([path], text or _EMPTY, metadata=metadata, previous=previous)
 

@@ -130,7 +130,7 @@ def _session_id(key: SessionKey) -> str:
 
 
 def _event_type(entry: SessionStoreEntry) -> str:
-    return name(entry["type"])
+    return name(entry["type"] or "entry")
 
 
 def _is_new(entry: dict[str, Any], seen: set[str]) -> bool:

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from memtrace_api.limits import ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS as _BATCH
+
 from memtrace import AsyncMemtrace, Memory, Memtrace
 from memtrace.integrations._client import awaitable, requires
 from memtrace.integrations._names import name
+from memtrace.integrations._texts import contents, question
 
 with requires("google-adk"):
     from google.adk.memory.base_memory_service import BaseMemoryService, SearchMemoryResponse
@@ -66,14 +69,15 @@ class MemtraceMemoryService(BaseMemoryService):
         requests = [
             common
             | {
-                "content": text,
+                "content": part,
                 "event_type": name(event.author or "event"),
                 "time": datetime.fromtimestamp(event.timestamp, UTC),
-                "dedup_key": name(session_id or "", event.id),
+                "dedup_key": name(session_id or "", event.id, *([str(index)] if index else [])),
                 "metadata": {**(custom_metadata or {}), "author": event.author},
             }
             for event in events
             if (text := _text(event.content))
+            for index, part in enumerate(contents(text))
         ]
         await self._add(requests)
 
@@ -85,23 +89,25 @@ class MemtraceMemoryService(BaseMemoryService):
         memories: Sequence[MemoryEntry],
         custom_metadata: Mapping[str, object] | None = None,
     ) -> None:
-        """Store memories unchanged."""
+        """Store memories unchanged; a text that is longer than a memory may be becomes several."""
         requests: list[dict[str, Any]] = []
         for entry in memories:
             request: dict[str, Any] = {
                 "agent_id": _agent_id(app_name, user_id),
-                "content": _text(entry.content),
                 "metadata": {**(custom_metadata or {}), **entry.custom_metadata, "author": entry.author},
             }
             if entry.timestamp is not None:
                 request["time"] = _time(entry.timestamp)
-            requests.append(request)
+            requests += [request | {"content": part} for part in contents(_text(entry.content))]
         await self._add(requests)
 
     async def search_memory(self, *, app_name: str, user_id: str, query: str) -> SearchMemoryResponse:
         """Return the memories of a user that match a query best."""
+        words = question(query)
+        if words is None:
+            return SearchMemoryResponse()
         found = await self._client.search_memories(
-            agent_id=_agent_id(app_name, user_id), query=query, limit=_RESULTS
+            agent_id=_agent_id(app_name, user_id), query=words, limit=_RESULTS
         )
         return SearchMemoryResponse(memories=[_entry(memory) for memory in found.results])
 
@@ -114,8 +120,8 @@ class MemtraceMemoryService(BaseMemoryService):
             await self._client.forget(memory)
 
     async def _add(self, requests: list[dict[str, Any]]) -> None:
-        for at in range(0, len(requests), 1_000):
-            await self._client.add_memories(requests[at : at + 1_000])
+        for at in range(0, len(requests), _BATCH):
+            await self._client.add_memories(requests[at : at + _BATCH])
 
 
 def _agent_id(app_name: str, user_id: str) -> str:

@@ -5,7 +5,6 @@ Source of the interface: `langgraph.store.base`, langgraph-checkpoint 4.3.
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping
@@ -14,8 +13,9 @@ from typing import Any
 
 from memtrace import AsyncMemtrace, Memory, Memtrace
 from memtrace.integrations._client import both, finished, requires
-from memtrace.integrations._documents import Documents
+from memtrace.integrations._documents import Documents, settled
 from memtrace.integrations._names import name
+from memtrace.integrations._texts import question, read, written
 
 with requires("langgraph"):
     from langgraph.store.base import (
@@ -47,8 +47,9 @@ class MemtraceStore(BaseStore):
     """LangGraph's long-term memory in Memtrace.
 
     An item is a memory, and a new value supersedes the previous one. `query` is a ranked search for words,
-    which needs no embeddings. A value is at most 64 KiB as JSON. `list_namespaces` and `filter` read every
-    item below the namespace.
+    which needs no embeddings; it finds the items that have a word of it, the best 100 at most, of which
+    `filter` selects. The first 65,536 characters of a value as JSON are searched, whichever fields `index`
+    names. `list_namespaces`, and `filter` without a query, read every item below the namespace.
 
     Args:
         client: The client that stores items. With an `AsyncMemtrace`, only the asynchronous methods work.
@@ -114,25 +115,27 @@ class MemtraceStore(BaseStore):
             return None
         if op.refresh_ttl:
             await _refresh(documents, memory)
-        return Item(**_fields(memory))
+        return Item(**await _fields(documents, memory))
 
     async def _search(self, documents: Documents, op: SearchOp) -> list[SearchItem]:
         labels = [_label(op.namespace_prefix)] if op.namespace_prefix else []
-        found = documents.search(op.query, *labels) if op.query else documents.all(*labels)
+        query = question(op.query or "")
+        found = documents.search(query, *labels) if query else documents.all(*labels)
         matches: list[Memory] = []
         async for memory in found:
             if len(matches) >= op.offset + op.limit:
                 break
-            if op.query and memory.metadata.get("index") is False:
+            if query and memory.metadata.get("index") is False:
                 continue
-            if _matches(json.loads(memory.content), op.filter or {}):
+            if not op.filter or _matches(read(await documents.text(memory)), op.filter):
                 matches.append(memory)
         page = matches[op.offset :]
         if op.refresh_ttl:
             for memory in page:
                 await _refresh(documents, memory)
-        return [SearchItem(**_fields(memory), score=memory.score) for memory in page]
+        return [SearchItem(**await _fields(documents, memory), score=memory.score) for memory in page]
 
+    @settled
     async def _put(self, documents: Documents, op: PutOp) -> None:
         previous = await documents.get(*op.namespace, op.key)
         if op.value is None:
@@ -146,7 +149,7 @@ class MemtraceStore(BaseStore):
             metadata["index"] = False
         if op.ttl is not None:
             metadata["ttl"] = math.ceil(op.ttl * 60)
-        await _store(documents, json.dumps(dict(op.value), ensure_ascii=False), metadata, previous)
+        await _store(documents, _json(op), metadata, previous)
 
 
 async def _store(
@@ -158,18 +161,30 @@ async def _store(
         (*namespace, metadata["key"]),
         content,
         metadata=metadata,
-        previous=previous if ttl is None else None,
+        previous=previous,
         labels=[_label(namespace[: depth + 1]) for depth in range(len(namespace))],
         ttl=ttl,
     )
-    if previous is not None and ttl is not None:  # a memory that expires cannot supersede another
-        await documents.forget(previous)
 
 
 async def _refresh(documents: Documents, memory: Memory) -> None:
     if "ttl" in memory.metadata:
         metadata = memory.metadata | {"created_at": _created_at(memory).isoformat()}
-        await _store(documents, memory.content, metadata, memory)
+        await _store(documents, await documents.text(memory), metadata, memory)
+
+
+def _json(op: PutOp) -> str:
+    """Return an item's value as JSON.
+
+    Raises:
+        TypeError: The value is not a mapping, or has something that JSON does not have.
+    """
+    if not isinstance(op.value, Mapping):
+        raise TypeError(f"value: {type(op.value).__name__} is not a mapping")
+    try:
+        return written(dict(op.value))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"value of {op.key!r}: {error}; give what JSON has") from error
 
 
 async def _namespaces(documents: Documents, op: ListNamespacesOp) -> list[tuple[str, ...]]:
@@ -211,9 +226,9 @@ def _label(namespace: tuple[str, ...]) -> str:
     return name("in:", *namespace)
 
 
-def _fields(memory: Memory) -> dict[str, Any]:
+async def _fields(documents: Documents, memory: Memory) -> dict[str, Any]:
     return {
-        "value": json.loads(memory.content),
+        "value": read(await documents.text(memory)),
         "key": memory.metadata["key"],
         "namespace": tuple(memory.metadata["namespace"]),
         "created_at": _created_at(memory),

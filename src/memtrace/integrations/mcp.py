@@ -22,6 +22,7 @@ from memtrace import (
     __version__,
 )
 from memtrace.integrations._client import awaitable, requires
+from memtrace.integrations._texts import question as searched
 
 with requires("mcp"):
     from mcp.server import MCPServer
@@ -427,7 +428,7 @@ def _server(client_of: Callable[[RequestContext], AsyncMemtrace]) -> MCPServer[A
     @server.prompt(title="What do you remember?", description="An agent's memories about a question.")
     async def memtrace_briefing(agent_id: str, question: str, context: RequestContext) -> str:
         with _errors_for_model():
-            found = await client_of(context).get_agent_context(agent_id, query=question)
+            found = await client_of(context).get_agent_context(agent_id, **_given(query=searched(question)))
         return f"{found.context}\n\nWith these records in mind, answer: {question}"
 
     return server

@@ -9,8 +9,11 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from memtrace_api.limits import ADD_MEMORIES_REQUEST_MEMORIES_MAX_ITEMS as _BATCH
+
 from memtrace import AsyncMemtrace, Memtrace, NotFoundError
 from memtrace.integrations._client import awaitable, requires
+from memtrace.integrations._texts import contents, question
 from memtrace.integrations._tools import memory_tools
 
 with requires("pydantic-ai"):
@@ -40,7 +43,8 @@ class MemtraceMemory(AbstractCapability[Any]):
     """A capability that adds the agent's context before a run, and records the run afterwards.
 
     The context is fitted to `max_tokens`, with the prompt as its `query`, and goes into the instructions.
-    Recorded are the prompt, the tool calls with their results, and the model's messages.
+    Recorded are the prompt, the tool calls with their results, and the model's messages; a text that is
+    longer than a memory may be becomes several. A run that fails is not recorded.
 
     Args:
         client: The client that stores the memories.
@@ -70,11 +74,11 @@ class MemtraceMemory(AbstractCapability[Any]):
     async def for_run(self, ctx: RunContext[Any]) -> MemtraceMemory:
         """Return a capability whose instructions contain the current context."""
         this = copy.copy(self)
-        await this._read(_text(ctx.prompt))  # noqa: SLF001 - a copy of this object
+        await this._read(question(_text(ctx.prompt)))  # noqa: SLF001 - a copy of this object
         return this
 
-    async def _read(self, query: str) -> None:
-        fields: dict[str, Any] = {"query": query} if query else {}
+    async def _read(self, query: str | None) -> None:
+        fields: dict[str, Any] = {} if query is None else {"query": query}
         try:
             found = await self._client.get_agent_context(
                 self._agent_id, max_tokens=self._max_tokens, **fields
@@ -94,9 +98,13 @@ class MemtraceMemory(AbstractCapability[Any]):
         common = {"agent_id": self._agent_id}
         if self._session_id is not None:
             common["session_id"] = self._session_id
-        events = [common | event for event in _events(result.new_messages())]
-        if events:
-            await self._client.add_memories(events)
+        events = [
+            common | event | {"content": part}
+            for event in _events(result.new_messages())
+            for part in contents(event["content"])
+        ]
+        for at in range(0, len(events), _BATCH):
+            await self._client.add_memories(events[at : at + _BATCH])
         return result
 
 
