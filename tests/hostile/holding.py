@@ -1,4 +1,4 @@
-"""`memtrace`, which notes how long each holder of the writer's lock worked: seconds of CPU, a line each."""
+"""`memtrace`, which records how long each holder of the writer's lock works: seconds of CPU, one a line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What requests cost a server: CPU time, and memory, of its process; never wall time, which others share."""
+"""The cost of requests to a server: CPU time and memory of its process, never wall time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from live import LiveServer
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: test\r\n\r\n"
 _ROUNDS = 3
-_TRIVIAL = 20  # a few would not tell what one costs
+_TRIVIAL = 20  # fewer would be too few to measure
 
 
 def cpu(server: LiveServer) -> float:
-    """Seconds that all threads of the server have run."""
+    """Return the CPU time (s) of all threads of the server."""
     tasks = Path(f"/proc/{server.pid}/task")
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
 
 
 def memory(server: LiveServer) -> int:
-    """Bytes of the server's memory that are in use."""
+    """Return the memory (bytes) that the server uses."""
     status = Path(f"/proc/{server.pid}/status").read_text()
     found = re.search(r"RssAnon:\s+(\d+) kB", status)
     assert found
@@ -33,9 +33,9 @@ def memory(server: LiveServer) -> int:
 
 
 def cost(server: LiveServer, act: Callable[[], None], trivial: Callable[[], None], times: int) -> float:
-    """What an action costs, in trivial ones (`GET /health`): of both the least of some rounds.
+    """Return the cost of an action in trivial requests (`GET /health`), each the minimum of some rounds.
 
-    The trivial ones come first: what an action leaves to be done in the background must not count for them.
+    The trivial requests come first, so that background work of an action does not count for them.
     """
     least = _trivial(server, trivial, times)
     return min(_spent(server, act, times) for _ in range(_ROUNDS)) / least
@@ -44,7 +44,7 @@ def cost(server: LiveServer, act: Callable[[], None], trivial: Callable[[], None
 def assert_costs(
     server: LiveServer, act: Callable[[], None], trivial: Callable[[], None], *, most: float, times: int
 ) -> None:
-    """Assert that an action costs so many trivial ones or less in some round; a busy machine adds some."""
+    """Assert that some round of an action costs at most a number of trivial requests."""
     least = _trivial(server, trivial, times)
     costs: list[float] = []
     while not costs or costs[-1] > most:
@@ -53,22 +53,22 @@ def assert_costs(
 
 
 def wait_until_indexed(server: LiveServer) -> None:
-    """Wait for what the server does in the background after a write."""
+    """Wait for the background work after a write."""
     with closing(sqlite3.connect(server.store_url.removeprefix("sqlite:///"), timeout=60.0)) as store:
         while store.execute("SELECT 1 FROM unindexed LIMIT 1").fetchone():
             store.rollback()
             time.sleep(0.01)
 
 
-def ask(connection: socket.socket, request: bytes, method: str = "GET") -> int:
-    """Send a request; the status of its response, which is read to its end."""
+def status_of(connection: socket.socket, request: bytes, method: str = "GET") -> int:
+    """Send a request, read the response to its end, and return its status."""
     connection.sendall(request)
     return read(connection, method)
 
 
 def read(connection: socket.socket, method: str = "GET") -> int:
-    """Read a response to its end; its status."""
-    with HTTPResponse(connection, method=method) as response:  # else its file keeps the socket open
+    """Read a response to its end, and return its status."""
+    with HTTPResponse(connection, method=method) as response:  # otherwise its file keeps the socket open
         response.begin()
         response.read()
         return response.status
@@ -86,18 +86,18 @@ def _spent(server: LiveServer, act: Callable[[], None], times: int) -> float:
 
 
 def open_files(server: LiveServer) -> int:
-    """How many files and connections the server has open."""
+    """Return the number of files and connections that the server has open."""
     return len(_open(server))
 
 
 def open_sockets(server: LiveServer) -> int:
-    """How many connections the server has open, and a few sockets of its own."""
+    """Return the number of connections that the server has open, including a few of its own sockets."""
     return sum(name.startswith("socket:") for name in _open(server))
 
 
 def _open(server: LiveServer) -> list[str]:
     names: list[str] = []
     for entry in Path(f"/proc/{server.pid}/fd").iterdir():
-        with suppress(FileNotFoundError):  # it was closed since
+        with suppress(FileNotFoundError):  # it was closed meanwhile
             names.append(str(entry.readlink()))
     return names

@@ -1,4 +1,4 @@
-"""How long the full-text index holds up others' writes: a moment, whatever the texts are."""
+"""The full-text index delays other writes by a moment only, whatever the texts are."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.skipif(
 
 LONGEST = 65_536  # characters of a content
 PROMISED = 0.02  # seconds of CPU of one transaction
-DICE = random.Random(20)  # noqa: S311 - nothing here is secret
+DICE = random.Random(20)  # noqa: S311 - not a secret
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CHINESE, RARE_CHINESE = range(0x4E00, 0x9FFF), range(0x20000, 0x323AF)
 
 
 def words(make: Callable[[], str]) -> str:
-    """A text of words, as long as may be."""
+    """Return a text of words of the maximum length."""
     return " ".join(make() for _ in range(LONGEST // 4))[:LONGEST]
 
 
@@ -62,11 +62,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.mark.parametrize(("kind", "how"), CASES, ids=map(", ".join, CASES))
-def test_writers_wait_a_moment_only_for_the_index_of_a_text(server: LiveServer, kind: str, how: str) -> None:
+def test_index_of_any_text_delays_writers_by_a_moment_only(server: LiveServer, kind: str, how: str) -> None:
     file = Path(server.store_url.removeprefix("sqlite:///"))
     held = file.parent / holding.HELD
     longest: list[tuple[float, str]] = []
-    # A busy machine makes work take longer, so that one quiet attempt of several is enough.
+    # A busy machine makes work take longer, so one quiet attempt of several is enough.
     while not longest or longest[-1][0] >= 2 * PROMISED:
         assert len(longest) < 4, longest
         before = len(held.read_text().splitlines())
@@ -77,7 +77,7 @@ def test_writers_wait_a_moment_only_for_the_index_of_a_text(server: LiveServer, 
 
 
 def leave(server: LiveServer, file: Path, contents: Sequence[str], how: str) -> None:
-    """Have memories stored, indexed, and taken out of the index, over a connection."""
+    """Store and index memories over a connection, and remove them from the index."""
     headers = {"x-api-key": server.key}
     with (
         httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as client,
@@ -85,7 +85,7 @@ def leave(server: LiveServer, file: Path, contents: Sequence[str], how: str) -> 
     ):
 
         def is_empty(table: str) -> bool:
-            return store.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608 - a name
+            return store.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608 - a table's name
 
         memories = [{"agent_id": "a", "content": content, "ttl": 99_999} for content in contents]
         assert client.post(MEMORIES, json={"memories": memories}).status_code == 201

@@ -1,4 +1,4 @@
-"""What keys open and for how long, and what is left of those who used them."""
+"""Keys: what they allow and for how long, and the records of their use."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def audit_of(server: LiveServer) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.run("audit").splitlines()]
 
 
-def test_a_key_that_expires_is_good_until_then_and_no_longer(server: LiveServer, store: Store) -> None:
+def test_key_is_valid_until_it_expires_and_no_longer(server: LiveServer, store: Store) -> None:
     expires_at = times.now() + 3 * times.SECOND
     key = tenants.create_key(store, "org_default", "admin", "short", expires_at=expires_at)
-    assert status(server, key) == 200 or times.now() >= expires_at  # on a machine that is busy for so long
+    assert status(server, key) == 200 or times.now() >= expires_at  # if the machine is busy that long
     wait_until(lambda: status(server, key) == 401)
     assert times.now() >= expires_at
     refused = httpx.get(f"{server.url}{MEMORIES}", headers={"x-api-key": key}).json()
@@ -70,14 +70,14 @@ def test_a_key_that_expires_is_good_until_then_and_no_longer(server: LiveServer,
         server.run("key", "rotate", row["id"])
 
 
-def test_a_key_expires_when_the_command_says(server: LiveServer) -> None:
-    before = times.now() // times.SECOND * times.SECOND  # as exactly as a list of keys tells it
+def test_key_expires_at_the_time_of_its_command(server: LiveServer) -> None:
+    before = times.now() // times.SECOND * times.SECOND  # the precision of the list of keys
     server.run("key", "create", "--expires", "90d", "--name", "long")
     (row,) = [row for row in listed(server) if row["name"] == "long"]
     assert before <= times.parse(row["expires"]) - 90 * times.DAY <= times.now()
 
 
-def test_a_time_that_is_none_creates_no_key(server: LiveServer, store: Store) -> None:
+def test_invalid_expiry_creates_no_key(server: LiveServer, store: Store) -> None:
     before = tenants.list_keys(store)
     with pytest.raises(SystemExit):
         server.run("key", "create", "--expires=90")
@@ -87,7 +87,7 @@ def test_a_time_that_is_none_creates_no_key(server: LiveServer, store: Store) ->
             times.parse_duration(text)
 
 
-def test_the_list_of_keys_says_when_each_was_last_used_to_the_minute(server: LiveServer) -> None:
+def test_list_of_keys_has_the_minute_of_their_last_use(server: LiveServer) -> None:
     key = server.run("key", "create", "--name", "used").strip()
     (row,) = [row for row in listed(server) if row["name"] == "used"]
     assert row["last used"] == ""
@@ -102,9 +102,7 @@ def test_the_list_of_keys_says_when_each_was_last_used_to_the_minute(server: Liv
     assert last_used().endswith(":00Z")
 
 
-def test_a_rotated_key_stays_good_for_the_overlap_beside_its_successor(
-    server: LiveServer, store: Store
-) -> None:
+def test_rotated_key_stays_valid_for_the_overlap(server: LiveServer, store: Store) -> None:
     old = tenants.create_key(store, "org_default", "reader", "turning", agent_id="a")
     key_id = next(key.id for key in tenants.list_keys(store) if key.name == "turning")
     before = times.now()
@@ -118,7 +116,7 @@ def test_a_rotated_key_stays_good_for_the_overlap_beside_its_successor(
     assert [key.expires_at for key in keys.values()] == [None]
 
 
-def test_the_overlap_never_makes_a_key_valid_for_longer(store: Store) -> None:
+def test_overlap_does_not_prolong_a_key(store: Store) -> None:
     soon = times.now() + 60 * times.SECOND
     tenants.create_key(store, "org_default", "reader", "nearly over", expires_at=soon)
     key_id = next(key.id for key in tenants.list_keys(store) if key.name == "nearly over")
@@ -132,7 +130,7 @@ def test_the_overlap_never_makes_a_key_valid_for_longer(store: Store) -> None:
 
 @pytest.fixture(scope="module")
 def victim(server: LiveServer) -> dict[str, str]:
-    """What another agent of the same organisation has."""
+    """Store records of another agent of the same organisation, and return their ids."""
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
         client.post("/api/v1/agents", json={"name": "support-bot", "config": {"x": SECRET}})
         session = client.post(
@@ -158,7 +156,7 @@ def everything(server: LiveServer, ids: dict[str, str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("operation", GUARDED, ids=lambda operation: operation.id)
-def test_a_key_of_one_agent_finds_and_changes_nothing_of_another(
+def test_key_of_one_agent_finds_and_changes_nothing_of_another(
     server: LiveServer, store: Store, victim: dict[str, str], operation: Operation
 ) -> None:
     key = tenants.create_key(store, "org_default", "admin", "limited", agent_id="other")
@@ -166,8 +164,8 @@ def test_a_key_of_one_agent_finds_and_changes_nothing_of_another(
 
     with httpx.Client(base_url=server.url, headers={"x-api-key": key}, timeout=PATIENCE) as client:
         response = client.request(**operation.request(**victim))
-        asked = operation.request(**victim)
-        names_another = "agent_id" in (asked["params"] or {}) or "support-bot" in json.dumps(asked)
+        sent = operation.request(**victim)
+        names_another = "agent_id" in (sent["params"] or {}) or "support-bot" in json.dumps(sent)
         assert SECRET not in response.text
         if names_another:
             assert response.status_code in {403, 404}, response.text
@@ -177,7 +175,7 @@ def test_a_key_of_one_agent_finds_and_changes_nothing_of_another(
     assert everything(server, victim) == before
 
 
-def test_a_key_of_one_agent_does_everything_for_this_agent(server: LiveServer, store: Store) -> None:
+def test_key_of_one_agent_allows_everything_for_that_agent(server: LiveServer, store: Store) -> None:
     key = tenants.create_key(store, "org_default", "admin", "limited", agent_id="mine")
     with httpx.Client(base_url=server.url, headers={"x-api-key": key}, timeout=PATIENCE) as client:
         session = client.post("/api/v1/sessions", json={"agent_id": "mine"}).json()["id"]
@@ -208,7 +206,7 @@ def test_a_key_of_one_agent_does_everything_for_this_agent(server: LiveServer, s
         assert client.delete("/api/v1/agents/mine").status_code == 204
 
 
-def test_a_key_of_one_agent_sees_its_part_of_a_shared_session(server: LiveServer, store: Store) -> None:
+def test_key_of_one_agent_sees_its_part_of_a_shared_session(server: LiveServer, store: Store) -> None:
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
         for agent in ("owner", "guest"):
             body = {"agent_id": agent, "session_id": "shared", "content": f"said by {agent}"}
@@ -228,7 +226,7 @@ def test_a_key_of_one_agent_sees_its_part_of_a_shared_session(server: LiveServer
 # --- the audit log
 
 
-def test_the_audit_log_tells_who_gave_access_and_who_took_memories_away(tmp_path: Path) -> None:
+def test_audit_log_records_grants_of_access_and_deletions(tmp_path: Path) -> None:
     with LiveServer(tmp_path) as server:
         org_id = server.run("org", "create", "acme").split()[-1]
         key = server.run("key", "create", "--org", org_id, "--role", "admin").strip()
@@ -247,9 +245,9 @@ def test_the_audit_log_tells_who_gave_access_and_who_took_memories_away(tmp_path
     restored = tmp_path / "restored"
     restored.mkdir()
 
-    told = [(entry["action"], entry["actor"], entry.get("subject")) for entry in entries]
+    audited = [(entry["action"], entry["actor"], entry.get("subject")) for entry in entries]
     new_id = entries[-2]["subject"]
-    assert told == [
+    assert audited == [
         ("key.created", "local", listed(server)[0]["id"]),
         ("org.created", "local", org_id),
         ("key.created", "local", key_id),
@@ -266,16 +264,14 @@ def test_the_audit_log_tells_who_gave_access_and_who_took_memories_away(tmp_path
     assert key not in json.dumps(entries)
 
 
-def test_what_was_restored_is_in_the_audit_log(tmp_path: Path) -> None:
+def test_restore_is_in_the_audit_log(tmp_path: Path) -> None:
     with LiveServer(tmp_path) as server:
         server.run("backup", str(tmp_path / "copy.db"))
     server.run("restore", str(tmp_path / "copy.db"))
     assert audit_of(server)[-1]["action"] == "store.restored"
 
 
-def test_an_import_is_in_the_audit_log_with_what_was_new_and_who_did_it(
-    server: LiveServer, store: Store
-) -> None:
+def test_import_is_in_the_audit_log_with_its_counts_and_its_key(server: LiveServer, store: Store) -> None:
     memory = {
         "id": "mem_01JD5P8E6W3M9V2QXA7RKB4TND",
         "agent_id": "a",
@@ -292,7 +288,7 @@ def test_an_import_is_in_the_audit_log_with_what_was_new_and_who_did_it(
     assert [response.json()["existing"] for response in done] == [0, 1]
 
     (entry,) = [entry for entry in tenants.list_audit(store) if entry.action == "records.imported"]
-    request_id = done[0].headers["x-request-id"]  # the second import changed nothing
+    request_id = done[0].headers["x-request-id"]  # the second import changes nothing
     assert (entry.actor, entry.org_id, entry.request_id) == (key_id, "org_default", request_id)
     assert entry.details == {"imported": 1, "existing": 0}
     assert SECRET not in repr(entry)
@@ -301,17 +297,17 @@ def test_an_import_is_in_the_audit_log_with_what_was_new_and_who_did_it(
 # --- the request log
 
 
-def test_the_request_log_names_organisation_key_and_address_and_no_secret(tmp_path: Path) -> None:
+def test_request_log_has_organisation_key_and_address_and_no_secret(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--forwarded-allow-ips", "127.0.0.1") as server:
         key_id = listed(server)[0]["id"]
         headers = {"x-api-key": server.key, "x-forwarded-for": "203.0.113.9"}
-        asked = httpx.get(f"{server.url}{MEMORIES}", params={"tags": SECRET}, headers=headers)
+        sent = httpx.get(f"{server.url}{MEMORIES}", params={"tags": SECRET}, headers=headers)
         strange = httpx.get(f"{server.url}/api/v1/agents/a%0A%1B%5B31m%E2%80%AE%7F", headers=headers)
         forged = [(b"x-forwarded-for", 'x\u00e9"}\u202e'.encode())]
         odd = httpx.get(f"{server.url}/health", headers=forged)
     lines = {line["request_id"]: line for line in map(json.loads, server.log) if "request_id" in line}
 
-    line = lines[asked.headers["x-request-id"]]
+    line = lines[sent.headers["x-request-id"]]
     assert (line["org"], line["key"], line["client"]) == ("org_default", key_id, "203.0.113.9")
     assert strange.headers["x-request-id"] in lines
     assert odd.headers["x-request-id"] in lines

@@ -1,4 +1,4 @@
-"""What one organisation can do to another on the same server: next to nothing."""
+"""What one organisation can do to another on the same server: almost nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ import pytest
 from durability.in_process import MEMORIES, InProcess, json_of
 from durability.sockets import PATIENCE, connect, post, read_response
 from durability.store_audit import assert_consistent_at
-from hostile.server_cost import HEALTH, ask, assert_costs, cpu, memory, wait_until_indexed
+from hostile.server_cost import HEALTH, assert_costs, cpu, memory, status_of, wait_until_indexed
 from live import LiveServer
 from server.operations import OPERATIONS
 
@@ -40,7 +40,7 @@ from memtrace_server.store.writing import Writing
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
 
-SLOW_TEXT = "e\u0301\u0323" * 21_000  # takes some 7 ms to be compared with anything
+SLOW_TEXT = "e\u0301\u0323" * 21_000  # some 7 ms to compare with anything
 SLOW_SEARCH = {"content_contains": "zq"}  # too short for the index
 PAGE = 8 << 20
 
@@ -66,9 +66,9 @@ def add(client: httpx.Client, contents: list[str], **fields: Any) -> None:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server on which a search takes seconds, and requests may take one."""
+    """Return a server whose searches take seconds, and whose requests may take one."""
     server = LiveServer(tmp_path_factory.mktemp("slow"), "--request-timeout", "1")
-    with Memtrace(server.store_url) as client:  # on which a request may take longer
+    with Memtrace(server.store_url) as client:  # without the server's time limit
         client.add_memories({"agent_id": "a", "content": f"{n} {SLOW_TEXT}"} for n in range(300))
     with server:
         yield server
@@ -79,7 +79,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 # --- a deadline for each request
 
 
-def test_a_request_that_takes_too_long_is_interrupted(slow: LiveServer) -> None:
+def test_request_that_takes_too_long_is_interrupted(slow: LiveServer) -> None:
     with httpx.Client(base_url=slow.url, headers={"x-api-key": slow.key}, timeout=PATIENCE) as client:
         late = client.post("/api/v1/search", json=SLOW_SEARCH)
         assert (late.status_code, late.json()["code"]) == (503, "deadline_exceeded")
@@ -87,7 +87,7 @@ def test_a_request_that_takes_too_long_is_interrupted(slow: LiveServer) -> None:
         assert client.get(MEMORIES, params={"limit": 1}).status_code == 200
 
 
-def test_a_write_that_cannot_begin_in_time_is_refused_and_not_done_later(slow: LiveServer) -> None:
+def test_write_that_cannot_begin_in_time_is_not_done_later(slow: LiveServer) -> None:
     file = Path(slow.store_url.removeprefix("sqlite:///"))
     memory = {"agent_id": "late", "content": "never"}
     with (
@@ -106,20 +106,20 @@ def test_a_write_that_cannot_begin_in_time_is_refused_and_not_done_later(slow: L
 
 @pytest.fixture(scope="module")
 def patient(slow: LiveServer) -> Iterator[LiveServer]:
-    """A server of the same store on which a search may take as long as it likes."""
+    """Return a server on the same store whose requests may take ten minutes."""
     folder = Path(slow.store_url.removeprefix("sqlite:///")).parent
     with LiveServer(folder, "--request-timeout", "600") as patient:
         yield patient
     assert patient.returncode == 0
 
 
-def test_a_client_that_left_is_served_no_further(patient: LiveServer) -> None:
+def test_search_of_a_client_that_left_is_cancelled(patient: LiveServer) -> None:
     search = post("/api/v1/search", patient.key, msgspec.json.encode(SLOW_SEARCH))
     before = cpu(patient)
     with connect(patient.url) as connection:
         connection.sendall(search)
         assert read_response(connection).status == 200
-    whole = cpu(patient) - before
+    one_search = cpu(patient) - before
 
     before = cpu(patient)
     for _ in range(8):
@@ -128,15 +128,17 @@ def test_a_client_that_left_is_served_no_further(patient: LiveServer) -> None:
     with connect(patient.url) as connection:
         connection.sendall(search)
         assert read_response(connection).status == 200  # its turn comes after theirs
-    assert cpu(patient) - before < 2 * whole  # all nine would take nine times as long
+    assert cpu(patient) - before < 2 * one_search  # running all nine would take nine times as long
 
 
-ENDLESS = {  # and what runs it: no query of ours has no end
+ENDLESS: dict[
+    str, tuple[Callable[[Any], Any], str]
+] = {  # each with the connection that runs it, as no query of the server is endless
     "sqlite": (
-        "_db",
+        lambda transaction: transaction._db,  # noqa: SLF001
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
     ),
-    "postgresql": ("_connection", f"SELECT pg_sleep({2 * PATIENCE})"),
+    "postgresql": (lambda transaction: transaction.executor.connection, f"SELECT pg_sleep({2 * PATIENCE})"),
 }
 
 
@@ -150,13 +152,13 @@ ENDLESS = {  # and what runs it: no query of ours has no end
     ],
     indirect=["store_url"],
 )
-def test_a_read_without_an_end_is_interrupted(store_url: str, how: str) -> None:
-    runs, endless_query = ENDLESS[store_url.partition(":")[0]]
+def test_endless_read_is_interrupted(store_url: str, how: str) -> None:
+    connection_of, endless_query = ENDLESS[store_url.partition(":")[0]]
     begun = threading.Event()
 
     def endless(transaction: Any) -> None:
         begun.set()
-        getattr(transaction, runs).execute(endless_query).fetchone()
+        connection_of(transaction).execute(endless_query).fetchone()
 
     with closing(open_store(store_url)) as store, ThreadPoolExecutor(1) as thread:
         store.write(lambda transaction: transaction.orgs())
@@ -171,7 +173,7 @@ def test_a_read_without_an_end_is_interrupted(store_url: str, how: str) -> None:
 
 
 @pytest.mark.both_stores
-def test_work_in_python_is_not_begun_after_the_deadline(store_url: str) -> None:
+def test_work_is_not_begun_after_the_deadline(store_url: str) -> None:
     with InProcess(store_url) as process:
         tenant = process.tenant()
         over = Deadline()
@@ -181,8 +183,8 @@ def test_work_in_python_is_not_begun_after_the_deadline(store_url: str) -> None:
         assert tenant.memories() == []
 
 
-def test_a_search_is_interrupted_between_two_texts_that_it_looks_through(tmp_path: Path) -> None:
-    """SQLite itself looks at the deadline after some hundred rows only, of which each may take 20 ms."""
+def test_search_is_interrupted_between_two_texts(tmp_path: Path) -> None:
+    """Interrupt a search earlier than SQLite, which checks the deadline once in some hundred rows."""
     looks = itertools.count()
     with InProcess(tmp_path / "x.db") as process:
         tenant = process.tenant()
@@ -208,7 +210,7 @@ def test_one_organisation_has_at_most_half_of_the_readers() -> None:
 
         greedy = [asyncio.create_task(readers.run(1, hold)) for _ in range(10)]
         try:
-            # Whoever comes later is served while all calls of the first wait or are made.
+            # Other organisations are served while all calls of the first wait or run.
             for org in (2, 3, 2, 3):
                 assert await asyncio.wait_for(readers.run(org, lambda: "served"), PATIENCE) == "served"
             assert len(running) == 2
@@ -226,47 +228,47 @@ def test_organisations_that_wait_take_turns() -> None:
         readers = Readers(2, "test")
         go_on = threading.Event()
         order: list[int] = []
-        held = [asyncio.create_task(readers.run(org, lambda: go_on.wait(PATIENCE))) for org in (8, 9)]
+        locked = [asyncio.create_task(readers.run(org, lambda: go_on.wait(PATIENCE))) for org in (8, 9)]
         waiting = [
             asyncio.create_task(readers.run(org, partial(order.append, org))) for org in (1, 1, 1, 1, 2, 2)
         ]
         await asyncio.sleep(0)
         go_on.set()
-        await asyncio.wait_for(asyncio.gather(*held, *waiting), PATIENCE)
+        await asyncio.wait_for(asyncio.gather(*locked, *waiting), PATIENCE)
         assert sorted(order[:4]) == [1, 1, 2, 2]
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("kind", ["list", "search"])
-def test_a_small_read_is_answered_before_anothers_expensive_requests(patient: LiveServer, kind: str) -> None:
+def test_small_read_is_served_before_expensive_requests_of_others(patient: LiveServer, kind: str) -> None:
     neighbour = patient.create_tenant(f"neighbour who {kind}s")
     expensive = post("/api/v1/search", patient.key, msgspec.json.encode(SLOW_SEARCH))
     small = post("/api/v1/search", neighbour, b'{"query": "small"}')
     if kind == "list":
         small = f"GET {MEMORIES}?limit=1 HTTP/1.1\r\nHost: x\r\nx-api-key: {neighbour}\r\n\r\n".encode()
     with ExitStack() as stack, connect(patient.url) as polite:
-        assert ask(polite, small) == 200
+        assert status_of(polite, small) == 200
         idle = cpu(patient)
         connections = [stack.enter_context(connect(patient.url)) for _ in range(12)]
         for connection in connections:
             connection.sendall(expensive)
-        while cpu(patient) - idle < 0.3:  # until they are being searched for; each of them takes seconds
+        while cpu(patient) - idle < 0.3:  # until the searches run; each takes seconds
             time.sleep(0.01)
-        assert ask(polite, small) == 200
-        assert select.select(connections, [], [], 0)[0] == []  # which then leave
+        assert status_of(polite, small) == 200
+        assert select.select(connections, [], [], 0)[0] == []  # they then disconnect
 
 
-def test_many_tails_of_one_organisation_look_less_often(
+def test_many_tails_of_one_organisation_poll_less_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tails, looks = 200, 500
+    tails, reads = 200, 500
 
     async def run(api: Api) -> float:
         async def send(_: Any) -> None:
             pass
 
-        async def ask(method: str, query: bytes, body: bytes = b"") -> None:
+        async def request(method: str, query: bytes, body: bytes = b"") -> None:
             async def receive() -> dict[str, Any]:
                 return {"type": "http.request", "body": body}
 
@@ -276,32 +278,30 @@ def test_many_tails_of_one_organisation_look_less_often(
             await api({**scope, "query_string": query, "headers": headers}, receive, send)
 
         begun = time.monotonic()
-        waiting = [asyncio.create_task(ask("GET", b"wait=2&agent_id=quiet")) for _ in range(tails)]
+        waiting = [asyncio.create_task(request("GET", b"wait=2&agent_id=quiet")) for _ in range(tails)]
         number = 0
         while not all(task.done() for task in waiting):
             number += 1
-            await ask("POST", b"", msgspec.json.encode({"agent_id": "busy", "content": f"{number}"}))
+            await request("POST", b"", msgspec.json.encode({"agent_id": "busy", "content": f"{number}"}))
             await asyncio.sleep(0.01)
         return time.monotonic() - begun
 
     with closing(open_store(f"sqlite:///{tmp_path / 'x.db'}")) as store:
         local = tenants.local_principal(store)
         core = Core(store, local=local)
-        read, looked = core.read, itertools.count()
+        read, numbers = core.read, itertools.count()
 
         def counted(*given: Any) -> Any:
-            next(looked)
+            next(numbers)
             return read(*given)
 
         monkeypatch.setattr(core, "read", counted)
         seconds = asyncio.run(run(Api(core, store, local=local)))
-    # At every twentieth of a second, there would be up to eight times as many.
-    assert next(looked) <= tails * (2 + seconds / (tails / looks))
+    # Polling twenty times a second would make up to eight times as many reads.
+    assert next(numbers) <= tails * (2 + seconds / (tails / reads))
 
 
-def test_searches_that_wait_for_another_process_hurt_no_reader(
-    server: LiveServer, client: httpx.Client
-) -> None:
+def test_searches_beside_a_locked_store_delay_no_reader(server: LiveServer, client: httpx.Client) -> None:
     key = server.create_tenant("backlog")
     headers = {"x-api-key": key}
 
@@ -312,7 +312,7 @@ def test_searches_that_wait_for_another_process_hurt_no_reader(
     with closing(sqlite3.connect(server.store_url.removeprefix("sqlite:///"))) as another_process:
         with httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE) as writer:
             add(writer, ["unindexed"])
-        another_process.execute("BEGIN IMMEDIATE")  # as `memtrace vacuum` does, and an import
+        another_process.execute("BEGIN IMMEDIATE")  # like `memtrace vacuum` and an import
         with ThreadPoolExecutor(30) as threads:
             searches = [threads.submit(search) for _ in range(30)]
             try:
@@ -342,10 +342,10 @@ def pages(client: httpx.Client, method: str, path: str, name: str, **options: An
 
 
 def large_tenant(server: LiveServer, name: str) -> httpx.Client:
-    """An organisation with 120 memories of 120 KB: more than a page of them."""
+    """Return an organisation with 120 memories of 120 KB: more than a page."""
     headers = {"x-api-key": server.create_tenant(name)}
     client = httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE)
-    text, metadata = "word " + "x" * 60_000, {"k": "x" * 60_000}  # which cost little to store
+    text, metadata = "word " + "x" * 60_000, {"k": "x" * 60_000}  # cheap to store
     for batch in range(2):
         add(client, [f"{batch} {n} {text}" for n in range(60)], session_id="large", metadata=metadata)
     return client
@@ -358,7 +358,7 @@ def large(server: LiveServer) -> Iterator[httpx.Client]:
 
 
 @pytest.mark.both_stores
-def test_pages_end_early_and_none_of_them_skips_or_repeats(live_server: LiveServer) -> None:
+def test_pages_bounded_in_bytes_neither_skip_nor_repeat(live_server: LiveServer) -> None:
     with closing(large_tenant(live_server, "paged")) as client:
         for method, path, name, options, most in (
             ("GET", MEMORIES, "memories", {}, 120),
@@ -367,7 +367,7 @@ def test_pages_end_early_and_none_of_them_skips_or_repeats(live_server: LiveServ
             ("GET", "/api/v1/sessions/large/memories", "memories", {}, 120),
             ("GET", "/api/v1/tail", "memories", {"start": "beginning"}, 120),
             ("POST", "/api/v1/search", "results", {"query": "word", "order": "desc"}, 120),
-            ("POST", "/api/v1/search", "results", {"query": "word"}, 100),  # the best
+            ("POST", "/api/v1/search", "results", {"query": "word"}, 100),  # the best matches
         ):
             found = list(pages(client, method, path, name, limit=1000, **options))
             ids = [memory["id"] for page in found for memory in page]
@@ -375,7 +375,7 @@ def test_pages_end_early_and_none_of_them_skips_or_repeats(live_server: LiveServ
             assert len(ids) == len(set(ids)) == most, (path, options)
 
 
-def test_pages_that_were_answered_leave_little_memory_behind(tmp_path: Path) -> None:
+def test_large_pages_leave_little_memory_allocated(tmp_path: Path) -> None:
     with LiveServer(tmp_path) as server, closing(large_tenant(server, "pages")) as client:
 
         def read(_: int) -> None:
@@ -385,13 +385,11 @@ def test_pages_that_were_answered_leave_little_memory_behind(tmp_path: Path) -> 
         before = memory(server)
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(read, range(8)))
-        assert memory(server) - before < 140 << 20  # 25 to 75 MiB were measured; by default 210
+        assert memory(server) - before < 140 << 20  # 25 to 75 MiB were measured; with glibc's defaults 210
 
 
 @pytest.mark.both_stores
-def test_a_page_whose_first_memory_is_larger_than_a_page_has_it(
-    monkeypatch: pytest.MonkeyPatch, store_url: str
-) -> None:
+def test_page_has_a_first_memory_larger_than_a_page(monkeypatch: pytest.MonkeyPatch, store_url: str) -> None:
     monkeypatch.setattr("memtrace_server.service.pages.MAX_BYTES", 10)
     with InProcess(store_url) as process:
         tenant = process.tenant()
@@ -404,7 +402,7 @@ def test_a_page_whose_first_memory_is_larger_than_a_page_has_it(
 
 
 @pytest.mark.both_stores
-def test_pages_of_sessions_and_agents_end_early_too(live_server: LiveServer, tenant_key: str) -> None:
+def test_pages_of_sessions_and_agents_are_bounded_in_bytes(live_server: LiveServer, tenant_key: str) -> None:
     large = {f"key {n}": "x" * 6_000 for n in range(10)}
     headers = {"x-api-key": tenant_key}
     with httpx.Client(base_url=live_server.url, headers=headers, timeout=PATIENCE) as client:
@@ -440,7 +438,7 @@ def test_a_free_form_object_has_at_most_64_kib(client: httpx.Client, kind: str) 
             ]
 
 
-def test_merged_metadata_obeys_the_limits_of_metadata(client: httpx.Client) -> None:
+def test_merged_metadata_stays_within_the_limits_of_metadata(client: httpx.Client) -> None:
     session = client.post("/api/v1/sessions", json={"agent_id": "a", "metadata": {}}).json()
     path = f"/api/v1/sessions/{session['id']}"
     for n in range(2):
@@ -455,9 +453,9 @@ def test_merged_metadata_obeys_the_limits_of_metadata(client: httpx.Client) -> N
     assert client.get(path).json()["metadata"].keys() == {"part 1", "part 2"}
 
 
-# The costliest request of each operation, over what is costly: ids, filters and pages as large as can be; and
-# the most trivial requests that it may cost, about twice what was measured, and ten where nearly nothing was.
-# Searches have tests of their own; so has what the text of a context costs.
+# The costliest request of each operation, with ids, filters and pages as large as possible, and the number of
+# trivial requests that it may cost: about twice the measured cost, and ten if that was almost nothing.
+# Searches have their own tests, and so has the text of a context.
 TAGS = [f"tag {n} " + "é" * 50 for n in range(50)]
 FILTERS = {"tags": TAGS, "since": "999999w", "memory_type": "decision", "event_type": "e" * 128}
 COSTLIEST: Mapping[str, tuple[str, str, Any, int]] = {
@@ -512,21 +510,23 @@ def test_the_costliest_request_of_an_operation_is_bounded(
     count = iter(range(1_000_000))
 
     def act() -> None:
-        asked = dict(given)
+        sent = dict(given)
         if name in {"addMemory", "addMemory, accents"}:
-            asked["content"] = f"{next(count)}" + given["content"][8:]
+            sent["content"] = f"{next(count)}" + given["content"][8:]
         if name == "addMemory, many":
             n = next(count)
-            asked["memories"] = [{**m, "content": f"{n} {m['content']}"} for m in given["memories"]]
+            sent["memories"] = [{**m, "content": f"{n} {m['content']}"} for m in given["memories"]]
         if name == "importRecords":
             n = next(count)
-            asked["agents"] = [{**agent, "id": f"{n} {i}"} for i, agent in enumerate(given["agents"])]
+            sent["agents"] = [{**agent, "id": f"{n} {i}"} for i, agent in enumerate(given["agents"])]
         if method == "POST":
-            writer = client if path in {MEMORIES, "/api/v1/import"} else large  # whose memories others read
-            response = writer.post(path, json=asked)
+            writer = (
+                client if path in {MEMORIES, "/api/v1/import"} else large
+            )  # the other requests read its memories
+            response = writer.post(path, json=sent)
         else:
-            asked = {k: ",".join(v) if isinstance(v, list) else v for k, v in asked.items()}
-            response = large.request(method, path, params=asked)
+            sent = {k: ",".join(v) if isinstance(v, list) else v for k, v in sent.items()}
+            response = large.request(method, path, params=sent)
         assert response.status_code in {200, 201, 409}, response.text
         if name.startswith("addMemory"):
             wait_until_indexed(server)
@@ -534,28 +534,28 @@ def test_the_costliest_request_of_an_operation_is_bounded(
     with connect(server.url) as connection:
 
         def health() -> None:
-            assert ask(connection, HEALTH) == 200
+            assert status_of(connection, HEALTH) == 200
 
         wait_until_indexed(server)
         assert_costs(server, act, health, most=most, times=1 if most > 1_000 else 3)
 
 
 def test_every_operation_is_bounded_in_some_test() -> None:
-    small = {  # one row, or nothing
+    small = {  # one row, or none
         "getHealth", "getReady", "getContract", "getDocs", "getHome", "getPage", "getPageFile",
         "getMetrics", "getAccess", "getMemory",
         "forgetMemory", "getAgent", "deleteAgent", "getSession", "updateSession", "deleteSession",
     }  # fmt: skip
     elsewhere = {"searchMemories"}
-    whole = {"vacuumStore"}  # takes as long as the store is large; the operator's
-    assert {name.partition(",")[0] for name in COSTLIEST} | small | elsewhere | whole == OPERATIONS.keys()
+    by_size = {"vacuumStore"}  # depends on the size of the store; for the operator alone
+    assert {name.partition(",")[0] for name in COSTLIEST} | small | elsewhere | by_size == OPERATIONS.keys()
 
 
 # --- forgetting, in steps
 
 
 @pytest.mark.both_stores
-def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path, store_url: str) -> None:
+def test_others_write_between_the_steps_of_a_large_deletion(tmp_path: Path, store_url: str) -> None:
     with LiveServer(tmp_path, store=store_url) as server:
         neighbour = server.create_tenant("neighbour")
         with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
@@ -567,10 +567,10 @@ def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path, st
                 forgetting.sendall(forget.encode())
                 while not select.select([forgetting], [], [], 0)[0]:
                     body = msgspec.json.encode({"agent_id": "n", "content": f"{written}"})
-                    assert ask(polite, post(MEMORIES, neighbour, body)) == 201
+                    assert status_of(polite, post(MEMORIES, neighbour, body)) == 201
                     written += 1
                 assert read_response(forgetting, "DELETE").json == {"deleted": 3000}
-            assert written > 2  # in one transaction, one or two would have waited for the end of it
+            assert written > 2  # in one transaction, one or two would have waited for its end
             assert client.get(MEMORIES).json()["count"] == 0
             stats = client.get("/api/v1/agents/a/stats").json()
             assert stats["memory_count"] == 0
@@ -578,7 +578,7 @@ def test_others_write_between_the_steps_of_a_large_forgetting(tmp_path: Path, st
 
 
 @pytest.mark.both_stores
-def test_a_large_forgetting_is_replayed_and_counts_all_of_it(store_url: str) -> None:
+def test_retry_of_a_large_deletion_gets_the_first_count(store_url: str) -> None:
     with InProcess(store_url) as process:
         tenant = process.tenant()
         memories = [{"agent_id": "a", "content": f"{n}"} for n in range(250)]
@@ -596,7 +596,7 @@ def test_a_large_forgetting_is_replayed_and_counts_all_of_it(store_url: str) -> 
 
 
 @pytest.mark.both_stores
-def test_a_forgetting_that_is_given_up_goes_on_when_it_is_asked_for_again(store_url: str) -> None:
+def test_interrupted_deletion_is_completed_by_the_next_request(store_url: str) -> None:
     with InProcess(store_url) as process:
         tenant = process.tenant()
         memories = [{"agent_id": "a", "content": f"{n}"} for n in range(1000)]
@@ -619,13 +619,13 @@ def test_a_forgetting_that_is_given_up_goes_on_when_it_is_asked_for_again(store_
 
 
 @pytest.mark.parametrize("sign", ["x", "\n"], ids=["plain", "escapes"])
-def test_the_largest_batch_stalls_nobody(tmp_path: Path, sign: str) -> None:
-    """The event loop must turn: between two of its turns the process has little CPU time to spend.
+def test_largest_batch_does_not_stall_the_event_loop(tmp_path: Path, sign: str) -> None:
+    """Measure the longest CPU time of the process between two turns of the event loop.
 
-    CPU time, as the machine may be busy with something else. Other threads of the process may have it while
+    CPU time, as the machine may be busy with something else. Other threads of the process may use it while
     the event loop waits for the processor, so that one quiet attempt of several is enough.
     """
-    content = sign * (65_000 if sign == "x" else 38_000)  # 40 MiB, half of what a body may have
+    content = sign * (65_000 if sign == "x" else 38_000)  # 40 MiB, half of the limit of a body
     batch = {"memories": [{"agent_id": "a", "content": f"{n} {content}"} for n in range(500)]}
     body = msgspec.json.encode(batch)
 
@@ -660,7 +660,7 @@ def test_the_largest_batch_stalls_nobody(tmp_path: Path, sign: str) -> None:
         return max(gaps)
 
     longest: list[float] = []
-    while not longest or longest[-1] >= 0.1:  # 0.05 to 0.08 were measured, decoded in one go a quarter
+    while not longest or longest[-1] >= 0.1:  # 0.05 to 0.08 were measured
         assert len(longest) < 6, longest
         with closing(open_store(f"sqlite:///{tmp_path / f'{len(longest)}.db'}")) as store:
             local = tenants.local_principal(store)
@@ -685,7 +685,7 @@ def labelled(number: int) -> dict[str, Any]:
         pytest.param(labelled, 1000, "forgotten", id="with many tags, forgotten"),  # 0.035
     ],
 )
-def test_many_large_memories_never_hold_up_other_writes_for_long(
+def test_many_large_memories_do_not_delay_other_writes_for_long(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     large: Callable[[int], dict[str, Any]],
@@ -693,13 +693,13 @@ def test_many_large_memories_never_hold_up_other_writes_for_long(
     does: str,
 ) -> None:
     memories = [large(n) for n in range(number)]
-    held: list[float] = []
-    commit = Writing._commit  # noqa: SLF001 - what holds the writer's lock
+    locked: list[float] = []
+    commit = Writing._commit  # noqa: SLF001 - holds the writer's lock
 
     def timed(writing: Writing, *given: Any) -> None:
         before = time.thread_time()
         commit(writing, *given)
-        held.append(time.thread_time() - before)
+        locked.append(time.thread_time() - before)
 
     monkeypatch.setattr(Writing, "_commit", timed)
     longest: list[float] = []
@@ -709,19 +709,19 @@ def test_many_large_memories_never_hold_up_other_writes_for_long(
         with InProcess(file) as process:
             process.store.tend()
             tenant = process.tenant()
-            held.clear()
+            locked.clear()
             assert tenant.send("POST", MEMORIES, {"memories": memories}).status == 201
             if does == "forgotten":
                 with closing(sqlite3.connect(file)) as store:
                     while store.execute("SELECT 1 FROM unindexed LIMIT 1").fetchone():
                         time.sleep(0.01)
-                held.clear()
+                locked.clear()
                 assert json_of(tenant.send("DELETE", MEMORIES, query="agent_id=a")) == {"deleted": number}
-            longest.append(max(held))
+            longest.append(max(locked))
 
 
 def imported(name: str, size: int) -> msgspec.Raw:
-    """Return a body that imports agents or sessions, whose list has a number of bytes apart from commas."""
+    """Return the body of an import of agents or sessions whose list has a size in bytes, without commas."""
     field, more = ("config", {}) if name == "agents" else ("metadata", {"agent_id": "a"})
     record = {"created_at": "2026-01-01T00:00:00Z", field: {"k": "x" * 65_000}, **more}
     records = [msgspec.json.encode({**record, "id": f"{n:03}"}) for n in range(size // 65_200)]
@@ -732,7 +732,7 @@ def imported(name: str, size: int) -> msgspec.Raw:
 
 
 @pytest.mark.parametrize("name", ["agents", "sessions"])
-def test_an_import_takes_8_mib_of_agents_and_no_more(tmp_path: Path, name: str) -> None:
+def test_import_takes_8_mib_of_agents_or_sessions_and_no_more(tmp_path: Path, name: str) -> None:
     with InProcess(tmp_path / "x.db") as process:
         tenant = process.tenant()
         refused = tenant.send("POST", "/api/v1/import", imported(name, (8 << 20) + 1))
@@ -743,7 +743,7 @@ def test_an_import_takes_8_mib_of_agents_and_no_more(tmp_path: Path, name: str) 
         assert tenant.send("POST", "/api/v1/import", imported(name, 8 << 20)).status == 200
 
 
-def test_what_the_largest_batch_needs_is_made_before_its_transaction(tmp_path: Path) -> None:
+def test_largest_batch_is_prepared_before_its_transaction(tmp_path: Path) -> None:
     memories = [{"agent_id": "a", "content": f"{n} " + "\n" * 38_000} for n in range(500)]
     with InProcess(tmp_path / "x.db") as process:
         exchange = process.tenant().begin("POST", MEMORIES, {"memories": memories}, once="the-same")
@@ -758,10 +758,10 @@ def test_what_the_largest_batch_needs_is_made_before_its_transaction(tmp_path: P
             work.run(transaction)
             return time.thread_time() - begun
 
-        assert process.store.write(run) < prepared / 2  # a fifth was measured; it took all of it, and more
+        assert process.store.write(run) < prepared / 2  # a fifth was measured
 
 
-def test_a_small_write_does_not_wait_for_the_parts_of_a_large_one() -> None:
+def test_small_write_does_not_wait_for_the_drafts_of_a_large_one() -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     class Large(list[dict[str, Any]]):
@@ -787,7 +787,7 @@ def test_a_small_write_does_not_wait_for_the_parts_of_a_large_one() -> None:
         large.result(PATIENCE)
 
 
-def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server: LiveServer) -> None:
+def test_others_are_served_while_the_largest_batch_is_read(server: LiveServer) -> None:
     neighbour = server.create_tenant("quick")
     content = "x" * 65_000
     batch = msgspec.json.encode(
@@ -796,13 +796,13 @@ def test_requests_of_others_are_answered_while_the_largest_batch_is_read(server:
     small = f"GET {MEMORIES}?limit=1 HTTP/1.1\r\nHost: x\r\nx-api-key: {neighbour}\r\n\r\n".encode()
     with connect(server.url) as sending, connect(server.url) as polite, ThreadPoolExecutor(1) as thread:
         sent = thread.submit(sending.sendall, post(MEMORIES, server.key, batch))
-        answered = 0
+        served = 0
         while not select.select([sending], [], [], 0)[0]:
-            assert ask(polite, small) == 200
-            answered += 1
+            assert status_of(polite, small) == 200
+            served += 1
         sent.result(PATIENCE)
         assert read_response(sending).status == 201
-    assert answered > 10
+    assert served > 10
 
 
 # --- huge bodies of an organisation
@@ -811,7 +811,7 @@ LARGEST = 80 << 20  # bytes of a body
 
 
 def huge(key: str, agent_id: str, framing: str = "announced") -> bytes:
-    """A request whose body is larger than 1 MiB."""
+    """Return a request whose body is larger than 1 MiB."""
     contents = [f"{n} {'x' * 60_000}" for n in range(40)]
     body = msgspec.json.encode({"memories": [{"agent_id": agent_id, "content": c} for c in contents]})
     if framing == "announced":
@@ -822,13 +822,13 @@ def huge(key: str, agent_id: str, framing: str = "announced") -> bytes:
 
 
 def begin(key: str, size: int) -> bytes:
-    """The head of a request with a body of so many bytes."""
+    """Return the head of a request with a body of a size."""
     lines = [f"POST {MEMORIES} HTTP/1.1", "Host: x", f"x-api-key: {key}", f"Content-Length: {size}"]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
 def unread(connections: list[socket.socket]) -> int:
-    """Bytes that were sent over connections, and that the server has not read."""
+    """Return the bytes that were sent over connections and that the server has not read."""
     ports = {f":{connection.getsockname()[1]:04X}" for connection in connections}
     total = 0
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
@@ -839,7 +839,7 @@ def unread(connections: list[socket.socket]) -> int:
 
 
 def stall(connection: socket.socket, key: str, size: int, sent: int) -> None:
-    """Send so many bytes of a larger body and no more, and wait until the server has read them."""
+    """Send a part of a larger body, and wait until the server has read it."""
     connection.sendall(begin(key, size))
     connection.sendall(b" " * sent)
     while unread([connection]):
@@ -847,33 +847,33 @@ def stall(connection: socket.socket, key: str, size: int, sent: int) -> None:
 
 
 def fill(stack: ExitStack, url: str, key: str) -> None:
-    """Have the server hold two of the largest bodies, of each of which the last byte is missing."""
+    """Make the server hold two of the largest bodies, each without its last byte."""
     for _ in range(2):
         stall(stack.enter_context(connect(url)), key, LARGEST, LARGEST - 1)
 
 
 @pytest.mark.parametrize("framing", ["announced", "in chunks"])
-def test_a_huge_body_does_not_wait_for_one_that_is_sent_slowly(server: LiveServer, framing: str) -> None:
+def test_huge_body_does_not_wait_for_one_that_is_sent_slowly(server: LiveServer, framing: str) -> None:
     key = server.create_tenant(f"slow {framing}")
     first, second = huge(key, "first", framing), huge(key, "second", framing)
     with connect(server.url) as slow, connect(server.url) as quick:
         slow.sendall(first[: 2 << 20])
-        assert ask(quick, second) == 201
+        assert status_of(quick, second) == 201
         slow.sendall(first[2 << 20 :])
         assert read_response(slow).status == 201
 
 
-def test_huge_bodies_wait_for_room_of_their_organisation_only(server: LiveServer) -> None:
+def test_huge_bodies_wait_for_those_of_their_organisation_only(server: LiveServer) -> None:
     ours, theirs = server.create_tenant("ours"), server.create_tenant("theirs")
     with connect(server.url) as waiting, connect(server.url) as polite, ThreadPoolExecutor(1) as thread:
         with ExitStack() as stack:
             fill(stack, server.url, ours)
             sent = thread.submit(waiting.sendall, huge(ours, "second"))
-            assert ask(polite, huge(theirs, "third")) == 201
-            assert ask(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
+            assert status_of(polite, huge(theirs, "third")) == 201
+            assert status_of(polite, post(MEMORIES, ours, b'{"agent_id": "small", "content": "c"}')) == 201
             assert select.select([waiting], [], [], 0)[0] == []
         sent.result(PATIENCE)
-        assert read_response(waiting).status == 201  # once the other clients have left
+        assert read_response(waiting).status == 201  # once the other clients have disconnected
 
 
 def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
@@ -887,7 +887,7 @@ def test_a_huge_body_without_room_in_time_is_refused(slow: LiveServer) -> None:
         assert sent.exception(PATIENCE) is None or isinstance(sent.exception(), OSError)
 
 
-def test_many_huge_bodies_of_an_organisation_hold_no_more_than_two(server: LiveServer) -> None:
+def test_many_huge_bodies_take_the_memory_of_two(server: LiveServer) -> None:
     key = server.create_tenant("many")
     sent = begin(key, 60 << 20) + b" " * (9 << 17)
     with ExitStack() as stack, connect(server.url) as last:
@@ -905,10 +905,10 @@ def test_many_huge_bodies_of_an_organisation_hold_no_more_than_two(server: LiveS
             seen.append(unread(connections) + sum(map(len, left.values())))
         assert memory(server) - before < 2 * LARGEST
         stack.close()
-        assert ask(last, huge(key, "last")) == 201
+        assert status_of(last, huge(key, "last")) == 201
 
 
-def test_stalled_bodies_keep_no_other_from_being_stored(server: LiveServer) -> None:
+def test_stalled_bodies_do_not_block_other_bodies(server: LiveServer) -> None:
     key = server.create_tenant("stalled")
     bodies = [huge(key, name).partition(b"\r\n\r\n")[2].ljust(45 << 20) for name in ("first", "second")]
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
@@ -922,7 +922,7 @@ def test_stalled_bodies_keep_no_other_from_being_stored(server: LiveServer) -> N
             sending.result(PATIENCE)
 
 
-def test_a_share_lets_bodies_arrive_that_can_all_come_to_their_end() -> None:
+def test_share_admits_only_bodies_that_can_all_be_completed() -> None:
     async def run() -> None:
         share = Share(most=10)
         for body in ("first", "second", "third"):

@@ -1,4 +1,4 @@
-"""The costliest searches that the contract allows, and what a neighbour's backlog costs others."""
+"""The costliest searches that the contract allows, and the cost of another organisation's backlog."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from durability.in_process import MEMORIES
 from durability.sockets import PATIENCE, connect
-from hostile.server_cost import HEALTH, ask, assert_costs, cost, wait_until_indexed
+from hostile.server_cost import HEALTH, assert_costs, cost, status_of, wait_until_indexed
 from live import LiveServer
 
 from memtrace_server import tenants
@@ -25,7 +25,7 @@ from memtrace_server.store.sqlite import queries
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux tells of processes")
 
-DICE = random.Random(7)  # noqa: S311 - nothing here is secret
+DICE = random.Random(7)  # noqa: S311 - not a secret
 WORDS = [
     f"{a}{b}{c}"
     for a in "bdfgklmnprst"
@@ -33,9 +33,9 @@ WORDS = [
     for c in ("ndar", "lem", "rost", "vig", "mat", "sul")
 ]
 MAX_QUERY = 8_000
-MAX_COST = 600  # in trivial requests; the costliest search, of phrases, was measured to cost 360
+MAX_COST = 600  # trivial requests; the costliest search, of phrases, was measured at 360
 SHORT, LONG = 3_000, 60
-"""Memories that have a dozen of all words, and of 64 KiB that have all of them."""
+"""Numbers of memories with a dozen of all words, and of memories of 64 KiB with all of them."""
 
 WORST: dict[str, dict[str, Any]] = {
     "every word": {"query": " ".join(WORDS)[:MAX_QUERY]},
@@ -47,35 +47,35 @@ WORST: dict[str, dict[str, Any]] = {
     "exclusions": {"query": f"{WORDS[0]} " + " ".join(f"-{word}" for word in WORDS[1 : 1 + MAX_PHRASES])},
     "only exclusions": {"query": "-nothing -" + " -".join(WORDS[:MAX_PHRASES])},
     "times": {"query": "last may 5 2024 " * (MAX_QUERY // 16)},
-    "a piece": {"content_contains": "a" + " ".join(WORDS)[:999]},
-    "short piece": {"content_contains": "zz"},
-    "a piece of accents": {"content_contains": "a" + "\u0301\u0323" * 499},
+    "a substring": {"content_contains": "a" + " ".join(WORDS)[:999]},
+    "a short substring": {"content_contains": "zz"},
+    "a substring of accents": {"content_contains": "a" + "\u0301\u0323" * 499},
     "in order": {"query": " ".join(WORDS)[:MAX_QUERY], "order": "desc", "limit": 100},
     "of sessions": {"query": " ".join(WORDS)[:MAX_QUERY], "group_by": "session"},
 }  # fmt: skip
 
 
 class Client:
-    """Sends requests with a key over one connection."""
+    """Send requests with a key over one connection."""
 
     def __init__(self, connection: socket.socket, key: str) -> None:
         self._connection = connection
         self._key = key
 
     def post(self, path: str, body: object, expected: int = 200) -> None:
-        """Send a request, whose response is as expected."""
+        """Send a request, and check the status of its response."""
         content = json.dumps(body).encode()
         head = f"POST {path} HTTP/1.1\r\nHost: test\r\nx-api-key: {self._key}\r\n"
         head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
-        assert ask(self._connection, head.encode() + content) == expected
+        assert status_of(self._connection, head.encode() + content) == expected
 
     def search(self, **search: object) -> Callable[[], None]:
-        """Return what searches."""
+        """Return a function that searches."""
         return lambda: self.post("/api/v1/search", search)
 
     def health(self) -> None:
-        """Ask for the trivial thing."""
-        assert ask(self._connection, HEALTH) == 200
+        """Send the trivial request."""
+        assert status_of(self._connection, HEALTH) == 200
 
 
 def text(words: int) -> str:
@@ -84,7 +84,7 @@ def text(words: int) -> str:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server with memories that every search matches."""
+    """Return a server with memories that every search matches."""
     with LiveServer(tmp_path_factory.mktemp("searches")) as server:
         with connect(server.url) as connection:
             client = Client(connection, server.key)
@@ -105,20 +105,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.mark.parametrize("search", WORST.values(), ids=WORST)
-def test_the_costliest_search_is_bounded(server: LiveServer, search: dict[str, Any]) -> None:
+def test_costliest_search_is_bounded(server: LiveServer, search: dict[str, Any]) -> None:
     with connect(server.url) as connection:
         client = Client(connection, server.key)
         assert_costs(server, client.search(**search), client.health, most=MAX_COST, times=3)
 
 
-def test_a_question_costs_little(server: LiveServer) -> None:
+def test_search_of_a_short_question_costs_little(server: LiveServer) -> None:
     with connect(server.url) as connection:
         client = Client(connection, server.key)
         question = client.search(query=f"what about the {WORDS[5]}")
         assert_costs(server, question, client.health, most=400, times=5)
 
 
-def test_a_neighbours_backlog_costs_nothing(tmp_path: Path) -> None:
+def test_backlog_of_another_organisation_costs_little(tmp_path: Path) -> None:
     with LiveServer(tmp_path) as server:
         file = server.store_url.removeprefix("sqlite:///")
         with closing(open_store(server.store_url)) as store:
@@ -137,7 +137,7 @@ def test_a_neighbours_backlog_costs_nothing(tmp_path: Path) -> None:
             search = ours.search(query=WORDS[0])
             before = cost(server, search, ours.health, times=20)
             with closing(sqlite3.connect(file, isolation_level=None, timeout=PATIENCE)) as store:
-                store.execute("BEGIN IMMEDIATE")  # so that nothing is indexed
+                store.execute("BEGIN IMMEDIATE")  # stops indexing
                 store.execute("INSERT INTO unindexed (org, seq) SELECT org, seq FROM memories WHERE org = 2")
                 store.execute("COMMIT")
                 store.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""What somebody without a key can do to a server: nearly nothing, at nearly no cost."""
+"""What a client without a key can do to a server: almost nothing, at almost no cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from attrs import frozen
 from durability.in_process import MEMORIES
 from durability.sockets import PATIENCE, connect, post, read_response
 from durability.store_audit import assert_consistent_at
-from hostile.server_cost import HEALTH, ask, assert_costs, memory, open_files, open_sockets, read
+from hostile.server_cost import HEALTH, assert_costs, memory, open_files, open_sockets, read, status_of
 from live import LiveServer
 from starlette.applications import Starlette
 from uvicorn.server import ServerState
@@ -68,7 +68,7 @@ def chunked(key: str, chunks: bytes) -> bytes:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server as it is by default."""
+    """Return a server with default settings."""
     with LiveServer(tmp_path_factory.mktemp("strangers")) as server:
         yield server
     assert server.returncode == 0
@@ -77,7 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """A server that soon gives up waiting for a client, and serves few at once."""
+    """Return a server with a short time limit for clients, and few connections."""
     arguments = ("--client-timeout", "1", "--max-connections", str(MAX_CONNECTIONS))
     with LiveServer(tmp_path_factory.mktemp("impatient"), *arguments) as server:
         with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
@@ -125,7 +125,7 @@ def test_no_more_than_64_kib_are_read_at_once(monkeypatch: pytest.MonkeyPatch, l
     assert max(map(len, received)) <= 64 << 10
 
 
-# --- the key comes first
+# --- the key is checked first
 
 COSTLY = {
     "no key": get(b"/api/v1/memories"),
@@ -159,7 +159,7 @@ COSTLY = {
 
 
 @pytest.mark.parametrize("name", COSTLY)
-def test_a_request_without_a_key_costs_little_whatever_it_sends(server: LiveServer, name: str) -> None:
+def test_any_request_without_a_key_costs_little(server: LiveServer, name: str) -> None:
     def act(request: bytes) -> Callable[[], None]:
         def send() -> None:
             with connect(server.url) as connection:
@@ -188,7 +188,7 @@ def test_unknown_keys_on_one_connection_cost_little(server: LiveServer) -> None:
 
 
 def assert_status(connection: socket.socket, request: bytes, *statuses: int) -> None:
-    assert ask(connection, request) in statuses
+    assert status_of(connection, request) in statuses
 
 
 def test_connections_without_a_key_hold_little_of_what_they_send(server: LiveServer) -> None:
@@ -203,8 +203,8 @@ def test_connections_without_a_key_hold_little_of_what_they_send(server: LiveSer
 
 
 @pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_requests_behind_a_body_are_read_in_their_turn_only(server: LiveServer, framing: str) -> None:
-    """All that came in one packet was once parsed at once: 6 MiB a connection."""
+def test_requests_behind_a_body_are_parsed_one_at_a_time(server: LiveServer, framing: str) -> None:
+    """Send many requests in one packet: parsing them at once would take 6 MiB a connection."""
     first = {
         "length": send_body(b"x" * 100, UNKNOWN_KEY),
         "chunks": chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n"),
@@ -220,19 +220,19 @@ def test_requests_behind_a_body_are_read_in_their_turn_only(server: LiveServer, 
         assert (memory(server) - before) / len(connections) <= 128 << 10
 
 
-def test_a_body_is_not_asked_for_before_the_key_is_checked(server: LiveServer) -> None:
+def test_body_is_not_requested_before_the_key_is_checked(server: LiveServer) -> None:
     with connect(server.url) as connection:
         connection.sendall(send_body(b"{}", b"Expect: 100-continue\r\n")[:-2])
         response = read_response(connection)
         assert response.status in {401, 429}
-        assert response.headers["connection"] == "close"  # or the next request would be taken for the body
+        assert response.headers["connection"] == "close"  # so that no next request follows
         assert connection.recv(1) == b""
 
 
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 70000000", b"Transfer-Encoding: chunked"], ids=["length", "chunks"]
 )
-def test_a_body_that_no_operation_wants_is_not_waited_for(server: LiveServer, framing: bytes) -> None:
+def test_response_does_not_wait_for_an_unwanted_body(server: LiveServer, framing: bytes) -> None:
     for path in (b"/health", b"/docs", b"/openapi.json"):
         with connect(server.url) as connection:
             connection.sendall(get(path, framing + b"\r\n"))
@@ -251,26 +251,29 @@ UNREAD = {
 
 
 @pytest.mark.parametrize("request_", UNREAD.values(), ids=UNREAD.keys())
-def test_a_response_says_that_its_connection_ends(server: LiveServer, request_: bytes) -> None:
-    """A client that keeps the connection would send its next request into nothing."""
-    for attempt in range(5):  # the server leaves a second to read it, which a busy machine may take
+def test_response_without_reading_the_body_closes_the_connection(server: LiveServer, request_: bytes) -> None:
+    """Send requests whose bodies are not read: a client would lose its next request on that connection."""
+    for attempt in range(5):  # a busy machine may take the second that the server leaves for reading
         with connect(server.url) as connection:
             connection.sendall(request_)
             try:
                 assert read_response(connection).headers["connection"] == "close"
                 assert connection.recv(1) == b""
-            except ConnectionResetError:  # by which a client or a proxy may lose the response
+            except ConnectionResetError:  # the client or a proxy may lose the response
                 assert attempt < 4
-                time.sleep(1)  # until connections of other tests, of which the server keeps 100, have gone
+                time.sleep(1)  # until connections of other tests, of which the server keeps 100, have ended
             else:
                 return
 
 
-def test_a_small_body_without_a_key_leaves_the_connection_usable(server: LiveServer) -> None:
+def test_small_body_without_a_key_leaves_the_connection_usable(server: LiveServer) -> None:
     with connect(server.url) as connection:
         for _ in range(3):
-            assert ask(connection, send_body(b'{"agent_id": "a", "content": "c"}', UNKNOWN_KEY)) in {401, 429}
-            assert ask(connection, HEALTH) == 200
+            assert status_of(connection, send_body(b'{"agent_id": "a", "content": "c"}', UNKNOWN_KEY)) in {
+                401,
+                429,
+            }
+            assert status_of(connection, HEALTH) == 200
 
 
 @pytest.mark.parametrize(
@@ -292,7 +295,7 @@ def test_a_small_body_without_a_key_leaves_the_connection_usable(server: LiveSer
         "much metadata", "wrong metadata", "another type", "a list", "unknown fields",
     ],
 )  # fmt: skip
-def test_the_errors_of_a_large_body_are_few_and_cheap(
+def test_errors_of_a_large_body_are_few_and_cheap(
     server: LiveServer, body: bytes, fields: list[str] | None
 ) -> None:
     request = post(MEMORIES, server.key, body)
@@ -307,7 +310,7 @@ def test_the_errors_of_a_large_body_are_few_and_cheap(
             if fields is not None:
                 assert [detail["field"] for detail in details] == fields
 
-        # 300,000 lists, which must be parsed to be refused, cost 1,000 to 1,200; 100,000 errors took 20,000.
+        # 300,000 lists, which must be parsed to be refused, cost 1,000 to 1,200; 100,000 errors cost 20,000.
         health = partial(assert_status, connection, HEALTH, 200)
         assert_costs(server, send, health, most=2_000, times=3)
 
@@ -325,10 +328,8 @@ OVER = {
 
 
 @pytest.mark.parametrize(("body", "field"), OVER.values(), ids=OVER.keys())
-def test_an_object_larger_than_any_that_is_valid_is_not_decoded(
-    server: LiveServer, body: bytes, field: str
-) -> None:
-    """To decode 20 MB of long numbers took 0.8 s, in which nothing else could run."""
+def test_object_larger_than_any_valid_one_is_not_decoded(server: LiveServer, body: bytes, field: str) -> None:
+    """Send 20 MB of long numbers, which take 0.8 s to decode, in which nothing else can run."""
     with connect(server.url) as connection:
 
         def send() -> None:
@@ -340,7 +341,7 @@ def test_an_object_larger_than_any_that_is_valid_is_not_decoded(
         assert_costs(server, send, partial(assert_status, connection, HEALTH, 200), most=2_000, times=2)
 
 
-def test_the_largest_memory_is_stored_with_each_character_escaped(server: LiveServer) -> None:
+def test_largest_memory_with_escaped_characters_is_stored(server: LiveServer) -> None:
     face = "\U0001f600"
     memory: dict[str, Any] = {"agent_id": face * 128, "session_id": face * 128, "content": face * 65_536}
     memory["tags"] = [face * 126 + f"{n:02}" for n in range(50)]
@@ -354,7 +355,7 @@ def test_the_largest_memory_is_stored_with_each_character_escaped(server: LiveSe
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 40", b"Transfer-Encoding: chunked"], ids=["length", "chunks"]
 )
-def test_spaces_behind_the_value_of_a_header_mean_nothing(server: LiveServer, framing: bytes) -> None:
+def test_spaces_after_the_value_of_a_header_are_ignored(server: LiveServer, framing: bytes) -> None:
     body = b'{"agent_id": "spaces", "content": "' + framing[:3].lower() + b'"}'
     headers = b"  \r\n".join(
         [b"x-api-key: " + server.key.encode(), b"Content-Type: application/json", framing, b""]
@@ -368,7 +369,7 @@ def test_spaces_behind_the_value_of_a_header_mean_nothing(server: LiveServer, fr
         assert read_response(connection).status == 200
 
 
-def test_a_large_body_that_is_wrong_says_where(server: LiveServer) -> None:
+def test_error_of_a_large_body_names_its_field(server: LiveServer) -> None:
     memories = [{"agent_id": "a", "content": f"{n} {'x' * 60_000}"} for n in range(50)]
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
         unknown = client.post(MEMORIES, json={"memories": memories, "unknown": 1})
@@ -379,7 +380,7 @@ def test_a_large_body_that_is_wrong_says_where(server: LiveServer) -> None:
         assert [detail["field"] for detail in wrong.json()["details"]] == ["memories.50.content"]
 
 
-def test_a_body_of_very_many_values_is_refused_before_they_are_made(server: LiveServer) -> None:
+def test_body_of_ten_million_values_is_refused_before_decoding(server: LiveServer) -> None:
     values = b'{"agent_id": "a", "content": "c", "metadata": {"m": [' + b"{}," * 10_000_000 + b"{}]}}"
     before = memory(server)
     with connect(server.url) as connection:
@@ -394,10 +395,8 @@ def test_a_body_of_very_many_values_is_refused_before_they_are_made(server: Live
     [b'"' + b'\\"' * 500, b'"' * 3_000_000, b'"' + b"\\\\" * 3_000_000],
     ids=["escapes", "quotes", "slashes"],
 )
-def test_values_behind_strings_without_an_end_are_counted_at_little_cost(
-    server: LiveServer, start: bytes
-) -> None:
-    """Each quote was once taken for the start of a string whose end was looked for: 70 ms a quote."""
+def test_values_behind_unterminated_strings_are_counted_cheaply(server: LiveServer, start: bytes) -> None:
+    """Send quotes, each of which might begin a string whose end is searched for: 70 ms a quote."""
     request = post(MEMORIES, server.key, start + b"," * 1_000_001)
     with connect(server.url) as connection:
 
@@ -409,21 +408,21 @@ def test_values_behind_strings_without_an_end_are_counted_at_little_cost(
 
 
 @pytest.mark.parametrize("escaped", ['\\"', "\\\\", "\\n"], ids=["quotes", "backslashes", "lines"])
-def test_signs_between_escapes_are_no_values(server: LiveServer, escaped: str) -> None:
+def test_signs_between_escapes_are_not_counted_as_values(server: LiveServer, escaped: str) -> None:
     content = "".join(f"{escaped},[" for _ in range(12_000))
     memories = [{"agent_id": "escapes", "content": f"{n} {content}"} for n in range(90)]
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
         assert client.post(MEMORIES, json={"memories": memories}).status_code == 201
 
 
-def test_commas_in_a_content_are_no_values(server: LiveServer) -> None:
+def test_commas_in_a_content_are_not_counted_as_values(server: LiveServer) -> None:
     memories = [{"agent_id": "commas", "content": f"{n}" + ",[{" * 20_000} for n in range(100)]
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as client:
         assert client.post(MEMORIES, json={"memories": memories}).status_code == 201
 
 
 def test_long_integers_in_a_small_body_cost_little(server: LiveServer) -> None:
-    """Sixteen integers of 4,000 digits took 165 ms of the event loop."""
+    """Send sixteen integers of 4,000 digits, which take 165 ms to decode."""
     numbers = b",".join([b"9" * 4_000] * 16)
     body = b'{"agent_id": "a", "content": "c", "metadata": {"m": [' + numbers + b"]}}"
     with connect(server.url) as connection:
@@ -454,18 +453,18 @@ def test_a_query_with_many_items_costs_little(server: LiveServer) -> None:
 
 @frozen
 class State:
-    """How a client brings its connection into a state, and leaves it there."""
+    """A state of a connection, and how a client reaches it."""
 
     enter: Callable[[socket.socket, LiveServer], None]
 
 
-def says(*requests: bytes) -> State:
-    """Sends requests, reads a response to each but the last, and sends no more."""
+def sends(*requests: bytes) -> State:
+    """Send requests, read a response to each but the last, and send no more."""
 
     def enter(connection: socket.socket, _: LiveServer) -> None:
-        *asked, last = requests
-        for request in asked:
-            ask(connection, request)
+        *earlier, last = requests
+        for request in earlier:
+            status_of(connection, request)
         connection.sendall(last)
 
     return State(enter)
@@ -486,11 +485,11 @@ def reads_nothing(connection: socket.socket, server: LiveServer) -> None:
 
 
 def unread(request: bytes) -> State:
-    """Has its response, of a request whose body was never read to its end."""
+    """Get a response to a request whose body is never read to its end."""
 
     def enter(connection: socket.socket, _: LiveServer) -> None:
-        ask(connection, request)
-        with suppress(ConnectionError):  # the server may have ended it already
+        status_of(connection, request)
+        with suppress(ConnectionError):  # the server may have closed it already
             connection.sendall(b"x")
 
     return State(enter)
@@ -498,15 +497,15 @@ def unread(request: bytes) -> State:
 
 STATES = {
     "connected": State(lambda *_: None),
-    "two bytes": says(b"GE"),
-    "in the head": says(HEALTH[:-2]),
-    "before a head": says(b"\r\n"),
-    "between requests": says(HEALTH, b""),
-    "a line between requests": says(HEALTH, b"\r\n"),
-    "in a second head": says(HEALTH, HEALTH[:-2]),
+    "two bytes": sends(b"GE"),
+    "in the head": sends(HEALTH[:-2]),
+    "before a head": sends(b"\r\n"),
+    "between requests": sends(HEALTH, b""),
+    "a line between requests": sends(HEALTH, b"\r\n"),
+    "in a second head": sends(HEALTH, HEALTH[:-2]),
     "in the body": State(stalls_in_the_body),
     "in a chunk": State(stalls_in_a_chunk),
-    "in an unwanted body": says(send_body(b"{}")[:-1]),
+    "in an unwanted body": sends(send_body(b"{}")[:-1]),
     "after a 401": unread(send_body(b"x" * 70_000)[:-1]),
     "after a 401 of a small body": unread(send_body(b"x" * 100)[:-2]),
     "after a 401 of chunks": unread(
@@ -517,14 +516,14 @@ STATES = {
     "after a 413": unread(b"POST /health HTTP/1.1\r\nHost: test\r\nContent-Length: 99999999999\r\n\r\n"),
     "after a 431": unread(get(b"/", b"h: " + b"x" * MAX_HEAD)),
     "after a 400": unread(b"no HTTP\r\n\r\n"),
-    "an upgrade": says(get(b"/health", b"Connection: upgrade\r\nUpgrade: websocket\r\n"), b"x"),
+    "an upgrade": sends(get(b"/health", b"Connection: upgrade\r\nUpgrade: websocket\r\n"), b"x"),
     "reading nothing": State(reads_nothing),
-    "after HTTP/1.0": says(b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b""),
+    "after HTTP/1.0": sends(b"GET /health HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", b""),
 }
 
 
 def wait_for_room(server: LiveServer) -> None:
-    """Wait until a new connection is served; a refused one lingers for a second, so not too many at once."""
+    """Wait until a new connection is served, with pauses, as each refused one lingers for a second."""
     deadline = time.monotonic() + PATIENCE
     while True:
         with suppress(httpx.TransportError), httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
@@ -544,7 +543,7 @@ def assert_ends(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
-def test_every_state_of_a_connection_ends_and_keeps_nobody_out(impatient: LiveServer, state: State) -> None:
+def test_every_state_of_a_connection_ends_and_makes_room(impatient: LiveServer, state: State) -> None:
     with ExitStack() as stack:
         connections = [stack.enter_context(connect(impatient.url)) for _ in range(MAX_CONNECTIONS)]
         for connection in connections:
@@ -554,7 +553,7 @@ def test_every_state_of_a_connection_ends_and_keeps_nobody_out(impatient: LiveSe
             assert_ends(connection)
 
 
-def test_a_body_that_stalls_is_refused_and_nothing_of_it_is_stored(impatient: LiveServer) -> None:
+def test_body_that_stalls_is_408_and_stores_nothing(impatient: LiveServer) -> None:
     request = add_one(impatient, "staller", "a part")
     head = request.index(b"\r\n\r\n") + 4
     with ExitStack() as stack:
@@ -567,11 +566,11 @@ def test_a_body_that_stalls_is_refused_and_nothing_of_it_is_stored(impatient: Li
     assert contents(impatient, "staller") == []
 
 
-def test_a_request_that_comes_byte_by_byte_ends_in_time(impatient: LiveServer) -> None:
+def test_request_that_comes_byte_by_byte_ends_in_time(impatient: LiveServer) -> None:
     request = add_one(impatient, "dripper", "drop by drop")
     with connect(impatient.url) as connection:
         sent = 0
-        while not select.select([connection], [], [], 0.1)[0]:  # until the server hangs up
+        while not select.select([connection], [], [], 0.1)[0]:  # until the server closes the connection
             connection.sendall(request[sent : sent + 1])
             sent += 1
         assert sent < len(request)
@@ -579,7 +578,7 @@ def test_a_request_that_comes_byte_by_byte_ends_in_time(impatient: LiveServer) -
     assert contents(impatient, "dripper") == []
 
 
-def test_a_request_that_comes_in_parts_but_in_time_is_served(server: LiveServer) -> None:
+def test_request_that_comes_in_parts_but_in_time_is_served(server: LiveServer) -> None:
     request = add_one(server, "slow", "in three parts")
     with connect(server.url) as connection:
         for part in (request[:-20], request[-20:-10], request[-10:]):
@@ -591,21 +590,21 @@ def test_a_request_that_comes_in_parts_but_in_time_is_served(server: LiveServer)
 
 @pytest.mark.both_stores
 @pytest.mark.parametrize("sent", [0.3, 0.9, 1.0])
-def test_a_client_that_vanishes_leaves_all_of_a_request_or_nothing(
+def test_request_of_a_client_that_vanishes_is_stored_fully_or_not(
     live_server: LiveServer, tenant_key: str, sent: float
 ) -> None:
     for number in range(30):
         memories = [{"agent_id": "vanisher", "content": f"{number} {n}"} for n in range(5)]
         request = post(MEMORIES, tenant_key, json.dumps({"memories": memories}).encode())
         with connect(live_server.url) as connection:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset
             connection.sendall(request[: int(len(request) * sent)])
     stored = [content.split()[0] for content in contents(live_server, "vanisher", tenant_key)]
     assert {stored.count(f"{number}") for number in range(30)} <= ({0, 5} if sent == 1 else {0})
 
 
 @pytest.mark.both_stores
-def test_a_client_that_stalls_does_not_keep_the_server_from_its_end(tmp_path: Path, store_url: str) -> None:
+def test_stalled_client_does_not_keep_the_server_from_stopping(tmp_path: Path, store_url: str) -> None:
     with (
         LiveServer(tmp_path, "--client-timeout", "1", store=store_url) as server,
         connect(server.url) as connection,
@@ -619,19 +618,19 @@ def test_a_client_that_stalls_does_not_keep_the_server_from_its_end(tmp_path: Pa
 
 
 def add_one(server: LiveServer, agent_id: str, content: str) -> bytes:
-    """The bytes of a request that adds a memory."""
+    """Return the bytes of a request that adds a memory."""
     return post(MEMORIES, server.key, json.dumps({"agent_id": agent_id, "content": content}).encode())
 
 
 def contents(server: LiveServer, agent_id: str, key: str | None = None) -> list[str]:
-    """What an agent of a key's organisation remembers, newest first; of the server's own key by default."""
+    """Return the contents of an agent, newest first, with the server's own key by default."""
     url = f"{server.url}{MEMORIES}?agent_id={agent_id}&limit=1000"
     response = httpx.get(url, headers={"x-api-key": key or server.key}, timeout=PATIENCE)
     assert response.status_code == 200, response.text
     return [memory["content"] for memory in response.json()["memories"]]
 
 
-def test_responses_that_are_not_read_are_let_go(impatient: LiveServer) -> None:
+def test_connections_with_unread_responses_are_closed(impatient: LiveServer) -> None:
     with ExitStack() as stack:
         for _ in range(20):
             reads_nothing(stack.enter_context(connect(impatient.url)), impatient)
@@ -641,7 +640,7 @@ def test_responses_that_are_not_read_are_let_go(impatient: LiveServer) -> None:
             time.sleep(0.05)
 
 
-def test_a_response_that_is_read_late_but_in_time_is_whole(server: LiveServer) -> None:
+def test_response_that_is_read_late_but_in_time_is_complete(server: LiveServer) -> None:
     with httpx.Client(base_url=server.url, headers={"x-api-key": server.key}) as client:
         large = [{"agent_id": "late", "content": f"{n} " + "x" * 60_000} for n in range(100)]
         assert client.post(MEMORIES, json={"memories": large}, timeout=PATIENCE).status_code == 201
@@ -650,7 +649,7 @@ def test_a_response_that_is_read_late_but_in_time_is_whole(server: LiveServer) -
             assert json.loads(response.read())["count"] == 100
 
 
-def test_requests_that_arrive_together_are_answered_in_their_order(server: LiveServer) -> None:
+def test_pipelined_requests_get_responses_in_their_order(server: LiveServer) -> None:
     key = f"x-api-key: {server.key}\r\n".encode()
     body = b'{"agent_id": "pipeline", "content": "second"}'
     requests = [
@@ -660,7 +659,7 @@ def test_requests_that_arrive_together_are_answered_in_their_order(server: LiveS
     with connect(server.url) as connection, connection.makefile("rb") as responses:
         connection.sendall(b"".join(requests))
         statuses = [next_status(responses) for _ in requests]
-    assert statuses[3] in {401, 429}  # others have failed, too
+    assert statuses[3] in {401, 429}  # other tests have failed authentications, too
     assert statuses[:3] + statuses[4:] == [200, 201, 404, 200, 400, 200]
 
 
@@ -671,7 +670,7 @@ def next_status(responses: Any) -> int:
     return int(head.split()[1])
 
 
-def test_nonsense_behind_a_request_does_not_take_its_response(server: LiveServer) -> None:
+def test_invalid_http_behind_a_request_does_not_lose_its_response(server: LiveServer) -> None:
     body = b'{"agent_id": "nonsense", "content": "before"}'
     with connect(server.url) as connection:
         connection.sendall(get(b"/health") + b"no HTTP\r\n\r\n")
@@ -686,10 +685,10 @@ def test_nonsense_behind_a_request_does_not_take_its_response(server: LiveServer
 
 @pytest.mark.parametrize("last", [1, 2, 3, 4])
 @pytest.mark.parametrize("first", ["a body", "an unwanted body", "no body"])
-def test_a_head_that_comes_in_two_parts_behind_a_request_is_answered(
+def test_head_in_two_parts_behind_a_request_gets_a_response(
     server: LiveServer, first: str, last: int
 ) -> None:
-    """Its end was once taken for empty lines."""
+    """Split the head within its end, which might be taken for empty lines."""
     request = {
         "a body": post(MEMORIES, server.key, b"{}"),
         "an unwanted body": send_body(b"{}", UNKNOWN_KEY),
@@ -702,8 +701,8 @@ def test_a_head_that_comes_in_two_parts_behind_a_request_is_answered(
         assert next_status(responses) == 200
 
 
-def test_what_comes_behind_chunks_before_their_response_ends_the_connection(server: LiveServer) -> None:
-    """Only the parser finds the end of chunks, and it cannot be stopped there."""
+def test_bytes_behind_chunks_before_the_response_close_the_connection(server: LiveServer) -> None:
+    """Pipeline behind chunks: only the parser finds their end, and it cannot be stopped there."""
     with connect(server.url) as connection:
         connection.sendall(chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n") + HEALTH)
         response = read_response(connection)
@@ -711,24 +710,24 @@ def test_what_comes_behind_chunks_before_their_response_ends_the_connection(serv
         assert connection.recv(1) == b""
     with connect(server.url) as connection:
         for _ in range(3):
-            # An empty line behind a request is nothing (RFC 9112, section 2.2).
-            assert ask(connection, chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n\r\n")) == 400
-            assert ask(connection, HEALTH) == 200
+            # An empty line after a request is ignored (RFC 9112, section 2.2).
+            assert status_of(connection, chunked(server.key, b"2\r\n{}\r\n0\r\n\r\n\r\n")) == 400
+            assert status_of(connection, HEALTH) == 200
 
 
 @pytest.mark.parametrize("split", [0, 60, -60, -3], ids=["whole", "early", "late", "in its end"])
-def test_a_wish_to_speak_http_2_is_ignored_with_and_without_a_body(server: LiveServer, split: int) -> None:
-    """Java's HttpClient sends it by default."""
-    wish = (
+def test_upgrade_to_http_2_is_ignored_with_and_without_a_body(server: LiveServer, split: int) -> None:
+    """Send the headers that Java's HttpClient sends by default."""
+    upgrade = (
         "Connection: Upgrade, HTTP2-Settings\r\nUPGRADE: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
     )
     stored = post(MEMORIES, server.key, json.dumps({"agent_id": "java", "content": f"{split}"}).encode())
-    head, _, body = stored.replace(b"Host:", f"{wish}Host:".encode()).partition(b"\r\n\r\n")
+    head, _, body = stored.replace(b"Host:", f"{upgrade}Host:".encode()).partition(b"\r\n\r\n")
     head += b"\r\n\r\n"
     chunks = head.replace(f"Content-Length: {len(body)}".encode(), b"Transfer-Encoding: chunked")
     with connect(server.url) as connection:
         for request, status in (
-            (get(b"/health", wish.encode()), 200),
+            (get(b"/health", upgrade.encode()), 200),
             (head + body, 201),
             (chunks + b"2\r\n{}\r\n0\r\n\r\n", 400),
             (HEALTH, 200),
@@ -739,14 +738,14 @@ def test_a_wish_to_speak_http_2_is_ignored_with_and_without_a_body(server: LiveS
     assert contents(server, "java")[0] == f"{split}"
 
 
-def test_a_client_of_http_1_0_is_not_asked_for_its_body(server: LiveServer) -> None:
+def test_client_of_http_1_0_gets_no_100_continue(server: LiveServer) -> None:
     with connect(server.url) as connection:
         request = post(MEMORIES, server.key, b"{}").replace(b"Host", b"Expect: 100-continue\r\nHost")
         connection.sendall(request.replace(b"HTTP/1.1", b"HTTP/1.0"))
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 400 ")
 
 
-def test_connections_beyond_the_limit_keep_out_nobody_who_came_before(tmp_path: Path) -> None:
+def test_connections_beyond_the_limit_affect_no_earlier_one(tmp_path: Path) -> None:
     limited = ("sh", "-c", 'ulimit -n 400 && exec "$@"', "sh", sys.executable, "-m", "memtrace_server")
     with (
         LiveServer(tmp_path, "--max-connections", "50", "--client-timeout", "60", memtrace=limited) as server,
@@ -754,10 +753,10 @@ def test_connections_beyond_the_limit_keep_out_nobody_who_came_before(tmp_path: 
         httpx.Client(base_url=server.url, headers={"x-api-key": server.key}, timeout=PATIENCE) as polite,
     ):
         assert polite.get("/health").status_code == 200
-        os.kill(server.pid, signal.SIGSTOP)  # so that all of them come at once
+        os.kill(server.pid, signal.SIGSTOP)  # so that all of them arrive at once
         connections = [stack.enter_context(connect(server.url)) for _ in range(600)]
         os.kill(server.pid, signal.SIGCONT)
-        assert ask(connections[50], HEALTH) == 503
+        assert status_of(connections[50], HEALTH) == 503
         for n in range(20):
             stored = polite.post(MEMORIES, json={"agent_id": "polite", "content": f"{n}"})
             assert stored.status_code == 201
@@ -769,7 +768,7 @@ def test_connections_beyond_the_limit_keep_out_nobody_who_came_before(tmp_path: 
     assert '"level":"error"' not in "".join(server.log)
 
 
-def test_more_connections_than_the_system_allows_files_are_refused(tmp_path: Path) -> None:
+def test_max_connections_beyond_the_limit_of_files_is_refused(tmp_path: Path) -> None:
     command = (
         'ulimit -n 300 && exec "$0" -m memtrace_server serve --port 0 --max-connections 1000 --store "$1"'
     )
@@ -790,10 +789,8 @@ def head_of(size: int) -> bytes:
 
 
 @pytest.mark.parametrize("comes", ["first", "in two parts", "behind another", "behind another and its part"])
-def test_a_malformed_body_is_refused_at_once_after_the_requests_before_it(
-    server: LiveServer, comes: str
-) -> None:
-    """With --client-timeout, the response would be a 408."""
+def test_malformed_body_is_refused_at_once_after_earlier_requests(server: LiveServer, comes: str) -> None:
+    """Send malformed chunks: after --client-timeout, the response would be a 408."""
     malformed = chunked(server.key, b"5\r\nabcde\r\nno size\r\n")
     before = post(MEMORIES, server.key, msgspec.json.encode({"agent_id": "malformed", "content": comes}))
     parts = {
@@ -839,7 +836,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize(("request_", "status"), HEADS.values(), ids=HEADS.keys())
-def test_a_head_is_taken_within_its_limits_only(server: LiveServer, request_: bytes, status: int) -> None:
+def test_head_beyond_its_limits_is_refused(server: LiveServer, request_: bytes, status: int) -> None:
     with connect(server.url) as connection:
         try:
             connection.sendall(request_)
@@ -859,29 +856,31 @@ def test_a_head_is_taken_within_its_limits_only(server: LiveServer, request_: by
 # --- rates
 
 
-def test_failed_authentication_is_limited_by_address_and_logged_with_it(tmp_path: Path) -> None:
+def test_failed_authentication_is_limited_by_address_and_logged(tmp_path: Path) -> None:
     arguments = ("--auth-failure-limit", "3", "--forwarded-allow-ips", "127.0.0.1", "--log-level", "warning")
     with LiveServer(tmp_path, *arguments) as server, httpx.Client(base_url=server.url) as client:
 
-        def ask_as(address: str, key: str) -> httpx.Response:
+        def request_as(address: str, key: str) -> httpx.Response:
             return client.get(MEMORIES, headers={"x-api-key": key, "x-forwarded-for": address})
 
-        assert ask_as("203.0.113.1", server.key).status_code == 200
-        assert [ask_as("203.0.113.1", f"mtk_{n:064}").status_code for n in range(5)] == [401] * 3 + [429] * 2
-        refused = ask_as("203.0.113.1", "")
+        assert request_as("203.0.113.1", server.key).status_code == 200
+        assert [request_as("203.0.113.1", f"mtk_{n:064}").status_code for n in range(5)] == [401] * 3 + [
+            429
+        ] * 2
+        refused = request_as("203.0.113.1", "")
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
         assert 0 < int(refused.headers["retry-after"]) <= 20
-        # Good keys pass all the same, those that are new as well; other addresses are not concerned.
-        assert ask_as("203.0.113.1", server.key).status_code == 200
-        assert ask_as("203.0.113.1", server.create_tenant("other")).status_code == 200
-        assert ask_as("203.0.113.2", "mtk_" + "1" * 64).status_code == 401
+        # Valid keys still pass, including new ones; other addresses are not affected.
+        assert request_as("203.0.113.1", server.key).status_code == 200
+        assert request_as("203.0.113.1", server.create_tenant("other")).status_code == 200
+        assert request_as("203.0.113.2", "mtk_" + "1" * 64).status_code == 401
 
     lines = [json.loads(line) for line in server.log if line.startswith("{")]
     failed = [(line["client"], line["status"]) for line in lines if line.get("status") == 401]
     assert failed == [("203.0.113.1", 401)] * 3 + [("203.0.113.2", 401)]
 
 
-def test_an_address_in_a_header_counts_only_if_it_comes_from_a_proxy(tmp_path: Path) -> None:
+def test_address_in_a_header_counts_only_if_a_proxy_sends_it(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--auth-failure-limit", "2") as server:
         statuses = [
             httpx.get(f"{server.url}{MEMORIES}", headers={"x-forwarded-for": f"203.0.113.{n}"}).status_code
@@ -891,12 +890,12 @@ def test_an_address_in_a_header_counts_only_if_it_comes_from_a_proxy(tmp_path: P
     assert {json.loads(line)["client"] for line in server.log if '"status"' in line} == {"127.0.0.1"}
 
 
-def test_requests_are_counted_by_key_however_it_is_sent(tmp_path: Path) -> None:
+def test_requests_are_counted_by_key_in_either_header(tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--rate-limit", "1") as server, httpx.Client(base_url=server.url) as client:
         other = server.create_tenant("other")
         bearer = {"authorization": f"Bearer {server.key}"}
-        ways = [{"x-api-key": server.key}, bearer] * 20
-        assert {client.get(MEMORIES, headers=headers).status_code for headers in ways} == {200, 429}
+        both = [{"x-api-key": server.key}, bearer] * 20
+        assert {client.get(MEMORIES, headers=headers).status_code for headers in both} == {200, 429}
         assert client.get(MEMORIES, headers={"x-api-key": other}).status_code == 200
         assert client.get("/health", headers=bearer).status_code == 200
 
@@ -924,7 +923,7 @@ def test_requests_are_counted_by_key_however_it_is_sent(tmp_path: Path) -> None:
         ("", 400),
     ],
 )
-def test_without_keys_only_names_of_this_machine_are_answered(
+def test_server_without_keys_accepts_only_names_of_this_machine(
     keyless: LiveServer, host: str, status: int
 ) -> None:
     for path in (MEMORIES, "/health", "/docs"):
@@ -949,8 +948,8 @@ def test_without_keys_only_names_of_this_machine_are_answered(
         ("", 400),
     ],
 )
-def test_without_keys_pages_of_other_origins_can_change_nothing(origin: str, status: int) -> None:
-    """Browsers send a POST without a body to any server, and tell its page only nothing of the response."""
+def test_server_without_keys_refuses_requests_of_other_origins(origin: str, status: int) -> None:
+    """Send a POST without a body, which browsers send to any server; they only hide the response."""
 
     async def run() -> httpx.Response:
         app = create_app("sqlite://", auth=False, cors_origins=["https://app.example"])
@@ -960,7 +959,7 @@ def test_without_keys_pages_of_other_origins_can_change_nothing(origin: str, sta
             return await client.post("/api/v1/agents/a/context", headers={"origin": origin})
 
     response = asyncio.run(run())
-    assert response.status_code == status  # 404: the request was let in
+    assert response.status_code == status  # 404: the request was accepted
     if status == 400:
         assert response.json()["details"][0]["field"] == "origin"
 
@@ -971,7 +970,7 @@ def keyless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         yield server
 
 
-def test_without_keys_no_address_of_the_network_is_listened_on(tmp_path: Path) -> None:
+def test_server_without_keys_refuses_an_address_of_the_network(tmp_path: Path) -> None:
     everywhere = ["--host", "0.0.0.0", "--port", "0"]  # noqa: S104 - it is refused
     arguments = ["serve", "--no-auth", *everywhere, "--store", f"sqlite:///{tmp_path}/x.db"]
     done = subprocess.run(
@@ -982,7 +981,7 @@ def test_without_keys_no_address_of_the_network_is_listened_on(tmp_path: Path) -
     assert "--insecure-no-auth-on-network" in done.stderr
 
 
-def test_the_network_is_served_without_keys_if_somebody_insists(tmp_path: Path) -> None:
+def test_option_allows_an_address_of_the_network_without_keys(tmp_path: Path) -> None:
     arguments = ("--no-auth", "--insecure-no-auth-on-network", "--host", "0.0.0.0")  # noqa: S104 - as users do
     with LiveServer(tmp_path, *arguments) as server:
         url = server.url.replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - the address that was bound
@@ -990,7 +989,7 @@ def test_the_network_is_served_without_keys_if_somebody_insists(tmp_path: Path) 
     assert response.status_code == 200
 
 
-def test_pages_of_other_origins_are_let_in_only_if_named(tmp_path: Path, server: LiveServer) -> None:
+def test_only_named_origins_get_cors_headers(tmp_path: Path, server: LiveServer) -> None:
     preflight = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
     with LiveServer(
         tmp_path, "--cors-origin", "https://app.example", "--cors-origin", "https://b.example"
@@ -1001,19 +1000,19 @@ def test_pages_of_other_origins_are_let_in_only_if_named(tmp_path: Path, server:
             (cors.url, "https://evil.example", False),
             (server.url, "https://app.example", False),
         ):
-            asked = httpx.options(f"{url}{MEMORIES}", headers={"origin": origin, **preflight})
+            earlier = httpx.options(f"{url}{MEMORIES}", headers={"origin": origin, **preflight})
             listed = httpx.get(f"{url}/health", headers={"origin": origin})
             allowed = origin if is_named else None
-            assert asked.headers.get("access-control-allow-origin") == allowed
+            assert earlier.headers.get("access-control-allow-origin") == allowed
             assert listed.headers.get("access-control-allow-origin") == allowed
             assert "access-control-allow-credentials" not in listed.headers
             if url == cors.url:
-                assert re.fullmatch("req_[0-9A-Z]{26}", asked.headers["x-request-id"])
-                assert asked.status_code == (200 if is_named else 400)
-            if asked.status_code == 400:
-                assert asked.headers["content-type"] == "application/json"
-                assert asked.json()["code"] == "invalid_request"
-                assert asked.json()["request_id"] == asked.headers["x-request-id"]
+                assert re.fullmatch("req_[0-9A-Z]{26}", earlier.headers["x-request-id"])
+                assert earlier.status_code == (200 if is_named else 400)
+            if earlier.status_code == 400:
+                assert earlier.headers["content-type"] == "application/json"
+                assert earlier.json()["code"] == "invalid_request"
+                assert earlier.json()["request_id"] == earlier.headers["x-request-id"]
             if is_named:
                 assert "x-request-id" in listed.headers["access-control-expose-headers"].lower()
 
@@ -1036,7 +1035,7 @@ def test_pages_of_other_origins_are_let_in_only_if_named(tmp_path: Path, server:
         "health", "docs", "contract", "404", "401", "401 of a body", "405", "400", "400 of the parser", "431",
     ],
 )  # fmt: skip
-def test_every_response_has_its_id_and_is_neither_kept_nor_guessed_at(
+def test_every_response_has_an_id_and_forbids_caching_and_sniffing(
     server: LiveServer, request_: bytes
 ) -> None:
     with connect(server.url) as connection:
@@ -1047,7 +1046,7 @@ def test_every_response_has_its_id_and_is_neither_kept_nor_guessed_at(
     assert headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_reference_loads_nothing_but_its_own_style_and_script(server: LiveServer) -> None:
+def test_reference_loads_only_its_own_style_and_script(server: LiveServer) -> None:
     page = httpx.get(f"{server.url}/docs")
     style = re.search(r"<style>(.*?)</style>", page.text, re.DOTALL)
     assert style
