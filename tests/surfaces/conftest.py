@@ -1,4 +1,4 @@
-"""Clients of each kind for adapters, and one event loop a test, which ends after they are closed."""
+"""Clients of each kind for adapters, and one event loop for each test, which ends after they are closed."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def blocking_server_client(memtrace_server: MemtraceServer) -> Iterator[Memtrace
 
 @pytest.fixture(params=["url", "async_client", "blocking_client", "async_server_client"])
 def client(request: pytest.FixtureRequest) -> Any:
-    """The client argument of an adapter, in each form."""
+    """Return the client argument of an adapter, in each form."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(params=["url", "blocking_client", "blocking_server_client"])
 def no_async_client(request: pytest.FixtureRequest) -> Any:
-    """The client argument of a blocking adapter, in each form."""
+    """Return the client argument of a blocking adapter, in each form."""
     return request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-"""What tests of the page share: a browser, and the page of an organisation."""
+"""Fixtures for tests of the page: a browser, and the page of an organisation."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from memtrace import Memtrace
 from memtrace_server import tenants
 from memtrace_server.store import open_store
 
-PATIENCE = 20_000  # milliseconds; the page takes some fifty for a view
+PATIENCE = 20_000  # milliseconds; a view of the page takes some fifty
 expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser; not for longer than a module, as it holds an event loop that other tests want."""
+    """Run a browser for a module: its event loop would block that of other tests."""
     try:
         started = browser()
         chromium = started.__enter__()
@@ -35,13 +35,13 @@ def chromium() -> Iterator[Browser]:
 
 @define
 class Shown:
-    """The page of an organisation in a window of its own.
+    """The page of an organisation in its own window.
 
     Attributes:
         page: The browser's page.
         client: A client of the same organisation, with an admin's key.
         url: The server's URL.
-        wrong: What the page complained about: exceptions, and what its policy forbids.
+        wrong: Exceptions of the page, and violations of its policy.
     """
 
     page: Page
@@ -51,12 +51,12 @@ class Shown:
     wrong: list[str]
 
     def go(self, place: str) -> None:
-        """Show a view, and wait until it is there."""
+        """Show a view, and wait for it."""
         self.page.evaluate("place => { location.hash = place }", place)
         self.settle(place)
 
     def settle(self, place: str | None = None) -> None:
-        """Wait until a view is there; the current one by default."""
+        """Wait for a view; the current one by default."""
         place = place or self.page.evaluate("location.hash")
         self.page.locator(f"main[data-place={place!r}]").wait_for(timeout=PATIENCE)
 
@@ -69,7 +69,7 @@ class Shown:
 
     @property
     def contents(self) -> list[str]:
-        """The texts of the memories that are shown, from the top."""
+        """Return the texts of the shown memories, from the top."""
         return self.page.locator(".memory .content").all_text_contents()
 
 
@@ -78,7 +78,7 @@ OpenPage = Callable[..., Shown]
 
 @pytest.fixture
 def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
-    """Opens windows, each for an organisation of its own unless told otherwise; they close with the test."""
+    """Return a function that opens windows, each for a new organisation by default; they close at the end."""
     contexts: list[BrowserContext] = []
     clients: list[Memtrace] = []
     shown: list[Shown] = []
@@ -117,7 +117,7 @@ def open_page(chromium: Browser, live_server: LiveServer) -> Iterator[OpenPage]:
 
 
 def create_key(server: LiveServer, role: str = "admin", org: str | None = None, **options: Any) -> str:
-    """Create a key; of an organisation of its own if none is named."""
+    """Create a key; of a new organisation by default."""
     with closing(open_store(server.store_url)) as store:
         name = org or tenants.create_org(store, f"page {len(tenants.list_orgs(store))}").id
         return tenants.create_key(store, name, role, "a test of the page", **options)
@@ -129,6 +129,6 @@ def org_of(client: Memtrace) -> str:
 
 
 def _complaint(message: ConsoleMessage) -> list[str]:
-    # A server that refuses, or is away, is no fault of the page.
+    # Errors and absence of the server are no fault of the page.
     is_about_loading = re.search(r"Failed to load resource|net::ERR", message.text)
     return [message.text] if message.type == "error" and not is_about_loading else []

@@ -119,7 +119,7 @@ def directory_sizes_left_out(text: str) -> str:
 
 @pytest.mark.parametrize("steps", CONVERSATIONS.values(), ids=CONVERSATIONS)
 @pytest.mark.parametrize("kind", ["blocking", "async"])
-def test_each_call_gives_what_the_file_system_tool_gives(steps, kind, tmp_path):
+def test_each_call_has_the_result_of_the_file_system_tool(steps, kind, tmp_path):
     theirs = BetaLocalFilesystemMemoryTool(str(tmp_path / "files"))
     url = f"sqlite:///{tmp_path}/agent.db"
     ours = (
@@ -149,7 +149,7 @@ def test_a_changed_file_supersedes_the_version_before_it(tmp_path):
         assert [memory.content for memory in then] == ["Ann likes tea"]
 
 
-def test_a_deleted_file_leaves_no_version_behind(tmp_path):
+def test_deleted_file_leaves_no_version(tmp_path):
     with Memtrace(f"sqlite:///{tmp_path}/agent.db") as client:
         tool = MemtraceMemoryTool(client, agent_id="a")
         tool.call({"command": "create", "path": A, "file_text": "one"})

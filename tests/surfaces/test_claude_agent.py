@@ -32,7 +32,7 @@ def test_a_store_on_a_server_passes_the_conformance_suite(async_server_client, r
     projects = count()
 
     class OneProject(MemtraceSessionStore):
-        """A store whose projects are its own, as all tests share one organisation of the server."""
+        """A store with its own projects, as all tests share one organisation of the server."""
 
         def __init__(self) -> None:
             super().__init__(async_server_client)
@@ -62,7 +62,7 @@ def test_a_store_on_a_server_passes_the_conformance_suite(async_server_client, r
     run(run_session_store_conformance(OneProject))
 
 
-def test_an_entry_that_is_appended_again_is_stored_once(store, run):
+def test_entry_that_is_appended_again_is_returned_once(store, run):
     async def work():
         await store.append(KEY, [entry(1), entry(2)])
         await store.append(KEY, [entry(2), entry(3)])
@@ -92,7 +92,7 @@ def test_a_forked_session_has_the_entries_of_the_first(store, run):
     assert [each["number"] for each in forked] == [1, 3]
 
 
-def test_an_entry_longer_than_a_memory_comes_back_whole(store, run):
+def test_entry_longer_than_a_memory_is_returned_complete(store, run):
     picture = "é😀x" * 100_000
 
     async def work():
@@ -135,7 +135,7 @@ def test_entries_appended_at_once_are_all_in_the_summary(async_server_client, ru
     assert len(loaded) == len(fields)
 
 
-def test_what_a_transcript_says_is_found_by_search(blocking_client, run):
+def test_text_of_a_transcript_is_found_by_search(blocking_client, run):
     said = {"role": "user", "content": "The invoice of Brightwater is overdue"}
     run(MemtraceSessionStore(blocking_client).append(KEY, [entry(1, message=said)]))
     found = blocking_client.search_memories(query="Which invoice is overdue?")

@@ -1,4 +1,4 @@
-"""`memtrace` as a program: help, errors, exit codes, completion, and what it says without its packages."""
+"""`memtrace` as a program: help, errors, exit codes, completion, and missing packages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMPORT = "import sys; sys.modules[{missing!r}] = None; from memtrace.cli import 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Help texts are not wrapped."""
+    """Keep help texts unwrapped."""
     monkeypatch.setenv("COLUMNS", "400")
 
 
@@ -37,7 +37,7 @@ def run_without(missing: str, *arguments: str) -> subprocess.CompletedProcess[st
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_the_help_of_a_command_names_each_options_default(words: list[str], command: Commands) -> None:
+def test_help_of_a_command_has_each_options_default(words: list[str], command: Commands) -> None:
     printed = command(*words, "--help")
 
     options = [line for line in printed.splitlines() if re.match(r"│\W+--", line)]
@@ -55,11 +55,11 @@ def test_the_help_of_a_command_names_each_options_default(words: list[str], comm
 @pytest.mark.parametrize(
     "words", [[], ["org"], ["key"], *COMMANDS], ids=lambda words: " ".join(["help", *words])
 )
-def test_the_help_of_a_command_shows_no_type_of_python(words: list[str], command: Commands) -> None:
+def test_help_of_a_command_shows_no_type_of_python(words: list[str], command: Commands) -> None:
     assert not re.search(r"<bool>|<boolean>|list\[|\[\[", command(*words, "--help"))
 
 
-def test_an_operator_is_told_of_the_users_own_store(
+def test_operator_command_mentions_the_store_of_the_user(
     tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -82,7 +82,7 @@ def test_the_help_lists_every_command_and_the_exit_codes(command: Commands) -> N
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_its_packages_the_script_says_what_to_install(missing: str) -> None:
+def test_script_without_its_packages_names_what_to_install(missing: str) -> None:
     done = run_without(missing, "--help")
 
     assert done.returncode == 1
@@ -92,7 +92,7 @@ def test_without_its_packages_the_script_says_what_to_install(missing: str) -> N
     )
 
 
-def test_without_the_server_help_works_and_serve_says_what_to_install(tmp_path: Path) -> None:
+def test_serve_without_the_server_names_what_to_install(tmp_path: Path) -> None:
     assert run_without("uvicorn", "serve", "--help").returncode == 0
 
     done = run_without("uvicorn", "serve", "--store", f"sqlite:///{tmp_path / 'x.db'}")
@@ -106,7 +106,7 @@ def test_without_the_server_help_works_and_serve_says_what_to_install(tmp_path: 
     [("sqlite://", "server"), ("postgresql://localhost/a", "postgres")],
     ids=["file", "database"],
 )
-def test_an_embedded_store_without_the_server_says_what_to_install(
+def test_embedded_store_without_the_server_names_what_to_install(
     url: str, extra: str, tmp_path: Path
 ) -> None:
     done = run_without("memtrace_server.embedded", "export", "--url", url)
@@ -117,7 +117,7 @@ def test_an_embedded_store_without_the_server_says_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_command_that_writes_says_so_of_a_store_to_be_read_only(tmp_path: Path, command: Commands) -> None:
+def test_command_that_writes_refuses_a_read_only_store(tmp_path: Path, command: Commands) -> None:
     command("org", "create", "acme", "--store", f"sqlite:///{tmp_path}/x.db")
 
     error = command.fail("key", "create", "--org", "acme", "--store", f"sqlite:///{tmp_path}/x.db?mode=ro")
@@ -125,7 +125,7 @@ def test_a_command_that_writes_says_so_of_a_store_to_be_read_only(tmp_path: Path
     assert "this writes to the store; use its URL without ?mode=ro" in error
 
 
-def test_a_module_that_is_broken_is_not_called_missing() -> None:
+def test_broken_module_is_not_reported_as_missing() -> None:
     done = run_without("memtrace.cli._pairs", "--version")
 
     assert "Traceback" in done.stderr
@@ -143,7 +143,7 @@ def test_completion_can_be_installed_for_a_shell(shell: str) -> None:
     assert "_MEMTRACE_COMPLETE" in done.stdout
 
 
-def test_completion_offers_the_commands_that_begin_so() -> None:
+def test_completion_offers_commands_with_the_prefix() -> None:
     environment = {
         **os.environ,
         "_MEMTRACE_COMPLETE": "complete_bash",
@@ -181,7 +181,7 @@ def test_lists_are_json_lines_for_programs_and_a_table_on_a_terminal(
 
 
 @pytest.mark.parametrize("words", [["export"], ["recall", "a", "--json"], ["tail", "--json"]], ids=" ".join)
-def test_json_is_utf8_whatever_the_locale_says(words: list[str], tmp_path: Path, command: Commands) -> None:
+def test_json_is_utf8_in_any_locale(words: list[str], tmp_path: Path, command: Commands) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     command("remember", "a", "Grüße 你好", "--url", url)
 
@@ -194,7 +194,7 @@ def test_json_is_utf8_whatever_the_locale_says(words: list[str], tmp_path: Path,
     assert "Grüße 你好" in done.stdout.decode()
 
 
-def test_what_a_terminal_does_not_know_is_escaped(tmp_path: Path, command: Commands) -> None:
+def test_characters_unknown_to_a_terminal_are_escaped(tmp_path: Path, command: Commands) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     command("remember", "a", "Grüße 你好", "--url", url)
 
@@ -230,7 +230,7 @@ main(sys.argv[1:])
 """
 
 
-def test_a_command_whose_store_has_no_room_says_so_in_one_line(tmp_path: Path, command: Commands) -> None:
+def test_command_on_a_full_disk_fails_with_one_line(tmp_path: Path, command: Commands) -> None:
     store = tmp_path / "memory.db"
     command("remember", "ann", "Likes tea", "--url", f"sqlite:///{store}")
 
@@ -245,7 +245,7 @@ def test_a_command_whose_store_has_no_room_says_so_in_one_line(tmp_path: Path, c
     assert done.stderr.count("\n") == 1
 
 
-def test_a_command_without_a_store_says_so_in_one_line(tmp_path: Path) -> None:
+def test_command_without_a_store_fails_with_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-m", "memtrace", "backup", "copy.db", "--store", "sqlite:///none.db"],
         cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60, check=False,
@@ -273,16 +273,14 @@ def test_a_command_without_a_store_says_so_in_one_line(tmp_path: Path) -> None:
     ],
     ids=["a store's key", "a copy's key", "stdio's port", "ids and filters", "a role"],
 )
-def test_arguments_that_cannot_be_meant_are_refused(
-    arguments: list[str], message: str, command: Commands
-) -> None:
+def test_impossible_arguments_are_refused(arguments: list[str], message: str, command: Commands) -> None:
     error = command.fail(*arguments, code=2)
 
     assert message in error
     assert "mtk_" not in error
 
 
-def test_a_key_in_a_variable_is_left_for_the_servers_that_ask_for_it(
+def test_key_of_the_environment_is_ignored_by_embedded_memory(
     command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMTRACE_API_KEY", "mtk_of_a_server")
@@ -290,7 +288,7 @@ def test_a_key_in_a_variable_is_left_for_the_servers_that_ask_for_it(
     assert "Likes tea" in command("remember", "ann", "Likes tea", "--url", "sqlite://")
 
 
-def test_a_data_folder_that_cannot_be_made_is_named_with_what_to_do(
+def test_data_folder_that_cannot_be_created_is_an_error_with_remedy(
     tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a_file").touch()
@@ -301,7 +299,7 @@ def test_a_data_folder_that_cannot_be_made_is_named_with_what_to_do(
     assert f"{tmp_path}/a_file/memtrace: cannot be created: Not a directory; name a store with --url" in error
 
 
-def test_characters_that_the_locale_does_not_know_are_escaped(tmp_path: Path, command: Commands) -> None:
+def test_characters_unknown_to_the_locale_are_escaped(tmp_path: Path, command: Commands) -> None:
     url = f"sqlite:///{tmp_path}/memory.db"
     command("remember", "ann", "Lives in \u0141\xf3d\u017a", "--url", url)
 

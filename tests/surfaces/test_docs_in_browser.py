@@ -1,4 +1,4 @@
-"""What /docs has more of in a browser: a search, buttons that copy, calls, and a menu that folds away."""
+"""/docs in a browser: search, copy buttons, calls, and a menu that folds away."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def article(shown: Shown, name: str) -> Locator:
     return shown.page.locator(f"article#{name}")
 
 
-def test_docs_search_shows_what_has_every_word(open_page: OpenPage) -> None:
+def test_docs_search_shows_articles_with_every_word(open_page: OpenPage) -> None:
     shown = docs(open_page)
     shown.page.get_by_label("Search the reference").fill("markdown session_id")
 
     expect(article(shown, "getSessionContext")).to_be_visible()
     expect(article(shown, "forgetMemory")).to_be_hidden()
     expect(shown.page.locator("nav a[href='#forgetMemory']")).to_be_hidden()
-    told = shown.page.get_by_role("status").first
+    status = shown.page.get_by_role("status").first
     shown.page.get_by_label("Search the reference").fill("no such word anywhere")
-    expect(told).to_contain_text("0 of")
+    expect(status).to_contain_text("0 of")
     shown.page.get_by_label("Search the reference").fill("")
     expect(article(shown, "forgetMemory")).to_be_visible()
 
 
-def test_docs_examples_are_copied_as_they_are(open_page: OpenPage) -> None:
+def test_docs_copy_examples_unchanged(open_page: OpenPage) -> None:
     shown = docs(open_page)
     for pre in article(shown, "getAgentStats").locator("pre").all():
         pre.locator("xpath=preceding-sibling::*[1]").get_by_role("button", name="Copy").click()
@@ -49,7 +49,7 @@ def test_docs_examples_are_copied_as_they_are(open_page: OpenPage) -> None:
     assert article(shown, "getAgentStats").locator(".copy span").all_text_contents() == ["curl", "Python"]
 
 
-def test_docs_calls_this_server_with_the_key_of_the_page(open_page: OpenPage) -> None:
+def test_docs_call_this_server_with_the_key_of_the_page(open_page: OpenPage) -> None:
     shown = docs(open_page, path="/")
     add = article(shown, "addMemory")
     add.get_by_role("button", name="Try it").click()
@@ -62,16 +62,16 @@ def test_docs_calls_this_server_with_the_key_of_the_page(open_page: OpenPage) ->
     assert shown.client.recall("support-bot").count == 1
 
     listing = article(shown, "listAgentMemories")
-    listing.get_by_role("button", name="Try it").click()  # with the key that is known now
+    listing.get_by_role("button", name="Try it").click()  # with the stored key
     listing.get_by_role("button", name="Send GET").click()
     expect(listing.get_by_role("status")).to_contain_text("User prefers dark mode")
     assert shown.page.context.cookies() == []
 
 
-def test_docs_sends_the_key_to_no_other_server(open_page: OpenPage) -> None:
+def test_docs_send_the_key_to_no_other_server(open_page: OpenPage) -> None:
     shown = docs(open_page)
-    asked: list[str] = []
-    shown.page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    shown.page.on("request", lambda request: requested.append(request.url))
     listing = article(shown, "listAgents")
     listing.get_by_role("button", name="Try it").click()
     listing.get_by_label("API key").fill(shown.key)
@@ -79,10 +79,10 @@ def test_docs_sends_the_key_to_no_other_server(open_page: OpenPage) -> None:
         listing.get_by_label("Path").fill(path)
         listing.get_by_role("button", name="Send GET").click()
         expect(listing.get_by_role("status")).not_to_have_text("…")
-    assert {url.split("/")[2] for url in asked} <= {shown.url.split("/")[2]}
+    assert {url.split("/")[2] for url in requested} <= {shown.url.split("/")[2]}
 
 
-def test_docs_fold_the_menu_where_there_is_no_room(open_page: OpenPage) -> None:
+def test_docs_fold_the_menu_in_a_narrow_window(open_page: OpenPage) -> None:
     shown = docs(open_page, width=390)
     link = shown.page.locator("nav a[href='#searchMemories']")
     expect(link).to_be_hidden()
@@ -95,7 +95,7 @@ def test_docs_fold_the_menu_where_there_is_no_room(open_page: OpenPage) -> None:
     assert table.evaluate("element => element.scrollWidth > element.clientWidth")
 
 
-def test_docs_have_nothing_serious_for_axe(open_page: OpenPage) -> None:
+def test_axe_finds_nothing_serious_in_docs(open_page: OpenPage) -> None:
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415
 
     shown = docs(open_page)
@@ -107,7 +107,7 @@ def test_docs_have_nothing_serious_for_axe(open_page: OpenPage) -> None:
         return [(one["id"], [node["html"][:200] for node in one["nodes"][:3]]) for one in violations]
 
     assert complaints(None) == []
-    # What is dark differs in its colours alone, and the other articles look like these two.
+    # The dark page differs in its colours alone, and other articles look like these two.
     shown.page.emulate_media(color_scheme="dark")
     alike = {"include": [["nav"], ["article#addMemory"], ["article#listMemories"]]}
     assert complaints(alike, runOnly=["color-contrast"]) == []

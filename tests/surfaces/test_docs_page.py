@@ -23,7 +23,7 @@ METHODS = {"get", "post", "put", "delete"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of the page, and a failure if tags do not nest."""
+    """A parser that reads the page like a browser, and fails if tags do not nest."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -78,17 +78,17 @@ def operations(contract: dict[str, Any]) -> list[dict[str, Any]]:
     return [op for item in contract["paths"].values() for method, op in item.items() if method in METHODS]
 
 
-def test_every_operation_and_schema_has_a_place(page: Page) -> None:
+def test_every_operation_and_schema_has_an_article(page: Page) -> None:
     assert {op["operationId"] for op in operations(CONTRACT)} <= set(page.ids)
     assert {f"schema-{name}" for name in CONTRACT["components"]["schemas"]} <= set(page.ids)
 
 
-def test_ids_are_unique_and_every_link_leads_to_one(page: Page) -> None:
+def test_ids_are_unique_and_links_lead_to_them(page: Page) -> None:
     assert len(page.ids) == len(set(page.ids))
     assert {link.removeprefix("#") for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
-def test_it_names_no_other_host_and_no_script_but_its_own(page: Page) -> None:
+def test_page_names_no_other_host_and_only_its_own_script(page: Page) -> None:
     others = {link for link in page.links if not link.startswith("#")}
     assert others == {"ui/docs.js", "openapi.json", "ui"}
     assert page.tags.count("script") == 1
@@ -100,12 +100,12 @@ def test_every_python_example_runs(page: Page, memtrace_server: MemtraceServer) 
     client = memtrace_server.client()
     examples = [text for name, text in page.examples if name == "Python"]
     assert len(examples) > 25
-    for example in examples[1:]:  # the first makes a client of a server that is not there
+    for example in examples[1:]:  # the first example makes a client of an unreachable server
         with contextlib.suppress(NotFoundError, ConflictError, PermissionDeniedError):
             exec(example, {"client": client})  # noqa: S102
 
 
-def test_a_request_has_the_fields_of_its_body_and_of_its_answer(page: Page) -> None:
+def test_operation_shows_fields_of_its_body_and_its_response(page: Page) -> None:
     article = page.articles["getSessionContext"]
     for field in CONTRACT["components"]["schemas"]["ContextOptions"]["properties"]:
         assert field in article
@@ -113,13 +113,13 @@ def test_a_request_has_the_fields_of_its_body_and_of_its_answer(page: Page) -> N
         assert field in article
 
 
-def test_every_description_can_be_read(page: Page) -> None:
+def test_every_description_is_shown(page: Page) -> None:
     for operation in operations(CONTRACT):
         plain = re.sub(r"`|\*\*", "", operation["description"])
         assert re.sub(r"\s+", " ", plain).strip() in re.sub(r"\s+", " ", page.text)
 
 
-def test_a_call_is_shown_with_the_examples_of_the_contract(page: Page) -> None:
+def test_call_is_shown_with_the_examples_of_the_contract(page: Page) -> None:
     assert "curl http://localhost:9100/api/v1/agents/support-bot/stats" in page.text
     assert "curl -X DELETE 'http://localhost:9100/api/v1/memories?agent_id=support-bot'" in page.text
     assert '-d \'{"agent_id": "support-bot", "metadata": {"task": "onboarding"}}\'' in page.text
@@ -141,7 +141,7 @@ def test_limits_and_defaults_are_shown(page: Page) -> None:
     assert "one of episodic, session, decision, entity" in page.text
 
 
-def test_a_pattern_that_nobody_can_read_is_named_only(page: Page) -> None:
+def test_unreadable_pattern_is_named_and_not_shown(page: Page) -> None:
     longest = max(re.findall(r"matching (\S+)", page.text), key=len)
     assert 20 < len(longest) < 62
     assert "matching a long pattern" in page.articles["schema-Timestamp"]
@@ -149,7 +149,7 @@ def test_a_pattern_that_nobody_can_read_is_named_only(page: Page) -> None:
     assert CONTRACT["components"]["schemas"]["MemoryId"]["pattern"] in page.text
 
 
-def test_no_two_operations_have_one_name() -> None:
+def test_operations_have_unique_names() -> None:
     names = [op["summary"] for op in operations(CONTRACT)]
     assert len(names) == len(set(names))
 
@@ -176,7 +176,7 @@ def test_text_of_the_contract_cannot_become_markup() -> None:
 
     page = Page(render(contract))
 
-    assert page.tags.count("script") == 1  # its own
+    assert page.tags.count("script") == 1  # the page's own script
     assert page.text.count(evil) > 10
 
 
@@ -186,7 +186,7 @@ def test_bold_and_code_are_rendered_but_not_bold_in_code() -> None:
     assert "<p>One <strong>bold</strong> and <code>x**2**3</code> word.</p>\n<p>Two.</p>" in render(contract)
 
 
-def test_the_server_shows_it_to_everybody(live_server: LiveServer) -> None:
+def test_page_needs_no_key(live_server: LiveServer) -> None:
     answer = httpx.get(f"{live_server.url}/docs")
 
     assert answer.headers["content-type"] == "text/html; charset=utf-8"

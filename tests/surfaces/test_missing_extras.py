@@ -1,4 +1,4 @@
-"""Whatever is not installed, one line says what to install: for each adapter, and for each command."""
+"""Missing packages: one line says what to install, for each adapter and each command."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print(json.dumps(said))
 """
 STORE = ["--store", "sqlite:///x.db"]
 HERE = ["--url", "sqlite://"]
-# Every command but --help, as the extra `cli` alone has it.
+# Every command except --help, with the extra `cli` alone.
 COMMANDS = [
     ["remember", "a", "Likes tea", *HERE], ["decide", "a", "b", "c", *HERE], ["recall", "a", *HERE],
     ["search", "tea", *HERE], ["context", "a", *HERE], ["tail", *HERE], ["forget", "mem_1", *HERE],

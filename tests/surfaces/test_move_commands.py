@@ -104,7 +104,7 @@ CHAT: list[dict[str, Any]] = [
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    """A store with two agents, a session, and a memory that supersedes another."""
+    """Return a store with two agents, a session, and a memory that supersedes another."""
     url = f"sqlite:///{tmp_path}/from.db"
     with Memtrace(url) as client:
         session = client.create_session(agent_id="a", metadata={"customer": "anna"})
@@ -115,7 +115,7 @@ def store(tmp_path: Path) -> str:
 
 
 def records(url: str, key: str | None = None) -> list[dict[str, Any]]:
-    """What is stored, without the organisation."""
+    """Return the records of a store, without the organisation."""
     with Memtrace(url, key) as client:
         return [{**record, "org_id": ""} for record in client.export()]
 
@@ -167,7 +167,9 @@ def test_an_organisation_of_a_store_is_exported_by_its_name(tmp_path: Path, comm
     command.fail("export", "--url", "http://localhost:1", "--org", "acme", code=2)
 
 
-def test_a_bad_line_is_named_and_the_rest_goes_on(store: str, tmp_path: Path, command: Commands) -> None:
+def test_bad_lines_are_reported_and_the_others_imported(
+    store: str, tmp_path: Path, command: Commands
+) -> None:
     file = exported(command, tmp_path, "--url", store)
     lines = file.read_text("utf-8").splitlines()
     lines[1:1] = ["", "{", '{"kind": "memory", "content": "no id"}']
@@ -239,7 +241,7 @@ def test_a_claude_code_transcript_becomes_memories_once(tmp_path: Path, command:
     assert (result.event_type, result.content) == ("observation", "code")
 
 
-def test_an_import_of_a_transcript_says_what_it_left_out(tmp_path: Path, command: Commands) -> None:
+def test_import_of_a_transcript_reports_what_it_left_out(tmp_path: Path, command: Commands) -> None:
     snapshot = {"type": "file-history-snapshot", "messageId": "m", "snapshot": {}}
     file = tmp_path / "transcript.jsonl"
     file.write_text("\n".join(map(json.dumps, [snapshot, *CLAUDE_CODE])))
@@ -250,7 +252,7 @@ def test_an_import_of_a_transcript_says_what_it_left_out(tmp_path: Path, command
     assert printed[1:] == ["Left out 2 lines without a message or a tool call."]
 
 
-def test_what_a_tool_was_given_and_returned_is_shortened_by_2000(tmp_path: Path, command: Commands) -> None:
+def test_input_and_output_of_a_tool_are_cut_to_2000_characters(tmp_path: Path, command: Commands) -> None:
     entries = [
         {**CLAUDE_CODE[1], "uuid": f"u-{length}", "message": {"content": [
             {"type": "tool_result", "is_error": True, "content": [{"type": "text", "text": "x" * length}]}
@@ -323,9 +325,7 @@ def test_a_chat_becomes_memories_and_an_entry_without_a_time_is_named(
 
 
 @pytest.mark.parametrize("name", ["timestamp", "created_at"])
-def test_the_time_of_a_message_may_have_the_name_that_apis_give_it(
-    name: str, tmp_path: Path, command: Commands
-) -> None:
+def test_time_of_a_message_may_have_the_name_of_any_api(name: str, tmp_path: Path, command: Commands) -> None:
     file = tmp_path / "chat.json"
     url = f"sqlite:///{tmp_path}/to.db"
     seconds, text, bad = 1_790_000_000, "2026-09-21T16:53:20+02:00", "at noon"
@@ -384,7 +384,7 @@ def test_parts_and_calls_of_tools_in_a_chat_become_memories_once(tmp_path: Path,
     assert memories[1].metadata == {"role": "assistant", "tool": "find"}
 
 
-def test_an_import_of_nothing_does_not_claim_a_store(tmp_path: Path, command: Commands) -> None:
+def test_import_of_nothing_creates_no_store(tmp_path: Path, command: Commands) -> None:
     (tmp_path / "chat.json").write_text('[{"role": "user", "content": "No time"}]')
 
     with pytest.raises(SystemExit):
@@ -426,9 +426,7 @@ def test_a_time_without_a_zone_is_named(tmp_path: Path, command: Commands) -> No
     [("[\n{", "mem0"), ('{\n"results": [', "mem0"), ('[{"role": "user"', "chat")],
     ids=["a list", "an object", "a chat"],
 )
-def test_a_document_that_is_cut_off_is_refused(
-    text: str, form: str, tmp_path: Path, command: Commands
-) -> None:
+def test_truncated_document_is_refused(text: str, form: str, tmp_path: Path, command: Commands) -> None:
     file = tmp_path / "cut.json"
     file.write_text(text)
 
@@ -524,7 +522,7 @@ def test_a_killed_copy_to_a_server_on_postgresql_is_continued(
 
 
 def copy_and_kill(tmp_path: Path, command: Commands, target: str, key: str | None = None) -> None:
-    """Kill a copy half way, and see that the next one goes on."""
+    """Kill a copy half way, and check that the next one continues it."""
     source = f"sqlite:///{tmp_path}/from.db"
     arguments = ["copy", source, target, *(("--to-key", key) if key else ())]
     with Memtrace(source) as client:
@@ -543,7 +541,7 @@ def copy_and_kill(tmp_path: Path, command: Commands, target: str, key: str | Non
     assert said, printed[0]
     copied, existed = (int(number.replace(",", "")) for number in said.groups())
     assert copied + existed == 3_001
-    assert existed >= begun  # more, if a server finished what was on its way
+    assert existed >= begun  # more if a server completed requests under way
     assert printed[1].startswith("Verified 3,000 memories: ")
     assert records(target, key) == records(source)
 
@@ -555,11 +553,11 @@ def is_begun(url: str, key: str | None) -> bool:
     try:
         with Memtrace(f"{url}{read_only}", key, max_retries=0) as client:
             return client.list_memories(limit=1).count > 0
-    except Exception:  # noqa: BLE001 - it is being made
+    except Exception:  # noqa: BLE001 - it is being created
         return False
 
 
-def test_a_copy_that_lost_a_memory_meanwhile_is_told(
+def test_copy_whose_source_lost_a_memory_is_an_error(
     store: str, tmp_path: Path, command: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = f"sqlite:///{tmp_path}/to.db"
@@ -575,7 +573,7 @@ def test_a_copy_that_lost_a_memory_meanwhile_is_told(
     assert "is missing in the copy; run the command again" in command.fail("copy", store, target)
 
 
-def test_a_copy_that_differs_is_told(store: str, tmp_path: Path, command: Commands) -> None:
+def test_copy_that_differs_is_an_error(store: str, tmp_path: Path, command: Commands) -> None:
     target = f"sqlite:///{tmp_path}/to.db"
     changed = [
         {**record, "content": "changed"} if record.get("content") == "new" else record
@@ -590,14 +588,14 @@ def test_a_copy_that_differs_is_told(store: str, tmp_path: Path, command: Comman
 
 
 def messages(*said: str, time: object = "2026-01-01T10:00:00Z") -> list[dict[str, Any]]:
-    """A chat in which people take turns within a moment."""
+    """Return a chat in which two take turns within a moment."""
     roles = ("user", "assistant")
     return [
         {"role": roles[at % 2], "content": content, "time": time} for at, content in enumerate(said)
     ]  # fmt: skip
 
 
-def test_what_is_said_twice_in_a_chat_is_stored_twice_and_in_order(tmp_path: Path, command: Commands) -> None:
+def test_repeated_message_of_a_chat_is_stored_twice_and_in_order(tmp_path: Path, command: Commands) -> None:
     file = tmp_path / "chat.json"
     url = f"sqlite:///{tmp_path}/to.db"
     said = ["yes", "sure?", *["yes", "sure"] * 20]
@@ -614,9 +612,7 @@ def test_what_is_said_twice_in_a_chat_is_stored_twice_and_in_order(tmp_path: Pat
     assert len({memory.session_id for memory in stored}) == 1
 
 
-def test_chats_of_two_files_are_two_sessions_even_if_they_begin_alike(
-    tmp_path: Path, command: Commands
-) -> None:
+def test_chats_of_two_files_that_begin_alike_are_two_sessions(tmp_path: Path, command: Commands) -> None:
     url = f"sqlite:///{tmp_path}/to.db"
     for name in ("anna", "ben"):
         file = tmp_path / f"{name}.json"
@@ -644,7 +640,7 @@ def test_the_session_and_the_agent_of_a_chat_can_be_named(tmp_path: Path, comman
 
 
 @pytest.mark.parametrize("form", ["chat", "claude-code"])
-def test_what_was_said_elsewhere_is_known_from_its_import_on(
+def test_as_of_shows_imported_memories_from_their_import_on(
     form: str, tmp_path: Path, command: Commands
 ) -> None:
     file = tmp_path / "file"
@@ -705,7 +701,7 @@ def test_users_of_mem0_become_agents_and_categories_tags(tmp_path: Path, command
         "empty list",
     ],
 )
-def test_a_format_is_found_out_by_what_is_in_the_file(
+def test_format_is_detected_from_the_content_of_the_file(
     text: str, imported: int, tmp_path: Path, command: Commands
 ) -> None:
     file = tmp_path / "file"
@@ -732,7 +728,7 @@ def test_a_format_is_found_out_by_what_is_in_the_file(
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_entry_of_another_shape_is_named_and_the_rest_goes_on(
+def test_entry_of_another_shape_is_reported_and_others_imported(
     entry: dict[str, Any], reason: str, tmp_path: Path, command: Commands
 ) -> None:
     good = {"id": 2, "memory": "y", "created_at": 6} if "memory" in entry else messages("Hi")[0]
@@ -747,7 +743,7 @@ def test_an_entry_of_another_shape_is_named_and_the_rest_goes_on(
     assert printed.out.startswith("Imported 1 record ")
 
 
-def test_blocks_of_a_transcript_without_a_text_are_passed_over(tmp_path: Path, command: Commands) -> None:
+def test_blocks_of_a_transcript_without_a_text_are_skipped(tmp_path: Path, command: Commands) -> None:
     odd = {**CLAUDE_CODE[1], "uuid": "u0", "parentUuid": ["u"], "message": {"content": [
         {"type": "text", "text": None}, {"type": "text"}, "a", {"type": "tool_result"}, {"type": "tool_use"},
     ]}}  # fmt: skip
@@ -759,9 +755,7 @@ def test_blocks_of_a_transcript_without_a_text_are_passed_over(tmp_path: Path, c
     assert printed.startswith("Imported 5 records ")
 
 
-def test_a_memory_of_a_transcript_that_is_refused_is_named_by_its_line(
-    tmp_path: Path, command: Commands
-) -> None:
+def test_refused_memory_of_a_transcript_is_named_by_its_line(tmp_path: Path, command: Commands) -> None:
     many = {**CLAUDE_CODE[2], "message": {"content": [{"type": "tool_use", "name": "a"}] * 3}}
     file = tmp_path / "transcript.jsonl"
     file.write_text("\n".join(map(json.dumps, [many, {**CLAUDE_CODE[1], "sessionId": 7}])))

@@ -19,7 +19,7 @@ from memtrace.integrations.openai_agents import MemtraceSession, memtrace_tools
 
 
 class ScriptedModel(Model):
-    """Answers with the next of its outputs, and remembers what it was given."""
+    """Respond with the next of its outputs, and record its input."""
 
     def __init__(self, *outputs) -> None:
         self.outputs = list(outputs)

@@ -1,4 +1,4 @@
-"""The `memtrace` command: organisations, keys, and what it says when it fails."""
+"""Operators' commands: organisations, keys, and errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def run(store: str, command: Commands) -> Commands:
-    """Runs commands on a store of their own."""
+    """Return a function that runs commands on a new store."""
     assert store
     return command
 

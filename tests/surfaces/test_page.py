@@ -1,4 +1,4 @@
-"""The page at /ui, in a real browser: each view, what comes in by itself, and what it lets people do."""
+"""The page at /ui in a real browser: each view, live updates, and actions."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_memory_shows_all_fields_and_what_is_around_it(open_page: OpenPage) -> N
     for field in (str(memory.id), "support-bot", "chat-anna-3", "entity", "general", "0.8", memory.org_id):
         assert field in facts
     assert "Anna lives at Lindenstraße 12, Berlin" in facts
-    assert len(shown.contents) == 6  # all of its session
+    assert len(shown.contents) == 6  # all memories of its session
     assert shown.page.locator(".memory[aria-current]").locator(".content").text_content() == memory.content
     shown.page.get_by_role("link", name="Anna lives at Lindenstraße").click()
     expect(shown.page.locator(".superseded")).to_contain_text("Hafenweg 3, Hamburg")
@@ -158,7 +158,7 @@ def test_search_goes_on_where_a_page_ends(open_page: OpenPage) -> None:
     expect(shown.page.locator(".memory")).to_have_count(10)
 
 
-def test_context_is_to_the_letter_what_the_model_is_given(open_page: OpenPage) -> None:
+def test_context_is_exactly_the_text_for_the_model(open_page: OpenPage) -> None:
     shown = open_page(fill=fill)
     shown.go("#/context?agent_id=support-bot&max_tokens=300&query=Where+does+Anna+live%3F")
     options: Any = {"max_tokens": 300, "query": "Where does Anna live?", "format": "json"}
@@ -219,7 +219,7 @@ VIEWS = {
 
 @pytest.fixture(scope="module")
 def everyones_key(live_server: LiveServer) -> str:
-    """A key of an organisation with the sample, which tests that only read share."""
+    """Return a key of an organisation with the sample, for tests that only read."""
     from memtrace import Memtrace  # noqa: PLC0415
 
     key = create_key(live_server)
@@ -247,7 +247,7 @@ def test_each_view_can_be_had_as_json_python_and_curl(
         shown.go(place)
         exec(copied("Copy Python"), {})  # noqa: S102
         assert "support-bot" in capsys.readouterr().out
-        told = answer_to(copied("Copy curl"), shown.key)
+        told = response_to(copied("Copy curl"), shown.key)
         shown.page.get_by_role("link", name="JSON").click()
         shown.page.get_by_role("heading", name="As JSON").wait_for()
         for volatile in ("query_time_ms", "next_cursor"):
@@ -258,8 +258,8 @@ def test_each_view_can_be_had_as_json_python_and_curl(
         shown.settle(place)
 
 
-def answer_to(curl: str, key: str) -> Any:
-    """What a command would print, without needing curl."""
+def response_to(curl: str, key: str) -> Any:
+    """Send the request of a curl command, without curl, and return its JSON."""
     words = shlex.split(curl.replace("\\\n", " "))[1:]
     method = url = header = ""
     body: str | None = None
@@ -288,10 +288,10 @@ def test_a_view_that_does_not_exist_says_so(open_page: OpenPage) -> None:
     assert "since" in (shown.page.locator("main").text_content() or "")
 
 
-# --- what comes in by itself
+# --- live updates
 
 
-def test_new_memories_come_in_by_themselves_where_they_belong(open_page: OpenPage) -> None:
+def test_new_memories_appear_in_their_order(open_page: OpenPage) -> None:
     shown = open_page(fill=fill)
     status = shown.page.locator(".live")
     expect(status).to_contain_text("Live")
@@ -305,7 +305,7 @@ def test_new_memories_come_in_by_themselves_where_they_belong(open_page: OpenPag
     assert shown.contents[place + 1].startswith("How do I cancel")
 
 
-def test_what_supersedes_takes_the_place_of_what_was_true(open_page: OpenPage) -> None:
+def test_superseding_memory_replaces_the_superseded_one(open_page: OpenPage) -> None:
     shown = open_page(fill=lambda client: client.remember("a", "Anna lives in Berlin"))
     old = shown.client.recall("a").memories[0]
     shown.client.remember("a", "Anna lives in Hamburg", supersedes=old.id)
@@ -314,7 +314,7 @@ def test_what_supersedes_takes_the_place_of_what_was_true(open_page: OpenPage) -
     assert shown.contents == ["Anna lives in Hamburg"]
 
 
-def test_new_memories_of_other_filters_stay_out(open_page: OpenPage) -> None:
+def test_new_memories_outside_of_the_filters_do_not_appear(open_page: OpenPage) -> None:
     shown = open_page("#/?agent_id=a", fill=lambda client: client.remember("a", "First"))
     shown.client.remember("b", "Of another agent")
     shown.client.remember("a", "Second")
@@ -333,7 +333,7 @@ def test_new_memories_wait_while_the_reader_is_further_down(open_page: OpenPage)
     expect(shown.page.locator(".live")).to_contain_text("Paused · 1 new")
     assert "New" not in shown.contents
 
-    # A click by playwright may scroll, after which there is nothing to show.
+    # A click by playwright may scroll, after which nothing is left to show.
     shown.page.get_by_role("button", name="Show").dispatch_event("click")
     expect(shown.page.locator(".memory .content").first).to_have_text("New")
     expect(shown.page.locator(".live")).to_contain_text("Live")
@@ -348,7 +348,7 @@ def test_a_dialogue_grows_at_its_end(open_page: OpenPage) -> None:
     expect(shown.page.locator(".memory .content").last).to_have_text("Good bye")
 
 
-def test_page_survives_a_server_that_goes_and_comes_back(open_page: OpenPage, tmp_path: Path) -> None:
+def test_page_survives_a_restart_of_the_server(open_page: OpenPage, tmp_path: Path) -> None:
     with LiveServer(tmp_path) as server:
         key, port = server.key, server.url.rpartition(":")[2]
         follower = open_page(url=server.url, key=key, fill=lambda client: client.remember("a", "Before"))
@@ -366,16 +366,16 @@ def test_page_survives_a_server_that_goes_and_comes_back(open_page: OpenPage, tm
         expect(reader.page.get_by_role("alert")).to_be_hidden()
 
 
-# --- very many
+# --- many memories
 
 
-def test_of_very_many_memories_the_document_has_those_in_sight(open_page: OpenPage) -> None:
+def test_document_has_only_the_memories_in_sight(open_page: OpenPage) -> None:
     def fill(client: Memtrace) -> None:
         client.add_memories([{"agent_id": "a", "content": f"Number {n}"} for n in range(1000)])
 
     shown = open_page(fill=fill)
     assert 50 <= len(shown.contents) <= 150
-    for _ in range(600):  # a machine that is busy needs more of them than others
+    for _ in range(600):  # a busy machine needs more of them
         shown.page.keyboard.press("End")
         if shown.page.get_by_text("Number 0", exact=True).count():
             break
@@ -389,7 +389,7 @@ def test_of_very_many_memories_the_document_has_those_in_sight(open_page: OpenPa
     expect(shown.page.get_by_text("Number 0", exact=True)).to_have_count(0)
 
 
-def test_of_ten_thousand_memories_the_first_page_is_loaded(
+def test_only_the_first_page_of_ten_thousand_memories_is_loaded(
     open_page: OpenPage, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     def fill(client: Memtrace) -> None:
@@ -409,7 +409,7 @@ def test_of_ten_thousand_memories_the_first_page_is_loaded(
     record_testsuite_property("first_memories_of_10000_ms", shown.page.evaluate(duration))
 
 
-# --- acting
+# --- actions
 
 
 def test_one_memory_is_forgotten_after_a_confirmation_that_quotes_it(open_page: OpenPage) -> None:
@@ -445,7 +445,7 @@ def test_memories_are_forgotten_by_filter_after_they_are_counted(open_page: Open
     assert shown.client.get_agent_stats("support-bot").memory_count == 19
 
 
-def test_export_has_all_that_is_shown_and_can_be_imported(open_page: OpenPage) -> None:
+def test_export_has_all_shown_memories_and_can_be_imported(open_page: OpenPage) -> None:
     def fill(client: Memtrace) -> None:
         first, *_ = client.add_memories(
             [{"agent_id": "a", "content": f"{n}", "metadata": {"exact": 1.0}} for n in range(1000)]
@@ -462,7 +462,7 @@ def test_export_has_all_that_is_shown_and_can_be_imported(open_page: OpenPage) -
     assert len(lines) == 1001
     assert '"exact":1.0' in lines[0]
     other = open_page()
-    assert other.client.import_(lines).rejected  # their ids are taken, in the same store
+    assert other.client.import_(lines).rejected  # the ids exist already in the same store
     shown.client.forget_all(agent_id="a")
     assert shown.client.import_(lines).imported == 1001
     assert shown.client.recall("a", limit=1).memories[0].importance == 1.0
@@ -472,7 +472,7 @@ def test_export_has_all_that_is_shown_and_can_be_imported(open_page: OpenPage) -
 # --- keys
 
 
-def test_key_is_asked_for_once_and_kept_in_the_tab_alone(open_page: OpenPage) -> None:
+def test_key_is_requested_once_and_kept_in_the_tab_alone(open_page: OpenPage) -> None:
     shown = open_page(None)
     urls: list[str] = []
     shown.page.on("request", lambda request: urls.append(request.url))
@@ -495,7 +495,7 @@ def test_key_is_asked_for_once_and_kept_in_the_tab_alone(open_page: OpenPage) ->
     assert shown.page.evaluate("sessionStorage.length") == 0
 
 
-def test_key_in_the_url_leaves_it_at_once(open_page: OpenPage) -> None:
+def test_key_in_the_url_is_removed_at_once(open_page: OpenPage) -> None:
     shown = open_page()
     assert shown.page.url == f"{shown.url}/ui#/"
     shown.page.go_back()
@@ -529,7 +529,7 @@ def test_key_that_is_limited_to_an_agent_shows_that_agent(
     assert len(shown.contents) == 3
 
 
-def test_key_that_is_revoked_meanwhile_is_asked_for_again(
+def test_key_that_is_revoked_meanwhile_is_requested_again(
     open_page: OpenPage, live_server: LiveServer
 ) -> None:
     shown = open_page(None, fill=fill)
@@ -539,7 +539,7 @@ def test_key_that_is_revoked_meanwhile_is_asked_for_again(
     shown.page.get_by_label("API key").wait_for()
 
 
-def test_without_keys_the_page_asks_for_none(open_page: OpenPage, tmp_path: Path) -> None:
+def test_page_of_a_server_without_keys_requests_none(open_page: OpenPage, tmp_path: Path) -> None:
     with LiveServer(tmp_path, "--no-auth") as server:
         shown = open_page(
             None, url=server.url, key="mtk_none", fill=lambda client: client.remember("a", "Open")
@@ -550,7 +550,7 @@ def test_without_keys_the_page_asks_for_none(open_page: OpenPage, tmp_path: Path
         assert shown.page.get_by_role("button", name="Forget key").count() == 0
 
 
-# --- what is stored is hostile
+# --- hostile memories
 
 
 def test_stored_text_never_becomes_markup_in_any_view(open_page: OpenPage) -> None:
@@ -595,7 +595,7 @@ def test_hidden_characters_are_shown_as_escapes(open_page: OpenPage) -> None:
     assert shown.page.locator(".content .escape").count() == 7
 
 
-def test_a_very_long_memory_is_cut_in_lists_and_whole_alone(open_page: OpenPage) -> None:
+def test_very_long_memory_is_cut_in_lists_and_complete_alone(open_page: OpenPage) -> None:
     shown = open_page(fill=lambda client: client.remember("a", "x" * 60_000))
     assert "59,000 more characters" in (shown.page.locator(".content").text_content() or "")
     shown.page.locator(".when").click()
@@ -603,7 +603,7 @@ def test_a_very_long_memory_is_cut_in_lists_and_whole_alone(open_page: OpenPage)
     assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
-# --- for everybody
+# --- accessibility
 
 
 def test_each_view_fits_a_narrow_window(open_page: OpenPage, everyones_key: str) -> None:
@@ -622,7 +622,7 @@ def test_axe_finds_nothing_serious_in_any_view(scheme: str, open_page: OpenPage,
     shown = open_page(key=everyones_key, color_scheme=scheme)
     options: dict[str, Any] = {"resultTypes": ["violations"]}
     if scheme == "dark":
-        options["runOnly"] = ["color-contrast"]  # nothing else is another
+        options["runOnly"] = ["color-contrast"]  # no other view is requested
     for view in EVERYTHING:
         show(shown, view)
         found = [
@@ -636,7 +636,7 @@ EVERYTHING = [*VIEWS, "memory", "json", "key"]
 
 
 def show(shown: Shown, view: str) -> None:
-    """Show a view of a page that is open; the last of them forgets the key."""
+    """Show a view of an open page; the last of them removes the key."""
     if view == "key":
         shown.page.evaluate("sessionStorage.clear()")
         shown.page.reload()
@@ -656,7 +656,7 @@ def test_dark_mode_follows_the_system(open_page: OpenPage, everyones_key: str) -
     assert dark.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-def test_the_page_is_worked_by_keyboard_alone(open_page: OpenPage) -> None:
+def test_page_can_be_used_by_keyboard_alone(open_page: OpenPage) -> None:
     shown = open_page(None, fill=fill)
     press = shown.page.keyboard.press
     shown.page.goto(f"{shown.url}/ui")
@@ -683,7 +683,7 @@ def test_the_page_is_worked_by_keyboard_alone(open_page: OpenPage) -> None:
     assert "Asked the carrier about parcel 5023" not in shown.contents
 
 
-def test_the_page_has_landmarks_and_says_what_comes_in(open_page: OpenPage) -> None:
+def test_page_has_landmarks_and_announces_new_memories(open_page: OpenPage) -> None:
     shown = open_page("#/search")
     for role in ("banner", "main", "search"):
         assert shown.page.get_by_role(role).count() == 1

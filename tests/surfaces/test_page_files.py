@@ -1,4 +1,4 @@
-"""What the page is made of, and how the server sends it."""
+"""The files of the page: their size, their content, and how the server sends them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_page_takes_less_than_60_kilobytes() -> None:
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_no_file_of_the_page_can_make_markup_of_text(name: str) -> None:
+def test_no_file_of_the_page_turns_text_into_markup(name: str) -> None:
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\b|new Function"
     assert not re.search(forbidden + "|srcdoc|style=", SOURCES[name])
 
@@ -51,7 +51,7 @@ def test_the_page_is_public_with_a_strict_policy(live_server: LiveServer) -> Non
     policy = dict(part.split(" ", 1) for part in page.headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'self'"
     assert policy["require-trusted-types-for"] == "'script'"
-    assert not {"script-src", "style-src"} & policy.keys()  # nothing is let through besides
+    assert not {"script-src", "style-src"} & policy.keys()  # no other source is allowed
     assert page.headers["x-content-type-options"] == "nosniff"
     assert "set-cookie" not in page.headers
     assert not re.search(r"<style|<script>|\bon\w+=", page.text)
@@ -70,6 +70,6 @@ def test_each_file_of_the_page_has_its_type(live_server: LiveServer, name: str, 
 @pytest.mark.parametrize(
     "name", ["none.js", "index.html", "..%2Fapp.py", "%2e%2e%2fapp.py", "main", ".js", "x" * 128, "%00.js"]
 )
-def test_what_is_no_file_of_the_page_is_not_found(live_server: LiveServer, name: str) -> None:
+def test_other_paths_of_the_page_are_not_found(live_server: LiveServer, name: str) -> None:
     response = httpx.get(f"{live_server.url}/ui/{name}")
     assert (response.status_code, response.json()["code"]) == (404, "not_found")

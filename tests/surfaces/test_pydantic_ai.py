@@ -15,14 +15,14 @@ from memtrace.integrations.pydantic_ai import MemtraceMemory, memtrace_toolset
 
 
 def scripted(*parts):
-    """A model that answers with the next part, and keeps what it was given."""
+    """Return a model that responds with the next part, and records its input."""
     script, given = list(parts), []
 
-    def answer(messages, info):
+    def respond(messages, info):
         given.append((messages, info))
         return ModelResponse(parts=[script.pop(0)])
 
-    return FunctionModel(answer), given
+    return FunctionModel(respond), given
 
 
 def test_every_tool_works_with_the_test_model(client, run):
@@ -68,7 +68,7 @@ def test_a_capability_records_what_happened(blocking_client, run):
     ]
 
 
-def test_a_second_run_knows_what_the_first_was_told(client, run):
+def test_second_run_knows_the_prompt_of_the_first(client, run):
     model, given = scripted(TextPart("Hello Ann"), TextPart("You are Ann"))
     agent = Agent(model, capabilities=[MemtraceMemory(client, "a")])
     run(agent.run("I am Ann"))

@@ -1,4 +1,4 @@
-"""What `memtrace serve` says when it starts, or why it does not."""
+"""`memtrace serve` as it starts, or why it does not."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LOST = "memtrace key create --role admin --store sqlite:///"
 
 @contextmanager
 def on_a_terminal(folder: Path, *arguments: str) -> Iterator[str]:
-    """Run a server on a terminal; what it says until it has started."""
+    """Run a server on a terminal, and return its output until it has started."""
     master, terminal = pty.openpty()
     with subprocess.Popen([*SERVE, *arguments], cwd=folder, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
         said = ""
-        while not re.search(r"API key of .*\r\n", said):  # which a first start says last
+        while not re.search(r"API key of .*\r\n", said):  # the last line of a first start
             said += os.read(master, 10_000).decode()
         try:
             yield said
@@ -44,7 +44,7 @@ def on_a_terminal(folder: Path, *arguments: str) -> Iterator[str]:
 
 
 def start(folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> tuple[str, str]:
-    """Start a server without a terminal and end it; what it said on standard output and standard error."""
+    """Start a server without a terminal, end it, and return its standard output and standard error."""
     with subprocess.Popen(
         [*SERVE, "--store", "sqlite:///memtrace.db", *arguments],
         cwd=folder, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8",
@@ -58,7 +58,7 @@ def start(folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
         return process.stdout.read() if process.stdout else "", log
 
 
-def test_a_server_on_a_terminal_says_where_it_is_and_how_to_get_a_key(tmp_path: Path) -> None:
+def test_server_on_a_terminal_prints_its_url_and_how_to_get_a_key(tmp_path: Path) -> None:
     with on_a_terminal(tmp_path, "--store", "sqlite:///memtrace.db") as said:
         url = re.search(r"Memtrace serves on (http://\S+)", said)
         key = KEY.search(said)
@@ -134,7 +134,7 @@ def test_a_first_key_that_cannot_be_shown_is_no_end_of_the_server(tmp_path: Path
     assert "Finished server process" in log
 
 
-def test_a_start_with_keys_says_how_many_there_are_and_shows_none(tmp_path: Path) -> None:
+def test_start_with_keys_prints_their_number_and_none_of_them(tmp_path: Path) -> None:
     start(tmp_path)
 
     out, log = start(tmp_path)
@@ -149,7 +149,7 @@ def test_a_start_is_logged_at_any_level(tmp_path: Path) -> None:
     assert [json.loads(line)["logger"] for line in log.splitlines()] == ["memtrace_server.start"]
 
 
-def test_a_start_without_authentication_says_so(tmp_path: Path) -> None:
+def test_start_without_authentication_is_a_warning(tmp_path: Path) -> None:
     out, log = start(tmp_path, "--no-auth")
 
     assert out == ""

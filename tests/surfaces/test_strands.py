@@ -17,7 +17,7 @@ from memtrace.integrations.strands import MemtraceMemoryStore, MemtraceSessionRe
 
 
 class Scripted(Model):
-    """Answers with its texts, one after the other."""
+    """Respond with its texts, one after the other."""
 
     def __init__(self, *texts: str) -> None:
         self.texts = list(texts)

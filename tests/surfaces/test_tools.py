@@ -1,4 +1,4 @@
-"""The clients' methods as tools, and the models as types, of frameworks: nothing of ours wraps them."""
+"""Clients' methods as tools of frameworks, and models as types, without any wrapper."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DESCRIBED = {"content": "What happened, in words; stored exactly as given."}
 
 
 def methods(client: Any) -> list[Callable[..., Any]]:
-    """The methods of a client that agents use."""
+    """Return the methods of a client that agents use."""
     names = ("remember", "decide", "recall", "list_memories", "search_memories", "get_agent_context")
     return [getattr(client, name) for name in names]
 
@@ -91,7 +91,7 @@ def test_methods_are_tools_of_langchain(memtrace: Memtrace) -> None:
 
 
 class Turn(pydantic.BaseModel):
-    """A model of a program's, with ours in it."""
+    """A user's model with a model of the SDK in it."""
 
     memory: Memory
     page: MemoryList | None = None

@@ -33,7 +33,7 @@ LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/ui#key=(\S+)")
 
 @contextmanager
 def running(*arguments: str, **environment: str) -> Iterator[tuple[str, str]]:
-    """Run `memtrace ui` while this is entered; gives its URL and its key."""
+    """Run `memtrace ui` in a `with` block, and yield its URL and its key."""
     process = subprocess.Popen(
         [sys.executable, "-m", "memtrace", "ui", *arguments],
         env=os.environ | environment,
@@ -92,7 +92,7 @@ def test_ui_shows_the_page_over_a_server_and_keeps_its_key(
         shown.page.get_by_text("Live through it").wait_for()
 
 
-def test_ui_answers_to_nobody_without_its_key(store: str) -> None:
+def test_ui_refuses_requests_without_its_key(store: str) -> None:
     with running(store, "--no-open") as (url, key):
         api = f"{url}/api/v1/memories"
         bearer = {"authorization": f"Bearer {key}x"}
@@ -105,7 +105,7 @@ def test_ui_answers_to_nobody_without_its_key(store: str) -> None:
         assert httpx.get(f"{url}/ui").status_code == 200
 
 
-def test_ui_answers_to_no_other_name_and_listens_on_this_machine_only(store: str) -> None:
+def test_ui_accepts_only_names_and_addresses_of_this_machine(store: str) -> None:
     with running(store, "--no-open") as (url, key):
         for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example"):
             for path in ("/ui", "/api/v1/memories"):
@@ -120,24 +120,24 @@ def test_ui_answers_to_no_other_name_and_listens_on_this_machine_only(store: str
 
 def test_ui_opens_the_browser_by_a_file_that_only_its_user_can_read(store: str, tmp_path: Path) -> None:
     browser = tmp_path / "browser"
-    told = tmp_path / "told"
+    opened = tmp_path / "opened"
     script = f"""#!/bin/sh
-cp "${{1#file://}}" '{told}'
-echo "$1" > '{told}.url'
+cp "${{1#file://}}" '{opened}'
+echo "$1" > '{opened}.url'
 """
     browser.write_text(script, "utf-8")
     browser.chmod(0o700)
     with running(store, BROWSER=str(browser)) as (url, key):
-        httpx.get(f"{url}/ui").raise_for_status()  # answered once the browser has been started
-        argument = Path(f"{told}.url").read_text("utf-8")
+        httpx.get(f"{url}/ui").raise_for_status()  # responds once the browser has been started
+        argument = Path(f"{opened}.url").read_text("utf-8")
         assert key not in argument
-        assert f"{url}/ui#key={key}" in told.read_text("utf-8")
+        assert f"{url}/ui#key={key}" in opened.read_text("utf-8")
         folder = Path(argument.strip().removeprefix("file://")).parent
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not folder.exists()
 
 
-def test_ui_says_in_a_line_why_it_cannot_start(
+def test_ui_that_cannot_start_is_an_error_of_one_line(
     command: Commands, tmp_path: Path, memtrace_server: MemtraceServer
 ) -> None:
     assert "there is no such file" in command.fail("ui", f"sqlite:///{tmp_path}/none.db", "--no-open", code=2)
