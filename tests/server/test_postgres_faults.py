@@ -513,7 +513,7 @@ def test_sweep_keeps_up_with_added_memories(postgres_url: str) -> None:
 def test_group_that_no_thread_takes_fails_and_frees_its_lane() -> None:
     store: Any = open_store("postgresql://nobody@127.0.0.1:1/x")
     store.tend()
-    store._lanes.shutdown()  # noqa: SLF001 - as at the interpreter's end
+    store._groups.close()  # noqa: SLF001 - as at the interpreter's end
     for _ in range(4):
         done: Future[Any] = Future()
         store.submit([Write(run=lambda _: None)], done.set_result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 import select
 import socket
 import threading
@@ -25,7 +26,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8Dumper
 
 from memtrace_server.deadlines import Deadline
-from memtrace_server.store.protocol import StoreUnavailable
+from memtrace_server.store.protocol import StoreBusy, StoreUnavailable
 from memtrace_server.store_url import StoreUrl
 
 Connection = psycopg.Connection[TupleRow]
@@ -60,6 +61,17 @@ LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 
 STALE = (errors.ReadOnlySqlTransaction,)
 """Errors of a server that was the primary when the connection was opened."""
+
+CONFLICTS = (
+    errors.UniqueViolation,
+    errors.SerializationFailure,
+    errors.DeadlockDetected,
+    errors.LockNotAvailable,
+)
+"""Errors of a conflict with another transaction, after which a transaction can be repeated."""
+
+_REFUSED = "the database cannot do it now"
+_BACKOFF = 0.02  # maximum seconds, times the attempts, before a transaction is repeated
 
 
 class Connections:
@@ -134,9 +146,27 @@ class Connections:
         self.drop_idle()
         self._watchdog.close()
 
-    def unavailable(self, reason: str, error: psycopg.Error) -> StoreUnavailable:
+    @contextmanager
+    def translated(self, deadline: Deadline | None = None) -> Iterator[None]:
+        """Convert operational errors of PostgreSQL to StoreUnavailable."""
+        try:
+            yield
+        except errors.LockNotAvailable as error:
+            raise self.unavailable(error) from error
+        except (*CONFLICTS, psycopg.DataError):
+            raise
+        except (*LOST, errors.InsufficientPrivilege, *STALE) as error:
+            if deadline is not None:
+                deadline.check()
+            raise self.unavailable(error) from error
+
+    def unavailable(self, error: psycopg.Error, reason: str = _REFUSED) -> StoreUnavailable:
         """Convert an error of PostgreSQL or its driver to the error for callers."""
         return StoreUnavailable(reason, self._location, self._location.redacted(reason_of(error)))
+
+    def busy(self) -> StoreBusy:
+        """Return the error for callers after too many conflicts."""
+        return StoreBusy("others write to it all the time; try again later", self._location)
 
     def _connect(self, ends_at: float) -> Connection:
         if self._is_closed:
@@ -154,7 +184,7 @@ class Connections:
                 ),
             )
         except psycopg.Error as error:
-            raise self.unavailable("cannot connect", error) from None
+            raise self.unavailable(error, "cannot connect") from None
         try:
             connection.prepared_max = _PREPARED
             connection.adapters.register_dumper(int, Int8Dumper)  # one statement for numbers of any size
@@ -166,7 +196,7 @@ class Connections:
                     _set(connection, {"client_connection_check_interval": _CHECKED})
         except psycopg.Error as error:
             connection.close()
-            raise self.unavailable("cannot connect", error) from None
+            raise self.unavailable(error, "cannot connect") from None
         except BaseException:
             connection.close()
             raise
@@ -207,6 +237,12 @@ def _has_input(connection: Connection) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def step_back(attempt: int, ends_at: float) -> None:
+    """Wait for a random time, which grows with each attempt."""
+    delay = random.uniform(0, _BACKOFF) * min(attempt, 10)  # noqa: S311 - any will do
+    time.sleep(max(0.0, min(delay, ends_at - time.monotonic())))
 
 
 def is_lost(connection: Connection) -> bool:

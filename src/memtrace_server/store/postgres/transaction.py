@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -88,6 +89,10 @@ class Clock:
     def next(self, now: int) -> int:
         """Return a row number greater than all earlier ones."""
         return max(now, self.last + 1)
+
+    def leap(self) -> None:
+        """Advance above existing rows, as another process may have the same clock, or be ahead."""
+        self.last = max(self.last + random.randrange(1, 1_000), times.now())  # noqa: S311
 
 
 class PostgresTransaction(Facts):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 from memtrace_server import times
 from memtrace_server.deadlines import Deadline, end_of_wait, observed
+from memtrace_server.store.groups import Spoilt
 from memtrace_server.store.probing import Probes
 from memtrace_server.store.protocol import (
     Outcome,
@@ -297,8 +298,8 @@ class SqliteStore:
         with self._translated():
             try:
                 outcomes = self._end(connection, groups.do(connection, writes, self._take_known()))
-            except (groups.Spoilt, sqlite3.Error) as error:
-                if len(writes) == 1 and not isinstance(error, groups.Spoilt):
+            except (Spoilt, sqlite3.Error) as error:
+                if len(writes) == 1 and not isinstance(error, Spoilt):
                     raise  # there is no other write in the group
                 begin(connection, end_of_wait(None, PATIENCE))
                 done = groups.do(connection, writes, self._take_known(), carefully=True)

@@ -103,9 +103,8 @@ class SqliteTransaction(Facts):
         """Write all pending changes."""
         self.flush()
 
-    def go_back(self) -> None:
-        """Drop pending changes; the caller rolls back the changes that were written since `flush`."""
-        self.forget_what_is_known()
+    def forget_what_is_known(self) -> None:
+        super().forget_what_is_known()
         self._long.clear()
         self.known.clear()
 
