@@ -1,11 +1,10 @@
-"""The schema, as the steps that lead to it. A released step never changes; a new one goes to the end.
+"""The schema, as a list of steps. A released step never changes; new steps are appended.
 
-The tables lie in a schema of their own, `memtrace`: other programs have a `sessions` and `migrations`, too. A
-`search_path` that the URL, the role or the database sets names another.
+The tables have their own schema, `memtrace`, because other programs have tables such as `sessions`, too. A
+`search_path` that is set by the URL, the role or the database names another schema.
 
-Every primary key and every unique index begins with the organisation, and so does every query, so that a
-distributed PostgreSQL can shard by it. `orgs`, `keys`, `secrets`, `audit` and `migrations` are small; there
-they are reference tables.
+Every primary key, unique index and query begins with the organisation, so that a distributed PostgreSQL can
+shard by it. `orgs`, `keys`, `secrets`, `audit` and `migrations` are small, and become reference tables.
 """
 
 from __future__ import annotations
@@ -241,11 +240,11 @@ _STEPS: Mapping[str, _Step] = {
 
 
 class Pieces(enum.Enum):
-    """How pieces of text are found."""
+    """How memories with a part of a text are found."""
 
-    INDEXED = "by an index"
-    NOT_INDEXED = "by looking through all memories until there is an index"
-    IMPOSSIBLE = "by looking through all memories"
+    INDEXED = "by an index of trigrams"
+    NOT_INDEXED = "by a scan of all memories until the index exists"
+    IMPOSSIBLE = "by a scan of all memories"
 
 
 _LOCK = "lock"
@@ -256,34 +255,34 @@ _IS_BEGUN = "to_regclass('memories_by_piece') IS NOT NULL"
 _IS_BEING_INDEXED = (
     "EXISTS (SELECT 1 FROM pg_stat_progress_create_index WHERE relid = to_regclass('memories'))"
 )
-# No row is locked instead, as for migrations: an index is made concurrently in no transaction that could.
+# Migrations lock a row instead, but an index that is created concurrently has no transaction.
 _TRY_TO_INDEX = f"SELECT pg_try_advisory_lock({0x6D656D74}, to_regclass('memories')::oid::int)"  # "memt"
 _UNTIL_NEXT = 0.5  # seconds
 _INDEXINGS = 2
-_GROWING = {  # tables, with the bytes of a thousand rows or two
+_GROWING = {  # tables, with the size of one or two thousand rows in bytes
     "memories": 1 << 20,
     **dict.fromkeys(
         ("originals", "duplicates", "answers", "agents", "sessions", "counts", "recent_counts"), 1 << 17
     ),
 }
-_LARGE = 32 << 20  # bytes that take no second to look at
-# What PostgreSQL says of a thing that another process makes at the same moment.
+_LARGE = 32 << 20  # bytes of a table that is analysed in less than a second
+# Errors for an object that another process creates at the same moment.
 _MADE_BY_ANOTHER = (errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject)
 _TRIGRAMS = (
     "CREATE INDEX{} IF NOT EXISTS memories_by_piece ON memories"
     f" USING gin (folded {{}}gin_trgm_ops, {periods.of_pieces()})"
 )
 _LEAP = 1 << 50
-"""Places; as many as the billion transactions have that a restore or a failover may have lost."""
+"""Number of positions; a billion transactions, which a restore or a failover may have lost, have as many."""
 
-# What databases say that only speak PostgreSQL's language, or do not tell which one they are.
-_NOT_TOLD = (errors.UndefinedFunction, errors.InsufficientPrivilege, errors.FeatureNotSupported)
+# Errors of databases that are compatible with PostgreSQL, or do not return the cluster's identifier.
+_UNIDENTIFIED = (errors.UndefinedFunction, errors.InsufficientPrivilege, errors.FeatureNotSupported)
 
 
 def migrate(connection: Connection, now: int, secret: bytes) -> None:
-    """Bring the schema up to date, in one transaction; others that do the same wait.
+    """Apply missing steps in one transaction; other processes that do the same wait.
 
-    The lock is a row, which any database has that speaks PostgreSQL's language.
+    The lock is a row, because not every compatible database has advisory locks.
 
     Raises:
         StoreUnavailable: A newer Memtrace wrote the store.
@@ -316,7 +315,7 @@ def migrate(connection: Connection, now: int, secret: bytes) -> None:
 
 
 def missing(connection: Connection) -> Sequence[str]:
-    """Return the steps that were not applied yet.
+    """Return the steps that have not been applied yet.
 
     Raises:
         StoreUnavailable: A newer Memtrace wrote the store.
@@ -336,10 +335,10 @@ def missing(connection: Connection) -> Sequence[str]:
 
 
 def _require_schema(connection: Connection) -> None:
-    """Let there be a schema for tables.
+    """Create the schema of the tables, unless a schema exists.
 
     Raises:
-        StoreUnavailable: The search_path names none that exists.
+        StoreUnavailable: No schema of the search_path exists.
     """
     (schema, path) = _one(connection, "SELECT current_schema(), current_setting('search_path')")
     if schema is not None:
@@ -353,12 +352,12 @@ def _require_schema(connection: Connection) -> None:
 
 
 def settle(connection: Connection) -> None:
-    """Let what is stored now have places after all that were ever given, whatever cluster this is.
+    """Make later positions exceed all earlier ones, if this is another cluster.
 
-    Places are made of the numbers of transactions. Another cluster has others, as after `pg_restore`; and a
-    primary that was a standby may give those again that the old one did not pass on.
+    Positions are computed from transaction numbers. Another cluster has other numbers, for instance after
+    `pg_restore`; and a promoted standby may use numbers again that it did not receive from the old primary.
     """
-    with suppress(*_NOT_TOLD):
+    with suppress(*_UNIDENTIFIED):
         found = connection.execute(
             "SELECT p.cluster, s.system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)"
             " FROM pg_control_system() s, places p WHERE NOT pg_is_in_recovery()"
@@ -373,12 +372,12 @@ def settle(connection: Connection) -> None:
 
 
 def has_pieces(connection: Connection) -> bool:
-    """Return whether pieces of text are found by an index."""
+    """Return whether there is a usable index of trigrams."""
     return bool(_one(connection, f"SELECT {_IS_INDEXED}")[0])
 
 
 def prepare_pieces(connection: Connection) -> Pieces:
-    """Let pieces of text be found by an index, if the database can have one and has no memories yet."""
+    """Create the index of trigrams if this is possible and there are no memories yet."""
     if has_pieces(connection):
         return Pieces.INDEXED
     with suppress(errors.InsufficientPrivilege, errors.FeatureNotSupported, errors.UndefinedFile,
@@ -398,16 +397,16 @@ def prepare_pieces(connection: Connection) -> Pieces:
 
 
 def index_pieces(connection: Connection) -> None:
-    """Make the index by which pieces of text are found, of however many memories, while others write.
+    """Create the index of trigrams while others write.
 
-    One process does at a time, as two would wait for each other; the next goes on where that failed. The
-    connection is to be closed then: it has settings of its own, and holds the lock.
+    Only one process at a time creates it, as two would wait for each other; after a failure, another process
+    does. Close the connection afterwards, because its settings have changed and it holds the lock.
 
     Raises:
-        StoreUnavailable: Something else makes the index unusable.
+        StoreUnavailable: The index is unusable for another reason.
     """
-    connection.execute("SET lock_timeout = 0")  # it waits for transactions that began before
-    # Only asked for: who waits for a lock has a snapshot, for whose end the index would wait.
+    connection.execute("SET lock_timeout = 0")  # the index waits for transactions that began before
+    # The lock is polled: waiting for it would hold a snapshot, for whose end the index would wait.
     while not _one(connection, _TRY_TO_INDEX)[0] or _one(connection, f"SELECT {_IS_BEING_INDEXED}")[0]:
         connection.execute(f"SELECT pg_sleep({_UNTIL_NEXT})")
     for _ in range(_INDEXINGS):
@@ -420,7 +419,7 @@ def index_pieces(connection: Connection) -> None:
 
 
 def _operators(connection: Connection) -> str | None:
-    """Return the schema of pg_trgm, with a dot; None if it is not installed."""
+    """Return the schema of pg_trgm and a dot; None if pg_trgm is not installed."""
     found = connection.execute(
         "SELECT quote_ident(n.nspname) || '.' FROM pg_extension e"
         " JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'pg_trgm'"
@@ -429,7 +428,7 @@ def _operators(connection: Connection) -> str | None:
 
 
 def is_distributed(connection: Connection) -> bool:
-    """Return whether memories lie in several places, by their organisation: partitions, or Citus's shards."""
+    """Return whether memories are distributed by their organisation, to partitions or to shards of Citus."""
     (is_partitioned, has_citus) = _one(
         connection,
         "SELECT EXISTS (SELECT 1 FROM pg_class WHERE oid = to_regclass('memories') AND relkind = 'p'),"
@@ -439,10 +438,10 @@ def is_distributed(connection: Connection) -> bool:
 
 
 def analyse(connection: Connection) -> None:
-    """Have PostgreSQL look at tables that have grown and that it has never looked at.
+    """Analyse tables that have grown and have never been analysed.
 
-    Plans are generic, and kept until then: those of an empty store read all memories of an organisation, as
-    no index seems worse than another. PostgreSQL itself does so a minute later, or never, as it is set up.
+    Plans are generic, and kept until a table is analysed. Plans of an empty store read all memories of an
+    organisation, because all indexes seem equal. Autovacuum analyses a minute later, or never if it is off.
     """
     grown = connection.execute(
         "SELECT c.oid::regclass::text FROM pg_class c, unnest(%s::text[], %s::bigint[]) AS t (name, grown)"

@@ -1,8 +1,8 @@
 """Periods of time in the indexes of text, with which they find memories of a time span directly.
 
-Each index has the periods of a memory beside its words or trigrams, and skips what lies between. To intersect
-an index of text with one of times reads all memories of the organisation that have a word, and all of the
-while: 3 to 4 ms for a word in 1 of 100 and a while of 24,000 memories, where periods take 0.3.
+Each index has the periods of a memory beside its words or trigrams, and skips other memories. To intersect an
+index of text with one of times, PostgreSQL would read all memories of the organisation with a word, and all
+in the time span: 3 to 4 ms for a word in 1 of 100 and a span of 24,000 memories, where periods take 0.3.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-# The indexes have these numbers: another value needs a step of `migrations` that creates both indexes again.
+# The indexes store these numbers; other values need a step of `migrations` that creates both indexes again.
 _LEVELS = (38, 42, 46, 50, 54)  # bits of a time within a period: from 5 minutes to 7 months
-_MOST = 16  # periods, and one more, that a query asks for: each takes time where an index has a pending list
+_MOST = 16  # maximum periods of a query, less one; each takes time if an index has a pending list
 _LEVEL, _ORG = 25, 28  # bits before those of the level, and of the organisation, in the number of a period
 
 
@@ -24,8 +24,8 @@ def of_words(table: str = "") -> str:
 def of_pieces(table: str = "") -> str:
     """Return SQL for the periods of a memory in the index of trigrams.
 
-    They are others than those of the index of words, lest PostgreSQL look for them there, and for a piece of
-    text in all memories of a while.
+    They differ from those of the index of words; otherwise PostgreSQL might look them up there, and compare
+    the text of all memories in the time span.
     """
     return _array(table, ("time",))
 

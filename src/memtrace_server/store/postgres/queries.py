@@ -102,8 +102,8 @@ def of_org(org: int, *, is_found: bool) -> tuple[str, int]:
 
     Args:
         org: The organisation.
-        is_found: Whether another index finds few rows, so that PostgreSQL is not to read all of the
-            organisation's from an index beside. The condition does not tell then where its rows are.
+        is_found: Whether another index finds few rows. The condition then has a form that uses no index, so
+            that PostgreSQL does not also read all rows of the organisation; nor does it name a partition.
     """
     return ("(m.org = %s) IS TRUE" if is_found else "m.org = %s"), org
 

@@ -48,8 +48,8 @@ from memtrace_server.store.tables import KEY, SESSION, Row, answer_of, encoded, 
 _LOOKED_THROUGH = 10_000  # memories that a page of a tail reads
 _AHEAD = 60 * times.SECOND  # clocks of servers must differ by less
 _A_KEY, _AN_ANSWER, _AN_ORIGINAL = range(3)
-# Row by row, by unique indexes: a plan is made when a store is new, and kept. One that reads all rows of an
-# organisation is cheap then, and took half of PostgreSQL's time when there were five thousand.
+# Each row is read by a unique index. Otherwise the generic plan, made while a store is new, would read all
+# rows of an organisation, which takes half of PostgreSQL's time for five thousand rows.
 _LOOK_UP = f"""
 SELECT {_A_KEY}, k.digest, NULL::bytea, json_build_array({KEY})::text
     FROM keys k JOIN orgs o ON o.number = k.org WHERE k.digest = ANY(%s)

@@ -1,4 +1,4 @@
-"""The schema, as the steps that lead to it. A released step never changes; a new one goes to the end."""
+"""The schema, as a list of steps. A released step never changes; new steps are appended."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from memtrace_server.store.sqlite.commits import immediate
 _LOG = logging.getLogger("memtrace_server")
 
 APPLICATION_ID = int.from_bytes(b"Mtrc")
-"""What marks a SQLite file as a store, for us and for `file` (https://www.sqlite.org/fileformat.html)."""
+"""The mark of a store in a SQLite file (https://www.sqlite.org/fileformat.html)."""
 
-_LONG = 4_000  # characters; as step 0014 has it
+_LONG = 4_000  # characters, in step 0014
 
 
 def _make_index_anew(connection: sqlite3.Connection) -> None:
-    """Drop every organisation's full-text tables, and make empty ones; they are filled in the background."""
+    """Replace all full-text tables with empty ones, which are filled in the background."""
     for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
         for name in fulltext.TABLES:
             connection.execute(f"DROP TABLE IF EXISTS {name}_{org}")
@@ -30,7 +30,7 @@ def _make_index_anew(connection: sqlite3.Connection) -> None:
 
 
 def _keep_times(connection: sqlite3.Connection) -> None:
-    """Write the times of memories into their JSON again, but for a `created_at` that is the time."""
+    """Write the times of memories into their JSON, except a `created_at` that equals the time."""
     connection.create_function("rendered", 1, times.render, deterministic=True)
     connection.execute(
         "UPDATE memories SET rest = '{\"time\":\"' || rendered(time) || '\",'"
@@ -41,7 +41,7 @@ def _keep_times(connection: sqlite3.Connection) -> None:
 
 
 def _lay_texts_apart(connection: sqlite3.Connection) -> None:
-    """Move the ends of long memories to a table of their own; all but the moments, which come first."""
+    """Move long memories to a table of their own, except the moments at their beginning."""
     long = "SELECT seq, org, 1 + (created_at <> time) + (expires_at IS NOT NULL) FROM memories"
     for seq, org, moments in connection.execute(f"{long} WHERE length(rest) >= {_LONG}").fetchall():
         (rest,) = connection.execute("SELECT rest FROM memories WHERE seq = ?", (seq,)).fetchone()
@@ -55,13 +55,13 @@ def _lay_texts_apart(connection: sqlite3.Connection) -> None:
 
 
 def _merge_in_steps(connection: sqlite3.Connection) -> None:
-    """Have no transaction that writes to a full-text table merge it."""
+    """Let transactions that write to full-text tables not merge them."""
     for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
         fulltext.set_options(connection, org)
 
 
 def _shorten_fingerprints(connection: sqlite3.Connection) -> None:
-    """Keep 64 bits of each fingerprint, no index by row, and no moment that the row tells as well."""
+    """Store 64 bits of each fingerprint, no index by row, and no moment that equals the row."""
     connection.create_function(
         "short", 1, lambda full: int.from_bytes(full[:8], "big", signed=True), deterministic=True
     )
@@ -86,7 +86,7 @@ def _shorten_fingerprints(connection: sqlite3.Connection) -> None:
 
 
 _Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
-"""Statements, and what cannot be said in any."""
+"""Statements, and a function for changes that are not possible in SQL."""
 
 _STEPS: Mapping[str, _Step] = {
     "0001-memories": """
@@ -527,10 +527,10 @@ def is_ours(connection: sqlite3.Connection) -> bool:
 
 
 def migrate(connection: sqlite3.Connection, now: int) -> None:
-    """Bring the schema up to date, in one transaction.
+    """Apply missing steps in one transaction.
 
-    An older process that has the store open goes on writing while it can. Between two steps, it would store
-    what the later one does not expect.
+    An older process that has the store open continues to write. Between two transactions, it could store data
+    that the later step does not expect.
 
     Raises:
         StoreUnavailable: A newer Memtrace wrote the store.
@@ -570,7 +570,7 @@ def require_known(connection: sqlite3.Connection) -> None:
 
 
 def _missing(connection: sqlite3.Connection) -> list[str]:
-    """Return the steps that are still to be applied."""
+    """Return the steps that have not been applied yet."""
     applied = _applied(connection)
     unknown = sorted(applied - _STEPS.keys())
     if unknown:
@@ -605,7 +605,7 @@ def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
             "CREATE TABLE IF NOT EXISTS migrations"
             " (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL) STRICT"
         )
-        # Asked again under the write lock: another process may have done it meanwhile.
+        # Read again under the write lock, as another process may have applied them meanwhile.
         applied = _applied(connection)
         for name in (name for name in names if name not in applied):
             step = _STEPS[name]
@@ -619,7 +619,7 @@ def _apply(connection: sqlite3.Connection, names: list[str], now: int) -> None:
 
 
 def _split(statements: str) -> list[str]:
-    """Return single statements: `executescript` would commit the transaction that they are to share."""
+    """Return single statements, because `executescript` would commit their transaction."""
     found: list[str] = []
     pending = ""
     for line in statements.splitlines(keepends=True):
