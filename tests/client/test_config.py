@@ -85,6 +85,7 @@ def test_base_url_may_have_a_path(make_client: MakeClient, fake_server: FakeServ
     [
         ("http://[::1]:9100/", "http://[::1]:9100"),
         ("HTTPS://Host.Example/A/", "https://host.example/A"),
+        ("http://host/a%20b/c;d=(1)/", "http://host/a%20b/c;d=(1)"),
         ("http://bücher.example", "http://xn--bcher-kva.example"),
         ("http://straße.example", "http://xn--strae-oqa.example"),
         ("http://my_host.example.:80 ", "http://my_host.example.:80"),
@@ -215,16 +216,21 @@ def test_repr_of_a_client_shows_neither_key_nor_password(make_client: MakeClient
     assert "hunter2" not in repr(vars(client))
 
 
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [("me:hunter%202", "hunter 2"), ("me:hunt@er2", "hunt@er2"), ("me", "")],
+    ids=["escaped", "with an at sign", "none"],
+)
 def test_user_and_password_of_the_url_are_sent_as_basic_auth(
-    make_client: MakeClient, fake_server: FakeServer
+    make_client: MakeClient, fake_server: FakeServer, login: str, password: str
 ) -> None:
-    client = make_client("http://me:hunter%202@host")
+    client = make_client(f"http://{login}@host")
     for used in (client, client.with_options(timeout=1), client.with_options(api_key="mtk_other")):
         fake_server.respond(200, MEMORY)
         used.get_memory("mem_1")
 
         request = fake_server.requests.pop()
-        assert request.headers["authorization"] == httpx.BasicAuth("me", "hunter 2")._auth_header  # noqa: SLF001
+        assert request.headers["authorization"] == httpx.BasicAuth("me", password)._auth_header  # noqa: SLF001
         assert request.headers["host"] == "host"
         assert request.url.userinfo == b""  # httpx would log it
 

@@ -389,6 +389,14 @@ def test_an_error_before_sending_has_no_status(sdk: Memtrace) -> None:
         assert caught.value.status_code == 0
 
 
+def test_ids_in_a_body_are_checked_as_those_in_a_path(sdk: Memtrace) -> None:
+    for wrong in ("", ".", ".."):
+        with pytest.raises(BadRequestError, match="^name: "):
+            sdk.register_agent(wrong)
+        with pytest.raises(BadRequestError, match="^supersedes: "):
+            sdk.remember("a", "b", supersedes=wrong)
+
+
 # Types of arguments
 
 

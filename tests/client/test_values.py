@@ -298,6 +298,12 @@ def test_a_filter_of_another_type_is_refused(
     assert fake_server.requests == []
 
 
+def test_limit_of_another_list_is_refused_if_it_is_text(sdk: Memtrace) -> None:
+    limit: Any = "5"
+    with pytest.raises(TypeError, match="^limit: '5' is not a number"):
+        sdk.list_agents(limit=limit)
+
+
 @pytest.mark.parametrize("filters", [{"tags": 5}, {"agent_id": None}, {"session_id": None}], ids=str)
 def test_export_refuses_an_empty_filter_that_would_match_all(
     sdk: Memtrace, fake_server: FakeServer, filters: dict[str, Any]
