@@ -391,9 +391,9 @@ def test_an_error_before_sending_has_no_status(sdk: Memtrace) -> None:
 
 def test_ids_in_a_body_are_checked_as_those_in_a_path(sdk: Memtrace) -> None:
     for wrong in ("", ".", ".."):
-        with pytest.raises(BadRequestError, match="^name: "):
+        with pytest.raises(BadRequestError, match=r"^name: "):
             sdk.register_agent(wrong)
-        with pytest.raises(BadRequestError, match="^supersedes: "):
+        with pytest.raises(BadRequestError, match=r"^supersedes: "):
             sdk.remember("a", "b", supersedes=wrong)
 
 

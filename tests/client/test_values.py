@@ -300,7 +300,7 @@ def test_a_filter_of_another_type_is_refused(
 
 def test_limit_of_another_list_is_refused_if_it_is_text(sdk: Memtrace) -> None:
     limit: Any = "5"
-    with pytest.raises(TypeError, match="^limit: '5' is not a number"):
+    with pytest.raises(TypeError, match=r"^limit: '5' is not a number"):
         sdk.list_agents(limit=limit)
 
 
