@@ -795,8 +795,8 @@ class ContextFields(TypedDict, total=False):
     """Fields of `ContextOptions` without `agent_id`, `session_id`.
 
     Attributes:
-        query: A question or words, as for a search. The best matches get up to half of the budget
-            first; the rest is shared as usual. `query` does not filter.
+        query: A question or words, as for a search. The best matches (with at least a fifth of the best
+            score) get up to half of the budget first; the rest is shared as usual. `query` does not filter.
         since: Only memories of this time or later.
         until: Only memories from before this time.
         as_of: Show the log as it was known at this time: the memories stored by then (`created_at`),
@@ -837,8 +837,8 @@ class AgentContextFields(TypedDict, total=False):
     """Fields of `ContextOptions` without `agent_id`.
 
     Attributes:
-        query: A question or words, as for a search. The best matches get up to half of the budget
-            first; the rest is shared as usual. `query` does not filter.
+        query: A question or words, as for a search. The best matches (with at least a fifth of the best
+            score) get up to half of the budget first; the rest is shared as usual. `query` does not filter.
         session_id: Only memories of this session; for the context of an agent.
         since: Only memories of this time or later.
         until: Only memories from before this time.
@@ -881,8 +881,8 @@ class SessionContextFields(TypedDict, total=False):
     """Fields of `ContextOptions` without `session_id`.
 
     Attributes:
-        query: A question or words, as for a search. The best matches get up to half of the budget
-            first; the rest is shared as usual. `query` does not filter.
+        query: A question or words, as for a search. The best matches (with at least a fifth of the best
+            score) get up to half of the budget first; the rest is shared as usual. `query` does not filter.
         agent_id: Only memories of this agent; for the context of a session.
         since: Only memories of this time or later.
         until: Only memories from before this time.

@@ -140,6 +140,30 @@ async def test_matches_of_a_query_come_first(client: AsyncMemtrace) -> None:
     assert "Small talk number 99" in with_question.context
 
 
+async def test_weak_matches_of_a_query_displace_nothing_important(client: AsyncMemtrace) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    texts = ["Annika keeps the vault key under the red flowerpot"]
+    texts += [f"Annika greeted visitor {n} at the door and then went on with her work" for n in range(60)]
+    texts += [f"Chatter number {n}" for n in range(20)]
+    await client.add_memories(
+        {"agent_id": "a", "content": text, "time": start + timedelta(minutes=n), "importance": 0.2}
+        for n, text in enumerate(texts)
+    )
+    facts = [
+        {"agent_id": "a", "content": f"Important fact number {n}", "importance": 0.9, "time": start}
+        for n in range(20)
+    ]
+    await client.add_memories(facts)
+
+    context = await client.get_agent_context(
+        "a", max_tokens=600, query="Where does Annika keep the vault key?"
+    )
+
+    assert "flowerpot" in context.context
+    assert context.context.count("greeted") == 0
+    assert context.context.count("Important fact") == 20
+
+
 async def test_query_about_a_time_adds_memories_of_that_time(client: AsyncMemtrace) -> None:
     await client.remember("a", "The vault opens with the number 4711", time=NOON - timedelta(days=900))
     await client.remember("b", "Of another agent", time=NOON - timedelta(days=900))

@@ -165,6 +165,25 @@ async def test_letters_without_decomposition_match_ascii_letters(
     assert set(await found(client, text)) == {text, plain}
 
 
+async def test_abbreviations_and_their_words_find_each_other(client: AsyncMemtrace) -> None:
+    pairs = {
+        "Wrote the config": "configuration",
+        "The database is slow": "db",
+        "Authentication is off": "auth",
+        "auth is on": "authorization",
+        "Runs in k8s": "Kubernetes",
+        "dsn: postgresql://here": "postgres",
+        "A new repository": "repos",
+    }
+    await remember(client, *pairs, "another thing")
+
+    for content, query in pairs.items():
+        assert content in await found(client, query), query
+    await remember(client, "The configuration is read")
+    assert await found(client, "config") == ["Wrote the config", "The configuration is read"]
+    assert await found(client, '"config"') == ["Wrote the config"]
+
+
 async def test_word_is_not_split_if_a_memory_has_it(client: AsyncMemtrace) -> None:
     await remember(client, "Called parseConfig", "parse_config() raises a KeyError")
 

@@ -30,8 +30,8 @@ class ContextOptions:
     """Selection and form of a context. A memory must meet every filter given.
 
     Attributes:
-        query: A question or words, as for a search. The best matches get up to half of the budget
-            first; the rest is shared as usual. `query` does not filter.
+        query: A question or words, as for a search. The best matches (with at least a fifth of the best
+            score) get up to half of the budget first; the rest is shared as usual. `query` does not filter.
         agent_id: Only memories of this agent; for the context of a session.
         session_id: Only memories of this session; for the context of an agent.
         since: Only memories of this time or later.

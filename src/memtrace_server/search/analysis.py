@@ -20,7 +20,7 @@ import re
 import sys
 import threading
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from importlib.resources import files
 from itertools import pairwise
@@ -276,6 +276,18 @@ def _bases() -> dict[str, str]:
     """Return the base of each irregular form."""
     lines = [line.split() for line in _data("irregular.txt").splitlines()]
     return {form: line[0] for line in lines for form in line[1:]}
+
+
+@functools.cache
+def abbreviations() -> Mapping[str, Sequence[str]]:
+    """Return, by stem, the stems of what it abbreviates, or of its abbreviations."""
+    found: dict[str, list[str]] = {}
+    for line in _lines(_data("abbreviations.txt")):
+        short, *others = map(_stem, line.split())
+        found[short] = others
+        for other in others:
+            found[other] = [short]
+    return found
 
 
 @functools.cache

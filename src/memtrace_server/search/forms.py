@@ -1,10 +1,10 @@
-"""The words of a query as they are written together or apart."""
+"""The words of a query as they are written together or apart, abbreviated or in full."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from attrs import frozen
 
@@ -39,15 +39,18 @@ def forms(text: str) -> list[Form]:
     """Return the other forms of the words of a query.
 
     Two consecutive words may be one, except numbers, and stop words that only a space separates.
-    A capital or a digit begins a part of a word.
+    A capital or a digit begins a part of a word. Common abbreviations have their words as forms, and the
+    reverse.
 
     Example:
-        >>> [form.stem for form in forms("Where is parse_config of the e-mail?")]
-        ['parseconfig', 'email']
+        >>> [form.stem for form in forms("Where is read_header of the e-mail?")]
+        ['readhead', 'email']
         >>> [form.stem for form in forms("parseConfig A1029")]
         ['pars', 'config', '1029']
+        >>> [form.stem for form in forms("the db, the repository")]
+        ['databas', 'repo']
     """
-    return list(dict.fromkeys(islice(_forms(text), MAX_FORMS)))
+    return list(dict.fromkeys(islice(chain(_forms(text), _abbreviated(text)), MAX_FORMS)))
 
 
 def _forms(text: str) -> Iterator[Form]:
@@ -61,6 +64,13 @@ def _forms(text: str) -> Iterator[Form]:
         elif before is not None and _may_be_one(before[0], text[before.end() : word.start()], word[0]):
             yield from _form(before[0] + word[0], [before[0], word[0]], is_part=False)
         before = word
+
+
+def _abbreviated(text: str) -> Iterator[Form]:
+    """Yield the words that abbreviations stand for, and the abbreviations of words."""
+    for stem, _ in analysis.question_stems(text):
+        for other in analysis.abbreviations().get(stem, ()):
+            yield Form(other, stem, is_part=False)
 
 
 def _may_be_one(left: str, between: str, right: str) -> bool:
