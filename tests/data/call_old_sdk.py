@@ -1,7 +1,7 @@
-"""Runs where memtrace-sdk 0.2.0 is installed: calls its client as lines of JSON on stdin say.
+"""Call the client of memtrace-sdk 0.2.0, where it is installed, as lines of JSON on stdin say.
 
 A line is `{"method": name, "arguments": [...]}`, where `{"model": name, "fields": {...}}` stands for a model.
-A line of JSON answers each: the result, or what was raised.
+The response to each is a line of JSON: the result, or the exception.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `make clients-check` relies on; the check itself needs npm, and runs on its own."""
+"""What `make clients-check` depends on; the check itself needs npm, and runs separately."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import clients_check
 import pytest
 
 
-def test_the_example_names_exact_versions_and_has_no_lock_file() -> None:
+def test_example_names_exact_versions_and_has_no_lock_file() -> None:
     package = json.loads((clients_check.EXAMPLE / "package.json").read_text("utf-8"))
     versions = {**package["dependencies"], **package["devDependencies"]}
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions.values())
@@ -25,14 +25,12 @@ def test_the_typescript_example_has_30_lines_at_most() -> None:
     assert max(map(len, program)) <= 120
 
 
-def test_a_tool_that_fails_is_reported_with_what_it_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_tool_is_reported_with_its_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients_check, "BUILD", tmp_path)
     with pytest.raises(clients_check.CheckError, match="so wrong"):
         clients_check.run(["node", "-e", "console.error('so wrong'); process.exit(1)"])
 
 
-def test_a_client_that_prints_something_else_is_reported() -> None:
+def test_client_that_prints_something_else_is_reported() -> None:
     with pytest.raises(clients_check.CheckError, match="forgotten: 3"):
         clients_check.expect("forgotten: 3", "forgotten: 2")

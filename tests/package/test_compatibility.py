@@ -1,4 +1,4 @@
-"""Nobody breaks the contract by accident."""
+"""Breaking changes of the contract are found, and need a line in the changelog."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def test_an_addition_breaks_nothing(change: Change) -> None:
         assert now != before
 
 
-def test_the_contract_keeps_what_was_promised() -> None:
+def test_contract_keeps_the_promises_of_the_last_release() -> None:
     assert compatibility.main([]) == 0
 
 
@@ -240,7 +240,7 @@ def test_a_withdrawn_promise_needs_a_line_in_the_changelog(
     assert project.check() == 0
 
 
-def test_an_update_refuses_what_the_changelog_does_not_name(project: Project) -> None:
+def test_update_refuses_a_break_that_the_changelog_does_not_name(project: Project) -> None:
     written = project.promises.read_text("utf-8")
     project.change(REMOVE)
     assert project.check("--update") == 1
@@ -263,7 +263,7 @@ def test_promises_can_be_written_anew_before_a_release(project: Project) -> None
     assert project.check() == 0
 
 
-def test_an_update_after_an_addition_promises_it_too(project: Project) -> None:
+def test_update_after_an_addition_promises_the_addition(project: Project) -> None:
     project.change(add_optional_things)
     assert project.check() == 0
     assert "mood" not in project.promises.read_text("utf-8")

@@ -12,7 +12,7 @@ import httpx
 ROOT = Path(__file__).parents[2]
 
 
-def test_demo_shows_each_step_and_what_was_recalled(tmp_path: Path) -> None:
+def test_demo_shows_each_step_and_the_recalled_memories(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "demo.py"],
         cwd=tmp_path,
@@ -54,14 +54,14 @@ def test_demo_stays_until_it_is_interrupted_and_shows_its_page(tmp_path: Path) -
             api = page.removesuffix("ui") + "api/v1/agents"
             assert httpx.get(api, headers={"x-api-key": key}).json()["count"] == 2
             assert "memtrace ui sqlite:///" in printed
-            os.killpg(demo.pid, signal.SIGINT)  # as a terminal does
+            os.killpg(demo.pid, signal.SIGINT)  # like a terminal
             assert demo.wait(60) == 0
         finally:
-            if demo.poll() is None:  # or it would be waited for
+            if demo.poll() is None:  # otherwise the test would wait for it
                 os.killpg(demo.pid, signal.SIGKILL)
 
 
-def test_nobody_waits_for_a_silent_pip() -> None:
+def test_pip_is_not_silenced() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     commands = re.findall(r"pip install.*'\.\[(?:server|dev)\]'.*", makefile)
     assert len(commands) == 2

@@ -1,4 +1,4 @@
-"""Each example is short, listed, and runs without a key: what it remembers reaches the model's request."""
+"""Each example is short, listed, and runs without a key: its memories reach the model's request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANSWERS = {
 
 
 def run_example(name: str, folder: Path, **environment: str) -> list[str]:
-    """Run an example as a reader without any key would, and return the lines that it prints."""
+    """Run an example without any key, and return the lines that it prints."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, EXAMPLES / name], cwd=folder, env={"PATH": path, "HOME": str(folder), **environment},
@@ -31,7 +31,7 @@ def run_example(name: str, folder: Path, **environment: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_example_knows_later_what_it_was_told(name: str, tmp_path: Path) -> None:
+def test_example_recalls_an_earlier_conversation(name: str, tmp_path: Path) -> None:
     assert run_example(name, tmp_path) == ["Noted.", ANSWERS.get(name, "The walnut cake.")]
     assert (tmp_path / "agent.db").exists()
 

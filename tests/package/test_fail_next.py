@@ -1,4 +1,4 @@
-"""`fail_next`, which makes the clients of the plugin's fixtures fail, and `memtrace` and `async_memtrace`."""
+"""`fail_next`, which makes clients of the plugin's fixtures fail, and `memtrace` and `async_memtrace`."""
 
 from __future__ import annotations
 

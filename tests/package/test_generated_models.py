@@ -1,4 +1,4 @@
-"""The generated package is fit for people: its models, and a client without the generator's traps."""
+"""The generated package: its models, and a client without the generator's pitfalls."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MODELS: dict[str, type[Any]] = {
 }
 BERLIN = dt.timezone(dt.timedelta(hours=1))
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
-# As a Memtrace 0.x server answers: no id, nulls, nine-digit fractions, a type and a field that nobody knows.
+# Like a Memtrace 0.x server: no id, nulls, nine-digit fractions, an unknown type and an unknown field.
 OLD_MEMORY = {
     "time": "2026-11-01T09:30:00.123456789Z",
     "org_id": "org_default",
@@ -72,7 +72,7 @@ ERROR = {"error": "No agent x", "code": "not_found", "request_id": "req_1"}
 
 
 class Server:
-    """A server that keeps what it is sent, and always gives the same answer."""
+    """Record requests, and send the same response each time."""
 
     def __init__(self, status: int = 404, content: bytes = b"{}") -> None:
         self.status, self.content = status, content
@@ -87,7 +87,7 @@ class Server:
 
     @property
     def target(self) -> str:
-        """The path and query of the last request, as they are on the wire."""
+        """Return the path and query of the last request, as they are sent."""
         return self.requests[-1].url.raw_path.decode()
 
 
@@ -104,19 +104,19 @@ def test_a_model_has_slots_and_keywords_and_can_be_decoded(model: type[Any]) -> 
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_what_may_be_left_out_is_none_by_default_and_nothing_else_is(model: type[Any]) -> None:
+def test_only_optional_fields_default_to_none(model: type[Any]) -> None:
     hints = get_type_hints(model)
     for field in attrs.fields(model):
         optional = get_origin(hints[field.name]) in {Union, UnionType} and type(None) in get_args(
             hints[field.name]
         )
-        # What was given is empty, and not None, if nothing was.
+        # Without a value it is empty, and not None.
         is_empty = isinstance(field.default, attrs.Factory)  # type: ignore[arg-type]  # it is a class
         assert optional == (field.default is None)
         assert is_empty or field.default in {None, attrs.NOTHING}
 
 
-def test_the_annotations_are_those_that_a_person_would_write() -> None:
+def test_annotations_are_those_that_a_person_would_write() -> None:
     written = {
         name: annotation for model in MODELS.values() for name, annotation in model.__annotations__.items()
     }
@@ -145,7 +145,7 @@ def test_a_free_form_object_is_a_dict() -> None:
     assert not [path for path in (PACKAGE / "models").glob("*.py") if "json_object" in path.name]
 
 
-def test_no_unset_is_left_anywhere() -> None:
+def test_unset_is_nowhere_in_the_package() -> None:
     assert not [path for path in PACKAGE.rglob("*.py") if "unset" in path.read_text("utf-8").lower()]
 
 
@@ -159,15 +159,15 @@ def test_a_thousand_memories_of_an_old_server_are_decoded_at_once() -> None:
     assert (memory.importance, page.next_cursor) == (1.0, None)
 
 
-def test_an_answer_may_have_values_that_are_not_in_the_contract() -> None:
-    # What we send is checked by the type checker; what a newer server answers must not break an older client.
+def test_response_may_have_values_that_are_not_in_the_contract() -> None:
+    # Type checkers check what clients send; an older client must accept values of a newer server.
     detail = {"field": "x", "location": "cookie", "message": "m"}
     assert Error.from_dict({**ERROR, "details": [detail]}).details[0].location == "cookie"  # type: ignore[index]
     for model in (Memory, MemoryList, Session, Error):
         assert "Literal" not in str(get_type_hints(model))
 
 
-def test_from_dict_gives_what_decoding_gives() -> None:
+def test_from_dict_equals_decoding() -> None:
     memory = Memory.from_dict(OLD_MEMORY)
     assert memory == types.decode(json(OLD_MEMORY), Memory)
     assert memory.metadata == {"reasoning": None, "n": {"deep": [1, None]}}
@@ -184,7 +184,7 @@ def test_times_are_cut_to_microseconds_except_in_free_form_objects() -> None:
     assert data["time"] == time
 
 
-def test_from_dict_takes_times_that_are_read_already() -> None:
+def test_from_dict_accepts_datetimes() -> None:
     assert AddMemoryRequest.from_dict({"agent_id": "a", "content": "c", "time": NOON}).time == NOON
     assert SearchQuery.from_dict({"since": dt.timedelta(hours=1)}).to_dict() == {"since": "3600s"}
 
@@ -205,18 +205,18 @@ def test_from_dict_names_the_field_that_is_missing_or_wrong(data: dict[str, Any]
         AddMemoryRequest.from_dict(data)
 
 
-def test_from_dict_names_the_place_in_a_batch() -> None:
+def test_from_dict_names_the_index_in_a_batch() -> None:
     data = {"memories": [{"agent_id": "a", "content": "c"}, {"agent_id": "a"}]}
     with pytest.raises(ValueError, match=r"content.*\$\.memories\[1\]"):
         AddMemoriesRequest.from_dict(data)
 
 
-def test_from_dict_refuses_a_point_in_time_that_is_none() -> None:
+def test_from_dict_refuses_an_invalid_point_in_time() -> None:
     with pytest.raises(TypeError, match=r"SearchQuery\.since"):
         SearchQuery.from_dict({"since": 5})
 
 
-def test_to_dict_is_ready_for_json() -> None:
+def test_to_dict_can_be_encoded_as_json() -> None:
     when = dt.datetime(2026, 11, 1, 10, 30, 0, 120000, tzinfo=BERLIN)
     metadata = {"kept": None}
     request = AddMemoryRequest(agent_id="a", content="c", time=when, metadata=metadata, tags=[], importance=0)
@@ -251,7 +251,7 @@ def test_a_time_without_a_zone_is_refused_by_name() -> None:
         ContextOptions(since=naive).to_dict()
 
 
-def test_a_time_that_is_no_datetime_is_refused_by_name() -> None:
+def test_time_of_another_type_is_refused_by_name() -> None:
     with pytest.raises(TypeError, match=r"AddMemoryRequest\.time"):
         AddMemoryRequest(agent_id="a", content="c", time=5).to_dict()  # type: ignore[arg-type]
 
@@ -281,12 +281,12 @@ def test_since_and_until_take_all_four_forms(model: type[Any]) -> None:
         ("anything", "anything"),
     ],
 )
-def test_a_point_in_time_is_written_as_the_api_takes_it(value: types.TimePoint, written: str) -> None:
+def test_point_in_time_is_written_as_the_api_accepts_it(value: types.TimePoint, written: str) -> None:
     assert types.time_point(value) == written
 
 
 @given(st.timedeltas(min_value=dt.timedelta(microseconds=1), max_value=dt.timedelta(days=999_999)))
-def test_a_timedelta_never_comes_out_shorter_nor_a_unit_longer(value: dt.timedelta) -> None:
+def test_timedelta_is_never_shortened_nor_lengthened_by_a_unit(value: dt.timedelta) -> None:
     written = types.time_point(value)
     unit = dt.timedelta(seconds={"s": 1, "m": 60, "h": 3600, "d": 86400}[written[-1]])
     assert value <= int(written[:-1]) * unit < value + unit
@@ -294,13 +294,13 @@ def test_a_timedelta_never_comes_out_shorter_nor_a_unit_longer(value: dt.timedel
 
 
 @pytest.mark.parametrize("value", [dt.timedelta(0), dt.timedelta(seconds=-1), dt.timedelta.max])
-def test_a_timedelta_that_is_no_time_ago_is_refused(value: dt.timedelta) -> None:
+def test_negative_timedelta_is_refused(value: dt.timedelta) -> None:
     with pytest.raises(ValueError, match=r"^since: "):
         types.time_point(value, "since")
 
 
 @pytest.mark.parametrize("value", [5, 5.0, True, None, dt.time(9)])
-def test_what_is_no_point_in_time_is_refused(value: Any) -> None:
+def test_invalid_point_in_time_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match=r"^since: "):
         types.time_point(value, "since")
 
@@ -312,7 +312,7 @@ def test_what_is_no_point_in_time_is_refused(value: Any) -> None:
         dt.datetime.max.replace(tzinfo=dt.timezone(-dt.timedelta(hours=1))),
     ],
 )
-def test_a_datetime_that_utc_does_not_have_is_refused(value: dt.datetime) -> None:
+def test_datetime_outside_of_utc_is_refused(value: dt.datetime) -> None:
     with pytest.raises(ValueError, match=r"^time: "):
         types.timestamp(value)
 
@@ -320,7 +320,7 @@ def test_a_datetime_that_utc_does_not_have_is_refused(value: dt.datetime) -> Non
 def test_models_are_values() -> None:
     memory = Memory.from_dict(OLD_MEMORY)
     page = MemoryList(memories=[memory], count=1, has_more=False)
-    assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - pickled right here
+    assert pickle.loads(pickle.dumps(page)) == page  # noqa: S301 - pickled in this line
     assert copy.deepcopy(page) == page
     assert msgspec.structs.replace(page, count=2) != page
     assert repr(page).startswith("MemoryList(memories=[Memory(time=datetime.datetime(2026, 11, 1")
@@ -330,7 +330,7 @@ def test_models_are_values() -> None:
         AddMemoryRequest(agent="a", content="c")  # type: ignore[call-arg]
 
 
-def test_a_response_is_no_work_for_the_garbage_collector() -> None:
+def test_response_is_not_tracked_by_the_garbage_collector() -> None:
     memory = Memory.from_dict(OLD_MEMORY)
     page = MemoryList(memories=[memory], count=1, has_more=False)
     assert not gc.is_tracked(memory)
@@ -338,14 +338,14 @@ def test_a_response_is_no_work_for_the_garbage_collector() -> None:
 
 
 def test_attrs_knows_the_fields_of_a_response() -> None:
-    model: Any = Memory  # type checkers do not know it as a class of attrs
+    model: Any = Memory  # not known to type checkers as a class of attrs
     fields: dict[str, Any] = attrs.fields_dict(model)
     assert list(attrs.asdict(model.from_dict(OLD_MEMORY))) == list(fields)
     assert fields["tags"].default == attrs.Factory(list)
     assert (fields["content"].default, fields["content"].type) == (attrs.NOTHING, "str")
 
     class Note(Memory):
-        """A response with methods of one's own."""
+        """A response with additional methods."""
 
     derived: Any = Note
     assert list(attrs.fields_dict(derived)) == list(fields)
@@ -361,7 +361,7 @@ def test_a_request_is_what_the_contract_says() -> None:
     }
 
 
-def test_what_is_not_given_is_not_sent() -> None:
+def test_arguments_left_out_are_not_sent() -> None:
     server = Server()
     list_memories.sync_detailed(client=server.client())
     assert server.target == "/api/v1/memories"
@@ -380,7 +380,7 @@ def test_no_argument_has_a_default_but_none() -> None:
             assert {parameter.default for parameter in parameters} <= {None, inspect.Parameter.empty}
 
 
-def test_a_list_is_one_parameter_and_a_boolean_a_word() -> None:
+def test_list_is_one_parameter_and_a_boolean_a_word() -> None:
     server = Server()
     list_memories.sync_detailed(client=server.client(), tags=["ui", "ä&b"], limit=0, order="asc")
     assert server.requests[-1].url.params.multi_items() == [
@@ -396,7 +396,7 @@ def test_a_list_is_one_parameter_and_a_boolean_a_word() -> None:
 @pytest.mark.parametrize(
     ("tags", "sent"), [(["a,b"], ["a,b", "a,b"]), (["a,b", "c"], ["a,b", "c"])], ids=["one", "two"]
 )
-def test_an_item_with_a_comma_is_a_parameter_of_its_own(tags: list[str], sent: list[str]) -> None:
+def test_item_with_a_comma_is_its_own_parameter(tags: list[str], sent: list[str]) -> None:
     server = Server(200, json({"memories": [], "count": 0, "has_more": False}))
 
     list_memories.sync_detailed(client=server.client(), tags=tags)
@@ -443,7 +443,7 @@ def test_an_id_stays_one_segment_of_the_path(agent_id: str, segment: str) -> Non
     assert server.target == f"/api/v1/agents/{segment}"
 
 
-def test_an_id_that_would_name_another_path_is_refused() -> None:
+def test_id_that_would_change_the_path_is_refused() -> None:
     server = Server()
     with pytest.raises(ValueError, match="memory_id is empty"):
         forget_memory.sync_detailed("", client=server.client())
@@ -452,7 +452,7 @@ def test_an_id_that_would_name_another_path_is_refused() -> None:
     assert not server.requests
 
 
-def test_each_answer_is_read_as_what_it_is() -> None:
+def test_each_response_is_read_as_its_model() -> None:
     body = AddMemoryRequest(agent_id="a", content="c")
     memory = Memory.from_dict(OLD_MEMORY)
     for content, expected in (
@@ -488,14 +488,14 @@ def test_each_answer_is_read_as_what_it_is() -> None:
         (418, json(ERROR)),
     ],
 )
-def test_an_answer_that_is_not_in_the_contract_is_no_crash(status: int, content: bytes) -> None:
+def test_response_outside_of_the_contract_is_not_parsed(status: int, content: bytes) -> None:
     answer = get_health.sync_detailed(client=Server(status, content).client())
     assert answer.parsed is None
     assert answer.status_code == status
     assert answer.content == content
     with pytest.raises(errors.UnexpectedStatus) as raised:
         get_health.sync(client=Server(status, content).client(raise_on_unexpected_status=True))
-    again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - pickled right here
+    again = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 - pickled in this line
     assert again.args == (status, content)
     assert str(status) in str(raised.value)
 
@@ -553,9 +553,7 @@ def test_no_repr_shows_the_key() -> None:
         ({"prefix": "", "auth_header_name": "x-api-key"}, "x-api-key", "mtk_1"),
     ],
 )
-def test_the_key_goes_into_the_header_that_was_asked_for(
-    options: dict[str, Any], header: str, value: str
-) -> None:
+def test_key_is_sent_in_the_chosen_header(options: dict[str, Any], header: str, value: str) -> None:
     server = Server()
     transport = httpx.MockTransport(server)
     with AuthenticatedClient(
@@ -565,14 +563,14 @@ def test_the_key_goes_into_the_header_that_was_asked_for(
     assert server.requests[-1].headers[header] == value
 
 
-def test_a_client_waits_half_a_minute_unless_told_otherwise() -> None:
+def test_default_timeout_is_half_a_minute() -> None:
     assert Client("http://test").get_httpx_client().timeout == httpx.Timeout(30)
     assert Client("http://test").get_async_httpx_client().timeout == httpx.Timeout(30)
     assert Client("http://test").with_timeout(httpx.Timeout(5)).get_httpx_client().timeout == httpx.Timeout(5)
     assert Client("http://test", timeout=None).get_httpx_client().timeout == httpx.Timeout(None)
 
 
-def test_a_client_made_from_another_leaves_the_other_as_it_was() -> None:
+def test_copy_of_a_client_leaves_the_original_unchanged() -> None:
     client = Client("http://test", headers={"a": "1"}, cookies={"c": "1"})
     client.get_httpx_client()
     other = client.with_headers({"b": "2"}).with_cookies({"d": "2"})
@@ -582,14 +580,14 @@ def test_a_client_made_from_another_leaves_the_other_as_it_was() -> None:
     assert {"c", "d"} <= set(other.get_httpx_client().cookies)
 
 
-def test_a_client_can_use_the_httpx_clients_that_one_has() -> None:
+def test_client_can_use_supplied_httpx_clients() -> None:
     mine, mine_too = httpx.Client(), httpx.AsyncClient()
     client = Client("http://test").set_httpx_client(mine).set_async_httpx_client(mine_too)
     assert client.get_httpx_client() is mine
     assert client.get_async_httpx_client() is mine_too
 
 
-def test_the_contract_comes_along_as_json() -> None:
+def test_package_has_the_contract_as_json() -> None:
     text = (PACKAGE / "openapi.json").read_text("utf-8")
     assert text.endswith("}\n")
     assert text.count("\n") == 1

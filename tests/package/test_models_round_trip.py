@@ -1,6 +1,7 @@
-"""What goes in comes out: every model, as data, as JSON, through a request and through an answer.
+"""Round trips of every model: as data, as JSON, through a request and through a response.
 
-Models are found, and values for them made, from their annotations: a new model is tested without a word here.
+Models, and values for them, are derived from their annotations, so a new model is tested without a change
+here.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 OBJECTS = st.dictionaries(TEXT, JSON, max_size=4)
-# Any offset that Python has, to the second; not so near to the ends that UTC has no such time.
+# Any offset of Python's, to the second; not so near to the limits that UTC has no such time.
 OFFSETS = st.integers(-86_399, 86_399).map(lambda seconds: dt.timezone(dt.timedelta(seconds=seconds)))
 TIMES = st.datetimes(dt.datetime(1, 1, 3), dt.datetime(9999, 12, 29), timezones=OFFSETS)  # noqa: DTZ001  # bounds
 AGES = st.timedeltas(dt.timedelta(microseconds=1), dt.timedelta(days=999_999))
@@ -61,7 +62,7 @@ SIMPLE: dict[Any, st.SearchStrategy[Any]] = {
 
 
 def values(annotation: Any) -> st.SearchStrategy[Any]:
-    """Values of a type, as the models' annotations have them."""
+    """Return values of a type, as annotations of the models have them."""
     if annotation in SIMPLE:
         return SIMPLE[annotation]
     if attrs.has(annotation):
@@ -78,7 +79,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
 
 
 def instances(model: Any) -> st.SearchStrategy[Any]:
-    """Instances of a model; what may be left out sometimes is."""
+    """Return instances of a model, with and without its optional fields."""
     hints = get_type_hints(model)
     fields = attrs.fields(model)
     made = {
@@ -93,7 +94,7 @@ def instances(model: Any) -> st.SearchStrategy[Any]:
 
 
 def read_back(value: Any) -> Any:
-    """The same, with each point in time as the text that is sent."""
+    """Return a value with each point in time as the text that is sent."""
     if isinstance(value, list):
         return [read_back(one) for one in value]
     if not attrs.has(type(value)):
@@ -108,7 +109,7 @@ def read_back(value: Any) -> Any:
 
 
 each_model = pytest.mark.parametrize("model", READ.values(), ids=READ)
-# So few for each, as there are so many models.
+# Few examples for each, as there are many models.
 thoroughly = settings(max_examples=8, deadline=None)
 
 
@@ -147,7 +148,7 @@ def test_null_is_the_same_as_absent_and_never_sent(model: Any, data: st.DataObje
 @each_model
 @thoroughly
 @given(data=st.data(), unheard_of=OBJECTS)
-def test_fields_of_a_newer_server_do_no_harm(
+def test_fields_of_a_newer_server_are_ignored(
     model: Any, data: st.DataObject, unheard_of: dict[str, Any]
 ) -> None:
     sent = data.draw(instances(model)).to_dict()
@@ -163,19 +164,19 @@ def test_fields_of_a_newer_server_do_no_harm(
 def test_a_model_can_be_copied_and_pickled(model: Any, data: st.DataObject) -> None:
     instance = data.draw(instances(model))
 
-    assert pickle.loads(pickle.dumps(instance)) == instance  # noqa: S301  # our own
+    assert pickle.loads(pickle.dumps(instance)) == instance  # noqa: S301  # pickled in this test
     assert copy.deepcopy(instance) == copy.copy(instance) == instance
-    assert eval(repr(instance), {**MODELS, "datetime": dt}) == instance  # noqa: S307  # our own
+    assert eval(repr(instance), {**MODELS, "datetime": dt}) == instance  # noqa: S307  # the repr of a model
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(instances(models.Memory), max_size=3), st.lists(st.integers(0, 2), max_size=2))
-def test_what_a_batch_became_can_be_copied_and_pickled(
+def test_result_of_a_batch_can_be_copied_and_pickled(
     memories: list[models.Memory], duplicates: list[int]
 ) -> None:
     stored = StoredMemories(memories, duplicates)
 
-    for again in (copy.copy(stored), copy.deepcopy(stored), pickle.loads(pickle.dumps(stored))):  # noqa: S301  # our own
+    for again in (copy.copy(stored), copy.deepcopy(stored), pickle.loads(pickle.dumps(stored))):  # noqa: S301  # pickled in this test
         assert type(again) is StoredMemories
         assert (again, again.duplicates) == (memories, duplicates)
 
@@ -184,7 +185,7 @@ def test_what_a_batch_became_can_be_copied_and_pickled(
 
 
 class Echo:
-    """A client whose server keeps what it is sent, and answers what it is told."""
+    """A client whose server records requests, and sends a given response."""
 
     def __init__(self) -> None:
         self.request = httpx.Request("GET", "http://memtrace.test")
@@ -209,13 +210,13 @@ METHODS = {
 
 
 def ids_of(method: str) -> dict[str, str]:
-    """An id for each argument that must be given."""
+    """Return an id for each required argument."""
     parameters = list(inspect.signature(METHODS[method]).parameters.values())[1:]
     return {parameter.name: "x" for parameter in parameters if parameter.default is parameter.empty}
 
 
 def requests() -> Iterator[tuple[str, str, Any]]:
-    """Each method that takes a request as a whole, its parameter, and the model."""
+    """Yield each method that takes a request object, its parameter, and the model."""
     for name, method in METHODS.items():
         hints = get_type_hints(method)
         for parameter in inspect.signature(method).parameters:
@@ -230,11 +231,11 @@ REQUESTS = [one for one in requests() if one[0] not in {"forget", "get_memory"}]
 @pytest.mark.parametrize(("method", "parameter", "model"), REQUESTS)
 @thoroughly
 @given(data=st.data())
-def test_a_request_reaches_the_server_as_it_was_given(
+def test_request_object_reaches_the_server_unchanged(
     method: str, parameter: str, model: Any, data: st.DataObject
 ) -> None:
     instance = data.draw(instances(model))
-    if model is models.AddMemoryRequest:  # or a default is filled in
+    if model is models.AddMemoryRequest:  # otherwise a default is filled in
         instance.on_duplicate = data.draw(st.sampled_from(["reject", "return", "store"]))
     ECHO.answer = b"{}"
     with pytest.raises(Exception, match="does not match the contract"):
@@ -274,7 +275,7 @@ ANSWERS = {
 @pytest.mark.parametrize("method", ANSWERS)
 @thoroughly
 @given(data=st.data())
-def test_an_answer_reaches_the_caller_as_the_server_gave_it(method: str, data: st.DataObject) -> None:
+def test_response_reaches_the_caller_unchanged(method: str, data: st.DataObject) -> None:
     instance = data.draw(instances(ANSWERS[method]))
     ECHO.answer = json.dumps(instance.to_dict(), ensure_ascii=data.draw(st.booleans())).encode()
     needed = {"add_memory": AGENT_AND_CONTENT, "create_session": {"agent_id": "a"}, "register_agent": NAMED}
@@ -288,19 +289,19 @@ AGENT_AND_CONTENT = {"agent_id": "a", "content": "b"}
 NAMED = {"name": "a"}
 
 
-def test_the_client_sends_and_reads_every_model() -> None:
+def test_client_sends_and_reads_every_model() -> None:
     met = {model for *_, model in REQUESTS} | set(ANSWERS.values())
     inside: set[type] = {models.Error, models.ErrorDetail}  # of errors
     inside |= {models.ContextEntry, models.ContextOmissions}  # of contexts
     inside |= {models.AddMemoriesRequest, models.MemoryBatch, models.ForgetFilter, models.ForgetResult}
-    inside |= {models.ImportReport, models.RejectedRecord}  # made of what several responses say
+    inside |= {models.ImportReport, models.RejectedRecord}  # made of several responses
     inside |= {models.ImportRequest, models.ImportAgent, models.ImportSession, models.ImportMemory}
     inside |= {models.ImportResult}  # of imports, which send records as they are
 
     assert set(MODELS.values()) - met == inside
 
 
-# What JSON does not have.
+# Values that JSON does not have.
 
 UNWRITABLE: dict[str, Any] = {
     "a lone surrogate": "\ud800",
@@ -318,7 +319,7 @@ UNWRITABLE: dict[str, Any] = {
 @pytest.mark.parametrize(
     "wrapped", [lambda v: {"k": v}, lambda v: {"k": [{"deep": [v]}]}], ids=["flat", "deep"]
 )
-def test_what_json_does_not_have_is_refused_wherever_it_is(wrapped: Any, value: Any) -> None:
+def test_value_that_is_not_json_is_refused_anywhere(wrapped: Any, value: Any) -> None:
     ECHO.request = httpx.Request("GET", "http://memtrace.test/untouched")
 
     with pytest.raises(BadRequestError, match=r"^metadata\.k(\.0\.deep\.0)?: "):
@@ -328,7 +329,7 @@ def test_what_json_does_not_have_is_refused_wherever_it_is(wrapped: Any, value: 
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-def test_a_lone_surrogate_is_refused_in_every_place(text: str) -> None:
+def test_lone_surrogate_is_refused_anywhere(text: str) -> None:
     calls: list[typing.Callable[[], object]] = [
         lambda: ECHO.client.remember("a", text),
         lambda: ECHO.client.remember(text, "b"),
@@ -346,7 +347,7 @@ def test_a_lone_surrogate_is_refused_in_every_place(text: str) -> None:
             call()
 
 
-def test_an_object_that_holds_itself_is_refused() -> None:
+def test_object_that_contains_itself_is_refused() -> None:
     metadata: dict[str, Any] = {}
     metadata["self"] = metadata
 

@@ -1,4 +1,4 @@
-"""What the package offers: exactly these names, typed, and cheap to import."""
+"""The names of the package: exactly these, typed, and cheap to import."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ NAMES_OF_0_2_0 = {
     "SessionList",
 }
 
-# Which method is there for which operation of the contract.
+# Methods with another name than their operation.
 METHODS = {
     "addMemory": "add_memory",
     "createSession": "create_session",
     "deleteAgent": "delete_agent",
     "deleteSession": "delete_session",
     "forgetMatching": "forget_all",
-    "forgetMemories": "forget_all",  # of which it is the form in a URL, with fewer filters
+    "forgetMemories": "forget_all",  # the form for URLs, with fewer filters
     "forgetMemory": "forget",
     "getAccess": "get_access",
     "getAgent": "get_agent",
@@ -92,8 +92,8 @@ def _public(kind: type) -> list[str]:
     return [name for name in dir(kind) if not name.startswith("_")]
 
 
-def test_the_package_offers_exactly_what_it_says() -> None:
-    # For a type checker, names are imported in one place; for everybody else, when they are asked for.
+def test_package_offers_exactly_the_names_of_all() -> None:
+    # Type checkers find names in one block of imports; other programs import a name on first use.
     tree = ast.parse(inspect.getsource(memtrace))
     for_types = next(node for node in tree.body if isinstance(node, ast.If))
     offered: dict[str, str] = {}
@@ -113,7 +113,7 @@ def test_the_package_offers_exactly_what_it_says() -> None:
     assert set(memtrace.__all__) <= set(dir(memtrace))
 
 
-def test_its_public_modules_need_no_import_of_their_own() -> None:
+def test_public_modules_need_no_separate_import() -> None:
     code = (
         "import memtrace\n"
         "print(memtrace.exceptions.NotFoundError is memtrace.NotFoundError)\n"
@@ -126,12 +126,12 @@ def test_its_public_modules_need_no_import_of_their_own() -> None:
     assert printed == "True\nTrue\n"
 
 
-def test_a_name_that_it_does_not_have_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'memtrace' has no attribute 'Memorandum'"):
-        getattr(memtrace, "Memorandum")  # noqa: B009 - a type checker knows, too
+        getattr(memtrace, "Memorandum")  # noqa: B009 - type checkers would report it
 
 
-def test_every_name_and_module_path_of_0_2_0_is_still_there() -> None:
+def test_every_name_and_module_path_of_0_2_0_exists() -> None:
     assert set(memtrace.__all__) >= NAMES_OF_0_2_0
     for name in NAMES_OF_0_2_0 - {"__version__", "Memtrace", "AsyncMemtrace"}:
         module = memtrace.exceptions if name.endswith("Error") else memtrace.models
@@ -149,7 +149,7 @@ def test_every_operation_of_the_contract_has_a_method() -> None:
         operation["operationId"]
         for path in contract["paths"].values()
         for operation in path.values()
-        if isinstance(operation, dict) and operation["tags"] != ["server"]  # those are pages
+        if isinstance(operation, dict) and operation["tags"] != ["server"]  # pages
     }
 
     assert set(METHODS) == operations
@@ -171,13 +171,13 @@ def test_both_clients_have_the_same_methods_with_the_same_arguments(blocking: An
 
 
 @pytest.mark.parametrize("kind", _KINDS)
-def test_a_framework_can_read_the_annotations_of_every_method(kind: type) -> None:
+def test_annotations_of_every_method_can_be_evaluated(kind: type) -> None:
     for name in _public(kind):
         method = inspect.getattr_static(kind, name)
         if inspect.isfunction(method):
             hints = typing.get_type_hints(method)
             assert "return" in hints
-            # Each keyword is one of its own; which ones `with_response` takes, its first argument says.
+            # Each keyword has its own name; those of `with_response` depend on its first argument.
             parameters = inspect.signature(method).parameters
             keywords = [p for p in parameters.values() if p.kind is p.VAR_KEYWORD]
             assert not keywords or name == "with_response"
@@ -193,7 +193,7 @@ def test_the_package_is_marked_as_typed() -> None:
     assert importlib.resources.files("memtrace").joinpath("py.typed").is_file()
 
 
-def test_importing_it_is_free_until_a_name_is_asked_for() -> None:
+def test_import_loads_no_module_until_a_name_is_used() -> None:
     code = (
         "import __future__, importlib, sys, typing\n"
         "before = set(sys.modules)\n"
@@ -207,7 +207,7 @@ def test_importing_it_is_free_until_a_name_is_asked_for() -> None:
     assert printed == "['memtrace']\n"
 
 
-def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
+def test_import_loads_no_server_and_configures_no_logging() -> None:
     code = (
         "import sys, logging\n"
         "before = set(sys.modules)\n"
@@ -223,14 +223,14 @@ def test_importing_it_brings_in_no_server_and_configures_no_logging() -> None:
     assert printed == f"[]\n[] {logging.NOTSET}\n"
 
 
-def test_every_argument_of_a_client_is_in_the_documentation() -> None:
+def test_every_argument_of_a_client_is_documented() -> None:
     page = Path(__file__).parents[2].joinpath("docs", "configuration.md").read_text("utf-8")
     arguments = list(inspect.signature(Memtrace).parameters)
 
     assert [name for name in arguments if f"| `{name}` |" not in page] == []
 
 
-def test_an_interpreter_without_docstrings_has_the_signatures() -> None:
+def test_signatures_exist_without_docstrings() -> None:
     code = (
         "import inspect\n"
         "from memtrace import Memtrace\n"

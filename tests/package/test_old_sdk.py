@@ -1,4 +1,4 @@
-"""memtrace-sdk 0.2.0, as it is on PyPI, is a client of our server."""
+"""memtrace-sdk 0.2.0, as published on PyPI, works with this server."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def model(model_name: str, /, **fields: object) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def old_python(create_venv: CreateVenv, request: pytest.FixtureRequest) -> Path:
-    # What was installed once is kept for the next run: this version never changes.
+    # The installation is reused by later runs: this version never changes.
     folder = request.config.cache.mkdir(f"memtrace-sdk-0.2.0-{sys.implementation.cache_tag}")
     complete = folder / "complete"
     if not complete.exists():
@@ -79,7 +79,7 @@ def old(
         yield client
 
 
-def test_every_method_works(old: OldSdk) -> None:
+def test_every_method_of_the_old_sdk_works(old: OldSdk) -> None:
     fact = old("remember", "agent_1", "User prefers dark mode")
     assert (fact["agent_id"], fact["memory_type"], fact["event_type"]) == ("agent_1", "episodic", "general")
     assert fact["content"] == "User prefers dark mode"
@@ -168,7 +168,7 @@ def test_every_method_works(old: OldSdk) -> None:
     assert {name for name in old("__dir__") if not name.startswith("_")} <= old.called
 
 
-def test_its_errors_are_the_ones_it_expects(old: OldSdk) -> None:
+def test_errors_of_the_old_sdk_have_their_classes(old: OldSdk) -> None:
     old("remember", "agent_1", "Once")
     old("register_agent", model("RegisterAgentRequest", name="helper"))
 

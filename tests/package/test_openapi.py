@@ -1,4 +1,4 @@
-"""openapi.yaml keeps the rules that all which is derived from it relies on."""
+"""Rules of openapi.yaml that all derived files depend on."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def has_description(node: dict[str, Any]) -> bool:
 
 
 def has_example(node: dict[str, Any]) -> bool:
-    """Whether it has an example, of its own or of what it refers to, or is made of what has one.
+    """Return whether a node has an example, refers to one, or consists of nodes that have one.
 
-    A cursor has none: each is signed.
+    Cursors have none: each is signed.
     """
     if "example" in node or "examples" in node or node is SCHEMAS["Cursor"]:
         return True
@@ -73,7 +73,7 @@ def properties() -> list[tuple[str, dict[str, Any]]]:
 
 
 def example_values() -> Iterator[tuple[str, dict[str, Any], Any]]:
-    """Each example of the contract: where it is, its schema, its value."""
+    """Yield each example of the contract: its path, its schema, its value."""
     for name, schema in [*SCHEMAS.items(), *properties()]:
         for example in schema.get("examples", []):
             yield name, schema, example
@@ -89,22 +89,22 @@ def example_values() -> Iterator[tuple[str, dict[str, Any], Any]]:
 
 
 def media_types(operation: dict[str, Any]) -> list[dict[str, Any]]:
-    """Of the request and of each response."""
+    """Return the media types of the request and of each response."""
     bodies = [operation.get("requestBody", {}), *map(resolved, operation["responses"].values())]
     return [media for body in bodies for media in body.get("content", {}).values()]
 
 
-def test_it_is_valid_openapi() -> None:
+def test_contract_is_valid_openapi() -> None:
     openapi_spec_validator.validate(CONTRACT)
 
 
-def test_both_versions_of_yaml_read_the_same_in_it() -> None:
+def test_yaml_1_1_and_1_2_read_the_same_contract() -> None:
     # The generator reads YAML 1.2, and most other tools 1.1, where `no` is false and 1:30 is a number.
     assert YAML(typ="safe", pure=True).load(OPENAPI) == CONTRACT
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_every_operation_says_what_it_does(operation: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_and_a_description(operation: dict[str, Any]) -> None:
     assert operation["summary"]
     assert operation["description"]
     assert operation["tags"]
@@ -116,7 +116,7 @@ def test_every_operation_says_what_it_does(operation: dict[str, Any]) -> None:
 
 
 def inputs(operation: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The parameters and the fields of a body, by name."""
+    """Return the parameters and the fields of a body, by name."""
     found = {parameter["name"]: parameter for parameter in map(resolved, operation["parameters"])}
     for media in operation.get("requestBody", {}).get("content", {}).values():
         found |= resolved(media["schema"]).get("properties", {})
@@ -131,7 +131,7 @@ def test_no_cursor_is_shown_as_an_example() -> None:
 
 
 def keys_of(value: Any) -> Iterator[str]:
-    """Each key of a JSON value, at any depth."""
+    """Yield each key of a JSON value, at any depth."""
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from keys_of(part)
     if isinstance(value, dict):
@@ -155,7 +155,7 @@ def test_every_operation_documents_its_errors(operation: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_every_answer_is_described_and_names_its_request(operation: dict[str, Any]) -> None:
+def test_every_response_is_described_and_names_its_request(operation: dict[str, Any]) -> None:
     for status, answer in operation["responses"].items():
         assert has_description(answer), status
         headers = resolved(answer)["headers"]
@@ -182,7 +182,7 @@ def test_no_parameter_is_an_object(operation: dict[str, Any]) -> None:
         assert "properties" not in schema, parameter["name"]
 
 
-def test_memories_are_forgotten_by_the_filters_that_they_are_listed_by() -> None:
+def test_filters_of_lists_are_those_of_deletions() -> None:
     listed, forgotten = (
         {name: node for name, node in inputs(OPERATIONS[operation]).items() if node["in"] == "query"}
         for operation in ("listMemories", "forgetMemories")
@@ -193,7 +193,7 @@ def test_memories_are_forgotten_by_the_filters_that_they_are_listed_by() -> None
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_a_list_in_a_query_is_comma_separated(operation: dict[str, Any]) -> None:
-    # The generator does not tell its templates how a list is written, so they know this one way.
+    # The generator does not tell its templates how a list is written, so the templates assume this style.
     for parameter in map(resolved, operation["parameters"]):
         if parameter["in"] == "query" and resolved(parameter["schema"]).get("type") == "array":
             assert (parameter["style"], parameter["explode"]) == ("form", False), parameter["name"]
@@ -237,8 +237,8 @@ PAGES = {
 
 
 @pytest.mark.parametrize("name", ["Access", "Memory", "Agent", "AgentStats", "Session", *PAGES])
-def test_a_whole_example_agrees_with_itself(name: str) -> None:
-    # What a mock server responds with, which would else put unrelated examples of single fields together.
+def test_example_of_a_whole_schema_is_consistent(name: str) -> None:
+    # A mock server would otherwise combine unrelated examples of single fields.
     [example] = SCHEMAS[name]["examples"]
     assert set(SCHEMAS[name]["required"]) <= set(example)
     assert not example.get("has_more")  # a page with more has a cursor, and a cursor has no example
@@ -249,13 +249,13 @@ def test_a_whole_example_agrees_with_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_an_example_of_a_page_has_the_examples_of_what_it_lists(name: str) -> None:
+def test_example_of_a_page_has_the_examples_of_its_items(name: str) -> None:
     [example] = SCHEMAS[name]["examples"]
     listed = resolved(SCHEMAS[name]["properties"][PAGES[name]]["items"])
     assert example[PAGES[name]] == listed["examples"]
 
 
-def test_the_fuzzer_leaves_out_no_check_and_no_operation() -> None:
+def test_fuzzer_runs_every_check_and_every_operation() -> None:
     settings = tomllib.loads(OPENAPI.with_name("schemathesis.toml").read_text("utf-8"))
     assert not settings.keys() & {"checks", "hooks"}
     for operation in settings["operations"]:
@@ -302,13 +302,13 @@ def test_the_pattern_matches_the_days_of_1970_to_2199_and_no_others() -> None:
         "2026-11-01T09:30:00z",
     ],
 )
-def test_the_pattern_matches_no_time_that_somebody_may_misread(text: str) -> None:
+def test_pattern_matches_no_ambiguous_time(text: str) -> None:
     assert not TIMESTAMP.fullmatch(text)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_every_choice_of_schemas_in_a_body_has_a_title(operation: dict[str, Any]) -> None:
-    # Generators name the type of an unnamed choice after its first branch, and so overwrite that.
+    # Generators name the type of an unnamed choice after its first branch, and so overwrite that branch.
     for media in media_types(operation):
         if "oneOf" in media["schema"]:
             assert media["schema"]["title"] not in SCHEMAS
@@ -322,21 +322,21 @@ def test_a_json_value_has_no_keyword_that_names_a_type() -> None:
 @pytest.mark.parametrize(
     ("name", "node"), properties(), ids=lambda value: value if isinstance(value, str) else ""
 )
-def test_a_property_that_0x_lacks_is_required_and_of_one_type(name: str, node: dict[str, Any]) -> None:
+def test_property_that_0x_lacks_is_required_and_of_one_type(name: str, node: dict[str, Any]) -> None:
     if node.get("x-missing-in-0x"):
         schema, field = name.split(".")
         assert field in SCHEMAS[schema]["required"]
         assert isinstance(node["type"], str)
 
 
-def test_what_0x_lacks_is_marked_in_the_contract() -> None:
+def test_properties_that_0x_lacks_are_marked_in_the_contract() -> None:
     marked = {name for name, node in properties() if node.get("x-missing-in-0x")}
     lists = ("AgentList", "SessionList", "SearchResult")
     assert marked >= {"Memory.id", "Error.code", "Error.request_id", *(f"{name}.has_more" for name in lists)}
 
 
 def numbers(node: Any) -> Iterator[dict[str, Any]]:
-    """Each schema of a number inside a node."""
+    """Yield each schema of a number inside a node."""
     if isinstance(node, list):
         for item in node:
             yield from numbers(item)
@@ -348,7 +348,7 @@ def numbers(node: Any) -> Iterator[dict[str, Any]]:
                 yield from numbers(value)
 
 
-def test_every_number_that_may_exceed_32_bits_says_so() -> None:
+def test_every_number_that_may_exceed_32_bits_has_its_format() -> None:
     found = list(numbers(CONTRACT["components"]["schemas"]))
     assert len(found) > 20
     for node in found:

@@ -1,4 +1,4 @@
-"""docs/operating.md works: its commands run one after the other, on a machine that is a folder."""
+"""The commands of docs/operating.md work one after the other, on a machine that is a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ BLOCK = re.compile(
 FOLDERS = ("/var/lib", "/opt", "/etc", "/usr/local/bin")
 PORT = "9100"
 
-# Stand-ins for what changes a machine. systemd's runs what a unit says, with its environment.
+# Stand-ins for commands that change a machine. That of systemd runs the command of a unit, with its
+# environment.
 SYSTEMCTL = r"""
 import os, re, signal, subprocess, sys, time
 from pathlib import Path
@@ -78,7 +79,7 @@ os.execv("/usr/bin/install", ["install", *words])
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
-    """A folder with what commands need of a machine."""
+    """Return a folder with all that the commands need of a machine."""
     for folder in ("bin", "etc/systemd/system", "etc/caddy", "opt", "usr/local/bin", "var/lib", "home"):
         (tmp_path / folder).mkdir(parents=True)
     scripts = {

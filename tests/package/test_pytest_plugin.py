@@ -1,4 +1,4 @@
-"""The pytest plugin, as a project meets it that has memtrace-sdk installed."""
+"""The pytest plugin in a project that has memtrace-sdk installed."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from memtrace.testing import MemtraceServer, ServerProcess
 
 
 class Project:
-    """A project that has no plugin but ours, whose tests run in a process of their own.
+    """A project with no other plugin, whose tests run in their own process.
 
-    Not by pytester, which takes all that a test imported out of sys.modules again: httpx would then know two
+    Not by pytester, which removes all imports of a test from sys.modules: httpx would then know two
     httpcores.
     """
 

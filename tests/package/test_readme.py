@@ -1,4 +1,4 @@
-"""The README tells the truth: its code runs from top to end, and what it names is there."""
+"""The code of the README runs from beginning to end, and the things that it names exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = README.read_text("utf-8")
 
 
 @pytest.mark.usefixtures("documented_server")
-def test_every_snippet_prints_what_is_shown(
+def test_every_snippet_prints_the_shown_output(
     run_snippet: Callable[[Snippet], dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -44,7 +44,7 @@ def test_every_snippet_can_be_run_twice(
         run_snippet(snippet)
 
 
-def test_the_quick_start_is_the_one_that_was_promised() -> None:
+def test_quick_start_is_the_promised_one() -> None:
     promised = next(
         s for s in snippets(ROOT / "tests" / "data" / "python-sdk.md") if s.heading == "Quick Start"
     )
@@ -63,12 +63,12 @@ def test_every_variable_of_the_environment_is_documented() -> None:
     assert set(re.findall(r"MEMTRACE_[A-Z_]+", configuration)) == known
 
 
-def test_every_make_target_that_it_names_exists() -> None:
+def test_every_make_target_of_the_readme_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", TEXT, re.MULTILINE)) <= targets
 
 
-def test_every_page_that_it_links_to_exists() -> None:
+def test_every_linked_page_of_the_readme_exists() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", TEXT):
         assert (ROOT / target).exists(), target

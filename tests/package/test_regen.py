@@ -1,4 +1,4 @@
-"""What is derived follows from openapi.yaml, and from nothing else."""
+"""Derived files follow from openapi.yaml, and from nothing else."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def changed_contract(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """A copy of the contract with a change to its schemas."""
+    """Return a copy of the contract with a change to its schemas."""
     return changed(folder, lambda contract: change(contract["components"]["schemas"]))
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
-    """A copy of the contract with a change."""
+    """Return a copy of the contract with a change."""
     contract = json.loads(json.dumps(CONTRACT))
     change(contract)
     path = folder / "openapi.yaml"
@@ -47,7 +47,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
 
 
 def run(script: str, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a script as `make` does, in an interpreter of its own."""
+    """Run a script as `make` does, in its own interpreter."""
     return subprocess.run(
         [sys.executable, regen.TEMPLATES.parent / script, *arguments],
         env=os.environ | environment,
@@ -59,7 +59,7 @@ def run(script: str, *arguments: str | Path, **environment: str) -> subprocess.C
 
 @pytest.fixture(scope="module")
 def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder whose `memtrace_api` comes from a contract with an optional `mood` in each request."""
+    """Return a folder whose `memtrace_api` has an optional `mood` in each request."""
     folder = tmp_path_factory.mktemp("mood")
     mood = {"type": ["string", "null"], "maxLength": 20, "description": "How it felt.", "examples": ["calm"]}
     closed = {**mood, "type": "string"}
@@ -98,7 +98,7 @@ def with_mood(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def python(folder: Path, code: str) -> None:
-    """Run code in an interpreter that finds this folder's packages before all others."""
+    """Run code in an interpreter that searches this folder's packages first."""
     first = (
         f"import sys\nsys.path.insert(0, {str(folder)!r})\n"
         f"import memtrace_api\nassert memtrace_api.__file__.startswith({str(folder)!r})\n"
@@ -108,8 +108,8 @@ def python(folder: Path, code: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_tree_is_what_a_fresh_regeneration_gives(tmp_path: Path) -> None:
-    # Another seed orders sets otherwise; a bare PATH has no ruff; a dead proxy stands for having no network.
+def test_tree_equals_a_fresh_regeneration(tmp_path: Path) -> None:
+    # Another hash seed reorders sets; a bare PATH has no ruff; a dead proxy simulates a missing network.
     bare = {"PATH": os.defpath, "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
     output = tmp_path / "memtrace_api"
     for seed in ("1", "2"):
@@ -121,7 +121,7 @@ def test_the_tree_is_what_a_fresh_regeneration_gives(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["memtrace_api"]
 
 
-def test_the_contract_goes_along_as_it_is() -> None:
+def test_package_has_the_contract_unchanged() -> None:
     text = (regen.OUTPUT / "openapi.json").read_text("utf-8")
     assert json.loads(text) == CONTRACT
     assert list(json.loads(text)["paths"]) == list(CONTRACT["paths"])
@@ -303,7 +303,7 @@ with httpx.Client(transport=EmbeddedTransport("sqlite://"), base_url="http://emb
     )
 
 
-def test_a_response_of_0x_is_read_without_what_it_lacks() -> None:
+def test_response_of_0x_is_read_without_its_missing_fields() -> None:
     facts = {"time": "2026-01-01T00:00:00Z", "org_id": "o", "agent_id": "a", "content": "c"}
     memory = Memory.from_dict({**facts, "memory_type": "episodic", "event_type": "general"})
     assert memory.id is None
@@ -323,7 +323,7 @@ def test_a_failed_run_leaves_the_old_tree(tmp_path: Path) -> None:
     output = tmp_path / "memtrace_api"
     output.mkdir()
     (output / "old.py").write_text("old = True\n", "utf-8")
-    # The generator only warns of a schema that it cannot make, and leaves it out.
+    # The generator only warns of a schema that it cannot generate, and leaves it out.
     contract = changed_contract(
         tmp_path, lambda schemas: schemas["Memory"]["properties"].update(x={"type": "array"})
     )
@@ -374,7 +374,7 @@ def test_another_version_of_the_generator_is_refused(
 
 
 @pytest.mark.parametrize("name", ["in", "x-y", "_private", "list", "to_dict"])
-def test_a_property_that_python_cannot_say_is_refused(
+def test_property_that_is_no_usable_name_in_python_is_refused(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contract = changed_contract(
@@ -385,7 +385,7 @@ def test_a_property_that_python_cannot_say_is_refused(
 
 
 @pytest.mark.parametrize("text", [None, "a: [", "openapi: 3.1.0"])
-def test_what_is_no_contract_is_refused(
+def test_invalid_contract_is_refused(
     text: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     contract = tmp_path / "openapi.yaml"

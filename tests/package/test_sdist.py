@@ -1,4 +1,4 @@
-"""What the source distribution gives away: no key, private or of a store."""
+"""The source distribution has no key: neither a private one nor one of a store."""
 
 from __future__ import annotations
 

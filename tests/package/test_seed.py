@@ -1,4 +1,4 @@
-"""The SDK's first description, tests/data/python-sdk.md, is a promise: its code runs as it stands there."""
+"""The code of the SDK's first description, tests/data/python-sdk.md, runs unchanged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def run(run_snippet: Callable[[Snippet], dict[str, Any]]) -> Run:
     return lambda heading: run_snippet(SEED[heading])
 
 
-def test_quick_start(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_start_runs(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
     names = run("Quick Start")
 
     assert re.fullmatch(r"\[20\d\d-\d\d-\d\d .*\] User prefers dark mode\n", capsys.readouterr().out)
@@ -56,7 +56,7 @@ def test_quick_start(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[s
     )
 
 
-def test_async_support(run: Run) -> None:
+def test_async_support_runs(run: Run) -> None:
     names = run("Async Support")
 
     assert [memory.content for memory in names["memories"].memories] == ["User prefers dark mode"]
@@ -71,7 +71,7 @@ def test_every_snippet_that_only_remembers_can_be_run_twice(run: Run, client: Me
     assert contents.count("User prefers dark mode") == 4
 
 
-def test_memory_operations(run: Run, client: Memtrace) -> None:
+def test_memory_operations_run(run: Run, client: Memtrace) -> None:
     liked = client.add_memory(agent_id="agent_1", content="User likes Dark Mode", importance=0.5)
     client.add_memory(agent_id="agent_1", content="dark mode, said in passing", importance=0.4)
     client.add_memory(agent_id="agent_2", content="Another likes dark mode", importance=0.9)
@@ -93,7 +93,7 @@ def test_memory_operations(run: Run, client: Memtrace) -> None:
     assert [memory.id for memory in listed.memories] == [decision.id]
 
 
-def test_agent_management(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_agent_management_runs(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
     run("Quick Start")
     client.create_session(agent_id="agent_1")
     capsys.readouterr()
@@ -116,7 +116,7 @@ def test_a_second_agent_of_the_same_name_is_a_conflict(run: Run) -> None:
     assert caught.value.existing_id == "my-agent"
 
 
-def test_session_management(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
+def test_session_management_runs(run: Run, client: Memtrace, capsys: pytest.CaptureFixture[str]) -> None:
     names = run("Session Management")
 
     assert (names["session"].agent_id, names["session"].status) == ("agent_1", "active")
@@ -126,16 +126,16 @@ def test_session_management(run: Run, client: Memtrace, capsys: pytest.CaptureFi
     assert client.get_session(names["session"].id).status == "closed"
 
 
-def test_error_handling(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_error_handling_runs(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run("Error Handling")
 
     assert capsys.readouterr().out == "Agent not found\n"
 
 
-def test_an_unknown_key_is_told_apart(
+def test_unknown_key_is_an_authentication_error(
     live_server: LiveServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.undo()  # The document's own key is to be sent.
+    monkeypatch.undo()  # Otherwise the fixture replaces the document's key.
     names: dict[str, Any] = {}
     replace(
         SEED["Error Handling"],
@@ -146,7 +146,7 @@ def test_an_unknown_key_is_told_apart(
     assert capsys.readouterr().out == "Invalid API key\n"
 
 
-def test_every_snippet_is_run_here() -> None:
+def test_every_snippet_has_a_test() -> None:
     assert [*SEED] == [
         "Quick Start",
         "Async Support",

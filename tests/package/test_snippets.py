@@ -1,4 +1,4 @@
-"""The pages in docs/ tell the truth: each piece of their Python code runs, and prints what is shown."""
+"""Python code in the pages of docs/ runs, and prints the shown output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_test(snippet: Snippet) -> bool:
 def printed_by(
     run_snippet: Callable[[Snippet], dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> Callable[[Snippet], str]:
-    """Runs the code of a document and returns what it prints."""
+    """Return a function that runs the code of a document and returns its output."""
 
     def printed(snippet: Snippet) -> str:
         run_snippet(snippet)

@@ -1,6 +1,6 @@
-"""What an editor shows: each argument by name, with type and text; and a request or its fields, never both.
+"""Types as editors show them: each argument with its type and text, and a request or its fields, never both.
 
-tests/package/typing has the code of users that the type checkers read; here, that nothing is left out there.
+Type checkers read the user code in tests/package/typing; the tests here check that it is complete.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (Memtrace, AsyncMemtrace, SessionHandle, AsyncSessionHandle, WriteBuffer, AsyncWriteBuffer)
 }
-# No user calls the others' constructors.
+# Users call no constructor of the other classes.
 MADE_BY_A_METHOD = {(name, "__init__") for name in KINDS if not name.endswith("Memtrace")}
 BY_THE_SYSTEM = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
 
 
 def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
-    """The public methods of a class with their parameters, and the constructor."""
+    """Return the public methods of a class with their parameters, and the constructor."""
     found = {
         name: method
         for name, method in inspect.getmembers(kind)
@@ -50,7 +50,7 @@ def methods(kind: type) -> dict[str, list[inspect.Parameter]]:
 
 
 def used() -> Iterator[tuple[str, str, ast.Call | None]]:
-    """What the file uses: the class, the attribute of it, and the call if it is one."""
+    """Return the uses in the file: the class, the attribute of it, and the call if it is one."""
     for function in ast.parse(USAGE.read_text("utf-8")).body:
         if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -73,7 +73,7 @@ def used() -> Iterator[tuple[str, str, ast.Call | None]]:
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_the_checkers_read_a_use_of_everything_that_is_public(kind: type) -> None:
+def test_checkers_read_a_use_of_every_public_name(kind: type) -> None:
     public = {name for name in dir(kind) if not name.startswith("_")}
 
     assert public <= {attribute for of_class, attribute, _ in used() if of_class == kind.__name__}
@@ -88,8 +88,8 @@ def test_the_checkers_read_a_use_of_everything_that_is_public(kind: type) -> Non
         if (kind.__name__, method) not in MADE_BY_A_METHOD
     ],
 )
-def test_the_checkers_read_a_use_of_every_argument(kind: type, method: str) -> None:
-    # What a contract's field brings along is checked in test_regen.py.
+def test_checkers_read_a_use_of_every_argument(kind: type, method: str) -> None:
+    # Arguments from a new field of the contract are checked in test_regen.py.
     code = inspect.unwrap(getattr(kind, method)).__code__
     own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     parameters = [parameter for parameter in methods(kind)[method] if parameter.name in own]
@@ -103,7 +103,7 @@ def test_the_checkers_read_a_use_of_every_argument(kind: type, method: str) -> N
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_every_argument_has_a_text(kind: Any) -> None:
+def test_every_argument_is_described(kind: Any) -> None:
     missing = []
     for method, parameters in methods(kind).items():
         docstring = inspect.getdoc(kind if method == "__init__" else getattr(kind, method)) or ""
@@ -117,7 +117,7 @@ def test_every_argument_has_a_text(kind: Any) -> None:
 
 
 def request_of(parameter: inspect.Parameter, hints: dict[str, Any]) -> type[Any] | None:
-    """The model that a parameter may be given as a whole."""
+    """Return the model that a parameter accepts as a request object."""
     optional = isinstance(hints[parameter.name], types.UnionType) and parameter.default is None
     choices = typing.get_args(hints[parameter.name]) if optional else ()
     return next((choice for choice in choices if attrs.has(choice)), None)
@@ -125,7 +125,7 @@ def request_of(parameter: inspect.Parameter, hints: dict[str, Any]) -> type[Any]
 
 @attrs.frozen
 class Form:
-    """A method that takes a request, and one of the fields that it takes as a keyword instead."""
+    """A method that takes a request object, and a field that it takes as a keyword instead."""
 
     kind: type
     method: str
@@ -138,14 +138,14 @@ class Form:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Both at once, and all else that must be given."""
+        """Return both at once, and all other required arguments."""
         parameters = methods(self.kind)[self.method]
         ids = {p.name: "id" for p in parameters if p.default is p.empty}
         required = {f.name: "x" for f in attrs.fields(self.model) if f.default is attrs.NOTHING}
         return {**ids, self.parameter: self.model(**required), self.field: EMPTY.get(self.field, "x")}
 
 
-# What is easily taken for nothing given.
+# Values that code might take for missing ones.
 EMPTY: dict[str, Any] = {
     "metadata": {},
     "config": {},
@@ -158,7 +158,7 @@ EMPTY: dict[str, Any] = {
 
 
 def forms() -> Iterator[Form]:
-    """All that there are; a method that is new is among them."""
+    """Return all such methods, including new ones."""
     for kind in (Memtrace, SessionHandle, WriteBuffer):
         for method, parameters in methods(kind).items():
             if method == "__init__":

@@ -1,4 +1,4 @@
-"""The client that blocks is derived from the one that does not."""
+"""The blocking client is derived from the async one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_the_tree_is_what_is_derived_afresh() -> None:
+def test_tree_equals_a_fresh_derivation() -> None:
     assert unasync.check() == []
 
 
@@ -103,7 +103,7 @@ class Memtrace:
 '''
 
 
-def test_a_module_that_blocks_is_derived_from_one_that_does_not() -> None:
+def test_blocking_module_is_derived_from_an_async_one() -> None:
     assert unasync.derive(ASYNC, "there") == SYNC
 
 
@@ -118,7 +118,7 @@ def test_a_module_that_blocks_is_derived_from_one_that_does_not() -> None:
         ("def f(:\n", "invalid syntax"),
     ],
 )
-def test_what_has_no_counterpart_that_blocks_is_an_error(source: str, said: str) -> None:
+def test_code_without_a_blocking_counterpart_is_an_error(source: str, said: str) -> None:
     with pytest.raises(DerivationError, match="there: ") as raised:
         unasync.derive(source, "there")
     assert said in str(raised.value)

@@ -1,4 +1,4 @@
-"""What somebody gets who installs the wheel, on a machine that has no clone."""
+"""The wheel, installed on a machine without a clone."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(
     )
 
 
-def test_it_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
+def test_wheel_has_the_three_packages_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (entry_points,) = (archive.read(name) for name in names if name.endswith("/entry_points.txt"))
@@ -84,7 +84,7 @@ def test_it_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     assert b"[pytest11]\nmemtrace = memtrace.pytest_plugin\n" in entry_points
 
 
-def test_alone_it_brings_three_dependencies_and_what_they_need(plain: Path, tmp_path: Path) -> None:
+def test_wheel_alone_installs_its_dependencies_and_no_others(plain: Path, tmp_path: Path) -> None:
     installed = set(json.loads(run(plain, LIST_INSTALLED, tmp_path).stdout))
 
     assert {"memtrace-sdk", "attrs", "httpx", "msgspec"} <= installed
@@ -92,11 +92,11 @@ def test_alone_it_brings_three_dependencies_and_what_they_need(plain: Path, tmp_
     assert installed - {"memtrace-sdk", "attrs", "httpx", "msgspec"} <= needed_by_httpx
 
 
-def test_alone_it_is_a_client(plain: Path, tmp_path: Path, memtrace_server: MemtraceServer) -> None:
+def test_wheel_alone_is_a_client(plain: Path, tmp_path: Path, memtrace_server: MemtraceServer) -> None:
     assert run(plain, REMEMBER, tmp_path, memtrace_server.environment).stdout == "Installed from a wheel\n"
 
 
-def test_alone_its_script_says_what_to_install(plain: Path, tmp_path: Path) -> None:
+def test_script_of_the_wheel_alone_names_what_to_install(plain: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [plain.with_name("memtrace"), "serve"],
         cwd=tmp_path,
@@ -110,13 +110,13 @@ def test_alone_its_script_says_what_to_install(plain: Path, tmp_path: Path) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_alone_it_says_what_embedded_memory_needs(plain: Path, tmp_path: Path) -> None:
+def test_embedded_memory_of_the_wheel_alone_names_what_to_install(plain: Path, tmp_path: Path) -> None:
     done = run(plain, "from memtrace import Memtrace; Memtrace('sqlite://').recall('agent_1')", tmp_path)
 
     assert "pip install 'memtrace-sdk[server]'" in done.stderr.splitlines()[-1]
 
 
-def test_with_the_extra_cli_its_script_works_with_a_server(
+def test_script_with_the_extra_cli_works_with_a_server(
     with_cli: Path, tmp_path: Path, memtrace_server: MemtraceServer
 ) -> None:
     def memtrace(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -135,7 +135,7 @@ def test_with_the_extra_cli_its_script_works_with_a_server(
         assert error.count("\n") == 1
 
 
-def test_with_the_extra_it_serves_from_any_folder(with_server: Path, tmp_path: Path) -> None:
+def test_wheel_with_the_extra_server_serves_from_any_folder(with_server: Path, tmp_path: Path) -> None:
     memtrace = (str(with_server.with_name("memtrace")),)
     with LiveServer(tmp_path, memtrace=memtrace) as server:
         environment = {"MEMTRACE_URL": server.url, "MEMTRACE_API_KEY": server.key}
@@ -145,7 +145,7 @@ def test_with_the_extra_it_serves_from_any_folder(with_server: Path, tmp_path: P
     assert server.returncode == 0
 
 
-def test_with_the_extra_memory_can_be_embedded(with_server: Path, tmp_path: Path) -> None:
+def test_wheel_with_the_extra_server_has_embedded_memory(with_server: Path, tmp_path: Path) -> None:
     done = run(with_server, REMEMBER, tmp_path, {"MEMTRACE_URL": "sqlite:///agent.db"})
 
     assert done.stdout == "Installed from a wheel\n"

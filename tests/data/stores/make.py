@@ -1,10 +1,10 @@
-"""Writes a store as this version does, and what it answers of it, for later versions to be tested with.
+"""Write a store of this version and its responses, for tests of later versions.
 
 A store of each released schema is kept beside this file. Before a release that adds a step to the schema:
 
     .venv/bin/python tests/data/stores/make.py
 
-What it writes is named after the last step, and is never changed again.
+The files are named after the last step, and are never changed again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from unittest.mock import patch
 STORES = Path(__file__).parent
 sys.path.insert(0, str(STORES.parent.parent))
 
-from durability.in_process import MEMORIES, InProcess, Tenant, json_of  # noqa: E402 - found only now
+from durability.in_process import MEMORIES, InProcess, Tenant, json_of  # noqa: E402 - needs the path
 from helpers.clock import Clock  # noqa: E402 - as above
 
 from memtrace_server import auth, tenants, times  # noqa: E402
@@ -35,13 +35,13 @@ SESSIONS = "/api/v1/sessions"
 
 
 class Recorder:
-    """Sends requests, and keeps what is asked and answered, as JSON."""
+    """Send requests, and return them with their responses, as JSON."""
 
     def __init__(self, server: InProcess, keys: dict[str, str]) -> None:
         self._server = server
         self._keys = keys
 
-    def record(  # noqa: PLR0913 - what a request has
+    def record(  # noqa: PLR0913 - one for each part of a request
         self,
         who: str,
         method: str,
@@ -51,24 +51,24 @@ class Recorder:
         query: str = "",
         once: str | None = None,
     ) -> dict[str, Any]:
-        """Send a request as the holder of a key."""
+        """Send a request with a key, and return it with its response."""
         response = Tenant(self._server.core, self._keys[who]).send(method, path, body, query=query, once=once)
-        asked = {"who": who, "method": method, "path": path, "query": query, "body": body, "once": once}
+        request = {"who": who, "method": method, "path": path, "query": query, "body": body, "once": once}
         answer = json_of(response) if response.body else None
         if isinstance(answer, dict):
-            for name in ("request_id", "query_time_ms"):  # others each time
+            for name in ("request_id", "query_time_ms"):  # different each time
                 answer.pop(name, None)
-        return {**asked, "status": response.status, "answer": answer}
+        return {**request, "status": response.status, "answer": answer}
 
     def write(self, who: str, method: str, path: str, body: object = None, **more: Any) -> dict[str, Any]:
-        """Send what must be done."""
+        """Send a request that must succeed."""
         recorded = self.record(who, method, path, body, **more)
         if recorded["status"] not in {200, 201, 204}:
             raise ValueError(recorded)
         return recorded
 
     def remember(self, who: str, agent_id: str, content: str, **more: Any) -> str:
-        """Store a memory; tell its id."""
+        """Store a memory, and return its id."""
         body = {"agent_id": agent_id, "content": content, **more}
         return str(self.write(who, "POST", MEMORIES, body)["answer"]["id"])
 
@@ -94,7 +94,7 @@ def main() -> None:
 
 
 def _make_keys(server: InProcess) -> dict[str, str]:
-    """Keys of two organisations, by what they are for."""
+    """Return keys of two organisations, by their use."""
     keys = {"default": tenants.bootstrap(server.store, None) or ""}
     org = tenants.create_org(server.store, "Größer & Söhne")
     for role in ("admin", "reader", "writer"):
@@ -106,7 +106,7 @@ def _make_keys(server: InProcess) -> dict[str, str]:
 
 
 def _keys_without_text(server: InProcess, keys: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """The rows of keys, from which the tests make keys of their own."""
+    """Return the rows of keys, from which the tests make new keys."""
     columns = ("id", "org", "role", "name", "created_at", "revoked_at")
     texts = {auth.digest(text): who for who, text in keys.items()}
     found = server.store.read(lambda transaction: {who: transaction.key(d) for d, who in texts.items()})
@@ -114,7 +114,7 @@ def _keys_without_text(server: InProcess, keys: dict[str, str]) -> dict[str, dic
 
 
 def _without_keys(file: Path) -> bytes:
-    """The store as it is kept: without its keys, which would be published."""
+    """Return the store without its keys, which would be published."""
     copy = file.with_suffix(".kept")
     copy.write_bytes(file.read_bytes())
     with closing(sqlite3.connect(copy, isolation_level=None)) as store:
@@ -125,7 +125,7 @@ def _without_keys(file: Path) -> bytes:
 
 
 def _fill(recorder: Recorder, clock: Clock) -> dict[str, str]:
-    """Everything that a store can have; tell the ids that are asked for by name."""
+    """Store records of every kind, and return the ids that are requested by name."""
     names: dict[str, str] = {}
     agents: dict[str, dict[str, Any]] = {
         "support-bot": {"description": "Answers customers", "config": {"model": "m-1", "tools": ["search"]}},
@@ -195,7 +195,7 @@ def _fill(recorder: Recorder, clock: Clock) -> dict[str, str]:
 
 
 def _write_once(recorder: Recorder) -> dict[str, Any]:
-    """Writes to be repeated: with their Idempotency-Keys, and what is refused as a duplicate without one."""
+    """Return writes to be repeated: with their Idempotency-Keys, and duplicates without one."""
     batch = {"memories": [{"agent_id": "b", "content": text} for text in ("one", "two", "three")]}
     single = {"agent_id": "b", "content": "Zwölf Boxkämpfer", "metadata": {"ä": [1, 1.5]}, "tags": ["x", "x"]}
     replays = [
@@ -224,7 +224,7 @@ def _write_once(recorder: Recorder) -> dict[str, Any]:
 
 
 def _read(recorder: Recorder, names: dict[str, str]) -> list[dict[str, Any]]:
-    """All that can be asked of the store, but for contexts and ranks, which may become better."""
+    """Return all reads, except contexts and ranks, which may improve."""
     lists = [
         LIST,
         f"{LIST}&agent_id=support-bot",
@@ -286,11 +286,11 @@ def _keep(name: str, store: bytes, expected: dict[str, Any]) -> None:
         sys.exit(f"{file} is there already, and a store of a released schema never changes")
     file.write_bytes(store)
     file.with_suffix(".json").write_text(_lines(expected), "utf-8")
-    print(f"{file}: {len(store):,} bytes, {len(expected['reads'])} reads")  # noqa: T201 - for who runs it
+    print(f"{file}: {len(store):,} bytes, {len(expected['reads'])} reads")  # noqa: T201 - for the person who runs it
 
 
 def _lines(expected: dict[str, Any]) -> str:
-    """JSON with a line for each request, so that it can be read."""
+    """Return JSON with a line for each request, so that people can read it."""
     parts: list[str] = []
     for name, value in expected.items():
         text = json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""What must be an error of types. mypy and pyright read this; nobody runs it.
+"""Errors of types that checkers must report. mypy and pyright read this file; nobody runs it.
 
-Each line says which error it is, for either checker; a line that is none, or another one, fails `make check`.
+Each line has the expected error of either checker; another error, or none, fails `make check`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every method, as a user would call it. mypy and pyright read this; nobody runs it.
+"""Every method, as users call it. mypy and pyright read this file; nobody runs it.
 
-test_sdk_typing.py sees to it that every method of the clients and of their sessions is called here, and the
-blocking ones with every argument. What must be an error of types is in misuse.py.
+test_typing.py checks that every method of clients and sessions is called here, and the blocking ones with
+every argument. Errors of types are in misuse.py.
 """
 
 from __future__ import annotations
@@ -362,7 +362,7 @@ def moving(client: Memtrace) -> None:
     report = client.import_(client.export(), strict=True)
     assert_type(report.imported, int)
     assert_type(report.rejected[0].reason, str)
-    with open("memories.jsonl", encoding="utf-8") as lines:  # noqa: PTH123 - as most write it
+    with open("memories.jsonl", encoding="utf-8") as lines:  # noqa: PTH123 - as most programs write it
         client.import_(lines)
 
 
