@@ -232,7 +232,7 @@ IN_INDEX: Mapping[str, Without] = {
 }
 IN_NAMES: Mapping[str, Without] = {
     "Memtrace": nullcontext,
-    "without parts of names": setting(analysis, part_stems=lambda _text: []),
+    "without parts of names": setting(analysis, further_stems=lambda _text: []),
     "without words written together or apart": setting(query, forms=lambda _text: []),
     "without letters as a keyboard has them": setting(folding, _STROKED=re.compile("(?!)")),
 }

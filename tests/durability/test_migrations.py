@@ -270,7 +270,7 @@ def test_index_of_a_migrated_store_is_rebuilt_in_the_background(old: Old, server
 def test_index_without_parts_of_names_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "memtrace.db"
     with monkeypatch.context() as older, InProcess(file) as server:
-        older.setattr(analysis, "part_stems", lambda _: [])
+        older.setattr(analysis, "further_stems", lambda _: [])
         tenant = server.tenant()
         names = [json_of(tenant.add(content=f"{n} HTTPServer of Łódź"))["id"] for n in range(20)]
         long = json_of(tenant.add(content="HTTPServer " * 5_000))["id"]
@@ -282,7 +282,7 @@ def test_index_without_parts_of_names_is_made_anew(tmp_path: Path, monkeypatch: 
             assert tenant.send("DELETE", f"{MEMORIES}/{name}").status == 204
     with closing(sqlite3.connect(file)) as store, store:
         assert _rows(file, "leaving") == 2
-        store.execute("DELETE FROM migrations WHERE name = '0021-parts-of-names'")
+        store.execute("DELETE FROM migrations WHERE name = '0022-hyphenated-words'")
 
     with InProcess(file) as server:
         now = Tenant(server.core, tenant.key)

@@ -341,18 +341,23 @@ def test_memories_of_an_older_version_are_found_by_parts_of_names(
     postgres_cluster: Cluster, database: Callable[..., str], command: Commands
 ) -> None:
     url = postgres_cluster.url_of(database())
-    texts = ("HTTPServer", "Łódź", "plain")
+    texts = ("HTTPServer", "Łódź", "the wi-fi", "plain")
     with Memtrace(url) as older:
         older.add_memories({"agent_id": name, "content": text} for text in texts for name in ("one", "other"))
     with psycopg.connect(url, autocommit=True, options="-csearch_path=memtrace,public") as connection:
         connection.execute(
             "UPDATE memories SET words = replace(words, 'lodz', 'łodz'), lexemes = ts_delete("
-            "lexemes, ARRAY[org || 'slodz', org || 'shttp', org || 'sserver']) WHERE words <> ' plain '"
+            "lexemes, ARRAY[org || 'slodz', org || 'shttp', org || 'sserver', org || 'swifi'])"
+            " WHERE words <> ' plain '"
         )
-        assert "4 faults" in command.fail("check", "--store", url)
-        connection.execute("DELETE FROM migrations WHERE name = '0007-parts-of-names'")
+        assert "6 faults" in command.fail("check", "--store", url)
+        connection.execute(
+            "DELETE FROM migrations WHERE name IN ('0007-parts-of-names', '0008-hyphenated-words')"
+        )
     with Memtrace(url) as newer:
-        for query, content in {"server": "HTTPServer", "lodz": "Łódź", '"łódź"': "Łódź"}.items():
+        for query, content in {
+            "server": "HTTPServer", "lodz": "Łódź", '"łódź"': "Łódź", "wifi": "the wi-fi"
+        }.items():  # fmt: skip
             assert [m.content for m in newer.search_memories(query).results] == [content] * 2, query
     assert command("check", "--store", url) == "The store is consistent.\n"
 

@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from importlib.resources import files
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, cast
 
 from memtrace_server.folding import plain
@@ -41,6 +41,10 @@ _RUN = re.compile(r"[^\W_]+")
 # A capital that begins a part of a name: that of Config in parseConfig, and of Server in HTTPServer.
 _SEAM = re.compile(r"[A-Z](?:(?<=[a-z].)|(?<=[A-Z0-9].)(?=[a-z]{2}))")
 _MIN_PART = 3  # letters
+_HYPHEN = re.compile(
+    r"-(?<=[^\W\d_]-)[^\W\d_]"
+)  # between letters; found in a tenth of the time of a whole word
+_HYPHENATED = re.compile(r"(?<!\w)(?<!\w-)([^\W\d_]+)-([^\W\d_]+)(?![\w-])")
 # Scripts that are split into characters: Thai, Lao, Burmese, Khmer, Han, kana, bopomofo, Hangul.
 _UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u1099\u1780-\u17d3\u1100-\u11ff"
@@ -78,31 +82,35 @@ def stems(text: str) -> list[str]:
     return _stems(*_apart(text))
 
 
-def part_stems(text: str) -> list[str]:
-    """Return the stems of the parts of names such as `parseConfig2`, with and without digits at their ends.
+def further_stems(text: str) -> list[str]:
+    """Return the stems of the parts of names such as `parseConfig2`, and of hyphenated words without hyphens.
 
-    Only capitals divide a name here: other signs divide words. Short parts and long names do not count.
+    Digits at the end of a part may be left out. Only capitals divide a name here: other signs divide words.
+    Short parts and long names do not count.
 
     Example:
-        >>> part_stems("parseConfig2 raised an HTTPServerError, as the APIs of GitHub do")
+        >>> further_stems("parseConfig2 raised an HTTPServerError, as the APIs of GitHub do")
         ['pars', 'config2', 'config', 'http', 'server', 'error', 'git', 'hub']
+        >>> further_stems("Wi-Fi, a sign-up and state-of-the-art")
+        ['wifi', 'signup']
     """
-    if not _SEAM.search(text):
-        return []
-    names = (run for run in _RUN.findall(text) if len(run) <= _MAX_LENGTH and _SEAM.search(run))
-    parts = (part for name in names for part in _SEAM.sub(r" \g<0>", name).split())
-    forms = (form for part in parts for form in dict.fromkeys((part, part.rstrip("0123456789"))))
-    return [_stem(plain(form)) for form in forms if len(form) >= _MIN_PART]
+    found: list[str] = []
+    if _SEAM.search(text):
+        runs = [run for run in _RUN.findall(text) if len(run) <= _MAX_LENGTH]
+        found += chain.from_iterable(map(_parts, runs))
+    if _HYPHEN.search(text):
+        found += [_stem(plain(left + right)) for left, right in _HYPHENATED.findall(text)]
+    return found
 
 
 def found_by(text: str) -> set[str]:
-    """Return the stems by which a text is found: those of its words, and of the parts of its names.
+    """Return the stems by which a text is found: those of its words, and further ones.
 
     Example:
         >>> sorted(found_by("She ran parseConfig"))
         ['config', 'pars', 'parseconfig', 'run', 'she']
     """
-    return {*stems(text), *part_stems(text)}
+    return {*stems(text), *further_stems(text)}
 
 
 def words_and_found_by(text: str) -> tuple[list[str], set[str]]:
@@ -113,7 +121,7 @@ def words_and_found_by(text: str) -> tuple[list[str], set[str]]:
         ['we', 'ran']
     """
     runs, is_plain = _apart(text)
-    return _words(runs, is_plain), {*_stems(runs, is_plain), *part_stems(text)}
+    return _words(runs, is_plain), {*_stems(runs, is_plain), *further_stems(text)}
 
 
 def question_stems(text: str) -> list[tuple[str, bool]]:
@@ -239,6 +247,16 @@ def _as_stem(run: str) -> str:
 
 _STEMMING = threading.Lock()
 """Held while a word is stemmed, because a stemmer keeps the word in its attributes."""
+
+
+@functools.lru_cache(maxsize=_CACHE_SIZE)
+def _parts(name: str) -> Sequence[str]:
+    """Return the stems of the parts of a name; empty for a word that is no such name."""
+    parts = _SEAM.sub(r" \g<0>", name).split()
+    if len(parts) == 1:
+        return ()
+    forms = (form for part in parts for form in dict.fromkeys((part, part.rstrip("0123456789"))))
+    return tuple(_stem(plain(form)) for form in forms if len(form) >= _MIN_PART)
 
 
 @functools.cache

@@ -202,7 +202,7 @@ class _Scorer:
     def entry(self, memory: Found, document: Document | None = None) -> _Entry:
         """Return a memory with its score."""
         document = document or Document.read(memory.doc)
-        stems, parts = analysis.stems(document.scored_text), analysis.part_stems(document.scored_text)
+        stems, parts = analysis.stems(document.scored_text), analysis.further_stems(document.scored_text)
         if len(stems) > _MAX_SCORED or self.stems.isdisjoint(stems + parts):
             # The rest of the text may have a word.
             found = self.stems & analysis.found_by(document.text)

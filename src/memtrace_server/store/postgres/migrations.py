@@ -24,7 +24,6 @@ from memtrace_server.store.protocol import StoreUnavailable
 
 _LOG = logging.getLogger("memtrace_server")
 
-_STROKED = "æÆœŒøØłŁđĐðÐþÞħĦŧŦı"
 
 _IMPORTANT = (
     "importance >= 0.7 OR (importance IS NULL AND"
@@ -32,13 +31,16 @@ _IMPORTANT = (
 )
 
 
-def _find_by_parts(connection: Connection) -> None:
-    """Write the words of memories again that have names in camelCase or letters such as ł."""
-    condition = f"m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{{2}}|[{_STROKED}]'"
+def _index_anew(condition: str) -> Callable[[Connection], None]:
+    """Return the step that writes the words of memories again, if a condition on `m` holds."""
     sql = "UPDATE memories SET folded = %s, words = %s, lexemes = %s::tsvector WHERE org = %s AND seq = %s"
-    for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
-        for seq, *texts in inspection.outdated_texts(connection, org, condition):
-            connection.execute(sql, [*texts, org, seq])
+
+    def step(connection: Connection) -> None:
+        for (org,) in connection.execute("SELECT number FROM orgs").fetchall():
+            for seq, *texts in inspection.outdated_texts(connection, org, condition):
+                connection.execute(sql, [*texts, org, seq])
+
+    return step
 
 
 _Step = str | Callable[[Connection], None]
@@ -235,7 +237,9 @@ _STEPS: Mapping[str, _Step] = {
         CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
             WHERE closed_at IS NOT NULL;
     """,
-    "0007-parts-of-names": _find_by_parts,
+    # Names in camelCase are found by their parts, and letters such as ł by those that are typed for them.
+    "0007-parts-of-names": _index_anew("m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{2}|[æÆœŒøØłŁđĐðÐþÞħĦŧŦı]'"),
+    "0008-hyphenated-words": _index_anew("m.doc ~ '[^0-9 ]-[^0-9 ]'"),
 }
 
 

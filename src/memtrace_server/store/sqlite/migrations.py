@@ -88,6 +88,15 @@ def _shorten_fingerprints(connection: sqlite3.Connection) -> None:
 _Step = str | tuple[str, Callable[[sqlite3.Connection], None]]
 """Statements, and a function for changes that are not possible in SQL."""
 
+# Queues all memories for an index that is made anew.
+_UNINDEX = """
+    DELETE FROM terms;
+    DELETE FROM texts WHERE id IN (SELECT text FROM leaving WHERE text IS NOT NULL);
+    DELETE FROM leaving;
+    UPDATE unindexed SET entered = 0;
+    INSERT OR IGNORE INTO unindexed (org, seq) SELECT org, seq FROM memories;
+"""
+
 _STEPS: Mapping[str, _Step] = {
     "0001-memories": """
         CREATE TABLE secrets (secret BLOB NOT NULL) STRICT;
@@ -503,16 +512,9 @@ _STEPS: Mapping[str, _Step] = {
             WHERE closed_at IS NOT NULL;
     """,
     # Memories are found by the parts of names such as parseConfig, and by "lodz" for Łódź.
-    "0021-parts-of-names": (
-        """
-        DELETE FROM terms;
-        DELETE FROM texts WHERE id IN (SELECT text FROM leaving WHERE text IS NOT NULL);
-        DELETE FROM leaving;
-        UPDATE unindexed SET entered = 0;
-        INSERT OR IGNORE INTO unindexed (org, seq) SELECT org, seq FROM memories;
-        """,
-        _make_index_anew,
-    ),
+    "0021-parts-of-names": (_UNINDEX, _make_index_anew),
+    # And by "wifi" for Wi-Fi.
+    "0022-hyphenated-words": (_UNINDEX, _make_index_anew),
 }
 
 
