@@ -1,18 +1,18 @@
-# All that one does with a clone. It needs Python 3.11 or newer, make and git; the rest goes into .venv.
+# The commands for a clone. They need Python 3.11 or newer, make and git; the rest is installed into .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
 EXAMPLES ?= 50
-# A worker takes from another what that one has not begun, so that all end at once and a module's fixtures are
-# mostly made once. Some tests wait, so that a third worker has work for two cores.
+# An idle worker takes tests from another, so that all end together and a module's fixtures are mostly made once.
+# Some tests wait, so a third worker has work on two cores.
 WORKERS ?= 3
 SIDE_BY_SIDE = -n $(WORKERS) --dist worksteal --timeout 600
 OF_COMMANDS := $(filter-out %/test_ui_command.py,$(wildcard tests/surfaces/test_*command*.py)) tests/surfaces/test_settings.py
 OF_USERS := tests/contract tests/client $(OF_COMMANDS)
 BIN := $(VENV)/bin
 
-# Python compiles our code and what is installed when it is first imported, and keeps that. Where a machine forbids to
-# keep it, each of the hundreds of processes that tests start would do it again.
+# Python compiles a module at its first import and keeps the byte code. Without that, each of the hundreds of processes
+# that tests start would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_COMPILE := 0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -24,25 +24,25 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: $(VENV)/.server ## start a server, store memories over HTTP, recall them and name the page (ARGS=--stay keeps it)
+demo: $(VENV)/.server ## start a server, store and recall memories over HTTP, and print the URL of the page (ARGS=--stay keeps it running)
 	@$(BIN)/python scripts/demo.py $(ARGS)
 
-test: $(VENV)/.dev ## run the tests side by side in random order (ARGS='-k docs' to choose)
+test: $(VENV)/.dev ## run the tests in parallel and in random order (ARGS='-k docs' selects some)
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
-browser: $(VENV)/.dev ## install Chromium, which the tests of the page need, if this user can; with apt, as root
+browser: $(VENV)/.dev ## install Chromium for the tests of the page, with apt, as root
 	@$(BIN)/python scripts/browser.py
 
-screenshots: $(VENV)/.dev ## take pictures of each view of the page, wide and narrow, light and dark (ARGS=context to choose)
+screenshots: $(VENV)/.dev ## take pictures of each view of the page, wide and narrow, light and dark (ARGS=context selects some)
 	@$(BIN)/python scripts/screenshots.py $(ARGS)
 
 serve: $(VENV)/.server ## serve on http://127.0.0.1:9100 (ARGS='--port 9200 --store sqlite:///x.db')
 	$(BIN)/memtrace serve $(ARGS)
 
-regen: $(VENV)/.dev ## write again all that is derived from openapi.yaml
+regen: $(VENV)/.dev ## generate all files that are derived from openapi.yaml
 	$(BIN)/python scripts/regen.py
 
-check: $(VENV)/.dev ## lint, formatting, strict types (inside and as users see them), whether a fresh regen differs, and what the contract breaks
+check: $(VENV)/.dev ## check lint, formatting, strict types (inside and as users see them), derived files, and promises of the contract
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -50,13 +50,13 @@ check: $(VENV)/.dev ## lint, formatting, strict types (inside and as users see t
 	$(BIN)/python scripts/regen.py --check
 	$(BIN)/python scripts/compatibility.py
 
-clients-check: $(VENV)/.dev ## lint the contract, and try what tools of TypeScript and pydantic make of it
+clients-check: $(VENV)/.dev ## lint the contract, and run clients that tools generate from it for TypeScript and pydantic
 	@$(BIN)/python scripts/clients_check.py
 
-extras: $(VENV)/.dev ## try each extra in an environment that has it alone, and its examples (ten minutes; EXTRAS='mcp cli')
+extras: $(VENV)/.dev ## test each extra and its examples in an environment with that extra alone (ten minutes; EXTRAS='mcp cli' selects some)
 	@$(BIN)/python scripts/extras.py $(EXTRAS)
 
-coverage: $(VENV)/.dev ## run the tests of the SDK; fails if they leave out a branch of it
+coverage: $(VENV)/.dev ## run the tests of the SDK, and fail if they miss one of its branches
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) tests/client tests/contract/test_moving.py tests/contract/test_fitted_contexts.py \
 		tests/contract/test_sessions.py tests/contract/test_values.py tests/server/test_postgres_store.py tests/package/test_names.py tests/package/test_fail_next.py \
@@ -64,50 +64,50 @@ coverage: $(VENV)/.dev ## run the tests of the SDK; fails if they leave out a br
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-newest: .venv-newest/.done ## run the tests of the SDK and the commands with the newest Python that is installed and the newest of what users get
+newest: .venv-newest/.done ## run the tests of the SDK and the commands with the newest installed Python and the newest dependencies
 	.venv-newest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-newest/cache $(OF_USERS) tests/package/test_typing.py $(ARGS)
 
-lowest: .venv-lowest/.done ## run the tests of what the client sends, the server stores and the commands do with the lowest versions of what they need
+lowest: .venv-lowest/.done ## run the tests of the SDK and the commands with the lowest versions of the dependencies
 	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-lowest/cache $(OF_USERS) $(NEEDS_MORE:%=--ignore=%) $(SAME_WITH_LOWEST:%=--ignore=%) $(ARGS)
 
-mutants: $(VENV)/.dev ## change the SDK in thousands of ways; fails if its tests notice too few (half an hour and more)
+mutants: $(VENV)/.dev ## change the SDK in thousands of ways, and fail if its tests notice too few (half an hour and more)
 	$(BIN)/python scripts/mutants.py $(ARGS)
 
-format: $(VENV)/.dev ## format the code and mend what ruff can
+format: $(VENV)/.dev ## format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-fuzz: $(VENV)/.dev ## fuzz a server of our own for a minute or two; with URL=… KEY=… [PEER_KEY=…], any other
+fuzz: $(VENV)/.dev ## fuzz a new server for a minute or two, or the one of URL=… KEY=… [PEER_KEY=…]
 	@$(BIN)/python scripts/fuzz.py --examples $(EXAMPLES) $(if $(SEED),--seed $(SEED)) \
 		$(if $(URL),--url '$(URL)' --key '$(KEY)' --peer-key '$(PEER_KEY)')
 
-fuzz-long: ## the same with EXAMPLES=1000 and another seed each time
+fuzz-long: ## fuzz with EXAMPLES=1000 and a new seed each time
 	@$(MAKE) fuzz EXAMPLES=1000 SEED=$$(date +%s)
 
-soak: $(VENV)/.dev ## let honest and hostile clients use a server side by side for ten minutes (ARGS='--minutes 2' for less)
+soak: $(VENV)/.dev ## run honest and hostile clients on one server for ten minutes (ARGS='--minutes 2' for less)
 	@$(BIN)/python scripts/soak.py $(ARGS)
 
-eval: $(VENV)/.dev ## measure search on a labelled log, beside FTS5's own ranking, up to 100,000 memories
+eval: $(VENV)/.dev ## measure search on a labelled log, compared with FTS5's own ranking, up to 100,000 memories
 	@$(BIN)/python scripts/eval.py
 
-bench: $(VENV)/.dev ## measure against floors, up to a million memories: six minutes, and longer the first time
+bench: $(VENV)/.dev ## measure against floors, up to a million memories (six minutes, longer the first time)
 	@$(BIN)/python scripts/bench.py
 
-bench-peers: $(VENV)/.dev ## measure our embedded store beside those of others, in environments of their own (some GB)
+bench-peers: $(VENV)/.dev ## measure the embedded store beside others, each in its own environment (some GB)
 	@$(BIN)/python scripts/bench_peers.py
 
-bench-quick: $(VENV)/.dev ## the same in two minutes, up to 100,000 memories
+bench-quick: $(VENV)/.dev ## measure against floors, up to 100,000 memories (two minutes)
 	@$(BIN)/python scripts/bench.py --quick
 
 build: $(VENV)/.dev ## build the wheel and the sdist into dist/
 	rm -rf dist
 	$(BIN)/python -m build
 
-clean: ## remove all that these targets made
+clean: ## remove all files that these targets made
 	rm -rf .venv .venv-newest .venv-lowest build dist junit.xml .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis .coverage .coverage.* mutants
 	find src generated scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The demo and the server need a few packages only, and should not wait for all the tools.
+# The demo and the server need few packages, and should not wait for all the tools.
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Memtrace needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Name a newer one: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv --upgrade-deps $(VENV)
@@ -128,8 +128,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/pyvenv.cfg
 	.venv-newest/bin/python -m pip install --quiet --editable '.[test]'
 	@touch $@
 
-# Whose tools, such as other HTTP libraries, need newer versions; and what the end of an interpreter does, which is
-# the same with them.
+# Tests whose tools, such as other HTTP libraries, need newer versions; and those of the end of an interpreter, which
+# is the same with older ones.
 NEEDS_MORE := tests/client/test_interop.py tests/client/test_tracing.py tests/contract/test_httpx2.py
 SAME_WITH_LOWEST := tests/client/test_buffer_exit.py
 

@@ -15,7 +15,9 @@ FOLDER = Path(__file__).parent.parent / "build" / "bench"
 def main() -> int:
     """Measure, and also write the table to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=25, help="turns of 200 writes each (default: 25)")
+    parser.add_argument(
+        "--rounds", type=int, default=25, help="take this number of turns of 200 writes (default: 25)"
+    )
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     report = table("Peers", peers.compare(FOLDER, rounds=options.rounds))

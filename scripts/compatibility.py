@@ -44,14 +44,28 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--update", action="store_true", help="write the promises; refuses to break one unnamed"
+        "--update",
+        action="store_true",
+        help="write the promises, unless one is broken and not named (default: check)",
     )
-    parser.add_argument("--anew", action="store_true", help="with --update: before a release, break any")
     parser.add_argument(
-        "--contract", type=Path, default=OPENAPI, help="a .yaml, .json or .whl (default: openapi.yaml)"
+        "--anew", action="store_true", help="with --update, before a release: break any (default: off)"
     )
-    parser.add_argument("--promises", type=Path, default=PROMISES, help="default: tests/data/promises.txt")
-    parser.add_argument("--changelog", type=Path, default=CHANGELOG, help="default: CHANGELOG.md")
+    parser.add_argument(
+        "--contract",
+        type=Path,
+        default=OPENAPI,
+        help="read this .yaml, .json or .whl (default: openapi.yaml)",
+    )
+    parser.add_argument(
+        "--promises",
+        type=Path,
+        default=PROMISES,
+        help="read and write this file (default: tests/data/promises.txt)",
+    )
+    parser.add_argument(
+        "--changelog", type=Path, default=CHANGELOG, help="read this file (default: CHANGELOG.md)"
+    )
     options = parser.parse_args(arguments)
     contract = load(options.contract)
     now, file = promises(contract), options.promises

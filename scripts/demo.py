@@ -37,7 +37,9 @@ print(context.context)
 def main() -> None:
     """Start a server, run the document's first two sections and a question against it, and name the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stay", action="store_true", help="keep the server and its page until Ctrl-C")
+    parser.add_argument(
+        "--stay", action="store_true", help="keep the server and its page until Ctrl-C (default: off)"
+    )
     stays = parser.parse_args().stay
     sections = {snippet.heading: snippet for snippet in snippets(DOCUMENT)}
     with tempfile.TemporaryDirectory() as folder, LiveServer(Path(folder)) as server:

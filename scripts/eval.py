@@ -30,8 +30,10 @@ TARGETS = {"p50": 10.0, "p95": 20.0}  # ms, at LARGE memories
 def main() -> int:
     """Print the report; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tune", action="store_true", help="only the questions that are not held out")
-    parser.add_argument("--only", choices=("quality", "speed"), help="this part of the report")
+    parser.add_argument(
+        "--tune", action="store_true", help="ask only the questions that are not held out (default: all)"
+    )
+    parser.add_argument("--only", choices=("quality", "speed"), help="measure this part (default: both)")
     options = parser.parse_args()
     questions = log.make().questions
     sets = {"tuned on": [q for q in questions if not q.is_held_out]}

@@ -41,11 +41,17 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--examples", type=int, default=25, help="most examples for each operation and phase")
-    parser.add_argument("--seed", type=int, help="another seed than that of schemathesis.toml")
-    parser.add_argument("--url", help="fuzz this server in place of one of our own")
-    parser.add_argument("--key", help="an admin's key for it")
-    parser.add_argument("--peer-key", help="a key of another organisation, to look for leaks between the two")
+    parser.add_argument(
+        "--examples",
+        type=int,
+        metavar="N",
+        default=25,
+        help="try up to N examples for each operation and phase (default: 25)",
+    )
+    parser.add_argument("--seed", type=int, help="use this seed (default: that of schemathesis.toml)")
+    parser.add_argument("--url", help="fuzz this server (default: a new one)")
+    parser.add_argument("--key", help="use this admin's key for --url (default: none)")
+    parser.add_argument("--peer-key", help="look for leaks between --key and this key (default: none)")
     return parser.parse_args()
 
 
@@ -76,7 +82,7 @@ def configure(folder: Path, users: dict[str, str]) -> Path:
     if len(users) > 1:
         lines.append(f"peers = {json.dumps([*users])}")
     else:
-        print("Only one key is given: whether tenants see each other's data is not checked.")
+        print("Only one key is given, so leaks between organisations are not checked.")
     config = folder / "schemathesis.toml"
     config.write_text("\n".join([(ROOT / "schemathesis.toml").read_text("utf-8"), *lines, ""]), "utf-8")
     return config

@@ -37,11 +37,20 @@ _ANY = "memtrace._compat.x_page_after__mutmut_1"
 def main() -> int:
     """Run the mutants, print the report, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="only these, such as 'memtrace._retry*'")
-    parser.add_argument("--sample", type=int, metavar="N", help="only N of all, chosen at random")
-    parser.add_argument("--seed", type=int, default=1, help="what the choice depends on (default: 1)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at a time")
-    parser.add_argument("--report", action="store_true", help="run none; say what the last run found")
+    parser.add_argument("names", nargs="*", help="run only these, such as 'memtrace._retry*' (default: all)")
+    parser.add_argument(
+        "--sample", type=int, metavar="N", help="run N of all, chosen at random (default: all)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="choose with this seed (default: 1)")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        help="run this number at a time (default: one for each processor)",
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="print the report of the last run, and run none (default: off)"
+    )
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     run = partial(_mutmut, "run", "--max-children", str(options.jobs))

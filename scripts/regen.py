@@ -44,12 +44,16 @@ _LIMITS = {
 def main(arguments: list[str] | None = None) -> int:
     """Regenerate or check, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--openapi", type=Path, default=OPENAPI, help="the contract (default: openapi.yaml)")
     parser.add_argument(
-        "--output", type=Path, default=OUTPUT, help="where to (default: generated/memtrace_api)"
+        "--openapi", type=Path, default=OPENAPI, help="read this contract (default: openapi.yaml)"
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if anything is out of date"
+        "--output", type=Path, default=OUTPUT, help="write this folder (default: generated/memtrace_api)"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; exit 1 if anything is out of date (default: write)",
     )
     options = parser.parse_args(arguments)
     output: Path = options.output.resolve()

@@ -40,7 +40,9 @@ def views(client: Memtrace) -> dict[str, str]:
 def main() -> None:
     """Take all pictures, or those with a given word in their name."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("word", nargs="?", default="", help="only pictures with this in their name")
+    parser.add_argument(
+        "word", nargs="?", default="", help="take only pictures with this in their name (default: all)"
+    )
     word = parser.parse_args().word
     with tempfile.TemporaryDirectory() as folder, LiveServer(Path(folder)) as server, browser() as chromium:
         with Memtrace(server.url, server.key) as client:
@@ -69,7 +71,7 @@ def main() -> None:
             folder_of.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=folder_of / f"{picture}.png")
             context.close()
-    print(f"{ROOT / 'docs/images'} has those of README, {ROOT / 'build/screenshots'} the others.")
+    print(f"{ROOT / 'docs/images'} has the pictures of the README, {ROOT / 'build/screenshots'} the others.")
 
 
 def settle(page: Page, place: str) -> None:

@@ -45,9 +45,9 @@ _CHUNK = 4_096  # bytes of a response, which is all that a deaf client reads
 def main() -> int:
     """Run for the requested time; return 1 if a guarantee was broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long; default: 10")
+    parser.add_argument("--minutes", type=float, default=10.0, help="run for this time (default: 10)")
     parser.add_argument(
-        "--attacks", nargs="*", choices=WAYS, default=list(WAYS), help="which attacks; default: all"
+        "--attacks", nargs="*", choices=WAYS, default=list(WAYS), help="run these attacks (default: all)"
     )
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -61,7 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Derive or check, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit 1 if anything is out of date"
+        "--check",
+        action="store_true",
+        help="write nothing; exit 1 if anything is out of date (default: write)",
     )
     options = parser.parse_args(arguments)
     try:

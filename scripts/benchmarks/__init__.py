@@ -1,1 +1,1 @@
-"""What `make bench` measures: one module for each part of the report."""
+"""Measurements of `make bench`: one module for each part of the report."""

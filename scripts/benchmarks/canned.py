@@ -1,6 +1,6 @@
-"""A server that gives canned answers, and does as little else as can be, so that clients are measured.
+"""A server with canned responses, which does as little else as possible, so that clients are measured.
 
-Run as a script, it prints its port, and answers until its standard input is closed.
+Run as a script, it prints its port, and serves until its standard input is closed.
 """
 
 from __future__ import annotations

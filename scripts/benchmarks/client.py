@@ -1,11 +1,11 @@
-"""Our client against memtrace-sdk 0.2.0, with canned responses.
+"""The client against memtrace-sdk 0.2.0, with canned responses.
 
-Each has an environment of its own, made once, with what it needs and nothing else. Measured is the CPU time
-of the client's process, of user and system.
+Each has its own environment, made once, with what it needs and nothing else. The times are CPU time of the
+client's process, user and system.
 
-What else a machine does only adds to that, through the caches: hence many short turns of both clients, and
-the time that a tenth of the turns are below. Where its memory lies makes a process dearer than another of the
-same client, by up to a fifth: hence many starts.
+Other load of the machine only adds to them, through the caches: hence many short turns of both clients, and
+the tenth percentile of the turns. The addresses of its memory make one process up to a fifth slower than
+another of the same client: hence many starts.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _METHODS = {
 
 
 def measure(folder: Path, *, rounds: int) -> list[Row]:
-    """Measure, with so many starts of each client. The environments stay in the folder."""
+    """Measure with a number of starts of each client. The environments stay in the folder."""
     version = sys.implementation.cache_tag
     ours = Interpreter(folder / f"client-{version}", _SCRIPT, own_dependencies(), packages=OWN_PACKAGES)
     old = Interpreter(folder / f"client-0.2.0-{version}", _SCRIPT, [_OLD])
@@ -95,7 +95,7 @@ def _buffered(process: Process) -> tuple[float, float]:
 
 def _imports(ours: Interpreter, old: Interpreter, rounds: int) -> _Turns:
     for python in (ours, old):
-        python.run("import")  # which writes the byte code
+        python.run("import")  # this writes the byte code
     return [(float(ours.run("import")), float(old.run("import"))) for _ in range(rounds)]
 
 

@@ -1,11 +1,11 @@
-"""What is done with a client to measure it, by the interpreter that has it: ours, or memtrace-sdk 0.2.0.
+"""Measure a client, this one or memtrace-sdk 0.2.0, with the interpreter that has it.
 
 Run as a script, with
 
 - `import`, it prints the CPU seconds that the import of the client takes.
-- `calls URL`, it makes some calls and prints the MiB of memory that the process has by then. Then it reads
-  lines of METHOD TIMES, and prints the CPU seconds that so many calls took; METHOD `buffered` is `remember`
-  through a buffer, which is then closed.
+- `calls URL`, it makes some calls and prints the MiB of memory that the process then has. Then it reads lines
+  of METHOD TIMES, and prints the CPU seconds of that number of calls; METHOD `buffered` is `remember` through
+  a buffer, which is then closed.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ KEY = "mtk_0123456789abcdef0123456789abcdef"
 
 
 def main() -> None:
-    """Do what the command line says."""
+    """Run the command of the arguments."""
     started = time.process_time()
-    import memtrace  # noqa: PLC0415  # this is what is measured
+    import memtrace  # noqa: PLC0415  # the import is measured
 
-    kinds = (memtrace.Memtrace,)  # ours is imported with the name
+    kinds = (memtrace.Memtrace,)  # this client is imported with its name
     if sys.argv[1] == "import":
         print(time.process_time() - started)
     else:
         call_alone(kinds[0](sys.argv[2], KEY))
 
 
-def call_alone(client: Any) -> None:  # noqa: ANN401  # it is of either SDK
+def call_alone(client: Any) -> None:  # noqa: ANN401  # of either SDK
     """Make calls one after the other."""
     calls = methods(client)
     for _ in range(3):
@@ -42,7 +42,7 @@ def call_alone(client: Any) -> None:  # noqa: ANN401  # it is of either SDK
     print(resident(), flush=True)
     for line in sys.stdin:
         method, times = line.split()
-        gc.collect()  # or some turns would have a collection of all that there is, and others none
+        gc.collect()  # otherwise some turns would have a full collection, and others none
         started = time.process_time()
         if method == "buffered":
             with client.buffered() as log:
@@ -59,8 +59,8 @@ def repeat(call: Callable[[], object], times: int) -> None:
 
 
 def resident() -> float:
-    """MiB of memory that the process has."""
-    # Where there is no /proc, the most that it had: that of the process it was forked from, if that had more.
+    """Return the MiB of memory that the process has."""
+    # Without /proc, the maximum so far: that of the process it was forked from, if that was higher.
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

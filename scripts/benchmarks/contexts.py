@@ -1,4 +1,4 @@
-"""What a context costs the server, reading included: an ordinary one, and the worst that there can be."""
+"""Contexts: CPU time of the server, reading included, for an ordinary one and for the worst possible."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _large(number: int, text: str) -> Iterable[dict[str, Any]]:
 
 
 def _fill(client: Memtrace, agent: str, memories: Iterable[Mapping[str, Any]]) -> Callable[[int], object]:
-    """Store memories of an agent; return what gets its context."""
+    """Store memories of an agent, and return a function that gets its context."""
     batch = [{"agent_id": agent, **memory} for memory in memories]
     for first in range(0, len(batch), 50):
         client.add_memories(batch[first : first + 50])

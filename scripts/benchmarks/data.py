@@ -1,6 +1,6 @@
-"""Files of memories of 10 organisations and 1,000 agents, of which one writes half of everything.
+"""Files of memories of 10 organisations and 1,000 agents, one of which writes half of all memories.
 
-What is rare is found as often in a small file as in a large one.
+Rare values occur as often in a small file as in a large one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BATCH = 5_000
 
 @frozen
 class File:
-    """A file of memories: the moment (ns) at which its last one was stored, and the time (ns) between two."""
+    """A file of memories: the time (ns) of its last one, and the interval (ns) between two."""
 
     url: str
     memories: int
@@ -81,7 +81,7 @@ def add(batch: list[tuple[int, NewMemory]], transaction: Transaction) -> None:
 
 
 def rows(first: int, step: int, start: int, end: int) -> Iterator[tuple[int, NewMemory]]:
-    """Return memories, each with its organisation: those from one number up to another of so many."""
+    """Return some memories, each with its organisation, between two numbers."""
     contents = samples.contents(10_000, seed=SEED)
     for n in range(start, end):
         agent = (n // 2) % (_AGENTS - 1) + 1
@@ -144,5 +144,5 @@ def _memory(  # noqa: PLR0913 - the fields of a memory
 
 
 def _beginning(fields: dict[str, Any]) -> str:
-    """Return a JSON object of fields up to where others follow."""
+    """Return a JSON object of fields without its end, so that others can follow."""
     return f"{msgspec.json.encode(fields).decode()[:-1]},"

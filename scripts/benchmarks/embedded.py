@@ -1,4 +1,4 @@
-"""The embedded client against raw SQLite: issue 3, line 9."""
+"""The embedded client against raw SQLite."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def measure(folder: Path, *, rounds: int) -> list[Row]:
             )
 
         def recall() -> None:
-            assert client.recall("agent_1", limit=100).count == 100  # noqa: S101, PLR2004 - what we measure
+            assert client.recall("agent_1", limit=100).count == 100  # noqa: S101, PLR2004 - the measured page
 
         for _ in range(_FILLING // 1_000):
             floor.insert(1_000, "words")
@@ -70,7 +70,7 @@ def measure(folder: Path, *, rounds: int) -> list[Row]:
 def _take_turns(
     one: Callable[[], object], other: Callable[[], object], rounds: int
 ) -> list[tuple[float, float]]:
-    """Seconds a call of either, for each round."""
+    """Return the seconds of a call of either, for each round."""
     return [(_time(one), _time(other)) for _ in range(rounds)]
 
 

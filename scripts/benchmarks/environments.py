@@ -1,4 +1,4 @@
-"""Environments for what is measured, each made once, and processes in them that do as they are told."""
+"""Environments of measured packages, each made once, and processes in them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OWN_PACKAGES = (_ROOT / "src", _ROOT / "generated")
 
 
 def own_dependencies(*extras: str) -> list[str]:
-    """Return what our package needs, with extras; it does not name itself."""
+    """Return the requirements of this package with extras, except itself."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     optional = project["optional-dependencies"]
     needed = [*project["dependencies"], *(each for extra in extras for each in optional[extra])]
@@ -24,19 +24,19 @@ def own_dependencies(*extras: str) -> list[str]:
 
 
 class Interpreter:
-    """A Python that has what is measured, and nothing that it does not need.
+    """A Python with a measured package, and nothing that it does not need.
 
     Args:
-        folder: Its environment, which is made if need be.
-        script: What it runs.
-        requirements: What is installed.
-        packages: Folders to import from beside that.
+        folder: Its environment, which is made if necessary.
+        script: The script to run.
+        requirements: The requirements to install.
+        packages: Further folders to import from.
     """
 
     def __init__(
         self, folder: Path, script: Path, requirements: Sequence[str], packages: Sequence[Path] = ()
     ) -> None:
-        """Make the environment."""
+        """Create the environment."""
         self.script = script
         self.python = folder / "bin" / "python"
         complete = folder / "complete"
@@ -50,7 +50,7 @@ class Interpreter:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PYTHON")},
             "PYTHONPATH": os.pathsep.join(map(str, packages)),
-            # For all, or only some of them would have been compiled before.
+            # All files, as otherwise only some would have been compiled before.
             "PYTHONPYCACHEPREFIX": str(folder / "pycache"),
         }
 
@@ -68,7 +68,7 @@ class Interpreter:
 
 
 class Process:
-    """Runs the script of an interpreter while it is entered, and does what it is asked."""
+    """Run the script of an interpreter in a `with` block, and send it commands."""
 
     def __init__(self, interpreter: Interpreter, *arguments: str) -> None:
         """Start the script."""
@@ -85,7 +85,7 @@ class Process:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Let it end."""
+        """End the process."""
         self._process.communicate()
 
     def read(self) -> str:
@@ -96,7 +96,7 @@ class Process:
         return line
 
     def ask(self, question: str) -> float:
-        """Return the number that answers a question."""
+        """Send a command, and return the number that the script prints."""
         questions = cast("IO[str]", self._process.stdin)
         questions.write(f"{question}\n")
         questions.flush()

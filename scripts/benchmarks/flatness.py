@@ -1,6 +1,6 @@
-"""Reading as the data grows: issue 3, line 3.
+"""Reading as the data grows.
 
-What is measured is the server's core, from a request to its response, without the network, whose constant
+The times are those of the server's core, from a request to its response, without the network, whose constant
 share would flatter the ratios.
 """
 
@@ -25,7 +25,7 @@ from memtrace_server.store import open_store
 
 _PAGES = 500
 _BOUND = 1.5
-_MEDIUM_BOUND = 3.0  # of words that are neither rare nor common, where they are looked for in windows of time
+_MEDIUM_BOUND = 3.0  # of words that are neither rare nor common, in windows of time
 _OK = 200
 
 
@@ -38,12 +38,12 @@ class _Question:
 
 
 def measure(folder: Path, *, sizes: list[int], rounds: int) -> list[Row]:
-    """Measure; the files take turns, each question so many times."""
+    """Measure a number of rounds of each question, in which the files take turns."""
     return measure_files([data.build(folder, size) for size in sizes], rounds=rounds)
 
 
 def measure_files(files: Sequence[data.File], *, rounds: int, has_medium: bool = False) -> list[Row]:
-    """Measure stores that are there; `has_medium` asks for words that are neither rare nor common, too."""
+    """Measure existing stores; `has_medium` adds words that are neither rare nor common."""
     rows: list[Row] = []
     with ExitStack() as stack:
         tellers: list[_Teller] = []
@@ -69,7 +69,7 @@ def measure_files(files: Sequence[data.File], *, rounds: int, has_medium: bool =
 
 
 class _Teller:
-    """Asks the questions of one file, at the moment at which it ends: an old file measures as a new one."""
+    """Send the questions to one file at the time of its end, so that an old file measures like a new one."""
 
     def __init__(self, core: Core, file: data.File, *, has_medium: bool) -> None:
         self._core = core
@@ -115,7 +115,7 @@ class _Teller:
         ]
 
     def _medium(self) -> list[_Question]:
-        """Questions for a word in 1 of 100."""
+        """Yield questions for a word in 1 of 100."""
         word = samples.medium_word(seed=data.SEED)
         return [
             _Question(f"{name} of a word in 1 of 100, {order}", request, bound=_MEDIUM_BOUND)

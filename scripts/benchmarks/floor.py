@@ -46,7 +46,7 @@ class Floor:
         self._db.close()
 
     def insert(self, number: int, *indexes: str) -> None:
-        """Store so many memories in one transaction, and in full-text indexes of `words`, or of `pieces`."""
+        """Store memories in one transaction, and in full-text indexes of `words`, or of `pieces`."""
         rows = list(itertools.islice(self._rows, number))
         self._db.execute("BEGIN IMMEDIATE")
         self._db.executemany("INSERT INTO memories VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
@@ -58,7 +58,7 @@ class Floor:
         self._db.execute("COMMIT")
 
     def newest(self, number: int) -> int:
-        """Read the newest memories of an agent; how many there were."""
+        """Read the newest memories of an agent, and return their number."""
         sql = "SELECT * FROM memories WHERE org = ? AND agent_id = ? AND time >= ? ORDER BY time DESC LIMIT ?"
         return len(self._db.execute(sql, (1, "agent_1", 0, number)).fetchall())
 

@@ -1,4 +1,4 @@
-"""A load of HTTP requests from a process of its own, light enough to leave the machine to the server."""
+"""A load of HTTP requests from its own process, light enough to leave the machine to the server."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ AGENTS = 100
 
 @frozen(kw_only=True)
 class Load:
-    """How many clients do what, each one request after the other.
+    """The requests of a load: each client sends one after the other.
 
     Attributes:
         url: The server's.
         key: An API key.
-        seconds: How long.
+        seconds: The duration.
         writers: Clients that store one memory a request.
         readers: Clients that recall the newest 100 of an agent.
-        batch: Memories a request; a plain single one if 1.
+        batch: Memories a request; a single one without a batch if 1.
         with_idempotency_key: Whether a write carries an Idempotency-Key, as the SDK's do.
     """
 
@@ -47,7 +47,7 @@ class Load:
 
 @frozen
 class Outcome:
-    """What came of a load: the seconds that count, and each answered request's latency, in seconds."""
+    """The result of a load: the seconds that count, and the latency of each response, in seconds."""
 
     seconds: float
     writes: list[float]
@@ -55,7 +55,7 @@ class Outcome:
 
     @property
     def rate(self) -> float:
-        """Acknowledged write requests a second."""
+        """Return the acknowledged write requests a second."""
         return len(self.writes) / self.seconds
 
 
@@ -73,7 +73,7 @@ def _apply(load: Load) -> Outcome:
 async def _run(load: Load) -> Outcome:
     host, _, port = urlsplit(load.url).netloc.partition(":")
     reads = _reads(load)
-    run = os.urandom(6).hex()  # tells this load's memories from those of all others
+    run = os.urandom(6).hex()  # distinguishes the memories of this load from all others
     contents = samples.contents(1_000, seed=run)
     writers = [_Client(_writes(load, contents, f"{run}{n:04d}")) for n in range(load.writers)]
     readers = [_Client(reads) for _ in range(load.readers)]
@@ -105,7 +105,7 @@ class _Clock:
 
 @define(eq=False)
 class _Client(asyncio.Protocol):
-    """One connection that sends a request as soon as the last one is answered."""
+    """A connection that sends a request as soon as the last response is complete."""
 
     requests: Iterator[bytes]
     latencies: list[float] = field(factory=list)
@@ -118,7 +118,7 @@ class _Client(asyncio.Protocol):
     _close: Callable[[], None] = field(init=False)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        socket = cast("asyncio.Transport", transport)  # as create_connection makes them
+        socket = cast("asyncio.Transport", transport)  # create_connection makes no others
         self._send, self._close = socket.write, socket.close
 
     def start(self, clock: _Clock) -> None:

@@ -1,7 +1,7 @@
-# ruff: noqa: ANN401, ARG002, D102, S101, S311 - each store is imported where it is, and has one face
-"""One store of memories in an environment of its own; it is told `write N`, `read N`, `memory` and `close`.
+# ruff: noqa: ANN401, ARG002, D102, S101, S311 - each store is imported where it is installed
+"""One store of memories in its own environment; its commands are `write N`, `read N`, `memory` and `close`.
 
-Each is answered by a line: seconds of CPU time a call, or MiB.
+The response to each is a line: seconds of CPU time a call, or MiB.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _DIMENSIONS = 384  # of a vector, as those of the usual small models
 
 
 class Store(Protocol):
-    """Where memories go."""
+    """A store of memories."""
 
     def write(self, agent: str, key: str, text: str) -> object:
         """Store one memory durably."""
 
     def newest(self, agent: str) -> int:
-        """Read the newest hundred memories of an agent, and return how many there were."""
+        """Read the newest hundred memories of an agent, and return their number."""
 
     def close(self) -> None:
-        """Finish whatever is done in the background, and release the files."""
+        """Finish all background work, and release the files."""
 
 
 class Floor:
@@ -77,7 +77,7 @@ class Floor:
 
 
 class Memtrace:
-    """Ours."""
+    """Memtrace."""
 
     def __init__(self, folder: Path) -> None:
         self._client = import_module("memtrace").Memtrace(f"sqlite:///{folder / 'agent.db'}")
@@ -184,7 +184,7 @@ class Mem0:
 
 
 class _Vectors:
-    """Vectors in place of a model's."""
+    """Vectors without a model."""
 
     config = None
 

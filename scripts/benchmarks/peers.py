@@ -1,7 +1,7 @@
-"""What a memory weighs in our embedded store and in others, beside SQLite alone: they take turns in one run.
+"""The embedded store and others beside SQLite alone, taking turns: time, memory and bytes of a memory.
 
-Times are CPU time of the process, whatever its threads do. The stores lie in memory (tmpfs) where there is
-such a folder, as on a disk that costs nothing the work itself shows.
+Times are CPU time of the process with all its threads. The stores are in memory (tmpfs) if there is such a
+folder: on a disk that costs nothing, the work itself shows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.environments import OWN_PACKAGES, Interpreter, Process, own_depe
 from benchmarks.report import Row, at_least, at_most, median, milliseconds
 
 _SCRIPT = Path(__file__).with_name("peer_calls.py")
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of our own is made in it
+_IN_MEMORY = Path("/dev/shm")  # noqa: S108 - a new folder is made in it
 OWN = ("floor", "memtrace")
 PEERS: Mapping[str, Sequence[str]] = {
     "langgraph": ["langgraph-checkpoint-sqlite==3.1.2"],
@@ -37,7 +37,7 @@ _MEMORY = 45.0  # MiB
 
 @frozen(kw_only=True)
 class Measured:
-    """What was measured of one store: bytes a memory, MiB after the first write, and seconds."""
+    """The measurements of one store: bytes a memory, MiB after the first write, and seconds."""
 
     size: float
     memory: float
@@ -116,7 +116,7 @@ def measure(folder: Path, names: Sequence[str], *, rounds: int) -> Mapping[str, 
                 writes[name].append(process.ask(f"write {_TURN}"))
         reads = {name: [process.ask(f"read {_READS}")] for name, process in processes.items()}
         for name, process in processes.items():
-            # What was left to the background is done at the end; each write has its share.
+            # Background work is finished at the end; each write has its share.
             share = process.ask("close") / (rounds * _TURN)
             writes[name] = [each + share for each in writes[name]]
         return {

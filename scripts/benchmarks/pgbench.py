@@ -1,9 +1,8 @@
-"""What one write of our load does to PostgreSQL, in pgbench's language: the floor of writing there.
+"""The effects of one write on PostgreSQL, in pgbench's language: the floor of writing there.
 
-A transaction has the effects of one request that stores a memory: it asks for the key and for the original,
-stores the memory with all that it is found by, its fingerprint, its agent and its session, and counts it. The
-texts are those that our own store made of the load's contents. It makes none: nothing is taken apart into
-words, stems or JSON.
+A transaction has the effects of one request that stores a memory: it reads the key and the original, stores
+the memory with all that it is found by, its fingerprint, its agent and its session, and counts it. The texts
+are those that Memtrace made of the load's contents, so nothing is analysed into words, stems or JSON.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ ALTER TABLE contents ADD PRIMARY KEY (row);
 TRUNCATE memories, originals, duplicates, agents, sessions, counts, recent_counts;
 VACUUM ANALYZE contents;
 """  # noqa: S608 - of constants
-# An agent is counted in four slots, as by a server, so that clients seldom wait for each other; all memories
+# An agent is counted in four slots, as by a server, so that clients rarely wait for each other; all memories
 # are counted in a slot for each client, so that they do not wait there.
 _TRANSACTION = rf"""
 \set n :n + 1
@@ -85,19 +84,19 @@ COMMIT;
 
 @frozen
 class Outcome:
-    """What came of a run: transactions a second, and the CPU time (s) of each in pgbench and PostgreSQL."""
+    """The result of a run: transactions a second, and the CPU time (s) of each in pgbench and PostgreSQL."""
 
     rate: float
     cost: float
 
 
 class Pgbench:
-    """The load's writes as transactions of pgbench, on a store of their own.
+    """The load's writes as transactions of pgbench, on their own store.
 
     Args:
         cluster: The cluster.
         url: An empty store.
-        clients: How many write at once.
+        clients: Number of concurrent writers.
     """
 
     def __init__(self, cluster: Cluster, url: str, clients: int) -> None:
@@ -122,7 +121,7 @@ class Pgbench:
                 connection.execute(statement.encode())
 
     def run(self, seconds: float) -> Outcome:
-        """Let it write for so many seconds."""
+        """Run it for some seconds."""
         script = self._cluster.folder / "script.sql"
         script.write_text(_TRANSACTION.format(run=os.urandom(6).hex(), digest=auth.digest(KEY).hex()))
         script.chmod(0o644)

@@ -1,4 +1,4 @@
-"""On PostgreSQL: writing against pgbench with the same effects, and reading as the data grows."""
+"""PostgreSQL: writing against pgbench with the same effects, and reading as the data grows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _COLUMNS = {
 def measure(
     folder: Path, environments: Path, *, sizes: list[int], rounds: tuple[int, int], seconds: float
 ) -> list[Row]:
-    """Measure on a cluster of its own, whose commits are durable.
+    """Measure on a new cluster, whose commits are durable.
 
     Args:
         folder: For files.
@@ -146,7 +146,7 @@ def _schema(cluster: Cluster, name: str) -> str:
 
 
 def _build(cluster: Cluster, memories: int) -> data.File:
-    """Return a store with memories that are copied into its tables before its indexes are made."""
+    """Return a store with memories that are copied into its tables before its indexes are created."""
     url = _schema(cluster, f"memories_{memories}")
     step = data.SPAN // memories
     first = times.now() - data.SPAN
@@ -170,7 +170,7 @@ def _build(cluster: Cluster, memories: int) -> data.File:
 
 
 def _copy(connection: Connection, memories: Iterator[tuple[int, NewMemory]], now: int) -> None:
-    """Copy memories into an empty store, and write what else follows from them."""
+    """Copy memories into an empty store, and write the rows that follow from them."""
     pending = Pending()
     names = sql.SQL(", ").join(map(sql.Identifier, ("org", "place", *_COLUMNS)))
     with connection.cursor().copy(sql.SQL("COPY memories ({}) FROM STDIN").format(names)) as copy:

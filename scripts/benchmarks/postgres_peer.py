@@ -1,6 +1,6 @@
-"""PostgresStore of LangGraph, in an environment of its own: it is told `load N`, `put N` and `read N`.
+"""PostgresStore of LangGraph in its own environment; its commands are `load N`, `put N` and `read N`.
 
-Each is answered by a line: the seconds that one took.
+The response to each is a line: the seconds of one.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def _run(url: str) -> None:
             print(json.dumps(_answer(store, modules[1].PutOp, line)), flush=True)
 
 
-def _answer(store: Any, put_op: Any, line: str) -> float:  # noqa: ANN401 - it is imported where it is
+def _answer(store: Any, put_op: Any, line: str) -> float:  # noqa: ANN401 - it is imported where it is installed
     def value(number: int) -> dict[str, Any]:
         return {"content": f"A memory of some hundred characters, as the others {number} {'word ' * 12}"}
 
     def load(times: int) -> None:
-        """Half of it is an agent's."""
+        """Store memories, half of them of one agent."""
         for at in range(0, times, _BATCH):
             store.batch([
                 put_op(_BUSY if n % 2 == 0 else (f"agent_{n % 999}",), f"key_{n}", value(n))

@@ -1,4 +1,4 @@
-"""The report: rows of what was measured, what it is compared with, and what it should be."""
+"""The report: rows of measurements, with comparisons and targets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import frozen
 
 @frozen
 class Row:
-    """One row: a number with its unit, what it is compared with, their ratio, and the ratio's target."""
+    """A measurement with its unit, its comparison, their ratio, and the target of the ratio."""
 
     name: str
     measured: str
@@ -37,7 +37,7 @@ def median(numbers: Iterable[float]) -> float:
 
 
 def percentile(numbers: Sequence[float], share: float) -> float:
-    """Return the number that a share of all does not exceed; infinity if there are none."""
+    """Return the number that a share of the numbers does not exceed; infinity without numbers."""
     if not numbers:
         return math.inf
     return sorted(numbers)[min(int(len(numbers) * share), len(numbers) - 1)]

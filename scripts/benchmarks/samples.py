@@ -16,13 +16,13 @@ _LETTERS = "aeioubcdfglmnprst"
 
 
 def vocabulary() -> list[str]:
-    """Two thousand words."""
+    """Return two thousand words."""
     chance = random.Random(1)  # noqa: S311 - the same words in every run
     return ["".join(chance.choices(_LETTERS, k=chance.randint(3, 9))) for _ in range(2_000)]
 
 
 def contents(number: int, *, seed: str) -> Iterator[str]:
-    """So many contents, again and again."""
+    """Yield contents, the same for each seed, in a cycle."""
     chance = random.Random(seed)  # noqa: S311 - the same contents in every run
     words = vocabulary()
     # As in a language, few words are common and most are rare.

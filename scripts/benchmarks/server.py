@@ -1,4 +1,4 @@
-"""The server under test: a process of its own, as `memtrace serve` runs it."""
+"""The measured server: its own process, as `memtrace serve` runs it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PATIENCE = 60.0  # seconds
 
 
 class Server:
-    """Serves a store while it is entered; its log, which tells of each request, goes to a file.
+    """Serve a store in a `with` block; the log of its requests goes to a file.
 
     Attributes:
-        url: Where it listens.
+        url: Its URL.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Server:
         return self
 
     def cpu(self) -> float:
-        """Return the CPU time (s) that it and its workers have taken; where there is a `/proc`."""
+        """Return the CPU time (s) of the server and its workers; needs `/proc`."""
         pid = self._process.pid
         workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         ticks = 0

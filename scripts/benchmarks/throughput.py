@@ -1,4 +1,4 @@
-"""Writing over HTTP, the full stack in one server process: issue 3, line 2."""
+"""Writing over HTTP, the full stack in one server process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_READ = 0.050  # seconds, p99, under full write load
 
 
 def measure(folder: Path, *, rounds: int, seconds: float) -> list[Row]:
-    """Measure; the servers that are compared take turns, for so many rounds of so many seconds each."""
+    """Measure a number of rounds of some seconds each, in which the compared servers take turns."""
     with (
         Server(folder, "grouped") as grouped,
         Server(folder, "ungrouped", is_grouped=False) as ungrouped,
@@ -28,7 +28,10 @@ def measure(folder: Path, *, rounds: int, seconds: float) -> list[Row]:
     ):
         load = Load(url=grouped.url, key=KEY, seconds=seconds)
         alone = evolve(load, url=ungrouped.url)
-        for server in (load, alone):  # until the WAL is written over, not at its end: as it is from then on
+        for server in (
+            load,
+            alone,
+        ):  # until the WAL is overwritten rather than extended, as it is from then on
             apply(evolve(server, writers=1, batch=_BATCH, seconds=_WARM_UP))
         rows: list[Row] = []
         for clients in (1, 32, 128):
@@ -90,7 +93,7 @@ def _batches(load: Load, floor: Floor, searchable: Floor, rounds: int) -> list[R
 
 
 def _raw(floor: Floor, seconds: float, *indexes: str) -> float:
-    """Rows a second, in batches."""
+    """Return the rows a second, in batches."""
     started, inserted = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
         floor.insert(_BATCH, *indexes)

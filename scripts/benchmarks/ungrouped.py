@@ -1,4 +1,4 @@
-"""`memtrace` as it would be without group commit: each write is committed alone."""
+"""`memtrace` without group commit: each write is committed alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from memtrace.cli import main
 from memtrace_server.store import writing
 
 if __name__ == "__main__":
-    # No setting: nobody should want this but to compare.
+    # Not a setting: it is for comparisons only.
     writing.GROUP = 1
     main()

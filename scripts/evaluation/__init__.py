@@ -1,1 +1,1 @@
-"""What `make eval` measures search with: a labelled log, and its peers."""
+"""Data of `make eval`: a labelled log, and the searches to compare."""

@@ -1,7 +1,7 @@
-"""The parts from which a labelled log is made: what is said, and how somebody asks about it later.
+"""The parts of a labelled log: statements, and questions about them.
 
-Everything here was written for this project. A family has statements and questions in which the same thing is
-said in other words: other forms, another order, seldom the same phrase.
+All was written for this project. A family has statements and questions that say the same in other words:
+other forms, another order, rarely the same phrase.
 """
 
 # ruff: noqa: E501, RUF001 - tables are read across, and other languages have letters that look alike
@@ -13,7 +13,7 @@ PEOPLE = [
     "Katarzyna", "Leocadia", "Mbali", "Nikolai", "Ottoline", "Pradeep",
 ]  # fmt: skip
 
-# Each: values, how a speaker says it of themselves, and how somebody asks about them. {v} is the value.
+# Each: values, a speaker's statement about them, and a question. {v} is the value.
 PERSONAL: dict[str, tuple[list[str], list[str], list[str]]] = {
     "pet": (
         ["tortoise", "parakeet", "greyhound", "ferret", "hedgehog", "cockatoo", "dachshund", "gecko"],
@@ -102,7 +102,7 @@ PERSONAL: dict[str, tuple[list[str], list[str], list[str]]] = {
     ),
 }
 
-# A question and its answer in two turns; what is asked later shares words with the question alone.
+# A question and its answer in two turns; the later question shares words with the first question alone.
 DIALOGUES: list[tuple[str, str, str]] = [
     ("Which colour should the kitchen walls be?", "Sage, and a bit of cream.", "What colour was chosen for the kitchen walls?"),
     ("What is the name of your landlord?", "Mr Okonkwo-Lindqvist.", "How is the landlord called?"),
@@ -154,7 +154,7 @@ SERVICES = [
     "ingest", "thumbnails", "webhooks", "ledger", "profile", "recommender",
 ]  # fmt: skip
 
-# Decisions: what, why, and how somebody asks.
+# Decisions: what, why, and a question.
 DECISIONS: list[tuple[str, str, str]] = [
     ("Use PostgreSQL for {s}", "its JSON indexes beat what the document store offers", "Why was PostgreSQL chosen for {s}?"),
     ("Cache responses of {s} for five minutes", "the upstream quota is exhausted every noon", "For how long are {s} responses cached, and why?"),
@@ -193,7 +193,7 @@ TOPICS = [
     "tortoise", "cello", "glaciers", "moussaka", "garden", "gearbox", "router", "choir",
 ]  # fmt: skip
 
-# What was deployed when; questions name the month or the day.
+# Deployments; questions name the month or the day.
 DEPLOYS: list[tuple[str, str]] = [
     ("Deployed {s} to production, version {n}.{m}", "Which version of {s} was deployed {when}?"),
     ("Rolled back {s} to {n}.{m} after complaints", "To what was {s} rolled back {when}?"),
@@ -203,7 +203,7 @@ DEPLOYS: list[tuple[str, str]] = [
     ),
 ]
 
-# Support: what a customer has, and how somebody asks.
+# Support: what a customer has, and a question.
 TICKETS: list[tuple[str, str]] = [
     (
         "Customer {c} cannot print the delivery note, the margin is cut off",
@@ -220,7 +220,7 @@ CUSTOMERS = [
     "Granite Gym", "Heron Yachts", "Ironbark Tools", "Juniper Distillers", "Kestrel Couriers", "Larkspur Linen",
 ]  # fmt: skip
 
-# Somewhere in a long tool output stands what matters.
+# A fact somewhere in a long tool output.
 BURIED: list[tuple[str, str]] = [
     (
         "warning: the field shipping_zone is deprecated, use delivery_area",
@@ -241,7 +241,7 @@ BURIED: list[tuple[str, str]] = [
     ("flaky test: test_orders_are_split_across_warehouses", "Which test about warehouses is flaky?"),
 ]
 
-# Other languages: what is said, and how somebody asks.
+# Other languages: a statement and a question.
 LANGUAGES: list[tuple[str, str]] = [
     ("Der Kunde wünscht die Rechnung künftig auf Papier.", "Wer wünscht Rechnung auf Papier?"),
     ("Die Straße vor dem Lager ist bis Freitag gesperrt.", "Welche Strasse ist gesperrt?"),
@@ -269,7 +269,7 @@ LANGUAGES: list[tuple[str, str]] = [
     ("Shipped it 🎉🎉 and the customer replied with 🦒", "who replied with 🦒"),
 ]
 
-# What a session is about is said at its start; its details share no word with that.
+# The start of a session names its subject; the details share no word with that.
 EVENTS = [
     "harvest festival", "chess tournament", "retirement party", "photo exhibition", "charity auction", "school reunion",
     "book fair", "sailing regatta", "village fete", "hackathon", "puppet show", "cheese tasting",

@@ -21,10 +21,10 @@ _DAYS = (NOW - START).days - 3
 
 @frozen
 class Question:
-    """What somebody asks, of which kind, and the ids of the memories that answer it.
+    """A question, its kind, and the ids of the memories that answer it.
 
     Attributes:
-        is_held_out: Whether it is kept for the report, and was never looked at while search was tuned.
+        is_held_out: Whether it is kept for the report, and was never used to tune the search.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Log:
     questions: list[Question] = field(factory=list)
 
     def parts(self, number: int) -> list[Log]:
-        """Return so many small logs, each with some of the sessions and the questions about them."""
+        """Return small logs, each with some of the sessions and the questions about them."""
         parts = [Log() for _ in range(number)]
         sessions = {name: n for n, name in enumerate(dict.fromkeys(m["session_id"] for m in self.memories))}
         part_of = {m["dedup_key"]: sessions[m["session_id"]] % number for m in self.memories}
@@ -208,7 +208,7 @@ class _Maker:
                 typed = Question(" ".join(words), "typo", question.answers, question.is_held_out)
                 self._log.questions.append(typed)
 
-    # --- what they are made of
+    # --- parts
 
     def _say(self, text: str, person: str) -> dict[str, Any]:
         return self._memory(text, "companion", metadata={"speaker": person})
@@ -274,7 +274,7 @@ class _Maker:
         return START + timedelta(days=self._dice.randrange(_DAYS), seconds=self._dice.randrange(36_000))
 
     def _ask(self, text: str, kind: str, answers: Sequence[dict[str, Any]]) -> None:
-        """Every second question of a kind is held out."""
+        """Add a question, of which every second of a kind is held out."""
         number = sum(question.kind == kind for question in self._log.questions)
         found = frozenset(memory["dedup_key"] for memory in answers)
         self._log.questions.append(Question(text, kind, found, is_held_out=number % 2 == 1))

@@ -1,4 +1,4 @@
-"""Ways to search the same log: ours through the server's core, and FTS5's own ranking."""
+"""Searches of the same log: Memtrace's through the server's core, and FTS5's own ranking."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _BATCH = 1_000
 
 
 class Peer(Protocol):
-    """Something that finds the ids of memories."""
+    """A search that returns the ids of memories."""
 
     def search(self, question: str) -> tuple[list[str], float]:
-        """Return the ids of the best memories, the best first, and how long it took (s of CPU)."""
+        """Return the ids of the best memories, best first, and the CPU time (s)."""
 
     def sessions(self, question: str) -> list[str]:
         """Return the sessions of the best memories, each once."""
 
 
 class Memtrace:
-    """Our search, as a request to the server's core on a store in a file."""
+    """Memtrace's search, as a request to the server's core on a store in a file."""
 
     def __init__(self, folder: Path, memories: Iterable[Mapping[str, Any]]) -> None:
         self._store = open_store(f"sqlite:///{folder / 'memtrace.db'}")
@@ -58,7 +58,7 @@ class Memtrace:
         self._store.close()
 
     def search(self, question: str) -> tuple[list[str], float]:
-        """Return the ids of the best memories, the best first, and how long it took (s of CPU)."""
+        """Return the ids of the best memories, best first, and the CPU time (s)."""
         started = time.thread_time()
         body = self._send("/api/v1/search", {"query": question, "limit": BEST})
         took = time.thread_time() - started
@@ -96,7 +96,7 @@ class FullText:
         self._db.executemany("INSERT INTO log VALUES (?, ?, ?)", texts)
 
     def search(self, question: str) -> tuple[list[str], float]:
-        """Return the ids of the best memories, the best first, and how long it took (s of CPU)."""
+        """Return the ids of the best memories, best first, and the CPU time (s)."""
         started = time.thread_time()
         words = " OR ".join(f'"{word}"' for word in re.findall(r"\w+", question))
         sql = "SELECT id FROM log WHERE log MATCH ? ORDER BY bm25(log) LIMIT ?"
@@ -112,7 +112,7 @@ class FullText:
 
 @contextmanager
 def clock() -> Iterator[None]:
-    """Let the server's time stand still, so that "yesterday" is always the same day."""
+    """Stop the server's clock, so that "yesterday" is always the same day."""
     moment = times.parse(NOW.isoformat())
     with patch.object(times, "now", lambda: moment):
         yield
