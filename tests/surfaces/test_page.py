@@ -281,6 +281,8 @@ def response_to(curl: str, key: str) -> Any:
 def test_a_view_that_does_not_exist_says_so(open_page: OpenPage) -> None:
     shown = open_page("#/nothing/of/this")
     assert shown.page.locator("h1").text_content() == "This view does not exist"
+    shown.page.get_by_role("link", name="To the timeline").click()
+    expect(shown.page.locator("h1")).to_have_text("Timeline")
     for place in ("#/memories/mem_01JD5P8E6W3M9V2QXA7RKB4TNC", "#/sessions/none", "#/agents/none"):
         shown.go(place)
         assert shown.page.locator("h1").text_content() == "Not found"
@@ -502,6 +504,23 @@ def test_key_in_the_url_is_removed_at_once(open_page: OpenPage) -> None:
     assert shown.key not in shown.page.url
 
 
+@pytest.mark.parametrize(
+    "key", ["ключ", "mtk_a b", "%D0%BA", "%"], ids=["cyrillic", "space", "escaped", "percent"]
+)
+def test_key_that_no_server_gives_is_refused_at_once(open_page: OpenPage, key: str) -> None:
+    shown = open_page(None)
+    shown.page.goto(f"{shown.url}/ui#key={key}")
+    expect(shown.page.locator("p.wrong")).to_have_text(
+        re.compile("only letters, digits and _|Unknown or revoked")
+    )
+    shown.page.get_by_label("API key").fill(key)
+    shown.page.keyboard.press("Enter")
+    expect(shown.page.locator("p.wrong")).to_have_text(
+        re.compile("only letters, digits and _|Unknown or revoked")
+    )
+    assert not shown.page.locator("#notice").is_visible()
+
+
 @pytest.mark.parametrize(("role", "one", "many"), [("reader", 0, 0), ("writer", 1, 0), ("admin", 1, 1)])
 def test_only_what_the_role_allows_is_offered(
     role: str, one: int, many: int, open_page: OpenPage, live_server: LiveServer
@@ -601,6 +620,25 @@ def test_very_long_memory_is_cut_in_lists_and_complete_alone(open_page: OpenPage
     shown.page.locator(".when").click()
     expect(shown.page.locator(".one .content")).to_have_text("x" * 60_000)
     assert shown.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_names_without_a_space_fit_every_view(open_page: OpenPage, width: int) -> None:
+    agent, session = "a" * 128, "s" * 128
+
+    def fill(client: Memtrace) -> None:
+        client.register_agent(agent, description="d" * 500)
+        client.remember(agent, "Hello", session_id=session, tags=["t" * 128], event_type="e" * 128)
+
+    shown = open_page(fill=fill)
+    shown.page.set_viewport_size({"width": width, "height": 800})
+    memory = shown.client.recall(agent)[0].id
+    views = ("#/", f"#/sessions/{session}", f"#/memories/{memory}", "#/agents", f"#/agents/{agent}",
+             "#/search?query=Hello", f"#/context?agent_id={agent}")  # fmt: skip
+    for view in views:
+        if view != "#/":
+            shown.go(view)
+        assert (view, shown.page.evaluate("document.documentElement.scrollWidth")) == (view, width)
 
 
 # --- accessibility

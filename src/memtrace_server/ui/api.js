@@ -72,6 +72,7 @@ export function leave() {
 
 export async function send(request) {
 	const { method, body } = request;
+	if (/[^!-~]/.test(key.get())) throw new Refused(401, { error: "An API key has only letters, digits and _" }); // a header cannot hold it
 	const headers = { ...(key.get() && { "x-api-key": key.get() }), ...(body && { "content-type": "application/json" }) };
 	let response, text;
 	try {
@@ -106,7 +107,7 @@ export function asPython({ operation, ids, query, body }) {
 	return `from memtrace import Memtrace
 
 with Memtrace(${python(BASE.href.replace(/\/$/, ""))}) as client:  # with the key in MEMTRACE_API_KEY
-		print(client.${method}(${[...ids.map(python), ...named].join(", ")}))
+    print(client.${method}(${[...ids.map(python), ...named].join(", ")}))
 `;
 }
 

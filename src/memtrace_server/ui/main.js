@@ -5,7 +5,7 @@ import { context } from "./context.js";
 import { asJson, field } from "./controls.js";
 import { button, h } from "./dom.js";
 import { sleep } from "./live.js";
-import { route, to } from "./route.js";
+import { decoded, route, to } from "./route.js";
 import { agent, agents, memory, search, session, timeline } from "./views.js";
 
 const MENU = { Timeline: "", Agents: "agents", Search: "search", Context: "context" };
@@ -30,7 +30,7 @@ async function show() {
 			showMenu(here);
 			const view = viewOf(here.names);
 			const request = here.query.json && view?.call(here);
-			const parts = !view ? [h("h1", "This view does not exist")] : request ? await asJson(here, request) : await view.render(here, signal, tellFailure);
+			const parts = !view ? [h("h1", { tabindex: -1 }, "This view does not exist"), toTimeline()] : request ? await asJson(here, request) : await view.render(here, signal, tellFailure);
 			if (signal.aborted) return;
 			notice.hidden = true;
 			document.title = `${view?.title(here) ?? "Not found"} · Memtrace`;
@@ -60,6 +60,8 @@ function fill(parts) {
 	isFirst = false;
 }
 
+const toTimeline = () => h("a", { href: to([]) }, "To the timeline");
+
 const tell = (text) => {
 	notice.textContent = text;
 	notice.hidden = false;
@@ -73,7 +75,7 @@ function tellFailure(error) {
 		askForKey(error);
 	} else if (main.dataset.place === location.hash) tell(text);
 	else {
-		fill([h("h1", { tabindex: -1 }, error.status === NOT_FOUND ? "Not found" : "This cannot be shown"), h("p.wrong", text), h("a", { href: to([]) }, "To the timeline")]);
+		fill([h("h1", { tabindex: -1 }, error.status === NOT_FOUND ? "Not found" : "This cannot be shown"), h("p.wrong", text), toTimeline()]);
 	}
 }
 
@@ -121,7 +123,7 @@ function start() {
 	const [, given] = /^#key=([^&]+)/.exec(location.hash) ?? [];
 	// As `memtrace ui` opens the page; the key leaves the URL at once.
 	if (given) {
-		key.set(decodeURIComponent(given));
+		key.set(decoded(given));
 		history.replaceState(null, "", `${location.pathname}#/`);
 	}
 	show();

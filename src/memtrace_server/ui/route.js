@@ -7,7 +7,7 @@ export function route() {
 	return { names: path.split("/").filter(Boolean).map(decoded), query: Object.fromEntries(new URLSearchParams(query)) };
 }
 
-function decoded(text) {
+export function decoded(text) {
 	try {
 		return decodeURIComponent(text);
 	} catch {
