@@ -266,8 +266,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._waits_since = None
         headers = dict(self.headers)
+        names = [name for name, _ in self.headers]
         version = self.parser.get_http_version()
-        if version != "1.0" and [name for name, _ in self.headers].count(b"host") != 1:
+        if version != "1.0" and names.count(b"host") != 1:
             raise self._refused(problems.malformed("Send one Host header"))
         self.url, _, query = self.url.partition(b"?")
         if len(self.url) > _MAX_PATH:
@@ -275,7 +276,7 @@ class Connection(HttpToolsProtocol):
         if not self._limits.slots.serve(self):  # connections that came before it stay served
             raise self._refused(problems.unavailable("Too many connections are open; retry later"))
         coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
+        if coding is not None and (coding.lower() != b"chunked" or names.count(b"transfer-encoding") > 1):
             raise self._refused(problems.malformed("Transfer-Encoding must be chunked"))
         self._left = sys.maxsize if coding else int(headers.get(b"content-length", 0))
         if self._left and self.parser.should_upgrade():  # the parser would take the body for a request

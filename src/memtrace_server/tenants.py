@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from memtrace_server import audit, auth, ids, times
 from memtrace_server.auth import Principal
+from memtrace_server.contract import Contract
 from memtrace_server.deadlines import Deadline
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import Transaction
@@ -95,8 +96,10 @@ def create_key(  # noqa: PLR0913 - a key has as many properties
         show: Called with the text. If it raises an error, the key is revoked.
 
     Raises:
-        ValueError: There is no such organisation.
+        ValueError: There is no such organisation, or the agent's id cannot be one.
     """
+    for wrong in Contract.load().check("AgentId", agent_id, "agent") if agent_id is not None else ():
+        raise ValueError(f"{wrong.field}: {wrong.message}")
     text = auth.new_key()
 
     def work(transaction: Transaction) -> Key:

@@ -103,7 +103,9 @@ def parse_duration(text: str) -> int:
     """
     number, unit = text[:-1], _UNITS.get(text[-1:])
     if unit is None or not number.isdecimal() or not 0 < int(number) < 10**_DIGITS:
-        raise ValueError(f"{text!r} is not a duration; give a whole number and one of s, m, h, d, w: 90d")
+        raise ValueError(
+            f"{text!r} is not a duration; give a whole number above 0 and one of s, m, h, d, w: 90d"
+        )
     return int(number) * unit * SECOND
 
 

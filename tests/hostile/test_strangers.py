@@ -828,6 +828,7 @@ HEADS = {
     "no Host in HTTP/1.0": (b"GET /health HTTP/1.0\r\n\r\n", 200),
     "two lengths": (get(b"/health", b"Content-Length: 1\r\nContent-Length: 2\r\n"), 400),
     "a length and chunks": (get(b"/health", b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), 400),
+    "two codings": (get(b"/health", b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n"), 400),
     "a coding besides chunks": (get(b"/health", b"Transfer-Encoding: gzip, chunked\r\n"), 400),
     "a tunnel with a body": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", 400),
     "a tunnel": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),

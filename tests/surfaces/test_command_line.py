@@ -117,10 +117,13 @@ def test_embedded_store_without_the_server_names_what_to_install(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command_that_writes_refuses_a_read_only_store(tmp_path: Path, command: Commands) -> None:
+@pytest.mark.parametrize("words", [["key", "create", "--org", "acme"], ["vacuum"]], ids=" ".join)
+def test_command_that_writes_refuses_a_read_only_store(
+    words: list[str], tmp_path: Path, command: Commands
+) -> None:
     command("org", "create", "acme", "--store", f"sqlite:///{tmp_path}/x.db")
 
-    error = command.fail("key", "create", "--org", "acme", "--store", f"sqlite:///{tmp_path}/x.db?mode=ro")
+    error = command.fail(*words, "--store", f"sqlite:///{tmp_path}/x.db?mode=ro")
 
     assert "this writes to the store; use its URL without ?mode=ro" in error
 

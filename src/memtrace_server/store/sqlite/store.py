@@ -25,6 +25,7 @@ from memtrace_server.store.protocol import (
     Report,
     StoreBusy,
     StoreNotFound,
+    StoreReadOnly,
     StoreUnavailable,
     Transaction,
     WantsOf,
@@ -166,6 +167,8 @@ class SqliteStore:
             return backups.make(connection, Path(path))
 
     def vacuum(self) -> None:
+        if self.is_read_only:
+            raise StoreReadOnly
         with self._translated(), self._writing.held(end_of_wait(None, PATIENCE)):
             self._see_that_it_is_open()
             connection = self._open_writer(end_of_wait(None, PATIENCE))
