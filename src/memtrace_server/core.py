@@ -157,15 +157,12 @@ class Core:
 
     def _write(self, work: Work, deadline: Deadline) -> Response | Added:
         work.prepare()
-        if work.find is None:
-            return self._store.write(work.run, deadline, work.wants)
-        rows = self._store.read(work.find, deadline)
-        done = 0
-        for some, is_last in forgetting.steps(rows):
-            step = Step(rows=some, done=done, is_last=is_last)
-            response = self._store.write(partial(work.run, step=step), deadline)
-            done = forgotten(response)
-        return response
+        step = Step(self._store.read(work.find, deadline)) if work.find else None
+        while True:
+            written = self._store.write(partial(work.run, step=step), deadline, work.wants)
+            step = written.rest
+            if step is None:
+                return written
 
     def _read_until_found(self, work: Work, deadline: Deadline) -> Response:
         wait = Deadline(work.wait)
@@ -340,11 +337,6 @@ def _resumed(arguments: Arguments | Problem, response: Response | Added) -> Argu
 def rendered(outcome: Response | Added) -> Response:
     """Return the response that a result stands for."""
     return outcome.response() if isinstance(outcome, Added) else outcome
-
-
-def forgotten(outcome: Response | Added) -> int:
-    """Return the number of memories that a step and those before it have forgotten."""
-    return outcome.forgotten or 0 if isinstance(outcome, Response) else 0
 
 
 def _once(call: Call, digest: bytes, key: str) -> Response | Added:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from memtrace_server.problems import Problem
+
+if TYPE_CHECKING:
+    from memtrace_server.service.call import Step
 
 JSON = "application/json"
 
@@ -43,7 +46,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
         body: JSON, or empty.
         agent_id: The agent that the body is about, if the response is to be forgotten with the agent.
         resume: If nothing was found yet that the client may wait for, the cursor from which to look again.
-        forgotten: How many memories have been forgotten so far, if more are to be.
+        rest: What is to be done in further transactions before the request is done.
     """
 
     status: int
@@ -51,7 +54,7 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     agent_id: str | None = None
     resume: str | None = None
-    forgotten: int | None = None
+    rest: Step | None = None
 
     @property
     def is_idle(self) -> bool:

@@ -11,11 +11,11 @@ from typing import cast
 import msgspec
 
 from memtrace_server.bodies import HUGE, LARGE
-from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work, forgotten, rendered
+from memtrace_server.core import CHANGE_DELAY, Core, Exchange, Match, Work, rendered
 from memtrace_server.deadlines import Deadline
 from memtrace_server.messages import Request, Response
 from memtrace_server.readers import Readers
-from memtrace_server.service import Added, Step, forgetting
+from memtrace_server.service import Added, Step
 from memtrace_server.store import Store
 from memtrace_server.store.protocol import Outcome, Write
 
@@ -93,28 +93,21 @@ class Runner:
         return self._decoders if len(request.body) > HUGE else self._readers
 
     async def _write(self, request: Request, work: Work, org: int, deadline: Deadline) -> Response | Added:
+        """Write, in several steps if many memories are forgotten; others have their turns after each step."""
+        step: Step | None = None
         if work.find:
-            rows = await self._readers.run(org, partial(self._store.read, work.find, deadline))
-            return await self._forget(work, rows, org, deadline)
-        size = len(request.body)
-        write = _Write(run=work.run, deadline=deadline, org=org, size=size, wants=work.wants)
-        written = await self._writes.written(write)
-        if size <= LARGE:
+            step = Step(await self._readers.run(org, partial(self._store.read, work.find, deadline)))
+        while True:
+            size = _FORGET * len(step.own_rows) if step else len(request.body)
+            run = partial(work.run, step=step)
+            write = _Write(run=run, deadline=deadline, org=org, size=size, wants=work.wants)
+            written = await self._writes.written(write)
+            step = written.rest
+            if step is None:
+                break
+        if len(request.body) <= LARGE:
             return written
         return await self._threads(request).run(org, partial(rendered, written))
-
-    async def _forget(
-        self, work: Work, rows: Sequence[int], org: int, deadline: Deadline
-    ) -> Response | Added:
-        """Forget rows in steps, after each of which others have their turn to write."""
-        done = 0
-        for some, is_last in forgetting.steps(rows):
-            run = partial(work.run, step=Step(rows=some, done=done, is_last=is_last))
-            size = _FORGET * len(some)
-            write = _Write(run=run, deadline=deadline, org=org, size=size, wants=work.wants)
-            response = await self._writes.written(write)
-            done = forgotten(response)
-        return response
 
     async def _until_found(
         self,

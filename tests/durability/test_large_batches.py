@@ -311,7 +311,7 @@ def test_others_write_while_long_memories_are_forgotten(process: InProcess, file
     def forget(transaction: Transaction) -> Any:
         if not left:
             process.store.submit([small], lambda _: left.append(len(ours.memories())))
-        return work.run(transaction, Step(rows=rows, done=0, is_last=True))
+        return work.run(transaction, Step(rows))
 
     assert json_of(process.store.write(forget)) == {"deleted": 4 * texts.FORGOTTEN}
     assert left

@@ -17,19 +17,35 @@ from memtrace_server.times import Clock
 
 T = TypeVar("T")
 
+_ROWS = 100  # per step, which takes some 20 ms
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the transactions in which many memories are forgotten.
+
+class Step(msgspec.Struct, frozen=True):
+    """One of the transactions in which many memories are forgotten, and between which others write.
 
     Attributes:
-        rows: The rows to delete.
+        rows: The rows of all memories to forget.
+        start: The index of the first row to delete.
         done: How many memories earlier steps deleted.
-        is_last: Whether nothing is left after this step.
     """
 
     rows: Sequence[int]
-    done: int
-    is_last: bool
+    start: int = 0
+    done: int = 0
+
+    @property
+    def own_rows(self) -> Sequence[int]:
+        """The rows to delete in this step."""
+        return self.rows[self.start : self.start + _ROWS]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing is left after this step."""
+        return self.start + _ROWS >= len(self.rows)
+
+    def next(self, done: int) -> Step:
+        """Return the next step, given how many memories were deleted up to this one."""
+        return Step(self.rows, self.start + _ROWS, done)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

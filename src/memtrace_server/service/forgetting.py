@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -12,8 +12,6 @@ from memtrace_server.service.agents import existing_agent
 from memtrace_server.service.call import Call, Step
 from memtrace_server.service.sessions import existing_session
 from memtrace_server.store.records import Filter
-
-_ROWS = 100  # per step, which takes some 20 ms
 
 
 def forget_memories(call: Call) -> Response:
@@ -75,16 +73,10 @@ def find(call: Call) -> Sequence[int]:
     return () if wanted is None else call.transaction.matching(call.org, wanted, call.now)
 
 
-def steps(rows: Sequence[int]) -> Iterator[tuple[Sequence[int], bool]]:
-    """Split rows into steps, at least one; yield the rows of each, and whether it is the last."""
-    for at in range(0, max(len(rows), 1), _ROWS):
-        yield rows[at : at + _ROWS], at + _ROWS >= len(rows)
-
-
 def _forget(call: Call, finish: Callable[[int], Response]) -> Response:
-    step = call.step or Step(rows=find(call), done=0, is_last=True)
-    deleted = step.done + call.transaction.forget(call.org, step.rows)
-    return finish(deleted) if step.is_last else Response(status=200, forgotten=deleted)
+    step = call.step or Step(find(call))
+    deleted = step.done + call.transaction.forget(call.org, step.own_rows)
+    return finish(deleted) if step.is_last else Response(status=200, rest=step.next(deleted))
 
 
 def _record(call: Call, filtered_by: Iterable[str], deleted: int) -> None:

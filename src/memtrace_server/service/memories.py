@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ class Added(msgspec.Struct, frozen=True, kw_only=True):
     memories: Sequence[Shown]
     duplicates: Sequence[int] | None
     headers: Mapping[str, str] = {}
+    rest: ClassVar[None] = None  # as of responses to writes that take several transactions
 
     def response(self) -> Response:
         """Return a `Memory` or a `MemoryBatch`; call this after the transaction, as a batch takes long."""
