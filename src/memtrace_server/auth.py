@@ -45,7 +45,7 @@ def check_key(key: str) -> str:
         ValueError: It is malformed; the message does not repeat it.
     """
     if not _PATTERN.fullmatch(key):
-        raise ValueError("a key is mtk_ and at least 32 letters or digits")
+        raise ValueError("bootstrap_key: a key is mtk_ and at least 32 letters or digits")
     return key
 
 
