@@ -98,8 +98,9 @@ def create_key(  # noqa: PLR0913 - a key has as many properties
     Raises:
         ValueError: There is no such organisation, or the agent's id cannot be one.
     """
-    for wrong in Contract.load().check("AgentId", agent_id, "agent") if agent_id is not None else ():
-        raise ValueError(f"{wrong.field}: {wrong.message}")
+    wrong = [] if agent_id is None else Contract.load().check("AgentId", agent_id, "agent")
+    if wrong:
+        raise ValueError(f"agent: {wrong[0].message}")
     text = auth.new_key()
 
     def work(transaction: Transaction) -> Key:
