@@ -57,10 +57,13 @@ class Entry(msgspec.Struct, frozen=True):
     def of(cls, number: int, document: Document) -> Entry:
         """Make the entry of a memory."""
         words, stems = analysis.words_and_found_by(document.content)
+        labels = document.labels
+        if labels:
+            stems |= analysis.found_by(labels)
         return cls(
             number,
             " ".join([agent_word(document.agent_id), *words]),
-            " ".join(stems.union(analysis.found_by(document.labels), facets(document))),
+            " ".join(stems.union(facets(document))),
             fold(document.content),
         )
 
