@@ -202,18 +202,21 @@ class _Scorer:
     def entry(self, memory: Found, document: Document | None = None) -> _Entry:
         """Return a memory with its score."""
         document = document or Document.read(memory.doc)
-        stems, parts = analysis.stems(document.scored_text), analysis.further_stems(document.scored_text)
-        if len(stems) > _MAX_SCORED or self.stems.isdisjoint(stems + parts):
+        text = document.scored_text
+        stems, parts = analysis.stems(text), analysis.further_stems(text)
+        if len(stems) > _MAX_SCORED or (self.stems.isdisjoint(stems) and self.stems.isdisjoint(parts)):
             # The rest of the text may have a word.
             found = self.stems & analysis.found_by(document.text)
             stems = stems[:_MAX_SCORED]
             stems += sorted(found.difference(stems, parts))
         length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(stems) / _USUAL_LENGTH
         counts = Counter(stems)
-        of_parts = Counter(parts)
+        of_parts = Counter(parts) if parts else None
         weight = score = 0.0
         for stem, value, origin in self._weights:
-            frequency = counts[stem] + _PART * of_parts[stem]
+            frequency: float = counts[stem]
+            if of_parts:
+                frequency += _PART * of_parts[stem]
             if frequency:
                 self.answered.add(origin)
                 weight += value
