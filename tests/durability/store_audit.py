@@ -20,7 +20,7 @@ from attrs import frozen
 
 from memtrace_server import times
 from memtrace_server.store import open_store
-from memtrace_server.store.sqlite import fulltext, queries, queued
+from memtrace_server.store.sqlite import fulltext, labels, queries, queued
 
 _STEP = 10_000  # index entries compared at once
 
@@ -113,7 +113,7 @@ def _assert_labels(store: sqlite3.Connection, rows: Sequence[Row]) -> None:
     expected = sorted(
         (row.org, label, row.seq in superseded, row.time, row.seq)
         for row in rows
-        for label in queries.labels(row.doc["memory_type"], row.doc["event_type"], row.doc.get("tags", []))
+        for label in labels.of(row.doc["memory_type"], row.doc["event_type"], row.doc.get("tags", []))
     )
     assert sorted(store.execute("SELECT org, label, is_superseded, time, seq FROM labels")) == expected
 

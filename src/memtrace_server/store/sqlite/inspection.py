@@ -6,9 +6,8 @@ import sqlite3
 from collections.abc import Iterator
 from itertools import islice
 
-import msgspec
-
-from memtrace_server.store.sqlite import fulltext, queries, queued
+from memtrace_server.store.sqlite import fulltext, labels, queries, queued
+from memtrace_server.store.tables import encoded
 
 # Stored data, and the query that derives it from the memories. Each pair must give the same rows.
 _DERIVED = {
@@ -114,5 +113,4 @@ def _index(connection: sqlite3.Connection, org: int) -> Iterator[str]:
 
 def _labels_of(memory_type: str, event_type: str, rest: str) -> str:
     """Return the labels of a memory as a JSON array; an SQL function."""
-    tags = msgspec.json.decode(rest).get("tags", [])
-    return msgspec.json.encode(queries.labels(memory_type, event_type, tags)).decode()
+    return encoded(labels.of_stored(memory_type, event_type, rest))

@@ -21,7 +21,7 @@ from memtrace_server.store.records import (
     Filter,
     Words,
 )
-from memtrace_server.store.sqlite import fulltext
+from memtrace_server.store.sqlite import fulltext, labels
 from memtrace_server.store.tables import LAST
 
 _PLACE = ("m.time", "m.seq")
@@ -32,16 +32,9 @@ _IMPORTANT = (
     f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
     f" OR m.event_type IN {IMPORTANT_EVENTS})))"
 )
-_USUAL = {"type:episodic", "event:general"}  # of most memories: no labels, as the time index serves as well
 
 _Rows = Literal["all", "indexed", "unindexed"]
 """The rows that a query scans, by whether the full-text index has them."""
-
-
-def labels(memory_type: str, event_type: str, tags: Sequence[str]) -> list[str]:
-    """Return the labels by which a memory is found."""
-    of_kind = [label for label in (f"type:{memory_type}", f"event:{event_type}") if label not in _USUAL]
-    return of_kind + [f"tag:{tag}" for tag in tags]
 
 
 NEWER = "(SELECT 'mem_' || n.ulid FROM memories n WHERE n.seq = m.superseded_by)"
@@ -414,7 +407,7 @@ def _rare_kind(wanted: Filter) -> str | None:
     """Return the label of the filter's only event type or type, unless most memories have it."""
     kinds = [f"event:{e}" for e in wanted.event_types if len(wanted.event_types) == 1]
     kinds += [f"type:{t}" for t in wanted.memory_types if len(wanted.memory_types) == 1]
-    return next((kind for kind in kinds if kind not in _USUAL), None)
+    return next((kind for kind in kinds if kind not in labels.USUAL), None)
 
 
 def _index(wanted: Filter) -> tuple[str, str]:

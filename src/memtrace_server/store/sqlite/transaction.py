@@ -11,7 +11,6 @@ from operator import attrgetter
 from typing import Any, cast
 
 import attrs
-import msgspec
 
 from memtrace_server import times
 from memtrace_server.store.counting import ACTIVE, PERIOD, SESSIONS
@@ -31,7 +30,7 @@ from memtrace_server.store.records import (
     Term,
     Unindexed,
 )
-from memtrace_server.store.sqlite import bulk, documents, duplicates, fulltext, queries, ranked, texts
+from memtrace_server.store.sqlite import bulk, documents, duplicates, fulltext, labels, queries, ranked, texts
 from memtrace_server.store.sqlite.known import Known, Order
 from memtrace_server.store.sqlite.queued import weight
 from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
@@ -53,16 +52,6 @@ _LAST_ENTRY = (
 _LEAVE = (
     "INSERT INTO leaving (org, entry, entered, doc, text)"
     f" SELECT org, entry, ?, {queries.HEAD}, text FROM memories m WHERE seq = ?"
-)
-_ADD_LABEL = "INSERT INTO labels (org, label, is_superseded, time, seq) VALUES (?, ?, 0, ?, ?)"
-_FEW_LABELS = 32  # for fewer labels the statement below is slower: 13 µs more for the two of a single memory
-# With rows from JSON, in order, fifty labels for each of a thousand memories take half the time of rows from
-# Python.
-_ADD_LABELS = (
-    "WITH f AS MATERIALIZED (SELECT value ->> 0 AS org, value ->> 1 AS time, value ->> 2 AS seq,"
-    " value -> 3 AS labels FROM json_each(?))"
-    " INSERT INTO labels (org, label, is_superseded, time, seq)"
-    " SELECT org, j.value, 0, time, seq FROM f CROSS JOIN json_each(f.labels) j ORDER BY j.value"
 )
 _POSITION = attrgetter("time", "seq")
 
@@ -533,7 +522,7 @@ class SqliteTransaction(Facts):
         known = self.known
         self._note_order(pending)
         memories: list[tuple[object, ...]] = []
-        labels: list[tuple[int, int, int, Sequence[str]]] = []
+        labelled: list[tuple[int, int, int, Sequence[str]]] = []
         staged: list[int] = []
         for (org, seq), m in pending.memories.items():
             rest, text = m.moments, None
@@ -550,15 +539,15 @@ class SqliteTransaction(Facts):
                 )
             )  # fmt: skip
             self._note_work(org, len(m.rest))
-            found_by = queries.labels(m.memory_type, m.event_type, m.tags)
+            found_by = labels.of(m.memory_type, m.event_type, m.tags)
             if found_by:
-                labels.append((org, m.time, seq, found_by))
+                labelled.append((org, m.time, seq, found_by))
         if staged:
             sql = "DELETE FROM staged WHERE id IN (SELECT value FROM json_each(?))"
             self._execute(sql, encoded(staged))
         self._db.executemany(_ADD, memories)
         bulk.insert(self._db, "INSERT INTO unindexed (org, seq)", list(pending.memories))
-        self._add_labels(labels)
+        labels.add(self._db, labelled)
         duplicates.add(self._db, pending.said)
         for (_, older), newer in pending.superseded.items():
             self._supersede(older, newer.seq, newer.created_at)
@@ -625,14 +614,6 @@ class SqliteTransaction(Facts):
         entries[org] += 1
         return entries[org]
 
-    def _add_labels(self, labels: Sequence[tuple[int, int, int, Sequence[str]]]) -> None:
-        """Write the labels of memories, with their organisation, time and row."""
-        if sum(len(found_by) for *_, found_by in labels) > _FEW_LABELS:
-            self._db.execute(_ADD_LABELS, (encoded(labels),))
-        else:
-            rows = [(org, label, time, seq) for org, time, seq, found_by in labels for label in found_by]
-            self._db.executemany(_ADD_LABEL, rows)
-
     def _name_agents(self, org: int, agents: Sequence[tuple[str, int]]) -> None:
         self._db.executemany(
             "INSERT INTO agents (org, id, created_at, last_active_at) VALUES (?, ?, ?, ?)"
@@ -693,14 +674,9 @@ class SqliteTransaction(Facts):
                 self._db.execute(_LEAVE, (entered, each.seq))
                 self._note_work(org, len(doc))
                 self.added_to = org
-            tags = _TAGGED.decode(doc).tags
-            self._db.executemany(
-                "DELETE FROM labels WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
-                [
-                    (org, label, each.superseded_by is not None, each.time, each.seq)
-                    for label in queries.labels(each.memory_type, each.event_type, tags)
-                ],
-            )
+            found_by = labels.of_stored(each.memory_type, each.event_type, doc)
+            is_superseded = each.superseded_by is not None
+            labels.remove(self._db, org, found_by, each.time, each.seq, is_superseded=is_superseded)
             self._db.execute("DELETE FROM memories WHERE seq = ?", (each.seq,))
         sql = "UPDATE orgs SET last_entry = ? WHERE number = ? AND last_entry < ?"
         self._db.execute(sql, (last_entry, org, last_entry))
@@ -729,19 +705,5 @@ class SqliteTransaction(Facts):
         )
         is_superseded = newer is not None
         if is_superseded != was_superseded:
-            tags = _TAGGED.decode(rest).tags
-            self._db.executemany(
-                "UPDATE labels SET is_superseded = ?"
-                " WHERE (org, label, is_superseded, time, seq) = (?, ?, ?, ?, ?)",
-                [
-                    (is_superseded, org, label, was_superseded, time, older)
-                    for label in queries.labels(memory_type, event_type, tags)
-                ],
-            )
-
-
-class _Tagged(msgspec.Struct, frozen=True):
-    tags: Sequence[str] = ()
-
-
-_TAGGED = msgspec.json.Decoder(_Tagged)
+            found_by = labels.of_stored(memory_type, event_type, rest)
+            labels.mark(self._db, org, found_by, time, older, is_superseded=is_superseded)
