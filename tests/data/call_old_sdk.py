@@ -1,4 +1,4 @@
-"""Call the client of memtrace-sdk 0.2.0, where it is installed, as lines of JSON on stdin say.
+"""Call a client of memtrace-sdk 0.2.0 as lines of JSON on stdin say: `call_old_sdk.py FOLDER CLIENT URL KEY`.
 
 A line is `{"method": name, "arguments": [...]}`, where `{"model": name, "fields": {...}}` stands for a model.
 The response to each is a line of JSON: the result, or the exception.
@@ -12,7 +12,10 @@ import json
 import sys
 from typing import Any
 
-import memtrace
+FOLDER, CLIENT, URL, KEY = sys.argv[1:]
+sys.path.insert(0, FOLDER)  # before the package of the same name that is installed
+
+import memtrace  # noqa: E402
 
 
 def build(value: Any) -> Any:
@@ -42,8 +45,7 @@ async def call(client: Any, method: str, arguments: list[Any]) -> dict[str, Any]
 
 
 async def main() -> None:
-    client_name, url, key = sys.argv[1:]
-    client = getattr(memtrace, client_name)(url, key)
+    client = getattr(memtrace, CLIENT)(URL, KEY)
     for line in sys.stdin:
         sys.stdout.write(json.dumps(await call(client, **json.loads(line))) + "\n")
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """A proxy that breaks a fifth of the exchanges between clients and a server, each in a random way.
 
-It runs in its own process, so that its CPU time is not the clients'. `FaultProxy` starts it.
+It runs in its own process, so that its CPU time is not the clients'. `FaultProxy` starts it. Faults are dealt
+from shuffled decks, so that `DECK` exchanges have every fault, in any order of requests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import struct
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from email.utils import formatdate
 from time import time
 from typing import IO, Self, cast
@@ -22,7 +24,7 @@ import uvloop
 from attrs import frozen
 
 SHARE = 0.2
-# The relative frequency of each fault.
+# The frequency of each fault in a deck.
 FAULTS = {
     "refused": 8,  # reset before a byte was read
     "away": 2,  # the proxy does not listen for a moment
@@ -36,6 +38,7 @@ FAULTS = {
     "status before": 12,  # the server does not get the request
     "status after": 12,
 }
+DECK = round(sum(FAULTS.values()) / SHARE)  # exchanges
 STATUSES = (429, 500, 502, 503)
 WAITS = ("none", "seconds", "date")  # the form of Retry-After
 
@@ -120,6 +123,21 @@ class _Peer:
         self.writer.transport.abort()
 
 
+class _Deck:
+    """Deals cards in a random order, all of them before the first again."""
+
+    def __init__(self, dice: random.Random, cards: Iterable[str | None]) -> None:
+        self._dice = dice
+        self._cards = list(cards)
+        self._left: list[str | None] = []
+
+    def deal(self) -> str | None:
+        """Return the next card."""
+        if not self._left:
+            self._left = self._dice.sample(self._cards, len(self._cards))
+        return self._left.pop()
+
+
 class _Proxy:
     """The proxy, in its own process."""
 
@@ -128,6 +146,10 @@ class _Proxy:
         self._server = (host, int(port))
         self._dice = random.Random(seed)  # noqa: S311 - not a secret
         self._impatience = impatience
+        faults = list(Counter(FAULTS).elements())
+        self._faults = _Deck(self._dice, [*faults, *[None] * (DECK - len(faults))])
+        self._statuses = {when: _Deck(self._dice, map(str, STATUSES)) for when in ("before", "after")}
+        self._waits = _Deck(self._dice, WAITS)
         self._counts: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         # This socket keeps the port while nobody listens.
@@ -214,18 +236,17 @@ class _Proxy:
 
     def _draw(self) -> str | None:
         self._counts["exchanges"] += 1
-        if self._dice.random() >= SHARE:
-            return None
-        [fault] = self._dice.choices(list(FAULTS), list(FAULTS.values()))
-        self._counts[fault] += 1
+        fault = self._faults.deal()
+        if fault is not None:
+            self._counts[fault] += 1
         return fault
 
     def _error_response(self, when: str) -> bytes:
-        status = self._dice.choice(STATUSES)
+        status = self._statuses[when].deal()
         self._counts[f"{status} {when}"] += 1
         kind, body = self._dice.choice(list(_BODIES.items()))
         lines = [f"HTTP/1.1 {status} Not Now", f"Content-Type: {kind}", f"Content-Length: {len(body)}"]
-        wait = self._dice.choice(WAITS)
+        wait = self._waits.deal()
         self._counts[f"Retry-After: {wait}"] += 1
         if wait == "seconds":
             lines.append("Retry-After: 0")

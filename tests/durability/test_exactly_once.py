@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from attrs import define
-from durability.fault_proxy import FAULTS, SHARE, STATUSES, WAITS, FaultProxy
+from durability.fault_proxy import DECK, FAULTS, STATUSES, WAITS, FaultProxy
 from durability.store_audit import assert_consistent_at
 from live import LiveServer
 
@@ -22,7 +22,7 @@ from memtrace import AsyncMemtrace, Memory, Memtrace, MemtraceError
 
 IS_LONG = bool(os.environ.get("MEMTRACE_LONG"))
 SEEDS = range(20260, 20270 if IS_LONG else 20261)
-MEMORIES, BATCHES = (10_000, 200) if IS_LONG else (1_200, 50)
+MEMORIES, BATCHES = (10_000, 200) if IS_LONG else (500, 25)
 AT_ONCE = 16
 IMPATIENCE = 1.0  # seconds
 
@@ -87,7 +87,7 @@ def test_every_write_with_enough_retries_is_stored_exactly_once(
 
     assert [write.error for write in writes if write.error] == []
     _assert_exactly_once(store_url, writes)
-    assert sum(counts[fault] for fault in FAULTS) == pytest.approx(SHARE * counts["exchanges"], rel=0.2)
+    assert counts["exchanges"] > DECK
     expected = {*FAULTS, *(f"{status} {when}" for status in STATUSES for when in ("before", "after"))}
     expected |= {f"Retry-After: {wait}" for wait in WAITS}
     assert {name for name in expected if not counts[name]} == set()
@@ -98,7 +98,7 @@ def test_every_write_with_enough_retries_is_stored_exactly_once(
 def test_write_given_up_is_stored_once_or_not_at_all(
     tmp_path: Path, store_url: str, kind: str, seed: int
 ) -> None:
-    writes = _writes(seed, MEMORIES // 2, BATCHES // 2)
+    writes = _writes(seed, MEMORIES, BATCHES)
 
     _write(tmp_path, store_url, kind, writes, seed, max_retries=1, timeout=IMPATIENCE)
 

@@ -13,18 +13,17 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import CreateVenv
     from live import LiveServer
 
 
 class OldSdk:
     """A client of memtrace-sdk 0.2.0 in the process of another interpreter."""
 
-    def __init__(self, python: Path, client: str, url: str, key: str) -> None:
+    def __init__(self, folder: Path, client: str, url: str, key: str) -> None:
         self.called: set[str] = set()
         script = Path(__file__).parents[1] / "data" / "call_old_sdk.py"
         self._process = subprocess.Popen(
-            [python, script, client, url, key],
+            [sys.executable, "-I", script, folder, client, url, key],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
@@ -61,21 +60,19 @@ def model(model_name: str, /, **fields: object) -> dict[str, object]:
 
 
 @pytest.fixture(scope="session")
-def old_python(create_venv: CreateVenv, request: pytest.FixtureRequest) -> Path:
-    # The installation is reused by later runs: this version never changes.
-    folder = request.config.cache.mkdir(f"memtrace-sdk-0.2.0-{sys.implementation.cache_tag}")
-    complete = folder / "complete"
-    if not complete.exists():
-        create_venv(folder, "memtrace-sdk==0.2.0")
-        complete.touch()
-    return folder / "bin" / "python"
+def old_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of memtrace-sdk 0.2.0 alone; its dependencies are those of our tools."""
+    folder = tmp_path_factory.mktemp("memtrace-sdk-0.2.0")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--target", folder, "memtrace-sdk==0.2.0"], check=True)
+    return folder
 
 
 @pytest.fixture(params=["Memtrace", "AsyncMemtrace"])
 def old(
-    request: pytest.FixtureRequest, old_python: Path, live_server: LiveServer, tenant_key: str
+    request: pytest.FixtureRequest, old_sdk: Path, live_server: LiveServer, tenant_key: str
 ) -> Iterator[OldSdk]:
-    with OldSdk(old_python, request.param, live_server.url, tenant_key) as client:
+    with OldSdk(old_sdk, request.param, live_server.url, tenant_key) as client:
         yield client
 
 
@@ -182,7 +179,7 @@ def test_errors_of_the_old_sdk_have_their_classes(old: OldSdk) -> None:
 
 @pytest.mark.parametrize("client", ["Memtrace", "AsyncMemtrace"])
 def test_an_unknown_key_is_an_authentication_error(
-    old_python: Path, live_server: LiveServer, client: str
+    old_sdk: Path, live_server: LiveServer, client: str
 ) -> None:
-    with OldSdk(old_python, client, live_server.url, "mtk_unknown") as old:
+    with OldSdk(old_sdk, client, live_server.url, "mtk_unknown") as old:
         assert old.error("recall", "agent_1") == ("AuthenticationError", 401)
