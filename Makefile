@@ -60,7 +60,7 @@ coverage: $(VENV)/.dev ## run the tests of the SDK, and fail if they miss one of
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(SIDE_BY_SIDE) tests/client tests/contract/test_moving.py tests/contract/test_fitted_contexts.py \
 		tests/contract/test_sessions.py tests/contract/test_values.py tests/server/test_postgres_store.py tests/package/test_names.py tests/package/test_fail_next.py \
-		tests/package/test_pytest_plugin.py tests/surfaces/test_tools.py $(ARGS)
+		tests/package/test_pytest_plugin.py tests/frameworks/test_tools.py $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

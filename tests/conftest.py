@@ -117,6 +117,12 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'memtrace.db'}"
 
 
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The URL of a new SQLite file, as users write it."""
+    return f"sqlite:///{tmp_path}/agent.db"
+
+
 @pytest.fixture(scope="session")
 def _memtrace_process(live_server: LiveServer) -> LiveServer:
     """Let the pytest plugin's `memtrace_server` use the live server's process."""

@@ -48,11 +48,6 @@ async def forget():
 Run = Callable[..., str]
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/agent.db"
-
-
 @pytest.fixture(scope="module")
 def forks() -> Iterator[subprocess.Popen[str]]:
     """Return an interpreter that forks for each line of input, and prints how the fork ended."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +18,6 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 def run() -> Iterator[Run]:
     with asyncio.Runner() as runner:
         yield runner.run
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/agent.db"
 
 
 @pytest.fixture
