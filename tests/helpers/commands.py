@@ -1,6 +1,12 @@
-"""`memtrace` commands in the test's own process."""
+"""`memtrace` commands in the test's own process, and in processes that take little time to start."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureResult
@@ -48,3 +54,22 @@ class Commands:
 def command(capsys: pytest.CaptureFixture[str]) -> Commands:
     """Run `memtrace` commands in this process."""
     return Commands(capsys)
+
+
+@contextmanager
+def forking(folder: Path, *modules: str) -> Iterator[list[str]]:
+    """Import modules in an interpreter that forks, and return the command that runs a program in a fork."""
+    script, address = Path(__file__).with_name("forking.py"), folder / "forks"
+    command = [sys.executable, "-I", str(script), "--serve", str(address), *modules]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        yield [sys.executable, "-I", "-S", str(script), str(address)]
+
+
+@pytest.fixture(scope="session")
+def memtrace_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The command `memtrace`, run in a fork of an interpreter that has imported it."""
+    modules = ("memtrace.cli._program", "memtrace_server.embedded", "memtrace_server.serving")
+    with forking(tmp_path_factory.mktemp("forks"), *modules) as python:
+        yield [*python, "-m", "memtrace"]

@@ -135,10 +135,10 @@ def test_broken_module_is_not_reported_as_missing() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_can_be_installed_for_a_shell(shell: str) -> None:
+def test_completion_can_be_installed_for_a_shell(shell: str, memtrace_process: list[str]) -> None:
     environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "memtrace_server", "--show-completion", shell],
+        [*memtrace_process, "--show-completion", shell],
         env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
     )  # fmt: skip
 
@@ -146,7 +146,7 @@ def test_completion_can_be_installed_for_a_shell(shell: str) -> None:
     assert "_MEMTRACE_COMPLETE" in done.stdout
 
 
-def test_completion_offers_commands_with_the_prefix() -> None:
+def test_completion_offers_commands_with_the_prefix(memtrace_process: list[str]) -> None:
     environment = {
         **os.environ,
         "_MEMTRACE_COMPLETE": "complete_bash",
@@ -154,7 +154,7 @@ def test_completion_offers_commands_with_the_prefix() -> None:
         "COMP_CWORD": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "memtrace_server"],
+        memtrace_process,
         env=environment, capture_output=True, encoding="utf-8", timeout=60, check=False,
     )  # fmt: skip
 
@@ -162,7 +162,7 @@ def test_completion_offers_commands_with_the_prefix() -> None:
 
 
 def test_lists_are_json_lines_for_programs_and_a_table_on_a_terminal(
-    tmp_path: Path, command: Commands
+    tmp_path: Path, command: Commands, memtrace_process: list[str]
 ) -> None:
     store = f"sqlite:///{tmp_path / 'x.db'}"
     org_id = command("org", "create", "acme [bold]", "--store", store).strip()
@@ -174,7 +174,7 @@ def test_lists_are_json_lines_for_programs_and_a_table_on_a_terminal(
 
     master, terminal = pty.openpty()
     subprocess.run(
-        [sys.executable, "-m", "memtrace_server", "org", "list", "--store", store],
+        [*memtrace_process, "org", "list", "--store", store],
         stdout=terminal, timeout=60, check=True, env={**os.environ, "TERM": "dumb"},
     )  # fmt: skip
     os.close(terminal)

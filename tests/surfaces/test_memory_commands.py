@@ -21,8 +21,6 @@ from live import LiveServer
 from memtrace import Memtrace, cli
 from memtrace.testing import MemtraceServer
 
-MEMTRACE = [sys.executable, "-m", "memtrace"]
-
 
 @pytest.fixture(params=["file", "server"])
 def at(request: pytest.FixtureRequest, url: str, memtrace_server: MemtraceServer) -> list[str]:
@@ -244,12 +242,14 @@ def test_unknown_memory_is_an_error(named: str, command: Commands, tmp_path: Pat
     assert "check the path" in command.fail("recall", "ann", "--url", f"sqlite:///{tmp_path}/none.db", code=2)
 
 
-def test_default_memories_are_in_the_data_folder_of_the_user(tmp_path: Path) -> None:
+def test_default_memories_are_in_the_data_folder_of_the_user(
+    tmp_path: Path, memtrace_process: list[str]
+) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MEMTRACE_", "XDG_"))}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*MEMTRACE, *arguments], env={**kept, "HOME": str(tmp_path)},
+            [*memtrace_process, *arguments], env={**kept, "HOME": str(tmp_path)},
             capture_output=True, encoding="utf-8", timeout=300, check=False,
         )  # fmt: skip
 
@@ -262,12 +262,14 @@ def test_default_memories_are_in_the_data_folder_of_the_user(tmp_path: Path) -> 
     assert "Likes tea" in stored.stdout
 
 
-def test_terminal_gets_a_coloured_table_and_the_name_of_the_memory(url: str) -> None:
+def test_terminal_gets_a_coloured_table_and_the_name_of_the_memory(
+    url: str, memtrace_process: list[str]
+) -> None:
     with Memtrace(url) as client:
         client.remember("ann", "Likes [bold]tea")
     master, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
-    command = [*MEMTRACE, "recall", "ann", "--url", url]
+    command = [*memtrace_process, "recall", "ann", "--url", url]
     subprocess.run(command, stdout=terminal, stderr=terminal, env=environment, timeout=300, check=True)
     os.close(terminal)
     where, header, row = os.read(master, 10_000).decode().splitlines()
@@ -280,12 +282,12 @@ def test_terminal_gets_a_coloured_table_and_the_name_of_the_memory(url: str) -> 
 
 
 @pytest.mark.parametrize("columns", [60, 80, 100, 120, 160])
-def test_ids_are_never_folded_on_a_terminal(url: str, columns: int) -> None:
+def test_ids_are_never_folded_on_a_terminal(url: str, columns: int, memtrace_process: list[str]) -> None:
     with Memtrace(url) as client, client.session("ann") as session:
         memory = session.remember("Likes tea " * 30)
     master, terminal = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
-    command = [*MEMTRACE, "recall", "ann", "--url", url]
+    command = [*memtrace_process, "recall", "ann", "--url", url]
     subprocess.run(command, stdout=terminal, stderr=terminal, env=environment, timeout=300, check=True)
     os.close(terminal)
     shown = re.sub(r"\x1b\[\d*m", "", os.read(master, 10_000).decode())
@@ -297,12 +299,12 @@ def test_ids_are_never_folded_on_a_terminal(url: str, columns: int) -> None:
     assert all(len(line.rstrip()) <= columns for line in shown.splitlines()[1:])
 
 
-def test_a_reader_that_stops_reading_is_no_error(url: str) -> None:
+def test_a_reader_that_stops_reading_is_no_error(url: str, memtrace_process: list[str]) -> None:
     with Memtrace(url) as client:
         client.add_memories(
             [{"agent_id": "ann", "content": f"{number} {'x' * 1_000}"} for number in range(500)]
         )
-    command = [*MEMTRACE, "recall", "ann", "--limit", "500", "--json", "--url", url]
+    command = [*memtrace_process, "recall", "ann", "--limit", "500", "--json", "--url", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stderr
@@ -313,7 +315,9 @@ def test_a_reader_that_stops_reading_is_no_error(url: str) -> None:
     assert said == b""
 
 
-def test_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> None:
+def test_followed_tail_survives_a_restart_and_ends_quietly(
+    tmp_path: Path, memtrace_process: list[str]
+) -> None:
     def remember(server: LiveServer, content: str) -> None:
         with Memtrace(server.url, key) as client:
             client.remember("ann", content)
@@ -324,7 +328,7 @@ def test_followed_tail_survives_a_restart_and_ends_quietly(tmp_path: Path) -> No
     with LiveServer(tmp_path) as first:
         key, port = first.key, first.url.rpartition(":")[2]
         remember(first, "before")
-        command = [*MEMTRACE, "tail", "-f", "--json", "--url", first.url, "--key", key]
+        command = [*memtrace_process, "tail", "-f", "--json", "--url", first.url, "--key", key]
         process: Any = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )

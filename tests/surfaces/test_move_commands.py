@@ -190,12 +190,13 @@ def test_bad_lines_are_reported_and_the_others_imported(
     assert "line 3: it is not JSON" in command.fail("import", str(file), "--strict", "--url", strict)
 
 
-def test_standard_input_is_read_and_a_pipe_needs_no_file(store: str, tmp_path: Path) -> None:
+def test_standard_input_is_read_and_a_pipe_needs_no_file(
+    store: str, tmp_path: Path, memtrace_process: list[str]
+) -> None:
     target = f"sqlite:///{tmp_path}/to.db"
-    memtrace = [sys.executable, "-m", "memtrace_server"]
-    with subprocess.Popen([*memtrace, "export", "--url", store], stdout=subprocess.PIPE) as export:
+    with subprocess.Popen([*memtrace_process, "export", "--url", store], stdout=subprocess.PIPE) as export:
         done = subprocess.run(
-            [*memtrace, "import", "-", "--url", target], stdin=export.stdout, timeout=60, check=True,
+            [*memtrace_process, "import", "-", "--url", target], stdin=export.stdout, timeout=60, check=True,
             capture_output=True, encoding="utf-8",
         )  # fmt: skip
     assert done.stdout == f"Imported 6 records to {target}; 0 existed already.\n"
@@ -203,14 +204,14 @@ def test_standard_input_is_read_and_a_pipe_needs_no_file(store: str, tmp_path: P
     assert records(target) == records(store)
 
 
-def test_progress_is_shown_on_a_terminal(store: str, tmp_path: Path) -> None:
+def test_progress_is_shown_on_a_terminal(store: str, tmp_path: Path, memtrace_process: list[str]) -> None:
     file = tmp_path / "many.jsonl"
     with Memtrace(store) as client, file.open("w", encoding="utf-8") as lines:
         for record in client.export():
             print(json.dumps(record), file=lines)
     master, terminal = pty.openpty()
     subprocess.run(
-        [sys.executable, "-m", "memtrace_server", "import", str(file), "--url", f"sqlite:///{tmp_path}/to.db"],
+        [*memtrace_process, "import", str(file), "--url", f"sqlite:///{tmp_path}/to.db"],
         stderr=terminal, stdout=subprocess.DEVNULL, timeout=60, check=True,
         env={**os.environ, "TERM": "xterm"},
     )  # fmt: skip

@@ -232,9 +232,9 @@ def test_the_version_is_the_packages(run: Commands) -> None:
     ids=str,
 )
 def test_a_server_that_cannot_start_says_why_in_one_line(
-    tmp_path: Path, arguments: list[str], message: str
+    tmp_path: Path, arguments: list[str], message: str, memtrace_process: list[str]
 ) -> None:
-    serve = [sys.executable, "-m", "memtrace_server", "serve", "--store", f"sqlite:///{tmp_path}/x.db"]
+    serve = [*memtrace_process, "serve", "--store", f"sqlite:///{tmp_path}/x.db"]
 
     done = subprocess.run(
         [*serve, *arguments], capture_output=True, encoding="utf-8", timeout=60, check=False

@@ -21,16 +21,16 @@ from live import LiveServer
 
 from memtrace import Memtrace
 
-SERVE = [sys.executable, "-m", "memtrace_server", "serve", "--port", "0"]
 KEY = re.compile(r"API key of org_default, shown only now: (mtk_[0-9a-f]{64})")
 LOST = "memtrace key create --role admin --store sqlite:///"
 
 
 @contextmanager
-def on_a_terminal(folder: Path, *arguments: str) -> Iterator[str]:
+def on_a_terminal(memtrace: list[str], folder: Path, *arguments: str) -> Iterator[str]:
     """Run a server on a terminal, and return its output until it has started."""
     master, terminal = pty.openpty()
-    with subprocess.Popen([*SERVE, *arguments], cwd=folder, stdout=terminal, stderr=terminal) as process:
+    command = [*memtrace, "serve", "--port", "0", *arguments]
+    with subprocess.Popen(command, cwd=folder, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
         said = ""
         while not re.search(r"API key of .*\r\n", said):  # the last line of a first start
@@ -43,10 +43,12 @@ def on_a_terminal(folder: Path, *arguments: str) -> Iterator[str]:
     os.close(master)
 
 
-def start(folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE) -> tuple[str, str]:
+def start(
+    memtrace: list[str], folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
+) -> tuple[str, str]:
     """Start a server without a terminal, end it, and return its standard output and standard error."""
     with subprocess.Popen(
-        [*SERVE, "--store", "sqlite:///memtrace.db", *arguments],
+        [*memtrace, "serve", "--port", "0", "--store", "sqlite:///memtrace.db", *arguments],
         cwd=folder, stdout=stdout, stderr=subprocess.PIPE, encoding="utf-8",
     ) as process:  # fmt: skip
         assert process.stderr
@@ -58,8 +60,10 @@ def start(folder: Path, *arguments: str, stdout: int | IO[str] = subprocess.PIPE
         return process.stdout.read() if process.stdout else "", log
 
 
-def test_server_on_a_terminal_prints_its_url_and_how_to_get_a_key(tmp_path: Path) -> None:
-    with on_a_terminal(tmp_path, "--store", "sqlite:///memtrace.db") as said:
+def test_server_on_a_terminal_prints_its_url_and_how_to_get_a_key(
+    tmp_path: Path, memtrace_process: list[str]
+) -> None:
+    with on_a_terminal(memtrace_process, tmp_path, "--store", "sqlite:///memtrace.db") as said:
         url = re.search(r"Memtrace serves on (http://\S+)", said)
         key = KEY.search(said)
         assert url
@@ -101,18 +105,20 @@ logging.getLogger("a").warning("Odd")
 """
 
 
-def test_the_format_of_the_log_can_be_chosen(tmp_path: Path) -> None:
-    with on_a_terminal(tmp_path, "--store", "sqlite://", "--log-format", "json") as said:
+def test_the_format_of_the_log_can_be_chosen(tmp_path: Path, memtrace_process: list[str]) -> None:
+    with on_a_terminal(memtrace_process, tmp_path, "--store", "sqlite://", "--log-format", "json") as said:
         assert [json.loads(line)["level"] for line in said.splitlines() if line.startswith("{")]
         assert "Docs" not in said
 
-    _, log = start(tmp_path, "--log-format", "text")
+    _, log = start(memtrace_process, tmp_path, "--log-format", "text")
     assert "Docs   http://" in log
     assert not re.search(r"^\{", log, re.MULTILINE)
 
 
-def test_a_start_without_a_terminal_is_one_json_line_and_the_key_is_apart(tmp_path: Path) -> None:
-    out, log = start(tmp_path)
+def test_a_start_without_a_terminal_is_one_json_line_and_the_key_is_apart(
+    tmp_path: Path, memtrace_process: list[str]
+) -> None:
+    out, log = start(memtrace_process, tmp_path)
 
     key = KEY.fullmatch(out.strip())
     assert key
@@ -123,9 +129,11 @@ def test_a_start_without_a_terminal_is_one_json_line_and_the_key_is_apart(tmp_pa
     assert LOST in line["message"]
 
 
-def test_a_first_key_that_cannot_be_shown_is_no_end_of_the_server(tmp_path: Path) -> None:
+def test_a_first_key_that_cannot_be_shown_is_no_end_of_the_server(
+    tmp_path: Path, memtrace_process: list[str]
+) -> None:
     with Path("/dev/full").open("w", encoding="utf-8") as full:
-        _, log = start(tmp_path, stdout=full)
+        _, log = start(memtrace_process, tmp_path, stdout=full)
 
     [line] = [json.loads(line) for line in log.splitlines() if '"error"' in line]
     assert line["message"].startswith("standard output: No space left on device; the first API key is lost: ")
@@ -134,33 +142,35 @@ def test_a_first_key_that_cannot_be_shown_is_no_end_of_the_server(tmp_path: Path
     assert "Finished server process" in log
 
 
-def test_start_with_keys_prints_their_number_and_none_of_them(tmp_path: Path) -> None:
-    start(tmp_path)
+def test_start_with_keys_prints_their_number_and_none_of_them(
+    tmp_path: Path, memtrace_process: list[str]
+) -> None:
+    start(memtrace_process, tmp_path)
 
-    out, log = start(tmp_path)
+    out, log = start(memtrace_process, tmp_path)
 
     assert out == ""
     assert f"1 API key is in use; one that is lost cannot be shown again, but replaced: {LOST}" in log
 
 
-def test_a_start_is_logged_at_any_level(tmp_path: Path) -> None:
-    _, log = start(tmp_path, "--log-level", "error")
+def test_a_start_is_logged_at_any_level(tmp_path: Path, memtrace_process: list[str]) -> None:
+    _, log = start(memtrace_process, tmp_path, "--log-level", "error")
 
     assert [json.loads(line)["logger"] for line in log.splitlines()] == ["memtrace_server.start"]
 
 
-def test_start_without_authentication_is_a_warning(tmp_path: Path) -> None:
-    out, log = start(tmp_path, "--no-auth")
+def test_start_without_authentication_is_a_warning(tmp_path: Path, memtrace_process: list[str]) -> None:
+    out, log = start(memtrace_process, tmp_path, "--no-auth")
 
     assert out == ""
     assert "no API key is needed (--no-auth)" in log
 
 
-def test_no_key_is_made_when_the_port_is_taken(tmp_path: Path) -> None:
+def test_no_key_is_made_when_the_port_is_taken(tmp_path: Path, memtrace_process: list[str]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [*SERVE, "--port", str(port), "--store", "sqlite:///memtrace.db"],
+            [*memtrace_process, "serve", "--port", str(port), "--store", "sqlite:///memtrace.db"],
             cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60, check=False,
         )  # fmt: skip
 

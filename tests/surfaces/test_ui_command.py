@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,10 +31,10 @@ LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/ui#key=(\S+)")
 
 
 @contextmanager
-def running(*arguments: str, **environment: str) -> Iterator[tuple[str, str]]:
+def running(memtrace: list[str], *arguments: str, **environment: str) -> Iterator[tuple[str, str]]:
     """Run `memtrace ui` in a `with` block, and yield its URL and its key."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "memtrace", "ui", *arguments],
+        [*memtrace, "ui", *arguments],
         env=os.environ | environment,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -62,8 +61,8 @@ def store(tmp_path: Path) -> str:
     return url
 
 
-def test_ui_shows_the_page_over_a_file(store: str, open_page: OpenPage) -> None:
-    with running(store, "--no-open") as (url, key):
+def test_ui_shows_the_page_over_a_file(store: str, open_page: OpenPage, memtrace_process: list[str]) -> None:
+    with running(memtrace_process, store, "--no-open") as (url, key):
         shown = open_page(None, url=url, key=key)
         shown.open()
         assert shown.contents == ["Kept in a file"]
@@ -78,11 +77,17 @@ def test_ui_shows_the_page_over_a_file(store: str, open_page: OpenPage) -> None:
 
 
 def test_ui_shows_the_page_over_a_server_and_keeps_its_key(
-    memtrace_server: MemtraceServer, open_page: OpenPage
+    memtrace_server: MemtraceServer, open_page: OpenPage, memtrace_process: list[str]
 ) -> None:
     with memtrace_server.client() as client:
         client.remember("a", "On the server")
-    with running(memtrace_server.url, "--no-open", MEMTRACE_API_KEY=memtrace_server.key) as (url, key):
+    with running(
+        memtrace_process,
+        memtrace_process,
+        memtrace_server.url,
+        "--no-open",
+        MEMTRACE_API_KEY=memtrace_server.key,
+    ) as (url, key):
         shown = open_page(None, url=url, key=key)
         shown.open()
         assert shown.contents == ["On the server"]
@@ -92,8 +97,8 @@ def test_ui_shows_the_page_over_a_server_and_keeps_its_key(
         shown.page.get_by_text("Live through it").wait_for()
 
 
-def test_ui_refuses_requests_without_its_key(store: str) -> None:
-    with running(store, "--no-open") as (url, key):
+def test_ui_refuses_requests_without_its_key(store: str, memtrace_process: list[str]) -> None:
+    with running(memtrace_process, store, "--no-open") as (url, key):
         api = f"{url}/api/v1/memories"
         bearer = {"authorization": f"Bearer {key}x"}
         for headers in ({}, {"x-api-key": "wrong"}, {"x-api-key": key[:-1]}, bearer):
@@ -105,8 +110,8 @@ def test_ui_refuses_requests_without_its_key(store: str) -> None:
         assert httpx.get(f"{url}/ui").status_code == 200
 
 
-def test_ui_accepts_only_names_and_addresses_of_this_machine(store: str) -> None:
-    with running(store, "--no-open") as (url, key):
+def test_ui_accepts_only_names_and_addresses_of_this_machine(store: str, memtrace_process: list[str]) -> None:
+    with running(memtrace_process, store, "--no-open") as (url, key):
         for host in ("evil.example", "evil.example:80", "127.0.0.1.evil.example"):
             for path in ("/ui", "/api/v1/memories"):
                 response = httpx.get(f"{url}{path}", headers={"host": host, "x-api-key": key})
@@ -118,7 +123,9 @@ def test_ui_accepts_only_names_and_addresses_of_this_machine(store: str) -> None
             other.connect(("127.0.0.2", port))
 
 
-def test_ui_opens_the_browser_by_a_file_that_only_its_user_can_read(store: str, tmp_path: Path) -> None:
+def test_ui_opens_the_browser_by_a_file_that_only_its_user_can_read(
+    store: str, tmp_path: Path, memtrace_process: list[str]
+) -> None:
     browser = tmp_path / "browser"
     opened = tmp_path / "opened"
     script = f"""#!/bin/sh
@@ -127,7 +134,7 @@ echo "$1" > '{opened}.url'
 """
     browser.write_text(script, "utf-8")
     browser.chmod(0o700)
-    with running(store, BROWSER=str(browser)) as (url, key):
+    with running(memtrace_process, store, BROWSER=str(browser)) as (url, key):
         httpx.get(f"{url}/ui").raise_for_status()  # responds once the browser has been started
         argument = Path(f"{opened}.url").read_text("utf-8")
         assert key not in argument
