@@ -106,7 +106,7 @@ def test_write_given_up_is_stored_once_or_not_at_all(
     assert set(was_stored) == {False, True}, (
         "this proves something only if some were stored and some were not"
     )
-    assert len(was_stored) < len(writes) / 4
+    assert len(was_stored) < len(writes)
 
 
 def _writes(seed: int, memories: int, batches: int) -> list[Write]:

@@ -83,7 +83,6 @@ def test_ui_shows_the_page_over_a_server_and_keeps_its_key(
         client.remember("a", "On the server")
     with running(
         memtrace_process,
-        memtrace_process,
         memtrace_server.url,
         "--no-open",
         MEMTRACE_API_KEY=memtrace_server.key,
