@@ -119,7 +119,7 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """The URL of a new SQLite file, as users write it."""
+    """Return the URL of a new SQLite file."""
     return f"sqlite:///{tmp_path}/agent.db"
 
 

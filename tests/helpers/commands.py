@@ -69,7 +69,7 @@ def forking(folder: Path, *modules: str) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="session")
 def memtrace_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """The command `memtrace`, run in a fork of an interpreter that has imported it."""
+    """Return the command `memtrace`, run in a fork of an interpreter that has imported it."""
     modules = ("memtrace.cli._program", "memtrace_server.embedded", "memtrace_server.serving")
     with forking(tmp_path_factory.mktemp("forks"), *modules) as python:
         yield [*python, "-m", "memtrace"]

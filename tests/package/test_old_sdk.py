@@ -61,7 +61,7 @@ def model(model_name: str, /, **fields: object) -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def old_sdk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of memtrace-sdk 0.2.0 alone; its dependencies are those of our tools."""
+    """Return the folder of memtrace-sdk 0.2.0 alone; its dependencies are those of our tools."""
     folder = tmp_path_factory.mktemp("memtrace-sdk-0.2.0")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, "--target", folder, "memtrace-sdk==0.2.0"], check=True)
