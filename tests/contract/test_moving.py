@@ -258,6 +258,17 @@ async def test_newer_memory_imported_first_supersedes_nothing(
         assert (await client.list_memories()).memories == current
 
 
+async def test_superseded_memory_forgotten_and_imported_again_is_current(client: AsyncMemtrace) -> None:
+    old = await client.remember("a", "old")
+    new = await client.remember("a", "new", supersedes=old.id)
+    _, older, _ = await exported(client)
+    await client.forget(old)
+
+    await client.import_([older])
+
+    assert (await client.list_memories()).memories == [new, old]
+
+
 async def test_superseding_memory_is_imported_without_the_superseded_one(client: AsyncMemtrace) -> None:
     old = await client.remember("a", "old")
     new = await client.remember("a", "new", supersedes=old.id)
