@@ -10,7 +10,18 @@ from typing import Any, ClassVar
 import msgspec
 
 from memtrace_server.store.counting import ACTIVE, SESSIONS
-from memtrace_server.store.records import Agent, AgentCounts, Answer, AuditEntry, Key, Org, Session
+from memtrace_server.store.records import (
+    IMPORTANT,
+    IMPORTANT_EVENTS,
+    IMPORTANT_TYPES,
+    Agent,
+    AgentCounts,
+    Answer,
+    AuditEntry,
+    Key,
+    Org,
+    Session,
+)
 
 Row = tuple[Any, ...]
 
@@ -20,6 +31,12 @@ KEY = (
 )
 SESSION = "id, agent_id, metadata, created_at, updated_at, closed_at"
 LAST = 2**63 - 1  # row, and moment
+IS_IMPORTANT = (
+    f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
+    f" OR m.event_type IN {IMPORTANT_EVENTS})))"
+)
+"""The condition of partial indexes of memories `m`; only queries that repeat it use these indexes."""
+
 _AUDIT = "at, actor, org_id, action, subject, request_id, details"
 
 

@@ -11,12 +11,11 @@ from memtrace_server.store.postgres import lexemes, periods
 from memtrace_server.store.postgres.writing import pattern
 from memtrace_server.store.records import (
     IMPORTANT,
-    IMPORTANT_EVENTS,
-    IMPORTANT_TYPES,
     Direction,
     Filter,
     Term,
 )
+from memtrace_server.store.tables import IS_IMPORTANT
 
 FEW = 1_000
 """Maximum results of the full-text index for a page; if there are more, memories are scanned in order."""
@@ -27,11 +26,6 @@ NEAREST = 1_000
 _PIECE = 3  # characters in a trigram
 _HAS_LEXEMES, _HAS_PIECE = "m.lexemes @@ %s::tsquery", "m.folded LIKE %s"
 _PERIODS = {_HAS_LEXEMES: periods.of_words("m."), _HAS_PIECE: periods.of_pieces("m.")}
-# The condition of partial indexes; PostgreSQL uses them only for a query that repeats it.
-_IMPORTANT = (
-    f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
-    f" OR m.event_type IN {IMPORTANT_EVENTS})))"
-)
 
 
 @define
@@ -322,7 +316,7 @@ def narrow(  # noqa: PLR0913 - the conditions depend on the driving index
         if len(values) == 1 and values[0] != usual:
             query.add(f"m.{column} = %s AND m.{column} <> '{usual}'", values[0])
     if wanted.is_important or (wanted.min_importance or 0.0) >= IMPORTANT:
-        query.add(_IMPORTANT)
+        query.add(IS_IMPORTANT)
     _know(query, wanted, part)
     for condition, value in _text(org, wanted, stems, is_walk=is_walk):
         query.add(f"({condition}) IS TRUE" if is_walk else condition, *value)

@@ -15,23 +15,16 @@ from memtrace_server.search import matching
 from memtrace_server.search.documents import Document
 from memtrace_server.store.records import (
     IMPORTANT,
-    IMPORTANT_EVENTS,
-    IMPORTANT_TYPES,
     Direction,
     Filter,
     Words,
 )
 from memtrace_server.store.sqlite import fulltext, labels
-from memtrace_server.store.tables import LAST
+from memtrace_server.store.tables import IS_IMPORTANT, LAST
 
 _PLACE = ("m.time", "m.seq")
 TAIL = 2_000
 """Number of the newest unindexed rows that a search scans."""
-# The condition of partial indexes; SQLite uses them only for a query that repeats it.
-_IMPORTANT = (
-    f"(m.importance >= {IMPORTANT} OR (m.importance IS NULL AND (m.memory_type IN {IMPORTANT_TYPES}"
-    f" OR m.event_type IN {IMPORTANT_EVENTS})))"
-)
 
 _Rows = Literal["all", "indexed", "unindexed"]
 """The rows that a query scans, by whether the full-text index has them."""
@@ -416,7 +409,7 @@ def _index(wanted: Filter) -> tuple[str, str]:
     Without statistics, SQLite would choose the index with the most equal columns.
     """
     is_important = wanted.is_important or (wanted.min_importance or 0.0) >= IMPORTANT
-    important = f" AND {_IMPORTANT}"
+    important = f" AND {IS_IMPORTANT}"
     if wanted.session_id is not None:
         return ("important_by_session", important) if is_important else ("memories_by_session", "")
     if wanted.agent_id is None:
@@ -437,7 +430,7 @@ def _rest(org: int, wanted: Filter, rows: _Rows) -> list[tuple[object, ...]]:
     )
     rest: list[tuple[object, ...]] = [(has_tag, f"tag:{tag}") for tag in wanted.tags]
     if wanted.is_important:
-        rest.append((f"{_IMPORTANT} IS TRUE",))  # not NULL, of which NOT makes NULL
+        rest.append((f"{IS_IMPORTANT} IS TRUE",))  # not NULL, of which NOT makes NULL
     if wanted.metadata:
         rest.append((f"matches({REST}, ?)", _json(wanted.metadata)))
     if wanted.words is not None:
