@@ -45,7 +45,7 @@ from memtrace_server.store.records import (
 )
 from memtrace_server.store.tables import KEY, SESSION, Row, answer_of, encoded, key_of
 
-_LOOKED_THROUGH = 10_000  # memories that a page of a tail reads
+_MAX_TAIL = 10_000  # memories that a page of a tail reads
 _AHEAD = 60 * times.SECOND  # clocks of servers must differ by less
 _A_KEY, _AN_ANSWER, _AN_ORIGINAL = range(3)
 # Each row is read by a unique index. Otherwise the generic plan, made while a store is new, would read all
@@ -151,7 +151,7 @@ class PostgresTransaction(Facts):
         self.changes += 1
         return self.executor.execute(sql, *values)
 
-    # --- organisations, and what is read for a group of writes
+    # --- organisations, and facts for a group of writes
 
     def add_org(self, org_id: str, name: str, now: int) -> Org | None:
         org = super().add_org(org_id, name, now)
@@ -293,7 +293,7 @@ class PostgresTransaction(Facts):
         query = queries.following(org, [memory.seq for memory in found], wanted, now, before)
         return {seq: later for seq, later in self.executor.rows(query) if later is not None}
 
-    # --- pages, and forgetting
+    # --- pages, tails, forgetting and sweeping
 
     def page(  # noqa: PLR0913 - the protocol's parameters
         self,
@@ -339,15 +339,15 @@ class PostgresTransaction(Facts):
         horizon, last = self._last_place(org)
         row = self.executor.row(
             "SELECT place FROM memories WHERE org = %s AND place > %s AND place <= %s"
-            f" ORDER BY place OFFSET {_LOOKED_THROUGH} LIMIT 1",
+            f" ORDER BY place OFFSET {_MAX_TAIL} LIMIT 1",
             org, after, horizon,
         )  # fmt: skip
-        looked = row[0] if row else max(after, last, FIRST_PLACE)
-        rows = self.executor.rows(queries.tail(org, wanted, now, after=after, end=looked, limit=limit))
+        end = row[0] if row else max(after, last, FIRST_PLACE)
+        rows = self.executor.rows(queries.tail(org, wanted, now, after=after, end=end, limit=limit))
         return Tail(
             found=memories_of(rows),
             positions=[row[-1] for row in rows],
-            end=rows[-1][-1] if len(rows) == limit else looked,
+            end=rows[-1][-1] if len(rows) == limit else end,
             last=last,
         )
 
@@ -458,7 +458,7 @@ class PostgresTransaction(Facts):
         if change:
             add(self._pending.counts, (org, session.agent_id, ACTIVE), change)
 
-    # --- shared helpers
+    # --- parts of writes
 
     def _add_sessions(self, org: int, sessions: Sequence[Session]) -> int:
         added = self._change(

@@ -35,8 +35,8 @@ from memtrace_server.store.sqlite.known import Known, Order
 from memtrace_server.store.sqlite.queued import weight
 from memtrace_server.store.tables import ANSWER, KEY, LAST, SESSION, answer_of, encoded, key_of
 
-_LOOKED_THROUGH = 10_000  # rows of all organisations that a page of a tail reads
-_PASSED_BY = 5_000  # expired memories of the other kind, long or short, that a sweep skips
+_MAX_TAIL = 10_000  # rows of all organisations that a page of a tail reads
+_MAX_SKIPPED = 5_000  # expired memories of the other kind, long or short, that a sweep skips
 _CHUNK = 500
 _FIRST = -(1 << 63)  # moment
 _MEMORY = (
@@ -86,7 +86,7 @@ class SqliteTransaction(Facts):
         self.known = Known() if known is None else known
         """Facts that the next transaction need not read, unless this one is rolled back."""
 
-    # --- its end, and the ends of its parts
+    # --- execution
 
     def finish(self) -> None:
         """Write all pending changes."""
@@ -104,7 +104,7 @@ class SqliteTransaction(Facts):
         self.known.clear()
         return self._db.execute(sql, values).rowcount
 
-    # --- organisations, and what is read for a group of writes
+    # --- organisations, and facts for a group of writes
 
     def add_org(self, org_id: str, name: str, now: int) -> Org | None:
         org = super().add_org(org_id, name, now)
@@ -284,7 +284,7 @@ class SqliteTransaction(Facts):
         query = queries.following(org, [memory.seq for memory in found], wanted, now, before)
         return {seq: later for seq, later in self._db.execute(query.sql, query.values) if later is not None}
 
-    # --- pages, and forgetting
+    # --- pages, tails, forgetting and sweeping
 
     def page(  # noqa: PLR0913 - the protocol's parameters
         self,
@@ -321,7 +321,7 @@ class SqliteTransaction(Facts):
     def tail(self, org: int, wanted: Filter, now: int, *, after: int, limit: int) -> Tail:
         self.flush()
         far = "SELECT seq FROM memories WHERE seq > ? ORDER BY seq LIMIT 1 OFFSET ?"
-        row = self._db.execute(far, (after, _LOOKED_THROUGH)).fetchone()
+        row = self._db.execute(far, (after, _MAX_TAIL)).fetchone()
         end = row[0] if row else self._last()
         query = queries.tail(org, wanted, now, after=after, end=end, limit=limit)
         found = documents.read(self._db, org, query)
@@ -357,7 +357,7 @@ class SqliteTransaction(Facts):
     def sweep(self, now: int, keep_since: int, limit: int) -> None:
         """Remove some expired short memories, and some data that is kept for a day."""
         self.flush()
-        expired = self._expired(now, limit + _PASSED_BY, "IS NULL", limit)
+        expired = self._expired(now, limit + _MAX_SKIPPED, "IS NULL", limit)
         self._remove_of_all(expired)
         self._date_back(now)
         old = "SELECT org, key FROM answers WHERE answered_at < ? LIMIT ?"
@@ -377,16 +377,14 @@ class SqliteTransaction(Facts):
     def sweep_long(self, now: int) -> int:
         """Remove some expired long memories, and return their number."""
         self.flush()
-        expired = self._expired(now, _PASSED_BY, "IS NOT NULL", texts.FORGOTTEN)
+        expired = self._expired(now, _MAX_SKIPPED, "IS NOT NULL", texts.FORGOTTEN)
         self._remove_of_all(expired)
         return len(expired)
 
-    def _expired(self, now: int, looked_through: int, text: str, limit: int) -> list[tuple[int, int]]:
+    def _expired(self, now: int, read: int, text: str, limit: int) -> list[tuple[int, int]]:
         """Return the organisation and row of expired memories, the earliest first."""
         first = "SELECT org, seq, text FROM memories WHERE expires_at <= ? LIMIT ?"
-        return self._rows(
-            f"SELECT org, seq FROM ({first}) WHERE text {text} LIMIT ?", now, looked_through, limit
-        )
+        return self._rows(f"SELECT org, seq FROM ({first}) WHERE text {text} LIMIT ?", now, read, limit)
 
     def _remove_of_all(self, rows: Sequence[tuple[int, int]]) -> None:
         by_org: dict[int, list[int]] = {}
@@ -463,7 +461,7 @@ class SqliteTransaction(Facts):
             org, session.agent_id, session.id,
         )  # fmt: skip
 
-    # --- shared helpers
+    # --- parts of writes
 
     def _matching(self, org: int, wanted: Filter, now: int) -> Iterator[list[int]]:
         """Yield the rows that match, in batches, newest first."""
