@@ -225,6 +225,7 @@ def test_a_closed_stream_is_no_error_of_a_command(stream: str, tmp_path: Path, c
     assert (done.returncode, done.stderr) == (0, "")
 
 
+# Run with -B: with this limit, Python 3.11 would leave cut .pyc files behind.
 WITHOUT_ROOM = """
 import resource, sys
 from memtrace.cli import main
@@ -238,7 +239,7 @@ def test_command_on_a_full_disk_fails_with_one_line(tmp_path: Path, command: Com
     command("remember", "ann", "Likes tea", "--url", f"sqlite:///{store}")
 
     done = subprocess.run(
-        [sys.executable, "-I", "-c", WITHOUT_ROOM,
+        [sys.executable, "-IB", "-c", WITHOUT_ROOM,
          "remember", "ann", "-", "--url", f"sqlite:///{store}"],
         input="x" * 60_000, capture_output=True, encoding="utf-8", timeout=60, check=False,
     )  # fmt: skip
@@ -246,6 +247,22 @@ def test_command_on_a_full_disk_fails_with_one_line(tmp_path: Path, command: Com
     assert done.returncode == 1
     assert done.stderr.startswith(f"memtrace: The storage is not available: {store}: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_backup_without_room_names_the_folder_of_the_copy(tmp_path: Path, command: Commands) -> None:
+    store, folder = tmp_path / "memory.db", tmp_path / "backups"
+    command("remember", "ann", "Likes tea", "--url", f"sqlite:///{store}")
+    folder.mkdir()
+
+    done = subprocess.run(
+        [sys.executable, "-IB", "-c", WITHOUT_ROOM,
+         "backup", str(folder / "b.db"), "--store", f"sqlite:///{store}"],
+        capture_output=True, encoding="utf-8", timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"memtrace: {folder}: the disk ")
+    assert list(folder.iterdir()) == []
 
 
 def test_command_without_a_store_fails_with_one_line(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from memtrace_server.store.sqlite.failures import is_damage, unavailable
 from memtrace_server.store.sqlite.file import StoreFile
 
 _PRIVATE = 0o600
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 _LOCKS = (0x40000000, 512)
 """Where SQLite locks a file, and how many bytes (https://www.sqlite.org/fileformat.html#the_lock_byte_page)."""
 
@@ -174,7 +175,12 @@ def _copy(connection: sqlite3.Connection, partial: Path) -> int:
     """Copy the state that a connection reads, durably, and return its number of memories."""
     partial.unlink(missing_ok=True)
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, _PRIVATE))
-    connection.execute("VACUUM INTO ?", (str(partial),))
+    try:
+        connection.execute("VACUUM INTO ?", (str(partial),))
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in _NO_ROOM:  # for the copy: what is read needs none
+            raise unavailable(error, partial.parent) from error
+        raise
     memories = verify(partial)
     sync(partial)
     return memories
