@@ -23,12 +23,12 @@ class Reply:
     text: str = ""
     tool: str = ""
     arguments: Json = field(default_factory=dict)
-    if_told: str = ""
+    if_sent: str = ""
 
 
-def says(text: str, *, if_told: str = "") -> Reply:
-    """Return a reply with a text; "I do not know." unless the request contains `if_told`."""
-    return Reply(text, if_told=if_told)
+def says(text: str, *, if_sent: str = "") -> Reply:
+    """Return a reply with a text; "I do not know." unless the request contains `if_sent`."""
+    return Reply(text, if_sent=if_sent)
 
 
 def calls(tool: str, **arguments: object) -> Reply:
@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         write = next(write for end, write in _FORMATS.items() if path.endswith(end))
         reply = next(self.replies)
-        if reply.if_told not in request:
+        if reply.if_sent not in request:
             reply = says("I do not know.")
         body = json.dumps(write(reply)).encode()
         self.send_response(200)

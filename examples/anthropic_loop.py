@@ -11,7 +11,7 @@ from anthropic.types import MessageParam
 
 from memtrace import Memtrace
 
-without("ANTHROPIC_API_KEY", says("Noted."), says("The walnut cake.", if_told="allergic to nuts"))
+without("ANTHROPIC_API_KEY", says("Noted."), says("The walnut cake.", if_sent="allergic to nuts"))
 
 claude = Anthropic()
 memory = Memtrace(os.environ.get("MEMTRACE_URL", "sqlite:///agent.db"))

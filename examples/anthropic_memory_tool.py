@@ -15,7 +15,7 @@ without(
     calls("memory", command="create", path="/memories/ann.md", file_text="Ann is allergic to nuts"),
     says("Noted."),
     calls("memory", command="view", path="/memories/ann.md"),
-    says("The walnut cake.", if_told="allergic to nuts"),
+    says("The walnut cake.", if_sent="allergic to nuts"),
 )
 
 claude = Anthropic()

@@ -11,7 +11,7 @@ from _scripted import says, without
 
 from memtrace import Memtrace
 
-without("OPENAI_BASE_URL", says("Noted."), says("The walnut cake.", if_told="allergic to nuts"))
+without("OPENAI_BASE_URL", says("Noted."), says("The walnut cake.", if_sent="allergic to nuts"))
 
 memory = Memtrace(os.environ.get("MEMTRACE_URL", "sqlite:///agent.db"))
 endpoint = os.environ["OPENAI_BASE_URL"]

@@ -15,7 +15,7 @@ from google.genai.types import Content, Part
 
 from memtrace.integrations.google_adk import MemtraceMemoryService
 
-without("GOOGLE_API_KEY", says("Noted."), says("The walnut cake.", if_told="allergic to nuts"))
+without("GOOGLE_API_KEY", says("Noted."), says("The walnut cake.", if_sent="allergic to nuts"))
 
 memory = MemtraceMemoryService(os.environ.get("MEMTRACE_URL", "sqlite:///agent.db"))
 sessions = InMemorySessionService()

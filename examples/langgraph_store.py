@@ -13,7 +13,7 @@ from langgraph.store.base import BaseStore
 
 from memtrace.integrations.langgraph import MemtraceStore
 
-without("OPENAI_API_KEY", says("Noted."), says("The walnut cake.", if_told="allergic to nuts"))
+without("OPENAI_API_KEY", says("Noted."), says("The walnut cake.", if_sent="allergic to nuts"))
 
 model = ChatOpenAI(model="gpt-5.4-mini")
 ANN = ("customers", "ann")

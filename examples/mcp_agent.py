@@ -17,7 +17,7 @@ without(
     calls("memtrace_remember", agent_id="bakery", content="Ann is allergic to nuts"),
     says("Noted."),
     calls("memtrace_search", agent_id="bakery", query="What is Ann allergic to?"),
-    says("The walnut cake.", if_told="Ann is allergic to nuts"),
+    says("The walnut cake.", if_sent="Ann is allergic to nuts"),
 )
 url = os.environ.get("MEMTRACE_URL", "sqlite:///agent.db")
 

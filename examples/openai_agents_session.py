@@ -16,7 +16,7 @@ without(
     calls("remember", content="Ann is allergic to nuts", tags=["food"]),
     says("Noted."),
     calls("search_memory", question="What is Ann allergic to?", limit=5),
-    says("The walnut cake.", if_told="Ann is allergic to nuts"),
+    says("The walnut cake.", if_sent="Ann is allergic to nuts"),
 )
 
 url = os.environ.get("MEMTRACE_URL", "sqlite:///agent.db")

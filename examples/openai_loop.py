@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from memtrace import Memtrace
 
-without("OPENAI_API_KEY", says("Noted."), says("The walnut cake.", if_told="allergic to nuts"))
+without("OPENAI_API_KEY", says("Noted."), says("The walnut cake.", if_sent="allergic to nuts"))
 
 model = OpenAI()
 memory = Memtrace(os.environ.get("MEMTRACE_URL", "sqlite:///agent.db"))

@@ -14,7 +14,7 @@ without(
     "OPENAI_API_KEY",
     says("Noted."),
     calls("search_memory", question="What is the customer allergic to?"),
-    says("The walnut cake.", if_told="user: I am allergic to nuts"),
+    says("The walnut cake.", if_sent="user: I am allergic to nuts"),
 )
 url = os.environ.get("MEMTRACE_URL", "sqlite:///agent.db")
 agent = Agent(

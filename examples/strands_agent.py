@@ -17,7 +17,7 @@ without(
     calls("add_memory", entries=["Ann is allergic to nuts"]),
     says("Noted."),
     calls("search_memory", query="What is Ann allergic to?"),
-    says("The walnut cake.", if_told="Ann is allergic to nuts"),
+    says("The walnut cake.", if_sent="Ann is allergic to nuts"),
 )
 
 url = os.environ.get("MEMTRACE_URL", "sqlite:///agent.db")

@@ -80,7 +80,7 @@ def lint() -> None:
 
 def check_typescript(url: str, key: str) -> None:
     """Generate types, compile the example with them, and run it."""
-    # As the documentation says: with a default that is not null, the type would have a field that is there.
+    # As the documentation says: with a default that is not null, the type would require the field.
     flags = ["--default-non-nullable=false", "--output=memtrace.d.ts"]
     run([str(TOOLS / "openapi-typescript"), str(OPENAPI), *flags])
     run([str(TOOLS / "tsc")])

@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Load a contract from YAML, JSON or a wheel of ours."""
+    """Load a contract from YAML, JSON or a wheel of this package."""
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
             text = wheel.read("memtrace_api/openapi.json")

@@ -103,13 +103,13 @@ def _compared(  # noqa: PLR0913 - one for each fact
     name: str,
     turns: _Turns,
     bound: float,
-    told: Callable[[float], str] = milliseconds,
+    written: Callable[[float], str] = milliseconds,
     *,
     other: str = "0.2.0",
     share: float = _UNDISTURBED,
 ) -> Row:
     ours, theirs = (percentile([turn[n] for turn in turns], share) for n in (0, 1))
-    return at_most(f"client: {name}", told(ours), f"{other}: {told(theirs)}", ours / theirs, bound)
+    return at_most(f"client: {name}", written(ours), f"{other}: {written(theirs)}", ours / theirs, bound)
 
 
 @contextmanager

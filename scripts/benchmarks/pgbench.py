@@ -126,15 +126,15 @@ class Pgbench:
         script.write_text(_TRANSACTION.format(run=os.urandom(6).hex(), digest=auth.digest(KEY).hex()))
         script.chmod(0o644)
         before = self._cluster.cpu(), _cpu_of_children()
-        told = self._cluster.run(
+        output = self._cluster.run(
             "pgbench", "-n", "-M", "prepared", "-c", str(self._clients), "-j", "2", "-T", str(round(seconds)),
             "-D", "n=0", "-f", str(script), self._url,
         )  # fmt: skip
         taken = self._cluster.cpu() - before[0] + _cpu_of_children() - before[1]
-        rate = re.search(r"tps = ([0-9.]+)", told)
-        done = re.search(r"actually processed: ([0-9]+)", told)
+        rate = re.search(r"tps = ([0-9.]+)", output)
+        done = re.search(r"actually processed: ([0-9]+)", output)
         if rate is None or done is None:
-            raise RuntimeError(told)
+            raise RuntimeError(output)
         return Outcome(float(rate[1]), taken / int(done[1]))
 
 

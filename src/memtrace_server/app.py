@@ -116,9 +116,9 @@ class _Cors(CORSMiddleware):
         response.headers["X-Request-Id"] = request_id
         if response.status_code != HTTPStatus.BAD_REQUEST:
             return response
-        told = refusal(problems.malformed(bytes(response.body).decode()), request_id)
+        error = refusal(problems.malformed(bytes(response.body).decode()), request_id)
         kept = {name: value for name, value in response.headers.items() if name != "content-length"}
-        return StarletteResponse(told.body, told.status, {**kept, "content-type": JSON})
+        return StarletteResponse(error.body, error.status, {**kept, "content-type": JSON})
 
 
 class _Application(Starlette):

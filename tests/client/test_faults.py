@@ -145,8 +145,8 @@ def test_unreachable_proxy_is_named_without_its_password(
     with pytest.raises(APIConnectionError) as caught:
         make_client("http://memtrace.test").ready()
 
-    said = f"cannot connect through the proxy http://127.0.0.1:{port} (HTTP_PROXY): "
-    assert said in caught.value.message
+    message = f"cannot connect through the proxy http://127.0.0.1:{port} (HTTP_PROXY): "
+    assert message in caught.value.message
     assert caught.value.message.endswith("; check the proxy")
     assert "hunt@" not in str(caught.value)
     assert "er2@" not in str(caught.value)
@@ -161,7 +161,7 @@ def raised_by(first: Exception, cause: BaseException) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("failure", "said"),
+    ("failure", "message"),
     [
         (
             raised_by(httpx.ConnectError("verify failed"), ssl.SSLCertVerificationError(1, "self-signed")),
@@ -177,11 +177,11 @@ def raised_by(first: Exception, cause: BaseException) -> Exception:
     ids=["certificate", "name", "scheme", "URL"],
 )
 def test_permanent_failure_is_not_retried_and_names_the_remedy(
-    sdk: Memtrace, fake_server: FakeServer, delays: list[float], failure: Exception, said: str
+    sdk: Memtrace, fake_server: FakeServer, delays: list[float], failure: Exception, message: str
 ) -> None:
     fake_server.fail(failure)
 
-    with pytest.raises(MemtraceError, match=said) as caught:
+    with pytest.raises(MemtraceError, match=message) as caught:
         sdk.recall("agent_1")
 
     assert delays == []

@@ -140,13 +140,13 @@ def test_no_key_password_query_or_content_is_logged(
             client.get_agent("agent_1")
         logging.getLogger("the program").error("It failed", exc_info=caught.value)
 
-    said = everything.getvalue()
-    assert "GET /api/v1/agents/agent_1: attempt 3, " in said
-    assert "Traceback" in said
+    logged = everything.getvalue()
+    assert "GET /api/v1/agents/agent_1: attempt 3, " in logged
+    assert "Traceback" in logged
     for secret in (KEY, PASSWORD, "secret content"):
-        assert secret not in said
+        assert secret not in logged
     # httpx logs the URL of each request with its query.
-    ours = [line for line in said.splitlines() if not line.startswith("httpx ")]
+    ours = [line for line in logged.splitlines() if not line.startswith("httpx ")]
     assert [line for line in ours if "secret-tag" in line] == []
 
 

@@ -222,8 +222,8 @@ def test_since_and_until_take_four_forms_everywhere(
     sdk.forget_all(**times)
 
     for request in fake_server.requests:
-        told = json.loads(request.content) if request.content else request.url.params
-        assert (told["since"], told["until"]) == (sent, sent)
+        parameters = json.loads(request.content) if request.content else request.url.params
+        assert (parameters["since"], parameters["until"]) == (sent, sent)
 
 
 @pytest.mark.parametrize("name", ["since", "until"])

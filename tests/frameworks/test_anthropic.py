@@ -33,7 +33,7 @@ CONVERSATIONS = {
         ("view", {"path": A, "view_range": [2, -1]}),
         ("view", {"path": "/memories/none"}),
     ],
-    "a file that is there": [
+    "an existing file": [
         ("create", {"path": A, "file_text": "one"}),
         ("create", {"path": A, "file_text": "two"}),
         ("view", {"path": A}),

@@ -96,8 +96,8 @@ def test_a_memory_is_added_found_and_deleted_by_its_id(service, run):
 
 def test_an_event_keeps_its_time_and_its_author(service, run):
     async def work():
-        told = event("The cat is called Miso", "assistant", timestamp=1_767_323_045.0)
-        await service.add_events_to_memory(**WHO, events=[told], session_id="s")
+        spoken = event("The cat is called Miso", "assistant", timestamp=1_767_323_045.0)
+        await service.add_events_to_memory(**WHO, events=[spoken], session_id="s")
         return (await service.search_memory(**WHO, query="cat")).memories[0]
 
     found = run(work())

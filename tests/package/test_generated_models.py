@@ -503,7 +503,7 @@ def test_response_outside_of_the_contract_is_not_parsed(status: int, content: by
 @pytest.mark.parametrize(
     "body",
     [ERROR, {"error": "no such agent", "hint": "x"}],
-    ids=["of a server of ours", "of Memtrace 0.x"],
+    ids=["of Memtrace 1.x", "of Memtrace 0.x"],
 )
 def test_an_error_status_is_parsed_or_raised(body: dict[str, Any]) -> None:
     server = Server(404, json(body))

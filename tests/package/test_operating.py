@@ -117,7 +117,7 @@ def test_every_command_of_the_page_works_after_those_before_it(machine: Path) ->
         "MACHINE": str(machine),
         "INTERPRETER": sys.executable,
     }
-    said = ""
+    printed = ""
     try:
         for block in BLOCK.finditer(PAGE.read_text("utf-8")):
             if block["file"]:
@@ -129,18 +129,18 @@ def test_every_command_of_the_page_works_after_those_before_it(machine: Path) ->
                     check=False,
                 )  # fmt: skip
                 assert done.returncode == 0, f"{block['text']}\n{done.stdout}{done.stderr}"
-                said += done.stdout
+                printed += done.stdout
                 if "key create" in block["text"]:
                     remember(port, re.findall(r"mtk_\w+", done.stdout)[-1])
     finally:
         subprocess.run([machine / "bin" / "systemctl", "stop", "memtrace"], env=environment, check=True)
 
-    assert "holds 0 memories and was verified" not in said
-    assert "Restored 2 memories" in said
-    assert "The store is consistent." in said
-    assert "Verified 2 memories: sha256 " in said
-    assert "Imported 3 records" in said
-    assert "Would forget 0 memories" in said
+    assert "holds 0 memories and was verified" not in printed
+    assert "Restored 2 memories" in printed
+    assert "The store is consistent." in printed
+    assert "Verified 2 memories: sha256 " in printed
+    assert "Imported 3 records" in printed
+    assert "Would forget 0 memories" in printed
     assert (machine / "pip.log").read_text().splitlines() == [
         "pip install memtrace-sdk[server]",
         "pip install --upgrade memtrace-sdk[server]",

@@ -347,8 +347,8 @@ def test_check_lists_what_differs_and_writes_nothing(
     (output / "models" / "memory.py").write_text("changed", "utf-8")
     before = contents(output)
     assert regen.main(["--check", "--output", str(output)]) == 1
-    said = capsys.readouterr().err.splitlines()
-    assert [line.split()[3].removeprefix(str(output)) for line in said] == [
+    printed = capsys.readouterr().err.splitlines()
+    assert [line.split()[3].removeprefix(str(output)) for line in printed] == [
         "/client.py;",
         "/models/memory.py;",
         "/more.py;",
@@ -367,9 +367,9 @@ def test_another_version_of_the_generator_is_refused(
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert regen.main(["--output", str(tmp_path / "memtrace_api")]) == 2
-    said = capsys.readouterr().err
-    assert "openapi-python-client must be 0.29.1" in said
-    assert "pip install" in said
+    printed = capsys.readouterr().err
+    assert "openapi-python-client must be 0.29.1" in printed
+    assert "pip install" in printed
     assert not list(tmp_path.iterdir())
 
 

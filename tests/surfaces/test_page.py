@@ -247,13 +247,13 @@ def test_each_view_can_be_had_as_json_python_and_curl(
         shown.go(place)
         exec(copied("Copy Python"), {})  # noqa: S102
         assert "support-bot" in capsys.readouterr().out
-        told = response_to(copied("Copy curl"), shown.key)
+        response = response_to(copied("Copy curl"), shown.key)
         shown.page.get_by_role("link", name="JSON").click()
         shown.page.get_by_role("heading", name="As JSON").wait_for()
         for volatile in ("query_time_ms", "next_cursor"):
-            told.pop(volatile, None)
+            response.pop(volatile, None)
         as_json = json.loads(shown.page.locator("pre").last.text_content() or "")
-        assert {name: as_json[name] for name in told} == told
+        assert {name: as_json[name] for name in response} == response
         shown.page.get_by_role("link", name="Back to the view").click()
         shown.settle(place)
 
