@@ -70,7 +70,7 @@ newest: .venv-newest/.done ## run the tests of the SDK and the commands with the
 lowest: .venv-lowest/.done ## run the tests of the SDK and the commands with the lowest versions of the dependencies
 	.venv-lowest/bin/python -m pytest $(SIDE_BY_SIDE) -o cache_dir=.venv-lowest/cache $(OF_USERS) $(NEEDS_MORE:%=--ignore=%) $(SAME_WITH_LOWEST:%=--ignore=%) $(ARGS)
 
-mutants: $(VENV)/.dev ## change the SDK in thousands of ways, and fail if its tests notice too few (half an hour and more)
+mutants: $(VENV)/.dev ## change the SDK in thousands of ways, and fail if its tests notice too few (some two hours)
 	$(BIN)/python scripts/mutants.py $(ARGS)
 
 format: $(VENV)/.dev ## format the code, and fix what ruff can fix
