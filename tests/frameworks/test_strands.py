@@ -14,6 +14,7 @@ from strands.types.session import Session, SessionAgent, SessionMessage, Session
 
 from memtrace import AsyncMemtrace
 from memtrace.integrations.strands import MemtraceMemoryStore, MemtraceSessionRepository
+from memtrace_server import times
 
 
 class Scripted(Model):
@@ -164,6 +165,15 @@ def test_a_message_longer_than_a_memory_is_kept_in_its_session(no_async_client):
         prompt,
         "Again",
     ]
+
+
+def test_a_session_of_last_week_is_not_created_again(blocking_client, monkeypatch):
+    repository = MemtraceSessionRepository(blocking_client)
+    repository.create_session(Session("s", SessionType.AGENT))
+    now = times.now
+    monkeypatch.setattr(times, "now", lambda: now() + 7 * times.DAY)
+    with pytest.raises(SessionException, match="already exists"):
+        repository.create_session(Session("s", SessionType.AGENT))
 
 
 def test_a_session_created_at_once_is_created_by_one(no_async_client):

@@ -115,10 +115,14 @@ class MemtraceSessionRepository(SessionRepository):
         Raises:
             SessionException: If there is one of this id.
         """
+        path = ("session", session.session_id)
+        exists = SessionException(f"Session {session.session_id} already exists")
+        if self._get(*path) is not None:
+            raise exists
         try:
-            self._put(("session", session.session_id), session.to_dict())
-        except OutdatedError as error:
-            raise SessionException(f"Session {session.session_id} already exists") from error
+            self._put(path, session.to_dict())
+        except OutdatedError as error:  # another writer has just created it
+            raise exists from error
         return session
 
     def read_session(self, session_id: str, **_: object) -> Session | None:
