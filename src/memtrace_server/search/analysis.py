@@ -103,25 +103,25 @@ def further_stems(text: str) -> list[str]:
     return found
 
 
-def found_by(text: str) -> set[str]:
+def found_by(text: str) -> list[str]:
     """Return the stems by which a text is found: those of its words, and further ones.
 
     Example:
-        >>> sorted(found_by("She ran parseConfig"))
-        ['config', 'pars', 'parseconfig', 'run', 'she']
+        >>> found_by("She ran parseConfig")
+        ['she', 'run', 'parseconfig', 'pars', 'config']
     """
-    return {*stems(text), *further_stems(text)}
+    return stems(text) + further_stems(text)
 
 
-def words_and_found_by(text: str) -> tuple[list[str], set[str]]:
+def words_and_found_by(text: str) -> tuple[list[str], list[str]]:
     """Return the words of a text, and the stems by which it is found; the text is split once.
 
     Example:
-        >>> words_and_found_by("We ran")[0]
-        ['we', 'ran']
+        >>> words_and_found_by("We ran")
+        (['we', 'ran'], ['we', 'run'])
     """
     runs, is_plain = _apart(text)
-    return _words(runs, is_plain), {*_stems(runs, is_plain), *further_stems(text)}
+    return _words(runs, is_plain), _stems(runs, is_plain) + further_stems(text)
 
 
 def question_stems(text: str) -> list[tuple[str, bool]]:

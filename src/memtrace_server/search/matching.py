@@ -15,7 +15,7 @@ def has_words(
     unwanted: Sequence[Sequence[str]],
 ) -> bool:
     """Return whether a memory has any of the stems, every phrase, and no unwanted word or phrase."""
-    if stems is not None and not phrases and analysis.found_by(document.text).isdisjoint(stems):
+    if stems is not None and not phrases and set(stems).isdisjoint(analysis.found_by(document.text)):
         return False
     if not phrases and not unwanted:
         return True

@@ -100,7 +100,7 @@ def rank(  # noqa: PLR0913 - a search has many parameters
         wanted = attrs.evolve(wanted, words=attrs.evolve(wanted.words, stems=None))
     tail = transaction.unindexed(org, wanted, now, before)
     documents = {memory.seq: Document.read(memory.doc) for memory in tail.found}
-    sets = {seq: analysis.found_by(document.text) for seq, document in documents.items()}
+    sets = {seq: set(analysis.found_by(document.text)) for seq, document in documents.items()}
     if known is None:
         unindexed = Counter(stem for stems in sets.values() for stem in stems)
         as_of = now if wanted.as_of is None else wanted.as_of
@@ -206,7 +206,7 @@ class _Scorer:
         stems, parts = analysis.stems(text), analysis.further_stems(text)
         if len(stems) > _MAX_SCORED or (self.stems.isdisjoint(stems) and self.stems.isdisjoint(parts)):
             # The rest of the text may have a word.
-            found = self.stems & analysis.found_by(document.text)
+            found = self.stems.intersection(analysis.found_by(document.text))
             stems = stems[:_MAX_SCORED]
             stems += sorted(found.difference(stems, parts))
         length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(stems) / _USUAL_LENGTH

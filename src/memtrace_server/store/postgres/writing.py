@@ -236,7 +236,7 @@ def texts(org: int, memory: NewMemory, document: Document) -> tuple[str, str, st
     words, stems = analysis.words_and_found_by(document.content)
     labels = document.labels
     if labels:
-        stems |= analysis.found_by(labels)
+        stems += analysis.found_by(labels)
     folded = storable(fold(document.content))
     return folded, f" {' '.join(words)} ", lexemes.of(org, memory, document.metadata, stems)
 

@@ -59,11 +59,11 @@ class Entry(msgspec.Struct, frozen=True):
         words, stems = analysis.words_and_found_by(document.content)
         labels = document.labels
         if labels:
-            stems |= analysis.found_by(labels)
+            stems += analysis.found_by(labels)
         return cls(
             number,
             " ".join([agent_word(document.agent_id), *words]),
-            " ".join(stems.union(facets(document))),
+            " ".join({*stems, *facets(document)}),
             fold(document.content),
         )
 
