@@ -26,9 +26,10 @@ from helpers.commands import Commands
 from helpers.postgres import Schemas
 from psycopg import sql
 
-from memtrace import APIConnectionError, ConflictError, Memtrace
+from memtrace import APIConnectionError, ConflictError, Memtrace, MemtraceError
 from memtrace_server import tenants
 from memtrace_server.store import open_store
+from memtrace_server.store.postgres import migrations
 from memtrace_server.store.protocol import StoreUnavailable, Transaction
 from memtrace_server.store.records import Filter, NewMemory
 
@@ -341,25 +342,40 @@ def test_memories_of_an_older_version_are_found_by_parts_of_names(
     postgres_cluster: Cluster, database: Callable[..., str], command: Commands
 ) -> None:
     url = postgres_cluster.url_of(database())
-    texts = ("HTTPServer", "Łódź", "the wi-fi", "plain")
+    texts = ("HTTPServer", "Łódź", "the wi-fi", "plain", "Ǿre")
     with Memtrace(url) as older:
         older.add_memories({"agent_id": name, "content": text} for text in texts for name in ("one", "other"))
     with psycopg.connect(url, autocommit=True, options="-csearch_path=memtrace,public") as connection:
         connection.execute(
-            "UPDATE memories SET words = replace(words, 'lodz', 'łodz'), lexemes = ts_delete("
-            "lexemes, ARRAY[org || 'slodz', org || 'shttp', org || 'sserver', org || 'swifi'])"
+            "UPDATE memories SET words = replace(replace(words, 'lodz', 'łodz'), 'ore', 'øre'),"
+            " lexemes = ts_delete(lexemes, ARRAY[org || 'slodz', org || 'shttp', org || 'sserver',"
+            " org || 'swifi', org || 'sore'])"
             " WHERE words <> ' plain '"
         )
-        assert "6 faults" in command.fail("check", "--store", url)
+        assert "8 faults" in command.fail("check", "--store", url)
         connection.execute(
             "DELETE FROM migrations WHERE name IN ('0007-parts-of-names', '0008-hyphenated-words')"
         )
     with Memtrace(url) as newer:
         for query, content in {
-            "server": "HTTPServer", "lodz": "Łódź", '"łódź"': "Łódź", "wifi": "the wi-fi"
+            "server": "HTTPServer", "lodz": "Łódź", '"łódź"': "Łódź", "wifi": "the wi-fi", "ore": "Ǿre",
         }.items():  # fmt: skip
             assert [m.content for m in newer.search_memories(query).results] == [content] * 2, query
     assert command("check", "--store", url) == "The store is consistent.\n"
+
+
+def test_migration_may_take_longer_than_a_request(
+    postgres_cluster: Cluster, database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres_cluster.url_of(database())
+    with Memtrace(url) as client:
+        client.remember("a", "one")
+    steps: Any = migrations._STEPS  # noqa: SLF001 - the subject of the test
+    monkeypatch.setitem(steps, "9999-slow", "SELECT pg_sleep(1)")
+    with Memtrace(url, timeout=0.3) as client, pytest.raises(MemtraceError):
+        client.recall("a")
+    with Memtrace(url, timeout=0.3) as client:
+        assert [memory.content for memory in client.recall("a").memories] == ["one"]
 
 
 def test_stores_that_open_at_once_create_the_tables_once(

@@ -31,6 +31,10 @@ _IMPORTANT = (
 )
 
 
+# With letters that become one of the others, as ǿ without its accent.
+_STROKED = "æÆœŒøØłŁđĐðÐþÞħĦŧŦıǢǣǼǽǾǿᴭᶞℏꟸꟹ\U00010783\U00010795\U000107a2\U0001d6a4"
+
+
 def _index_anew(condition: str) -> Callable[[Connection], None]:
     """Return the step that writes the words of memories again, if a condition on `m` holds."""
     sql = "UPDATE memories SET folded = %s, words = %s, lexemes = %s::tsvector WHERE org = %s AND seq = %s"
@@ -238,7 +242,7 @@ _STEPS: Mapping[str, _Step] = {
             WHERE closed_at IS NOT NULL;
     """,
     # Names in camelCase are found by their parts, and letters such as ł by those that are typed for them.
-    "0007-parts-of-names": _index_anew("m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{2}|[æÆœŒøØłŁđĐðÐþÞħĦŧŦı]'"),
+    "0007-parts-of-names": _index_anew(f"m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{{2}}|[{_STROKED}]'"),
     "0008-hyphenated-words": _index_anew("m.doc ~ '[^0-9 ]-[^0-9 ]'"),
 }
 

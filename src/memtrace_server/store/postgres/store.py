@@ -277,6 +277,9 @@ class PostgresStore:
         try:
             if not self._is_open:
                 with self._connections.lent(ends_at) as connection:
+                    is_migrated = self._is_migrated(connection)
+                # A migration is not cut: it would be undone, and the next attempt would take as long.
+                with self._connections.lent(ends_at if is_migrated else math.inf) as connection:
                     self._prepare(connection)
                     self._is_distributed = migrations.is_distributed(connection)
                 self._is_open = True
@@ -285,12 +288,20 @@ class PostgresStore:
             self._opening.release()
         return self._is_distributed
 
-    def _prepare(self, connection: Connection) -> None:
+    def _is_migrated(self, connection: Connection) -> bool:
+        """Return whether the schema is up to date.
+
+        Raises:
+            StoreUnavailable: It is not, and may not be changed.
+        """
         missing = migrations.missing(connection)
         if missing and self.is_read_only:
             raise StoreUnavailable("the store has another version's tables; open it once without ?mode=ro")
         if missing and not self._create:
             raise StoreNotFound("the database has no store yet", self._location)
+        return not missing
+
+    def _prepare(self, connection: Connection) -> None:
         if self.is_read_only:
             if not migrations.has_pieces(connection):
                 self._pieces = migrations.Pieces.NOT_INDEXED
