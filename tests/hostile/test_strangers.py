@@ -833,6 +833,7 @@ HEADS = {
     "a tunnel with a body": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n", 400),
     "a tunnel": (b"CONNECT other:443 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "no HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+    "HTTP/2 at once": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
 }  # fmt: skip
 
 
