@@ -1,7 +1,7 @@
 // What views share: filters in the URL, a slider over time, and the same call elsewhere.
 
 import { access, asCurl, asPython, ask, send, urlOf, values } from "./api.js";
-import { copier, h, json, moment } from "./dom.js";
+import { copier, h, h1, json, moment } from "./dom.js";
 import { go, to } from "./route.js";
 
 const STEPS = 1000;
@@ -10,7 +10,7 @@ const AGENTS = 500; // that a list of choices has
 const link = (here, query, label, as = "a") => h(as, { href: to(here.names, { ...here.query, ...query }) }, label);
 
 export const heading = (title, here, request, ...more) =>
-	h("div.head", h("h1", { tabindex: -1 }, title),
+	h("div.head", h1(title),
 		h("div.same", more, request && [
 			link(here, { json: 1 }, "JSON", "a.button"),
 			copier("Copy Python", () => asPython(request)), copier("Copy curl", () => asCurl(request))]));
@@ -19,7 +19,7 @@ export const heading = (title, here, request, ...more) =>
 export async function asJson(here, request) {
 	const answer = await send(request);
 	return [
-		h("div.head", h("h1", { tabindex: -1 }, "As JSON"),
+		h("div.head", h1("As JSON"),
 			h("div.same", link(here, { json: "" }, "Back to the view", "a.button"), copier("Copy JSON", () => JSON.stringify(answer)))),
 		h("p", h("b", request.method), " ", h("code", urlOf(request).href)),
 		request.body && json(request.body),

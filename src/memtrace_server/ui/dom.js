@@ -23,6 +23,9 @@ const isNone = (value) => value === null || value === undefined || value === fal
 const nodes = (children) =>
 	children.flat(9).flatMap((child) => (isNone(child) ? [] : child instanceof Node ? child : shown(String(child))));
 
+// A title, which can have the focus.
+export const h1 = (text) => h("h1", { tabindex: -1 }, text);
+
 // Returns a text as nodes, in which each hidden character is written as an escape.
 export function shown(text) {
 	const found = [];

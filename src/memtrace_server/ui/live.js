@@ -4,7 +4,7 @@ import { Refused, ask, may } from "./api.js";
 import { button, h, memories as many, say } from "./dom.js";
 
 const WAIT = 20; // seconds; the server may answer earlier
-const LONGEST = 8000; // milliseconds between two attempts
+export const LONGEST = 8000; // milliseconds between two attempts
 const AWAY = 300; // pixels from the top, where new memories wait
 
 // Where the log ends now; asked for before a list is loaded, so that nothing falls between.

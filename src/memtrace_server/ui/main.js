@@ -3,22 +3,23 @@
 import { Unreachable, access, ask, key, leave } from "./api.js";
 import { context } from "./context.js";
 import { asJson, field } from "./controls.js";
-import { button, h } from "./dom.js";
-import { sleep } from "./live.js";
+import { button, h, h1 } from "./dom.js";
+import { LONGEST, sleep } from "./live.js";
 import { decoded, route, to } from "./route.js";
 import { agent, agents, memory, search, session, timeline } from "./views.js";
 
 const MENU = { Timeline: "", Agents: "agents", Search: "search", Context: "context" };
 const UNAUTHORIZED = 401;
 const NOT_FOUND = 404;
-const LONGEST = 8000; // milliseconds between two attempts
 
 const [main, notice, views, who] = ["main", "notice", "views", "who"].map((id) => document.getElementById(id));
+const toTimeline = () => h("a", { href: to([]) }, "To the timeline");
+const nothing = { title: () => "Not found", render: () => [h1("This view does not exist"), toTimeline()] };
 let isFirst = true;
 
 function viewOf([first, id]) {
 	if (!first) return timeline;
-	return (id ? { sessions: session, memories: memory, agents: agent } : { agents, search, context })[first];
+	return (id ? { sessions: session, memories: memory, agents: agent } : { agents, search, context })[first] ?? nothing;
 }
 
 async function show() {
@@ -29,11 +30,11 @@ async function show() {
 			if (!access.role) await enter();
 			showMenu(here);
 			const view = viewOf(here.names);
-			const request = here.query.json && view?.call(here);
-			const parts = !view ? [h("h1", { tabindex: -1 }, "This view does not exist"), toTimeline()] : request ? await asJson(here, request) : await view.render(here, signal, tellFailure);
+			const request = here.query.json && view.call?.(here);
+			const parts = request ? await asJson(here, request) : await view.render(here, signal, tellFailure);
 			if (signal.aborted) return;
 			notice.hidden = true;
-			document.title = `${view?.title(here) ?? "Not found"} · Memtrace`;
+			document.title = `${view.title(here)} · Memtrace`;
 			fill(parts);
 			return;
 		} catch (error) {
@@ -60,8 +61,6 @@ function fill(parts) {
 	isFirst = false;
 }
 
-const toTimeline = () => h("a", { href: to([]) }, "To the timeline");
-
 const tell = (text) => {
 	notice.textContent = text;
 	notice.hidden = false;
@@ -74,9 +73,7 @@ function tellFailure(error) {
 		access.role = null;
 		askForKey(error);
 	} else if (main.dataset.place === location.hash) tell(text);
-	else {
-		fill([h("h1", { tabindex: -1 }, error.status === NOT_FOUND ? "Not found" : "This cannot be shown"), h("p.wrong", text), toTimeline()]);
-	}
+	else fill([h1(error.status === NOT_FOUND ? "Not found" : "This cannot be shown"), h("p.wrong", text), toTimeline()]);
 }
 
 async function enter() {
@@ -97,7 +94,7 @@ function askForKey(error) {
 	showMenu();
 	notice.hidden = true;
 	fill([h("form.ask", { submit: open },
-		h("h1", { tabindex: -1 }, "What does your agent remember?"),
+		h1("What does your agent remember?"),
 		h("p", "Enter an API key of this server. ", h("a", { href: "docs#keys" }, "About keys")),
 		key.get() && h("p.wrong", { role: "alert" }, error.message),
 		field("API key", input), h("button.primary", "Open"),
