@@ -55,10 +55,13 @@ class Stage:
         return await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=256, limit=1 << 12)
 
     async def _end(self) -> None:
+        # To close the server would leave connections open that it has just accepted.
+        self._loop.remove_reader(self._server.sockets[0].fileno())
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in self._playing:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.05)
         self._server.close()
-        for task in self._playing:
-            task.cancel()
-        await asyncio.gather(*self._playing, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
