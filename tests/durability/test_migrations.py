@@ -282,7 +282,7 @@ def test_index_without_parts_of_names_is_made_anew(tmp_path: Path, monkeypatch: 
             assert tenant.send("DELETE", f"{MEMORIES}/{name}").status == 204
     with closing(sqlite3.connect(file)) as store, store:
         assert _rows(file, "leaving") == 2
-        store.execute("DELETE FROM migrations WHERE name = '0022-hyphenated-words'")
+        store.execute("DELETE FROM migrations WHERE name = '0021-parts-of-names'")
 
     with InProcess(file) as server:
         now = Tenant(server.core, tenant.key)

@@ -353,9 +353,7 @@ def test_memories_of_an_older_version_are_found_by_parts_of_names(
             " WHERE words <> ' plain '"
         )
         assert "8 faults" in command.fail("check", "--store", url)
-        connection.execute(
-            "DELETE FROM migrations WHERE name IN ('0007-parts-of-names', '0008-hyphenated-words')"
-        )
+        connection.execute("DELETE FROM migrations WHERE name = '0007-parts-of-names'")
     with Memtrace(url) as newer:
         for query, content in {
             "server": "HTTPServer", "lodz": "Łódź", '"łódź"': "Łódź", "wifi": "the wi-fi", "ore": "Ǿre",

@@ -241,9 +241,11 @@ _STEPS: Mapping[str, _Step] = {
         CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
             WHERE closed_at IS NOT NULL;
     """,
-    # Names in camelCase are found by their parts, and letters such as ł by those that are typed for them.
-    "0007-parts-of-names": _index_anew(f"m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{{2}}|[{_STROKED}]'"),
-    "0008-hyphenated-words": _index_anew("m.doc ~ '[^0-9 ]-[^0-9 ]'"),
+    # Names in camelCase are found by their parts, letters such as ł by those that are typed for them, and
+    # Wi-Fi by "wifi".
+    "0007-parts-of-names": _index_anew(
+        f"m.doc ~ '[a-z][A-Z]|[A-Z0-9][A-Z][a-z]{{2}}|[{_STROKED}]|[^0-9 ]-[^0-9 ]'"
+    ),
 }
 
 

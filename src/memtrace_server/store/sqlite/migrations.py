@@ -511,10 +511,8 @@ _STEPS: Mapping[str, _Step] = {
         CREATE INDEX sessions_closed_by_agent ON sessions (org, agent_id, created_at, id)
             WHERE closed_at IS NOT NULL;
     """,
-    # Memories are found by the parts of names such as parseConfig, and by "lodz" for Łódź.
+    # Memories are found by the parts of names such as parseConfig; Łódź by "lodz", and Wi-Fi by "wifi".
     "0021-parts-of-names": (_UNINDEX, _make_index_anew),
-    # And by "wifi" for Wi-Fi.
-    "0022-hyphenated-words": (_UNINDEX, _make_index_anew),
 }
 
 
